@@ -1,0 +1,129 @@
+# Everything from a fresh clone: `make demo` and `make test` set themselves up.
+# `make help` lists the targets; it reads the `##` comments below.
+#
+# The environment is made by $(PYTHON) in .venv, once; a change of setup.py,
+# pyproject.toml or constraints.txt installs again. To choose a Python:
+#   make demo PYTHON=python3.12
+
+PYTHON ?= python3
+PYTHON_VERSIONS := 3.11 3.12 3.13 3.14
+
+# `make demo PIP_FLAGS=` shows what pip does.
+PIP_FLAGS ?= --quiet
+
+PY := .venv/bin/python
+DEMO_EXTRAS := report
+TEST_EXTRAS := report,tensorboard,parity,dev
+INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test check smoke results-esc10 clean lint doctest esc10-folder stale
+
+help:  ## list the targets (what `make` alone does)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
+
+# --- What users run -----------------------------------------------------------
+
+demo: .venv/.installed-demo  ## train, judge and hear explanations of generated sounds
+	$(PY) data_prep/toy_prepare.py data/toy
+	$(PY) recipes/train_classifier.py hparams/toy_classifier.yaml
+	$(PY) recipes/train_lmac.py hparams/toy_lmac.yaml
+	$(PY) recipes/evaluate.py hparams/toy_evaluate.yaml
+	set -- data/toy/audio/5-*.wav; $(PY) recipes/explain.py hparams/toy_lmac.yaml \
+	    "$$1" "$$2" "$$3" --output_folder results/demo
+	@for table in results/toy_evaluate/*/summary.md; do \
+	    printf '\n%s\n\n' "$$table"; cat "$$table"; done
+	@printf '\nListen to and look at:\n'
+	@find results/demo -name '*.wav' -o -name '*.png' | sort | sed 's/^/  /'
+
+results-esc10: esc10-folder .venv/.installed-demo  ## the same on the real recordings of ESC10_FOLDER (hours); writes docs/results.md
+	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml --data_folder "$(ESC10_FOLDER)"
+	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml --data_folder "$(ESC10_FOLDER)"
+	$(PY) recipes/evaluate.py hparams/esc10_evaluate.yaml --data_folder "$(ESC10_FOLDER)"
+
+# --- What developers run ------------------------------------------------------
+
+test: .venv/.installed-test lint  ## lint, all tests and doctests (at most 10 minutes); real recordings if ESC10_FOLDER is set
+	@$(MAKE) --no-print-directory doctest
+	$(PY) -m pytest tests
+
+check: .venv/.installed-test lint  ## what to run before a commit: lint, unit tests, laws, doctests (a minute)
+	@$(MAKE) --no-print-directory doctest
+	$(PY) -m pytest tests/unit tests/laws
+
+smoke: .venv/.installed-test  ## run every YAML for one step
+	$(PY) -m pytest tests/recipes -m smoke
+
+clean:  ## remove caches, toy data and its results; keeps .venv and what was trained on real recordings
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache data/toy results/demo results/toy_*
+	find . -path ./.venv -prune -o -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- Parts of the above -------------------------------------------------------
+
+lint: .venv/.installed-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m yamllint --strict .
+	$(PY) -m codespell_lib
+
+doctest: .venv/.installed-test
+	$(PY) -m pytest --doctest-modules speechbrain_lmac data_prep
+
+esc10-folder:
+	@if [ ! -d "$(ESC10_FOLDER)" ]; then \
+	    echo "results-esc10 needs the folder of ESC-50 or ESC-10 (it holds meta/esc50.csv and" >&2; \
+	    echo "audio/) in ESC10_FOLDER, which is $(if $(ESC10_FOLDER),not a folder: $(ESC10_FOLDER),not set). For example:" >&2; \
+	    echo "  make results-esc10 ESC10_FOLDER=data/ESC-50" >&2; \
+	    exit 1; fi
+
+# --- The environment ----------------------------------------------------------
+
+# The package is installed in place, so an environment that was moved or copied
+# here would run another checkout's code; and its Python may be gone by now.
+VENV_OK := $(shell [ "$$(cat .venv/.folder 2>/dev/null)" = "$$(pwd -P)" ] && \
+    $(PY) -c "" 2>/dev/null && echo yes)
+STALE := $(if $(VENV_OK),,stale)
+
+# $(call check_python,COMMAND,HINT)
+define check_python
+found="$$("$(1)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"; \
+case " $(PYTHON_VERSIONS) " in \
+*" $$found "*) ;; \
+*)  echo "Python $(firstword $(PYTHON_VERSIONS)) to $(lastword $(PYTHON_VERSIONS)) is needed, but '$(1)' is $${found:+Python }$${found:-not a Python that runs}." >&2; \
+    echo "$(2)" >&2; \
+    for version in $(PYTHON_VERSIONS); do \
+        if "python$$version" -c "" 2>/dev/null; then echo "Found here: python$$version" >&2; fi; \
+    done; \
+    exit 1 ;; \
+esac
+endef
+
+# $(call install,EXTRAS,STAMPS): a stamp is written at the very end, so that an
+# interrupted installation is taken up again. setuptools comes first, pinned, and
+# builds the package without an isolated environment, which constraints.txt would
+# not reach.
+define install
+@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+    $(call check_python,$(PYTHON),Choose another one: make demo PYTHON=python3.12) && \
+    if ! "$(PYTHON)" -c "import venv, ensurepip" 2>/dev/null; then \
+        echo "'$(PYTHON)' has no working venv module (on Debian and Ubuntu: apt install python$$found-venv)." >&2; exit 1; \
+    fi && \
+    echo "Making .venv with Python $$found" && \
+    "$(PYTHON)" -m venv --clear .venv; \
+fi
+@$(call check_python,$(PY),The folder .venv is of another Python. Remove it (rm -rf .venv) and call make again.)
+@rm -f .venv/.installed-*
+@echo "Installing into .venv (a few minutes; on Linux 3 GB to download and 6 GB on disk)"
+@$(INSTALL) setuptools
+@$(INSTALL) --no-build-isolation -e ".[$(1)]"
+@pwd -P > .venv/.folder
+@touch $(2)
+endef
+
+.venv/.installed-demo: setup.py constraints.txt pyproject.toml $(STALE)
+	$(call install,$(DEMO_EXTRAS),.venv/.installed-demo)
+
+.venv/.installed-test: setup.py constraints.txt pyproject.toml $(STALE)
+	$(call install,$(TEST_EXTRAS),.venv/.installed-demo .venv/.installed-test)

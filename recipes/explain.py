@@ -1,0 +1,75 @@
+"""Explain audio files with a trained interpreter: listen to why the model decided.
+
+    python explain.py hparams/esc10_lmac.yaml clip.wav other.flac --output_folder out
+
+takes files of any rate, length and channel count, and writes for each: the
+explanation, the rest, the input as the model heard it (WAV, at the file's own rate
+and length), a picture, and a line of `explanations.csv`. The files stand right behind
+the YAML; `--key value` overrides keys of the YAML, as in training. A trained
+interpreter elsewhere is named by `--interpreter_checkpoint`. A file that cannot be
+read does not stop the others; it is named at the end.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.experiment import load_experiment, main, pick_device, require_keys
+from speechbrain_lmac.explainers import AmortizedExplainer
+from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.inference import explain_file, unique_names, write_explanation
+from speechbrain_lmac.interpreters import TrainedInterpreter
+
+
+def explain(argv):
+    """Everything that the command above does."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("param_file", help="the YAML file of the training")
+    parser.add_argument("files", nargs="+", help="audio files")
+    parser.add_argument("--output_folder", required=True, help="where to write")
+    args, overrides = parser.parse_known_args(argv)
+    hparams, run_opts, source = load_experiment([args.param_file, *overrides])
+    require_keys(
+        hparams,
+        ["domain", "classifier", "interpreter", "interpreter_checkpoint"],
+        source[0],
+    )
+    device = pick_device(run_opts)
+    interpreter = TrainedInterpreter(
+        hparams["interpreter"], hparams["interpreter_checkpoint"]
+    )
+    explainer = AmortizedExplainer(
+        hparams["domain"].to(device),
+        hparams["classifier"].to(device),
+        interpreter.to(device),
+    )
+    rows, failures = [], []
+    for path, name in tqdm(
+        list(zip(args.files, unique_names(args.files), strict=True)), desc="explain"
+    ):
+        try:
+            explained = explain_file(
+                explainer, path, explainer.classifier.labels, device
+            )
+        except InputError as error:
+            failures.append(str(error))
+            continue
+        write_explanation(explained, args.output_folder, name)
+        rows.append({"name": name, **explained.row()})
+    if rows:
+        table = pd.DataFrame(rows)
+        write_csv(table, Path(args.output_folder) / "explanations.csv")
+        print(table.to_string(index=False, float_format="{:.3f}".format))
+        print(f"listen and look in {args.output_folder}")
+    if failures:
+        raise InputError(
+            f"{len(failures)} of {len(args.files)} files could not be explained:\n  "
+            + "\n  ".join(failures)
+        )
+
+
+if __name__ == "__main__":
+    main(explain)

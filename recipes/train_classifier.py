@@ -1,0 +1,48 @@
+"""Train a sound classifier, the thing to be explained later.
+
+    python train_classifier.py hparams/esc10_classifier_compact.yaml \
+        --data_folder /path/to/ESC-50
+
+writes to `results/esc10_classifier_compact/1234`: `classifier/` (weights and class
+names, which train_lmac.py reads), `epochs.csv`, `train_log.txt`, the confusion matrix
+of the test fold as csv and picture, `training.json` (accuracy, time, memory).
+Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
+"""
+
+from pathlib import Path
+
+from speechbrain_lmac.brains import ClassifierBrain
+from speechbrain_lmac.classifiers.checkpoint import save_classifier
+from speechbrain_lmac.experiment import (
+    fit_and_test,
+    load_experiment,
+    main,
+    require_keys,
+    start_experiment,
+    write_record,
+)
+from speechbrain_lmac.visualize import write_confusion
+
+
+def train_classifier(argv):
+    """Everything that the command above does."""
+    hparams, run_opts, source = load_experiment(argv)
+    require_keys(hparams, ["dataset", "domain", "model", "training"], source[0])
+    manifests = start_experiment(hparams, run_opts, source)
+    dataset = hparams["dataset"]
+    labels = hparams["labels"] = sorted(dataset.categories)
+    brain = fit_and_test(
+        ClassifierBrain,
+        {"model": hparams["model"], "domain": hparams["domain"]},
+        hparams,
+        run_opts,
+        {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
+    )
+    folder = Path(hparams["output_folder"])
+    if write_record(brain, folder, hparams["model"], argv):
+        save_classifier(hparams["model"], labels, folder / "classifier")
+        write_confusion(brain.confusion, labels, folder)
+
+
+if __name__ == "__main__":
+    main(train_classifier)

@@ -1,0 +1,48 @@
+"""Train L-MAC: a decoder that makes a mask from a frozen classifier's hidden maps.
+
+    python train_lmac.py hparams/esc10_lmac.yaml --data_folder /path/to/ESC-50
+
+needs the trained classifier that the YAML's `classifier_source` names, and writes to
+`results/esc10_lmac/1234`: `interpreter.ckpt` (which explain.py and evaluate.py read),
+`epochs.csv`, `train_log.txt`, `training.json` (test metrics, time, memory).
+Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
+"""
+
+from pathlib import Path
+
+from speechbrain_lmac.brains import ExplainerBrain
+from speechbrain_lmac.classifiers.checkpoint import save_weights
+from speechbrain_lmac.experiment import (
+    fit_and_test,
+    load_experiment,
+    main,
+    require_keys,
+    start_experiment,
+    write_record,
+)
+
+
+def train_lmac(argv):
+    """Everything that the command above does."""
+    hparams, run_opts, source = load_experiment(argv)
+    require_keys(
+        hparams,
+        ["dataset", "domain", "classifier", "interpreter", "objective", "training"],
+        source[0],
+    )
+    manifests = start_experiment(hparams, run_opts, source)
+    dataset, labels = hparams["dataset"], hparams["classifier"].labels
+    brain = fit_and_test(
+        ExplainerBrain,
+        {"interpreter": hparams["interpreter"], "domain": hparams["domain"]},
+        hparams,
+        run_opts,
+        {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
+    )
+    folder = Path(hparams["output_folder"])
+    if write_record(brain, folder, hparams["interpreter"], argv):
+        save_weights(hparams["interpreter"], hparams["interpreter_checkpoint"])
+
+
+if __name__ == "__main__":
+    main(train_lmac)

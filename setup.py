@@ -1,0 +1,61 @@
+"""Packaging of speechbrain_lmac.
+
+The YAML files, the preparation code and the recipe scripts stand at the top of
+the repository, where a SpeechBrain user looks for them. An installed package
+needs them too, so they are mapped into it: ``hparams/`` is importable as
+``speechbrain_lmac.hparams``, and so on. Every package is named here, because a
+search would follow the links ``recipes/hparams`` and ``recipes/data_prep`` and
+pack their files twice.
+"""
+
+from setuptools import setup
+
+# The ranges that work; constraints.txt has the exact versions `make` installs.
+CORE = [
+    "speechbrain>=1.1.2,<1.2",
+    # torchaudio does not declare which torch it needs and ends at 2.11, so the
+    # pair is capped here: pip would otherwise take a newer torch without a word.
+    "torch>=2.7.1,<2.12",
+    "torchaudio>=2.7.1,<2.12",
+    "hyperpyyaml>=1.2.3",
+    "pandas>=2.2",
+    "soundfile>=0.12.1",
+    "huggingface_hub>=1.31,<3",
+    "numpy>=1.26",
+    "tqdm>=4.66",
+]
+
+EXTRAS = {
+    "report": ["matplotlib>=3.8"],
+    "tensorboard": ["tensorboard>=2.16"],
+    # An oracle in the tests only; the metrics themselves are our own torch code.
+    "parity": ["quantus>=0.6,<0.7"],
+    "dev": ["pytest>=8", "ruff>=0.9", "yamllint>=1.35", "codespell>=2.3"],
+}
+
+setup(
+    name="speechbrain_lmac",
+    version="0.1.0",
+    description="Listenable explanations of audio classifiers, as SpeechBrain recipes",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.15",
+    packages=[
+        "speechbrain_lmac",
+        "speechbrain_lmac.classifiers",
+        "speechbrain_lmac.interpreters",
+        "speechbrain_lmac.explainers",
+        "speechbrain_lmac.metrics",
+        "speechbrain_lmac.hparams",
+        "speechbrain_lmac.data_prep",
+        "speechbrain_lmac.recipes",
+    ],
+    package_dir={
+        "speechbrain_lmac.hparams": "hparams",
+        "speechbrain_lmac.data_prep": "data_prep",
+        "speechbrain_lmac.recipes": "recipes",
+    },
+    package_data={"speechbrain_lmac.hparams": ["**/*.yaml"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+)

@@ -1,0 +1,187 @@
+"""The training loops: SpeechBrain Brains for classifiers and for interpreters."""
+
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import speechbrain as sb
+import torch
+import torch.nn.functional as F
+from speechbrain.utils.distributed import if_main_process
+
+from speechbrain_lmac.draws import seed_of
+from speechbrain_lmac.evidence import gather_evidence, training_evidence
+from speechbrain_lmac.explainers import AmortizedExplainer
+from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.machine import peak_memory_mib
+
+
+class RecordingBrain(sb.Brain):
+    """What all trainings share: seeds, schedule, curves, checkpoints.
+
+    Every random draw of a step is seeded by (seed, epoch, step, rank), so that a
+    resumed run draws what an undisturbed one does. After each epoch the means over
+    clips go to `train_log.txt`, TensorBoard and `epochs.csv`, and a checkpoint is
+    kept if it is the newest or the one with the lowest validation loss, which is
+    what the test uses.
+
+    A subclass calls `record(name, values)` with one value per clip, "loss" among
+    them.
+    """
+
+    def _fit_train(self, train_set, epoch, enable):
+        """Tell the schedule how long an epoch is, then train it."""
+        self.steps_per_epoch = -(-len(train_set) // self.grad_accumulation_factor)
+        super()._fit_train(train_set, epoch, enable)
+
+    def record(self, name, values):
+        """Keep one value per clip of this stage; their mean is reported."""
+        self.scores[name].append(values.detach().float().cpu())
+
+    def on_stage_start(self, stage, epoch=None):
+        """Forget the last stage."""
+        self.scores = defaultdict(list)
+        if stage == sb.Stage.TRAIN:
+            self.epoch = epoch
+            self.started = time.perf_counter()
+
+    def on_fit_batch_start(self, batch, should_step):
+        """Seed the draws of the step, and set its learning rate."""
+        rank = getattr(self, "rank", 0)
+        torch.manual_seed(seed_of(self.hparams.seed, self.epoch, self.step, rank))
+        self.hparams.training.schedule.on_step(
+            self.optimizer, self.optimizer_step, self.steps_per_epoch
+        )
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Report the means over clips; after the validation keep a checkpoint."""
+        means = {
+            name: float(torch.cat(values).nanmean())
+            for name, values in self.scores.items()
+        }
+        if stage == sb.Stage.TRAIN:
+            self.train_means = means
+        elif stage == sb.Stage.VALID:
+            self.end_epoch(epoch, means)
+        else:
+            self.test_means = means
+            for logger in self.hparams.loggers:
+                logger.log_stats(
+                    {"epoch loaded": self.loaded_epoch()}, test_stats=means
+                )
+
+    def end_epoch(self, epoch, valid_means):
+        """Log an epoch, move the schedule on, keep a checkpoint."""
+        lr = self.optimizer.param_groups[0]["lr"]
+        self.hparams.training.schedule.on_epoch(
+            self.optimizer, epoch, valid_means["loss"]
+        )
+        for logger in self.hparams.loggers:
+            logger.log_stats(
+                {"epoch": epoch, "lr": lr},
+                train_stats=self.train_means,
+                valid_stats=valid_means,
+            )
+        row = {
+            "epoch": epoch,
+            "seconds": time.perf_counter() - self.started,
+            "peak_memory_mib": peak_memory_mib(),
+            "lr": lr,
+            **{f"train_{name}": value for name, value in self.train_means.items()},
+            **{f"valid_{name}": value for name, value in valid_means.items()},
+        }
+        if if_main_process() and not self.debug:
+            append_epoch(Path(self.hparams.output_folder) / "epochs.csv", row)
+        self.checkpointer.save_and_keep_only(
+            meta={"epoch": epoch, **valid_means}, min_keys=["loss"]
+        )
+
+    def loaded_epoch(self):
+        """The epoch of the checkpoint with the lowest validation loss."""
+        found = self.checkpointer.find_checkpoint(min_key="loss")
+        return None if found is None else found.meta["epoch"]
+
+
+def append_epoch(path, row):
+    """Add a row to the table of epochs, atomically; rows from there on are replaced."""
+    rows = pd.DataFrame([row])
+    if path.is_file():
+        before = pd.read_csv(path)
+        rows = pd.concat([before[before["epoch"] < row["epoch"]], rows])
+    write_csv(rows, path)
+
+
+class ClassifierBrain(RecordingBrain):
+    """Train a classifier from waveforms, with augmentation."""
+
+    def compute_forward(self, batch, stage):
+        """Clips to logits, and to the targets that augmentation made of the labels."""
+        wav = batch.wav.to(self.device)
+        targets = F.one_hot(batch.label, len(self.hparams.labels)).float().to(wav)
+        augment = self.hparams.augment if stage == sb.Stage.TRAIN else None
+        if augment is not None:
+            keys = [(self.hparams.seed, self.epoch, clip) for clip in batch.ids]
+            wav, targets = augment.waveforms(wav, targets, keys)
+        features = self.modules.domain.features(self.modules.domain.encode(wav))
+        if augment is not None:
+            features = augment.features(features, keys)
+        return self.modules.model(features).logits, targets
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Cross-entropy; in training with the label smoothing of the YAML."""
+        logits, targets = predictions
+        smoothing = self.hparams.label_smoothing if stage == sb.Stage.TRAIN else 0.0
+        loss = F.cross_entropy(
+            logits.float(), targets, reduction="none", label_smoothing=smoothing
+        )
+        predicted = logits.argmax(1)
+        self.record("loss", loss)
+        self.record("accuracy", (predicted == targets.argmax(1)).float())
+        if stage == sb.Stage.TEST:
+            pairs = zip(batch.label.tolist(), predicted.tolist(), strict=True)
+            for true, guess in pairs:
+                self.confusion[true, guess] += 1
+        return loss.mean()
+
+    def on_stage_start(self, stage, epoch=None):
+        """Count confusions in the test."""
+        super().on_stage_start(stage, epoch)
+        if stage == sb.Stage.TEST:
+            n_classes = len(self.hparams.labels)
+            self.confusion = np.zeros((n_classes, n_classes), dtype=int)
+
+
+class ExplainerBrain(RecordingBrain):
+    """Train an interpreter against a frozen classifier.
+
+    The terms of the objective are recorded under their own names, in the
+    validation also the means of `hparams.metrics`.
+    """
+
+    @property
+    def explainer(self):
+        """The interpreter in training (wrapped for DDP, if so) as an explainer."""
+        return AmortizedExplainer(
+            self.modules.domain, self.hparams.classifier, self.modules.interpreter
+        )
+
+    def compute_forward(self, batch, stage):
+        """Clips to evidence."""
+        wav = batch.wav.to(self.device)
+        explanation = self.explainer.explain(wav)
+        gather = training_evidence if stage == sb.Stage.TRAIN else gather_evidence
+        return gather(self.modules.domain, self.hparams.classifier, explanation)
+
+    def compute_objectives(self, evidence, batch, stage):
+        """The weighted terms of the objective."""
+        terms = self.hparams.objective(evidence)
+        loss = self.hparams.objective.total(terms)
+        for name, values in terms.items():
+            self.record(name, values)
+        self.record("loss", loss)
+        if stage != sb.Stage.TRAIN:
+            for metric in self.hparams.metrics:
+                self.record(metric.name, metric(evidence))
+        return loss.mean()

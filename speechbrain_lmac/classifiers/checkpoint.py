@@ -1,0 +1,152 @@
+"""Reading and writing a trained classifier: its weights and its class names.
+
+A model says in `CHECKPOINTS` which file holds the weights of which of its
+submodules ("" is the model itself), so that the public checkpoints and our own
+are read and written by the same lines.
+"""
+
+import logging
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from speechbrain.dataio.encoder import CategoricalEncoder
+
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+LABELS_FILE = "label_encoder.txt"
+
+
+def save_classifier(model, labels, folder):
+    """Write weights and class names into a folder, each file atomically.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        A classifier with `CHECKPOINTS`.
+    labels : list
+        Class names in the order of the logits.
+    folder : str or Path
+        Made when missing.
+    """
+    folder = Path(folder)
+    encoder = CategoricalEncoder()
+    encoder.update_from_iterable(labels)
+    write_atomically(folder / LABELS_FILE, encoder.save)
+    for filename, name in model.CHECKPOINTS.items():
+        save_weights(model.get_submodule(name), folder / filename)
+
+
+def load_classifier(model, source):
+    """Load weights in place and return the class names.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        A classifier with `CHECKPOINTS` and `n_classes`.
+    source : str
+        A folder, or a hub id ("user/name").
+
+    Returns
+    -------
+    labels : list
+        C class names in the order of the logits; their numbers where the source
+        has no `label_encoder.txt` (said in the log).
+
+    Raises
+    ------
+    InputError
+        When a file cannot be had or does not fit the model.
+    """
+    for filename, name in model.CHECKPOINTS.items():
+        load_weights(model.get_submodule(name), fetch(source, filename))
+    try:
+        path = fetch(source, LABELS_FILE)
+    except InputError:
+        logger.warning("%s has no %s: classes are numbers", source, LABELS_FILE)
+        return [str(index) for index in range(model.n_classes)]
+    encoder = CategoricalEncoder()
+    encoder.load(path)
+    encoder.ignore_len()
+    if len(encoder) != model.n_classes:
+        raise InputError(
+            f"{path} names {len(encoder)} classes, but the model has "
+            f"{model.n_classes}: set n_classes, or take the {LABELS_FILE} that belongs "
+            "to the model"
+        )
+    return [encoder.ind2lab[index] for index in range(model.n_classes)]
+
+
+def save_weights(module, path):
+    """Write a module's state dict atomically."""
+    write_atomically(path, lambda part: torch.save(module.state_dict(), part))
+
+
+def load_weights(module, path):
+    """Load a state dict strictly, and say in one line what does not fit.
+
+    Raises
+    ------
+    InputError
+        When the file is unreadable or is not this module's.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+    except Exception as error:
+        raise InputError(
+            f"{path} is not a readable checkpoint ({type(error).__name__}): it may be "
+            "truncated; make it or download it again"
+        ) from error
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    misfits = [
+        f"{name} is {shapes[name]} in the file and {shape} in the model"
+        for name, shape in wanted.items()
+        if name in shapes and shapes[name] != shape
+    ]
+    misfits += [f"{name} is missing in the file" for name in wanted.keys() - shapes]
+    misfits += [f"{name} is unknown to the model" for name in shapes.keys() - wanted]
+    if misfits:
+        more = f" (and {len(misfits) - 1} more)" if len(misfits) > 1 else ""
+        raise InputError(
+            f"the checkpoint {path} does not fit {type(module).__name__}: {misfits[0]}"
+            f"{more}.\n  Was it trained with another n_classes or other widths?"
+        )
+    module.load_state_dict(state)
+
+
+def fetch(source, filename):
+    """The path of a file in a folder or in a model repository of the hub.
+
+    Raises
+    ------
+    InputError
+        Naming the file, where to put it, and what can be used in its place.
+    """
+    folder = Path(source)
+    path = folder / filename
+    if path.is_file():
+        return path
+    if folder.is_dir():
+        reason = "the folder has no such file"
+    else:
+        try:
+            return Path(hf_hub_download(str(source), filename))
+        except HFValidationError:
+            reason = "there is no such folder, and it is no hub id (user/name) either"
+        except (HfHubHTTPError, OSError) as error:
+            reason = (
+                "there is no such folder, and the hub did not give it "
+                f"({type(error).__name__})"
+            )
+    raise InputError(
+        f"cannot load {filename} from '{source}': {reason}.\n"
+        f"  Either put {filename} into a folder and name the folder "
+        "(--classifier_source FOLDER),\n"
+        "  or train a classifier (train_classifier.py hparams/NAME.yaml) and name "
+        "what it writes (results/NAME/SEED/classifier)."
+    )

@@ -1,0 +1,50 @@
+"""CNN14, the classifier that the papers explain."""
+
+import torch
+from speechbrain.lobes.models.Cnn14 import Cnn14
+
+from speechbrain_lmac.masks import pad_frames
+from speechbrain_lmac.types import ClassifierOutput
+
+MIN_FRAMES = 32  # five halvings leave one step
+
+
+class CNN14Classifier(torch.nn.Module):
+    """SpeechBrain's CNN14 with a linear layer (PANNs, arXiv 1912.10211).
+
+    The parameters have the names of SpeechBrain's ESC-50 recipe, so that its
+    public checkpoints (`embedding_model.ckpt`, `classifier.ckpt`) fit.
+
+    Arguments
+    ---------
+    n_classes : int
+        Number of classes C.
+    n_mels : int
+        Mel bins of the input.
+    emb_dim : int
+        Channels of the last block; 2048 in the published model.
+
+    Shape
+    -----
+    features (B, T, n_mels) to logits (B, C) and the outputs of blocks 3, 4, 5, 6,
+    the shallowest first: for 431 frames of 80 bins (B, 256, 53, 10),
+    (B, 512, 26, 5), (B, 1024, 13, 2) and (B, 2048, 13, 2). Inputs shorter than
+    32 frames are padded with silence.
+    """
+
+    CHECKPOINTS = {
+        "embedding_model.ckpt": "embedding_model",
+        "classifier.ckpt": "classifier",
+    }
+
+    def __init__(self, n_classes, n_mels=80, emb_dim=2048):
+        super().__init__()
+        self.n_classes = n_classes
+        self.embedding_model = Cnn14(n_mels, emb_dim, return_reps=True)
+        self.classifier = torch.nn.Linear(emb_dim, n_classes)
+
+    def forward(self, features):
+        features = pad_frames(features, MIN_FRAMES)
+        embedding, hidden = self.embedding_model(features)
+        logits = self.classifier(embedding[:, 0])
+        return ClassifierOutput(logits.float(), tuple(reversed(hidden)))

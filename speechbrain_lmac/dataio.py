@@ -1,0 +1,260 @@
+"""From audio files to batches of waveforms of one rate, length and level."""
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+import torchaudio
+from speechbrain.dataio import audio_io
+from speechbrain.dataio.dataset import DynamicItemDataset
+
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Clips of equal length."""
+
+    ids: list  # B names
+    wav: torch.Tensor  # (B, N)
+    label: torch.Tensor | None = None  # (B,) class indices, if known
+
+
+class ClipDataset:
+    """A prepared dataset of labelled clips, as an experiment's YAML describes it.
+
+    Arguments
+    ---------
+    prepare : callable
+        ``prepare(data_folder, manifest_folder, categories)`` writes `train.json`,
+        `valid.json` and `test.json` in `manifest_folder`.
+    data_folder : str
+        The dataset.
+    categories : list
+        The class names there are.
+    n_classes : int
+        How many these are, for other parts of the YAML to refer to.
+    sample_rate : int
+        Hz, of what the model hears.
+    clip_seconds : float
+        Every clip is given this length: shorter ones get silence at their end, of
+        longer ones the beginning is kept.
+    cache_folder : str or None
+        Where audio that was converted to `sample_rate` mono is kept, so that later
+        epochs and runs need not decode it again. None: nothing is kept.
+    """
+
+    def __init__(
+        self,
+        prepare,
+        data_folder,
+        categories,
+        n_classes,
+        sample_rate=16000,
+        clip_seconds=5.0,
+        cache_folder=None,
+    ):
+        self.prepare = prepare
+        self.data_folder = data_folder
+        self.categories = list(categories)
+        self.n_classes = n_classes
+        if len(set(self.categories)) != n_classes:
+            raise InputError(
+                f"the dataset part names {len(set(self.categories))} categories, but its "
+                f"n_classes is {n_classes}"
+            )
+        self.sample_rate = sample_rate
+        self.n_samples = round(clip_seconds * sample_rate)
+        self.reader = AudioReader(sample_rate, cache_folder)
+
+    def prepare_manifests(self, manifest_folder):
+        """Check the dataset and write its manifests (only when it changed)."""
+        return self.prepare(self.data_folder, manifest_folder, self.categories)
+
+    def load(self, manifest_folder, split, labels):
+        """The clips of one split.
+
+        Arguments
+        ---------
+        manifest_folder : str or Path
+            What `prepare_manifests` was given.
+        split : str
+            "train", "valid" or "test".
+        labels : list
+            Class names in the order of the classifier's logits.
+
+        Returns
+        -------
+        dataset : DynamicItemDataset
+            With `id`, `wav` (N,) and `label`. Collate with `collate_clips`.
+
+        Raises
+        ------
+        InputError
+            When a category of the dataset is none of the labels.
+        """
+        unknown = sorted(set(self.categories) - set(labels))
+        if unknown:
+            raise InputError(
+                f"the classifier does not know the classes {unknown} of the dataset in "
+                f"{self.data_folder}; its classes are {labels}"
+            )
+        dataset = DynamicItemDataset.from_json(
+            Path(manifest_folder) / f"{split}.json",
+            replacements={"data_root": str(self.data_folder)},
+        )
+
+        def load_wav(path):
+            return to_model_level(fix_length(self.reader(path), self.n_samples))
+
+        dataset.add_dynamic_item(load_wav, takes="wav", provides="signal")
+        dataset.add_dynamic_item(labels.index, takes="category", provides="label")
+        dataset.set_output_keys(["id", "signal", "label"])
+        return dataset
+
+
+def collate_clips(items):
+    """Items of `ClipDataset.load` to a `ClipBatch`."""
+    return ClipBatch(
+        ids=[item["id"] for item in items],
+        wav=torch.stack([item["signal"] for item in items]),
+        label=torch.tensor([item["label"] for item in items]),
+    )
+
+
+class AudioReader:
+    """Read files as mono at one sample rate, and keep what was converted.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Hz.
+    cache_folder : str or None
+        Converted audio is kept there as float32 `.npy` under a name made of the
+        file's path, size, time of change and the sample rate: a changed file is
+        converted anew.
+    """
+
+    def __init__(self, sample_rate, cache_folder=None):
+        self.sample_rate = sample_rate
+        self.cache_folder = None if cache_folder is None else Path(cache_folder)
+
+    def __call__(self, path):
+        """Samples (N,) of a file, float32."""
+        if self.cache_folder is None:
+            return read_mono(path, self.sample_rate)
+        cached = self.cache_folder / self.cache_name(path)
+        if cached.is_file():
+            return torch.from_numpy(np.load(cached))
+        wav = read_mono(path, self.sample_rate)
+        write_atomically(cached, lambda part: np.save(part, wav.numpy()))
+        return wav
+
+    def cache_name(self, path):
+        """What a file's converted audio is called."""
+        try:
+            stat = os.stat(path)
+        except FileNotFoundError as error:
+            raise InputError(f"no such audio file: {path}") from error
+        key = (os.path.realpath(path), stat.st_size, stat.st_mtime_ns, self.sample_rate)
+        return hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest() + ".npy"
+
+
+def read_mono(path, sample_rate):
+    """Read an audio file as mono at a sample rate.
+
+    Channels are averaged; other rates are resampled (windowed sinc of
+    torchaudio).
+
+    Arguments
+    ---------
+    path : str or Path
+        WAV, FLAC, Ogg or what else libsndfile reads.
+    sample_rate : int
+        Wanted rate in Hz.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        Shape (N,), float32.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, unreadable, empty or holds NaN or infinities.
+    """
+    channels, file_rate = read_audio(path)
+    wav = channels.mean(0)
+    return torchaudio.functional.resample(wav, file_rate, sample_rate)
+
+
+def read_audio(path):
+    """Read an audio file as it is.
+
+    Returns
+    -------
+    channels : torch.Tensor
+        Shape (channels, N), float32.
+    sample_rate : int
+        In Hz.
+
+    Raises
+    ------
+    InputError
+        As `read_mono`.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"no such audio file: {path}")
+    try:
+        channels, sample_rate = audio_io.load(str(path))
+    except (RuntimeError, soundfile.LibsndfileError) as error:
+        raise InputError(
+            f"cannot read {path} as audio ({error}); is it truncated, or no audio file?"
+        ) from error
+    if channels.shape[1] == 0:
+        raise InputError(f"{path} holds no samples")
+    if not torch.isfinite(channels).all():
+        bad = int((~torch.isfinite(channels)).sum())
+        raise InputError(f"{path} holds {bad} samples that are NaN or infinite")
+    return channels, sample_rate
+
+
+def fix_length(wav, n_samples):
+    """Silence at the end of what is shorter, the beginning of what is longer.
+
+    Example
+    -------
+    >>> fix_length(torch.tensor([1.0, 2.0, 3.0]), 2)
+    tensor([1., 2.])
+    >>> fix_length(torch.tensor([1.0]), 2)
+    tensor([1., 0.])
+    """
+    missing = n_samples - len(wav)
+    return (
+        torch.nn.functional.pad(wav, (0, missing)) if missing > 0 else wav[:n_samples]
+    )
+
+
+def to_model_level(wav):
+    """Divide by the largest absolute sample; silence stays silence.
+
+    The public code divides by the signed maximum, which turns a clip of negative
+    peak upside down or beyond 1, and silence into NaN (METHODS T10).
+
+    Example
+    -------
+    >>> to_model_level(torch.tensor([0.1, -0.5]))
+    tensor([ 0.2000, -1.0000])
+    >>> to_model_level(torch.zeros(2))
+    tensor([0., 0.])
+    """
+    peak = wav.abs().max()
+    return wav / peak if peak > 0 else wav

@@ -1,0 +1,102 @@
+"""What objectives and metrics look at: the classifier's answer to both parts.
+
+The classifier hears the masked-in part, `rep * mask`, and the masked-out part,
+`rep * (1 - mask)`.
+"""
+
+import torch
+
+from speechbrain_lmac.types import Evidence
+
+# A sigmoid, an interpolation or a division by the maximum may miss 0 or 1 by rounding.
+MASK_TOLERANCE = 1e-6
+
+
+def gather_evidence(domain, classifier, explanation):
+    """Evidence to be scored: without gradient, and p(X) heard as p_in is.
+
+    The whole, the masked-in and the masked-out part take the same path through
+    `domain.features` in one pass of 3B. If p(X) came from another pass, rounding
+    alone would raise the confidence of a mask of ones.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : Classifier
+    explanation : Explanation
+        Its mask has the shape of `explanation.encoded.rep` and values in 0..1. A NaN
+        is let through: it makes NaN scores, which are counted.
+
+    Returns
+    -------
+    evidence : Evidence
+    """
+    with torch.no_grad():
+        whole = explanation.encoded
+        parts = [whole, *_in_and_out(domain, explanation)]
+        logits, logits_in, logits_out = _hear(domain, classifier, parts)
+        return Evidence(
+            mask=explanation.mask.detach(),
+            target=explanation.target,
+            logits=logits,
+            logits_in=logits_in,
+            logits_out=logits_out,
+        )
+
+
+def training_evidence(domain, classifier, explanation):
+    """Evidence to be learned from: with gradient, in one pass of 2B.
+
+    `logits` are those of the explanation, for which the classifier has heard the
+    whole input already. They differ from `gather_evidence` by rounding.
+
+    Arguments and returns are those of `gather_evidence`.
+    """
+    parts = _in_and_out(domain, explanation)
+    logits_in, logits_out = _hear(domain, classifier, parts)
+    return Evidence(
+        mask=explanation.mask,
+        target=explanation.target,
+        logits=explanation.logits,
+        logits_in=logits_in,
+        logits_out=logits_out,
+    )
+
+
+def check_mask(mask, rep):
+    """Raise ValueError unless the mask has the shape of `rep` and values in 0..1.
+
+    Example
+    -------
+    >>> check_mask(torch.ones(4, 430, 513), torch.ones(4, 431, 513))
+    Traceback (most recent call last):
+    ValueError: mask must have the shape of the representation (4, 431, 513), got \
+(4, 430, 513)
+    """
+    if mask.shape != rep.shape:
+        raise ValueError(
+            "mask must have the shape of the representation "
+            f"{tuple(rep.shape)}, got {tuple(mask.shape)}"
+        )
+    # Comparisons with NaN are false, so that a NaN passes.
+    if ((mask < -MASK_TOLERANCE) | (mask > 1 + MASK_TOLERANCE)).any():
+        values = mask[~mask.isnan()]
+        raise ValueError(
+            "mask must have values in 0..1, "
+            f"got {values.min().item():.6g} to {values.max().item():.6g}"
+        )
+
+
+def _in_and_out(domain, explanation):
+    """The masked-in and the masked-out part, both Encoded."""
+    check_mask(explanation.mask, explanation.encoded.rep)
+    return [
+        domain.apply(explanation.encoded, explanation.mask),
+        domain.apply(explanation.encoded, 1 - explanation.mask),
+    ]
+
+
+def _hear(domain, classifier, parts):
+    """Logits (B, C) of each of the parts, in one pass of the classifier."""
+    features = torch.cat([domain.features(part) for part in parts])
+    return classifier(features).logits.chunk(len(parts))

@@ -1,0 +1,36 @@
+"""A trained interpreter as an explainer."""
+
+import torch
+
+from speechbrain_lmac.types import Explanation
+
+
+class AmortizedExplainer:
+    """One forward pass of a trained decoder makes the mask (L-MAC).
+
+    The mask of L-MAC depends on the classifier's hidden maps alone and explains
+    the predicted class: `target` only names the class that is scored.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+        Where the mask lives.
+    classifier : Classifier
+        Frozen.
+    interpreter : Interpreter
+        Hidden maps to a mask.
+    """
+
+    def __init__(self, domain, classifier, interpreter):
+        self.domain = domain
+        self.classifier = classifier
+        self.interpreter = interpreter
+
+    def explain(self, wav, target=None):
+        """Explain waveforms (B, N); see `speechbrain_lmac.types.Explainer`."""
+        with torch.no_grad():
+            encoded = self.domain.encode(wav)
+            output = self.classifier(self.domain.features(encoded))
+        target = output.logits.argmax(1) if target is None else target
+        mask = self.interpreter(output.hidden, encoded)
+        return Explanation(mask, target, encoded, output.logits)

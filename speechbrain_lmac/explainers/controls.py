@@ -1,0 +1,156 @@
+"""Explanations that know nothing: what every table must be read against.
+
+A mask of ones keeps everything. A random mask of the same size as a method's shows
+what that size alone is worth: AI, AD and FF depend on it.
+"""
+
+import zlib
+
+import torch
+
+from speechbrain_lmac.draws import generator
+from speechbrain_lmac.types import Explanation
+
+# Of ln a (see `_with_mean`). At its ends every draw becomes 1 or 0 in float64, so that
+# means of 1 and 0 are met exactly; 40 halvings leave 1e-10 of it, and no mean moves by
+# more than that.
+BISECTIONS = 40
+LOG_EXPONENT_RANGE = (-40.0, 45.0)
+
+
+class AllOnesExplainer:
+    """Holds everything responsible. AI = AD = AG = 0, and FF is p - p(silence).
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : Classifier
+    """
+
+    def __init__(self, domain, classifier):
+        self.domain = domain
+        self.classifier = classifier
+
+    @torch.no_grad()
+    def explain(self, wav, target=None):
+        """Explain class `target` (default: the predicted one) of wav (B, N)."""
+        encoded = self.domain.encode(wav)
+        logits = self.classifier(self.domain.features(encoded)).logits
+        return Explanation(
+            mask=torch.ones_like(encoded.rep),
+            target=logits.argmax(1) if target is None else target,
+            encoded=encoded,
+            logits=logits,
+        )
+
+
+class RandomExplainer:
+    """Random values with, clip by clip, the mean of another explainer's mask.
+
+    Every draw depends on the seed and on the clip's own samples and on nothing else:
+    not on its batch, nor on what was drawn before.
+
+    Arguments
+    ---------
+    reference : Explainer
+        The explainer whose mask's mean is matched, within 1e-6. A NaN there makes
+        a mask of NaN.
+    block : tuple
+        Frames and bins which share a value. Larger blocks look more like a mask.
+    seed : int
+
+    Example
+    -------
+    >>> random = RandomExplainer(reference=None, block=(2, 2))
+    >>> mask = random.mask_of_mean(torch.zeros(1, 99), torch.tensor([0.3]), (4, 5))
+    >>> mask.shape, round(mask.mean().item(), 5)
+    (torch.Size([1, 4, 5]), 0.3)
+    """
+
+    def __init__(self, reference, block=(1, 1), seed=1234):
+        self.reference = reference
+        self.block = tuple(block)
+        self.seed = seed
+        if len(self.block) != 2 or min(self.block) < 1:
+            raise ValueError(
+                f"block must be (frames, bins), at least 1 each, got {block}"
+            )
+
+    @torch.no_grad()
+    def explain(self, wav, target=None):
+        """The reference's explanation of wav (B, N) with a random mask."""
+        explanation = self.reference.explain(wav, target)
+        encoded = explanation.encoded
+        means = explanation.mask.double().mean(dim=(1, 2))
+        mask = self.mask_of_mean(wav, means, encoded.rep.shape[1:])
+        return Explanation(
+            mask=mask.to(encoded.rep),
+            target=explanation.target,
+            encoded=encoded,
+            logits=explanation.logits.detach(),
+        )
+
+    def mask_of_mean(self, wav, means, shape):
+        """Random masks (B, T, F) of the clips (B, N) with these means (B,)."""
+        draws = torch.stack([self._uniform(clip, shape) for clip in wav])
+        return _with_mean(draws.to(means.device), means.double())
+
+    def _uniform(self, clip, shape):
+        """Uniform draws (T, F), one per block; those at the edges are cut."""
+        frames, bins = self.block
+        samples = clip.detach().cpu().float().contiguous().numpy()
+        draw = generator("random mask", self.seed, zlib.crc32(samples))
+        rows, columns = -(-shape[0] // frames), -(-shape[1] // bins)
+        draws = torch.rand(rows, columns, generator=draw, dtype=torch.float64)
+        draws = draws.repeat_interleave(frames, 0).repeat_interleave(bins, 1)
+        return draws[: shape[0], : shape[1]]
+
+
+class Remembered:
+    """Another explainer, which explains a batch once however often it is asked.
+
+    For a reference in a table that has a random control: list `Remembered(lmac)`
+    first and then `RandomExplainer` of the same object, and the seconds in the table
+    are those of the explainer.
+
+    The batch is known by identity, so do not write into it between two calls.
+
+    Arguments
+    ---------
+    explainer : Explainer
+    """
+
+    def __init__(self, explainer):
+        self.explainer = explainer
+        self._asked = (None, None)
+        self._answer = None
+
+    def explain(self, wav, target=None):
+        """The explanation of wav (B, N), from memory if it was the last one."""
+        if wav is not self._asked[0] or target is not self._asked[1]:
+            self._answer = self.explainer.explain(wav, target)
+            self._asked = (wav, target)
+        return self._answer
+
+
+def _with_mean(draws, means):
+    """`draws ** a`, with the `a` of each item (B, T, F) that gives its mean (B,).
+
+    The mean falls from 1 to 0 while `a` rises from 0, and by at most 1/e per unit of
+    ln a, which is bisected for all items at once.
+    """
+    # A draw of 0 has no logarithm; the smallest positive draw is 2 ** -53.
+    log_draws = draws.clamp(min=2.0**-54).log()
+    low, high = (torch.full_like(means, limit) for limit in LOG_EXPONENT_RANGE)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        too_large = _power(log_draws, middle).mean(dim=(1, 2)) > means
+        low = torch.where(too_large, middle, low)
+        high = torch.where(too_large, high, middle)
+    mask = _power(log_draws, (low + high) / 2)
+    means = means[:, None, None]
+    return torch.where(means.isnan(), means, mask)
+
+
+def _power(log_draws, log_exponent):
+    return (log_draws * log_exponent.exp()[:, None, None]).exp()

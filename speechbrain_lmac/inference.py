@@ -1,0 +1,164 @@
+"""Explain audio files: what is heard, what is left, and how sure the model was."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchaudio
+from speechbrain.dataio import audio_io
+
+from speechbrain_lmac.dataio import fix_length, read_audio, to_model_level
+from speechbrain_lmac.evidence import gather_evidence
+from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.metrics import MM
+from speechbrain_lmac.visualize import write_explanation_picture
+
+
+@dataclass(frozen=True)
+class FileExplanation:
+    """One file, explained."""
+
+    path: str
+    sample_rate: int  # of the file and of the waveforms below, Hz
+    input: torch.Tensor  # (N,) the file as the model heard it
+    explanation: torch.Tensor  # (N,) what the mask keeps
+    rest: torch.Tensor  # (N,) what it leaves
+    model_rate: int  # of what the model heard, Hz
+    magnitude: torch.Tensor  # (T, F) of the input, at the model's rate
+    mask: torch.Tensor  # (T, F), in 0..1
+    masked_magnitude: torch.Tensor  # (T, F) of the explanation
+    predicted: str  # class
+    confidence: float  # of the class for the input, 0 to 1
+    confidence_in: float  # for the explanation
+    confidence_out: float  # for the rest
+    mask_mean: float  # 0 to 1
+
+    def row(self):
+        """The line of `explanations.csv`."""
+        return {
+            "file": self.path,
+            "seconds": len(self.input) / self.sample_rate,
+            "sample_rate": self.sample_rate,
+            "predicted": self.predicted,
+            "confidence": self.confidence,
+            "confidence_explanation": self.confidence_in,
+            "confidence_rest": self.confidence_out,
+            "mask_mean": self.mask_mean,
+            "silent": not bool(self.input.any()),
+        }
+
+
+def explain_file(explainer, path, labels, device="cpu"):
+    """Explain the predicted class of an audio file of any rate, length and channels.
+
+    The channels are averaged, the rate is changed to the model's and the peak is
+    brought to 1 for the model; what comes back has the file's rate, length and
+    level, and nothing above the model's highest frequency. The phase is the input's
+    (slides "Posthoc Explanations for Audio Models"; METHODS 1.2).
+
+    Arguments
+    ---------
+    explainer : Explainer
+        With `domain` and `classifier`; the domain can decode.
+    path : str or Path
+        The file.
+    labels : list
+        Class names in the order of the logits.
+    device : str or torch.device
+        Where the explainer is.
+
+    Returns
+    -------
+    explained : FileExplanation
+
+    Raises
+    ------
+    InputError
+        When the file is missing, unreadable, empty or not finite.
+    """
+    domain = explainer.domain
+    channels, file_rate = read_audio(path)
+    mono = channels.mean(0)
+    heard = torchaudio.functional.resample(mono, file_rate, domain.sample_rate)
+    level = heard.abs().max()
+    with torch.no_grad():
+        explanation = explainer.explain(to_model_level(heard)[None].to(device))
+        evidence = gather_evidence(domain, explainer.classifier, explanation)
+        encoded, mask = explanation.encoded, explanation.mask
+        masked = domain.apply(encoded, mask)
+        rest = domain.apply(encoded, 1 - mask)
+        waves = torch.cat([domain.decode(part) for part in (masked, rest)]).cpu()
+    waves = torch.stack([heard, *(waves * level)])
+    waves = torchaudio.functional.resample(waves, domain.sample_rate, file_rate)
+    waves = [fix_length(wave, len(mono)) for wave in waves]
+    p, p_in, p_out = (
+        logits.double().softmax(1)[0, evidence.target[0]].item()
+        for logits in (evidence.logits, evidence.logits_in, evidence.logits_out)
+    )
+    return FileExplanation(
+        path=str(path),
+        sample_rate=file_rate,
+        input=waves[0],
+        explanation=waves[1],
+        rest=waves[2],
+        model_rate=domain.sample_rate,
+        magnitude=domain.magnitude(encoded)[0].cpu(),
+        mask=mask[0].cpu(),
+        masked_magnitude=domain.magnitude(masked)[0].cpu(),
+        predicted=labels[int(evidence.target[0])],
+        confidence=p,
+        confidence_in=p_in,
+        confidence_out=p_out,
+        mask_mean=MM(evidence).item(),
+    )
+
+
+def write_explanation(explained, folder, name):
+    """Write `NAME_input.wav`, `NAME_explanation.wav`, `NAME_rest.wav`, `NAME.png`.
+
+    The audio is 32-bit float WAV, mono: nothing is clipped.
+    """
+    folder = Path(folder)
+    for part in ("input", "explanation", "rest"):
+        wav = getattr(explained, part)[None]
+        write_atomically(
+            folder / f"{name}_{part}.wav",
+            lambda path, wav=wav: audio_io.save(
+                str(path), wav, explained.sample_rate, subtype="FLOAT"
+            ),
+        )
+    write_explanation_picture(
+        folder / f"{name}.png",
+        {
+            "input": explained.magnitude,
+            "mask": explained.mask,
+            "explanation": explained.masked_magnitude,
+        },
+        extent=(
+            len(explained.input) / explained.sample_rate,
+            explained.model_rate / 2,
+        ),
+        title=(
+            f"{Path(explained.path).name}: {explained.predicted}, confidence "
+            f"{explained.confidence:.2f}, explanation alone "
+            f"{explained.confidence_in:.2f}, rest {explained.confidence_out:.2f}"
+        ),
+    )
+
+
+def unique_names(paths):
+    """A name for each file: its stem, numbered where stems are equal.
+
+    Example
+    -------
+    >>> unique_names(["a/dog.wav", "b/dog.wav", "cat.flac"])
+    ['dog', 'dog_2', 'cat']
+    """
+    names = []
+    for path in paths:
+        stem = Path(path).stem
+        name, number = stem, 2
+        while name in names:
+            name, number = f"{stem}_{number}", number + 1
+        names.append(name)
+    return names

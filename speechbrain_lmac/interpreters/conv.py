@@ -1,0 +1,89 @@
+"""A small convolutional U-decoder that is aligned by construction."""
+
+import torch
+import torch.nn.functional as F
+
+from speechbrain_lmac.masks import fit_map
+
+
+class ConvInterpreter(torch.nn.Module):
+    """L-MAC's decoder with upsampling in place of strided transposed layers.
+
+    From the deepest hidden map upwards: double the map in time and frequency, add
+    a 1x1 convolution of the next shallower hidden map, 3x3 convolution, ReLU.
+    Since each classifier block halves its map, step i of a map covers steps 2i
+    and 2i + 1 of the map above: doubling keeps every event in its place, for
+    inputs of any length. (The published decoder shifts by up to 5 frames, and
+    accepts one length in four; see `PublishedInterpreter`.)
+
+    Arguments
+    ---------
+    hidden_channels : list
+        Channels of the classifier's hidden maps, the shallowest first.
+    widths : list
+        Channels of the decoder at each of these maps, the shallowest first.
+    head_width : int
+        Channels at the resolution of the classifier's input.
+    n_bands : int
+        Frequency bands of the classifier's input (its mel bins).
+    frequency : torch.nn.Module
+        From these bands to the mask's bins: `MelToBins` or `SameBins`.
+
+    Shape
+    -----
+    hidden maps (B, C', T', F') and `encoded.rep` (B, T, F) to a mask (B, T, F)
+    in 0..1. The mask depends on the hidden maps alone.
+
+    Example
+    -------
+    >>> from speechbrain_lmac.interpreters.frequency import MelToBins
+    >>> from speechbrain_lmac.types import Encoded
+    >>> interpreter = ConvInterpreter(
+    ...     [4, 8], [6, 6], 4, n_bands=80, frequency=MelToBins(16000, 1024, 80)
+    ... )
+    >>> hidden = (torch.rand(1, 4, 50, 40), torch.rand(1, 8, 25, 20))
+    >>> encoded = Encoded(torch.rand(1, 101, 513), None, 18600)
+    >>> interpreter(hidden, encoded).shape
+    torch.Size([1, 101, 513])
+    """
+
+    def __init__(self, hidden_channels, widths, head_width, n_bands, frequency):
+        super().__init__()
+        if len(hidden_channels) != len(widths):
+            raise ValueError(
+                "one width for each hidden map: got "
+                f"{len(widths)} widths for {len(hidden_channels)} maps"
+            )
+        self.n_bands = n_bands
+        self.frequency = frequency
+        self.laterals = torch.nn.ModuleList(
+            torch.nn.Conv2d(channels, width, 1)
+            for channels, width in zip(hidden_channels, widths, strict=True)
+        )
+        outputs = [head_width, *widths[:-1]]
+        self.merges = torch.nn.ModuleList(
+            torch.nn.Conv2d(width, output, 3, padding=1)
+            for width, output in zip(widths, outputs, strict=True)
+        )
+        self.head = torch.nn.Sequential(
+            torch.nn.Conv2d(head_width, head_width, 3, padding=1),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(head_width, 1, 1),
+        )
+
+    def forward(self, hidden, encoded, condition=None):
+        maps = None
+        for level in reversed(range(len(hidden))):
+            lateral = self.laterals[level](hidden[level])
+            if maps is not None:
+                lateral = lateral + double(maps, lateral.shape[2:])
+            maps = F.relu(self.merges[level](F.relu(lateral)))
+        frames = encoded.rep.shape[1]
+        maps = self.head(double(maps, (frames, self.n_bands)))
+        return torch.sigmoid(self.frequency(maps[:, 0].float()))
+
+
+def double(maps, size):
+    """Twice as many steps in time and frequency, then cropped or padded to `size`."""
+    maps = F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
+    return fit_map(maps, size)

@@ -1,0 +1,100 @@
+"""The published L-MAC decoder for CNN14, by its layer table."""
+
+import torch
+import torch.nn.functional as F
+
+# (kernel, stride, padding) of the nine transposed convolutions, (time, frequency);
+# METHODS 1.3, speechbrain.lobes.models.Cnn14.CNN14PSI_stft.
+LAYERS = (
+    ((3, 3), (2, 4), (1, 1)),
+    ((3, 3), (2, 4), (1, 1)),
+    ((7, 4), (2, 4), (1, 1)),
+    ((5, 4), (2, 4), (1, 1)),
+    ((3, 5), (2, 2), (1, 1)),
+    ((3, 3), (2, 4), (1, 1)),
+    ((4, 3), (2, 2), (0, 5)),
+    ((3, 4), (2, 2), (0, 2)),
+    ((1, 5), (1, 4), (0, 0)),
+)
+
+
+class PublishedInterpreter(torch.nn.Module):
+    """The decoder of L-MAC (arXiv 2403.13086) for CNN14 on 80 mel bins.
+
+    Nine transposed convolutions with additive skips, ReLU after each but the last
+    two, a sigmoid at the end; 236.7 M parameters at the published width.
+
+    The published layers fit one length in four and return 32 n + 9 frames (425 of
+    the 431 of a 5 s clip). Here the hidden maps are first padded at their end with
+    silence (zeros) to the next size that fits and covers the representation, and
+    the mask is cropped to it: any length works, no frame is lost. Up to the last
+    frames, which the padding reaches, the mask equals the published one.
+
+    Arguments
+    ---------
+    hidden_channels : list
+        Channels of CNN14's blocks 3, 4, 5, 6.
+    width : int
+        Channels of the first layers; the later ones have 1/2, 1/4 and 1/8 of it.
+
+    Shape
+    -----
+    4 hidden maps and `encoded.rep` (B, T, 513) to a mask (B, T, 513) in 0..1.
+    """
+
+    def __init__(self, hidden_channels=(256, 512, 1024, 2048), width=2048):
+        super().__init__()
+        block3, block4, block5, block6 = hidden_channels
+        channels = (
+            (block6, width),
+            (block5, width),
+            (width, width),
+            (block4, width),
+            (width, width // 2),
+            (block3, width // 2),
+            (width // 2, width // 4),
+            (width // 4, width // 8),
+            (width // 8, 1),
+        )
+        self.layers = torch.nn.ModuleList(
+            torch.nn.ConvTranspose2d(*sizes, kernel, stride, padding)
+            for sizes, (kernel, stride, padding) in zip(channels, LAYERS, strict=True)
+        )
+
+    def forward(self, hidden, encoded, condition=None):
+        frames, bins = encoded.rep.shape[1:]
+        block3, block4, block5, block6 = pad_hidden(hidden, frames)
+        layers = self.layers
+        maps = F.relu(layers[0](block6)) + F.relu(layers[1](block5))
+        maps = F.relu(layers[2](maps)) + F.relu(layers[3](block4))
+        maps = F.relu(layers[4](maps)) + F.relu(layers[5](block3))
+        maps = F.relu(layers[6](maps))
+        maps = layers[8](layers[7](maps))[:, 0].float()
+        if maps.shape[2] != bins:
+            raise ValueError(
+                f"the published decoder makes {maps.shape[2]} bins from these hidden "
+                f"maps, but the representation has {bins}: it is made for 80 mel bins "
+                "and n_fft 1024; take ConvInterpreter for others"
+            )
+        return torch.sigmoid(maps[:, :frames])
+
+
+def pad_hidden(hidden, frames):
+    """Append silence to the hidden maps so that the layer table fits.
+
+    With n steps in blocks 5 and 6 the table needs 2 n in block 4 and 4 n + 1 in
+    block 3, and returns 32 n + 9 frames.
+    """
+    block3, block4, block5, block6 = hidden
+    n = max(
+        block6.shape[2],
+        block5.shape[2],
+        -(-block4.shape[2] // 2),
+        -(-(block3.shape[2] - 1) // 4),
+        -(-(frames - 9) // 32),
+    )
+    sizes = (4 * n + 1, 2 * n, n, n)
+    return tuple(
+        F.pad(maps, (0, 0, 0, size - maps.shape[2]))
+        for maps, size in zip(hidden, sizes, strict=True)
+    )

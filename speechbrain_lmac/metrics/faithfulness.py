@@ -1,0 +1,315 @@
+"""Does the classifier decide the same from the explanation alone?
+
+One score per clip, from logits, in float64. Every function that takes a `target`
+scores the softmax probability of that class, as L-MAC does with the predicted one
+(Paissan, Ravanelli, Subakan, ICML 2024, arXiv 2403.13086). p is that of the whole
+input, p_in of the masked-in part, p_out of the masked-out part.
+
+Probabilities stay logarithms until the last line, and `1 - p` is the probability of
+all other classes together: a classifier that is sure has p == 1.0 in float32, and
+`1 - p` would then be 0 where the logits still tell 1e-9 from 1e-12.
+
+NaN and infinite logits give NaN scores, which the caller counts.
+"""
+
+import math
+
+import torch
+
+# A gain of less than this is float noise and no increase. The strict p_in > p of the
+# papers turns rounding into an AI of 31 to 44 % for a mask of ones.
+AI_TOLERANCE = 1e-6
+
+# Where the other classes share less than this, there is nothing left to gain.
+SATURATION = 1e-10
+
+
+def check_same_shape(name, tensor, of, reference):
+    """Raise ValueError unless `tensor` has the shape of `reference`."""
+    if tensor.shape != reference.shape:
+        raise ValueError(
+            f"{name} must have the shape of {of} {tuple(reference.shape)}, "
+            f"got {tuple(tensor.shape)}"
+        )
+
+
+def target_probability(logits, target):
+    """Softmax probability of the target class.
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Shape (B, C).
+    target : torch.Tensor
+        Class index of each item, shape (B,).
+
+    Returns
+    -------
+    p : torch.Tensor
+        Shape (B,), float64, 0 to 1.
+
+    Example
+    -------
+    >>> target_probability(
+    ...     torch.tensor([[0.0, 0.0], [0.0, 80.0]]), torch.tensor([1, 1])
+    ... )
+    tensor([0.5000, 1.0000], dtype=torch.float64)
+    """
+    return _log_p(logits, target)[0].exp()
+
+
+def saturated(logits, target):
+    """Whether the classifier is so sure that no gain can be measured.
+
+    `1 - p < SATURATION`. Such clips score an average gain of 0 and are counted.
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Of the whole input, shape (B, C).
+    target : torch.Tensor
+        Shape (B,).
+
+    Returns
+    -------
+    saturated : torch.Tensor
+        Shape (B,), bool. False for NaN logits.
+
+    Example
+    -------
+    >>> saturated(torch.tensor([[22.0, 0.0], [24.0, 0.0]]), torch.tensor([0, 0]))
+    tensor([False,  True])
+    """
+    return _log_p(logits, target)[1].exp() < SATURATION
+
+
+def average_increase(logits, logits_in, target):
+    """Whether confidence rises when only the explanation is heard, in percent.
+
+    100 * [p_in - p > AI_TOLERANCE]   (Grad-CAM++, Chattopadhay et al. 2018, with a
+    tolerance)
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Of the whole input, shape (B, C).
+    logits_in : torch.Tensor
+        Of the masked-in part, shape (B, C).
+    target : torch.Tensor
+        Class index of each item, shape (B,).
+
+    Returns
+    -------
+    increase : torch.Tensor
+        Shape (B,), 0 or 100. Higher is better.
+
+    Example
+    -------
+    >>> p = torch.tensor([[0.8, 0.2], [0.5, 0.5], [0.5, 0.5]])
+    >>> p_in = torch.tensor([[0.4, 0.6], [0.9, 0.1], [0.5, 0.5]])
+    >>> average_increase(p.log(), p_in.log(), torch.tensor([0, 0, 0]))
+    tensor([  0., 100.,   0.], dtype=torch.float64)
+    """
+    check_same_shape("logits_in", logits_in, "logits", logits)
+    change = _change(logits, logits_in, target)
+    return _nan_where_nan(100 * (change > AI_TOLERANCE).double(), change)
+
+
+def average_drop(logits, logits_in, target):
+    """Relative loss of confidence when only the explanation is heard, in percent.
+
+    100 * max(0, p - p_in) / p   (Grad-CAM++, Chattopadhay et al. 2018)
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Of the whole input, shape (B, C).
+    logits_in : torch.Tensor
+        Of the masked-in part, shape (B, C).
+    target : torch.Tensor
+        Class index of each item, shape (B,).
+
+    Returns
+    -------
+    drop : torch.Tensor
+        Shape (B,), 0 to 100. Lower is better.
+
+    Example
+    -------
+    >>> p = torch.tensor([[0.8, 0.2], [0.5, 0.5]], dtype=torch.float64)
+    >>> p_in = torch.tensor([[0.4, 0.6], [0.9, 0.1]], dtype=torch.float64)
+    >>> average_drop(p.log(), p_in.log(), torch.tensor([0, 0]))
+    tensor([50.0000,  0.0000], dtype=torch.float64)
+    """
+    check_same_shape("logits_in", logits_in, "logits", logits)
+    log_p, _ = _log_p(logits, target)
+    log_p_in, _ = _log_p(logits_in, target)
+    return _relative_loss(log_p, log_p_in)
+
+
+def average_drop_double_softmax(logits, logits_in, target):
+    """The average drop as the public code of L-MAC computes it, in percent.
+
+    It applies the softmax to vectors which are probabilities already, so with many
+    classes this is close to 100 * (1 - exp(p_in - p)), an absolute drop which cannot
+    exceed 100 * (1 - 1/e) = 63.2. The published tables carry it: compare their AD with
+    this score, and read `average_drop` for what the name says.
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Of the whole input, shape (B, C).
+    logits_in : torch.Tensor
+        Of the masked-in part, shape (B, C).
+    target : torch.Tensor
+        Class index of each item, shape (B,).
+
+    Returns
+    -------
+    drop : torch.Tensor
+        Shape (B,), 0 to 63.2. Lower is better.
+
+    Example
+    -------
+    >>> sure, of_another = torch.tensor([[99.0, 0.0]]), torch.tensor([[0.0, 99.0]])
+    >>> average_drop_double_softmax(sure, of_another, torch.tensor([0]))
+    tensor([63.2121], dtype=torch.float64)
+    >>> average_drop(sure, of_another, torch.tensor([0]))
+    tensor([100.], dtype=torch.float64)
+    """
+    p = logits.double().softmax(1)
+    p_in = logits_in.double().softmax(1)
+    return average_drop(p, p_in, target)
+
+
+def average_gain(logits, logits_in, target):
+    """How much of the missing confidence the explanation alone regains, in percent.
+
+    100 * max(0, p_in - p) / (1 - p)   (Opti-CAM, Zhang et al. 2023)
+
+    A `saturated` item has nothing to regain and scores 0.
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Of the whole input, shape (B, C).
+    logits_in : torch.Tensor
+        Of the masked-in part, shape (B, C).
+    target : torch.Tensor
+        Class index of each item, shape (B,).
+
+    Returns
+    -------
+    gain : torch.Tensor
+        Shape (B,), 0 to 100. Higher is better.
+
+    Example
+    -------
+    >>> p = torch.tensor([[0.8, 0.2], [0.5, 0.5]], dtype=torch.float64)
+    >>> p_in = torch.tensor([[0.4, 0.6], [0.9, 0.1]], dtype=torch.float64)
+    >>> average_gain(p.log(), p_in.log(), torch.tensor([0, 0]))
+    tensor([ 0., 80.], dtype=torch.float64)
+    """
+    check_same_shape("logits_in", logits_in, "logits", logits)
+    _, log_rest = _log_p(logits, target)
+    _, log_rest_in = _log_p(logits_in, target)
+    # (p_in - p) / (1 - p) is what the other classes lose: no 1 - p to round to 0.
+    gain = _relative_loss(log_rest, log_rest_in)
+    gain = gain.masked_fill(saturated(logits, target), 0.0)
+    return _nan_where_nan(gain, log_rest_in)
+
+
+def faithfulness(logits, logits_out, target):
+    """The confidence that goes when the explanation is taken out.
+
+    p - p_out   (L-MAC; the "FF" of the tables)
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Of the whole input, shape (B, C).
+    logits_out : torch.Tensor
+        Of the masked-out part, shape (B, C).
+    target : torch.Tensor
+        Class index of each item, shape (B,).
+
+    Returns
+    -------
+    faithfulness : torch.Tensor
+        Shape (B,), -1 to 1. Higher is better.
+
+    Example
+    -------
+    >>> p = torch.tensor([[0.75, 0.25]], dtype=torch.float64)
+    >>> p_out = torch.tensor([[0.25, 0.75]], dtype=torch.float64)
+    >>> faithfulness(p.log(), p_out.log(), torch.tensor([0]))
+    tensor([0.5000], dtype=torch.float64)
+    """
+    check_same_shape("logits_out", logits_out, "logits", logits)
+    return -_change(logits, logits_out, target)
+
+
+def input_fidelity(logits, logits_in):
+    """Whether the explanation alone is classified as the whole input is.
+
+    [argmax p(X) = argmax p(M.X)]   (L-MAC; the "Fid-In" of the tables)
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Of the whole input, shape (B, C).
+    logits_in : torch.Tensor
+        Of the masked-in part, shape (B, C).
+
+    Returns
+    -------
+    fidelity : torch.Tensor
+        Shape (B,), 0 or 1. Higher is better.
+
+    Example
+    -------
+    >>> logits = torch.tensor([[2.0, 1.0], [2.0, 1.0]])
+    >>> input_fidelity(logits, torch.tensor([[9.0, 1.0], [0.0, 1.0]]))
+    tensor([1., 0.], dtype=torch.float64)
+    """
+    check_same_shape("logits_in", logits_in, "logits", logits)
+    same = (logits.argmax(1) == logits_in.argmax(1)).double()
+    # A sum over the classes of a softmax is 1, or NaN where it is undefined.
+    defined = logits.double().softmax(1).sum(1) + logits_in.double().softmax(1).sum(1)
+    return _nan_where_nan(same, defined)
+
+
+def _log_p(logits, target):
+    """Logarithms (B,) of the target's probability and of all others' together."""
+    if target.shape != logits.shape[:1]:
+        raise ValueError(
+            f"target must have one class for each of the {logits.shape[0]} items, "
+            f"got shape {tuple(target.shape)}"
+        )
+    logits = logits.double()
+    target = target.unsqueeze(1)
+    total = logits.logsumexp(1)
+    # Infinite logits have no softmax: NaN for both, not 0 for one and NaN for another.
+    total = total.masked_fill(total.isinf(), math.nan)
+    own = logits.gather(1, target).squeeze(1)
+    rest = logits.scatter(1, target, -math.inf).logsumexp(1)
+    return own - total, rest - total
+
+
+def _change(logits, logits_after, target):
+    """p_after - p (B,), from whichever of p and 1 - p is the smaller one."""
+    log_p, log_rest = _log_p(logits, target)
+    log_p_after, log_rest_after = _log_p(logits_after, target)
+    rise = log_p_after.exp() - log_p.exp()
+    fall_of_rest = log_rest.exp() - log_rest_after.exp()
+    return torch.where(log_p > log_rest, fall_of_rest, rise)
+
+
+def _relative_loss(log_before, log_after):
+    """100 * max(0, before - after) / before (B,), also where both underflow."""
+    return 100 * (1 - (log_after - log_before).clamp(max=0).exp())
+
+
+def _nan_where_nan(score, source):
+    """The score (B,), NaN where what it was compared from is NaN."""
+    return score.masked_fill(source.isnan(), math.nan)

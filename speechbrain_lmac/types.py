@@ -1,0 +1,104 @@
+"""What passes between the stages, and what each stage promises.
+
+Shapes: B batch, N samples, T frames, F bins, C classes. Batch comes first and
+stays, also when it is 1.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch of waveforms in the representation that a mask multiplies."""
+
+    rep: torch.Tensor  # (B, T, F), not negative
+    phasor: torch.Tensor  # (B, T, F) complex, of modulus 1 (0 where |X| is 0)
+    length: int  # samples N of the waveforms, which decode gives back
+
+    def with_rep(self, rep):
+        """The same phase and length with another representation."""
+        return replace(self, rep=rep)
+
+
+@dataclass(frozen=True)
+class ClassifierOutput:
+    """What a classifier says, and what it thought on the way."""
+
+    logits: torch.Tensor  # (B, C), float32
+    hidden: tuple  # maps (B, C', T', F'), the shallowest first
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which part of each input the explainer holds responsible."""
+
+    mask: torch.Tensor  # (B, T, F), in 0..1, the shape of encoded.rep
+    target: torch.Tensor  # (B,), the class that is explained
+    encoded: Encoded
+    logits: torch.Tensor  # (B, C), of the input as it is
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that objectives and metrics may look at.
+
+    `logits` of the input, `logits_in` of the masked-in part, `logits_out` of
+    the masked-out part.
+    """
+
+    mask: torch.Tensor  # (B, T, F), in 0..1
+    target: torch.Tensor  # (B,)
+    logits: torch.Tensor  # (B, C)
+    logits_in: torch.Tensor  # (B, C)
+    logits_out: torch.Tensor  # (B, C)
+
+
+class MaskDomain(Protocol):
+    """Where the mask lives. An all-ones mask changes nothing."""
+
+    def encode(self, wav: torch.Tensor) -> Encoded:
+        """Waveforms (B, N) to what the mask multiplies."""
+
+    def apply(self, encoded: Encoded, mask: torch.Tensor) -> Encoded:
+        """Multiply: `encoded.rep * mask`."""
+
+    def features(self, encoded: Encoded) -> torch.Tensor:
+        """The classifier's input, (B, T, n_mels) for the classifiers here."""
+
+    def decode(self, encoded: Encoded) -> torch.Tensor:
+        """Back to waveforms (B, N): what is heard."""
+
+
+class Classifier(Protocol):
+    """A frozen classifier. Features in, logits and hidden maps out."""
+
+    def __call__(self, features: torch.Tensor) -> ClassifierOutput: ...
+
+
+class Interpreter(Protocol):
+    """Hidden maps to a mask in 0..1 in the shape of `encoded.rep`."""
+
+    def __call__(
+        self, hidden: tuple, encoded: Encoded, condition=None
+    ) -> torch.Tensor: ...
+
+
+class Explainer(Protocol):
+    """Any method that explains. It never trains."""
+
+    def explain(
+        self, wav: torch.Tensor, target: torch.Tensor | None = None
+    ) -> Explanation:
+        """Explain class `target` (default: the predicted one) of (B, N)."""
+
+
+class Metric(Protocol):
+    """One score per item; the reduction belongs to the caller."""
+
+    name: str
+    higher_is_better: bool | None  # None: no direction
+
+    def __call__(self, evidence: Evidence) -> torch.Tensor: ...
