@@ -11,20 +11,23 @@ from speechbrain_lmac.draws import generator
 
 
 class Augment:
-    """Transforms of waveforms, mixup, transforms of features, in this order.
+    """Transforms of waveforms, blanks, mixup, transforms of features, in this order.
 
     Arguments
     ---------
     waveform : list
         Transforms of a waveform (N,).
+    blank : Blank or None
+        Puts clips of no class among the others.
     mixup : Mixup or None
         Mixes clips of a batch.
     feature : list
         Transforms of features (T, F).
     """
 
-    def __init__(self, waveform=(), mixup=None, feature=()):
+    def __init__(self, waveform=(), blank=None, mixup=None, feature=()):
         self.waveform = list(waveform)
+        self.blank = blank
         self.mixup = mixup
         self.feature = list(feature)
 
@@ -41,6 +44,8 @@ class Augment:
             B tuples (seed, epoch, clip).
         """
         wav = apply_each(self.waveform, wav, keys)
+        if self.blank is not None:
+            wav, targets = self.blank(wav, targets, keys)
         if self.mixup is not None:
             wav, targets = self.mixup(wav, targets, generator(*keys[0], "mixup"))
         return wav, targets
@@ -134,6 +139,41 @@ def coloured_noise(n_samples, slope, draw):
     frequency = torch.arange(len(white)).clamp(min=1) / len(white)
     noise = torch.fft.irfft(white * frequency ** (-slope / 2), n_samples)
     return noise / noise.square().mean().sqrt()
+
+
+class Blank:
+    """Replace some clips by noise that belongs to no class: their target is uniform.
+
+    Without it a classifier may hold one class for the default that nothing needs to
+    speak for; an explanation of that class is empty.
+
+    Arguments
+    ---------
+    probability : float
+        Share of the clips that are replaced.
+    level_db : tuple
+        Range of the noise's level against the clip's, in dB.
+    slope : tuple
+        Range of the slope of its spectrum, see `ColouredNoise`.
+    """
+
+    def __init__(self, probability=0.1, level_db=(-60.0, 0.0), slope=(0.0, 2.0)):
+        self.probability = probability
+        self.level_db = level_db
+        self.slope = slope
+
+    def __call__(self, wav, targets, keys):
+        wav, targets = wav.clone(), targets.clone()
+        for item, key in enumerate(keys):
+            draw = generator(*key, "blank")
+            if uniform(0, 1, draw) >= self.probability:
+                continue
+            noise = coloured_noise(wav.shape[1], uniform(*self.slope, draw), draw)
+            ratio = 10 ** (uniform(*self.level_db, draw) / 20)
+            level = ratio * wav[item].square().mean().sqrt()
+            wav[item] = level * noise.to(wav)
+            targets[item] = 1 / targets.shape[1]
+        return wav, targets
 
 
 class Mixup:

@@ -66,10 +66,10 @@ class ClipDataset:
         self.data_folder = data_folder
         self.categories = list(categories)
         self.n_classes = n_classes
-        if len(set(self.categories)) != n_classes:
+        named = len(set(self.categories))
+        if named != n_classes:
             raise InputError(
-                f"the dataset part names {len(set(self.categories))} categories, but its "
-                f"n_classes is {n_classes}"
+                f"the dataset part names {named} categories, but n_classes: {n_classes}"
             )
         self.sample_rate = sample_rate
         self.n_samples = round(clip_seconds * sample_rate)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.dataio import ClipBatch
+from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import (
     bootstrap_interval,
     evaluate,
@@ -322,7 +322,7 @@ def test_the_page_can_be_read(tables):
 
 
 def test_the_page_shows_the_metrics_there_are(tables):
-    own = EvidenceMetric("own", lambda e: e.mask, None, "", "a metric of the user")
+    own = EvidenceMetric("own", None, "", "a metric of the user", lambda e: e.mask)
     table = tables[0].assign(own=1.0)
     summary = summarise(table, [*metrics_by_name(["AI"]), own], n_boot=20)
     page = summary_page(summary, [], [AI, MM, own])
