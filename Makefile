@@ -42,6 +42,9 @@ results-esc10: esc10-folder .venv/.installed-demo  ## the same on the real recor
 	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml --data_folder "$(ESC10_FOLDER)"
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml --data_folder "$(ESC10_FOLDER)"
 	$(PY) recipes/evaluate.py hparams/esc10_evaluate.yaml --data_folder "$(ESC10_FOLDER)"
+	$(PY) recipes/tables.py --title "Results on ESC-10" --output docs/results.md \
+	    --trainings results/esc10_classifier_compact/1234 results/esc10_lmac/1234 \
+	    --evaluations results/esc10_evaluate/1234
 
 # --- What developers run ------------------------------------------------------
 

@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
 from speechbrain_lmac.data_prep.manifest import made_whole
 from speechbrain_lmac.errors import InputError, some_of
 
@@ -177,6 +178,18 @@ def clip_row(index):
         "src_file": index,
         "take": "A",
     }
+
+
+def prepare_toy(data_folder, manifest_folder, categories, **options):
+    """`prepare_esc50` of the toy dataset, which is made first where there is none.
+
+    Arguments and returns are those of `esc50_prepare.prepare_esc50`.
+    """
+    if not Path(data_folder).exists():
+        make_toy(data_folder)
+    return prepare_esc50(
+        data_folder, manifest_folder, categories, download=False, **options
+    )
 
 
 def render_clip(seed, index, sample_rate=16000, seconds=5.0):

@@ -8,7 +8,6 @@ of empty masks and of scores that are not finite) to `results/esc10_evaluate/123
 Every metric is defined in `speechbrain_lmac.metrics`. Scroll to the bottom first.
 """
 
-import shlex
 import sys
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from speechbrain_lmac.experiment import (
     require_keys,
     start_experiment,
 )
-from speechbrain_lmac.machine import versions
+from speechbrain_lmac.machine import command_line, versions
 
 
 def run_evaluation(argv):
@@ -53,7 +52,7 @@ def run_evaluation(argv):
     )
     first = per_clip[per_clip["method"] == per_clip["method"].iloc[0]]
     header = [
-        f"command: `python recipes/{Path(__file__).name} {shlex.join(argv)}`",
+        f"command: `{command_line(argv)}`",
         f"data: {len(first)} clips, split {hparams['split']} of "
         f"{Path(hparams['dataset'].data_folder).name}; the classifier is right on "
         f"{100 * first['correct'].mean():.1f} % of them",

@@ -95,16 +95,20 @@ class Gain:
 
     Arguments
     ---------
-    low_db, high_db : float
-        Range in dB.
+    probability : float
+        Share of the clips whose level is changed.
+    range_db : tuple
+        Of the change, in dB.
     """
 
-    def __init__(self, low_db=-12.0, high_db=0.0):
-        self.low_db = low_db
-        self.high_db = high_db
+    def __init__(self, probability=0.7, range_db=(-20.0, 6.0)):
+        self.probability = probability
+        self.range_db = range_db
 
     def __call__(self, wav, draw):
-        return wav * 10 ** (uniform(self.low_db, self.high_db, draw) / 20)
+        if uniform(0, 1, draw) >= self.probability:
+            return wav
+        return wav * 10 ** (uniform(*self.range_db, draw) / 20)
 
 
 class ColouredNoise:
@@ -177,32 +181,55 @@ class Blank:
 
 
 class Mixup:
-    """Mix each clip with another one of the batch, and their targets alike.
+    """Add to some clips another one of the batch, and mix their targets alike.
 
-    The share is drawn from Beta(alpha, alpha) (Zhang et al. 2018, arXiv 1710.09412).
+    The clip keeps a share of 0.5 to 1 (after Zhang et al. 2018, arXiv 1710.09412,
+    with a uniform share).
 
     Arguments
     ---------
-    alpha : float
-        Near 0 the shares are near 0 and 1, at 1 they are uniform.
     probability : float
-        Share of the batches that are mixed.
+        Share of the clips that are mixed.
     """
 
-    def __init__(self, alpha=0.3, probability=0.5):
-        self.alpha = alpha
+    def __init__(self, probability=0.5):
         self.probability = probability
 
     def __call__(self, wav, targets, draw):
-        if uniform(0, 1, draw) >= self.probability:
-            return wav, targets
-        concentration = torch.full((2, len(wav)), float(self.alpha))
-        # Beta as a ratio of two Gamma draws.
-        gamma = torch._standard_gamma(concentration, generator=draw)
-        share = (gamma[0] / gamma.sum(0).clamp(min=1e-12)).to(wav)[:, None]
         order = torch.randperm(len(wav), generator=draw)
-        mix = share * wav + (1 - share) * wav[order]
-        return mix, share * targets + (1 - share) * targets[order]
+        share = 1 - 0.5 * torch.rand(len(wav), generator=draw)
+        mixed = torch.rand(len(wav), generator=draw) < self.probability
+        share = torch.where(mixed, share, 1.0).to(wav)[:, None]
+        wav = share * wav + (1 - share) * wav[order]
+        return wav, share * targets + (1 - share) * targets[order]
+
+
+class Equalizer:
+    """A random smooth frequency response, as another microphone or room would have.
+
+    Arguments
+    ---------
+    probability : float
+        Share of the clips that are filtered.
+    deviation_db : float
+        Standard deviation of the gain at each node, in dB.
+    nodes : int
+        Frequencies, evenly spaced over the bands, between which it is interpolated.
+    """
+
+    def __init__(self, probability=0.5, deviation_db=6.0, nodes=6):
+        self.probability = probability
+        self.deviation_db = deviation_db
+        self.nodes = nodes
+
+    def __call__(self, features, draw):
+        if uniform(0, 1, draw) >= self.probability:
+            return features
+        gains_db = self.deviation_db * torch.randn(1, 1, self.nodes, generator=draw)
+        curve_db = torch.nn.functional.interpolate(
+            gains_db, features.shape[1], mode="linear", align_corners=True
+        )[0].to(features)
+        return (features.expm1() * 10 ** (curve_db / 20)).log1p()
 
 
 class SpecAugment:
@@ -213,6 +240,8 @@ class SpecAugment:
 
     Arguments
     ---------
+    probability : float
+        Share of the clips that are masked.
     time_masks, frequency_masks : int
         Number of stretches.
     time_share, frequency_share : float
@@ -220,14 +249,22 @@ class SpecAugment:
     """
 
     def __init__(
-        self, time_masks=2, time_share=0.2, frequency_masks=2, frequency_share=0.2
+        self,
+        probability=0.4,
+        time_masks=2,
+        time_share=0.14,
+        frequency_masks=2,
+        frequency_share=0.15,
     ):
+        self.probability = probability
         self.time_masks = time_masks
         self.time_share = time_share
         self.frequency_masks = frequency_masks
         self.frequency_share = frequency_share
 
     def __call__(self, features, draw):
+        if uniform(0, 1, draw) >= self.probability:
+            return features
         keep = torch.ones_like(features)
         frames, bands = features.shape
         for _ in range(self.time_masks):
@@ -244,3 +281,42 @@ def stretch(size, share, draw):
     length = round(uniform(0, share, draw) * size)
     start = round(uniform(0, size - length, draw))
     return start, start + length
+
+
+class BlockMask:
+    """Silence random tiles of a coarse grid over time and frequency.
+
+    Like `SpecAugment`, with holes as a mask has them.
+
+    Arguments
+    ---------
+    probability : float
+        Share of the clips that are masked.
+    time_tiles, frequency_tiles : tuple
+        Range of the number of tiles along each axis.
+    keep : tuple
+        Range of the share of tiles that stay.
+    """
+
+    def __init__(
+        self,
+        probability=0.5,
+        time_tiles=(3, 19),
+        frequency_tiles=(2, 9),
+        keep=(0.3, 1.0),
+    ):
+        self.probability = probability
+        self.time_tiles = time_tiles
+        self.frequency_tiles = frequency_tiles
+        self.keep = keep
+
+    def __call__(self, features, draw):
+        if uniform(0, 1, draw) >= self.probability:
+            return features
+        grid = [
+            round(uniform(*limits, draw))
+            for limits in (self.time_tiles, self.frequency_tiles)
+        ]
+        kept = torch.rand(1, 1, *grid, generator=draw) < uniform(*self.keep, draw)
+        tiles = torch.nn.functional.interpolate(kept.float(), features.shape)
+        return features * tiles[0, 0].to(features)

@@ -9,6 +9,12 @@ import pandas as pd
 import speechbrain as sb
 import torch
 import torch.nn.functional as F
+import yaml
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.draws import seed_of
@@ -18,6 +24,7 @@ from speechbrain_lmac.files import write_csv
 from speechbrain_lmac.machine import peak_memory_mib
 
 
+@register_checkpoint_hooks
 class RecordingBrain(sb.Brain):
     """What all trainings share: seeds, schedule, curves, checkpoints.
 
@@ -41,8 +48,9 @@ class RecordingBrain(sb.Brain):
         self.scores[name].append(values.detach().float().cpu())
 
     def on_stage_start(self, stage, epoch=None):
-        """Forget the last stage."""
-        self.scores = defaultdict(list)
+        """Forget the last stage, but not what a checkpoint within this epoch knew."""
+        if stage != sb.Stage.TRAIN or not self.step:
+            self.scores = defaultdict(list)
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
             self.started = time.perf_counter()
@@ -97,6 +105,23 @@ class RecordingBrain(sb.Brain):
         self.checkpointer.save_and_keep_only(
             meta={"epoch": epoch, **valid_means}, min_keys=["loss"]
         )
+
+    @mark_as_saver
+    def _save(self, path):
+        """Also the scores so far, for a checkpoint within an epoch."""
+        super()._save(path)
+        scores = {name: torch.cat(v).tolist() for name, v in self.scores.items()}
+        with open(path, "a", encoding="utf-8") as file:
+            yaml.dump({"scores": scores}, file)
+
+    @mark_as_loader
+    def _recover(self, path, end_of_epoch):
+        super()._recover(path, end_of_epoch)
+        if not end_of_epoch:
+            with open(path, encoding="utf-8") as file:
+                scores = yaml.safe_load(file)["scores"]
+            kept = {name: [torch.tensor(values)] for name, values in scores.items()}
+            self.scores = defaultdict(list, kept)
 
     def loaded_epoch(self):
         """The epoch of the checkpoint with the lowest validation loss."""

@@ -247,7 +247,8 @@ def to_model_level(wav):
     """Divide by the largest absolute sample; silence stays silence.
 
     The public code divides by the signed maximum, which turns a clip of negative
-    peak upside down or beyond 1, and silence into NaN (METHODS T10).
+    peak upside down or beyond 1, and silence into NaN (docs/methods.md, signed
+    maximum).
 
     Example
     -------

@@ -19,7 +19,7 @@ class STFTDomain(torch.nn.Module):
     This is the listenable domain of L-MAC: a masked representation goes both to
     the classifier (expm1, mel filterbank, log1p) and back to a waveform (expm1,
     the input's phase, inverse STFT). With a mask M the magnitude becomes
-    ``(1 + |X|)^M - 1`` as in the public code (arXiv 2403.13086; METHODS 1.2).
+    ``(1 + |X|)^M - 1`` as in the public code (docs/methods.md, front end).
     For masking the magnitude itself take `MagnitudeSTFTDomain`.
 
     Arguments
@@ -73,7 +73,11 @@ class STFTDomain(torch.nn.Module):
         window = torch.hamming_window(self.win_length)
         self.register_buffer("window", window, persistent=False)
         filterbank = Filterbank(
-            n_mels=n_mels, n_fft=n_fft, sample_rate=sample_rate, log_mel=False
+            n_mels=n_mels,
+            n_fft=n_fft,
+            sample_rate=sample_rate,
+            f_max=sample_rate / 2,
+            log_mel=False,
         )
         # Without the logarithm the filterbank is linear: what it makes of the
         # identity is its matrix, (F, n_mels).
@@ -147,7 +151,8 @@ class STFTDomain(torch.nn.Module):
 class MagnitudeSTFTDomain(STFTDomain):
     """The mask multiplies the magnitude |X| itself, as the slides' formula says.
 
-    An interpreter trained with `STFTDomain` is not valid here (METHODS T12).
+    An interpreter trained with `STFTDomain` is not valid here (docs/methods.md, two
+    ways to mask).
     """
 
     def compress(self, magnitude):

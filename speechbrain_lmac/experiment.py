@@ -22,7 +22,7 @@ from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_text
-from speechbrain_lmac.machine import versions
+from speechbrain_lmac.machine import command_line, versions
 
 logger = logging.getLogger(__name__)
 
@@ -318,7 +318,7 @@ def write_record(brain, folder, module, argv):
         return False
     epochs = pd.read_csv(folder / "epochs.csv")
     record = {
-        "command": " ".join([Path(sys.argv[0]).name, *argv]),
+        "command": command_line(argv),
         "epochs": int(epochs["epoch"].max()),
         "epoch_tested": brain.loaded_epoch(),
         "seconds_per_epoch": float(epochs["seconds"].median()),

@@ -54,7 +54,7 @@ def explain_file(explainer, path, labels, device="cpu"):
     The channels are averaged, the rate is changed to the model's and the peak is
     brought to 1 for the model; what comes back has the file's rate, length and
     level, and nothing above the model's highest frequency. The phase is the input's
-    (slides "Posthoc Explanations for Audio Models"; METHODS 1.2).
+    (docs/methods.md, listening).
 
     Arguments
     ---------

@@ -1,7 +1,10 @@
 """What a run took, and on what it ran."""
 
 import platform
+import re
+import shlex
 import sys
+from pathlib import Path
 
 import speechbrain
 import torch
@@ -25,3 +28,15 @@ def versions():
         f"torchaudio {torchaudio.__version__}, speechbrain {speechbrain.__version__}, "
         f"{torch.get_num_threads()} threads on {platform.machine()}"
     )
+
+
+def command_line(argv):
+    """The command of this run, to be published: where the data lay is left out.
+
+    Example
+    -------
+    >>> command_line(["hparams/a.yaml", "--data_folder", "/home/me/ESC-50"])[-36:]
+    'hparams/a.yaml --data_folder DATASET'
+    """
+    text = shlex.join([f"recipes/{Path(sys.argv[0]).name}", *argv])
+    return "python " + re.sub(r"(--data_folder[ =])('[^']*'|\S+)", r"\1DATASET", text)

@@ -20,8 +20,9 @@ def set_rate(optimizer, rate):
 class PlateauSchedule:
     """Multiply the rate when the validation loss no longer falls.
 
-    SpeechBrain's `ReduceLROnPlateau` with the published values of L-MAC (METHODS
-    1.6) as defaults: factor 0.5, patience 3, not before epoch 100.
+    SpeechBrain's `ReduceLROnPlateau` with the published values of L-MAC as defaults:
+    factor 0.5, patience 3, not before epoch 100 (docs/methods.md, schedule and
+    selection).
 
     Arguments
     ---------
@@ -103,8 +104,8 @@ class CosineSchedule:
 class TriangularSchedule:
     """A rate that rises and falls linearly between two values.
 
-    The published schedule of CNN14 on ESC-50 (METHODS 1.1): 1e-8 to 2e-4 in
-    65,000 steps, of which 200 epochs see only the rise.
+    The published schedule of CNN14 on ESC-50 (docs/methods.md, classifier): 1e-8 to
+    2e-4 in 65,000 steps, of which 200 epochs see only the rise.
 
     Arguments
     ---------

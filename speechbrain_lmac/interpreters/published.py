@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 # (kernel, stride, padding) of the nine transposed convolutions, (time, frequency);
-# METHODS 1.3, speechbrain.lobes.models.Cnn14.CNN14PSI_stft.
+# docs/methods.md, decoder; speechbrain.lobes.models.Cnn14.CNN14PSI_stft.
 LAYERS = (
     ((3, 3), (2, 4), (1, 1)),
     ((3, 3), (2, 4), (1, 1)),

@@ -1,0 +1,94 @@
+"""Write the page of results from the files that trainings and evaluations left.
+
+    python tables.py --trainings results/esc10_classifier_compact/1234 \
+        results/esc10_lmac/1234 --evaluations results/esc10_evaluate/1234 \
+        --output ../docs/results.md
+
+Nothing is computed here and nothing is typed in: each number stands in a
+`training.json` or a `summary.md`. `make results-esc10` calls it.
+"""
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.experiment import main
+from speechbrain_lmac.files import write_text
+
+COLUMNS = {
+    "training": "{name}",
+    "parameters": "{parameters:,}",
+    "model (MiB)": "{model_mib:.2f}",
+    "epochs": "{epochs}",
+    "epoch tested": "{epoch_tested}",
+    "s/epoch": "{seconds_per_epoch:.1f}",
+    "training (min)": "{minutes:.1f}",
+    "peak memory (MiB)": "{peak_memory_mib:.0f}",
+}
+
+
+def write_tables(argv):
+    """Everything that the command above does."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trainings", nargs="+", default=[], help="result folders")
+    parser.add_argument("--evaluations", nargs="+", default=[], help="result folders")
+    parser.add_argument("--title", default="Results", help="of the page")
+    parser.add_argument("--output", required=True, help="the Markdown file to write")
+    args = parser.parse_args(argv)
+    records = [read_record(Path(folder)) for folder in args.trainings]
+    lines = [
+        f"# {args.title}",
+        "",
+        f"Written by `python recipes/tables.py {shlex.join(argv)}`; not by hand.",
+        "",
+        "## Trainings",
+        "",
+        *table(COLUMNS, records),
+        "",
+    ]
+    for record in records:
+        test = ", ".join(
+            f"{name} {value:.4f}" for name, value in record["test"].items()
+        )
+        lines += [
+            f"- **{record['name']}**: `{record['command']}`. Test fold, "
+            f"seen once, with the weights of epoch {record['epoch_tested']} (lowest "
+            f"validation loss): {test}. {record['versions']}.",
+        ]
+    for folder in args.evaluations:
+        page = read(Path(folder) / "summary.md", "evaluate.py")
+        lines += ["", page.replace("# Evaluation", f"## {Path(folder).parent.name}", 1)]
+    write_text("\n".join(lines).rstrip() + "\n", args.output)
+    print(f"wrote {args.output}")
+
+
+def read_record(folder):
+    """`training.json` of a folder, with what the table wants of it."""
+    record = json.loads(read(folder / "training.json", "the training"))
+    models = [*folder.glob("interpreter.ckpt"), *folder.glob("classifier/*.ckpt")]
+    return {
+        **record,
+        "name": folder.parent.name,
+        "minutes": record["seconds"] / 60,
+        "model_mib": sum(path.stat().st_size for path in models) / 2**20,
+    }
+
+
+def read(path, maker):
+    """The text of a result file."""
+    if not path.is_file():
+        raise InputError(f"no {path}: run {maker} first")
+    return path.read_text(encoding="utf-8")
+
+
+def table(columns, records):
+    """Rows of a Markdown table."""
+    rows = [columns, ["---"] * len(columns)]
+    rows += [[form.format(**record) for form in columns.values()] for record in records]
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+if __name__ == "__main__":
+    main(write_tables)

@@ -1,0 +1,148 @@
+"""What the tests of whole commands share: tiny sounds, and models trained on them.
+
+A command is run in a process of its own where that is the point, else by `call`: the
+same function with the same arguments in this process, which saves the 5 s of start-up.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from speechbrain_lmac.data_prep.toy_prepare import make_toy
+from speechbrain_lmac.experiment import main
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 1.0
+
+
+@pytest.fixture(autouse=True)
+def one_process_after_the_other(monkeypatch, tmp_path):
+    """Undo what SpeechBrain sets up for a whole process; default folders go to tmp."""
+    threads, hook, root = torch.get_num_threads(), sys.excepthook, logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    yield
+    torch.set_num_threads(threads)
+    sys.excepthook = hook
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def _run(command, folder=ROOT):
+    """A command line in a process of its own, with the threads of the tests."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def run():
+    """`run([PYTHON, "recipes/NAME.py", ...], folder)`, folder being the root."""
+    return _run
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """`call(recipe_function, argument, ...)` as the script does it."""
+
+    def call(recipe, *arguments):
+        argv = [f"{recipe.__module__.rsplit('.', 1)[-1]}.py", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", argv)
+        main(recipe)
+
+    return call
+
+
+@pytest.fixture
+def refused(call, capsys, tmp_path):
+    """`refused(...)` is `call` for what must fail: the message.
+
+    It fails as a command shall: one message, exit status 2, no traceback, and the
+    test's folder as it was before.
+    """
+
+    def refused(recipe, *arguments):
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(SystemExit) as end:
+            call(recipe, *arguments)
+        message = capsys.readouterr().err
+        assert end.value.code == 2
+        assert "error: " in message
+        assert "Traceback" not in message
+        assert sorted(tmp_path.rglob("*")) == before
+        return message[message.index("error: ") :]
+
+    return refused
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """One clip of 1 s for each of 6 classes and 5 folds."""
+    folder = tmp_path_factory.mktemp("data") / "toy"
+    return make_toy(folder, n_clips=30, seconds=SECONDS, progress=False)
+
+
+@pytest.fixture(scope="session")
+def tiny(toy):
+    """Options of every command on `toy`."""
+    return (
+        f"--data_folder={toy}",
+        f"--dataset={{clip_seconds: {SECONDS}}}",
+        "--noprogressbar",
+        "--device=cpu",
+    )
+
+
+@pytest.fixture(scope="session")
+def short():
+    """Options of every training: 2 epochs of 3 steps."""
+    return ("--number_of_epochs=2", "--batch_size=6")
+
+
+@pytest.fixture(scope="session")
+def trained_classifier(tiny, short, tmp_path_factory):
+    """The output folder of the literal command, from the root."""
+    folder = tmp_path_factory.mktemp("trained") / "classifier"
+    script = ["recipes/train_classifier.py", "hparams/toy_classifier.yaml"]
+    options = [*tiny, *short, f"--output_folder={folder}"]
+    done = _run([sys.executable, *script, *options])
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier(trained_classifier):
+    """The option that names the trained classifier."""
+    return f"--classifier_source={trained_classifier / 'classifier'}"
+
+
+@pytest.fixture(scope="session")
+def trained_lmac(classifier, tiny, short, tmp_path_factory):
+    """The output folder of the literal command, from inside recipes/."""
+    folder = tmp_path_factory.mktemp("trained") / "lmac"
+    script = ["train_lmac.py", "hparams/toy_lmac.yaml"]
+    options = [*tiny, *short, classifier, f"--output_folder={folder}"]
+    done = _run([sys.executable, *script, *options], ROOT / "recipes")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def interpreter(trained_lmac):
+    """The option that names the trained interpreter."""
+    return f"--interpreter_checkpoint={trained_lmac / 'interpreter.ckpt'}"

@@ -1,0 +1,113 @@
+"""Pictures that can be opened, with axes that say what is where."""
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("matplotlib")
+from PIL import Image  # noqa: E402
+
+from speechbrain_lmac import visualize  # noqa: E402
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are drawn."""
+    drawn, new_figure = [], visualize.new_figure
+
+    def remember(*args, **kwargs):
+        drawn.append(new_figure(*args, **kwargs))
+        return drawn[-1]
+
+    monkeypatch.setattr(visualize, "new_figure", remember)
+    return drawn
+
+
+def panels(n_frames=40, n_bins=33):
+    magnitude = torch.zeros(n_frames, n_bins)
+    magnitude[10, 5] = 2.0
+    magnitude[30, 20] = 0.02  # 40 dB below
+    mask = torch.zeros(n_frames, n_bins)
+    mask[10, 5] = 1.0
+    return {"input": magnitude, "mask": mask, "explanation": magnitude * mask}
+
+
+def assert_picture(path):
+    with Image.open(path) as picture:
+        picture.verify()
+        assert picture.format == "PNG"
+        assert 300 <= picture.width <= 3000
+        assert 300 <= picture.height <= 3000
+
+
+def test_an_explanation_is_three_readable_panels(tmp_path, figures):
+    path = tmp_path / "new" / "clip.png"
+    visualize.write_explanation_picture(path, panels(), (5.0, 8000.0), "dog: 0.93")
+    assert_picture(path)
+    assert [p.name for p in path.parent.iterdir()] == ["clip.png"]
+    (figure,) = figures
+    axes = [a for a in figure.axes if a.images and a.get_ylabel() == "frequency (Hz)"]
+    assert [a.get_title(loc="left") for a in axes] == ["input", "mask", "explanation"]
+    assert axes[-1].get_xlabel() == "time (s)"
+    for panel in axes:
+        assert panel.get_xlim() == (0, 5)
+        assert panel.get_ylim() == (0, 8000)
+    assert figure.get_suptitle() == "dog: 0.93"
+
+
+def test_low_frequencies_lie_below_and_early_frames_on_the_left(tmp_path, figures):
+    visualize.write_explanation_picture(tmp_path / "a.png", panels(), (4.0, 3300.0), "")
+    image = figures[0].axes[0].images[0]
+    assert image.origin == "lower"
+    assert list(image.get_extent()) == [0, 4, 0, 3300]
+    drawn = np.asarray(image.get_array())
+    assert drawn.shape == (33, 40)  # rows are frequencies
+    assert drawn.argmax() == 5 * 40 + 10
+
+
+def test_levels_are_db_below_the_loudest_cell_and_masks_are_0_to_1(tmp_path, figures):
+    loud = panels()
+    loud["explanation"] = 0.1 * loud["explanation"]
+    visualize.write_explanation_picture(tmp_path / "a.png", loud, (1.0, 1.0), "")
+    images = {a.get_title(loc="left"): a.images[0] for a in figures[0].axes if a.images}
+    level = np.asarray(images["input"].get_array())
+    assert level.max() == pytest.approx(0)
+    assert level[20, 30] == pytest.approx(-40)
+    # The explanation is drawn against the input's loudest cell, not against its own.
+    assert np.asarray(images["explanation"].get_array()).max() == pytest.approx(-20)
+    assert images["mask"].get_clim() == (0, 1)
+    assert images["input"].get_clim() == images["explanation"].get_clim() == (-80, 0)
+
+
+def test_silence_can_be_drawn(tmp_path):
+    silent = {name: torch.zeros(1, 33) for name in ("input", "mask", "explanation")}
+    visualize.write_explanation_picture(tmp_path / "a.png", silent, (0.01, 8e3), "")
+    assert_picture(tmp_path / "a.png")
+
+
+def test_names_with_dollars_are_titles_too(tmp_path):
+    title = "a_$1$_\\frac{.wav: $, 0.93"
+    visualize.write_explanation_picture(tmp_path / "a.png", panels(), (1.0, 8e3), title)
+    assert_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("n_classes", [2, 50])
+def test_a_confusion_matrix_as_table_and_picture(tmp_path, figures, n_classes):
+    labels = [f"class {index}" for index in range(n_classes)]
+    counts = np.diag([8] * n_classes)
+    counts[0, 1] = 2
+    visualize.write_confusion(counts, labels, tmp_path)
+    assert_picture(tmp_path / "confusion.png")
+    rows = (tmp_path / "confusion.csv").read_text().splitlines()
+    assert rows[0] == "true," + ",".join(labels)
+    assert rows[1].startswith("class 0,8,2")
+    assert rows[2].startswith("class 1,0,8")
+    (axes,) = figures[0].axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
+    right, total = 8 * n_classes, 8 * n_classes + 2
+    assert axes.get_title() == f"{right / total:.1%} of {total} clips right"
+
+
+def test_a_confusion_of_nothing_is_no_error(tmp_path):
+    visualize.write_confusion(np.zeros((3, 3), dtype=int), ["a", "b", "c"], tmp_path)
+    assert_picture(tmp_path / "confusion.png")
