@@ -14,8 +14,10 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 
 from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import evaluate, summarise, write_tables
 from speechbrain_lmac.experiment import (
+    check_counts,
     load_experiment,
     main,
     pick_device,
@@ -23,6 +25,8 @@ from speechbrain_lmac.experiment import (
     start_experiment,
 )
 from speechbrain_lmac.machine import command_line, versions
+
+SPLITS = ("train", "valid", "test")
 
 
 def run_evaluation(argv):
@@ -33,9 +37,15 @@ def run_evaluation(argv):
         ["dataset", "domain", "classifier", "explainers", "metrics", "split"],
         source[0],
     )
+    check_counts(batch_size=hparams["batch_size"])
+    if hparams["split"] not in SPLITS:
+        raise InputError(
+            f"split must be one of {', '.join(SPLITS)}, got {hparams['split']!r}"
+        )
     manifests = start_experiment(hparams, run_opts, source)
     dataset, classifier = hparams["dataset"], hparams["classifier"]
-    clips = dataset.load(manifests, hparams["split"], classifier.labels)
+    labels = dataset.class_order(manifests, classifier.labels)
+    clips = dataset.load(manifests, hparams["split"], labels)
     device = pick_device(run_opts)
     for module in (hparams["domain"], classifier, hparams["interpreter"]):
         module.to(device)
@@ -45,7 +55,7 @@ def run_evaluation(argv):
         hparams["domain"],
         classifier,
         hparams["metrics"],
-        class_names=classifier.labels,
+        class_names=labels,
         truth=hparams.get("truth"),
         device=device,
         progress=not run_opts.noprogressbar,

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import load_experiment, main, pick_device, require_keys
 from speechbrain_lmac.explainers import AmortizedExplainer
@@ -46,16 +47,17 @@ def explain(argv):
         hparams["classifier"].to(device),
         interpreter.to(device),
     )
+    classifier = hparams["classifier"]
+    labels = classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]
     rows, failures = [], []
     for path, name in tqdm(
         list(zip(args.files, unique_names(args.files), strict=True)), desc="explain"
     ):
         try:
-            explained = explain_file(
-                explainer, path, explainer.classifier.labels, device
-            )
-        except InputError as error:
-            failures.append(str(error))
+            check_audio(path)
+            explained = explain_file(explainer, path, labels, device)
+        except (AudioFault, InputError) as error:
+            failures.append(f"{path}: {error}")
             continue
         write_explanation(explained, args.output_folder, name)
         rows.append({"name": name, **explained.row()})

@@ -31,7 +31,8 @@ def train_lmac(argv):
         source[0],
     )
     manifests = start_experiment(hparams, run_opts, source)
-    dataset, labels = hparams["dataset"], hparams["classifier"].labels
+    dataset = hparams["dataset"]
+    labels = dataset.class_order(manifests, hparams["classifier"].labels)
     brain = fit_and_test(
         ExplainerBrain,
         {"interpreter": hparams["interpreter"], "domain": hparams["domain"]},

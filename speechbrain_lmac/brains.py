@@ -16,6 +16,7 @@ from speechbrain.utils.checkpoints import (
     register_checkpoint_hooks,
 )
 from speechbrain.utils.distributed import if_main_process
+from torch.nn.parallel import DistributedDataParallel
 
 from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
@@ -42,6 +43,14 @@ class RecordingBrain(sb.Brain):
         """Tell the schedule how long an epoch is, then train it."""
         self.steps_per_epoch = -(-len(train_set) // self.grad_accumulation_factor)
         super()._fit_train(train_set, epoch, enable)
+
+    def _wrap_distributed(self):
+        """On the CPU without SyncBatchNorm, which needs a GPU."""
+        if not self.distributed_launch or torch.device(self.device).type != "cpu":
+            return super()._wrap_distributed()
+        for name, module in self.modules.items():
+            if any(p.requires_grad for p in module.parameters()):
+                self.modules[name] = DistributedDataParallel(module)
 
     def record(self, name, values):
         """Keep one value per clip of this stage; their mean is reported."""

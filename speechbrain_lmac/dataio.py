@@ -1,6 +1,7 @@
 """From audio files to batches of waveforms of one rate, length and level."""
 
 import hashlib
+import json
 import logging
 import os
 from dataclasses import dataclass
@@ -78,6 +79,27 @@ class ClipDataset:
     def prepare_manifests(self, manifest_folder):
         """Check the dataset and write its manifests (only when it changed)."""
         return self.prepare(self.data_folder, manifest_folder, self.categories)
+
+    def class_order(self, manifest_folder, stored):
+        """Class names in the order of a classifier's logits.
+
+        Arguments
+        ---------
+        manifest_folder : str or Path
+            What `prepare_manifests` was given.
+        stored : list or None
+            The names that the classifier brings. Without them: the order of first
+            appearance in the training manifest, which is how SpeechBrain's ESC-50
+            recipe numbers the classes of the checkpoints it publishes. The accuracy
+            that every evaluation reports tells whether that is right; explanations
+            of the predicted class do not depend on it.
+        """
+        if stored is not None:
+            return stored
+        logger.warning("class names: in the order of the training manifest")
+        with open(Path(manifest_folder) / "train.json", encoding="utf-8") as stream:
+            clips = json.load(stream).values()
+        return list(dict.fromkeys(clip["category"] for clip in clips))
 
     def load(self, manifest_folder, split, labels):
         """The clips of one split.

@@ -1,6 +1,8 @@
 """From a command line to a finished experiment: what the recipe scripts share."""
 
 import difflib
+import functools
+import inspect
 import json
 import logging
 import re
@@ -82,11 +84,43 @@ class Training:
     loader: dict = field(init=False)
 
     def __post_init__(self):
+        check_arguments(self.opt_class)
+        check_counts(number_of_epochs=self.number_of_epochs, batch_size=self.batch_size)
         self.loader = {
             "batch_size": self.batch_size,
             "num_workers": self.num_workers,
             "collate_fn": collate_clips,
         }
+
+
+def check_arguments(callable_):
+    """Refuse arguments of a YAML's `!name:` that its function does not take.
+
+    HyperPyYAML finds these for `!new:` only.
+    """
+    if isinstance(callable_, functools.partial):
+        function = callable_.func
+        try:
+            inspect.signature(function).bind_partial(**callable_.keywords)
+        except TypeError as error:
+            raise InputError(
+                f"Invalid argument to {function.__qualname__}: {error}"
+            ) from error
+
+
+def check_counts(**counts):
+    """Refuse what is no whole number from 1.
+
+    Example
+    -------
+    >>> check_counts(batch_size=0)
+    Traceback (most recent call last):
+    ...
+    speechbrain_lmac.errors.InputError: batch_size must be a whole number from 1, got 0
+    """
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise InputError(f"{name} must be a whole number from 1, got {count!r}")
 
 
 def main(run):
@@ -127,6 +161,8 @@ def load_experiment(argv):
         check_keys(path)
         with open(path, encoding="utf-8") as stream:
             hparams = load_hyperpyyaml(stream, overrides)
+        if "dataset" in hparams:
+            check_arguments(hparams["dataset"].prepare)
     except YAMLError as error:
         raise InputError(f"{path} is not readable as YAML: {error}") from error
     except KeyError as error:
@@ -134,6 +170,8 @@ def load_experiment(argv):
     except (ValueError, TypeError, ImportError, OSError) as error:
         if isinstance(error, InputError) or not is_from_yaml(error):
             raise
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: {error}") from error
         raise InputError(f"{path}: {' '.join(map(str, error.args))}") from error
     return hparams, run_opts, (path, overrides)
 
@@ -233,14 +271,18 @@ def start_experiment(hparams, run_opts, source):
     ddp_init_group(run_opts)  # does nothing unless torchrun started us
     output_folder = Path(hparams["output_folder"])
     manifest_folder = output_folder / "manifest"
-    run_on_main(hparams["dataset"].prepare_manifests, args=[manifest_folder])
+    dataset = hparams["dataset"]
+    manifests = run_on_main(dataset.prepare_manifests, args=[manifest_folder])
     path, overrides = source
     sb.create_experiment_directory(
         str(output_folder), hyperparams_to_save=str(path), overrides=overrides
     )
-    script = Path(sys.modules["__main__"].__file__ or "")
-    if if_main_process() and script.suffix == ".py":
-        shutil.copy(script, output_folder)
+    if if_main_process():
+        for warning in manifests.warnings:  # log.txt did not exist when they came
+            logger.warning("%s: %s", dataset.data_folder, warning)
+        script = Path(getattr(sys.modules["__main__"], "__file__", ""))
+        if script.suffix == ".py":
+            shutil.copy(script, output_folder)
     return manifest_folder
 
 

@@ -93,5 +93,5 @@ def write_explanation_picture(path, panels, extent, title):
         axes.set_title(name, loc="left", fontsize=9)
         figure.colorbar(image, ax=axes, label=label)
     all_axes[-1].set_xlabel("time (s)")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     write_atomically(path, lambda part: figure.savefig(part, dpi=100))

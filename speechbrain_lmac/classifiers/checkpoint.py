@@ -53,9 +53,9 @@ def load_classifier(model, source):
 
     Returns
     -------
-    labels : list
-        C class names in the order of the logits; their numbers where the source
-        has no `label_encoder.txt` (said in the log).
+    labels : list or None
+        C class names in the order of the logits; None where the source has no
+        `label_encoder.txt`.
 
     Raises
     ------
@@ -67,8 +67,8 @@ def load_classifier(model, source):
     try:
         path = fetch(source, LABELS_FILE)
     except InputError:
-        logger.warning("%s has no %s: classes are numbers", source, LABELS_FILE)
-        return [str(index) for index in range(model.n_classes)]
+        logger.warning("%s has no %s", source, LABELS_FILE)
+        return None
     encoder = CategoricalEncoder()
     encoder.load(path)
     encoder.ignore_len()

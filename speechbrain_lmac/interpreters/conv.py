@@ -10,11 +10,12 @@ class ConvInterpreter(torch.nn.Module):
     """L-MAC's decoder with upsampling in place of strided transposed layers.
 
     From the deepest hidden map upwards: double the map in time and frequency, add
-    a 1x1 convolution of the next shallower hidden map, 3x3 convolution, ReLU.
-    Since each classifier block halves its map, step i of a map covers steps 2i
-    and 2i + 1 of the map above: doubling keeps every event in its place, for
-    inputs of any length. (The published decoder shifts by up to 5 frames, and
-    accepts one length in four; see `PublishedInterpreter`.)
+    a 1x1 convolution of the next shallower hidden map, then 3x3 convolution, batch
+    norm (without it the mask stays flat for many epochs), ReLU. Since each
+    classifier block halves its map, step i of a map covers steps 2i and 2i + 1 of
+    the map above: doubling keeps every event in its place, for inputs of any length.
+    (The published decoder shifts by up to 5 frames, and accepts one length in four;
+    see `PublishedInterpreter`.)
 
     Arguments
     ---------
@@ -62,12 +63,11 @@ class ConvInterpreter(torch.nn.Module):
         )
         outputs = [head_width, *widths[:-1]]
         self.merges = torch.nn.ModuleList(
-            torch.nn.Conv2d(width, output, 3, padding=1)
+            normalised_conv(width, output)
             for width, output in zip(widths, outputs, strict=True)
         )
         self.head = torch.nn.Sequential(
-            torch.nn.Conv2d(head_width, head_width, 3, padding=1),
-            torch.nn.ReLU(),
+            normalised_conv(head_width, head_width),
             torch.nn.Conv2d(head_width, 1, 1),
         )
 
@@ -77,10 +77,19 @@ class ConvInterpreter(torch.nn.Module):
             lateral = self.laterals[level](hidden[level])
             if maps is not None:
                 lateral = lateral + double(maps, lateral.shape[2:])
-            maps = F.relu(self.merges[level](F.relu(lateral)))
+            maps = self.merges[level](F.relu(lateral))
         frames = encoded.rep.shape[1]
         maps = self.head(double(maps, (frames, self.n_bands)))
         return torch.sigmoid(self.frequency(maps[:, 0].float()))
+
+
+def normalised_conv(channels_in, channels_out):
+    """3x3 convolution, batch norm, ReLU."""
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
+        torch.nn.BatchNorm2d(channels_out),
+        torch.nn.ReLU(),
+    )
 
 
 def double(maps, size):

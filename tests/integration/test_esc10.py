@@ -53,9 +53,7 @@ def test_keeping_everything_changes_nothing_on_real_clips(experiment):
     model, domain = experiment["model"].eval(), experiment["domain"]
     per_clip = evaluate(
         {"all ones": AllOnesExplainer(domain, model)},
-        DataLoader(
-            Subset(experiment["clips"], range(13)), 8, collate_fn=collate_clips
-        ),
+        DataLoader(Subset(experiment["clips"], range(13)), 8, collate_fn=collate_clips),
         domain,
         model,
         metrics_by_name(["AI", "AD", "AG", "Fid-In", "MM"]),

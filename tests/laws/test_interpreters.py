@@ -25,12 +25,12 @@ SECONDS = [0.05, 0.2, 1.0, 2.34, 5.0, 12.0]
 def conv(frequency=None):
     torch.manual_seed(0)
     frequency = frequency or MelToBins(RATE, 1024, 80)
-    return ConvInterpreter(CHANNELS, [8, 8, 8, 8], 6, 80, frequency)
+    return ConvInterpreter(CHANNELS, [8, 8, 8, 8], 6, 80, frequency).eval()
 
 
 def published():
     torch.manual_seed(0)
-    return PublishedInterpreter(CHANNELS, width=32)
+    return PublishedInterpreter(CHANNELS, width=32).eval()
 
 
 def encoded_of(n_frames, n_bins=513):

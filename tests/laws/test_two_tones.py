@@ -69,6 +69,7 @@ def test_the_mask_lies_on_the_tone_that_is_used(used):
         objective.total(objective(evidence)).mean().backward()
         optimizer.step()
 
+    interpreter.eval()
     parts = tones(4, seed=STEPS)
     with torch.no_grad():
         explanation = explainer.explain(parts.sum(1))

@@ -1,0 +1,276 @@
+"""Reading audio: rates, channels, formats, what is refused, and the cache."""
+
+import math
+import os
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechbrain_lmac import dataio
+from speechbrain_lmac.dataio import (
+    AudioReader,
+    ClipBatch,
+    ClipDataset,
+    collate_clips,
+    fix_length,
+    read_audio,
+    read_mono,
+    to_model_level,
+)
+from speechbrain_lmac.errors import InputError
+
+RATE = 16000
+TONE_HZ, LEVEL = 1000.0, 0.5
+
+
+def tone(rate, seconds=0.5, hz=TONE_HZ, level=LEVEL):
+    time = np.arange(round(rate * seconds)) / rate
+    return level * np.sin(2 * np.pi * hz * time)
+
+
+def assert_tone(wav, hz=TONE_HZ, level=LEVEL, seconds=0.5, tolerance=0.02):
+    """The tone alone, by least squares, away from the filter's edges."""
+    assert wav.dtype == torch.float32
+    assert wav.shape == (round(RATE * seconds),)
+    wav = wav.double().numpy()[800:-800]
+    phase = 2 * np.pi * hz * np.arange(800, 800 + len(wav)) / RATE
+    basis = np.stack([np.sin(phase), np.cos(phase)], 1)
+    amplitudes = np.linalg.lstsq(basis, wav, rcond=None)[0]
+    assert np.hypot(*amplitudes) == pytest.approx(level, rel=tolerance)
+    assert np.abs(wav - basis @ amplitudes).max() < tolerance * level
+    # The filter delays nothing: 0.05 rad are an eighth of a sample.
+    assert math.atan2(amplitudes[1], amplitudes[0]) == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 96000])
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_a_tone_keeps_its_frequency_level_and_place(tmp_path, rate, kind):
+    path = tmp_path / f"tone.{kind}"
+    soundfile.write(path, tone(rate), rate)
+    assert_tone(read_mono(path, RATE))
+
+
+def test_a_tone_in_ogg(tmp_path):
+    soundfile.write(tmp_path / "tone.ogg", tone(44100), 44100)
+    assert_tone(read_mono(tmp_path / "tone.ogg", RATE), tolerance=0.05)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"])
+def test_sample_formats_are_read_at_the_same_level(tmp_path, subtype):
+    soundfile.write(tmp_path / "tone.wav", tone(RATE), RATE, subtype=subtype)
+    assert_tone(read_mono(tmp_path / "tone.wav", RATE))
+
+
+def test_channels_are_averaged(tmp_path):
+    left, right = tone(96000, level=0.8), tone(96000, level=0.2)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], 1), 96000)
+    assert_tone(read_mono(str(tmp_path / "stereo.wav"), RATE), level=0.5)
+
+
+def test_what_the_rate_cannot_hold_is_not_folded_down(tmp_path):
+    wav = tone(96000) + tone(96000, hz=20000, level=0.4)
+    soundfile.write(tmp_path / "high.wav", wav, 96000, subtype="FLOAT")
+    assert_tone(read_mono(tmp_path / "high.wav", RATE))
+
+
+def test_a_file_at_the_models_rate_is_not_touched(tmp_path):
+    wav = tone(RATE).astype("float32")
+    soundfile.write(tmp_path / "a.wav", wav, RATE, subtype="FLOAT")
+    assert np.array_equal(read_mono(tmp_path / "a.wav", RATE).numpy(), wav)
+
+
+def test_audio_as_it_is_has_all_channels(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros((7, 3)), 44100)
+    channels, rate = read_audio(tmp_path / "a.wav")
+    assert (tuple(channels.shape), rate) == ((3, 7), 44100)
+
+
+def write_missing(path):
+    pass
+
+
+def write_folder(path):
+    path.mkdir()
+
+
+def write_nothing(path):
+    path.touch()
+
+
+def write_text(path):
+    path.write_text("This is no audio.\n" * 20)
+
+
+def write_header(path):
+    soundfile.write(path, tone(RATE), RATE)
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def write_no_samples(path):
+    soundfile.write(path, np.zeros((0, 1)), RATE)
+
+
+def write_nan(path):
+    wav = tone(RATE)
+    wav[[3, 77]] = float("nan"), float("inf")
+    soundfile.write(path, wav, RATE, subtype="FLOAT")
+
+
+@pytest.mark.parametrize(
+    "write, said",
+    [
+        (write_missing, "no such audio file: {path}"),
+        (write_folder, "no such audio file: {path}"),
+        (write_nothing, "cannot read {path} as audio"),
+        (write_text, "cannot read {path} as audio"),
+        (write_header, "cannot read {path} as audio"),
+        (write_no_samples, "{path} holds no samples"),
+        (write_nan, "{path} holds 2 samples that are NaN or infinite"),
+    ],
+)
+@pytest.mark.parametrize("cached", [False, True])
+def test_bad_files_are_named(tmp_path, write, said, cached):
+    path = tmp_path / "clip.wav"
+    write(path)
+    reader = AudioReader(RATE, tmp_path / "cache" if cached else None)
+    with pytest.raises(InputError) as error:
+        reader(path)
+    assert str(error.value).startswith(said.format(path=path))
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The paths that are decoded."""
+    paths, read = [], dataio.read_mono
+
+    def count(path, sample_rate):
+        paths.append(path)
+        return read(path, sample_rate)
+
+    monkeypatch.setattr(dataio, "read_mono", count)
+    return paths
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, tone(44100), 44100)
+    return path
+
+
+def test_a_second_read_does_not_decode(clip, tmp_path, decoded):
+    wavs = [AudioReader(RATE, str(tmp_path / "cache"))(clip) for _ in range(2)]
+    assert len(decoded) == 1
+    assert torch.equal(*wavs)
+    assert wavs[1].dtype == torch.float32
+
+
+def test_without_a_cache_folder_nothing_is_kept(clip, tmp_path, decoded):
+    reader = AudioReader(RATE)
+    assert torch.equal(reader(clip), reader(clip))
+    assert len(decoded) == 2
+    assert list(tmp_path.iterdir()) == [clip]
+
+
+def test_a_changed_file_is_read_anew(clip, tmp_path, decoded):
+    reader = AudioReader(RATE, tmp_path / "cache")
+    reader(clip)
+    stat = os.stat(clip)
+    soundfile.write(clip, tone(44100, level=0.1), 44100)  # of the same size
+    assert os.stat(clip).st_size == stat.st_size
+    os.utime(clip, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10_000_000))
+    assert_tone(reader(clip), level=0.1)
+    assert len(decoded) == 2
+
+
+def test_rates_and_files_do_not_share_what_was_kept(clip, tmp_path, decoded):
+    other = tmp_path / "other.wav"
+    soundfile.write(other, tone(44100, level=0.1), 44100)
+    cache = tmp_path / "cache"
+    assert len(AudioReader(8000, cache)(clip)) == 4000
+    assert_tone(AudioReader(RATE, cache)(clip))
+    assert_tone(AudioReader(RATE, cache)(other), level=0.1)
+    assert len(decoded) == 3
+
+
+def test_an_interrupted_write_leaves_no_cache_file(clip, tmp_path, monkeypatch):
+    reader = AudioReader(RATE, tmp_path / "cache")
+    save = np.save
+
+    def interrupted(path, values):
+        save(path, values[:10])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reader(clip)
+    assert list((tmp_path / "cache").iterdir()) == []
+    monkeypatch.undo()
+    assert_tone(reader(clip))
+
+
+@pytest.mark.parametrize("n_samples", [1, 3, 5])
+def test_fix_length_keeps_the_beginning_and_adds_silence(n_samples):
+    wav = torch.tensor([1.0, 2.0, 3.0])
+    fixed = fix_length(wav, n_samples)
+    assert fixed.tolist() == [1.0, 2.0, 3.0, 0.0, 0.0][:n_samples]
+
+
+@pytest.mark.parametrize(
+    "wav, wanted",
+    [
+        ([0.1, -0.5], [0.2, -1.0]),
+        ([0.25, 0.5], [0.5, 1.0]),
+        ([-0.5, -0.25], [-1.0, -0.5]),
+        ([3.0, -4.0], [0.75, -1.0]),
+        ([0.0, 0.0], [0.0, 0.0]),
+        ([1e-30, 0.0], [1.0, 0.0]),
+    ],
+)
+def test_the_model_level_is_a_peak_of_one_of_either_sign(wav, wanted):
+    assert to_model_level(torch.tensor(wav)).tolist() == pytest.approx(wanted)
+
+
+def dataset_of(folder, categories=("cat", "dog"), n_classes=2):
+    """Two clips, a short and a long one, prepared."""
+    manifest = {}
+    for name, category, seconds in (("a", "dog", 0.2), ("b", "cat", 3.0)):
+        soundfile.write(folder / f"{name}.wav", -tone(44100, seconds), 44100)
+        manifest[name] = {"wav": f"{{data_root}}/{name}.wav", "category": category}
+
+    def prepare(data_folder, manifest_folder, categories):
+        assert data_folder == str(folder)
+        text = str(manifest).replace("'", '"')
+        (manifest_folder / "train.json").write_text(text)
+
+    dataset = ClipDataset(
+        prepare, str(folder), categories, n_classes, RATE, clip_seconds=0.5
+    )
+    dataset.prepare_manifests(folder)
+    return dataset
+
+
+def test_a_batch_has_one_length_one_level_and_the_classifiers_indices(tmp_path):
+    clips = dataset_of(tmp_path).load(tmp_path, "train", ["bird", "dog", "cat"])
+    batch = collate_clips([clips[0], clips[1]])
+    assert isinstance(batch, ClipBatch)
+    assert batch.ids == ["a", "b"]
+    assert batch.label.tolist() == [1, 2]
+    assert batch.wav.shape == (2, 8000)
+    assert batch.wav.abs().amax(1).tolist() == [1.0, 1.0]
+    assert batch.wav[0, :3200].any()
+    assert not batch.wav[0, 3300:].any()
+    assert batch.wav[1, -100:].any()
+
+
+def test_classes_that_the_classifier_does_not_know_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"does not know the classes \['dog'\]"):
+        dataset_of(tmp_path).load(tmp_path, "train", ["cat", "bird"])
+
+
+def test_a_wrong_number_of_classes_is_refused(tmp_path):
+    with pytest.raises(InputError, match="names 2 categories, but n_classes: 3"):
+        dataset_of(tmp_path, n_classes=3)
