@@ -35,7 +35,7 @@ def command_line(argv):
 
     Example
     -------
-    >>> command_line(["hparams/a.yaml", "--data_folder", "/home/me/ESC-50"])[-36:]
+    >>> command_line(["hparams/a.yaml", "--data_folder", "~/my sets/ESC-50"])[-36:]
     'hparams/a.yaml --data_folder DATASET'
     """
     text = shlex.join([f"recipes/{Path(sys.argv[0]).name}", *argv])
