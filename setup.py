@@ -22,11 +22,14 @@ CORE = [
     "soundfile>=0.12.1",
     "huggingface_hub>=1.31,<3",
     "numpy>=1.26",
+    "scipy>=1.11",
     "tqdm>=4.66",
 ]
 
 EXTRAS = {
     "report": ["matplotlib>=3.8"],
+    # Gradient methods of the tables.
+    "baselines": ["captum>=0.9,<0.10"],
     "tensorboard": ["tensorboard>=2.16"],
     # An oracle in the tests only; the metrics themselves are our own torch code.
     "parity": ["quantus>=0.6,<0.7"],

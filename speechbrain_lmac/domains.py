@@ -6,6 +6,8 @@ A domain is the only place that knows a logarithm, a mel filterbank or a phase.
 import torch
 from speechbrain.processing.features import Filterbank
 
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.interpreters.frequency import MelToBins
 from speechbrain_lmac.types import Encoded
 
 # Added to |X|^2 before the root, as SpeechBrain's `spectral_magnitude` does: the
@@ -50,6 +52,8 @@ class STFTDomain(torch.nn.Module):
     torch.Size([2, 80000])
     """
 
+    listenable = True
+
     def __init__(
         self,
         sample_rate,
@@ -83,6 +87,7 @@ class STFTDomain(torch.nn.Module):
         # identity is its matrix, (F, n_mels).
         mel_matrix = filterbank(torch.eye(self.n_bins)[None])[0].detach()
         self.register_buffer("mel_matrix", mel_matrix, persistent=False)
+        self.from_bands = MelToBins(sample_rate, n_fft, n_mels)
 
     def compress(self, magnitude):
         """Magnitude to what the mask multiplies."""
@@ -162,3 +167,54 @@ class MagnitudeSTFTDomain(STFTDomain):
     def expand(self, rep):
         """The magnitude as it is."""
         return rep
+
+
+class MelDomain(STFTDomain):
+    """The mask multiplies the classifier's own input, log(1 + mel |X|).
+
+    The "Mel" rows of L-MAC's tables. Nothing brings a masked mel spectrogram back to
+    a waveform: this domain is not listenable, and `decode` refuses.
+
+    Arguments are those of `STFTDomain`.
+
+    Shape
+    -----
+    ``encode``: (B, N) to a representation (B, T, n_mels), T = N // hop + 1.
+    ``features``: the representation itself.
+
+    Example
+    -------
+    >>> domain = MelDomain(sample_rate=16000)
+    >>> encoded = domain.encode(torch.randn(2, 80000))
+    >>> encoded.rep.shape
+    torch.Size([2, 431, 80])
+    """
+
+    listenable = False
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.from_bands = torch.nn.Identity()
+
+    def encode(self, wav):
+        """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels)."""
+        encoded = super().encode(wav)
+        return Encoded(super().features(encoded), None, encoded.length)
+
+    def features(self, encoded):
+        """The classifier's input is what the mask multiplied, (B, T, n_mels)."""
+        # Below 0 no log1p of a magnitude lies; see `STFTDomain.magnitude`.
+        return encoded.rep.clamp(min=0)
+
+    def decode(self, encoded):
+        """Refuse.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError(
+            "a mask on the mel spectrogram cannot be listened to: there is no way "
+            "back to a waveform. Take a YAML whose domain is STFTDomain"
+        )

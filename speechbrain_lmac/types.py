@@ -15,7 +15,7 @@ class Encoded:
     """A batch of waveforms in the representation that a mask multiplies."""
 
     rep: torch.Tensor  # (B, T, F), not negative
-    phasor: torch.Tensor  # (B, T, F) complex, of modulus 1 (0 where |X| is 0)
+    phasor: torch.Tensor | None  # (B, T, F) complex, of modulus 1 (0 where |X| is 0)
     length: int  # samples N of the waveforms, which decode gives back
 
     def with_rep(self, rep):
@@ -57,7 +57,14 @@ class Evidence:
 
 
 class MaskDomain(Protocol):
-    """Where the mask lives. An all-ones mask changes nothing."""
+    """Where the mask lives. An all-ones mask changes nothing.
+
+    `listenable` tells whether `decode` can do its work or refuses. `from_bands` reads a
+    map over the classifier's frequency bands, (..., n_mels), at the bins of rep, (...,
+    F).
+    """
+
+    listenable: bool
 
     def encode(self, wav: torch.Tensor) -> Encoded:
         """Waveforms (B, N) to what the mask multiplies."""
@@ -73,7 +80,13 @@ class MaskDomain(Protocol):
 
 
 class Classifier(Protocol):
-    """A frozen classifier. Features in, logits and hidden maps out."""
+    """A frozen classifier. Features in, logits and hidden maps out.
+
+    `cam_layer` is the module whose output (B, C', T', F') class activation maps look
+    at.
+    """
+
+    cam_layer: torch.nn.Module
 
     def __call__(self, features: torch.Tensor) -> ClassifierOutput: ...
 

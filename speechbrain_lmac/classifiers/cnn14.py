@@ -43,6 +43,11 @@ class CNN14Classifier(torch.nn.Module):
         self.embedding_model = Cnn14(n_mels, emb_dim, return_reps=True)
         self.classifier = torch.nn.Linear(emb_dim, n_classes)
 
+    @property
+    def cam_layer(self):
+        """The module whose output class activation maps look at: the last block."""
+        return self.embedding_model.conv_block6
+
     def forward(self, features):
         features = pad_frames(features, MIN_FRAMES)
         embedding, hidden = self.embedding_model(features)

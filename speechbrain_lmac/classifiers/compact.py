@@ -66,6 +66,11 @@ class CompactClassifier(torch.nn.Module):
         self.dropout = dropout
         self.linear = torch.nn.Linear(channels[-1], n_classes)
 
+    @property
+    def cam_layer(self):
+        """The module whose output class activation maps look at: the last block."""
+        return self.blocks[-1]
+
     def forward(self, features):
         features = pad_frames(features, self.min_frames)
         maps = self.norm(features.transpose(1, 2)).transpose(1, 2)[:, None]

@@ -36,6 +36,11 @@ class FrozenClassifier(torch.nn.Module):
         """Number of classes C."""
         return self.model.n_classes
 
+    @property
+    def cam_layer(self):
+        """The module whose output class activation maps look at."""
+        return self.model.cam_layer
+
     def train(self, mode=True):
         """Stay in eval mode."""
         return super().train(False)

@@ -1,9 +1,10 @@
-"""What holds for every clip in the two STFT domains."""
+"""What holds for every clip in the domains of the STFT and of the mel spectrogram."""
 
 import pytest
 import torch
 
-from speechbrain_lmac.domains import MagnitudeSTFTDomain, STFTDomain
+from speechbrain_lmac.domains import MagnitudeSTFTDomain, MelDomain, STFTDomain
+from speechbrain_lmac.errors import InputError
 
 DOMAINS = [STFTDomain, MagnitudeSTFTDomain]
 RATE = 16000
@@ -200,3 +201,56 @@ def test_the_bands_reach_half_the_sample_rate(rate):
 def test_nothing_of_it_is_trained_or_saved(domain):
     assert not list(domain.parameters())
     assert not domain.state_dict()
+
+
+# --- Mel ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mel():
+    return MelDomain(sample_rate=RATE)
+
+
+def test_the_mel_domain_hears_what_the_stft_domain_hears(mel):
+    wav = noise(2, 16000)
+    encoded = mel.encode(wav)
+    assert encoded.rep.shape == (2, 87, 80)
+    stft = STFTDomain(sample_rate=RATE)
+    wanted = stft.features(stft.encode(wav))
+    assert torch.equal(mel.features(encoded), wanted)
+
+
+def test_a_mel_mask_multiplies_the_logarithm(mel):
+    encoded = mel.encode(noise(2, 16000))
+    mask = torch.rand(encoded.rep.shape, generator=torch.Generator().manual_seed(1))
+    heard = mel.features(mel.apply(encoded, mask))
+    assert torch.equal(heard, mask * encoded.rep)
+    ones = mel.apply(encoded, torch.ones_like(mask))
+    assert torch.equal(mel.features(ones), mel.features(encoded))
+
+
+def test_a_mel_mask_cannot_be_heard(mel):
+    assert all(kind.listenable for kind in DOMAINS) and not mel.listenable
+    with pytest.raises(InputError, match="cannot be listened to.*STFTDomain"):
+        mel.decode(mel.encode(noise(1, 4000)))
+
+
+def test_a_mel_representation_below_zero_is_heard_as_silence(mel):
+    encoded = mel.encode(noise(1, 4000))
+    assert not mel.features(encoded.with_rep(-encoded.rep - 1)).any()
+
+
+@pytest.mark.parametrize("kind", [*DOMAINS, MelDomain])
+def test_bands_are_read_at_the_frequencies_of_the_representation(kind):
+    domain = kind(sample_rate=RATE)
+    # A tone's band, as the classifier hears it, is where the tone is in rep.
+    time = torch.arange(16000) / RATE
+    encoded = domain.encode(torch.sin(2 * torch.pi * 3000 * time)[None])
+    band = domain.features(encoded)[0, 40].argmax()
+    maps = torch.nn.functional.one_hot(band, 80).float()
+    read = domain.from_bands(maps[None])
+    assert read.shape == (1, encoded.rep.shape[2])
+    place = encoded.rep[0, 40].argmax()
+    assert read[0, place] > 0.5
+    ones = domain.from_bands(torch.ones(2, 5, 80))
+    torch.testing.assert_close(ones, torch.ones(2, 5, encoded.rep.shape[2]))
