@@ -180,7 +180,14 @@ def clip_row(index):
     }
 
 
-def prepare_toy(data_folder, manifest_folder, categories, **options):
+def prepare_toy(
+    data_folder,
+    manifest_folder,
+    categories,
+    train_folds=(1, 2, 3),
+    valid_folds=(4,),
+    test_folds=(5,),
+):
     """`prepare_esc50` of the toy dataset, which is made first where there is none.
 
     Arguments and returns are those of `esc50_prepare.prepare_esc50`.
@@ -188,7 +195,13 @@ def prepare_toy(data_folder, manifest_folder, categories, **options):
     if not Path(data_folder).exists():
         make_toy(data_folder)
     return prepare_esc50(
-        data_folder, manifest_folder, categories, download=False, **options
+        data_folder,
+        manifest_folder,
+        categories,
+        train_folds=train_folds,
+        valid_folds=valid_folds,
+        test_folds=test_folds,
+        download=False,
     )
 
 

@@ -70,8 +70,15 @@ def load_classifier(model, source):
         logger.warning("%s has no %s", source, LABELS_FILE)
         return None
     encoder = CategoricalEncoder()
-    encoder.load(path)
-    encoder.ignore_len()
+    try:
+        encoder.load(path)
+        encoder.ignore_len()
+        n_named = len(encoder)
+    except Exception as error:
+        raise InputError(
+            f"{path} holds no class names ({type(error).__name__}): write it again "
+            f"with train_classifier.py, or remove it to do without names"
+        ) from error
     if len(encoder) != model.n_classes:
         raise InputError(
             f"{path} names {len(encoder)} classes, but the model has "

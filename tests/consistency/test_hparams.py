@@ -185,18 +185,13 @@ def load_part(part, document, folder):
     return load_experiment([str(experiment)])[0][key]
 
 
-# prepare_toy takes any option, and hands it on when it is too late for a message.
-TAKES_ANY = pytest.mark.xfail(reason="prepare_toy has **options")
-
-
 def places():
     """Each mapping of each part, but for the terms of an objective: these are free."""
     for part in PARTS:
         for place, _ in mappings(parsed(part)):
             name = f"{name_of(part)} {'.'.join(map(str, place))}"
-            marks = [TAKES_ANY] if name == "parts/dataset/toy.yaml prepare" else []
             if place != ("terms",):
-                yield pytest.param(part, place, id=name, marks=marks)
+                yield pytest.param(part, place, id=name)
 
 
 @pytest.mark.parametrize("part, place", places())
