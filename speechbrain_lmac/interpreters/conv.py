@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from speechbrain_lmac.masks import fit_map
 
 
-class ConvInterpreter(torch.nn.Module):
-    """L-MAC's decoder with upsampling in place of strided transposed layers.
+class ConvTrunk(torch.nn.Module):
+    """From hidden maps to maps at the resolution of the classifier's input.
 
     From the deepest hidden map upwards: double the map in time and frequency, add
     a 1x1 convolution of the next shallower hidden map, then 3x3 convolution, batch
@@ -27,6 +27,44 @@ class ConvInterpreter(torch.nn.Module):
         Channels at the resolution of the classifier's input.
     n_bands : int
         Frequency bands of the classifier's input (its mel bins).
+    """
+
+    def __init__(self, hidden_channels, widths, head_width, n_bands):
+        super().__init__()
+        if len(hidden_channels) != len(widths):
+            raise ValueError(
+                "one width for each hidden map: got "
+                f"{len(widths)} widths for {len(hidden_channels)} maps"
+            )
+        self.n_bands = n_bands
+        self.laterals = torch.nn.ModuleList(
+            torch.nn.Conv2d(channels, width, 1)
+            for channels, width in zip(hidden_channels, widths, strict=True)
+        )
+        outputs = [head_width, *widths[:-1]]
+        self.merges = torch.nn.ModuleList(
+            normalised_conv(width, output)
+            for width, output in zip(widths, outputs, strict=True)
+        )
+
+    def maps(self, hidden, frames):
+        """Hidden maps (B, C', T', F') to (B, head_width, frames, n_bands)."""
+        maps = None
+        for level in reversed(range(len(hidden))):
+            lateral = self.laterals[level](hidden[level])
+            if maps is not None:
+                lateral = lateral + double(maps, lateral.shape[2:])
+            maps = self.merges[level](F.relu(lateral))
+        return double(maps, (frames, self.n_bands))
+
+
+class ConvInterpreter(ConvTrunk):
+    """L-MAC's decoder with upsampling in place of strided transposed layers.
+
+    Arguments
+    ---------
+    hidden_channels, widths, head_width, n_bands
+        As `ConvTrunk`.
     frequency : torch.nn.Module
         From these bands to the mask's bins: `MelToBins` or `SameBins`.
 
@@ -49,37 +87,15 @@ class ConvInterpreter(torch.nn.Module):
     """
 
     def __init__(self, hidden_channels, widths, head_width, n_bands, frequency):
-        super().__init__()
-        if len(hidden_channels) != len(widths):
-            raise ValueError(
-                "one width for each hidden map: got "
-                f"{len(widths)} widths for {len(hidden_channels)} maps"
-            )
-        self.n_bands = n_bands
+        super().__init__(hidden_channels, widths, head_width, n_bands)
         self.frequency = frequency
-        self.laterals = torch.nn.ModuleList(
-            torch.nn.Conv2d(channels, width, 1)
-            for channels, width in zip(hidden_channels, widths, strict=True)
-        )
-        outputs = [head_width, *widths[:-1]]
-        self.merges = torch.nn.ModuleList(
-            normalised_conv(width, output)
-            for width, output in zip(widths, outputs, strict=True)
-        )
         self.head = torch.nn.Sequential(
             normalised_conv(head_width, head_width),
             torch.nn.Conv2d(head_width, 1, 1),
         )
 
     def forward(self, hidden, encoded, condition=None):
-        maps = None
-        for level in reversed(range(len(hidden))):
-            lateral = self.laterals[level](hidden[level])
-            if maps is not None:
-                lateral = lateral + double(maps, lateral.shape[2:])
-            maps = self.merges[level](F.relu(lateral))
-        frames = encoded.rep.shape[1]
-        maps = self.head(double(maps, (frames, self.n_bands)))
+        maps = self.head(self.maps(hidden, encoded.rep.shape[1]))
         return torch.sigmoid(self.frequency(maps[:, 0].float()))
 
 

@@ -3,8 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-# (kernel, stride, padding) of the nine transposed convolutions, (time, frequency);
-# docs/methods.md, decoder; speechbrain.lobes.models.Cnn14.CNN14PSI_stft.
+# (kernel, stride, padding) of the transposed convolutions, (time, frequency), but for
+# the ninth and last; docs/methods.md, decoder;
+# speechbrain.lobes.models.Cnn14.CNN14PSI_stft.
 LAYERS = (
     ((3, 3), (2, 4), (1, 1)),
     ((3, 3), (2, 4), (1, 1)),
@@ -14,11 +15,62 @@ LAYERS = (
     ((3, 3), (2, 4), (1, 1)),
     ((4, 3), (2, 2), (0, 5)),
     ((3, 4), (2, 2), (0, 2)),
-    ((1, 5), (1, 4), (0, 0)),
 )
 
 
-class PublishedInterpreter(torch.nn.Module):
+class PublishedTrunk(torch.nn.Module):
+    """The nine transposed convolutions that the published decoders share.
+
+    Additive skips, ReLU after each layer but the last two. The layers fit one length
+    in four and return 32 n + 8 + k frames, with k the frames of the last kernel. So
+    the hidden maps are first padded at their end with silence (zeros) to the next
+    size that fits and covers the input, and the result is cropped to it.
+
+    Arguments
+    ---------
+    hidden_channels : list
+        Channels of CNN14's blocks 3, 4, 5, 6.
+    width : int
+        Channels of the first layers; the later ones have 1/2, 1/4 and 1/8 of it.
+    channels_out : int
+        Of the last layer.
+    last_kernel : tuple
+        Of the last layer, (time, frequency); its stride is (1, 4).
+    """
+
+    def __init__(self, hidden_channels, width, channels_out, last_kernel):
+        super().__init__()
+        block3, block4, block5, block6 = hidden_channels
+        channels = (
+            (block6, width),
+            (block5, width),
+            (width, width),
+            (block4, width),
+            (width, width // 2),
+            (block3, width // 2),
+            (width // 2, width // 4),
+            (width // 4, width // 8),
+            (width // 8, channels_out),
+        )
+        table = (*LAYERS, (last_kernel, (1, 4), (0, 0)))
+        self.layers = torch.nn.ModuleList(
+            torch.nn.ConvTranspose2d(*sizes, kernel, stride, padding)
+            for sizes, (kernel, stride, padding) in zip(channels, table, strict=True)
+        )
+        self.surplus = 8 + last_kernel[0]
+
+    def maps(self, hidden, frames):
+        """Maps of blocks 3 to 6 to (B, channels_out, frames, 513) for 80 mel bins."""
+        block3, block4, block5, block6 = pad_hidden(hidden, frames, self.surplus)
+        layers = self.layers
+        maps = F.relu(layers[0](block6)) + F.relu(layers[1](block5))
+        maps = F.relu(layers[2](maps)) + F.relu(layers[3](block4))
+        maps = F.relu(layers[4](maps)) + F.relu(layers[5](block3))
+        maps = F.relu(layers[6](maps))
+        return layers[8](layers[7](maps))[:, :, :frames]
+
+
+class PublishedInterpreter(PublishedTrunk):
     """The decoder of L-MAC (arXiv 2403.13086) for CNN14 on 80 mel bins.
 
     Nine transposed convolutions with additive skips, ReLU after each but the last
@@ -43,47 +95,25 @@ class PublishedInterpreter(torch.nn.Module):
     """
 
     def __init__(self, hidden_channels=(256, 512, 1024, 2048), width=2048):
-        super().__init__()
-        block3, block4, block5, block6 = hidden_channels
-        channels = (
-            (block6, width),
-            (block5, width),
-            (width, width),
-            (block4, width),
-            (width, width // 2),
-            (block3, width // 2),
-            (width // 2, width // 4),
-            (width // 4, width // 8),
-            (width // 8, 1),
-        )
-        self.layers = torch.nn.ModuleList(
-            torch.nn.ConvTranspose2d(*sizes, kernel, stride, padding)
-            for sizes, (kernel, stride, padding) in zip(channels, LAYERS, strict=True)
-        )
+        super().__init__(hidden_channels, width, 1, (1, 5))
 
     def forward(self, hidden, encoded, condition=None):
         frames, bins = encoded.rep.shape[1:]
-        block3, block4, block5, block6 = pad_hidden(hidden, frames)
-        layers = self.layers
-        maps = F.relu(layers[0](block6)) + F.relu(layers[1](block5))
-        maps = F.relu(layers[2](maps)) + F.relu(layers[3](block4))
-        maps = F.relu(layers[4](maps)) + F.relu(layers[5](block3))
-        maps = F.relu(layers[6](maps))
-        maps = layers[8](layers[7](maps))[:, 0].float()
+        maps = self.maps(hidden, frames)[:, 0].float()
         if maps.shape[2] != bins:
             raise ValueError(
                 f"the published decoder makes {maps.shape[2]} bins from these hidden "
                 f"maps, but the representation has {bins}: it is made for 80 mel bins "
                 "and n_fft 1024; take ConvInterpreter for others"
             )
-        return torch.sigmoid(maps[:, :frames])
+        return torch.sigmoid(maps)
 
 
-def pad_hidden(hidden, frames):
+def pad_hidden(hidden, frames, surplus):
     """Append silence to the hidden maps so that the layer table fits.
 
     With n steps in blocks 5 and 6 the table needs 2 n in block 4 and 4 n + 1 in
-    block 3, and returns 32 n + 9 frames.
+    block 3, and returns 32 n + surplus frames.
     """
     block3, block4, block5, block6 = hidden
     n = max(
@@ -91,7 +121,7 @@ def pad_hidden(hidden, frames):
         block5.shape[2],
         -(-block4.shape[2] // 2),
         -(-(block3.shape[2] - 1) // 4),
-        -(-(frames - 9) // 32),
+        -(-(frames - surplus) // 32),
     )
     sizes = (4 * n + 1, 2 * n, n, n)
     return tuple(
