@@ -6,6 +6,15 @@ import torch
 
 from speechbrain_lmac.dataio import fix_length, read_mono
 from speechbrain_lmac.metrics import Score
+from speechbrain_lmac.metrics.faithfulness import check_same_shape
+
+# A power |S|^2 below which a cell of a stem is silent. A stem of 16 bit has 1e-8 of
+# rounding noise in every cell; the domains' floor at digital silence is 1e-14, or
+# 1e-12 where a mel band adds up ten bins.
+SILENT_POWER = 1e-10
+
+# Below this magnitude nothing is divided by. Nothing is there to be kept, either.
+LEAST_MAGNITUDE = 1e-7
 
 FOREGROUND_SHARE = Score(
     name="foreground share",
@@ -13,6 +22,13 @@ FOREGROUND_SHARE = Score(
     unit="%",
     description="share of the explanation's energy that comes from the clip's "
     "foreground; the all-ones mask has the foreground's share of the clip",
+)
+IRM_OVERLAP = Score(
+    name="IRM overlap",
+    higher_is_better=True,
+    unit="",
+    description="overlap of the mask with the ideal ratio mask of the clip's "
+    "foreground, sum of the lesser over sum of the larger values; 1 when they agree",
 )
 SI_SDR = Score(
     name="SI-SDR",
@@ -86,6 +102,122 @@ def si_sdr(estimate, reference):
     return 10 * torch.log10(projected.square().sum(1) / distortion)
 
 
+def ideal_ratio_mask(foreground, background):
+    """The foreground's share of the power in each cell.
+
+    |S_f|^2 / (|S_f|^2 + |S_b|^2), the ideal ratio mask of Wang, Narayanan and Wang
+    2014 with the exponent 1; 0 where both stems are silent (`SILENT_POWER`).
+
+    Arguments
+    ---------
+    foreground, background : torch.Tensor
+        Magnitudes |S_f|, |S_b| of the stems, shape (B, T, F).
+
+    Returns
+    -------
+    mask : torch.Tensor
+        Shape (B, T, F), 0 to 1, float64.
+
+    Example
+    -------
+    >>> ideal_ratio_mask(torch.tensor([[[3.0, 0.0]]]), torch.tensor([[[1.0, 0.0]]]))
+    tensor([[[0.9000, 0.0000]]], dtype=torch.float64)
+    """
+    check_same_shape("background", background, "foreground", foreground)
+    wanted = foreground.double().square()
+    total = wanted + background.double().square()
+    return torch.where(total < SILENT_POWER, 0.0, wanted / total)
+
+
+def soft_overlap(mask, ideal):
+    """Intersection over union of two masks with values between 0 and 1.
+
+    sum min(m, i) / sum max(m, i)   (Ruzicka's similarity; the Jaccard index where
+    both are 0 or 1)
+
+    Every cell counts alike, loud or soft, and so does one that is kept in vain. A mask
+    of ones has the mean of the ideal mask.
+
+    Arguments
+    ---------
+    mask, ideal : torch.Tensor
+        Shape (B, T, F), in 0..1.
+
+    Returns
+    -------
+    overlap : torch.Tensor
+        Shape (B,), 0 to 1, float64; NaN where both are empty. Higher is better.
+
+    Example
+    -------
+    >>> soft_overlap(torch.tensor([[[1.0, 0.5]]]), torch.tensor([[[0.5, 0.0]]]))
+    tensor([0.3333], dtype=torch.float64)
+    """
+    check_same_shape("ideal", ideal, "mask", mask)
+    mask, ideal = mask.double(), ideal.double()
+    shared = torch.minimum(mask, ideal).sum((1, 2))
+    return shared / torch.maximum(mask, ideal).sum((1, 2))
+
+
+def scores_of(domain):
+    """What `source_scores` returns in a domain: tuple of Score."""
+    heard = (SI_SDR, SI_SDR_IMPROVEMENT) if domain.listenable else ()
+    return (FOREGROUND_SHARE, IRM_OVERLAP, *heard)
+
+
+def source_scores(domain, explanation, foreground, background):
+    """Score a batch of explanations against the two sources of each clip.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+        With `magnitude`. Only where it is `listenable` is there an SI-SDR.
+    explanation : Explanation
+    foreground, background : torch.Tensor
+        Waveforms (B, N) whose sum is the explained clip, but for its level, which no
+        score depends on (above `SILENT_POWER`).
+
+    Returns
+    -------
+    scores : dict
+        Name of each of `scores_of(domain)` to its values, (B,), float64. NaN where a
+        score is undefined: an explanation that keeps nothing, a silent foreground.
+    """
+    encoded = explanation.encoded
+    _check_stems(encoded, foreground=foreground, background=background)
+    with torch.no_grad():
+        part = domain.apply(encoded, explanation.mask)
+        whole = domain.magnitude(encoded).clamp(min=LEAST_MAGNITUDE)
+        spectra = [
+            domain.magnitude(domain.encode(stem)) for stem in (foreground, background)
+        ]
+        ideal = ideal_ratio_mask(*spectra)
+        scores = {
+            FOREGROUND_SHARE.name: foreground_share(
+                domain.magnitude(part) / whole, *spectra
+            ),
+            IRM_OVERLAP.name: soft_overlap(explanation.mask, ideal),
+        }
+        if domain.listenable:
+            reached = si_sdr(domain.decode(part), foreground)
+            scores[SI_SDR.name] = reached
+            scores[SI_SDR_IMPROVEMENT.name] = reached - si_sdr(
+                foreground + background, foreground
+            )
+        return scores
+
+
+def _check_stems(encoded, **stems):
+    """Raise ValueError unless each stem has the clips' shape (B, N)."""
+    wanted = (len(encoded.rep), encoded.length)
+    for name, stem in stems.items():
+        if tuple(stem.shape) != wanted:
+            raise ValueError(
+                f"{name} must have the shape of the clips {wanted}, "
+                f"got {tuple(stem.shape)}"
+            )
+
+
 class StemTruth:
     """Scores explanations of clips whose two stems lie in a folder.
 
@@ -97,35 +229,20 @@ class StemTruth:
         Of the model, Hz.
     """
 
-    scores = (FOREGROUND_SHARE, SI_SDR, SI_SDR_IMPROVEMENT)
+    scores = (FOREGROUND_SHARE, IRM_OVERLAP, SI_SDR, SI_SDR_IMPROVEMENT)
 
     def __init__(self, folder, sample_rate):
         self.folder = Path(folder)
         self.sample_rate = sample_rate
 
     def __call__(self, ids, domain, explanation):
-        """Score a batch.
-
-        Returns
-        -------
-        scores : dict
-            Name of each of `StemTruth.scores` to its values, (B,).
-        """
+        """The `source_scores` of a batch."""
         encoded = explanation.encoded
-        stems = {
-            name: self.load(name, ids, encoded.length).to(encoded.rep.device)
+        foreground, background = (
+            self.load(name, ids, encoded.length).to(encoded.rep.device)
             for name in ("foreground", "background")
-        }
-        part = domain.apply(encoded, explanation.mask)
-        gain = domain.magnitude(part) / domain.magnitude(encoded).clamp(min=1e-7)
-        spectra = [domain.magnitude(domain.encode(stem)) for stem in stems.values()]
-        reached = si_sdr(domain.decode(part), stems["foreground"])
-        given = si_sdr(sum(stems.values()), stems["foreground"])
-        return {
-            FOREGROUND_SHARE.name: foreground_share(gain, *spectra),
-            SI_SDR.name: reached,
-            SI_SDR_IMPROVEMENT.name: reached - given,
-        }
+        )
+        return source_scores(domain, explanation, foreground, background)
 
     def load(self, name, ids, n_samples):
         """One stem of each clip, (B, N)."""

@@ -1,0 +1,114 @@
+"""How alike are two maps?
+
+One score per clip, in float64. A map that is the same everywhere has no order and no
+structure: its scores are NaN, and so are those of a map with a NaN.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from speechbrain_lmac.metrics.faithfulness import check_same_shape
+
+# Wang et al. 2004: a Gaussian window of 11 cells with a deviation of 1.5, and the
+# constants of the two stabilisers.
+WINDOW = 11
+WINDOW_SIGMA = 1.5
+K1, K2 = 0.01, 0.03
+MAP_RANGE = 1.0  # L, of maps in 0..1
+
+
+def spearman(first, second):
+    """Spearman's rank correlation of the cells of two maps.
+
+    Pearson's correlation of the ranks, where equal cells share the mean of their
+    ranks.
+
+    Arguments
+    ---------
+    first, second : torch.Tensor
+        Shape (B, T, F).
+
+    Returns
+    -------
+    correlation : torch.Tensor
+        Shape (B,), -1 to 1; NaN where a map is constant or has a NaN.
+
+    Example
+    -------
+    >>> spearman(torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 9.0, 4.0]]]))
+    tensor([0.5000], dtype=torch.float64)
+    """
+    check_same_shape("second", second, "first", first)
+    ranks, other = _centred_ranks(first), _centred_ranks(second)
+    both = (ranks.square().sum(1) * other.square().sum(1)).sqrt()
+    correlation = (ranks * other).sum(1) / both
+    return correlation.masked_fill(_undefined(first, second), math.nan)
+
+
+def ssim(first, second):
+    """Structural similarity of two maps in 0..1 (Wang et al. 2004), its mean.
+
+    (2 m n + c1)(2 cov + c2) / ((m^2 + n^2 + c1)(var_m + var_n + c2)) in each Gaussian
+    window that lies within the map, with means m, n, c1 = 0.01^2 and c2 = 0.03^2.
+
+    Arguments
+    ---------
+    first, second : torch.Tensor
+        Shape (B, T, F), in 0..1, T and F at least 11.
+
+    Returns
+    -------
+    similarity : torch.Tensor
+        Shape (B,), -1 to 1; NaN where a map is constant or has a NaN.
+
+    Example
+    -------
+    >>> stripes = torch.tensor([0.0, 1.0]).repeat(1, 11, 6)
+    >>> ssim(stripes, stripes)
+    tensor([1.], dtype=torch.float64)
+    """
+    check_same_shape("second", second, "first", first)
+    if min(first.shape[1:]) < WINDOW:
+        raise ValueError(
+            f"maps must have at least {WINDOW} frames and bins, "
+            f"got {tuple(first.shape[1:])}"
+        )
+    x, y = first.double(), second.double()
+    mean_x, mean_y = _windowed(x), _windowed(y)
+    var_x = _windowed(x * x) - mean_x * mean_x
+    var_y = _windowed(y * y) - mean_y * mean_y
+    covariance = _windowed(x * y) - mean_x * mean_y
+    c1, c2 = (K1 * MAP_RANGE) ** 2, (K2 * MAP_RANGE) ** 2
+    alike = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    size = (mean_x * mean_x + mean_y * mean_y + c1) * (var_x + var_y + c2)
+    similarity = (alike / size).mean((1, 2))
+    return similarity.masked_fill(_undefined(first, second), math.nan)
+
+
+def _centred_ranks(maps):
+    """Average ranks of the cells less their mean, (B, T F), float64."""
+    cells = maps.flatten(1).contiguous()
+    ordered = cells.sort(1).values
+    below = torch.searchsorted(ordered, cells, right=False)
+    up_to = torch.searchsorted(ordered, cells, right=True)
+    # Equal cells hold the ranks below + 1 to up_to; all N ranks have the mean
+    # (N + 1) / 2.
+    return (below + up_to - cells.shape[1]).double() / 2
+
+
+def _undefined(*maps):
+    """Whether one of the maps is constant or has a NaN, (B,), bool."""
+    cells = [m.flatten(1) for m in maps]
+    # With a NaN both comparisons are false.
+    return ~torch.stack([c.amax(1) > c.amin(1) for c in cells]).all(0)
+
+
+def _windowed(maps):
+    """Gaussian means (B, T - 10, F - 10) of the windows within the maps (B, T, F)."""
+    place = torch.arange(WINDOW, dtype=maps.dtype, device=maps.device) - WINDOW // 2
+    weight = (-0.5 * (place / WINDOW_SIGMA).square()).exp()
+    weight = weight / weight.sum()
+    maps = F.conv2d(maps[:, None], weight.view(1, 1, -1, 1))
+    return F.conv2d(maps, weight.view(1, 1, 1, -1))[:, 0]

@@ -1,0 +1,69 @@
+"""Spearman against scipy, SSIM against scikit-image."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from speechbrain_lmac.metrics.similarity import spearman, ssim
+
+
+def maps(kind, seed):
+    """Four maps (4, 23, 31) in 0..1."""
+    draws = torch.rand(4, 23, 31, generator=torch.Generator().manual_seed(seed))
+    return {
+        "uniform": draws,
+        "sparse": draws * (draws > 0.8),
+        "steps": (draws * 4).round() / 4,  # nearly all cells are ties
+        "binary": (draws > 0.5).float(),
+        "double": draws.double(),
+    }[kind]
+
+
+KINDS = ["uniform", "sparse", "steps", "binary", "double"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("related", [False, True])
+def test_spearman_is_scipys(kind, related):
+    first, second = maps(kind, 0), maps(kind, 1)
+    second = (first + second) / 2 if related else second
+    wanted = [
+        spearmanr(a.flatten().numpy(), b.flatten().numpy()).statistic
+        for a, b in zip(first, second, strict=True)
+    ]
+    np.testing.assert_allclose(spearman(first, second), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("related", [False, True])
+def test_ssim_is_scikit_images(kind, related):
+    metrics = pytest.importorskip(
+        "skimage.metrics", reason="SSIM was NOT compared with scikit-image"
+    )
+    first, second = maps(kind, 0), maps(kind, 1)
+    second = (first + second) / 2 if related else second
+    wanted = [
+        metrics.structural_similarity(
+            a.double().numpy(),
+            b.double().numpy(),
+            data_range=1.0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+        for a, b in zip(first, second, strict=True)
+    ]
+    np.testing.assert_allclose(ssim(first, second), wanted, atol=1e-10)
+
+
+def test_scipy_has_no_correlation_of_a_constant_either():
+    first, second = maps("uniform", 0), torch.full((4, 23, 31), 0.3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = spearmanr(first[0].flatten().numpy(), second[0].flatten().numpy())
+    assert np.isnan(theirs.statistic)
+    assert spearman(first, second).isnan().all()
+    assert spearman(second, first).isnan().all()
