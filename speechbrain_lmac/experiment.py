@@ -32,9 +32,11 @@ logger = logging.getLogger(__name__)
 # itself, or it is a misspelling.
 KNOWN_KEYS = {
     "augment",
+    "autoencoder",
     "batch_size",
     "classifier",
     "dataset",
+    "dictionary_checkpoint",
     "domain",
     "explainer",
     "explainers",

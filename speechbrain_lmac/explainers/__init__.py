@@ -6,5 +6,12 @@ from speechbrain_lmac.explainers.controls import (
     RandomExplainer,
     Remembered,
 )
+from speechbrain_lmac.explainers.l2i import L2IExplainer
 
-__all__ = ["AllOnesExplainer", "AmortizedExplainer", "RandomExplainer", "Remembered"]
+__all__ = [
+    "AllOnesExplainer",
+    "AmortizedExplainer",
+    "L2IExplainer",
+    "RandomExplainer",
+    "Remembered",
+]

@@ -2,12 +2,24 @@
 
 from speechbrain_lmac.interpreters.conv import ConvInterpreter
 from speechbrain_lmac.interpreters.frequency import MelToBins, SameBins
+from speechbrain_lmac.interpreters.l2i import (
+    ConvActivations,
+    L2IInterpreter,
+    LearnedOverTime,
+    MeanOverTime,
+    PublishedActivations,
+)
 from speechbrain_lmac.interpreters.published import PublishedInterpreter
 from speechbrain_lmac.interpreters.trained import TrainedInterpreter
 
 __all__ = [
+    "ConvActivations",
     "ConvInterpreter",
+    "L2IInterpreter",
+    "LearnedOverTime",
+    "MeanOverTime",
     "MelToBins",
+    "PublishedActivations",
     "PublishedInterpreter",
     "SameBins",
     "TrainedInterpreter",

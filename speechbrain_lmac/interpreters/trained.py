@@ -16,7 +16,7 @@ class TrainedInterpreter(torch.nn.Module):
     interpreter : torch.nn.Module
         As it was trained.
     checkpoint : str
-        `interpreter.ckpt` as train_lmac.py writes it.
+        `interpreter.ckpt` as train_lmac.py and train_l2i.py write it.
 
     Raises
     ------
@@ -29,12 +29,18 @@ class TrainedInterpreter(torch.nn.Module):
         if not Path(checkpoint).is_file():
             raise InputError(
                 f"no trained interpreter at {checkpoint}: train it with train_lmac.py "
-                "hparams/NAME.yaml, or name one with --interpreter_checkpoint FILE"
+                "(L2I: train_l2i.py) hparams/NAME.yaml, or name one with "
+                "--interpreter_checkpoint FILE"
             )
         load_weights(interpreter, checkpoint)
         self.interpreter = interpreter.requires_grad_(False)
         self.eval()
 
+    @property
+    def dictionary(self):
+        """The spectra of an L2I interpreter; others have none."""
+        return self.interpreter.dictionary
+
     def forward(self, hidden, encoded, condition=None):
-        """Hidden maps to a mask, as the interpreter does."""
+        """Hidden maps to what the interpreter makes of them."""
         return self.interpreter(hidden, encoded, condition)

@@ -1,0 +1,60 @@
+"""Train L2I: an interpreter that explains a classifier by spectra of a dictionary.
+
+    python train_l2i.py hparams/esc10_l2i.yaml --data_folder /path/to/ESC-50
+
+needs the trained classifier that the YAML's `classifier_source` names and the
+dictionary that train_nmf.py wrote to `dictionary_checkpoint`, and writes to
+`results/esc10_l2i/1234`: `interpreter.ckpt` (the dictionary is in it), `epochs.csv`,
+`train_log.txt`, `training.json` (test fidelity and error, time, memory).
+Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
+"""
+
+from pathlib import Path
+
+from speechbrain_lmac.brains_l2i import L2IBrain
+from speechbrain_lmac.classifiers.checkpoint import save_weights
+from speechbrain_lmac.experiment import (
+    fit_and_test,
+    load_experiment,
+    main,
+    require_keys,
+    start_experiment,
+    write_record,
+)
+from speechbrain_lmac.nmf import load_dictionary
+
+NEEDED = [
+    "dataset",
+    "domain",
+    "classifier",
+    "interpreter",
+    "objective",
+    "training",
+    "dictionary_checkpoint",
+    "interpreter_checkpoint",
+]
+
+
+def train_l2i(argv):
+    """Everything that the command above does."""
+    hparams, run_opts, source = load_experiment(argv)
+    require_keys(hparams, NEEDED, source[0])
+    domain, interpreter = hparams["domain"], hparams["interpreter"]
+    load_dictionary(interpreter.dictionary, hparams["dictionary_checkpoint"], domain)
+    manifests = start_experiment(hparams, run_opts, source)
+    dataset = hparams["dataset"]
+    labels = dataset.class_order(manifests, hparams["classifier"].labels)
+    brain = fit_and_test(
+        L2IBrain,
+        {"interpreter": interpreter, "domain": domain},
+        hparams,
+        run_opts,
+        {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
+    )
+    folder = Path(hparams["output_folder"])
+    if write_record(brain, folder, interpreter, argv):
+        save_weights(interpreter, hparams["interpreter_checkpoint"])
+
+
+if __name__ == "__main__":
+    main(train_l2i)

@@ -1,0 +1,191 @@
+"""L2I's interpreter: hidden maps to activations of a dictionary, these to classes."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.interpreters.conv import ConvTrunk
+from speechbrain_lmac.interpreters.published import PublishedTrunk
+from speechbrain_lmac.nmf import Dictionary
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """How much of each spectrum there is, when, and what it says for each class."""
+
+    activations: torch.Tensor  # H (B, T, K), not negative
+    spectra: torch.Tensor  # W (F, K), not negative
+    contributions: torch.Tensor  # theta_ck z_k, (B, C, K)
+
+    @property
+    def logits(self):
+        """The interpreter's own opinion of the class, (B, C)."""
+        return self.contributions.sum(2)
+
+    @property
+    def reconstruction(self):
+        """H W^T, about rep, (B, T, F)."""
+        return self.activations @ self.spectra.T
+
+
+class L2IInterpreter(torch.nn.Module):
+    """Listen to Interpret (arXiv 2202.11479), as the L-MAC paper uses it.
+
+    psi makes activations of K spectra from the classifier's hidden maps; theta pools
+    them over time and classifies them linearly. It is trained to explain the input
+    with the spectra and to decide as the classifier does, at once. A component is
+    relevant to a class as far as it contributes to theta's logit of it.
+
+    Arguments
+    ---------
+    psi : torch.nn.Module
+        (hidden, frames) to activations (B, T, K): `ConvActivations` or
+        `PublishedActivations`.
+    pooling : torch.nn.Module
+        Activations (B, T, K) to z (B, K): `MeanOverTime` or `LearnedOverTime`.
+    n_classes : int
+        C.
+    n_components : int
+        K; `psi` makes as many.
+    n_bins : int
+        F, of the dictionary. It is empty until it is loaded: by train_l2i.py from the
+        one of train_nmf.py, by `TrainedInterpreter` from the checkpoint.
+
+    Shape
+    -----
+    hidden maps and `encoded.rep` (B, T, F) to an `Interpretation`. `encoded` gives
+    the number of frames only.
+    """
+
+    def __init__(self, psi, pooling, n_classes, n_components=100, n_bins=513):
+        super().__init__()
+        if psi.n_components != n_components:
+            raise InputError(
+                f"psi makes activations of {psi.n_components} components, but "
+                f"n_components: {n_components}"
+            )
+        self.psi = psi
+        self.pooling = pooling
+        self.theta = torch.nn.Linear(n_components, n_classes, bias=False)
+        self.dictionary = Dictionary(n_bins, n_components)
+
+    def forward(self, hidden, encoded, condition=None):
+        activations = self.psi(hidden, encoded.rep.shape[1]).float()
+        with torch.autocast(activations.device.type, enabled=False):
+            pooled = self.pooling(activations)
+            contributions = self.theta.weight * pooled[:, None]
+        return Interpretation(activations, self.dictionary.spectra, contributions)
+
+
+class ConvActivations(ConvTrunk):
+    """Activations from the compact decoder's maps.
+
+    In each frame a linear map of all channels and bands, then ReLU. Not the mean over
+    the bands that the published psi takes: convolutions see no absolute frequency, so
+    that after a mean a low tone and a high one look the same.
+
+    Arguments
+    ---------
+    hidden_channels, widths, head_width, n_bands
+        As `ConvTrunk`.
+    n_components : int
+        K.
+
+    Shape
+    -----
+    hidden maps and a number of frames T to (B, T, K), not negative.
+
+    Example
+    -------
+    >>> psi = ConvActivations([4, 8], [6, 6], 4, n_bands=80, n_components=7)
+    >>> hidden = (torch.rand(1, 4, 50, 40), torch.rand(1, 8, 25, 20))
+    >>> psi(hidden, 101).shape
+    torch.Size([1, 101, 7])
+    """
+
+    def __init__(self, hidden_channels, widths, head_width, n_bands, n_components):
+        super().__init__(hidden_channels, widths, head_width, n_bands)
+        self.n_components = n_components
+        self.head = torch.nn.Linear(head_width * n_bands, n_components)
+
+    def forward(self, hidden, frames):
+        maps = self.maps(hidden, frames)
+        return F.relu(self.head(maps.transpose(1, 2).flatten(2)))
+
+
+class PublishedActivations(PublishedTrunk):
+    """The public code's psi for CNN14 on 80 mel bins, `CNN14PSI_stft_2d`.
+
+    The nine transposed convolutions of L-MAC's decoder, but for the last, which has
+    kernel (7, 5) and K channels; ReLU, mean over frequency. 431 frames for a clip of
+    5 s; other lengths are padded and cropped, see `PublishedTrunk`.
+
+    Arguments
+    ---------
+    hidden_channels, width
+        As `PublishedInterpreter`.
+    n_components : int
+        K.
+
+    Shape
+    -----
+    4 hidden maps and a number of frames T to (B, T, K), not negative.
+    """
+
+    def __init__(
+        self, hidden_channels=(256, 512, 1024, 2048), width=2048, n_components=100
+    ):
+        super().__init__(hidden_channels, width, n_components, (7, 5))
+        self.n_components = n_components
+
+    def forward(self, hidden, frames):
+        return F.relu(self.maps(hidden, frames)).mean(3).transpose(1, 2)
+
+
+class MeanOverTime(torch.nn.Module):
+    """z: the mean of the activations over time, for inputs of any length."""
+
+    def forward(self, activations):
+        return activations.mean(1)
+
+
+class LearnedOverTime(torch.nn.Module):
+    """z: a learned weighted sum over time, as published for T = 431, without bias.
+
+    For other lengths (ours) the weights are interpolated linearly to T frames, first
+    and last in place, and multiplied by 431 / T, so that a steady activation weighs
+    about the same at any length.
+
+    Arguments
+    ---------
+    n_frames : int
+        Weights to learn.
+
+    Shape
+    -----
+    (B, T, K) to (B, K).
+
+    Example
+    -------
+    >>> pooling = LearnedOverTime(n_frames=2)
+    >>> pooling.weights.data = torch.tensor([1.0, 3.0])
+    >>> steady = torch.ones(1, 3, 1)
+    >>> pooling(steady[:, :2]).item(), round(pooling(steady).item(), 4)
+    (4.0, 4.0)
+    """
+
+    def __init__(self, n_frames=431):
+        super().__init__()
+        # The range of torch.nn.Linear's weights, which is what the public code draws.
+        bound = n_frames**-0.5
+        self.weights = torch.nn.Parameter(torch.empty(n_frames).uniform_(-bound, bound))
+
+    def forward(self, activations):
+        frames = activations.shape[1]
+        weights = F.interpolate(
+            self.weights[None, None], frames, mode="linear", align_corners=True
+        )
+        scale = len(self.weights) / frames
+        return scale * torch.einsum("t,btk->bk", weights[0, 0], activations)
