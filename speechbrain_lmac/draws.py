@@ -5,7 +5,10 @@ order or another number of workers the same draws as an undisturbed run.
 """
 
 import hashlib
+import zlib
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 
@@ -26,3 +29,42 @@ def seed_of(*key):
     """A 63-bit seed from a tuple of strings and numbers."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def clip_key(clip):
+    """What a draw for one clip (N,) depends on: a checksum of its samples."""
+    return zlib.crc32(clip.detach().cpu().float().contiguous().numpy())
+
+
+@contextmanager
+def global_generators(seed, device):
+    """The global generators of torch and NumPy seeded, and afterwards as before.
+
+    For others' code that takes no generator of its own.
+
+    Arguments
+    ---------
+    seed : int
+        From `seed_of`. NumPy takes its lowest 32 bits.
+    device : torch.device
+        A GPU has a generator of its own, which is then seeded, too.
+
+    Example
+    -------
+    >>> with global_generators(seed_of("noise", 1234), torch.device("cpu")):
+    ...     torch.rand(1), round(float(np.random.rand()), 4)
+    (tensor([0.5943]), 0.1606)
+    """
+    device = torch.device(device)
+    before = np.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        # Not torch.manual_seed, which seeds every other GPU as well.
+        torch.random.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)

@@ -1,4 +1,7 @@
-"""The one exception for what a user can put right."""
+"""The one exception for what a user can put right, and checks that raise it."""
+
+import functools
+import inspect
 
 
 class InputError(ValueError):
@@ -22,3 +25,33 @@ def some_of(names, limit=10):
     shown = ", ".join(names[:limit])
     left = len(names) - limit
     return f"{shown} and {left} more" if left > 0 else shown
+
+
+def check_arguments(callable_):
+    """Refuse arguments of a YAML's `!name:` that its function does not take.
+
+    HyperPyYAML finds these for `!new:` only.
+    """
+    if isinstance(callable_, functools.partial):
+        function = callable_.func
+        try:
+            inspect.signature(function).bind_partial(**callable_.keywords)
+        except TypeError as error:
+            raise InputError(
+                f"Invalid argument to {function.__qualname__}: {error}"
+            ) from error
+
+
+def check_counts(**counts):
+    """Refuse what is no whole number from 1.
+
+    Example
+    -------
+    >>> check_counts(batch_size=0)
+    Traceback (most recent call last):
+    ...
+    speechbrain_lmac.errors.InputError: batch_size must be a whole number from 1, got 0
+    """
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise InputError(f"{name} must be a whole number from 1, got {count!r}")

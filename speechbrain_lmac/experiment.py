@@ -1,8 +1,6 @@
 """From a command line to a finished experiment: what the recipe scripts share."""
 
 import difflib
-import functools
-import inspect
 import json
 import logging
 import re
@@ -22,7 +20,7 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger
 
 from speechbrain_lmac.dataio import collate_clips
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.machine import command_line, versions
 
@@ -93,36 +91,6 @@ class Training:
             "num_workers": self.num_workers,
             "collate_fn": collate_clips,
         }
-
-
-def check_arguments(callable_):
-    """Refuse arguments of a YAML's `!name:` that its function does not take.
-
-    HyperPyYAML finds these for `!new:` only.
-    """
-    if isinstance(callable_, functools.partial):
-        function = callable_.func
-        try:
-            inspect.signature(function).bind_partial(**callable_.keywords)
-        except TypeError as error:
-            raise InputError(
-                f"Invalid argument to {function.__qualname__}: {error}"
-            ) from error
-
-
-def check_counts(**counts):
-    """Refuse what is no whole number from 1.
-
-    Example
-    -------
-    >>> check_counts(batch_size=0)
-    Traceback (most recent call last):
-    ...
-    speechbrain_lmac.errors.InputError: batch_size must be a whole number from 1, got 0
-    """
-    for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
-            raise InputError(f"{name} must be a whole number from 1, got {count!r}")
 
 
 def main(run):

@@ -83,10 +83,12 @@ class Classifier(Protocol):
     """A frozen classifier. Features in, logits and hidden maps out.
 
     `cam_layer` is the module whose output (B, C', T', F') class activation maps look
-    at.
+    at; step (i, j) of it stands for the frames from i * `cam_stride[0]` on and the
+    bands from j * `cam_stride[1]` on, as many as the stride says.
     """
 
     cam_layer: torch.nn.Module
+    cam_stride: tuple
 
     def __call__(self, features: torch.Tensor) -> ClassifierOutput: ...
 

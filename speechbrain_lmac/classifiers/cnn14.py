@@ -48,6 +48,11 @@ class CNN14Classifier(torch.nn.Module):
         """The module whose output class activation maps look at: the last block."""
         return self.embedding_model.conv_block6
 
+    @property
+    def cam_stride(self):
+        """Frames and bands that a step of that map stands for: five halvings."""
+        return MIN_FRAMES, MIN_FRAMES
+
     def forward(self, features):
         features = pad_frames(features, MIN_FRAMES)
         embedding, hidden = self.embedding_model(features)

@@ -71,6 +71,11 @@ class CompactClassifier(torch.nn.Module):
         """The module whose output class activation maps look at: the last block."""
         return self.blocks[-1]
 
+    @property
+    def cam_stride(self):
+        """Frames and bands that a step of that map stands for."""
+        return self.min_frames, self.min_frames
+
     def forward(self, features):
         features = pad_frames(features, self.min_frames)
         maps = self.norm(features.transpose(1, 2)).transpose(1, 2)[:, None]

@@ -41,6 +41,11 @@ class FrozenClassifier(torch.nn.Module):
         """The module whose output class activation maps look at."""
         return self.model.cam_layer
 
+    @property
+    def cam_stride(self):
+        """Frames and bands that a step of that map stands for."""
+        return self.model.cam_stride
+
     def train(self, mode=True):
         """Stay in eval mode."""
         return super().train(False)

@@ -1,17 +1,36 @@
 """Methods that explain a decision of a frozen classifier."""
 
 from speechbrain_lmac.explainers.amortized import AmortizedExplainer
+from speechbrain_lmac.explainers.attribution import AttributionExplainer, Baselines
+from speechbrain_lmac.explainers.cam import GradCAM, GradCAMPlusPlus
 from speechbrain_lmac.explainers.controls import (
     AllOnesExplainer,
     RandomExplainer,
     Remembered,
 )
+from speechbrain_lmac.explainers.gradients import (
+    GradientShap,
+    IntegratedGradients,
+    Saliency,
+    SmoothGrad,
+)
+from speechbrain_lmac.explainers.guided import GuidedBackprop, GuidedGradCAM
 from speechbrain_lmac.explainers.l2i import L2IExplainer
 
 __all__ = [
     "AllOnesExplainer",
     "AmortizedExplainer",
+    "AttributionExplainer",
+    "Baselines",
+    "GradCAM",
+    "GradCAMPlusPlus",
+    "GradientShap",
+    "GuidedBackprop",
+    "GuidedGradCAM",
+    "IntegratedGradients",
     "L2IExplainer",
     "RandomExplainer",
     "Remembered",
+    "Saliency",
+    "SmoothGrad",
 ]

@@ -1,0 +1,148 @@
+"""Attribution methods as explainers: the seam between a method and a mask.
+
+A method has `attribute(question)`, which answers one number of any sign for each cell
+of the representation, and `to_mask`, the rule that makes a mask of them. Everything it
+may look at is in the `Question`.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.types import Encoded, Explanation
+
+
+@dataclass(frozen=True)
+class Question:
+    """Why does the classifier give these clips the logit of their target?"""
+
+    wav: torch.Tensor  # (B, N), what draws for a clip depend on
+    encoded: Encoded  # of wav, rep (B, T, F)
+    target: torch.Tensor  # (B,)
+    features_size: tuple  # frames and bands that the classifier hears
+    domain: object
+    classifier: object
+    background: object  # () -> waveforms (K, N'), or None
+
+    @property
+    def rep(self):
+        """The representation (B, T, F), ready to be differentiated by."""
+        return self.encoded.rep.detach().requires_grad_()
+
+    def logits(self, rep):
+        """What the classifier says, (B', C), of representations (B', T, F).
+
+        These are the clips of the question (B' = B), or many points for its only clip
+        (B = 1), whose phase they share.
+        """
+        encoded = self.encoded.with_rep(rep)
+        return self.classifier(self.domain.features(encoded)).logits
+
+    def clips(self):
+        """A question about each clip alone."""
+        phasor = self.encoded.phasor
+        for item in range(len(self.target)):
+            only = slice(item, item + 1)
+            encoded = replace(
+                self.encoded,
+                rep=self.encoded.rep[only],
+                phasor=None if phasor is None else phasor[only],
+            )
+            yield replace(
+                self, wav=self.wav[only], encoded=encoded, target=self.target[only]
+            )
+
+    def background_reps(self):
+        """Representations (K, T, F) of the background, at the length of the clips.
+
+        Longer waveforms are cut at their end, shorter ones followed by silence.
+        """
+        if self.background is None:
+            raise InputError(
+                "this method compares with background clips: give the explainer a "
+                "background (speechbrain_lmac.background.TrainingClips)"
+            )
+        wav = self.background().to(self.wav)
+        n_samples = self.encoded.length
+        missing = max(0, n_samples - wav.shape[1])
+        wav = torch.nn.functional.pad(wav, (0, missing))[:, :n_samples]
+        with torch.no_grad():
+            return self.domain.encode(wav).rep
+
+
+class AttributionExplainer:
+    """A method that takes the classifier's output apart into its input's cells.
+
+    The logit of the target is explained, in the domain's representation: what is
+    differentiated is ``classifier(domain.features(rep))``, on any domain and
+    classifier, which are left as they are.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : Classifier
+    method : object
+        ``attribute(question) -> (B, T, F)`` and ``to_mask(attribution)``, for example
+        `speechbrain_lmac.explainers.Saliency`.
+    background : callable
+        ``() -> waveforms (K, N')``, for methods that compare with other clips.
+    """
+
+    def __init__(self, domain, classifier, method, background=None):
+        self.domain = domain
+        self.classifier = classifier
+        self.method = method
+        self.background = background
+
+    def explain(self, wav, target=None):
+        """Explain class `target` (default: the predicted one) of wav (B, N)."""
+        with torch.no_grad():
+            encoded = self.domain.encode(wav)
+            features = self.domain.features(encoded)
+            logits = self.classifier(features).logits
+        question = Question(
+            wav=wav,
+            encoded=encoded,
+            target=logits.argmax(1) if target is None else target,
+            features_size=tuple(features.shape[1:]),
+            domain=self.domain,
+            classifier=self.classifier,
+            background=self.background,
+        )
+        with torch.enable_grad():
+            attribution = self.method.attribute(question).detach()
+        mask = self.method.to_mask(attribution)
+        return Explanation(mask, question.target, encoded, logits)
+
+
+class Baselines:
+    """The methods of a table, by the names of its rows.
+
+    Arguments
+    ---------
+    methods : dict
+        Name to method; None leaves a method out.
+
+    Raises
+    ------
+    InputError
+        When a name has no method: it may be misspelt in the YAML.
+    """
+
+    def __init__(self, methods):
+        self.methods = {n: m for n, m in methods.items() if m is not None}
+        for name, method in self.methods.items():
+            if not hasattr(method, "attribute"):
+                known = [n for n, m in self.methods.items() if hasattr(m, "attribute")]
+                raise InputError(
+                    f"'{name}' is no method but {method!r}; the methods are "
+                    f"{', '.join(known)}"
+                )
+
+    def explainers(self, domain, classifier, background=None):
+        """Name to `AttributionExplainer`, in the order of the methods."""
+        return {
+            name: AttributionExplainer(domain, classifier, method, background)
+            for name, method in self.methods.items()
+        }

@@ -1,0 +1,203 @@
+"""Methods that average gradients, through captum: which points, and over what.
+
+captum is the extra `baselines`, imported only when a method is made. It draws from
+global generators for a whole batch; here it is asked about one clip at a time with
+generators seeded for this clip, so that an answer does not depend on the batch. One
+clip is still many points, which go through the classifier in batches.
+"""
+
+import torch
+
+from speechbrain_lmac.draws import clip_key, global_generators, seed_of
+from speechbrain_lmac.errors import InputError, check_arguments, check_counts
+
+
+def captum_attr():
+    """The module `captum.attr`.
+
+    Raises
+    ------
+    InputError
+        When captum is not installed.
+    """
+    try:
+        import captum.attr
+    except ImportError as error:
+        raise InputError(
+            "this method needs captum, which is not installed: "
+            "pip install 'speechbrain_lmac[baselines]'"
+        ) from error
+    return captum.attr
+
+
+class Saliency:
+    """The gradient of the target's logit with respect to the representation.
+
+    a = d S_c / d x   (Simonyan et al. 2014, arXiv 1312.6034), with its sign; `to_mask`
+    takes the absolute value.
+
+    Arguments
+    ---------
+    to_mask : callable
+        Attribution (B, T, F) to mask, from `speechbrain_lmac.explainers.to_mask`.
+    """
+
+    def __init__(self, to_mask):
+        check_arguments(to_mask)
+        captum_attr()
+        self.to_mask = to_mask
+
+    def attribute(self, question):
+        """Attribution (B, T, F) of a `Question`, all clips in one pass."""
+        saliency = captum_attr().Saliency(question.logits)
+        return saliency.attribute(question.rep, question.target, abs=False)
+
+
+class SmoothGrad:
+    """The mean gradient around the clip, over Gaussian noise on its representation.
+
+    a = mean_i d S_c / d x at x + n_i, n_i ~ N(0, sigma^2)   (Smilkov et al. 2017,
+    arXiv 1706.03825). Gradients are averaged with their sign, as there; the domain
+    hears what noise pushes below 0 as silence.
+
+    Arguments
+    ---------
+    n_samples : int
+        Noisy copies of a clip.
+    noise : float
+        sigma as a share of the clip's own range, max - min of its representation.
+    samples_per_batch : int
+        Copies that go through the classifier at once: a bound on memory. The draws
+        depend on it, since they are made batch by batch.
+    seed : int
+        The draws depend on it and on the clip's samples.
+    to_mask : callable
+        See `Saliency`.
+    """
+
+    def __init__(self, n_samples, noise, samples_per_batch, seed, to_mask):
+        check_counts(n_samples=n_samples, samples_per_batch=samples_per_batch)
+        check_arguments(to_mask)
+        captum_attr()
+        if not noise >= 0:
+            raise InputError(f"noise must be a share of the range from 0, got {noise}")
+        self.n_samples = n_samples
+        self.noise = noise
+        self.samples_per_batch = samples_per_batch
+        self.seed = seed
+        self.to_mask = to_mask
+
+    def attribute(self, question):
+        """Attribution (B, T, F) of a `Question`."""
+        return torch.cat([self._attribute(clip) for clip in question.clips()])
+
+    def _attribute(self, clip):
+        captum = captum_attr()
+        tunnel = captum.NoiseTunnel(captum.Saliency(clip.logits))
+        rep = clip.rep
+        spread = (rep.max() - rep.min()).item()
+        seed = seed_of("SmoothGrad", self.seed, clip_key(clip.wav))
+        with global_generators(seed, rep.device):
+            return tunnel.attribute(
+                rep,
+                nt_samples=self.n_samples,
+                nt_samples_batch_size=self.samples_per_batch,
+                stdevs=self.noise * spread,
+                target=clip.target,
+                abs=False,
+            )
+
+
+class IntegratedGradients:
+    """The gradient along the straight line from silence, times the way.
+
+    a = x * mean over alpha in 0..1 of d S_c / d x at alpha x   (Sundararajan et al.
+    2017, arXiv 1703.01365), by Gauss-Legendre quadrature; the baseline is rep = 0.
+    The sum over all cells approximates S_c(x) - S_c(silence).
+
+    Arguments
+    ---------
+    n_steps : int
+        Points on the line.
+    internal_batch_size : int
+        Points that go through the classifier at once: a bound on memory, whatever
+        the number of clips.
+    to_mask : callable
+        See `Saliency`.
+    """
+
+    def __init__(self, n_steps, internal_batch_size, to_mask):
+        check_counts(n_steps=n_steps, internal_batch_size=internal_batch_size)
+        check_arguments(to_mask)
+        captum_attr()
+        self.n_steps = n_steps
+        self.internal_batch_size = internal_batch_size
+        self.to_mask = to_mask
+
+    def attribute(self, question):
+        """Attribution (B, T, F) of a `Question`."""
+        return torch.cat([self._attribute(clip) for clip in question.clips()])
+
+    def _attribute(self, clip):
+        integrated = captum_attr().IntegratedGradients(clip.logits)
+        return integrated.attribute(
+            clip.rep,
+            baselines=0.0,
+            target=clip.target,
+            n_steps=self.n_steps,
+            internal_batch_size=self.internal_batch_size,
+        )
+
+
+class GradientShap:
+    """Expected gradients: random points on the lines from clips of the background.
+
+    a = mean_i (x - b_i) * d S_c / d x at b_i + u_i (x - b_i), with b_i drawn from the
+    background and u_i uniform in 0..1   (Lundberg and Lee 2017, arXiv 1705.07874, as
+    captum approximates it). No noise is added to x.
+
+    Arguments
+    ---------
+    n_samples : int
+        Points, each with a draw of its own from the background.
+    samples_per_batch : int
+        Points that go through the classifier at once: a bound on memory. The draws
+        depend on it, since they are made batch by batch.
+    seed : int
+        The draws depend on it and on the clip's samples.
+    to_mask : callable
+        See `Saliency`.
+    """
+
+    def __init__(self, n_samples, samples_per_batch, seed, to_mask):
+        check_counts(n_samples=n_samples, samples_per_batch=samples_per_batch)
+        check_arguments(to_mask)
+        captum_attr()
+        self.n_samples = n_samples
+        self.samples_per_batch = samples_per_batch
+        self.seed = seed
+        self.to_mask = to_mask
+
+    def attribute(self, question):
+        """Attribution (B, T, F) of a `Question`."""
+        background = question.background_reps()
+        answers = [self._attribute(clip, background) for clip in question.clips()]
+        return torch.cat(answers)
+
+    def _attribute(self, clip, background):
+        shap = captum_attr().GradientShap(clip.logits)
+        rep = clip.rep
+        total = torch.zeros_like(rep)
+        seed = seed_of("GradientShap", self.seed, clip_key(clip.wav))
+        with global_generators(seed, rep.device):
+            for done in range(0, self.n_samples, self.samples_per_batch):
+                n_samples = min(self.samples_per_batch, self.n_samples - done)
+                mean = shap.attribute(
+                    rep,
+                    baselines=background,
+                    n_samples=n_samples,
+                    stdevs=0.0,
+                    target=clip.target,
+                )
+                total = total + n_samples * mean.detach()
+        return total / self.n_samples

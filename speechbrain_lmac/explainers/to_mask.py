@@ -1,0 +1,68 @@
+"""From what a method computes, of either sign and any scale, to a mask in 0..1.
+
+The metrics depend on this rule, so each rule has a name that the YAML shows. The rules
+are ours: none is published (docs/methods.md, baselines).
+
+Both divide by a high quantile of the clip's own map. What lies above it becomes 1.
+Where the quantile is 0, the cells above 0 are 1 (the limit of ever smaller quantiles),
+so that nothing is divided by 0. A map without a cell above 0 is an empty mask, and a
+NaN stays one: both are counted by the evaluation.
+"""
+
+import math
+
+from speechbrain_lmac.errors import InputError
+
+
+def absolute(attribution, quantile=1.0):
+    """min(1, |a| / quantile of |a|): what matters, for or against the class.
+
+    Arguments
+    ---------
+    attribution : torch.Tensor
+        Shape (B, T, F), of any sign and scale.
+    quantile : float
+        In (0, 1], of the cells of a clip; 1 is the maximum.
+
+    Returns
+    -------
+    mask : torch.Tensor
+        Shape (B, T, F), in 0..1.
+
+    Example
+    -------
+    >>> import torch
+    >>> absolute(torch.tensor([[[-4.0, 1.0, 0.0, 2.0]]]))
+    tensor([[[1.0000, 0.2500, 0.0000, 0.5000]]])
+    >>> absolute(torch.tensor([[[-4.0, 1.0, 0.0, 2.0]]]), quantile=0.75)
+    tensor([[[1.0000, 0.5000, 0.0000, 1.0000]]])
+    """
+    return _by_quantile(attribution.abs(), quantile)
+
+
+def positive(attribution, quantile=1.0):
+    """min(1, max(a, 0) / quantile of max(a, 0)): what speaks for the class alone.
+
+    Arguments and returns are those of `absolute`.
+
+    Example
+    -------
+    >>> import torch
+    >>> positive(torch.tensor([[[-4.0, 1.0, 0.0, 2.0]]]))
+    tensor([[[0.0000, 0.5000, 0.0000, 1.0000]]])
+    >>> positive(torch.tensor([[[-4.0, -1.0]]]))
+    tensor([[[0., 0.]]])
+    """
+    return _by_quantile(attribution.clamp(min=0), quantile)
+
+
+def _by_quantile(values, quantile):
+    """min(1, values / their quantile), clip by clip, of values (B, T, F) >= 0."""
+    if not 0 < quantile <= 1:
+        raise InputError(f"the quantile of a mask must be in (0, 1], got {quantile}")
+    cells = values.flatten(1)
+    rank = max(1, math.ceil(quantile * cells.shape[1]))
+    level = cells.kthvalue(rank, dim=1).values[:, None, None]
+    nothing = level == 0  # not for NaN, which is divided by and stays
+    scaled = (values / level.masked_fill(nothing, 1)).clamp(max=1)
+    return scaled.where(~nothing, values.sign())
