@@ -95,3 +95,99 @@ def write_explanation_picture(path, panels, extent, title):
     all_axes[-1].set_xlabel("time (s)")
     figure.suptitle(title, fontsize=10, parse_math=False)
     write_atomically(path, lambda part: figure.savefig(part, dpi=100))
+
+
+def write_curves(means, scores, path, title=""):
+    """Scores against the share of cells that is kept: a panel each, a line per method.
+
+    Arguments
+    ---------
+    means : pandas.DataFrame
+        Columns `method share score mean low high`, as from `comparison.means_by` of
+        `metrics.curves.curve_table`.
+    scores : sequence
+        Of Score: the panels, in this order.
+    path : Path
+        The png to write.
+    title : str
+        Above the picture.
+    """
+    panels = _line_panels(means, scores, "share", (3.6, 3.4))
+    for axes in panels.axes:
+        axes.set_xscale("log")
+        shares = sorted(means["share"].unique())
+        axes.set_xticks(shares, [f"{100 * share:g}" for share in shares])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("cells kept or taken out (%)")
+    _finish(panels, path, title)
+
+
+def write_sanity(means, scores, path, title=""):
+    """Similarity of masks against the layers that are random: a line per method.
+
+    Arguments
+    ---------
+    means : pandas.DataFrame
+        Columns `method step layer score mean low high`, as from `comparison.means_by`
+        of `sanity.randomisation_check` with a method.
+    scores : sequence
+        Of Score: the panels, in this order.
+    path : Path
+        The png to write.
+    title : str
+        Above the picture.
+    """
+    steps = means.drop_duplicates("step").sort_values("step")
+    panels = _line_panels(means, scores, "step", (1.5 + 0.34 * len(steps), 4.2))
+    for axes in panels.axes:
+        axes.set_xticks(steps["step"], steps["layer"], rotation=60, ha="right")
+        axes.tick_params(axis="x", labelsize=7)
+        axes.set_xlabel("random up to this layer, from the logits down")
+        axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+        axes.set_ylim(top=1.05)
+    _finish(panels, path, title)
+
+
+def _line_panels(means, scores, x, panel_size):
+    """A figure with a panel per score: lines of the mean over x, bands around them."""
+    width, height = panel_size
+    figure = new_figure(figsize=(width * len(scores) + 2, height))
+    all_axes = figure.subplots(1, len(scores), squeeze=False)[0]
+    markers, styles = "osD^vP*X<>", ("-", "--", ":")
+    for axes, score in zip(all_axes, scores, strict=True):
+        rows = means[means["score"] == score.name]
+        for i, (method, line) in enumerate(rows.groupby("method", sort=False)):
+            line = line.sort_values(x)
+            color = f"C{i % 10}"
+            axes.plot(
+                line[x],
+                line["mean"],
+                color=color,
+                marker=markers[i % 10],
+                markersize=4,
+                # Past ten methods the colours come again, with another stroke.
+                linestyle=styles[i // 10 % 3],
+                linewidth=1.4,
+                label=method,
+            )
+            axes.fill_between(
+                line[x], line["low"], line["high"], color=color, alpha=0.12, linewidth=0
+            )
+        arrow = {True: ", higher is better", False: ", lower is better", None: ""}
+        unit = f" ({score.unit})" if score.unit else ""
+        axes.set_ylabel(f"{score.name}{unit}")
+        axes.set_title(
+            f"{score.name}{arrow[score.higher_is_better]}", loc="left", fontsize=9
+        )
+        axes.grid(color="0.92")
+        axes.set_axisbelow(True)
+    return figure
+
+
+def _finish(figure, path, title):
+    """Legend at the right, title above, written whole."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=10, parse_math=False)
+    write_atomically(path, lambda part: figure.savefig(part, dpi=110))

@@ -1,6 +1,7 @@
 """Pictures that can be opened, with axes that say what is where."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -8,6 +9,8 @@ pytest.importorskip("matplotlib")
 from PIL import Image  # noqa: E402
 
 from speechbrain_lmac import visualize  # noqa: E402
+from speechbrain_lmac.metrics.curves import CURVES  # noqa: E402
+from speechbrain_lmac.sanity import SIMILARITIES  # noqa: E402
 
 
 @pytest.fixture
@@ -111,3 +114,70 @@ def test_a_confusion_matrix_as_table_and_picture(tmp_path, figures, n_classes):
 def test_a_confusion_of_nothing_is_no_error(tmp_path):
     visualize.write_confusion(np.zeros((3, 3), dtype=int), ["a", "b", "c"], tmp_path)
     assert_picture(tmp_path / "confusion.png")
+
+
+def lines_of(axes):
+    """{method: (xs, ys)} of a panel; guide lines have no method."""
+    return {
+        line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
+        for line in axes.lines
+        if not line.get_label().startswith("_")
+    }
+
+
+def test_curves_have_a_panel_per_score_and_a_line_per_method(tmp_path, figures):
+    rows = [
+        (method, share, score, value + share, value, 1.0)
+        for method, value in (("L-MAC", 0.5), ("random $x$", 0.1))
+        for share in (0.5, 0.01)  # the picture sorts them
+        for score in ("p_in", "AD")
+    ]
+    means = pd.DataFrame(rows, columns="method share score mean low high".split())
+    path = tmp_path / "new" / "curves.png"
+    visualize.write_curves(means, [CURVES[3], CURVES[0]], path, "clean, 20 clips")
+    assert_picture(path)
+    drop, p_in = figures[0].axes
+    assert drop.get_ylabel() == "AD (%)"
+    assert "lower is better" in drop.get_title(loc="left")
+    assert "higher is better" in p_in.get_title(loc="left")
+    assert p_in.get_xscale() == "log"
+    assert [t.get_text() for t in p_in.get_xticklabels()] == ["1", "50"]
+    assert "%" in p_in.get_xlabel()
+    assert lines_of(p_in) == {
+        "L-MAC": ([0.01, 0.5], [0.51, 1.0]),
+        "random $x$": ([0.01, 0.5], [0.11, 0.6]),
+    }
+    assert len(p_in.collections) == 2  # the intervals
+    assert [t.get_text() for t in figures[0].legends[0].get_texts()] == [
+        "L-MAC", "random $x$"
+    ]  # fmt: skip
+
+
+def test_sanity_names_the_layers_from_the_logits_down(tmp_path, figures):
+    rows = [
+        ("L-MAC", step, layer, score, 1.0 - step / 2, 0.0, 1.0)
+        for step, layer in [(0, "trained"), (1, "linear"), (2, "conv")]
+        for score in ("Spearman", "SSIM")
+    ]
+    columns = "method step layer score mean low high".split()
+    path = tmp_path / "sanity.png"
+    visualize.write_sanity(pd.DataFrame(rows, columns=columns), SIMILARITIES, path)
+    assert_picture(path)
+    for axes, name in zip(figures[0].axes, ["Spearman", "SSIM"], strict=True):
+        assert axes.get_ylabel() == name
+        assert [t.get_text() for t in axes.get_xticklabels()] == [
+            "trained", "linear", "conv"
+        ]  # fmt: skip
+        assert lines_of(axes) == {"L-MAC": ([0, 1, 2], [1.0, 0.5, 0.0])}
+
+
+def test_twelve_methods_can_be_told_apart(tmp_path, figures):
+    rows = [
+        (f"method {i}", share, "p_in", i / 12, i / 12, i / 12)
+        for i in range(12)
+        for share in (0.1, 0.5)
+    ]
+    means = pd.DataFrame(rows, columns="method share score mean low high".split())
+    visualize.write_curves(means, CURVES[:1], tmp_path / "curves.png")
+    looks = {(li.get_color(), li.get_linestyle()) for li in figures[0].axes[0].lines}
+    assert len(looks) == 12
