@@ -16,6 +16,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.machine import one_thread
 
 logger = logging.getLogger(__name__)
 
@@ -214,8 +215,9 @@ def read_mono(path, sample_rate):
         When the file is missing, unreadable, empty or holds NaN or infinities.
     """
     channels, file_rate = read_audio(path)
-    wav = channels.mean(0)
-    return torchaudio.functional.resample(wav, file_rate, sample_rate)
+    with one_thread():  # what is cached shall not depend on who read it first
+        wav = channels.mean(0)
+        return torchaudio.functional.resample(wav, file_rate, sample_rate)
 
 
 def read_audio(path):
