@@ -257,12 +257,8 @@ def check_sounds(clips, sounds, scene):
                 files[file] = checksum(sounds.path(file))
         if not foreground_of(entry, sounds, scene.n_samples).any():
             silent_bases.append(name)
-        if (
-            entry["background"] is not None
-            and not background_of(
-                entry, sounds, scene.n_samples, scene.sample_rate
-            ).any()
-        ):
+        pieces = (entry["background"] or {}).get("pieces")
+        if pieces and not sounds.join(pieces, scene.n_samples).any():
             silent_others.append(name)
     warnings = []
     if silent_bases:

@@ -66,7 +66,7 @@ def part_of(digest, shares=SHARES):
 
     Example
     -------
-    >>> part_of("00000000" + 24 * "0"), part_of("99999999" + 24 * "0")
+    >>> part_of("00000000" + 24 * "0"), part_of("9999999a" + 24 * "0")
     ('train', 'valid')
     >>> part_of("cccccccd" + 24 * "0")  # 0.8 and a little
     'test'

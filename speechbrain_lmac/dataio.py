@@ -102,6 +102,15 @@ class ClipDataset:
             clips = json.load(stream).values()
         return list(dict.fromkeys(clip["category"] for clip in clips))
 
+    def check_labels(self, labels):
+        """Raise InputError when a category of the dataset is none of the labels."""
+        unknown = sorted(set(self.categories) - set(labels))
+        if unknown:
+            raise InputError(
+                f"the classifier does not know the classes {unknown} of the dataset in "
+                f"{self.data_folder}; its classes are {labels}"
+            )
+
     def load(self, manifest_folder, split, labels):
         """The clips of one split.
 
@@ -124,12 +133,7 @@ class ClipDataset:
         InputError
             When a category of the dataset is none of the labels.
         """
-        unknown = sorted(set(self.categories) - set(labels))
-        if unknown:
-            raise InputError(
-                f"the classifier does not know the classes {unknown} of the dataset in "
-                f"{self.data_folder}; its classes are {labels}"
-            )
+        self.check_labels(labels)
         dataset = DynamicItemDataset.from_json(
             Path(manifest_folder) / f"{split}.json",
             replacements={"data_root": str(self.data_folder)},
