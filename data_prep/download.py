@@ -34,7 +34,15 @@ DAMAGED = (
 )
 
 
-def fetch_dataset(data_folder, url, expects, check=None, n_bytes=None, md5=None):
+def fetch_dataset(
+    data_folder,
+    url,
+    expects,
+    check=None,
+    n_bytes=None,
+    md5=None,
+    option="--data_folder",
+):
     """Download an archive, unpack it as `data_folder`, and remove it.
 
     Arguments
@@ -51,6 +59,8 @@ def fetch_dataset(data_folder, url, expects, check=None, n_bytes=None, md5=None)
         something lacks.
     n_bytes, md5 : int and str, optional
         Size and checksum of the archive, compared where they are given.
+    option : str
+        How the user names another folder, for the same message.
 
     Raises
     ------
@@ -67,7 +77,7 @@ def fetch_dataset(data_folder, url, expects, check=None, n_bytes=None, md5=None)
         raise InputError(
             f"{error}\nTo do it by hand: get {url} and unpack it so that "
             f"{data_folder / expects} exists, or give the folder where it is: "
-            "--data_folder"
+            f"{option}"
         ) from error
     archive.unlink()
 

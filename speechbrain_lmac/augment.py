@@ -139,10 +139,15 @@ class ColouredNoise:
 
 def coloured_noise(n_samples, slope, draw):
     """Gaussian noise (N,) of unit power whose power falls as 1 / f^slope."""
+    noise = shaped_noise(n_samples, slope, draw)
+    return noise / noise.square().mean().sqrt()
+
+
+def shaped_noise(n_samples, slope, draw):
+    """`coloured_noise` of any level."""
     white = torch.fft.rfft(torch.randn(n_samples, generator=draw))
     frequency = torch.arange(len(white)).clamp(min=1) / len(white)
-    noise = torch.fft.irfft(white * frequency ** (-slope / 2), n_samples)
-    return noise / noise.square().mean().sqrt()
+    return torch.fft.irfft(white * frequency ** (-slope / 2), n_samples)
 
 
 class Blank:

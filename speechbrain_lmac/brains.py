@@ -24,6 +24,13 @@ from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_csv
 from speechbrain_lmac.machine import peak_memory_mib
 
+# Which part of a noise each stage draws from.
+NOISE_PARTS = {
+    sb.Stage.TRAIN: "train",
+    sb.Stage.VALID: "valid",
+    sb.Stage.TEST: "test",
+}
+
 
 @register_checkpoint_hooks
 class RecordingBrain(sb.Brain):
@@ -55,6 +62,20 @@ class RecordingBrain(sb.Brain):
     def record(self, name, values):
         """Keep one value per clip of this stage; their mean is reported."""
         self.scores[name].append(values.detach().float().cpu())
+
+    def heard(self, batch, stage):
+        """The clips (B, N) as they are heard: with the noise of the YAML, if any.
+
+        The noise is drawn for each epoch and clip in the training; in validation and
+        test a clip has the same noise whenever it is heard.
+        """
+        noise = self.hparams.noise
+        if noise is None:
+            return batch.wav.to(self.device)
+        part = NOISE_PARTS[stage]
+        when = self.epoch if stage == sb.Stage.TRAIN else "every epoch"
+        keys = [(self.hparams.seed, when, clip) for clip in batch.ids]
+        return noise.add(batch.wav, keys, part).to(self.device)
 
     def on_stage_start(self, stage, epoch=None):
         """Forget the last stage, but not what a checkpoint within this epoch knew."""
@@ -152,7 +173,7 @@ class ClassifierBrain(RecordingBrain):
 
     def compute_forward(self, batch, stage):
         """Clips to logits, and to the targets that augmentation made of the labels."""
-        wav = batch.wav.to(self.device)
+        wav = self.heard(batch, stage)
         targets = F.one_hot(batch.label, len(self.hparams.labels)).float().to(wav)
         augment = self.hparams.augment if stage == sb.Stage.TRAIN else None
         if augment is not None:
@@ -203,7 +224,7 @@ class ExplainerBrain(RecordingBrain):
 
     def compute_forward(self, batch, stage):
         """Clips to evidence."""
-        wav = batch.wav.to(self.device)
+        wav = self.heard(batch, stage)
         explanation = self.explainer.explain(wav)
         gather = training_evidence if stage == sb.Stage.TRAIN else gather_evidence
         return gather(self.modules.domain, self.hparams.classifier, explanation)

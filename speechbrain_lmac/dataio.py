@@ -16,6 +16,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.machine import one_thread
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,15 @@ class ClipDataset:
             clips = json.load(stream).values()
         return list(dict.fromkeys(clip["category"] for clip in clips))
 
+    def check_labels(self, labels):
+        """Raise InputError when a category of the dataset is none of the labels."""
+        unknown = sorted(set(self.categories) - set(labels))
+        if unknown:
+            raise InputError(
+                f"the classifier does not know the classes {unknown} of the dataset in "
+                f"{self.data_folder}; its classes are {labels}"
+            )
+
     def load(self, manifest_folder, split, labels):
         """The clips of one split.
 
@@ -123,12 +133,7 @@ class ClipDataset:
         InputError
             When a category of the dataset is none of the labels.
         """
-        unknown = sorted(set(self.categories) - set(labels))
-        if unknown:
-            raise InputError(
-                f"the classifier does not know the classes {unknown} of the dataset in "
-                f"{self.data_folder}; its classes are {labels}"
-            )
+        self.check_labels(labels)
         dataset = DynamicItemDataset.from_json(
             Path(manifest_folder) / f"{split}.json",
             replacements={"data_root": str(self.data_folder)},
@@ -214,8 +219,9 @@ def read_mono(path, sample_rate):
         When the file is missing, unreadable, empty or holds NaN or infinities.
     """
     channels, file_rate = read_audio(path)
-    wav = channels.mean(0)
-    return torchaudio.functional.resample(wav, file_rate, sample_rate)
+    with one_thread():  # what is cached shall not depend on who read it first
+        wav = channels.mean(0)
+        return torchaudio.functional.resample(wav, file_rate, sample_rate)
 
 
 def read_audio(path):

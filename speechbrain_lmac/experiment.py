@@ -43,6 +43,7 @@ KNOWN_KEYS = {
     "label_smoothing",
     "metrics",
     "model",
+    "noise",
     "objective",
     "output_folder",
     "seed",
@@ -242,6 +243,8 @@ def start_experiment(hparams, run_opts, source):
     output_folder = Path(hparams["output_folder"])
     manifest_folder = output_folder / "manifest"
     dataset = hparams["dataset"]
+    if hparams.get("noise") is not None:
+        run_on_main(hparams["noise"].prepare)
     manifests = run_on_main(dataset.prepare_manifests, args=[manifest_folder])
     path, overrides = source
     sb.create_experiment_directory(
@@ -295,7 +298,7 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
     brain = brain_class(
         modules=modules,
         opt_class=training.opt_class,
-        hparams={**hparams, "loggers": build_loggers(hparams)},
+        hparams={"noise": None, **hparams, "loggers": build_loggers(hparams)},
         run_opts=run_opts,
         checkpointer=Checkpointer(
             str(Path(hparams["output_folder"]) / "save"),

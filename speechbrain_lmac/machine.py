@@ -4,11 +4,26 @@ import platform
 import re
 import shlex
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import speechbrain
 import torch
 import torchaudio
+
+
+@contextmanager
+def one_thread():
+    """Let torch compute with one thread.
+
+    What torch returns may depend in its last bit on how many threads share the work.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def peak_memory_mib():

@@ -1,0 +1,450 @@
+"""Corpora of noise or speech to manifests whose parts share no file.
+
+    python data_prep/noise_prepare.py wham data/wham_noise
+    python data_prep/noise_prepare.py ljspeech data/LJSpeech-1.1
+    python data_prep/noise_prepare.py folder /path/to/recordings
+
+WHAM! has parts of its own; other corpora are split by the content of their files, so
+that neither order nor names count, and copies of a file stay together. A corpus has
+sounds of any length; `speechbrain_lmac.mixtures.draw_pieces` joins and cuts them.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from speechbrain_lmac.data_prep.download import fetch_dataset
+from speechbrain_lmac.data_prep.manifest import (
+    AudioFault,
+    Faults,
+    check_audio,
+    fingerprint,
+    load_manifests,
+    read_table,
+    write_manifests,
+)
+from speechbrain_lmac.errors import InputError, some_of
+
+WHAM_URL = (
+    "https://my-bucket-a8b4b49c25c811ee9a7e8bba05fa24c7.s3.amazonaws.com/wham_noise.zip"
+)
+LJSPEECH_URL = "https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2"
+WHAM_PARTS = {"train": "tr", "valid": "cv", "test": "tt"}
+PARTS = tuple(WHAM_PARTS)
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+SHARES = (0.6, 0.2, 0.2)
+OPTION = "the data_folder of this corpus"
+
+logger = logging.getLogger(__name__)
+
+
+def checksum(path):
+    """The blake2b digest of a file's bytes, 32 hexadecimal digits."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    return digest.hexdigest()
+
+
+def part_of(digest, shares=SHARES):
+    """The part that a file belongs to, by its checksum alone.
+
+    The first eight digits of the checksum, as a number in [0, 1), fall into one of
+    three stretches of the lengths `shares`.
+
+    Arguments
+    ---------
+    digest : str
+        From `checksum`.
+    shares : sequence
+        Of "train", "valid" and "test"; they add up to 1.
+
+    Example
+    -------
+    >>> part_of("00000000" + 24 * "0"), part_of("9999999a" + 24 * "0")
+    ('train', 'valid')
+    >>> part_of("cccccccd" + 24 * "0")  # 0.8 and a little
+    'test'
+    """
+    place = int(digest[:8], 16) / 16**8
+    if place < shares[0]:
+        return "train"
+    return "valid" if place < shares[0] + shares[1] else "test"
+
+
+@dataclass
+class WhamNoise:
+    """The noise of WHAM! (Wichern et al. 2019, arXiv 1907.01160).
+
+    Stereo recordings of cafes, restaurants and bars at 16 kHz. ``tr``, ``cv`` and
+    ``tt`` are its train, valid and test part; their recordings come from different
+    places.
+
+        data_folder/tr/*.wav  cv/*.wav  tt/*.wav
+        data_folder/metadata/noise_meta_tr.csv ...   utterance_id: the file's name
+
+    Arguments
+    ---------
+    data_folder : str
+        The folder with ``tr``, or the one with ``wham_noise/tr``. Downloaded where it
+        does not exist or is empty (about 17 GB).
+    manifest_folder : str
+        Where the manifests go.
+    download : bool
+        Whether to get it.
+    url : str
+        Where from.
+    """
+
+    data_folder: str
+    manifest_folder: str
+    download: bool = True
+    url: str = WHAM_URL
+    published_parts = ("train",)  # the public code takes `tr` for every split
+
+    def prepare(self):
+        """Check the corpus and write its manifests; see `prepare_corpus`."""
+        folder = Path(str(self.data_folder))
+        if is_absent(folder):
+            fetch(self, folder, expects="tr", check=_wham_files)
+        root = self.root
+        files = _wham_files(root)
+        part_of_name = {name: part for part in files for name in files[part]}
+        return prepare_corpus(
+            root,
+            self.manifest_folder,
+            list(part_of_name),
+            lambda name, digest: part_of_name[name],
+            {"corpus": "wham"},
+        )
+
+    @property
+    def root(self):
+        """The folder that the manifests' paths begin at."""
+        folder = Path(str(self.data_folder))
+        inside = folder / "wham_noise"
+        return inside if not (folder / "tr").is_dir() and inside.is_dir() else folder
+
+
+def _wham_files(root):
+    """Part -> names of its files, "tr/a.wav"; refused where one lacks."""
+    files, faults = {}, Faults()
+    for part, name in WHAM_PARTS.items():
+        found = sorted(f"{name}/{path.name}" for path in (root / name).glob("*.wav"))
+        files[part] = found
+        if not found:
+            faults.add("part without files", f"{name}/*.wav")
+        table = root / "metadata" / f"noise_meta_{name}.csv"
+        if table.is_file():
+            for row in read_table(table, ["utterance_id"]):
+                if f"{name}/{row['utterance_id']}" not in found:
+                    faults.add("missing audio file", f"{name}/{row['utterance_id']}")
+    faults.raise_if_any(root)
+    return files
+
+
+@dataclass
+class LJSpeech:
+    """Read English sentences of one speaker (Ito and Johnson 2017), 22.05 kHz.
+
+        data_folder/metadata.csv     LJ001-0001|text|normalised text
+        data_folder/wavs/LJ001-0001.wav
+
+    Public domain. Split by content, see `part_of`.
+
+    Arguments
+    ---------
+    data_folder : str
+        The folder with ``metadata.csv``, or the one with ``LJSpeech-1.1``. Downloaded
+        where it does not exist or is empty (about 2.7 GB).
+    manifest_folder : str
+        Where the manifests go.
+    first : int
+        How many utterances of the table are used; the public code takes 10,000 of
+        13,100.
+    download : bool
+        Whether to get it.
+    url : str
+        Where from.
+    """
+
+    data_folder: str
+    manifest_folder: str
+    first: int = 10_000
+    download: bool = True
+    url: str = LJSPEECH_URL
+    published_parts = PARTS
+
+    def prepare(self):
+        """Check the corpus and write its manifests; see `prepare_corpus`."""
+        folder = Path(str(self.data_folder))
+        if is_absent(folder):
+            fetch(self, folder, expects="metadata.csv", check=_ljspeech_names)
+        names = _ljspeech_names(self.root)[: self.first]
+        return prepare_corpus(
+            self.root,
+            self.manifest_folder,
+            names,
+            lambda name, digest: part_of(digest),
+            {"corpus": "ljspeech", "first": self.first},
+        )
+
+    @property
+    def root(self):
+        """The folder that the manifests' paths begin at."""
+        folder = Path(str(self.data_folder))
+        inside = folder / "LJSpeech-1.1"
+        return inside if not (folder / "wavs").is_dir() and inside.is_dir() else folder
+
+
+def _ljspeech_names(root):
+    """The names of all utterances in the order of the table, "wavs/LJ001-0001.wav"."""
+    table = root / "metadata.csv"
+    try:
+        lines = table.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the table {table}: {error}") from error
+    names = [f"wavs/{line.split('|')[0]}.wav" for line in lines if "|" in line]
+    if not names:
+        raise InputError(f"{table} lists no utterance (ID|text|normalised text)")
+    return names
+
+
+@dataclass
+class SoundFolder:
+    """Any folder of audio, with folders inside.
+
+    Every file that ends as audio does (.wav, .flac, .ogg, .mp3, ...) is used. Split by
+    content, see `part_of`: if recordings of one place or speaker are several files,
+    they may be in several parts.
+
+    Arguments
+    ---------
+    data_folder : str
+        The folder.
+    manifest_folder : str
+        Where the manifests go.
+    shares : sequence
+        Of train, valid and test; they add up to 1.
+    """
+
+    data_folder: str
+    manifest_folder: str
+    shares: tuple = SHARES
+    published_parts = PARTS
+
+    def prepare(self):
+        """Check the corpus and write its manifests; see `prepare_corpus`."""
+        shares = check_shares(self.shares)
+        root = self.root
+        if not root.is_dir():
+            raise InputError(f"no folder of audio: {root}; give {OPTION}")
+        names = sorted(
+            path.relative_to(root).as_posix()
+            for path in root.rglob("*")
+            if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+        )
+        return prepare_corpus(
+            root,
+            self.manifest_folder,
+            names,
+            lambda name, digest: part_of(digest, shares),
+            {"corpus": "folder", "shares": shares},
+        )
+
+    @property
+    def root(self):
+        """The folder that the manifests' paths begin at."""
+        return Path(str(self.data_folder))
+
+
+def check_shares(shares):
+    """The shares as a list; refused unless they are three that add up to 1.
+
+    Example
+    -------
+    >>> check_shares((0.5, 0.2, 0.2))
+    Traceback (most recent call last):
+    ...
+    speechbrain_lmac.errors.InputError: shares must be three numbers from 0 that add \
+up to 1, got [0.5, 0.2, 0.2]
+    """
+    shares = list(shares)
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise InputError(
+            f"shares must be three numbers from 0 that add up to 1, got {shares}"
+        )
+    return shares
+
+
+def is_absent(folder):
+    """Whether there is nothing at a folder's place."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give {OPTION}")
+    return not folder.exists() or not any(folder.iterdir())
+
+
+def fetch(corpus, folder, expects, check):
+    """Download a corpus, or say how to get it."""
+    if not corpus.download:
+        raise InputError(
+            f"no corpus in {folder}: unpack {corpus.url} so that {folder / expects} "
+            f"exists, or give {OPTION}"
+        )
+    fetch_dataset(folder, corpus.url, expects=expects, check=check, option=OPTION)
+
+
+def prepare_corpus(root, manifest_folder, names, part_of_file, options):
+    """Check every file of a corpus and write ``train.json``, ``valid.json`` and
+    ``test.json``.
+
+    An entry is ``"tr/a.wav": {"wav": "{data_root}/tr/a.wav", "n_frames": 160000,
+    "sample_rate": 16000, "checksum": "..."}``, in the file's frames and Hz. Silent
+    files are left out, as are files whose content is in another part as well (they
+    stay in the one nearest to the test); both are counted in the warnings. With an
+    unchanged corpus a second call decodes and writes nothing.
+
+    Arguments
+    ---------
+    root : Path
+        Folder of the corpus.
+    manifest_folder : str or Path
+        Where the manifests go.
+    names : list of str
+        The files, relative to root.
+    part_of_file : callable
+        Name and checksum to "train", "valid" or "test".
+    options : dict
+        What the choice of files and parts depends on.
+
+    Returns
+    -------
+    manifests : Manifests
+        Paths, number of files in each part, and warnings.
+
+    Raises
+    ------
+    InputError
+        No file at all, or faults: all of them in one message.
+    """
+    if not names:
+        raise InputError(f"{root} holds no audio file; give {OPTION}")
+    state = fingerprint({**options, "names": names}, root, names)
+    manifests = load_manifests(manifest_folder, state)
+    if manifests is None:
+        parts, warnings = _check_corpus(root, names, part_of_file)
+        manifests = write_manifests(manifest_folder, parts, state, warnings)
+    for warning in manifests.warnings:
+        logger.warning("%s: %s", root, warning)
+    return manifests
+
+
+def _check_corpus(root, names, part_of_file):
+    """The files of each part and the warnings, or one error with all faults."""
+    faults, silent, copies = Faults(), [], []
+    parts = {part: {} for part in PARTS}
+    home = {}  # checksum -> (part, names in it)
+    for name in tqdm(names, desc=f"checking {root.name}", disable=None):
+        try:
+            audio = check_audio(root / name)
+        except AudioFault as fault:
+            faults.add(str(fault), name)
+            continue
+        if audio.silent:
+            silent.append(name)
+            continue
+        digest = checksum(root / name)
+        part = part_of_file(name, digest)
+        other, twins = home.get(digest, (part, []))
+        if PARTS.index(other) > PARTS.index(part):
+            copies.append(name)
+            continue
+        if other != part:
+            copies += twins
+            for twin in twins:
+                del parts[other][twin]
+            twins = []
+        home[digest] = part, [*twins, name]
+        parts[part][name] = {
+            "wav": f"{{data_root}}/{name}",
+            "n_frames": audio.n_frames,
+            "sample_rate": audio.sample_rate,
+            "checksum": digest,
+        }
+    faults.raise_if_any(root)
+    if not home:
+        raise InputError(f"{root} holds silent files only ({len(silent)})")
+    warnings = []
+    if silent:
+        warnings.append(f"silent files left out ({len(silent)}): {some_of(silent)}")
+    if copies:
+        warnings.append(
+            f"files left out whose content is in another part too ({len(copies)}): "
+            f"{some_of(copies)}"
+        )
+    return parts, warnings
+
+
+def read_part(corpus, part):
+    """The sounds of one part of a prepared corpus.
+
+    Arguments
+    ---------
+    corpus : WhamNoise, LJSpeech or SoundFolder
+        `prepare` was called.
+    part : str
+        "train", "valid" or "test".
+
+    Returns
+    -------
+    files : list of dict
+        As `prepare_corpus` writes them, sorted by checksum: in an order that does not
+        depend on names.
+
+    Raises
+    ------
+    InputError
+        The part is empty.
+    """
+    path = Path(corpus.manifest_folder) / f"{part}.json"
+    files = json.loads(path.read_text(encoding="utf-8")).values()
+    if not files:
+        raise InputError(
+            f"no file of {corpus.root} fell into the {part} part (a hash of each file "
+            "decides): give a folder with more files, or other shares"
+        )
+    return sorted(files, key=lambda file: (file["checksum"], file["wav"]))
+
+
+CORPORA = {"wham": WhamNoise, "ljspeech": LJSpeech, "folder": SoundFolder}
+
+
+def main(argv=None):
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("corpus", choices=CORPORA)
+    parser.add_argument("data_folder")
+    parser.add_argument("--manifest_folder", help="default: results/cache/noise/CORPUS")
+    options = parser.parse_args(argv)
+    folder = options.manifest_folder or f"results/cache/noise/{options.corpus}"
+    try:
+        manifests = CORPORA[options.corpus](options.data_folder, folder).prepare()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    counts = ", ".join(f"{n} {part}" for part, n in manifests.counts.items())
+    print(f"{folder}: {counts}")
+    for warning in manifests.warnings:
+        print(f"warning: {warning}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
