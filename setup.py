@@ -49,6 +49,7 @@ setup(
         "speechbrain_lmac.interpreters",
         "speechbrain_lmac.explainers",
         "speechbrain_lmac.metrics",
+        "speechbrain_lmac.published",
         "speechbrain_lmac.hparams",
         "speechbrain_lmac.data_prep",
         "speechbrain_lmac.recipes",
@@ -58,7 +59,10 @@ setup(
         "speechbrain_lmac.data_prep": "data_prep",
         "speechbrain_lmac.recipes": "recipes",
     },
-    package_data={"speechbrain_lmac.hparams": ["**/*.yaml"]},
+    package_data={
+        "speechbrain_lmac.hparams": ["**/*.yaml"],
+        "speechbrain_lmac.published": ["*.csv"],
+    },
     install_requires=CORE,
     extras_require=EXTRAS,
 )

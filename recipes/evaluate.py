@@ -1,21 +1,25 @@
-"""Judge explainers side by side by the papers' metrics, with controls.
+"""Judge explainers side by side: datasets, conditions, domains, methods, controls.
 
-    python evaluate.py hparams/esc10_evaluate.yaml --data_folder /path/to/ESC-50
+    python evaluate.py hparams/esc10_table_id.yaml --data_folder /path/to/ESC-50
 
-explains the clips of the YAML's `split` with each of its `explainers`, and writes
-`per_clip.csv`, `summary.csv` and `summary.md` (means with bootstrap intervals, counts
-of empty masks and of scores that are not finite) to `results/esc10_evaluate/1234`.
-Every metric is defined in `speechbrain_lmac.metrics`. Scroll to the bottom first.
+explains the clips of each of the YAML's `conditions` with each explainer of its
+`blocks`, and writes to `results/esc10_table_id/1234`: `per_clip.csv`, `summary.csv`,
+`summary.md` and `summary.tex` (means with bootstrap intervals, counts of empty masks
+and of scores that are not finite), `comparison.csv` (each method against the YAML's
+`reference`, clip by clip), and where the YAML asks for it `curves.csv` (faithfulness
+at equal sizes of the mask) and `sanity.csv` (maps of a randomised classifier), both
+with pictures. Interrupted, the same command goes on; finished rows are kept in
+`rows/`. Every score is defined in `speechbrain_lmac.metrics`. Scroll to the bottom
+first.
 """
 
 import sys
 from pathlib import Path
 
-from torch.utils.data import DataLoader
+import torch
 
-from speechbrain_lmac.dataio import collate_clips
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import evaluate, summarise, write_tables
+from speechbrain_lmac.benchmark import Benchmark
+from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.experiment import (
     check_counts,
     load_experiment,
@@ -25,18 +29,16 @@ from speechbrain_lmac.experiment import (
     start_experiment,
 )
 from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.results import write_results
 
+NEEDED = ["dataset", "classifier", "blocks", "conditions", "metrics", "split"]
 SPLITS = ("train", "valid", "test")
 
 
 def run_evaluation(argv):
     """Everything that the command above does."""
     hparams, run_opts, source = load_experiment(argv)
-    require_keys(
-        hparams,
-        ["dataset", "domain", "classifier", "explainers", "metrics", "split"],
-        source[0],
-    )
+    require_keys(hparams, NEEDED, source[0])
     check_counts(batch_size=hparams["batch_size"])
     if hparams["split"] not in SPLITS:
         raise InputError(
@@ -45,35 +47,62 @@ def run_evaluation(argv):
     manifests = start_experiment(hparams, run_opts, source)
     dataset, classifier = hparams["dataset"], hparams["classifier"]
     labels = dataset.class_order(manifests, classifier.labels)
-    clips = dataset.load(manifests, hparams["split"], labels)
     device = pick_device(run_opts)
-    for module in (hparams["domain"], classifier, hparams["interpreter"]):
-        module.to(device)
-    per_clip = evaluate(
-        hparams["explainers"],
-        DataLoader(clips, hparams["batch_size"], collate_fn=collate_clips),
-        hparams["domain"],
+    for part in hparams.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device)
+    benchmark = Benchmark(
+        hparams["blocks"],
+        {
+            name: condition.open(dataset, manifests, hparams["split"], labels)
+            for name, condition in hparams["conditions"].items()
+        },
         classifier,
         hparams["metrics"],
-        class_names=labels,
-        truth=hparams.get("truth"),
+        labels,
+        batch_size=hparams["batch_size"],
+        n_clips=hparams.get("n_clips"),
+        curves=hparams.get("curves"),
         device=device,
-        progress=not run_opts.noprogressbar,
     )
-    first = per_clip[per_clip["method"] == per_clip["method"].iloc[0]]
+    folder, progress = Path(hparams["output_folder"]), not run_opts.noprogressbar
+    per_clip = benchmark.score(folder / "rows", progress)
+    sanity = hparams.get("sanity")
+    if sanity is not None:
+        rows = folder / "rows"
+        sanity = benchmark.check_sanity(sanity, rows, hparams["seed"], progress)
     header = [
         f"command: `{command_line(argv)}`",
-        f"data: {len(first)} clips, split {hparams['split']} of "
-        f"{Path(hparams['dataset'].data_folder).name}; the classifier is right on "
-        f"{100 * first['correct'].mean():.1f} % of them",
+        f"data: split {hparams['split']} of {Path(dataset.data_folder).name}",
+        *accuracies(per_clip, labels),
         f"seed: {hparams['seed']}",
         f"versions: {versions()}",
     ]
-    scores = [*hparams["metrics"], *getattr(hparams.get("truth"), "scores", ())]
-    summary = summarise(per_clip, scores, seed=hparams["seed"])
-    write_tables(per_clip, summary, hparams["output_folder"], header, scores)
-    page = Path(hparams["output_folder"]) / "summary.md"
-    sys.stdout.write(page.read_text(encoding="utf-8"))
+    write_results(
+        folder,
+        benchmark,
+        per_clip,
+        header,
+        hparams["seed"],
+        reference=hparams.get("reference"),
+        published=hparams.get("published"),
+        sanity=sanity,
+    )
+    sys.stdout.write((folder / "summary.md").read_text(encoding="utf-8"))
+
+
+def accuracies(per_clip, labels):
+    """What the classifier gets right in each condition, and what classes are absent."""
+    for condition, rows in per_clip.groupby("condition", sort=False):
+        clips = rows.drop_duplicates("id")
+        line = (
+            f"{condition}: {len(clips)} clips, the classifier is right on "
+            f"{100 * clips['correct'].mean():.1f} % of them"
+        )
+        absent = [label for label in labels if label not in set(clips["label"])]
+        if absent:
+            line += f"; no clip of {some_of(absent)}"
+        yield line
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Explainers in, tables out: a row per clip and method, then a row per method.
+"""Explainers in, scores out: a row per clip and method, then a row per method.
 
 Nothing is skipped: empty masks, scores that are not finite and saturated clips are
-counted next to the means.
+counted next to the means. Finished rows are kept, so that an interrupted evaluation
+goes on where it stopped.
 """
 
 import math
@@ -11,14 +12,44 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import gather_evidence
-from speechbrain_lmac.files import write_csv, write_text
-from speechbrain_lmac.metrics import ALL_METRICS, PAPER_METRICS
+from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.metrics import PAPER_METRICS
+from speechbrain_lmac.metrics.curves import CURVES, size_areas, size_curves
 from speechbrain_lmac.metrics.faithfulness import saturated, target_probability
 from speechbrain_lmac.metrics.masks import empty
+from speechbrain_lmac.metrics.truth import source_scores
+
+SAVE_EVERY_S = 10.0
+TEXT = ("id", "method", "label", "predicted", "fingerprint")
+TRUTH_VALUES = ("correct", "empty_mask", "saturated")
+
+
+class Block:
+    """Explainers that share a domain: one part of a table.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+        Where all their masks live.
+    classifier : Classifier
+        Frozen.
+    explainers : dict
+        Name of the method to Explainer.
+    baselines : explainers.Baselines, optional
+        Methods that come before these.
+    background : callable, optional
+        Waveforms (n, N) that SHAP compares with, see `dataio.TrainingClips`.
+    """
+
+    def __init__(self, domain, classifier, explainers, baselines=None, background=None):
+        self.domain = domain
+        first = {}
+        if baselines is not None:
+            first = baselines.explainers(domain, classifier, background)
+        self.explainers = {**first, **explainers}
 
 
 def evaluate(
@@ -28,9 +59,11 @@ def evaluate(
     classifier,
     metrics=PAPER_METRICS,
     class_names=None,
-    truth=None,
+    stems=None,
+    shares=(),
     device="cpu",
-    progress=True,
+    store=None,
+    bar=None,
 ):
     """Explain every clip with every explainer, and score the explanations.
 
@@ -47,12 +80,18 @@ def evaluate(
         Of Metric.
     class_names : list
         Name of each class, for the table. Without: the index.
-    truth : StemTruth
-        Scores against what is known of the clips, see `metrics.truth`. Without: none.
+    stems : callable
+        Ids (B) to the foreground and the background of these clips, (B, N) each: then
+        there are scores against the truth (`metrics.truth`). Without: none.
+    shares : sequence
+        Of float: shares of kept cells at which the faithfulness is taken, and the
+        areas under these curves (`metrics.curves`). Columns: `curve_column`.
     device : str
         Where the clips are explained; models are there already.
-    progress : bool
-        Show a bar.
+    store : RowStore
+        What it knows already is not computed again; what is new is kept there.
+    bar : tqdm
+        Moved on by one for each row.
 
     Returns
     -------
@@ -62,34 +101,129 @@ def evaluate(
         the probabilities of the explained class. `label` and `correct` are missing
         for clips without a label, `predicted` and `correct` for NaN logits.
     """
-    tables = []
-    for batch in tqdm(batches, desc="evaluate", unit="batch", disable=not progress):
+    store = RowStore() if store is None else store
+    ids = []
+    for batch in batches:
         _check_batch(batch)
+        ids += batch.ids
         wav = batch.wav.to(device)
         for method, explainer in explainers.items():
-            explanation, seconds = _timed(explainer.explain, wav)
-            evidence = gather_evidence(domain, classifier, explanation)
-            table = _score(batch, evidence, metrics, class_names)
-            table.insert(1, "method", method)
-            if truth is not None:
-                scores = truth(batch.ids, domain, explanation)
-                table = table.assign(**{n: s.cpu().numpy() for n, s in scores.items()})
-            table["seconds"] = seconds / len(batch.ids)
-            tables.append(table)
-    if not tables:
+            if not store.has(method, batch.ids):
+                explanation, seconds = _timed(explainer.explain, wav)
+                try:
+                    evidence = gather_evidence(domain, classifier, explanation)
+                except ValueError as error:
+                    raise ValueError(f"explainer {method!r}: {error}") from error
+                table = _score(batch, evidence, metrics, class_names)
+                table.insert(1, "method", method)
+                if stems is not None:
+                    parts = [stem.to(device) for stem in stems(batch.ids)]
+                    scores = source_scores(domain, explanation, *parts)
+                    _add(table, scores)
+                if shares:
+                    curves = size_curves(domain, classifier, explanation, shares)
+                    for name, values in curves.items():
+                        columns = [curve_column(name, share) for share in shares]
+                        _add(table, dict(zip(columns, values.T, strict=True)))
+                    _add(table, size_areas(curves, shares))
+                table["seconds"] = seconds / len(batch.ids)
+                store.add(method, table)
+            if bar is not None:
+                bar.update(len(batch.ids))
+    store.save()
+    if not explainers or not ids:
         raise InputError("nothing to evaluate: no explainer, or no clip in the data")
-    return pd.concat(tables, ignore_index=True)
+    return store.rows(explainers, ids)
 
 
-def summarise(per_clip, metrics=PAPER_METRICS, n_boot=2000, seed=1234):
-    """Mean and interval of each metric, per method.
+def curve_column(name, share):
+    """The column of a score at a share of kept cells.
+
+    Example
+    -------
+    >>> curve_column("AI", 0.05)
+    'AI@5%'
+    """
+    return f"{name}@{100 * share:g}%"
+
+
+class RowStore:
+    """The finished rows of an evaluation, in a csv file if there is one.
+
+    Arguments
+    ---------
+    path : str or Path, optional
+        The file: read here, written every few seconds and by `save`. Without: memory
+        only.
+    fingerprints : dict, optional
+        Method to what its rows depend on. Rows of the file with another fingerprint,
+        or of another method, are not taken.
+    """
+
+    def __init__(self, path=None, fingerprints=None):
+        self.path = None if path is None else Path(path)
+        self.fingerprints = fingerprints or {}
+        self._tables = {}  # (method, id) -> a row as DataFrame slice
+        self._saved = time.monotonic()
+        self._changed = False
+        if self.path is not None and self.path.is_file():
+            self._read()
+
+    def _read(self):
+        rows = pd.read_csv(self.path, dtype=dict.fromkeys(TEXT, str))
+        wanted = rows["method"].map(self.fingerprints)
+        rows = _typed(rows[rows["fingerprint"] == wanted])
+        for method, table in rows.groupby("method", sort=False):
+            self._keep(method, table.drop(columns="fingerprint"))
+
+    def has(self, method, ids):
+        """Whether there is a row of this method for each of the clips."""
+        return all((method, clip) in self._tables for clip in ids)
+
+    def add(self, method, table):
+        """Keep the rows of a batch, and write the file if it was not just written."""
+        self._keep(method, table)
+        self._changed = True
+        if time.monotonic() - self._saved > SAVE_EVERY_S:
+            self.save()
+
+    def _keep(self, method, table):
+        for clip, row in zip(table["id"], table.to_dict("records"), strict=True):
+            self._tables[method, clip] = row
+
+    def rows(self, methods, ids):
+        """The rows of these methods and clips, method after method."""
+        rows = [self._tables[method, clip] for method in methods for clip in ids]
+        return _typed(pd.DataFrame(rows))
+
+    def save(self):
+        """Write the file, atomically."""
+        if self.path is None or not self._changed:
+            return
+        rows = pd.DataFrame(list(self._tables.values()))
+        rows["fingerprint"] = rows["method"].map(self.fingerprints)
+        write_csv(rows, self.path)
+        self._saved, self._changed = time.monotonic(), False
+
+
+def _typed(rows):
+    """Columns of text and of truth values with what is missing as None and <NA>."""
+    rows = rows.copy()
+    for name in ("label", "predicted"):
+        column = rows[name].astype(object)
+        rows[name] = column.where(column.notna(), None)
+    return rows.astype(dict.fromkeys(TRUTH_VALUES, "boolean"))
+
+
+def summarise(per_clip, scores=PAPER_METRICS, n_boot=2000, seed=1234):
+    """Mean and interval of each score, per method.
 
     Arguments
     ---------
     per_clip : pandas.DataFrame
         From `evaluate`.
-    metrics : sequence
-        Of Metric.
+    scores : sequence
+        Of Metric or Score, each a column of `per_clip`.
     n_boot : int
         Resamples of the bootstrap.
     seed : int
@@ -101,24 +235,24 @@ def summarise(per_clip, metrics=PAPER_METRICS, n_boot=2000, seed=1234):
         One row per method, in the order of `per_clip`. `n` clips, of which `empty`
         have an empty mask, `non_finite` have a score that is not finite (an empty
         mask has no SPS and no COMP), and `saturated` have nothing to gain. For each
-        metric its mean over the clips with a finite value, the limits of the 95 %
+        score its mean over the clips with a finite value, the limits of the 95 %
         interval `NAME_low` and `NAME_high` (NaN without such a clip), and the number
         of such clips `NAME_n`. `seconds_per_clip` is the time to explain, not to score.
     """
-    names = [metric.name for metric in metrics]
+    names = [score.name for score in scores]
     rows = []
     for method, clips in per_clip.groupby("method", sort=False):
-        scores = clips[names].to_numpy(dtype=float)
+        values = clips[names].to_numpy(dtype=float)
         row = {
             "method": method,
             "n": len(clips),
             "empty": int(clips["empty_mask"].sum()),
-            "non_finite": int((~np.isfinite(scores)).any(axis=1).sum()),
+            "non_finite": int((~np.isfinite(values)).any(axis=1).sum()),
             "saturated": int(clips["saturated"].sum()),
         }
-        for name, values in zip(names, scores.T, strict=True):
+        for name, column in zip(names, values.T, strict=True):
             # Sorted, so that neither mean nor interval depends on the clips' order.
-            finite = np.sort(values[np.isfinite(values)])
+            finite = np.sort(column[np.isfinite(column)])
             low, high = bootstrap_interval(finite, n_boot, seed)
             row[name] = finite.mean() if len(finite) else math.nan
             row[f"{name}_low"] = low
@@ -127,6 +261,33 @@ def summarise(per_clip, metrics=PAPER_METRICS, n_boot=2000, seed=1234):
         row["seconds_per_clip"] = clips["seconds"].mean()
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def curves_of(per_clip, shares):
+    """The curves in rows of `evaluate`, one row per clip, method and share.
+
+    Arguments
+    ---------
+    per_clip : pandas.DataFrame
+        From `evaluate` with these shares.
+    shares : sequence
+        Of float.
+
+    Returns
+    -------
+    curves : pandas.DataFrame
+        With the columns `id method share` and each of `metrics.curves.CURVES`.
+    """
+    return pd.concat(
+        [
+            per_clip[["id", "method"]].assign(
+                share=share,
+                **{c.name: per_clip[curve_column(c.name, share)] for c in CURVES},
+            )
+            for share in shares
+        ],
+        ignore_index=True,
+    )
 
 
 def bootstrap_interval(values, n_boot=2000, seed=1234, level=0.95):
@@ -158,56 +319,6 @@ def bootstrap_interval(values, n_boot=2000, seed=1234, level=0.95):
     means = [values[generator.integers(n, size=n)].mean() for _ in range(n_boot)]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def write_tables(per_clip, summary, folder, header, metrics=ALL_METRICS):
-    """Write per_clip.csv, summary.csv and summary.md.
-
-    Each file is replaced in one step, so that none is ever half written. The numbers
-    in the csv files are exact (`pandas.read_csv(..., float_precision="round_trip")`
-    gives them back).
-
-    Arguments
-    ---------
-    per_clip : pandas.DataFrame
-        From `evaluate`.
-    summary : pandas.DataFrame
-        From `summarise`.
-    folder : str or Path
-        Made when missing.
-    header : list
-        Of str: the command, the data, the seed, the versions, for summary.md.
-    metrics : sequence
-        Of Metric: summary.md shows those of them that the summary has.
-    """
-    folder = Path(folder)
-    write_csv(per_clip, folder / "per_clip.csv")
-    write_csv(summary, folder / "summary.csv")
-    write_text(summary_page(summary, header, metrics), folder / "summary.md")
-
-
-def summary_page(summary, header, metrics=ALL_METRICS):
-    """The text of summary.md: the header, the table, and what its columns are."""
-    shown = [metric for metric in metrics if metric.name in summary]
-    titles = ["method", *(_title(metric) for metric in shown)]
-    titles += ["clips", "empty", "non-finite", "saturated", "s/clip"]
-    lines = ["# Evaluation", "", *(f"- {line}" for line in header), ""]
-    lines += [_row(titles), _row(["---"] * len(titles))]
-    for _, row in summary.iterrows():
-        cells = [row["method"], *(_interval(row, metric) for metric in shown)]
-        cells += [row[count] for count in ("n", "empty", "non_finite", "saturated")]
-        lines.append(_row([*cells, f"{row['seconds_per_clip']:.3g}"]))
-    lines += [
-        "",
-        "Mean [95 % interval, percentile bootstrap over clips] of the clips with a "
-        "finite score; ↑ higher is better, ↓ lower is better. Empty: masks that are 0 "
-        "everywhere. Non-finite: clips without one of the scores. Saturated: clips "
-        "with nothing to gain. p, p_in, p_out: probability of the explained class for "
-        "the whole clip, the explanation alone, and the rest.",
-        "",
-        *(f"- **{metric.name}**: {metric.description}." for metric in shown),
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _check_batch(batch):
@@ -266,20 +377,7 @@ def _score(batch, evidence, metrics, class_names):
     ).astype({"label": object, "predicted": object, "correct": "boolean"})
 
 
-def _title(metric):
-    arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
-    return f"{metric.name}{arrow}"
-
-
-def _interval(row, metric):
-    digits = 2 if metric.unit == "%" else 3
-    mean, low, high = (
-        f"{row[column]:.{digits}f}"
-        for column in (metric.name, f"{metric.name}_low", f"{metric.name}_high")
-    )
-    return f"{mean} [{low}, {high}]"
-
-
-def _row(cells):
-    """A row of a Markdown table."""
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+def _add(table, columns):
+    """Add columns of scores, (B,) each."""
+    for name, values in columns.items():
+        table[name] = values.cpu().numpy()

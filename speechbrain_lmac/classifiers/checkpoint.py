@@ -79,9 +79,9 @@ def load_classifier(model, source):
             f"{path} holds no class names ({type(error).__name__}): write it again "
             f"with train_classifier.py, or remove it to do without names"
         ) from error
-    if len(encoder) != model.n_classes:
+    if n_named != model.n_classes:
         raise InputError(
-            f"{path} names {len(encoder)} classes, but the model has "
+            f"{path} names {n_named} classes, but the model has "
             f"{model.n_classes}: set n_classes, or take the {LABELS_FILE} that belongs "
             "to the model"
         )
@@ -121,8 +121,8 @@ def load_weights(module, path):
         more = f" (and {len(misfits) - 1} more)" if len(misfits) > 1 else ""
         raise InputError(
             f"the checkpoint {path} does not fit {type(module).__name__}: {misfits[0]}"
-            f"{more}.\n  Was it trained with another n_classes or n_components, or other "
-            "widths?"
+            f"{more}.\n  Was it trained with another n_classes or n_components, or "
+            "other widths?"
         )
     module.load_state_dict(state)
 

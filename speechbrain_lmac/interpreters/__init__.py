@@ -10,6 +10,7 @@ from speechbrain_lmac.interpreters.l2i import (
     PublishedActivations,
 )
 from speechbrain_lmac.interpreters.published import PublishedInterpreter
+from speechbrain_lmac.interpreters.published_mel import PublishedMelInterpreter
 from speechbrain_lmac.interpreters.trained import TrainedInterpreter
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MelToBins",
     "PublishedActivations",
     "PublishedInterpreter",
+    "PublishedMelInterpreter",
     "SameBins",
     "TrainedInterpreter",
 ]

@@ -31,6 +31,10 @@ SMALL = {
         "hidden_channels": [256, 512, 1024, 64],
         "width": 16,
     },
+    "interpreter/published_mel.yaml": {
+        "hidden_channels": [256, 512, 1024, 64],
+        "width": 16,
+    },
 }
 
 

@@ -1,6 +1,7 @@
 """The tables: what is in a row, what is counted, what is written."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,25 +11,20 @@ import torch
 from speechbrain_lmac.dataio import ClipBatch
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import (
+    RowStore,
     bootstrap_interval,
+    curve_column,
+    curves_of,
     evaluate,
     summarise,
-    summary_page,
-    write_tables,
 )
 from speechbrain_lmac.explainers.controls import (
     AllOnesExplainer,
     RandomExplainer,
     Remembered,
 )
-from speechbrain_lmac.metrics import (
-    AD_DOUBLE_SOFTMAX,
-    AI,
-    MM,
-    PAPER_METRICS,
-    EvidenceMetric,
-    metrics_by_name,
-)
+from speechbrain_lmac.metrics import AI, PAPER_METRICS
+from speechbrain_lmac.metrics.curves import AREAS, CURVES, area_under_curve
 from speechbrain_lmac.types import ClassifierOutput, Encoded, Explanation
 
 CLASSES = ["dog", "rain"]
@@ -96,7 +92,6 @@ def run(explainers, *clips, **options):
         batches(*clips, labels=labels, size=size),
         Domain(),
         classifier,
-        progress=False,
         **options,
     )
 
@@ -179,13 +174,13 @@ def test_a_batch_that_does_not_fit_together_is_refused():
         (ClipBatch(["a", "b"], wav, torch.zeros(1)), "label must have 2 classes"),
     ]:
         with pytest.raises(ValueError, match=message):
-            evaluate({}, [batch], Domain(), classifier, progress=False)
+            evaluate({}, [batch], Domain(), classifier)
 
 
 def test_empty_masks_broken_and_saturated_clips_are_counted():
     nothing = FirstBin(mask=((0.0, 0.0), (0.0, 0.0)))
     table = run({"first bin": FirstBin(), "nothing": nothing}, DOG, BROKEN, SURE)
-    assert table.predicted.isna().tolist() == [False, True] * 2 + [False] * 2
+    assert table.predicted.isna().tolist() == [False, True, False] * 2
     assert table.correct.isna().sum() == 2
     summary = summarise(table, n_boot=50).set_index("method")
     assert summary.n.tolist() == [3, 3]
@@ -261,70 +256,150 @@ def test_the_seed_decides_the_interval():
     assert first != bootstrap_interval(values, 100, seed=2)
 
 
-@pytest.fixture
-def tables():
-    metrics = [*PAPER_METRICS, AD_DOUBLE_SOFTMAX]
-    explainers = {"a|b": FirstBin(), "random": RandomExplainer(FirstBin())}
-    table = run(explainers, DOG, RAIN, SURE, BROKEN, metrics=metrics)
-    return table, summarise(table, metrics, n_boot=50)
+# --- Curves ---------------------------------------------------------------------------
 
 
-def test_files_hold_the_exact_numbers(tables, tmp_path):
-    per_clip, summary = tables
-    write_tables(per_clip, summary, tmp_path / "new" / "folder", ["seed: 1234"])
-    folder = tmp_path / "new" / "folder"
-    files = {"per_clip.csv", "summary.csv", "summary.md"}
-    assert {path.name for path in folder.iterdir()} == files
-    for name, table in (("per_clip", per_clip), ("summary", summary)):
-        read = pd.read_csv(folder / f"{name}.csv", float_precision="round_trip")
-        assert list(read.columns) == list(table.columns)
-        numbers = table.select_dtypes("float").columns
-        assert len(numbers) > 8
-        pd.testing.assert_frame_equal(
-            read[numbers], table[numbers], check_exact=True, check_dtype=False
-        )
-    assert (folder / "summary.md").read_text("utf-8") == summary_page(
-        summary, ["seed: 1234"]
+SHARES = (0.25, 0.5, 1.0)
+
+
+def test_curves_and_their_areas_are_columns():
+    table = run({"first bin": FirstBin()}, DOG, RAIN, SURE, shares=SHARES)
+    # Of the four cells half are the first bin's: what the mask itself keeps.
+    for whole, column in (("p_in", "p_in@50%"), ("p_out", "p_out@50%")):
+        assert table[column].tolist() == pytest.approx(table[whole].tolist())
+    assert (table["Fid-In@100%"] == 1).all()
+    assert table["p_in@100%"].tolist() == pytest.approx(table.p.tolist())
+    curves = curves_of(table, SHARES)
+    assert len(curves) == 9
+    assert curves.columns.tolist() == [
+        "id",
+        "method",
+        "share",
+        *(c.name for c in CURVES),
+    ]
+    here = curves[curves.id == "clip1"].sort_values("share")
+    for curve, area in zip(CURVES, AREAS, strict=True):
+        values = torch.tensor(here[curve.name].to_numpy())[None]
+        found = table.set_index("id").loc["clip1", area.name]
+        assert found == pytest.approx(area_under_curve(values, SHARES).item())
+
+
+def test_a_share_is_written_in_percent():
+    assert [curve_column("AI", share) for share in (0.01, 0.005, 1)] == [
+        *("AI@1%", "AI@0.5%", "AI@100%")
+    ]
+
+
+# --- Rows that are finished -----------------------------------------------------------
+
+
+class Interrupted(FirstBin):
+    """Is stopped when it is asked for the second time."""
+
+    def explain(self, wav, target=None):
+        if self.asked == 1:
+            raise KeyboardInterrupt
+        return super().explain(wav, target)
+
+
+def explainers_of(first):
+    return {"first": first, "second": FirstBin()}
+
+
+def stored(path, explainers, *clips, prints="ab", **options):
+    prints = dict(zip(explainers, prints, strict=True))
+    store = RowStore(path, prints)
+    try:
+        return run(explainers, *clips, store=store, class_names=CLASSES, **options)
+    finally:
+        store.save()
+
+
+def test_an_interrupted_evaluation_goes_on(tmp_path):
+    path = tmp_path / "rows" / "clean STFT.csv"
+    with pytest.raises(KeyboardInterrupt):
+        stored(path, explainers_of(Interrupted()), DOG, RAIN, SURE, BROKEN)
+    assert len(pd.read_csv(path)) == 4  # two methods, the first batch
+
+    again = explainers_of(FirstBin())
+    table = stored(path, again, DOG, RAIN, SURE, BROKEN)
+    assert [explainer.asked for explainer in again.values()] == [1, 1]
+    clips = (DOG, RAIN, SURE, BROKEN)
+    whole = run(explainers_of(FirstBin()), *clips, class_names=CLASSES)
+    pd.testing.assert_frame_equal(
+        table.drop(columns="seconds"), whole.drop(columns="seconds"), check_exact=True
     )
 
 
-def test_a_failed_write_leaves_the_old_file_whole(tables, tmp_path, monkeypatch):
-    per_clip, summary = tables
-    write_tables(per_clip, summary, tmp_path, ["the old one"])
-    names = ["per_clip.csv", "summary.csv", "summary.md"]
-    old = [(tmp_path / name).read_bytes() for name in names]
-
-    def fails(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.replace", fails)
-    with pytest.raises(OSError, match="disk full"):
-        write_tables(per_clip[:1], summary[:1], tmp_path, ["the new one"])
-    assert [(tmp_path / name).read_bytes() for name in names] == old
+def test_finished_rows_are_not_computed_again(tmp_path):
+    path = tmp_path / "rows.csv"
+    first = stored(path, explainers_of(FirstBin()), DOG, RAIN, SURE)
+    again = explainers_of(FirstBin())
+    second = stored(path, again, DOG, RAIN, SURE, size=3)
+    assert [explainer.asked for explainer in again.values()] == [0, 0]
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
-def test_the_page_can_be_read(tables):
-    page = summary_page(tables[1], ["evaluate.py x.yaml", "seed: 1234"])
-    lines = page.splitlines()
-    assert lines[2:4] == ["- evaluate.py x.yaml", "- seed: 1234"]
-    header, rule, *rows = [line for line in lines if line.startswith("|")]
-    assert header == (
-        "| method | AI ↑ | AD ↓ | AD-double-softmax ↓ | AG ↑ | FF ↑ | Fid-In ↑ | SPS ↑ "
-        "| COMP ↓ | MM | clips | empty | non-finite | saturated | s/clip |"
-    )
-    assert rows[0].startswith("| a\\|b | 0.00 [0.00, 0.00] | 22.22 [0.00, ")
-    assert "| 0.500 [0.500, 0.500] | 4 | 0 | 1 | 1 |" in rows[0]
-    cells = [row.replace("\\|", "").count("|") for row in (header, rule, *rows)]
-    assert cells == [16] * 4
-    assert "p_in - p > 1e-06" in page
-    for metric in (*PAPER_METRICS, AD_DOUBLE_SOFTMAX):
-        assert f"- **{metric.name}**: " in page
+def test_rows_of_another_fingerprint_are_computed_again(tmp_path):
+    path = tmp_path / "rows.csv"
+    stored(path, explainers_of(FirstBin()), DOG, RAIN)
+    again = explainers_of(FirstBin(mask=((0.0, 1.0), (0.0, 1.0))))
+    table = stored(path, again, DOG, RAIN, prints="cb")
+    assert [explainer.asked for explainer in again.values()] == [1, 0]
+    assert table[table.method == "first"].p_in.tolist() == pytest.approx([0.5, 0.9])
+    # The old rows are gone from the file.
+    assert pd.read_csv(path).fingerprint.tolist() == ["b", "b", "c", "c"]
 
 
-def test_the_page_shows_the_metrics_there_are(tables):
-    own = EvidenceMetric("own", None, "", "a metric of the user", lambda e: e.mask)
-    table = tables[0].assign(own=1.0)
-    summary = summarise(table, [*metrics_by_name(["AI"]), own], n_boot=20)
-    page = summary_page(summary, [], [AI, MM, own])
-    assert "| method | AI ↑ | own | clips |" in page
-    assert "**MM**" not in page
+def test_a_method_that_is_added_leaves_the_others(tmp_path):
+    path = tmp_path / "rows.csv"
+    stored(path, explainers_of(FirstBin()), DOG, RAIN)
+    again = {**explainers_of(FirstBin()), "third": FirstBin()}
+    table = stored(path, again, DOG, RAIN, prints="abc")
+    assert [explainer.asked for explainer in again.values()] == [0, 0, 1]
+    assert table.method.tolist() == ["first"] * 2 + ["second"] * 2 + ["third"] * 2
+
+
+def test_the_file_holds_the_exact_numbers(tmp_path):
+    path = tmp_path / "rows.csv"
+    table = stored(path, {"random": RandomExplainer(FirstBin())}, RAIN, prints="a")
+    read = pd.read_csv(path)
+    numbers = table.select_dtypes("float").columns
+    assert len(numbers) > 8
+    pd.testing.assert_frame_equal(read[numbers], table[numbers], check_exact=True)
+
+
+# --- Explainers that do not keep their promise ----------------------------------------
+
+
+@pytest.mark.parametrize(
+    "mask, message",
+    [
+        (
+            ((1.0, 0.0),),
+            r"'bad': mask must have the shape .*\(1, 2, 2\), got \(1, 1, 2\)",
+        ),
+        (
+            ((-0.5, 0.0), (1.0, 0.0)),
+            r"'bad': mask must have values in 0..1, got -0.5 to 1",
+        ),
+        (((2.0, 0.0), (1.0, 0.0)), r"'bad': mask must have values in 0..1, got 0 to 2"),
+    ],
+)
+def test_a_mask_that_is_none_is_refused_by_name(mask, message):
+    class Bad(FirstBin):
+        def explain(self, wav, target=None):
+            explanation = super().explain(wav, target)
+            return replace(explanation, mask=torch.tensor(mask)[None])
+
+    with pytest.raises(ValueError, match=message):
+        run({"bad": Bad()}, DOG)
+
+
+def test_a_mask_of_nan_is_counted():
+    broken = FirstBin(mask=((math.nan, 0.0), (1.0, 0.0)))
+    table = run({"broken": broken}, DOG, SURE, shares=SHARES)
+    summary = summarise(table, PAPER_METRICS, n_boot=20)
+    assert summary.non_finite.tolist() == [2]
+    assert summary.AI_n.tolist() == [0]
+    assert table["p_in@50%"].isna().all()

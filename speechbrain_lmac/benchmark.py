@@ -1,0 +1,213 @@
+"""A whole evaluation: conditions x blocks x explainers, resumed, written down."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.evaluation import RowStore, evaluate
+from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.fingerprints import fingerprint_of
+from speechbrain_lmac.metrics.curves import AREAS, SHARES
+from speechbrain_lmac.metrics.truth import scores_of
+from speechbrain_lmac.sanity import randomisation_check
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Where the faithfulness is also taken at equal sizes of the mask.
+
+    Arguments
+    ---------
+    conditions : list
+        Of names of conditions.
+    shares : list
+        Of kept cells, 0 to 1.
+    """
+
+    conditions: list
+    shares: list = SHARES
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """Where maps are compared with those of a randomised classifier.
+
+    Arguments
+    ---------
+    condition : str
+        Name of a condition.
+    n_clips : int
+        Of its clips, evenly spread.
+    leave_out : list
+        Methods for which it says nothing: those that do not look at the classifier.
+    """
+
+    condition: str
+    n_clips: int
+    leave_out: list = ()
+
+
+class Benchmark:
+    """Conditions x blocks x explainers on one dataset.
+
+    Arguments
+    ---------
+    blocks : dict
+        Name to evaluation.Block.
+    conditions : dict
+        Name to conditions.ConditionClips, the opened conditions.
+    classifier : Classifier
+    metrics : sequence
+        Of Metric.
+    labels : list
+        Class names in the order of the logits.
+    batch_size : int
+    n_clips : int, optional
+        Of each condition, evenly spread; without: all.
+    curves : Curves, optional
+    device : str or torch.device
+    """
+
+    def __init__(
+        self,
+        blocks,
+        conditions,
+        classifier,
+        metrics,
+        labels,
+        batch_size=8,
+        n_clips=None,
+        curves=None,
+        device="cpu",
+    ):
+        self.blocks = blocks
+        self.conditions = conditions
+        self.classifier = classifier
+        self.metrics = metrics
+        self.labels = labels
+        self.batch_size = batch_size
+        self.n_clips = n_clips
+        self.curves = curves
+        self.device = device
+
+    def clips(self, condition, n_clips=None):
+        """Some or all clips of a condition."""
+        clips = self.conditions[condition].clips
+        n_clips = self.n_clips if n_clips is None else n_clips
+        if n_clips is None or n_clips >= len(clips):
+            return clips
+        return Subset(clips, [i * len(clips) // n_clips for i in range(n_clips)])
+
+    def batches(self, condition, n_clips=None):
+        """Their batches."""
+        clips = self.clips(condition, n_clips)
+        return DataLoader(clips, self.batch_size, collate_fn=collate_clips)
+
+    def shares(self, condition):
+        """Shares of kept cells that are looked at in a condition."""
+        wanted = self.curves is not None and condition in self.curves.conditions
+        return tuple(self.curves.shares) if wanted else ()
+
+    def score(self, rows_folder, progress=True):
+        """The rows of all conditions and blocks.
+
+        Arguments
+        ---------
+        rows_folder : str or Path
+            Where finished rows are kept: what is there already is not computed
+            again, unless the explainer, its weights, the metrics or the clips are
+            others.
+        progress : bool
+            Show a bar with the time left.
+
+        Returns
+        -------
+        per_clip : pandas.DataFrame
+            As of `evaluate`, with the columns `condition` and `block` before.
+        """
+        total = sum(
+            len(self.clips(condition)) * len(block.explainers)
+            for condition in self.conditions
+            for block in self.blocks.values()
+        )
+        tables = []
+        with tqdm(total=total, unit="row", disable=not progress) as bar:
+            for condition in self.conditions:
+                for name in self.blocks:
+                    bar.set_description(f"{condition}, {name}")
+                    table = self._score_block(condition, name, rows_folder, bar)
+                    table.insert(0, "condition", condition)
+                    table.insert(1, "block", name)
+                    tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    def _score_block(self, condition, name, rows_folder, bar):
+        opened, block = self.conditions[condition], self.blocks[name]
+        shares = self.shares(condition)
+        metrics = [metric.name for metric in self.metrics]
+        about = fingerprint_of(
+            opened.fingerprint, block.domain, self.classifier, metrics, shares
+        )
+        prints = {
+            method: fingerprint_of(about, explainer)
+            for method, explainer in block.explainers.items()
+        }
+        store = RowStore(Path(rows_folder) / f"{condition} {name}.csv", prints)
+        try:
+            return evaluate(
+                block.explainers,
+                self.batches(condition),
+                block.domain,
+                self.classifier,
+                self.metrics,
+                class_names=self.labels,
+                stems=opened.stems,
+                shares=shares,
+                device=self.device,
+                store=store,
+                bar=bar,
+            )
+        finally:  # what is finished stays finished, whatever stopped the rest
+            store.save()
+
+    def scores(self, condition, block):
+        """The scores of a condition in a block: of the metrics, truth, curves."""
+        known = self.conditions[condition].stems is not None
+        return {
+            "metrics": self.metrics,
+            "truth": scores_of(self.blocks[block].domain) if known else (),
+            "areas": AREAS if self.shares(condition) else (),
+        }
+
+    def check_sanity(self, sanity, folder, seed, progress=True):
+        """The comparison with a randomised classifier, per block and method."""
+        batches = list(self.batches(sanity.condition, sanity.n_clips))
+        opened = self.conditions[sanity.condition]
+        tables = []
+        for name, block in self.blocks.items():
+            for method, explainer in block.explainers.items():
+                if method in sanity.leave_out:
+                    continue
+                about = fingerprint_of(
+                    opened.fingerprint, sanity.n_clips, seed, self.classifier, explainer
+                )
+                path = Path(folder) / f"sanity {name} {method} {about}.csv"
+                if not path.is_file():
+                    table = randomisation_check(
+                        explainer,
+                        self.classifier,
+                        batches,
+                        seed,
+                        self.device,
+                        progress,
+                    )
+                    write_csv(table, path)
+                table = pd.read_csv(path)
+                table.insert(0, "block", name)
+                table.insert(1, "method", method)
+                tables.append(table)
+        return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,84 @@
+"""What a result depends on, as a few digits: to know a finished row again."""
+
+import functools
+import hashlib
+import inspect
+import os
+
+import numpy as np
+import torch
+
+
+def fingerprint_of(*things):
+    """A hash of objects by their classes, settings and weights.
+
+    Two explainers that a YAML builds with the same settings around the same weights
+    have the same fingerprint, in any process. Attributes that begin with an
+    underscore are caches by convention and do not count; nor does the code itself.
+
+    Arguments
+    ---------
+    *things : object
+        Scalars, containers, tensors, modules, functions, and plain objects, which
+        count with their class and their attributes.
+
+    Returns
+    -------
+    fingerprint : str
+        16 hexadecimal digits.
+
+    Example
+    -------
+    >>> fingerprint_of([1, "a"]) == fingerprint_of((1, "a"))
+    True
+    >>> fingerprint_of(torch.nn.ReLU()) == fingerprint_of(torch.nn.GELU())
+    False
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for thing in things:
+        _update(digest, thing, seen=())
+    return digest.hexdigest()
+
+
+def _update(digest, thing, seen):
+    """Feed one object; `seen` are those around it, for objects in a circle."""
+    if any(thing is outer for outer in seen):
+        return
+    seen = (*seen, thing)
+    if thing is None or isinstance(thing, (bool, int, float, complex, str, bytes)):
+        digest.update(repr(thing).encode())
+    elif isinstance(thing, os.PathLike):
+        digest.update(repr(os.fspath(thing)).encode())
+    elif isinstance(thing, (torch.Tensor, np.ndarray)):
+        array = thing.detach().cpu() if torch.is_tensor(thing) else thing
+        array = np.ascontiguousarray(array)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    elif isinstance(thing, dict):
+        for key, value in thing.items():
+            digest.update(repr(key).encode())
+            _update(digest, value, seen)
+    elif isinstance(thing, (list, tuple)):
+        digest.update(f"[{len(thing)}]".encode())
+        for value in thing:
+            _update(digest, value, seen)
+    elif isinstance(thing, functools.partial):
+        _update(digest, (thing.func, thing.args, thing.keywords), seen)
+    elif inspect.isroutine(thing) or inspect.isclass(thing):
+        digest.update(f"{thing.__module__}.{thing.__qualname__}".encode())
+    elif isinstance(thing, torch.nn.Module):
+        for name, module in thing.named_modules():
+            _update(digest, (name, type(module), _settings(module)), seen)
+        _update(digest, dict(thing.named_parameters()), seen)
+        _update(digest, dict(thing.named_buffers()), seen)
+    else:
+        _update(digest, (type(thing), _settings(thing)), seen)
+
+
+def _settings(thing):
+    """The attributes that count. What a module holds of others begins with `_`."""
+    return {
+        name: value
+        for name, value in vars(thing).items()
+        if not name.startswith("_") and name != "training"
+    }
