@@ -151,12 +151,16 @@ def write_sanity(means, scores, path, title=""):
 def _line_panels(means, scores, x, panel_size):
     """A figure with a panel per score: lines of the mean over x, bands around them."""
     width, height = panel_size
-    figure = new_figure(figsize=(width * len(scores) + 2, height))
-    all_axes = figure.subplots(1, len(scores), squeeze=False)[0]
+    columns = min(len(scores), 3)
+    rows = -(-len(scores) // columns)
+    figure = new_figure(figsize=(width * columns + 2, height * rows))
+    all_axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in all_axes[len(scores) :]:
+        axes.remove()
     markers, styles = "osD^vP*X<>", ("-", "--", ":")
-    for axes, score in zip(all_axes, scores, strict=True):
-        rows = means[means["score"] == score.name]
-        for i, (method, line) in enumerate(rows.groupby("method", sort=False)):
+    for axes, score in zip(all_axes, scores, strict=False):
+        lines = means[means["score"] == score.name]
+        for i, (method, line) in enumerate(lines.groupby("method", sort=False)):
             line = line.sort_values(x)
             color = f"C{i % 10}"
             axes.plot(
