@@ -55,8 +55,6 @@ class TrainingClips:
         )
         classes = {item: clips.data[item]["category"] for item in clips.data_ids}
         chosen = balanced_draw(classes, self.n_clips, self.seed)
-        if not chosen:
-            raise InputError(f"{manifest} names no clip to compare with")
         if len(chosen) < self.n_clips:
             logger.warning(
                 "background: %d clips wanted, %s has %d",

@@ -182,10 +182,12 @@ def load_part(part, document, folder):
     YAML().dump(document, folder / "part.yaml")
     text = (folder / "part.yaml").read_text(encoding="utf-8")
     text = re.sub(r"!PLACEHOLDER.*", "8000", text)
+    text = text.replace("!include:", f"!include:{part.parent}/")
     (folder / "part.yaml").write_text(text, encoding="utf-8")
     key = part.parent.name
     experiment = folder / "experiment.yaml"
-    experiment.write_text(f"{key}: !include:part.yaml\n", encoding="utf-8")
+    text = f"{key}: !include:part.yaml\n__referred: !ref <{key}>\n"
+    experiment.write_text(text, encoding="utf-8")
     return load_experiment([str(experiment)])[0][key]
 
 
@@ -219,7 +221,47 @@ def test_every_part_can_be_reached_from_the_command_line(path):
 
 def test_every_part_is_used_by_an_experiment():
     used = {f"parts/{part}" for path in YAMLS for part in included(path).values()}
+    for part in PARTS:  # what a part that is used includes itself
+        if name_of(part) in used:
+            text = part.read_text(encoding="utf-8")
+            inner = re.findall(r"!include:(\S+)", text)
+            used |= {name_of((part.parent / name).resolve()) for name in inner}
     assert {name_of(part) for part in PARTS} == used
+
+
+def test_one_baseline_can_be_changed_in_the_file_and_on_the_command_line(tmp_path):
+    experiment = tmp_path / "experiment.yaml"
+    part = ROOT / "hparams" / "parts" / "baselines" / "papers.yaml"
+    experiment.write_text(
+        f"baselines: !include:{part}\n"
+        "    methods:\n"
+        "        IG: {n_steps: 20}\n"
+        "        SHAP: {n_samples: 10, to_mask: {quantile: 0.99}}\n"
+        "__referred: !ref <baselines>\n"
+    )
+
+    def methods(*options):
+        return load_experiment([str(experiment), *options])[0]["baselines"].methods
+
+    in_file = methods()
+    assert list(in_file) == [
+        "Saliency",
+        "SmoothGrad",
+        "IG",
+        "GradCAM",
+        "GradCAM++",
+        "Guided GradCAM",
+        "Guided Backprop",
+        "SHAP",
+    ]
+    assert (in_file["IG"].n_steps, in_file["SHAP"].n_samples) == (20, 10)
+    assert in_file["SHAP"].to_mask.keywords == {"quantile": 0.99}
+    assert in_file["SmoothGrad"].n_samples == 50
+    options = "--baselines={methods: {IG: {n_steps: 5}, SmoothGrad: null}}"
+    told = methods(options)
+    assert told["IG"].n_steps == 5
+    assert told["SHAP"].n_samples == 10
+    assert "SmoothGrad" not in told and len(told) == 7
 
 
 def test_published_weights_of_the_objective(tmp_path):
