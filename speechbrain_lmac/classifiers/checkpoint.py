@@ -114,8 +114,8 @@ def load_weights(module, path):
         more = f" (and {len(misfits) - 1} more)" if len(misfits) > 1 else ""
         raise InputError(
             f"the checkpoint {path} does not fit {type(module).__name__}: {misfits[0]}"
-            f"{more}.\n  Was it trained with another n_classes or n_components, or other "
-            "widths?"
+            f"{more}.\n  Was it trained with another n_classes or n_components, or "
+            "with other widths?"
         )
     module.load_state_dict(state)
 

@@ -118,9 +118,10 @@ class ConvActivations(ConvTrunk):
 class PublishedActivations(PublishedTrunk):
     """The public code's psi for CNN14 on 80 mel bins, `CNN14PSI_stft_2d`.
 
-    The nine transposed convolutions of L-MAC's decoder, but for the last, which has
-    kernel (7, 5) and K channels; ReLU, mean over frequency. 431 frames for a clip of
-    5 s; other lengths are padded and cropped, see `PublishedTrunk`.
+    The transposed convolutions of L-MAC's decoder, but for the last, which has kernel
+    (7, 5) and K channels and, unlike L-MAC's, a ReLU before it; then ReLU, mean over
+    frequency. 431 frames for a clip of 5 s; other lengths are padded and cropped, see
+    `PublishedTrunk`.
 
     Arguments
     ---------
@@ -141,7 +142,8 @@ class PublishedActivations(PublishedTrunk):
         self.n_components = n_components
 
     def forward(self, hidden, frames):
-        return F.relu(self.maps(hidden, frames)).mean(3).transpose(1, 2)
+        maps = self.layers[8](F.relu(self.maps(hidden, frames)))[:, :, :frames]
+        return F.relu(maps).mean(3).transpose(1, 2)
 
 
 class MeanOverTime(torch.nn.Module):
