@@ -147,10 +147,31 @@ class PublishedActivations(PublishedTrunk):
 
 
 class MeanOverTime(torch.nn.Module):
-    """z: the mean of the activations over time, for inputs of any length."""
+    """z: the mean of the activations over time, for inputs of any length.
+
+    Arguments
+    ---------
+    gain : float
+        What the mean is multiplied by. Relevance does not depend on it. Activations
+        are small (their mean is near 0.1): without a gain theta would need large
+        weights, for which a short training has not the steps.
+
+    Shape
+    -----
+    (B, T, K) to (B, K).
+
+    Example
+    -------
+    >>> MeanOverTime(gain=10.0)(torch.tensor([[[0.0, 0.2], [0.4, 0.2]]]))
+    tensor([[2., 2.]])
+    """
+
+    def __init__(self, gain=1.0):
+        super().__init__()
+        self.gain = gain
 
     def forward(self, activations):
-        return activations.mean(1)
+        return self.gain * activations.mean(1)
 
 
 class LearnedOverTime(torch.nn.Module):
