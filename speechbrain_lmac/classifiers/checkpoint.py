@@ -122,7 +122,7 @@ def load_weights(module, path):
         raise InputError(
             f"the checkpoint {path} does not fit {type(module).__name__}: {misfits[0]}"
             f"{more}.\n  Was it trained with another n_classes or n_components, or "
-            "other widths?"
+            "with other widths?"
         )
     module.load_state_dict(state)
 

@@ -118,9 +118,10 @@ class ConvActivations(ConvTrunk):
 class PublishedActivations(PublishedTrunk):
     """The public code's psi for CNN14 on 80 mel bins, `CNN14PSI_stft_2d`.
 
-    The nine transposed convolutions of L-MAC's decoder, but for the last, which has
-    kernel (7, 5) and K channels; ReLU, mean over frequency. 431 frames for a clip of
-    5 s; other lengths are padded and cropped, see `PublishedTrunk`.
+    The transposed convolutions of L-MAC's decoder, but for the last, which has kernel
+    (7, 5) and K channels and, unlike L-MAC's, a ReLU before it; then ReLU, mean over
+    frequency. 431 frames for a clip of 5 s; other lengths are padded and cropped, see
+    `PublishedTrunk`.
 
     Arguments
     ---------
@@ -141,14 +142,36 @@ class PublishedActivations(PublishedTrunk):
         self.n_components = n_components
 
     def forward(self, hidden, frames):
-        return F.relu(self.maps(hidden, frames)).mean(3).transpose(1, 2)
+        maps = self.layers[8](F.relu(self.maps(hidden, frames)))[:, :, :frames]
+        return F.relu(maps).mean(3).transpose(1, 2)
 
 
 class MeanOverTime(torch.nn.Module):
-    """z: the mean of the activations over time, for inputs of any length."""
+    """z: the mean of the activations over time, for inputs of any length.
+
+    Arguments
+    ---------
+    gain : float
+        What the mean is multiplied by. Relevance does not depend on it. Activations
+        are small (their mean is near 0.1): without a gain theta would need large
+        weights, for which a short training has not the steps.
+
+    Shape
+    -----
+    (B, T, K) to (B, K).
+
+    Example
+    -------
+    >>> MeanOverTime(gain=10.0)(torch.tensor([[[0.0, 0.2], [0.4, 0.2]]]))
+    tensor([[2., 2.]])
+    """
+
+    def __init__(self, gain=1.0):
+        super().__init__()
+        self.gain = gain
 
     def forward(self, activations):
-        return activations.mean(1)
+        return self.gain * activations.mean(1)
 
 
 class LearnedOverTime(torch.nn.Module):

@@ -19,12 +19,12 @@ LAYERS = (
 
 
 class PublishedTrunk(torch.nn.Module):
-    """The nine transposed convolutions that the published decoders share.
+    """Eight transposed convolutions that the published decoders share, and a ninth.
 
-    Additive skips, ReLU after each layer but the last two. The layers fit one length
-    in four and return 32 n + 8 + k frames, with k the frames of the last kernel. So
-    the hidden maps are first padded at their end with silence (zeros) to the next
-    size that fits and covers the input, and the result is cropped to it.
+    Additive skips, ReLU after each of the first seven layers. The layers fit one
+    length in four and return 32 n + 8 + k frames, with k the frames of the ninth
+    kernel. So the hidden maps are first padded at their end with silence (zeros) to
+    the next size that fits and covers the input; who applies the ninth layer crops.
 
     Arguments
     ---------
@@ -33,9 +33,9 @@ class PublishedTrunk(torch.nn.Module):
     width : int
         Channels of the first layers; the later ones have 1/2, 1/4 and 1/8 of it.
     channels_out : int
-        Of the last layer.
+        Of the ninth layer.
     last_kernel : tuple
-        Of the last layer, (time, frequency); its stride is (1, 4).
+        Of the ninth layer, (time, frequency); its stride is (1, 4).
     """
 
     def __init__(self, hidden_channels, width, channels_out, last_kernel):
@@ -60,14 +60,13 @@ class PublishedTrunk(torch.nn.Module):
         self.surplus = 8 + last_kernel[0]
 
     def maps(self, hidden, frames):
-        """Maps of blocks 3 to 6 to (B, channels_out, frames, 513) for 80 mel bins."""
+        """Maps of blocks 3 to 6 to what the ninth layer takes, (B, C', T', F')."""
         block3, block4, block5, block6 = pad_hidden(hidden, frames, self.surplus)
         layers = self.layers
         maps = F.relu(layers[0](block6)) + F.relu(layers[1](block5))
         maps = F.relu(layers[2](maps)) + F.relu(layers[3](block4))
         maps = F.relu(layers[4](maps)) + F.relu(layers[5](block3))
-        maps = F.relu(layers[6](maps))
-        return layers[8](layers[7](maps))[:, :, :frames]
+        return layers[7](F.relu(layers[6](maps)))
 
 
 class PublishedInterpreter(PublishedTrunk):
@@ -99,7 +98,7 @@ class PublishedInterpreter(PublishedTrunk):
 
     def forward(self, hidden, encoded, condition=None):
         frames, bins = encoded.rep.shape[1:]
-        maps = self.maps(hidden, frames)[:, 0].float()
+        maps = self.layers[8](self.maps(hidden, frames))[:, 0, :frames].float()
         if maps.shape[2] != bins:
             raise ValueError(
                 f"the published decoder makes {maps.shape[2]} bins from these hidden "

@@ -197,7 +197,8 @@ def test_the_readme_lists_every_experiment_file_once():
     there = [f"hparams/{path.name}" for path in (ROOT / "hparams").glob("*.yaml")]
     assert sorted(listed) == sorted(there)
     for yaml, recipe, _ in table:
-        kind = {"classifier": "train_classifier", "lmac": "train_lmac"}
+        kinds = ("classifier", "lmac", "nmf", "l2i")
+        kind = {name: f"train_{name}" for name in kinds}
         name = next((kind[k] for k in kind if f"_{k}" in yaml), "evaluate")
         assert recipe == f"`recipes/{name}.py`"
 

@@ -14,7 +14,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from speechbrain_lmac.classifiers.checkpoint import save_classifier, save_weights
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import KNOWN_KEYS, load_experiment
-from speechbrain_lmac.explainers import AmortizedExplainer
+from speechbrain_lmac.explainers import AmortizedExplainer, L2IExplainer
+from speechbrain_lmac.interpreters import L2IInterpreter
+from speechbrain_lmac.nmf import SpectralAutoencoder, load_dictionary
 
 ROOT = Path(__file__).resolve().parents[2]
 YAMLS = sorted((ROOT / "hparams").glob("*.yaml"))
@@ -34,6 +36,9 @@ SMALL = {
     "interpreter/published_mel.yaml": {
         "hidden_channels": [256, 512, 1024, 64],
         "width": 16,
+    },
+    "interpreter/l2i_published.yaml": {
+        "psi": {"hidden_channels": [256, 512, 1024, 64], "width": 16}
     },
 }
 
@@ -69,7 +74,7 @@ def dataset_of(path):
 
 @pytest.fixture
 def checkpoints(tmp_path):
-    """`checkpoints(yaml)`: options that name an untrained classifier and decoder."""
+    """`checkpoints(yaml)`: options that name what is trained before, untrained."""
 
     def checkpoints(path):
         parts, options = included(path), []
@@ -78,6 +83,11 @@ def checkpoints(tmp_path):
             model = build(parts["model"], n_classes=len(labels))
             save_classifier(model, labels, tmp_path / "classifier")
             options.append(f"--classifier_source={tmp_path / 'classifier'}")
+        if "dictionary_checkpoint: !ref results" in path.read_text(encoding="utf-8"):
+            domain = build(parts["domain"], sample_rate=16000)
+            dictionary = SpectralAutoencoder().dictionary(domain)
+            save_weights(dictionary, tmp_path / "dictionary.ckpt")
+            options.append(f"--dictionary_checkpoint={tmp_path / 'dictionary.ckpt'}")
         if "decoder" in parts:
             bands = {"frequency": {"sample_rate": 16000}}
             arguments = bands if "conv" in parts["decoder"] else {}
@@ -106,23 +116,34 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
 
     dataset, domain = hparams["dataset"], hparams["domain"]
     assert dataset.sample_rate == domain.sample_rate == 16000
-    assert hparams["model"].n_classes == len(dataset.categories)
     wav = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    if "autoencoder" in hparams:
+        rep = domain.encode(wav).rep
+        assert hparams["autoencoder"](rep).shape == rep.shape
+        return
+    assert hparams["model"].n_classes == len(dataset.categories)
     if "classifier" not in hparams:
         features = domain.features(domain.encode(wav))
         output = hparams["model"].eval()(features)
         assert output.logits.shape == (2, dataset.n_classes)
         return
-    explainers = hparams.get("explainers") or {
-        "trained": AmortizedExplainer(
-            domain, hparams["classifier"], hparams["interpreter"]
-        )
-    }
+    explainers = hparams.get("explainers") or {"trained": trained_explainer(hparams)}
     with torch.no_grad():
         for explainer in explainers.values():
             explanation = explainer.explain(wav)
             assert explanation.mask.shape == explanation.encoded.rep.shape
             assert explanation.logits.shape == (2, dataset.n_classes)
+
+
+def trained_explainer(hparams):
+    """What the interpreter of a training explains with."""
+    domain, interpreter = hparams["domain"], hparams["interpreter"]
+    kind = AmortizedExplainer
+    if isinstance(interpreter, L2IInterpreter):
+        kind = L2IExplainer
+        checkpoint = hparams["dictionary_checkpoint"]
+        load_dictionary(interpreter.dictionary, checkpoint, domain)
+    return kind(domain, hparams["classifier"], interpreter)
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=name_of)
@@ -273,6 +294,12 @@ def test_published_weights_of_the_objective(tmp_path):
     assert weights["mask_out"] == 0.2
     assert weights["mask_l1"] == 6.4
     assert weights["total_variation"] == 0.0
+    part = ROOT / "hparams" / "parts" / "objective" / "l2i.yaml"
+    assert load_part(part, parsed(part), tmp_path).weights == {
+        "reconstruction": 10.0,
+        "activations_l1": 0.8,
+        "distillation": 1.0,
+    }
     for path in YAMLS:
         if "objective" in included(path):
             assert "weights" not in path.read_text(encoding="utf-8"), path.name
