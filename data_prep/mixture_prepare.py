@@ -210,8 +210,8 @@ def load_mixtures(path, state):
 def draw_mixtures(bases, contaminants, scene, gains):
     """Id to entry of every mixture: "CLIP+0", "CLIP+1", or "CLIP" as it is."""
     clips = {}
-    for clip, base in bases.items():
-        backgrounds = contaminants.backgrounds(clip, base["category"], scene)
+    for clip, backgrounds in contaminants.backgrounds(bases, scene).items():
+        base = bases[clip]
         for k, background in enumerate(backgrounds):
             name = clip if background is None else f"{clip}+{k}"
             clips[name] = {

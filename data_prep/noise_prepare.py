@@ -111,7 +111,7 @@ class WhamNoise:
         """Check the corpus and write its manifests; see `prepare_corpus`."""
         folder = Path(str(self.data_folder))
         if is_absent(folder):
-            fetch(self, folder, expects="tr", check=_wham_files)
+            fetch(self, folder, "tr", lambda draft: _wham_files(_wham_root(draft)))
         root = self.root
         files = _wham_files(root)
         part_of_name = {name: part for part in files for name in files[part]}
@@ -121,31 +121,48 @@ class WhamNoise:
             list(part_of_name),
             lambda name, digest: part_of_name[name],
             {"corpus": "wham"},
+            _wham_missing(root, files),
         )
 
     @property
     def root(self):
         """The folder that the manifests' paths begin at."""
-        folder = Path(str(self.data_folder))
-        inside = folder / "wham_noise"
-        return inside if not (folder / "tr").is_dir() and inside.is_dir() else folder
+        return _wham_root(Path(str(self.data_folder)))
+
+
+def _wham_root(folder):
+    """The folder with ``tr``: this one, or the one that the archive has."""
+    inside = folder / "wham_noise"
+    return inside if not (folder / "tr").is_dir() and inside.is_dir() else folder
 
 
 def _wham_files(root):
-    """Part -> names of its files, "tr/a.wav"; refused where one lacks."""
-    files, faults = {}, Faults()
-    for part, name in WHAM_PARTS.items():
-        found = sorted(f"{name}/{path.name}" for path in (root / name).glob("*.wav"))
-        files[part] = found
-        if not found:
-            faults.add("part without files", f"{name}/*.wav")
-        table = root / "metadata" / f"noise_meta_{name}.csv"
-        if table.is_file():
-            for row in read_table(table, ["utterance_id"]):
-                if f"{name}/{row['utterance_id']}" not in found:
-                    faults.add("missing audio file", f"{name}/{row['utterance_id']}")
-    faults.raise_if_any(root)
+    """Part -> names of its files, "tr/a.wav"; refused where a part has none."""
+    files = {
+        part: sorted(f"{name}/{path.name}" for path in (root / name).glob("*.wav"))
+        for part, name in WHAM_PARTS.items()
+    }
+    empty = [WHAM_PARTS[part] for part, found in files.items() if not found]
+    if empty:
+        raise InputError(
+            f"{root} is not laid out as WHAM! noise: no WAV file in {', '.join(empty)}"
+        )
     return files
+
+
+def _wham_missing(root, files):
+    """A warning about files that the tables of WHAM! name and that are not there."""
+    missing = []
+    for part, name in WHAM_PARTS.items():
+        table = root / "metadata" / f"noise_meta_{name}.csv"
+        rows = read_table(table, ["utterance_id"]) if table.is_file() else []
+        listed = [f"{name}/{row['utterance_id']}" for row in rows]
+        missing += sorted(set(listed) - set(files[part]))
+    return (
+        [f"files of the metadata that lack ({len(missing)}): {some_of(missing)}"]
+        if missing
+        else []
+    )
 
 
 @dataclass
@@ -184,7 +201,12 @@ class LJSpeech:
         """Check the corpus and write its manifests; see `prepare_corpus`."""
         folder = Path(str(self.data_folder))
         if is_absent(folder):
-            fetch(self, folder, expects="metadata.csv", check=_ljspeech_names)
+            fetch(
+                self,
+                folder,
+                "metadata.csv",
+                lambda draft: _ljspeech_names(_ljspeech_root(draft)),
+            )
         names = _ljspeech_names(self.root)[: self.first]
         return prepare_corpus(
             self.root,
@@ -197,9 +219,13 @@ class LJSpeech:
     @property
     def root(self):
         """The folder that the manifests' paths begin at."""
-        folder = Path(str(self.data_folder))
-        inside = folder / "LJSpeech-1.1"
-        return inside if not (folder / "wavs").is_dir() and inside.is_dir() else folder
+        return _ljspeech_root(Path(str(self.data_folder)))
+
+
+def _ljspeech_root(folder):
+    """The folder with ``metadata.csv``: this one, or the one that the archive has."""
+    inside = folder / "LJSpeech-1.1"
+    return inside if not (folder / "wavs").is_dir() and inside.is_dir() else folder
 
 
 def _ljspeech_names(root):
@@ -299,7 +325,7 @@ def fetch(corpus, folder, expects, check):
     fetch_dataset(folder, corpus.url, expects=expects, check=check, option=OPTION)
 
 
-def prepare_corpus(root, manifest_folder, names, part_of_file, options):
+def prepare_corpus(root, manifest_folder, names, part_of_file, options, warnings=()):
     """Check every file of a corpus and write ``train.json``, ``valid.json`` and
     ``test.json``.
 
@@ -321,6 +347,8 @@ def prepare_corpus(root, manifest_folder, names, part_of_file, options):
         Name and checksum to "train", "valid" or "test".
     options : dict
         What the choice of files and parts depends on.
+    warnings : sequence of str
+        What was found before.
 
     Returns
     -------
@@ -334,10 +362,12 @@ def prepare_corpus(root, manifest_folder, names, part_of_file, options):
     """
     if not names:
         raise InputError(f"{root} holds no audio file; give {OPTION}")
-    state = fingerprint({**options, "names": names}, root, names)
+    options = {**options, "names": names, "warnings": list(warnings)}
+    state = fingerprint(options, root, names)
     manifests = load_manifests(manifest_folder, state)
     if manifests is None:
-        parts, warnings = _check_corpus(root, names, part_of_file)
+        parts, found = _check_corpus(root, names, part_of_file)
+        warnings = [*warnings, *found]
         manifests = write_manifests(manifest_folder, parts, state, warnings)
     for warning in manifests.warnings:
         logger.warning("%s: %s", root, warning)

@@ -103,9 +103,9 @@ class Nothing:
         """No file is drawn from."""
         return []
 
-    def backgrounds(self, clip, category, scene):
-        """One background that is none."""
-        return [None]
+    def backgrounds(self, bases, scene):
+        """No background for each clip."""
+        return {clip: [None] for clip in bases}
 
     def description(self, scene):
         """For a table's header."""
@@ -126,26 +126,29 @@ class OtherClips:
         """The clips drawn from."""
         return [[clip, c["wav"], c["category"]] for clip, c in scene.others.items()]
 
-    def backgrounds(self, clip, category, scene):
-        """Different clips, as long as there are enough."""
-        fit = [
-            other["wav"]
-            for name, other in sorted(scene.others.items())
-            if name != clip and scene.protocol.may_be_added(other["category"], category)
-        ]
-        if not fit:
-            raise InputError(
-                f"no clip to mix with {clip} ({category}): the split "
-                f"{scene.protocol.other_split(scene.split)} has no other clip of "
-                "another class"
-            )
-        draw = generator(scene.seed, self.kind, scene.split, clip)
-        order = torch.randperm(len(fit), generator=draw).tolist()
-        chosen = [fit[order[k % len(order)]] for k in range(scene.per_clip)]
-        return [
-            {"pieces": [{"wav": wav, "start": 0, "length": scene.n_samples}]}
-            for wav in chosen
-        ]
+    def backgrounds(self, bases, scene):
+        """For each clip different ones, as long as there are enough."""
+        found = {}
+        for clip, base in bases.items():
+            fit = [
+                other["wav"]
+                for name, other in sorted(scene.others.items())
+                if name != clip
+                and scene.protocol.may_be_added(other["category"], base["category"])
+            ]
+            if not fit:
+                raise InputError(
+                    f"no clip to mix with {clip}: its split has no clip of another "
+                    f"class than {base['category']}"
+                )
+            draw = generator(scene.seed, self.kind, scene.split, clip)
+            order = torch.randperm(len(fit), generator=draw).tolist()
+            chosen = [fit[order[k % len(order)]] for k in range(scene.per_clip)]
+            found[clip] = [
+                {"pieces": [{"wav": wav, "start": 0, "length": scene.n_samples}]}
+                for wav in chosen
+            ]
+        return found
 
     def description(self, scene):
         """For a table's header."""
@@ -179,14 +182,18 @@ class Generated:
         """The generators drawn from."""
         return self.names
 
-    def backgrounds(self, clip, category, scene):
+    def backgrounds(self, bases, scene):
         """A seed for each, apart from those of `noise.GeneratedNoise`."""
-        found = []
-        for k in range(scene.per_clip):
-            key = (scene.seed, "condition", self.kind, scene.split, clip, k)
-            place = torch.randint(len(self.names), (), generator=generator(*key))
-            found.append({"generated": self.names[place], "seed": seed_of(*key)})
-        return found
+        return {
+            clip: [self.background(clip, k, scene) for k in range(scene.per_clip)]
+            for clip in bases
+        }
+
+    def background(self, clip, k, scene):
+        """The k-th noise of a clip."""
+        key = (scene.seed, "condition", self.kind, scene.split, clip, k)
+        place = torch.randint(len(self.names), (), generator=generator(*key))
+        return {"generated": self.names[place], "seed": seed_of(*key)}
 
     def description(self, scene):
         """For a table's header."""
@@ -236,19 +243,23 @@ class FromCorpus:
         parts = scene.protocol.corpus_parts(self.corpus, scene.split)
         return [file for part in parts for file in read_part(self.corpus, part)]
 
-    def backgrounds(self, clip, category, scene):
-        """Recordings joined and cut."""
+    def backgrounds(self, bases, scene):
+        """Recordings joined and cut for each clip."""
         files = self.files(scene)
-        found = []
-        for k in range(scene.per_clip):
-            draw = generator(scene.seed, self.kind, scene.split, clip, k)
-            pieces = scene.protocol.pieces(
-                files, scene.n_samples, scene.sample_rate, draw
-            )
-            for piece in pieces:
-                piece["wav"] = piece["wav"].replace("{data_root}", "{noise_root}")
-            found.append({"pieces": pieces})
-        return found
+        return {
+            clip: [
+                self.background(files, clip, k, scene) for k in range(scene.per_clip)
+            ]
+            for clip in bases
+        }
+
+    def background(self, files, clip, k, scene):
+        """The k-th recording of a clip."""
+        draw = generator(scene.seed, self.kind, scene.split, clip, k)
+        pieces = scene.protocol.pieces(files, scene.n_samples, scene.sample_rate, draw)
+        for piece in pieces:
+            piece["wav"] = piece["wav"].replace("{data_root}", "{noise_root}")
+        return {"pieces": pieces}
 
     def description(self, scene):
         """For a table's header."""
