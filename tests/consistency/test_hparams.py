@@ -13,8 +13,13 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from speechbrain_lmac.classifiers.checkpoint import save_classifier, save_weights
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.experiment import KNOWN_KEYS, load_experiment
-from speechbrain_lmac.explainers import AmortizedExplainer, L2IExplainer
+from speechbrain_lmac.explainers import (
+    AmortizedExplainer,
+    AttributionExplainer,
+    L2IExplainer,
+)
 from speechbrain_lmac.interpreters import L2IInterpreter
 from speechbrain_lmac.nmf import SpectralAutoencoder, load_dictionary
 
@@ -26,6 +31,8 @@ HEADER = (
     "Task,Dataset,Script_file,Hparam_file,Data_prep_file,Readme_file,Result_url,"
     "HF_repo,test_debug_flags,test_debug_checks,performance"
 )
+# For copies of an experiment, see the README; tests/integration trains with them.
+FOR_COPIES = {"parts/noise/folder.yaml", "parts/noise/generated.yaml"}
 # What makes the published networks small; a part that is not named stays as it is.
 SMALL = {
     "classifier/cnn14.yaml": {"emb_dim": 64},
@@ -40,6 +47,13 @@ SMALL = {
     "interpreter/l2i_published.yaml": {
         "psi": {"hidden_channels": [256, 512, 1024, 64], "width": 16}
     },
+    "baselines/papers.yaml": {
+        "methods": {
+            "SmoothGrad": {"n_samples": 2},
+            "IG": {"n_steps": 2},
+            "SHAP": {"n_samples": 2},
+        }
+    },
 }
 
 
@@ -49,15 +63,25 @@ def name_of(path):
 
 
 def included(path):
-    """The part that stands at each key of an experiment: {"model": "..."}."""
+    """The part that stands at each key of an experiment: {"model": "..."}.
+
+    Those of its table (`parts/table`) count as the experiment's own.
+    """
     text = path.read_text(encoding="utf-8")
-    return dict(re.findall(r"^(\w+): !include:parts/(\S+)", text, re.MULTILINE))
+    parts = dict(re.findall(r"^(\w+): !include:parts/(\S+)", text, re.MULTILINE))
+    if "table" in parts:
+        text = (ROOT / "hparams" / "parts" / parts["table"]).read_text(encoding="utf-8")
+        parts |= re.findall(r"^(\w+): !include:\.\./(\S+)", text, re.MULTILINE)
+    return parts
 
 
 def overrides(path):
-    """`--key={...}` for each part that is made small."""
+    """Options that make the parts small."""
     parts = included(path).items()
-    return [f"--{key}={SMALL[part]}" for key, part in parts if part in SMALL]
+    small = {key: SMALL[part] for key, part in parts if part in SMALL}
+    if "table" in included(path):
+        return [f"--table={small}"]
+    return [f"--{key}={value}" for key, value in small.items()]
 
 
 def build(part, **arguments):
@@ -70,6 +94,27 @@ def build(part, **arguments):
 def dataset_of(path):
     """The dataset of an experiment."""
     return build(included(path)["dataset"], data_folder="none", sample_rate=16000)
+
+
+# Which option names the weights of the decoder at a key.
+CHECKPOINTS = {
+    "decoder": "interpreter_checkpoint",
+    "stft_decoder": "stft_checkpoint",
+    "mel_decoder": "mel_checkpoint",
+    "l2i_decoder": "l2i_checkpoint",
+}
+
+
+def decoder_of(part, n_classes):
+    """An untrained decoder; that of L2I with the dictionary of the STFT."""
+    if "l2i" in part:
+        decoder = build(part, n_classes=n_classes)
+        domain = build("domain/stft.yaml", sample_rate=16000)
+        dictionary = SpectralAutoencoder().dictionary(domain)
+        decoder.dictionary.load_state_dict(dictionary.state_dict())
+        return decoder
+    on_bins = part in ("interpreter/conv.yaml", "interpreter/conv_tiny.yaml")
+    return build(part, **({"frequency": {"sample_rate": 16000}} if on_bins else {}))
 
 
 @pytest.fixture
@@ -88,12 +133,11 @@ def checkpoints(tmp_path):
             dictionary = SpectralAutoencoder().dictionary(domain)
             save_weights(dictionary, tmp_path / "dictionary.ckpt")
             options.append(f"--dictionary_checkpoint={tmp_path / 'dictionary.ckpt'}")
-        if "decoder" in parts:
-            bands = {"frequency": {"sample_rate": 16000}}
-            arguments = bands if "conv" in parts["decoder"] else {}
-            decoder = build(parts["decoder"], **arguments)
-            save_weights(decoder, tmp_path / "decoder.ckpt")
-            options.append(f"--interpreter_checkpoint={tmp_path / 'decoder.ckpt'}")
+        for key, option in CHECKPOINTS.items():
+            if key in parts:
+                file = tmp_path / f"{key}.ckpt"
+                save_weights(decoder_of(parts[key], len(labels)), file)
+                options.append(f"--{option}={file}")
         return options
 
     return checkpoints
@@ -114,9 +158,21 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
     argv = [str(path), *checkpoints(path), *overrides(path)]
     hparams, _, _ = load_experiment(argv)
 
-    dataset, domain = hparams["dataset"], hparams["domain"]
-    assert dataset.sample_rate == domain.sample_rate == 16000
+    dataset = hparams["dataset"]
     wav = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    blocks = hparams.get("blocks", {}).values()
+    for block in blocks:
+        assert dataset.sample_rate == block.domain.sample_rate == 16000
+        for name, explainer in block.explainers.items():
+            if isinstance(explainer, AttributionExplainer):
+                explainer.background = lambda: wav  # there is no training clip
+            assert_explains(explainer, wav, block.domain, dataset.n_classes, name)
+    if blocks:
+        for condition in hparams["conditions"].values():
+            assert callable(condition.open)
+        return
+    domain = hparams["domain"]
+    assert dataset.sample_rate == domain.sample_rate == 16000
     if "autoencoder" in hparams:
         rep = domain.encode(wav).rep
         assert hparams["autoencoder"](rep).shape == rep.shape
@@ -127,12 +183,14 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
         output = hparams["model"].eval()(features)
         assert output.logits.shape == (2, dataset.n_classes)
         return
-    explainers = hparams.get("explainers") or {"trained": trained_explainer(hparams)}
-    with torch.no_grad():
-        for explainer in explainers.values():
-            explanation = explainer.explain(wav)
-            assert explanation.mask.shape == explanation.encoded.rep.shape
-            assert explanation.logits.shape == (2, dataset.n_classes)
+    assert_explains(trained_explainer(hparams), wav, domain, dataset.n_classes)
+
+
+def assert_explains(explainer, wav, domain, n_classes, name="trained"):
+    """A mask of the right shape in 0..1, by a classifier of this many classes."""
+    explanation = explainer.explain(wav)
+    check_mask(explanation.mask, domain.encode(wav).rep)
+    assert explanation.logits.shape == (len(wav), n_classes), name
 
 
 def trained_explainer(hparams):
@@ -215,6 +273,8 @@ def load_part(part, document, folder):
 def places():
     """Each mapping of each part, but for the terms of an objective: these are free."""
     for part in PARTS:
+        if part.parent.name == "table":
+            continue  # no object; the experiments build it, see the test below
         for place, _ in mappings(parsed(part)):
             name = f"{name_of(part)} {'.'.join(map(str, place))}"
             if place != ("terms",):
@@ -240,9 +300,27 @@ def test_every_part_can_be_reached_from_the_command_line(path):
     assert not bare, f"write `!include:... {{}}` for {bare}"
 
 
+@pytest.mark.parametrize(
+    "part", [p for p in PARTS if p.parent.name == "table"], ids=name_of
+)
+def test_every_key_of_a_table_is_used(part):
+    text = part.read_text(encoding="utf-8")
+    keys = re.findall(r"^(\w+):", text, re.MULTILINE)
+    users = [p for p in YAMLS if f"parts/{name_of(part)[6:]}" in p.read_text("utf-8")]
+    assert len(users) == 2  # in domain and out of domain
+    for user in users:
+        own = set(re.findall(r"<(\w+)", text))
+        named = set(re.findall(r"<table\[(\w+)\]", user.read_text(encoding="utf-8")))
+        assert set(keys) == set(keys) & (own | named), user.name
+
+
 def test_every_part_is_used_by_an_experiment():
-    used = {f"parts/{part}" for path in YAMLS for part in included(path).values()}
-    for part in PARTS:  # what a part that is used includes itself
+    used = {
+        f"parts/{part}"
+        for path in YAMLS
+        for part in re.findall(r"!include:parts/(\S+)", path.read_text("utf-8"))
+    } | FOR_COPIES
+    for part in (*PARTS, *PARTS):  # what a part includes itself, and that again
         if name_of(part) in used:
             text = part.read_text(encoding="utf-8")
             inner = re.findall(r"!include:(\S+)", text)
