@@ -7,8 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 
 from speechbrain_lmac.brains import RecordingBrain
@@ -118,6 +120,48 @@ def test_training_that_ended_within_an_epoch(
 
     call(run_recipe, *options)
     assert_same(outcome(Path("part"), weights), whole)
+
+
+@pytest.fixture(params=["generated", "folder"])
+def noisy(request, tmp_path):
+    """`noisy(yaml)`: that experiment with noise of a kind in its training."""
+    rng = np.random.default_rng(3)
+    (tmp_path / "sounds").mkdir()
+    for i in range(30):
+        sound = 0.1 * rng.standard_normal(4000 + 900 * i)
+        soundfile.write(tmp_path / "sounds" / f"{i}.wav", sound, 16000)
+    part = f"noise: !include:{ROOT}/hparams/parts/noise/{request.param}.yaml\n"
+    part += "    sample_rate: !ref <sample_rate>\n"
+    if request.param == "folder":
+        part += f"    corpus:\n        data_folder: {tmp_path}/sounds\n"
+        part += f"        manifest_folder: {tmp_path}/noise\n"
+
+    def noisy(yaml):
+        text = (ROOT / yaml).read_text(encoding="utf-8") + part
+        text = text.replace("!include:parts", f"!include:{ROOT}/hparams/parts")
+        path = tmp_path / "noisy.yaml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return noisy
+
+
+@pytest.mark.parametrize("recipe", [LMAC, CLASSIFIER], ids=["lmac", "classifier"])
+def test_training_with_noise_that_ended_within_an_epoch(
+    recipe, call, undisturbed, power_cut, noisy
+):
+    run_recipe, yaml, weights = recipe
+    options, whole = undisturbed(run_recipe, noisy(yaml), weights)
+    power_cut(epoch=3, step=3)
+    with pytest.raises(PowerCutError):
+        call(run_recipe, *options, *EPOCHS, "--output_folder=part")
+    call(run_recipe, *options, *EPOCHS, "--output_folder=part")
+    assert_same(outcome(Path("part"), weights), whole)
+
+    call(run_recipe, *options, "--noise=null", *EPOCHS, "--output_folder=clean")
+    _, epochs = outcome(Path("clean"), weights)
+    for column in ("train_loss", "valid_loss"):  # the noise was heard in both
+        assert not np.isclose(epochs[column], whole[1][column]).any()
 
 
 def test_more_epochs_than_at_first(call, undisturbed):
