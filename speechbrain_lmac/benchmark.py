@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.evaluation import RowStore, evaluate
 from speechbrain_lmac.files import write_csv
 from speechbrain_lmac.fingerprints import fingerprint_of
@@ -84,8 +85,12 @@ class Benchmark:
         curves=None,
         device="cpu",
     ):
+        if n_clips is not None:
+            check_counts(n_clips=n_clips)
         self.blocks = blocks
         self.conditions = conditions
+        for condition in () if curves is None else curves.conditions:
+            self.check_condition(condition, "curves")
         self.classifier = classifier
         self.metrics = metrics
         self.labels = labels
@@ -93,6 +98,14 @@ class Benchmark:
         self.n_clips = n_clips
         self.curves = curves
         self.device = device
+
+    def check_condition(self, condition, where):
+        """Refuse a condition that there is not."""
+        if condition not in self.conditions:
+            raise InputError(
+                f"{where} ask for the condition {condition!r}; there are "
+                f"{', '.join(self.conditions)}"
+            )
 
     def clips(self, condition, n_clips=None):
         """Some or all clips of a condition."""
@@ -185,6 +198,8 @@ class Benchmark:
 
     def check_sanity(self, sanity, folder, seed, progress=True):
         """The comparison with a randomised classifier, per block and method."""
+        self.check_condition(sanity.condition, "the checks of sanity")
+        check_counts(n_clips=sanity.n_clips)
         batches = list(self.batches(sanity.condition, sanity.n_clips))
         opened = self.conditions[sanity.condition]
         tables = []
