@@ -19,7 +19,8 @@ INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c cons
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check smoke results-esc10 clean lint doctest esc10-folder stale
+.PHONY: help demo test check smoke results results-quick tables roar clean lint doctest \
+    esc10-folder speech-folder stale
 
 help:  ## list the targets (what `make` alone does)
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -38,13 +39,37 @@ demo: .venv/.installed-demo  ## train, judge and hear explanations of generated 
 	@printf '\nListen to and look at:\n'
 	@find results/demo -name '*.wav' -o -name '*.png' | sort | sed 's/^/  /'
 
-results-esc10: esc10-folder .venv/.installed-demo  ## the same on the real recordings of ESC10_FOLDER (hours); writes docs/results.md
-	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml --data_folder "$(ESC10_FOLDER)"
-	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml --data_folder "$(ESC10_FOLDER)"
-	$(PY) recipes/evaluate.py hparams/esc10_evaluate.yaml --data_folder "$(ESC10_FOLDER)"
+# The trainings that the tables of ESC-10 need; finished ones are only tested again.
+define train_esc10
+$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac.py hparams/esc10_lmac_mel.yaml $(ESC10_DATA)
+$(PY) recipes/train_nmf.py hparams/esc10_nmf.yaml $(ESC10_DATA)
+$(PY) recipes/train_l2i.py hparams/esc10_l2i.yaml $(ESC10_DATA)
+endef
+ESC10_DATA = --data_folder "$(ESC10_FOLDER)"
+SPEECH_DATA = --speech_folder "$(SPEECH_FOLDER)"
+
+results: esc10-folder speech-folder .venv/.installed-demo  ## train and judge all methods on the real recordings of ESC10_FOLDER, with speech from SPEECH_FOLDER (two hours; resumes)
+	$(train_esc10)
+	$(PY) recipes/evaluate.py hparams/esc10_table_id.yaml $(ESC10_DATA)
+	$(PY) recipes/evaluate.py hparams/esc10_table_ood.yaml $(ESC10_DATA) $(SPEECH_DATA)
+
+results-quick: esc10-folder speech-folder .venv/.installed-demo  ## the same on 20 clips of each condition (minutes, if the trainings are there)
+	$(train_esc10)
+	$(PY) recipes/evaluate.py hparams/esc10_table_id.yaml $(ESC10_DATA) \
+	    --n_clips 20 --sanity=null --output_folder results/quick_table_id/1234
+	$(PY) recipes/evaluate.py hparams/esc10_table_ood.yaml $(ESC10_DATA) $(SPEECH_DATA) \
+	    --n_clips 20 --output_folder results/quick_table_ood/1234
+
+tables: .venv/.installed-demo  ## write docs/results.md from the files that `make results` left
 	$(PY) recipes/tables.py --title "Results on ESC-10" --output docs/results.md \
 	    --trainings results/esc10_classifier_compact/1234 results/esc10_lmac/1234 \
-	    --evaluations results/esc10_evaluate/1234
+	        results/esc10_lmac_mel/1234 results/esc10_nmf/1234 results/esc10_l2i/1234 \
+	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234
+
+roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds (needs what `make demo` trains)
+	$(PY) recipes/roar.py hparams/toy_roar.yaml
 
 # --- What developers run ------------------------------------------------------
 
@@ -74,12 +99,19 @@ lint: .venv/.installed-test
 doctest: .venv/.installed-test
 	$(PY) -m pytest --doctest-modules speechbrain_lmac data_prep
 
+# $(call need_folder,VARIABLE,WHAT,EXAMPLE)
+define need_folder
+@if [ ! -d "$($(1))" ]; then \
+    echo "This needs $(2) in $(1), which is $(if $($(1)),not a folder: $($(1)),not set). For example:" >&2; \
+    echo "  make results ESC10_FOLDER=data/ESC-50 SPEECH_FOLDER=data/LJSpeech-1.1" >&2; \
+    exit 1; fi
+endef
+
 esc10-folder:
-	@if [ ! -d "$(ESC10_FOLDER)" ]; then \
-	    echo "results-esc10 needs the folder of ESC-50 or ESC-10 (it holds meta/esc50.csv and" >&2; \
-	    echo "audio/) in ESC10_FOLDER, which is $(if $(ESC10_FOLDER),not a folder: $(ESC10_FOLDER),not set). For example:" >&2; \
-	    echo "  make results-esc10 ESC10_FOLDER=data/ESC-50" >&2; \
-	    exit 1; fi
+	$(call need_folder,ESC10_FOLDER,the folder of ESC-50 or ESC-10 (it holds meta/esc50.csv and audio/))
+
+speech-folder:
+	$(call need_folder,SPEECH_FOLDER,a folder of recordings of speech)
 
 # --- The environment ----------------------------------------------------------
 

@@ -1,21 +1,25 @@
 """Write the page of results from the files that trainings and evaluations left.
 
     python tables.py --trainings results/esc10_classifier_compact/1234 \
-        results/esc10_lmac/1234 --evaluations results/esc10_evaluate/1234 \
+        results/esc10_lmac/1234 --evaluations results/esc10_table_id/1234 \
         --output ../docs/results.md
 
 Nothing is computed here and nothing is typed in: each number stands in a
-`training.json` or a `summary.md`. `make results-esc10` calls it.
+`training.json` or a `summary.md`. Pictures are copied to a folder beside the page.
+`make tables` calls it.
 """
 
 import argparse
 import json
+import re
 import shlex
+import shutil
+from functools import partial
 from pathlib import Path
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
-from speechbrain_lmac.files import write_text
+from speechbrain_lmac.files import write_atomically, write_text
 
 COLUMNS = {
     "training": "{name}",
@@ -58,16 +62,30 @@ def write_tables(argv):
             f"validation loss): {test}. {record['versions']}.",
         ]
     for folder in args.evaluations:
-        page = read(Path(folder) / "summary.md", "evaluate.py")
-        lines += ["", page.replace("# Evaluation", f"## {Path(folder).parent.name}", 1)]
+        lines += ["", evaluation_page(Path(folder), Path(args.output))]
     write_text("\n".join(lines).rstrip() + "\n", args.output)
     print(f"wrote {args.output}")
+
+
+def evaluation_page(folder, output):
+    """`summary.md` of a folder, one level down, with its pictures beside `output`."""
+    name = folder.parent.name
+    page = read(folder / "summary.md", "evaluate.py")
+    page = page.replace("# Evaluation", f"# {name}", 1)
+    page = re.sub(r"^#", "##", page, flags=re.MULTILINE)
+
+    def copied(link):
+        picture = output.parent / f"{output.stem}_pictures" / f"{name}_{link[2]}"
+        write_atomically(picture, partial(shutil.copy, folder / link[2]))
+        return f"![{link[1]}]({picture.relative_to(output.parent).as_posix()})"
+
+    return re.sub(r"!\[(.*?)\]\((.*?)\)", copied, page)
 
 
 def read_record(folder):
     """`training.json` of a folder, with what the table wants of it."""
     record = json.loads(read(folder / "training.json", "the training"))
-    models = [*folder.glob("interpreter.ckpt"), *folder.glob("classifier/*.ckpt")]
+    models = [*folder.glob("*.ckpt"), *folder.glob("classifier/*.ckpt")]
     return {
         **record,
         "name": folder.parent.name,

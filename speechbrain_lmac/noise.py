@@ -11,6 +11,7 @@ import torch
 from speechbrain_lmac.data_prep.noise_prepare import read_part
 from speechbrain_lmac.dataio import AudioReader
 from speechbrain_lmac.draws import generator
+from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.generated import GENERATORS
 from speechbrain_lmac.mixing import gains_of_snr, mix
 from speechbrain_lmac.mixtures import Sounds, draw_pieces
@@ -57,7 +58,10 @@ class CorpusNoise:
 
 
 class GeneratedNoise:
-    """Noise without recordings, for each clip one of several kinds.
+    """Noise without recordings: a stock of each part, made once and kept in memory.
+
+    A clip gets one of the stock, turned by an offset (its end comes before its
+    beginning), both drawn for its key.
 
     Arguments
     ---------
@@ -66,13 +70,20 @@ class GeneratedNoise:
     snr_db : float
         10 log10 of the clip's energy over the noise's.
     names : sequence
-        Among `generated.GENERATORS`, each with equal chance.
+        Among `generated.GENERATORS`, which take turns in the stock.
+    n_noises : int
+        How many the stock of a part has.
     """
 
-    def __init__(self, sample_rate, snr_db=0.0, names=("coloured", "babble")):
+    def __init__(
+        self, sample_rate, snr_db=0.0, names=("coloured", "babble"), n_noises=100
+    ):
+        check_counts(n_noises=n_noises)
         self.sample_rate = sample_rate
         self.gains = gains_of_snr(snr_db)
         self.names = list(names)
+        self.n_noises = n_noises
+        self._stock = {}
 
     def prepare(self):
         """Nothing to prepare."""
@@ -83,9 +94,52 @@ class GeneratedNoise:
 
     def noise(self, key, n_samples, part):
         """A noise (N,) of any level."""
-        key = ("noise", part, *key)
-        place = torch.randint(len(self.names), (), generator=generator(*key))
-        return GENERATORS[self.names[place]](key, n_samples, self.sample_rate)
+        draw = generator("noise", part, *key)
+        number = torch.randint(self.n_noises, (), generator=draw).item()
+        offset = torch.randint(n_samples, (), generator=draw).item()
+        place = (part, number, n_samples)
+        if place not in self._stock:
+            generate = GENERATORS[self.names[number % len(self.names)]]
+            self._stock[place] = generate(
+                ("noise", part, number), n_samples, self.sample_rate
+            )
+        return self._stock[place].roll(offset)
+
+
+class Sometimes:
+    """Noise for some of the clips; the others stay as they are.
+
+    So that what is trained is at home in both conditions, clean and noisy.
+
+    Arguments
+    ---------
+    noise : CorpusNoise or GeneratedNoise
+    probability : float
+        That a clip gets noise, 0 to 1, drawn for its key.
+    """
+
+    def __init__(self, noise, probability):
+        if not 0 <= probability <= 1:
+            raise InputError(f"probability must be from 0 to 1, got {probability}")
+        self.noise = noise
+        self.probability = probability
+
+    def prepare(self):
+        """Prepare the noise."""
+        return self.noise.prepare()
+
+    def add(self, wav, keys, part):
+        """Some of the clips with noise; see `add_noise`."""
+        places = [
+            place
+            for place, key in enumerate(keys)
+            if torch.rand((), generator=generator("noise or not", part, *key))
+            < self.probability
+        ]
+        if not places:
+            return wav
+        noisy = self.noise.add(wav[places], [keys[place] for place in places], part)
+        return wav.index_copy(0, torch.tensor(places), noisy)
 
 
 def add_noise(source, wav, keys, part):

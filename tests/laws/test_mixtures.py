@@ -28,10 +28,11 @@ from speechbrain_lmac.data_prep.mixture_prepare import prepare_mixtures, sounds_
 from speechbrain_lmac.data_prep.noise_prepare import SoundFolder
 from speechbrain_lmac.data_prep.toy_prepare import TOY_CLASSES, make_toy, prepare_toy
 from speechbrain_lmac.dataio import ClipDataset, collate_clips
+from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.mixing import measured_snr
 from speechbrain_lmac.mixtures import MixtureClips
 from speechbrain_lmac.noise import CorpusNoise as TrainingCorpusNoise
-from speechbrain_lmac.noise import GeneratedNoise
+from speechbrain_lmac.noise import GeneratedNoise, Sometimes
 
 RATE = 16000
 SNR_TOLERANCE_DB = 1e-4  # stems are rounded to float32
@@ -363,6 +364,50 @@ def test_noise_of_a_clip_depends_on_its_key_alone(noise):
     assert not any(torch.equal(*pair) for pair in zip(together, later, strict=True))
     same_clip = noise.add(clips()[:1].repeat(2, 1), keys(2), "train")
     assert not torch.equal(*same_clip)
+
+
+def test_the_stock_of_a_part_is_its_own_and_all_of_it_is_heard():
+    noise = GeneratedNoise(RATE, n_noises=3)
+    heard = {
+        part: [noise.noise((1, 1, f"clip{i}"), RATE, part) for i in range(40)]
+        for part in ("train", "test")
+    }
+    # A noise that is turned by an offset has the same spectrum of magnitudes.
+    prints = {
+        part: {
+            tuple(torch.fft.rfft(wav).abs()[50:55].round(decimals=1).tolist())
+            for wav in wavs
+        }
+        for part, wavs in heard.items()
+    }
+    assert len(prints["train"]) == len(prints["test"]) == 3
+    assert not prints["train"] & prints["test"]
+    assert not torch.equal(heard["train"][0], heard["train"][1])
+    fresh = GeneratedNoise(RATE, n_noises=3)  # another process, in another order
+    last = fresh.noise((1, 1, "clip39"), RATE, "train")
+    assert torch.equal(last, heard["train"][39])
+
+
+def test_some_clips_get_noise_and_the_others_stay_as_they_are():
+    noise = Sometimes(GeneratedNoise(RATE, n_noises=4), probability=0.5)
+    heard = noise.add(clips(60), keys(60), "train")
+    noisy = (heard != clips(60)).any(1)
+    assert 18 <= noisy.sum() <= 42  # four standard deviations around 30
+    wanted = noise.noise.add(clips(60), keys(60), "train")
+    assert torch.equal(heard[noisy], wanted[noisy])
+    alone = noise.add(clips(60)[7:8], keys(60)[7:8], "train")
+    assert torch.equal(alone, heard[7:8])
+    later = (noise.add(clips(60), keys(60, epoch=2), "train") != clips(60)).any(1)
+    assert not torch.equal(later, noisy)
+
+
+@pytest.mark.parametrize("probability, noisy", [(0.0, 0), (1.0, 3)])
+def test_none_or_all_get_noise(probability, noisy):
+    noise = Sometimes(GeneratedNoise(RATE, n_noises=2), probability)
+    heard = noise.add(clips(), keys(), "test")
+    assert (heard != clips()).any(1).sum() == noisy
+    with pytest.raises(InputError, match="probability must be from 0 to 1, got 1.5"):
+        Sometimes(noise, 1.5)
 
 
 def test_parts_draw_apart(noise):
