@@ -197,7 +197,7 @@ def test_the_readme_lists_every_experiment_file_once():
     there = [f"hparams/{path.name}" for path in (ROOT / "hparams").glob("*.yaml")]
     assert sorted(listed) == sorted(there)
     for yaml, recipe, _ in table:
-        kind = {"classifier": "train_classifier", "lmac": "train_lmac"}
+        kind = {"classifier": "train_classifier", "lmac": "train_lmac", "roar": "roar"}
         name = next((kind[k] for k in kind if f"_{k}" in yaml), "evaluate")
         assert recipe == f"`recipes/{name}.py`"
 
