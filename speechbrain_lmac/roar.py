@@ -338,7 +338,9 @@ def _finished_rows(path, settings):
     """The rows of an earlier run, as dicts."""
     if not path.is_file():
         return []
-    table = pd.read_csv(path, float_precision="round_trip", dtype={"settings": str})
+    # Python's float: a share has to be read exactly as it was written.
+    exact = dict.fromkeys(["share", "accuracy", "seconds"], float)
+    table = pd.read_csv(path, converters=exact, dtype={"settings": str})
     if list(table.columns) != [*COLUMNS, "settings"]:
         raise InputError(f"{path} is no table of this recipe: remove it")
     if (table["settings"] != settings).any():
