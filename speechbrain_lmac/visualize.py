@@ -195,3 +195,39 @@ def _finish(figure, path, title):
     if title:
         figure.suptitle(title, fontsize=10, parse_math=False)
     write_atomically(path, lambda part: figure.savefig(part, dpi=110))
+
+
+def write_roar(rows, path):
+    """Accuracy after retraining against the removed share: a line per method.
+
+    Every retraining is a point, the line goes through their means.
+
+    Arguments
+    ---------
+    rows : pandas.DataFrame
+        From `roar.remove_and_retrain`. Rows of the share 0 belong to all methods.
+    path : Path
+        The png to write.
+    """
+    figure = new_figure(figsize=(6.5, 4.2))
+    axes = figure.subplots()
+    whole = rows[rows["share"] == 0]
+    methods = rows[rows["share"] > 0].groupby("method", sort=False)
+    for i, (method, own) in enumerate(methods):
+        points = pd.concat([whole, own])
+        axes.scatter(
+            100 * points["share"],
+            100 * points["accuracy"],
+            s=12,
+            alpha=0.5,
+            color=f"C{i % 10}",
+        )
+        means = points.groupby("share")["accuracy"].mean()
+        axes.plot(100 * means.index, 100 * means, color=f"C{i % 10}", label=method)
+    axes.set_xlabel("cells removed, those ranked highest (%)")
+    axes.set_ylabel("accuracy after retraining (%)")
+    axes.set_title("Lower: more of what tells the classes is removed", fontsize=9)
+    axes.set_ylim(0, 102)
+    axes.grid(color="0.92")
+    axes.set_axisbelow(True)
+    _finish(figure, path, "")

@@ -181,3 +181,23 @@ def test_twelve_methods_can_be_told_apart(tmp_path, figures):
     visualize.write_curves(means, CURVES[:1], tmp_path / "curves.png")
     looks = {(li.get_color(), li.get_linestyle()) for li in figures[0].axes[0].lines}
     assert len(looks) == 12
+
+
+def test_roar_begins_every_line_at_the_whole_clips(tmp_path, figures):
+    rows = pd.DataFrame(
+        [
+            ("nothing removed", 0.0, 1, 1.0),
+            ("L-MAC", 0.5, 1, 0.25),
+            ("L-MAC", 0.5, 2, 0.75),
+            ("random", 0.5, 1, 1.0),
+        ],
+        columns="method share repeat accuracy".split(),
+    )
+    visualize.write_roar(rows, tmp_path / "roar.png")
+    assert_picture(tmp_path / "roar.png")
+    (axes,) = figures[0].axes
+    assert "%" in axes.get_xlabel() and "%" in axes.get_ylabel()
+    assert lines_of(axes) == {
+        "L-MAC": ([0, 50], [100, 50]),
+        "random": ([0, 50], [100, 100]),
+    }

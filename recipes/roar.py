@@ -1,0 +1,109 @@
+"""Remove and retrain: is what a method marks what the classes are told by?
+
+    python roar.py hparams/toy_roar.yaml
+
+takes the cells that each of the YAML's `explainers` ranks highest out of all clips,
+and trains the YAML's `learner` anew on what is left, for each of the `shares` and so
+many times as `repeats` says. To `results/toy_roar/1234` go `roar.csv` (a row per
+retraining, written as it ends: the same command goes on where it was interrupted),
+`roar.md` and `roar.png`. The better a method's ranking, the lower its accuracies; the
+random control tells what the mere share costs. Scroll to the bottom first.
+"""
+
+import sys
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.experiment import (
+    check_counts,
+    load_experiment,
+    main,
+    require_keys,
+    start_experiment,
+)
+from speechbrain_lmac.files import write_text
+from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.metrics.curves import check_shares
+from speechbrain_lmac.roar import (
+    SPLITS,
+    WHOLE,
+    remove_and_retrain,
+    roar_table,
+    settings_of,
+)
+from speechbrain_lmac.visualize import write_roar
+
+KEYS = "dataset domain classifier learner explainers training shares repeats".split()
+
+
+def run_roar(argv):
+    """Everything that the command above does."""
+    hparams, run_opts, source = load_experiment(argv)
+    require_keys(hparams, KEYS, source[0])
+    check_counts(repeats=hparams["repeats"])
+    check_shares(hparams["shares"])
+    if WHOLE in hparams["explainers"]:
+        raise InputError(f"no explainer can be called '{WHOLE}': its row is another")
+    manifests = start_experiment(hparams, run_opts, source)
+    dataset, training = hparams["dataset"], hparams["training"]
+    labels = dataset.class_order(manifests, hparams["classifier"].labels)
+    splits = {
+        split: DataLoader(
+            dataset.load(manifests, split, labels),
+            training.batch_size,
+            collate_fn=collate_clips,
+        )
+        for split in SPLITS
+    }
+    folder = Path(hparams["output_folder"])
+    learner = hparams["learner"]
+    settings = settings_of(
+        [hparams[key] for key in ("classifier", "interpreter") if key in hparams],
+        hparams["seed"],
+        dataset.n_samples,
+        training.number_of_epochs,
+        training.batch_size,
+        training.lr,
+        str(learner),
+        [(manifests / f"{split}.json").read_text("utf-8") for split in SPLITS],
+    )
+    rows = remove_and_retrain(
+        hparams["explainers"],
+        hparams["domain"],
+        splits,
+        learner,
+        training,
+        hparams["shares"],
+        hparams["repeats"],
+        hparams["seed"],
+        folder / "roar.csv",
+        settings,
+        progress=not run_opts.noprogressbar,
+    )
+    n_test = rows["n_test"].iloc[0]
+    page = "\n".join(
+        [
+            "# Remove and retrain",
+            "",
+            f"- command: `{command_line(argv)}`",
+            f"- data: {n_test} test clips of {Path(dataset.data_folder).name}",
+            f"- seed: {hparams['seed']}",
+            f"- versions: {versions()}",
+            "",
+            roar_table(rows),
+            "Accuracy in % on the test clips: mean (least to largest) of "
+            f"{hparams['repeats']} retrainings, after the cells ranked highest were "
+            "replaced by the training clips' mean of their bin. Lower: the method "
+            "found more of what the classes are told by.",
+        ]
+    )
+    write_text(page + "\n", folder / "roar.md")
+    write_roar(rows, folder / "roar.png")
+    sys.stdout.write(page + "\n")
+
+
+if __name__ == "__main__":
+    main(run_roar)
