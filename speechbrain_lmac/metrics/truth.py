@@ -1,10 +1,7 @@
 """Scores against the truth, where a clip's foreground and background are known."""
 
-from pathlib import Path
-
 import torch
 
-from speechbrain_lmac.dataio import fix_length, read_mono
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
 
@@ -43,6 +40,9 @@ SI_SDR_IMPROVEMENT = Score(
     unit="dB",
     description="SI-SDR of the explanation less that of the clip itself",
 )
+
+
+SOURCE_SCORES = (FOREGROUND_SHARE, IRM_OVERLAP, SI_SDR, SI_SDR_IMPROVEMENT)
 
 
 def foreground_share(gain, foreground, background):
@@ -216,36 +216,3 @@ def _check_stems(encoded, **stems):
                 f"{name} must have the shape of the clips {wanted}, "
                 f"got {tuple(stem.shape)}"
             )
-
-
-class StemTruth:
-    """Scores explanations of clips whose two stems lie in a folder.
-
-    Arguments
-    ---------
-    folder : str
-        With `foreground/ID.wav` and `background/ID.wav`, whose sum is the clip.
-    sample_rate : int
-        Of the model, Hz.
-    """
-
-    scores = (FOREGROUND_SHARE, IRM_OVERLAP, SI_SDR, SI_SDR_IMPROVEMENT)
-
-    def __init__(self, folder, sample_rate):
-        self.folder = Path(folder)
-        self.sample_rate = sample_rate
-
-    def __call__(self, ids, domain, explanation):
-        """The `source_scores` of a batch."""
-        encoded = explanation.encoded
-        foreground, background = (
-            self.load(name, ids, encoded.length).to(encoded.rep.device)
-            for name in ("foreground", "background")
-        )
-        return source_scores(domain, explanation, foreground, background)
-
-    def load(self, name, ids, n_samples):
-        """One stem of each clip, (B, N)."""
-        paths = [self.folder / name / f"{clip}.wav" for clip in ids]
-        wavs = [fix_length(read_mono(p, self.sample_rate), n_samples) for p in paths]
-        return torch.stack(wavs)

@@ -140,7 +140,7 @@ def makefile_versions():
 @needs_make
 def test_help_lists_every_public_target_and_is_the_default():
     rules = re.findall(r"^([a-z0-9-]+):.*?## ", (ROOT / "Makefile").read_text(), re.M)
-    wanted = {"help", "demo", "test", "check", "smoke", "results-esc10", "clean"}
+    wanted = {"help", "demo", "test", "check", "smoke", "results", "tables", "clean"}
     assert wanted <= set(rules)
     listed = make("help").stdout
     assert re.findall(r"^make (\S+) +\S", listed, re.MULTILINE) == rules
@@ -169,11 +169,16 @@ def test_make_refuses_another_python_and_says_what_to_do(tmp_path, answer, targe
 
 @needs_make
 @pytest.mark.parametrize("folder", ["", "no/such/folder"])
-def test_results_esc10_wants_a_folder(folder):
-    run = make("results-esc10", f"ESC10_FOLDER={folder}")
-    assert run.returncode != 0
+@pytest.mark.parametrize("target", ["results", "results-quick"])
+def test_results_want_their_folders(target, folder):
     state = f"not a folder: {folder}" if folder else "not set"
-    assert f"ESC10_FOLDER, which is {state}. For example:" in run.stderr
+    for missing, given in (
+        ("ESC10_FOLDER", f"SPEECH_FOLDER={ROOT}"),
+        ("SPEECH_FOLDER", f"ESC10_FOLDER={ROOT}"),
+    ):
+        run = make(target, f"{missing}={folder}", given)
+        assert run.returncode != 0
+        assert f"{missing}, which is {state}. For example:" in run.stderr
 
 
 # --- Packaging ----------------------------------------------------------------
