@@ -122,7 +122,8 @@ def test_every_option_of_the_readme_is_known():
     run_options = {field.name for field in dataclasses.fields(RunOptions)}
     yamls = sorted((ROOT / "hparams").glob("*.yaml"))
     keys = {key for path in yamls for key in top_level_keys(path)}
-    sources = "".join(text_of(path) for path in (ROOT / "recipes").glob("*.py"))
+    scripts = [*ROOT.glob("recipes/*.py"), *ROOT.glob("data_prep/*.py")]
+    sources = "".join(text_of(path) for path in scripts)
     own = set(re.findall(r'add_argument\("--(\w+)"', sources))
     for words in commands():
         if any(word.startswith("recipes/") for word in words):
