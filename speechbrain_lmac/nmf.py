@@ -127,7 +127,7 @@ class SpectralAutoencoder(torch.nn.Module):
         How much faster than at 1, the published setting, the spectra learn. The
         parameter is W / pace: since a step of Adam is as long as the rate whatever
         the gradient, W moves `pace` rates in a step. It starts from the same values.
-        In a short training at pace 1 the spectra stay the noise that they start as.
+        In a short training at pace 1 the spectra hardly leave the noise of their start.
 
     Shape
     -----

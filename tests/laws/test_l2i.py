@@ -471,3 +471,82 @@ def test_the_gradient_does_not_reach_the_classifier(domain, interpreter):
     attempt = attempt_at(domain, classifier, interpreter, noise(1))
     sum(term(attempt).sum() for term in TERMS.values()).backward()
     assert all(p.grad is None for p in classifier.parameters())
+
+
+# --- The method -----------------------------------------------------------------------
+
+TONES = (500.0, 1500.0, 4000.0)  # Hz; the classifier compares the first two
+
+
+def chords(levels):
+    """Chords of the three tones at these levels (B, 3), 0.2 s."""
+    time = torch.arange(round(0.2 * RATE)) / RATE
+    tones = torch.stack([torch.sin(2 * math.pi * hz * time) for hz in TONES])
+    return levels @ tones
+
+
+def bins_of_tones(domain):
+    return [round(hz * domain.n_fft / domain.sample_rate) for hz in TONES]
+
+
+@dataclass
+class LouderTone:
+    """Says which of the first two tones is louder; its hidden map is rep."""
+
+    domain: STFTDomain
+
+    def __call__(self, rep):
+        levels = rep[:, :, bins_of_tones(self.domain)].mean(1)
+        return ClassifierOutput(4 * levels[:, :2], (rep[:, None],))
+
+
+class ToneLevels(torch.nn.Module):
+    """A psi that sees the tones: their level in each frame."""
+
+    n_components = 3
+
+    def __init__(self, domain):
+        super().__init__()
+        self.bins = bins_of_tones(domain)
+
+    def forward(self, hidden, frames):
+        return hidden[0][:, 0, :frames, self.bins]
+
+
+class HearsRep(STFTDomain):
+    """Its classifier gets the representation itself."""
+
+    def features(self, encoded):
+        return encoded.rep
+
+
+def test_the_tone_that_decides_is_explained_and_the_ignored_one_is_not():
+    domain = HearsRep(RATE)
+    classifier = LouderTone(domain)
+    torch.manual_seed(0)
+    interpreter = L2IInterpreter(ToneLevels(domain), MeanOverTime(), 2, 3)
+    # Spectra: the tones alone, relative to their peak.
+    alone = domain.encode(chords(torch.eye(3))).rep.mean(1)
+    interpreter.dictionary.spectra.copy_((alone / alone.amax(1, keepdim=True)).T)
+    interpreter.dictionary.front_end.copy_(front_end_of(domain))
+
+    draw = torch.Generator().manual_seed(3)
+    encoded = domain.encode(chords(torch.rand(64, 3, generator=draw)))
+    output = classifier(encoded.rep)
+    optimizer = torch.optim.Adam(interpreter.parameters(), lr=0.1)
+    for _ in range(100):
+        attempt = Attempt(
+            encoded.rep, output.logits, interpreter(output.hidden, encoded)
+        )
+        optimizer.zero_grad()
+        distillation(attempt).mean().backward()
+        optimizer.step()
+    assert fidelity(attempt).mean() > 0.95
+
+    wav = chords(torch.tensor([[0.9, 0.4, 0.8], [0.4, 0.9, 0.8]]))
+    explanation = L2IExplainer(domain, classifier, interpreter, 0.2).explain(wav)
+    assert explanation.target.tolist() == [0, 1]
+    at_tones = explanation.mask.mean(1)[:, bins_of_tones(domain)]
+    assert at_tones[0, 0] > 0.9 and at_tones[1, 1] > 0.9
+    assert at_tones[0, 1:].max() < 0.1
+    assert at_tones[1, [0, 2]].max() < 0.1
