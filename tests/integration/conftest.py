@@ -146,3 +146,42 @@ def trained_lmac(classifier, tiny, short, tmp_path_factory):
 def interpreter(trained_lmac):
     """The option that names the trained interpreter."""
     return f"--interpreter_checkpoint={trained_lmac / 'interpreter.ckpt'}"
+
+
+@pytest.fixture(scope="session")
+def trained_lmac_mel(classifier, tiny, short, tmp_path_factory):
+    """The output folder of the literal command, from the root."""
+    folder = tmp_path_factory.mktemp("trained") / "lmac_mel"
+    script = ["recipes/train_lmac.py", "hparams/toy_lmac_mel.yaml"]
+    options = [*tiny, *short, classifier, f"--output_folder={folder}"]
+    done = _run([sys.executable, *script, *options])
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_nmf(tiny, short, tmp_path_factory):
+    """The output folder of the literal command, from inside recipes/."""
+    folder = tmp_path_factory.mktemp("trained") / "nmf"
+    options = [*tiny, *short, f"--output_folder={folder}"]
+    script = ["train_nmf.py", "hparams/toy_nmf.yaml"]
+    done = _run([sys.executable, *script, *options], ROOT / "recipes")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dictionary(trained_nmf):
+    """The option that names the dictionary."""
+    return f"--dictionary_checkpoint={trained_nmf / 'dictionary.ckpt'}"
+
+
+@pytest.fixture(scope="session")
+def trained_l2i(classifier, dictionary, tiny, short, tmp_path_factory):
+    """The output folder of the literal command, from the root."""
+    folder = tmp_path_factory.mktemp("trained") / "l2i"
+    options = [*tiny, *short, classifier, dictionary, f"--output_folder={folder}"]
+    script = ["recipes/train_l2i.py", "hparams/toy_l2i.yaml"]
+    done = _run([sys.executable, *script, *options])
+    assert done.returncode == 0, done.stderr
+    return folder

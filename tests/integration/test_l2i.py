@@ -1,14 +1,12 @@
 """From sounds to L2I's explanations, by the commands that a user types."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.recipes.train_l2i import train_l2i
@@ -16,32 +14,6 @@ from speechbrain_lmac.recipes.train_nmf import train_nmf
 
 ROOT = Path(__file__).resolve().parents[2]
 NMF, L2I = "hparams/toy_nmf.yaml", "hparams/toy_l2i.yaml"
-
-
-@pytest.fixture(scope="session")
-def trained_nmf(run, tiny, short, tmp_path_factory):
-    """The output folder of the literal command, from inside recipes/."""
-    folder = tmp_path_factory.mktemp("trained") / "nmf"
-    options = [*tiny, *short, f"--output_folder={folder}"]
-    done = run([sys.executable, "train_nmf.py", NMF, *options], ROOT / "recipes")
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture(scope="session")
-def dictionary(trained_nmf):
-    """The option that names the dictionary."""
-    return f"--dictionary_checkpoint={trained_nmf / 'dictionary.ckpt'}"
-
-
-@pytest.fixture(scope="session")
-def trained_l2i(run, classifier, dictionary, tiny, short, tmp_path_factory):
-    """The output folder of the literal command, from the root."""
-    folder = tmp_path_factory.mktemp("trained") / "l2i"
-    options = [*tiny, *short, classifier, dictionary, f"--output_folder={folder}"]
-    done = run([sys.executable, "recipes/train_l2i.py", L2I, *options])
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 def written(folder):
@@ -81,50 +53,6 @@ def test_l2i_is_trained_upon_it(trained_l2i, trained_nmf):
     after = torch.load(trained_l2i / "interpreter.ckpt")
     for name, value in before.items():
         assert torch.equal(after[f"dictionary.{name}"], value), name
-
-
-EVALUATION = """
-domain: !include:{parts}/domain/stft.yaml
-    sample_rate: 16000
-model: !include:{parts}/classifier/tiny.yaml
-    n_classes: 6
-classifier: !new:speechbrain_lmac.classifiers.FrozenClassifier
-    model: !ref <model>
-    source: {classifier}
-l2i_decoder: !include:{parts}/interpreter/l2i_conv_tiny.yaml
-    n_classes: 6
-interpreter: !new:speechbrain_lmac.interpreters.TrainedInterpreter
-    interpreter: !ref <l2i_decoder>
-    checkpoint: {interpreter}
-explainers:
-    L2I, RT 0.2: !new:speechbrain_lmac.explainers.L2IExplainer
-        domain: !ref <domain>
-        classifier: !ref <classifier>
-        interpreter: !ref <interpreter>
-        relevance_threshold: 0.2
-    L2I, RT 0.4: !new:speechbrain_lmac.explainers.L2IExplainer
-        domain: !ref <domain>
-        classifier: !ref <classifier>
-        interpreter: !ref <interpreter>
-        relevance_threshold: 0.4
-"""
-
-
-def test_an_evaluation_wires_two_thresholds_of_one_interpreter(
-    trained_l2i, trained_classifier
-):
-    text = EVALUATION.format(
-        parts=ROOT / "hparams" / "parts",
-        classifier=trained_classifier / "classifier",
-        interpreter=trained_l2i / "interpreter.ckpt",
-    )
-    hparams = load_hyperpyyaml(text)
-    low, high = hparams["explainers"].values()
-    assert low.interpreter is high.interpreter is hparams["interpreter"]
-    wav = torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
-    masks = [each.explain(wav).mask for each in (low, high)]
-    assert masks[0].shape == (2, 87, 513)
-    assert (masks[0] >= masks[1] - 1e-6).all()
 
 
 def test_training_l2i_does_not_change_the_classifier_in_memory(

@@ -1,0 +1,106 @@
+"""The tables of all methods, by the commands that a user types."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from speechbrain_lmac.recipes.evaluate import run_evaluation
+
+ROOT = Path(__file__).resolve().parents[2]
+STFT = [
+    *("Saliency", "SmoothGrad", "IG", "GradCAM", "GradCAM++", "Guided GradCAM"),
+    *("Guided Backprop", "SHAP", "L2I, RT=0.2", "L2I, RT=0.4", "L-MAC"),
+    *("random cells", "random blocks", "all ones"),
+]
+MEL = [method for method in STFT if "L2I" not in method]
+FEW = (
+    "{dataset: {clip_seconds: 1.0}, baselines: {methods: {SmoothGrad: {n_samples: 2}, "
+    "IG: {n_steps: 2}, SHAP: {n_samples: 2}}}}"
+)
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    """A folder of short recordings, which stand for speech."""
+    folder = tmp_path_factory.mktemp("data") / "speech"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(30):
+        samples = 0.1 * rng.standard_normal(2000 + 100 * index)
+        soundfile.write(folder / f"{index}.wav", samples, 8000)
+    return folder
+
+
+@pytest.fixture
+def table(toy, classifier, trained_lmac, trained_lmac_mel, trained_l2i):
+    """Options of both tables on what was trained."""
+    return [
+        f"--data_folder={toy}",
+        f"--table={FEW}",
+        classifier,
+        f"--stft_checkpoint={trained_lmac / 'interpreter.ckpt'}",
+        f"--mel_checkpoint={trained_lmac_mel / 'interpreter.ckpt'}",
+        f"--l2i_checkpoint={trained_l2i / 'interpreter.ckpt'}",
+        "--n_clips=2",
+        "--noprogressbar",
+        "--device=cpu",
+    ]
+
+
+def test_the_table_out_of_domain(run, table, speech, tmp_path):
+    script = ["evaluate.py", "hparams/toy_table_ood.yaml"]
+    options = [*table, f"--speech_folder={speech}", f"--output_folder={tmp_path}"]
+    done = run([sys.executable, *script, *options], ROOT / "recipes")
+
+    assert done.returncode == 0, done.stderr
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    keys = ["condition", "block", "method"]
+    assert summary[keys].to_numpy().tolist() == [
+        [condition, block, method]
+        for condition in ("mixtures", "white_noise", "speech")
+        for block, methods in (("STFT", STFT), ("Mel", MEL))
+        for method in methods
+    ]
+    assert (summary["n"] == 2).all()
+    ones = summary[summary["method"] == "all ones"]
+    assert (ones[["AI", "AD", "AG"]] == 0).all(axis=None)
+    # Every condition knows its sources.
+    assert summary["foreground share"].notna().sum() >= len(summary) - 6
+    per_clip = pd.read_csv(tmp_path / "per_clip.csv")
+    assert per_clip["id"].str.fullmatch(r"5-\d+-A-\d\+[01]").all()
+    page = done.stdout
+    assert page.endswith((tmp_path / "summary.md").read_text("utf-8"))
+    for part in ("12.04 dB", "6.02 dB", "no clip of", "of the test", "curves_mixtures"):
+        assert part in page, part
+    assert set(pd.read_csv(tmp_path / "curves.csv")["condition"]) == {"mixtures"}
+    assert (tmp_path / "summary.tex").read_text().count(r"\begin{table}") == 3
+
+
+def test_the_table_in_domain_goes_on_where_it_was(call, table, tmp_path, monkeypatch):
+    options = [*table, "--sanity={n_clips: 1}", "--output_folder=out"]
+    call(run_evaluation, "hparams/toy_table_id.yaml", *options)
+
+    out = tmp_path / "out"
+    first = pd.read_csv(out / "per_clip.csv")
+    assert set(first["condition"]) == {"clean", "noise"}
+    sanity = pd.read_csv(out / "sanity.csv")
+    assert set(sanity["method"]) == set(STFT[:11])
+    assert sanity["layer"].unique().tolist()[:2] == ["trained", "model.linear"]
+    finished = {path: path.stat().st_mtime_ns for path in (out / "rows").iterdir()}
+
+    # As if it had been stopped within the last condition.
+    last = out / "rows" / "noise Mel.csv"
+    rows = pd.read_csv(last)
+    rows[rows["method"] != "L-MAC"].to_csv(last, index=False)
+    call(run_evaluation, "hparams/toy_table_id.yaml", *options)
+
+    again = pd.read_csv(out / "per_clip.csv")
+    pd.testing.assert_frame_equal(
+        again.drop(columns="seconds"), first.drop(columns="seconds")
+    )
+    for path, when in finished.items():
+        assert path == last or path.stat().st_mtime_ns == when, path.name
