@@ -69,7 +69,7 @@ class RecordingBrain(sb.Brain):
         The noise is drawn for each epoch and clip in the training; in validation and
         test a clip has the same noise whenever it is heard.
         """
-        noise = self.hparams.noise
+        noise = getattr(self.hparams, "noise", None)  # an optional key
         if noise is None:
             return batch.wav.to(self.device)
         part = NOISE_PARTS[stage]

@@ -307,7 +307,7 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
     brain = brain_class(
         modules=modules,
         opt_class=training.opt_class,
-        hparams={"noise": None, **hparams, "loggers": build_loggers(hparams)},
+        hparams={**hparams, "loggers": build_loggers(hparams)},
         run_opts=run_opts,
         checkpointer=Checkpointer(
             str(Path(hparams["output_folder"]) / "save"),
