@@ -7,7 +7,9 @@ and trains the YAML's `learner` anew on what is left, for each of the `shares` a
 many times as `repeats` says. To `results/toy_roar/1234` go `roar.csv` (a row per
 retraining, written as it ends: the same command goes on where it was interrupted),
 `roar.md` and `roar.png`. The better a method's ranking, the lower its accuracies; the
-random control tells what the mere share costs. Scroll to the bottom first.
+random control tells what the mere share costs. It runs on the CPU. Finished rows know
+their method by its name: remove `roar.csv` when an explainer's own settings change.
+Scroll to the bottom first.
 """
 
 import sys
