@@ -50,8 +50,9 @@ def command_line(argv):
 
     Example
     -------
-    >>> command_line(["hparams/a.yaml", "--data_folder", "~/my sets/ESC-50"])[-36:]
-    'hparams/a.yaml --data_folder DATASET'
+    >>> command_line(["a.yaml", "--data_folder", "~/my sets/ESC-50", "--seed=1"])[-37:]
+    'a.yaml --data_folder DATASET --seed=1'
     """
     text = shlex.join([f"recipes/{Path(sys.argv[0]).name}", *argv])
-    return "python " + re.sub(r"(--data_folder[ =])('[^']*'|\S+)", r"\1DATASET", text)
+    folders = r"(--(?!output_)\w+_folder[ =])('[^']*'|\S+)"
+    return "python " + re.sub(folders, r"\1DATASET", text)

@@ -8,7 +8,8 @@ import pandas as pd
 from speechbrain_lmac.comparison import compare, means_by
 from speechbrain_lmac.evaluation import curves_of, summarise
 from speechbrain_lmac.files import write_csv, write_text
-from speechbrain_lmac.metrics.curves import CURVES
+from speechbrain_lmac.metrics import AD, AG, AI, FID_IN
+from speechbrain_lmac.metrics.curves import AREAS, CURVES
 from speechbrain_lmac.published import WARNINGS, published_numbers
 from speechbrain_lmac.sanity import SIMILARITIES
 from speechbrain_lmac.tables import (
@@ -20,8 +21,12 @@ from speechbrain_lmac.tables import (
     markdown_table,
     published_table,
     sanity_table,
+    verdict,
 )
 from speechbrain_lmac.visualize import write_curves, write_sanity
+
+# What the papers compare methods by.
+FAITHFULNESS = (AI, AD, AG, FID_IN)
 
 
 def write_results(
@@ -87,6 +92,10 @@ def write_results(
                 compared = compare(rows, reference, scores, seed=seed)
                 tables["comparison"].append(named(compared, condition, block))
                 lines += [*comparison_table(compared, reference, kinds["metrics"]), ""]
+                lines += [verdict(summary, compared, reference, FAITHFULNESS), ""]
+                if kinds["areas"]:
+                    at_sizes = verdict(summary, compared, reference, AREAS)
+                    lines += [f"At equal sizes of the mask: {at_sizes}", ""]
             shares = benchmark.shares(condition)
             if shares:
                 curves = means_by(

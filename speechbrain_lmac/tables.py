@@ -4,6 +4,7 @@ import math
 
 from speechbrain_lmac.metrics import PAPER_METRICS
 
+CONTROLS = ("random cells", "random blocks", "all ones")
 # Rows in the order of the papers' tables; what they do not have follows.
 PAPER_ORDER = (
     "Saliency",
@@ -128,8 +129,6 @@ COMPARISON = (
     "corrected for the number of comparisons. All values: comparison.csv."
 )
 
-CONTROLS = ("random cells", "random blocks", "all ones")
-
 
 def best_of(summary, metric):
     """The methods with the best mean; none without a direction, and no control.
@@ -207,6 +206,62 @@ def comparison_table(comparison, reference, scores):
             cells.append("–" if mean == "–" else f"{mean} [{low}, {high}]{star}")
         lines.append(row_of(cells))
     return [*lines, "", COMPARISON]
+
+
+def verdict(summary, comparison, reference, scores):
+    """A line that says where a method leads all others, and who is ahead where not.
+
+    Controls do not count. Which mean is better is told by the mean; whether the
+    difference is one by its interval over the same clips.
+
+    Arguments
+    ---------
+    summary : pandas.DataFrame
+        From `evaluation.summarise`.
+    comparison : pandas.DataFrame
+        From `comparison.compare` with this reference.
+    reference : str
+        The method.
+    scores : sequence
+        Of Score. Those without a direction are left out.
+
+    Returns
+    -------
+    line : str
+    """
+    means = summary.set_index("method")
+    pairs = comparison.set_index(["metric", "method"])
+    leads, behind = [], []
+    for score in scores:
+        if score.higher_is_better is None:
+            continue
+        sign = 1 if score.higher_is_better else -1
+        ahead = [
+            method
+            for method in means.index
+            if method not in (*CONTROLS, reference)
+            and sign
+            * (means.loc[method, score.name] - means.loc[reference, score.name])
+            > 0
+        ]
+        if not ahead:
+            leads.append(score.name)
+        for method in ahead:
+            pair = pairs.loc[(score.name, method)]
+            theirs, ours, difference, low, high = (
+                number(value, score)
+                for value in (
+                    means.loc[method, score.name],
+                    means.loc[reference, score.name],
+                    *pair[["difference", "low", "high"]],
+                )
+            )
+            behind.append(
+                f"{method} on {score.name} ({theirs} against {ours}; difference "
+                f"{difference} [{low}, {high}])"
+            )
+    line = f"{reference} leads every method on {', '.join(leads) or 'none of these'}."
+    return f"{line} Ahead of it: {'; '.join(behind)}." if behind else line
 
 
 def sanity_table(means, scores):

@@ -57,7 +57,6 @@ def test_keeping_everything_changes_nothing_on_real_clips(experiment):
         domain,
         model,
         metrics_by_name(["AI", "AD", "AG", "Fid-In", "MM"]),
-        progress=False,
     )
     assert len(per_clip) == 13
     assert (per_clip["AI"] == 0).all()

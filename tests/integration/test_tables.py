@@ -74,7 +74,13 @@ def test_the_table_out_of_domain(run, table, speech, tmp_path):
     assert per_clip["id"].str.fullmatch(r"5-\d+-A-\d\+[01]").all()
     page = done.stdout
     assert page.endswith((tmp_path / "summary.md").read_text("utf-8"))
-    for part in ("12.04 dB", "6.02 dB", "no clip of", "of the test", "curves_mixtures"):
+    for part in (
+        "12.04 dB",
+        "6.02 dB",
+        "no clip of",
+        "of the split test",
+        "curves_mixtures",
+    ):
         assert part in page, part
     assert set(pd.read_csv(tmp_path / "curves.csv")["condition"]) == {"mixtures"}
     assert (tmp_path / "summary.tex").read_text().count(r"\begin{table}") == 3

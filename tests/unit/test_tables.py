@@ -24,6 +24,7 @@ from speechbrain_lmac.tables import (
     markdown_table,
     published_table,
     sanity_table,
+    verdict,
 )
 
 METHODS = ["all ones", "L-MAC", "a|b", "Saliency"]
@@ -190,6 +191,24 @@ def test_a_comparison_shows_differences_and_marks_what_is_no_chance():
     assert rows["all ones"][1] == "1.00 [1.00, 1.00]*"
     assert not rows["IG"][heads.index("FF ↑")].endswith("*")
     assert "p < 0.001" in lines[-1]
+
+
+def test_the_verdict_says_where_a_method_leads_and_who_is_ahead():
+    table = per_clip(4, ["L-MAC", "IG", "all ones"])  # 0, 1 and 2 everywhere
+    table.loc[table["method"] == "L-MAC", "AI"] = 1.5
+    scores = metrics_by_name(["AI", "AD", "AG", "MM"])
+    summary = summarise(table, scores, n_boot=20)
+    compared = compare(table, "L-MAC", scores, n_boot=20)
+    line = verdict(summary, compared, "L-MAC", scores)
+    # AD: the lower, the better; MM has no direction; the control does not count.
+    assert line == (
+        "L-MAC leads every method on AI, AD. Ahead of it: IG on AG (1.00 against 0.00; "
+        "difference -1.00 [-1.00, -1.00])."
+    )
+    first = verdict(summary, compared, "L-MAC", metrics_by_name(["AI"]))
+    assert first == "L-MAC leads every method on AI."
+    last = verdict(summary, compared, "L-MAC", metrics_by_name(["AG"]))
+    assert last.startswith("L-MAC leads every method on none of these. Ahead of it: IG")
 
 
 def test_sanity_shows_the_first_layer_and_all():
