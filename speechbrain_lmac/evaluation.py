@@ -316,7 +316,7 @@ def bootstrap_interval(values, n_boot=2000, seed=1234, level=0.95):
     if n == 0:
         return math.nan, math.nan
     generator = np.random.default_rng(seed)
-    means = [values[generator.integers(n, size=n)].mean() for _ in range(n_boot)]
+    means = values[generator.integers(n, size=(n_boot, n))].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
