@@ -11,7 +11,10 @@ import torch
 from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_lmac.experiment import load_experiment, top_level_keys
-from speechbrain_lmac.interpreters import PublishedInterpreter
+from speechbrain_lmac.interpreters import (
+    PublishedInterpreter,
+    PublishedMelInterpreter,
+)
 from speechbrain_lmac.metrics import ALL_METRICS, faithfulness
 from speechbrain_lmac.metrics.curves import CURVES
 from speechbrain_lmac.metrics.truth import SOURCE_SCORES
@@ -278,9 +281,12 @@ def test_the_deviations_have_folds_and_schedule(deviations):
 
 def test_the_sizes_of_the_models_are_those_told(deviations, tmp_path):
     with torch.device("meta"):
-        published = sum(p.numel() for p in PublishedInterpreter().parameters())
+        published = {
+            f"{sum(p.numel() for p in kind().parameters()) / 1e6:.1f} M"
+            for kind in (PublishedInterpreter, PublishedMelInterpreter)
+        }
     sizes = re.findall(r"\b\d{3}\.\d M\b", text_of(README) + text_of(METHODS))
-    assert set(sizes) == {f"{published / 1e6:.1f} M"}
+    assert set(sizes) == published
     parts = {"model: classifier": "n_classes: 50"}
     parts["interpreter: interpreter"] = "frequency: {sample_rate: 16000}"
     for (part, argument), kind in zip(
