@@ -59,12 +59,38 @@ def make_esc50(folder, categories):
     (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
 
 
+def make_sounds(folder):
+    """A few short noises each, as WHAM!, as LJSpeech and in a folder of their own."""
+    rng = np.random.default_rng(5)
+
+    def write(path, rate=RATE):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.1 * rng.standard_normal(rate), rate)
+
+    for part in ("tr", "cv", "tt"):
+        names = [f"{part}{number}.wav" for number in range(3)]
+        for name in names:
+            write(folder / "wham_noise" / part / name)
+        table = folder / "wham_noise" / "metadata" / f"noise_meta_{part}.csv"
+        table.parent.mkdir(exist_ok=True)
+        table.write_text(
+            "\n".join(["utterance_id,noise_snr", *(f"{n},1" for n in names)])
+        )
+    names = [f"LJ001-{number:04}" for number in range(30)]
+    for name in names:
+        write(folder / "LJSpeech-1.1" / "wavs" / f"{name}.wav", 22050)
+        write(folder / "speech" / f"{name}.wav", 8000)
+    table = "".join(f"{name}|Words.|Words.\n" for name in names)
+    (folder / "LJSpeech-1.1" / "metadata.csv").write_text(table)
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
     """An empty folder with the datasets that the rows name."""
     folder = tmp_path_factory.mktemp("smoke")
     for dataset in sorted({row["Dataset"] for row in rows()}):
         make_esc50(folder / "samples" / dataset, categories_of(dataset))
+    make_sounds(folder / "samples")
     return folder
 
 
