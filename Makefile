@@ -68,8 +68,10 @@ tables: .venv/.installed-demo  ## write docs/results.md from the files that `mak
 	        results/esc10_lmac_mel/1234 results/esc10_nmf/1234 results/esc10_l2i/1234 \
 	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234
 
-roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds (needs what `make demo` trains)
+roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds; writes docs/roar.md (minutes, after `make demo`)
 	$(PY) recipes/roar.py hparams/toy_roar.yaml
+	$(PY) recipes/tables.py --title "Remove and retrain on the generated sounds" \
+	    --output docs/roar.md --evaluations results/toy_roar/1234
 
 # --- What developers run ------------------------------------------------------
 

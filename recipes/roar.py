@@ -96,6 +96,8 @@ def run_roar(argv):
             f"- versions: {versions()}",
             "",
             roar_table(rows),
+            "![Accuracy after removal](roar.png)",
+            "",
             "Accuracy in % on the test clips: mean (least to largest) of "
             f"{hparams['repeats']} retrainings, after the cells ranked highest were "
             "replaced by the training clips' mean of their bin. Lower: the method "

@@ -5,8 +5,8 @@
         --output ../docs/results.md
 
 Nothing is computed here and nothing is typed in: each number stands in a
-`training.json` or a `summary.md`. Pictures are copied to a folder beside the page.
-`make tables` calls it.
+`training.json`, a `summary.md` or a `roar.md`. Pictures are copied to a folder beside
+the page. `make tables` and `make roar` call it.
 """
 
 import argparse
@@ -47,11 +47,9 @@ def write_tables(argv):
         "",
         f"Written by `python recipes/tables.py {shlex.join(argv)}`; not by hand.",
         "",
-        "## Trainings",
-        "",
-        *table(COLUMNS, records),
-        "",
     ]
+    if records:
+        lines += ["## Trainings", "", *table(COLUMNS, records), ""]
     for record in records:
         test = ", ".join(
             f"{name} {value:.4f}" for name, value in record["test"].items()
@@ -68,9 +66,12 @@ def write_tables(argv):
 
 
 def evaluation_page(folder, output):
-    """`summary.md` of a folder, one level down, with its pictures beside `output`."""
+    """The page of a folder, one level down, with its pictures beside `output`."""
     name = folder.parent.name
-    page = read(folder / "summary.md", "evaluate.py")
+    if (folder / "roar.md").is_file():
+        page = read(folder / "roar.md", "roar.py")
+    else:
+        page = read(folder / "summary.md", "evaluate.py")
     page = page.replace("# Evaluation", f"# {name}", 1)
     page = re.sub(r"^#", "##", page, flags=re.MULTILINE)
 

@@ -28,6 +28,8 @@ FOLDERS = ("recipes/", "hparams/", "data_prep/", "speechbrain_lmac/", "tests/", 
 # Written by a command, or a file of SpeechBrain's recipe.
 NOT_OURS = {
     "docs/results.md",
+    "docs/roar.md",
+    "roar.md",
     "eval.py",
     "hyperparams.yaml",
     "recipes/ESC50/interpret",
