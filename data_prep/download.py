@@ -34,6 +34,19 @@ DAMAGED = (
 )
 
 
+def is_absent(folder, option):
+    """Whether there is nothing at a folder's place.
+
+    Raises
+    ------
+    InputError
+        When a file is there; `option` is what to give in its place.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give {option}")
+    return not folder.exists() or not any(folder.iterdir())
+
+
 def fetch_dataset(
     data_folder,
     url,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from speechbrain_lmac.data_prep.download import fetch_dataset
+from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
 from speechbrain_lmac.data_prep.manifest import (
     AudioFault,
     Faults,
@@ -105,7 +105,7 @@ def prepare_esc50(
     categories = _names(categories)
     if subset not in SUBSETS:
         raise InputError(f"subset must be one of {SUBSETS}, got {subset!r}")
-    if _is_absent(data_folder):
+    if is_absent(data_folder, "another: --data_folder"):
         if not download:
             raise InputError(
                 f"no dataset in {data_folder}: unpack ESC-50 ({url}) so that "
@@ -144,12 +144,6 @@ def _names(categories):
             f"categories must be a list of different class names, got {categories!r}"
         )
     return names
-
-
-def _is_absent(data_folder):
-    if data_folder.exists() and not data_folder.is_dir():
-        raise InputError(f"{data_folder} is not a folder; give another: --data_folder")
-    return not data_folder.exists() or not any(data_folder.iterdir())
 
 
 def _rows(data_folder, subset):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from speechbrain_lmac.data_prep.download import fetch_dataset
+from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
 from speechbrain_lmac.data_prep.manifest import (
     AudioFault,
     Faults,
@@ -110,7 +110,7 @@ class WhamNoise:
     def prepare(self):
         """Check the corpus and write its manifests; see `prepare_corpus`."""
         folder = Path(str(self.data_folder))
-        if is_absent(folder):
+        if is_absent(folder, OPTION):
             fetch(self, folder, "tr", lambda draft: _wham_files(_wham_root(draft)))
         root = self.root
         files = _wham_files(root)
@@ -200,7 +200,7 @@ class LJSpeech:
     def prepare(self):
         """Check the corpus and write its manifests; see `prepare_corpus`."""
         folder = Path(str(self.data_folder))
-        if is_absent(folder):
+        if is_absent(folder, OPTION):
             fetch(
                 self,
                 folder,
@@ -306,13 +306,6 @@ up to 1, got [0.5, 0.2, 0.2]
             f"shares must be three numbers from 0 that add up to 1, got {shares}"
         )
     return shares
-
-
-def is_absent(folder):
-    """Whether there is nothing at a folder's place."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; give {OPTION}")
-    return not folder.exists() or not any(folder.iterdir())
 
 
 def fetch(corpus, folder, expects, check):

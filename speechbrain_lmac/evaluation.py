@@ -107,6 +107,7 @@ def evaluate(
         _check_batch(batch)
         ids += batch.ids
         wav = batch.wav.to(device)
+        parts = None  # the stems: rendered once for all methods, and only if one asks
         for method, explainer in explainers.items():
             if not store.has(method, batch.ids):
                 explanation, seconds = _timed(explainer.explain, wav)
@@ -117,7 +118,8 @@ def evaluate(
                 table = _score(batch, evidence, metrics, class_names)
                 table.insert(1, "method", method)
                 if stems is not None:
-                    parts = [stem.to(device) for stem in stems(batch.ids)]
+                    if parts is None:
+                        parts = [stem.to(device) for stem in stems(batch.ids)]
                     scores = source_scores(domain, explanation, *parts)
                     _add(table, scores)
                 if shares:
@@ -163,7 +165,7 @@ class RowStore:
     def __init__(self, path=None, fingerprints=None):
         self.path = None if path is None else Path(path)
         self.fingerprints = fingerprints or {}
-        self._tables = {}  # (method, id) -> a row as DataFrame slice
+        self._rows = {}  # (method, id) -> column -> value
         self._saved = time.monotonic()
         self._changed = False
         if self.path is not None and self.path.is_file():
@@ -178,7 +180,7 @@ class RowStore:
 
     def has(self, method, ids):
         """Whether there is a row of this method for each of the clips."""
-        return all((method, clip) in self._tables for clip in ids)
+        return all((method, clip) in self._rows for clip in ids)
 
     def add(self, method, table):
         """Keep the rows of a batch, and write the file if it was not just written."""
@@ -189,18 +191,18 @@ class RowStore:
 
     def _keep(self, method, table):
         for clip, row in zip(table["id"], table.to_dict("records"), strict=True):
-            self._tables[method, clip] = row
+            self._rows[method, clip] = row
 
     def rows(self, methods, ids):
         """The rows of these methods and clips, method after method."""
-        rows = [self._tables[method, clip] for method in methods for clip in ids]
+        rows = [self._rows[method, clip] for method in methods for clip in ids]
         return _typed(pd.DataFrame(rows))
 
     def save(self):
         """Write the file, atomically."""
         if self.path is None or not self._changed:
             return
-        rows = pd.DataFrame(list(self._tables.values()))
+        rows = pd.DataFrame(list(self._rows.values()))
         rows["fingerprint"] = rows["method"].map(self.fingerprints)
         write_csv(rows, self.path)
         self._saved, self._changed = time.monotonic(), False

@@ -153,6 +153,23 @@ def test_a_remembered_reference_is_asked_once_per_batch():
     assert first_bin.asked == 2
 
 
+def test_stems_are_rendered_once_per_batch_and_not_for_finished_rows(monkeypatch):
+    asked = []
+
+    def stems(ids):
+        asked.append(list(ids))
+        return torch.ones(len(ids), 4), torch.ones(len(ids), 4)
+
+    scores = "speechbrain_lmac.evaluation.source_scores"
+    monkeypatch.setattr(scores, lambda domain, explanation, *stems: {})
+    store = RowStore()
+    options = {"stems": stems, "store": store, "class_names": CLASSES}
+    run({"first": FirstBin(), "second": FirstBin()}, DOG, RAIN, SURE, **options)
+    assert asked == [["clip0", "clip1"], ["clip2"]]
+    run({"first": FirstBin(), "second": FirstBin()}, DOG, RAIN, SURE, **options)
+    assert len(asked) == 2
+
+
 def test_the_time_of_a_batch_is_shared_by_its_clips(monkeypatch):
     readings = iter([10.0, 13.0, 20.0, 21.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(readings))
