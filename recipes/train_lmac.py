@@ -6,6 +6,13 @@ needs the trained classifier that the YAML's `classifier_source` names, and writ
 `results/esc10_lmac/1234`: `interpreter.ckpt` (which explain.py and evaluate.py read),
 `epochs.csv`, `train_log.txt`, `training.json` (test metrics, time, memory).
 Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
+
+The finetuning stage and the ablations are other YAMLs of the same command:
+
+    python train_lmac.py hparams/esc10_lmac_finetune.yaml --data_folder /path/to/ESC-50
+
+starts from the interpreter that `pretrained_interpreter` names (a file, a folder or a
+hub id).
 """
 
 from pathlib import Path
@@ -20,6 +27,7 @@ from speechbrain_lmac.experiment import (
     start_experiment,
     write_record,
 )
+from speechbrain_lmac.interpreters.trained import load_interpreter
 
 
 def train_lmac(argv):
@@ -30,11 +38,14 @@ def train_lmac(argv):
         ["dataset", "domain", "classifier", "interpreter", "objective", "training"],
         source[0],
     )
+    start = hparams.get("pretrained_interpreter")
+    if start is not None:
+        load_interpreter(hparams["interpreter"], start, "pretrained_interpreter")
     manifests = start_experiment(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = dataset.class_order(manifests, hparams["classifier"].labels)
     brain = fit_and_test(
-        ExplainerBrain,
+        hparams.get("brain", ExplainerBrain),
         {"interpreter": hparams["interpreter"], "domain": hparams["domain"]},
         hparams,
         run_opts,

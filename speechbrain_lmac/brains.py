@@ -22,6 +22,7 @@ from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.finetuning import GuidedEvidence
 from speechbrain_lmac.machine import peak_memory_mib
 
 # Which part of a noise each stage draws from.
@@ -69,13 +70,19 @@ class RecordingBrain(sb.Brain):
         The noise is drawn for each epoch and clip in the training; in validation and
         test a clip has the same noise whenever it is heard.
         """
+        return self.heard_and_clean(batch, stage)[0]
+
+    def heard_and_clean(self, batch, stage):
+        """The clips as they are heard, and what is clip in them, (B, N) each."""
         noise = getattr(self.hparams, "noise", None)  # an optional key
         if noise is None:
-            return batch.wav.to(self.device)
+            wav = batch.wav.to(self.device)
+            return wav, wav
         part = NOISE_PARTS[stage]
         when = self.epoch if stage == sb.Stage.TRAIN else "every epoch"
         keys = [(self.hparams.seed, when, clip) for clip in batch.ids]
-        return noise.add(batch.wav, keys, part).to(self.device)
+        heard, clean = noise.mix(batch.wav, keys, part)
+        return heard.to(self.device), clean.to(self.device)
 
     def on_stage_start(self, stage, epoch=None):
         """Forget the last stage, but not what a checkpoint within this epoch knew."""
@@ -224,8 +231,10 @@ class ExplainerBrain(RecordingBrain):
 
     def compute_forward(self, batch, stage):
         """Clips to evidence."""
-        wav = self.heard(batch, stage)
-        explanation = self.explainer.explain(wav)
+        return self.evidence(self.explainer.explain(self.heard(batch, stage)), stage)
+
+    def evidence(self, explanation, stage):
+        """What the objective looks at: in training with gradient."""
         gather = training_evidence if stage == sb.Stage.TRAIN else gather_evidence
         return gather(self.modules.domain, self.hparams.classifier, explanation)
 
@@ -240,3 +249,23 @@ class ExplainerBrain(RecordingBrain):
             for metric in self.hparams.metrics:
                 self.record(metric.name, metric(evidence))
         return loss.mean()
+
+
+class FinetuningBrain(ExplainerBrain):
+    """Go on training an interpreter, guided by the clip that lies under the noise.
+
+    The YAML's `objective` is a `finetuning.GuidedObjective`; its terms are recorded,
+    and with them the share of clips that it guides, `selected`.
+    """
+
+    def compute_forward(self, batch, stage):
+        """Clips to evidence, with the clean representation."""
+        heard, clean = self.heard_and_clean(batch, stage)
+        explanation = self.explainer.explain(heard)
+        with torch.no_grad():
+            clean = self.modules.domain.encode(clean)
+        return GuidedEvidence(
+            **vars(self.evidence(explanation, stage)),
+            rep=explanation.encoded.rep,
+            rep_clean=clean.rep,
+        )

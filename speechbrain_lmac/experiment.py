@@ -7,12 +7,13 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import speechbrain as sb
 import torch
-from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAMLError
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
@@ -22,6 +23,7 @@ from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.files import write_text
+from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
 from speechbrain_lmac.machine import command_line, versions
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ KNOWN_KEYS = {
     "autoencoder",
     "batch_size",
     "blocks",
+    "brain",
     "classifier",
     "conditions",
     "curves",
@@ -40,6 +43,7 @@ KNOWN_KEYS = {
     "dictionary_checkpoint",
     "domain",
     "explainer",
+    "experiments",
     "explainers",
     "interpreter",
     "interpreter_checkpoint",
@@ -50,7 +54,9 @@ KNOWN_KEYS = {
     "n_clips",
     "noise",
     "objective",
+    "options",
     "output_folder",
+    "pretrained_interpreter",
     "published",
     "reference",
     "repeats",
@@ -139,8 +145,7 @@ def load_experiment(argv):
     path = find_hparams(hparams_file)
     try:
         check_keys(path)
-        with open(path, encoding="utf-8") as stream:
-            hparams = load_hyperpyyaml(stream, overrides)
+        hparams = load_hyperpyyaml(open_hparams(path), overrides)
         if "dataset" in hparams:
             check_arguments(hparams["dataset"].prepare)
     except YAMLError as error:
@@ -184,34 +189,6 @@ def hint(path, error):
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
-def find_hparams(name):
-    """The YAML file: as named, or in the project (where links are not supported).
-
-    Raises
-    ------
-    InputError
-        When there is none; lists what there is.
-    """
-    root = Path(__file__).resolve().parents[1]
-    folders = [Path(), root, Path(__file__).resolve().parent]
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    shipped = sorted(
-        p.name for f in folders[1:] for p in (f / "hparams").glob("*.yaml")
-    )
-    raise InputError(
-        f"no such hyperparameter file: {name} (looked in {Path.cwd()} and in the "
-        f"project). There are: {', '.join(shipped)}"
-    )
-
-
-def top_level_keys(path):
-    """The keys at the left margin of a YAML file."""
-    text = Path(path).read_text(encoding="utf-8")
-    return re.findall(r"^([A-Za-z_][\w]*)\s*:", text, flags=re.MULTILINE)
-
-
 def check_keys(path):
     """Refuse a top-level key that nothing reads.
 
@@ -220,7 +197,7 @@ def check_keys(path):
     InputError
         Naming the key and the one that was probably meant.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    text = open_hparams(path).getvalue()
     keys = top_level_keys(path)
     referred = set(re.findall(r"<(\w+)", text))
     for key in keys:
@@ -256,10 +233,11 @@ def start_experiment(hparams, run_opts, source):
         run_on_main(hparams["noise"].prepare)
     manifests = run_on_main(dataset.prepare_manifests, args=[manifest_folder])
     path, overrides = source
-    sb.create_experiment_directory(
-        str(output_folder), hyperparams_to_save=str(path), overrides=overrides
-    )
+    sb.create_experiment_directory(str(output_folder))
     if if_main_process():
+        resolved = resolve_references(open_hparams(path), overrides).getvalue()
+        head = f"# Generated {date.today()} from:\n# {path}\n# yamllint disable\n"
+        write_text(head + resolved, output_folder / "hyperparams.yaml")
         for warning in manifests.warnings:  # log.txt did not exist when they came
             logger.warning("%s: %s", dataset.data_folder, warning)
         script = Path(getattr(sys.modules["__main__"], "__file__", ""))

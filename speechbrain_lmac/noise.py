@@ -1,13 +1,14 @@
 """Noise that is added in a training while it runs.
 
-A noise is an object with ``prepare()`` and ``add(wav, keys, part)``. It has three
-parts, "train", "valid" and "test", which share nothing: no file of a corpus, no seed of
-what is generated. What is drawn is a function of the key of a clip, so that a resumed
-training hears the same.
+A noise is an object with ``prepare()`` and ``mix(wav, keys, part)``, which gives the
+noisy clips and the clips as they are in them. It has three parts, "train", "valid" and
+"test", which share nothing: no file of a corpus, no seed of what is generated. What is
+drawn is a function of the key of a clip, so that a resumed training hears the same.
 """
 
 import torch
 
+from speechbrain_lmac.conditions import FolderStems
 from speechbrain_lmac.data_prep.noise_prepare import read_part
 from speechbrain_lmac.dataio import AudioReader
 from speechbrain_lmac.draws import generator
@@ -41,13 +42,13 @@ class CorpusNoise:
         """Check the corpus, and write its manifests."""
         return self.corpus.prepare()
 
-    def add(self, wav, keys, part):
-        """Clips with noise, at the model's level; see `add_noise`."""
+    def mix(self, wav, keys, part):
+        """Clips with noise, and what is clip in them; see `mix_noise`."""
         if part not in self.files:
             self.files[part] = read_part(self.corpus, part)
             reader = AudioReader(self.sample_rate)
             self.sounds = Sounds({"data_root": (self.corpus.root, reader)})
-        return add_noise(self, wav, keys, part)
+        return mix_noise(self, wav, keys, part)
 
     def noise(self, key, n_samples, part):
         """A noise (N,) of any level."""
@@ -88,9 +89,9 @@ class GeneratedNoise:
     def prepare(self):
         """Nothing to prepare."""
 
-    def add(self, wav, keys, part):
-        """Clips with noise, at the model's level; see `add_noise`."""
-        return add_noise(self, wav, keys, part)
+    def mix(self, wav, keys, part):
+        """Clips with noise, and what is clip in them; see `mix_noise`."""
+        return mix_noise(self, wav, keys, part)
 
     def noise(self, key, n_samples, part):
         """A noise (N,) of any level."""
@@ -128,8 +129,8 @@ class Sometimes:
         """Prepare the noise."""
         return self.noise.prepare()
 
-    def add(self, wav, keys, part):
-        """Some of the clips with noise; see `add_noise`."""
+    def mix(self, wav, keys, part):
+        """Some of the clips with noise, the others twice; see `mix_noise`."""
         places = [
             place
             for place, key in enumerate(keys)
@@ -137,12 +138,40 @@ class Sometimes:
             < self.probability
         ]
         if not places:
-            return wav
-        noisy = self.noise.add(wav[places], [keys[place] for place in places], part)
-        return wav.index_copy(0, torch.tensor(places), noisy)
+            return wav, wav
+        mixed = self.noise.mix(wav[places], [keys[place] for place in places], part)
+        return tuple(wav.index_copy(0, torch.tensor(places), part) for part in mixed)
 
 
-def add_noise(source, wav, keys, part):
+class MixedAlready:
+    """Clips that are mixtures already, whose clean part lies in a folder.
+
+    Nothing is added; the finetuning stage is told what is clean (generated sounds).
+
+    Arguments
+    ---------
+    folder : str
+        With ``foreground/ID.wav`` and ``background/ID.wav``, whose sum is the clip.
+    sample_rate : int
+        Of the model, Hz.
+    """
+
+    def __init__(self, folder, sample_rate):
+        self.folder = folder
+        self.sample_rate = sample_rate
+
+    def prepare(self):
+        """Nothing to prepare: the stems are made with the clips."""
+
+    def mix(self, wav, keys, part):
+        """The clips as they are, and their foregrounds; see `mix_noise`."""
+        stems = FolderStems(self.folder, self.sample_rate, wav.shape[1])
+        ids = [clip for *_, clip in keys]
+        stems.check(ids)
+        return wav, stems(ids)[0]
+
+
+def mix_noise(source, wav, keys, part):
     """Add noise of a source to each clip.
 
     Arguments
@@ -157,12 +186,16 @@ def add_noise(source, wav, keys, part):
 
     Returns
     -------
-    wav : torch.Tensor
+    noisy : torch.Tensor
         Shape (B, N), float32; the largest absolute sample is 1 to rounding.
+    clean : torch.Tensor
+        Shape (B, N), float32: the clip at the level that it has in `noisy`, so that
+        `noisy - clean` is the noise.
     """
     n_samples = wav.shape[1]
     mixed = [
-        mix(clip, source.noise(key, n_samples, part), source.gains)[0]
+        mix(clip, source.noise(key, n_samples, part), source.gains)[:2]
         for clip, key in zip(wav, keys, strict=True)
     ]
-    return torch.stack(mixed)
+    noisy, clean = zip(*mixed, strict=True)
+    return torch.stack(noisy), torch.stack(clean)

@@ -18,6 +18,8 @@ PAPER_ORDER = (
     "L2I, RT=0.4",
     "SHAP",
     "L-MAC",
+    "L-MAC FT, lambda_g=4",
+    "L-MAC FT, lambda_g=16",
 )
 COUNTS = {
     "n": "clips",

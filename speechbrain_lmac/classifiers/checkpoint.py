@@ -19,6 +19,10 @@ from speechbrain_lmac.files import write_atomically
 logger = logging.getLogger(__name__)
 
 LABELS_FILE = "label_encoder.txt"
+CLASSIFIER_ADVICE = """\
+  Either put {filename} into a folder and name the folder (--classifier_source FOLDER),
+  or train a classifier (train_classifier.py hparams/NAME.yaml) and name
+  what it writes (results/NAME/SEED/classifier)."""
 
 
 def save_classifier(model, labels, folder):
@@ -127,8 +131,17 @@ def load_weights(module, path):
     module.load_state_dict(state)
 
 
-def fetch(source, filename):
+def fetch(source, filename, advice=CLASSIFIER_ADVICE):
     """The path of a file in a folder or in a model repository of the hub.
+
+    Arguments
+    ---------
+    source : str
+        The folder, or a hub id ("user/name").
+    filename : str
+        The file in it.
+    advice : str
+        What the error says can be done, with `{filename}` in it.
 
     Raises
     ------
@@ -153,8 +166,5 @@ def fetch(source, filename):
             )
     raise InputError(
         f"cannot load {filename} from '{source}': {reason}.\n"
-        f"  Either put {filename} into a folder and name the folder "
-        "(--classifier_source FOLDER),\n"
-        "  or train a classifier (train_classifier.py hparams/NAME.yaml) and name "
-        "what it writes (results/NAME/SEED/classifier)."
+        + advice.format(filename=filename)
     )

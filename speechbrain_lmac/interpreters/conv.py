@@ -20,7 +20,8 @@ class ConvTrunk(torch.nn.Module):
     Arguments
     ---------
     hidden_channels : list
-        Channels of the classifier's hidden maps, the shallowest first.
+        Channels of the classifier's hidden maps, the shallowest first; None for a map
+        that is not looked at.
     widths : list
         Channels of the decoder at each of these maps, the shallowest first.
     head_width : int
@@ -37,9 +38,16 @@ class ConvTrunk(torch.nn.Module):
                 f"{len(widths)} widths for {len(hidden_channels)} maps"
             )
         self.n_bands = n_bands
-        self.laterals = torch.nn.ModuleList(
-            torch.nn.Conv2d(channels, width, 1)
-            for channels, width in zip(hidden_channels, widths, strict=True)
+        if hidden_channels[-1] is None:
+            raise ValueError("the deepest hidden map must be looked at, got None")
+        self.laterals = torch.nn.ModuleDict(
+            {
+                str(level): torch.nn.Conv2d(channels, width, 1)
+                for level, (channels, width) in enumerate(
+                    zip(hidden_channels, widths, strict=True)
+                )
+                if channels is not None
+            }
         )
         outputs = [head_width, *widths[:-1]]
         self.merges = torch.nn.ModuleList(
@@ -51,10 +59,10 @@ class ConvTrunk(torch.nn.Module):
         """Hidden maps (B, C', T', F') to (B, head_width, frames, n_bands)."""
         maps = None
         for level in reversed(range(len(hidden))):
-            lateral = self.laterals[level](hidden[level])
-            if maps is not None:
-                lateral = lateral + double(maps, lateral.shape[2:])
-            maps = self.merges[level](F.relu(lateral))
+            below = [] if maps is None else [double(maps, hidden[level].shape[2:])]
+            if str(level) in self.laterals:
+                below.append(self.laterals[str(level)](hidden[level]))
+            maps = self.merges[level](F.relu(sum(below)))
         return double(maps, (frames, self.n_bands))
 
 

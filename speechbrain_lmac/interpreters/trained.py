@@ -4,8 +4,43 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_lmac.classifiers.checkpoint import load_weights
+from speechbrain_lmac.classifiers.checkpoint import fetch, load_weights
 from speechbrain_lmac.errors import InputError
+
+INTERPRETER_FILE = "interpreter.ckpt"
+ADVICE = """\
+  Train it with train_lmac.py (L2I: train_l2i.py) hparams/NAME.yaml, or name a file,
+  a folder with {filename} in it, or a hub id: --{option} SOURCE."""
+
+
+def load_interpreter(interpreter, source, option="interpreter_checkpoint"):
+    """Load the weights of a trained interpreter in place.
+
+    Arguments
+    ---------
+    interpreter : torch.nn.Module
+        As it was trained.
+    source : str
+        `interpreter.ckpt` as train_lmac.py and train_l2i.py write it, a folder that
+        holds it, or a hub id ("user/name").
+    option : str
+        The key that names the source, for the error.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, or it does not fit.
+    """
+    advice = ADVICE.replace("{option}", option)
+    path = Path(source)
+    if path.suffix != ".ckpt":
+        path = fetch(source, INTERPRETER_FILE, advice)
+    elif not path.is_file():
+        raise InputError(
+            f"no trained interpreter at {source}.\n"
+            + advice.format(filename=INTERPRETER_FILE)
+        )
+    load_weights(interpreter, path)
 
 
 class TrainedInterpreter(torch.nn.Module):
@@ -16,7 +51,8 @@ class TrainedInterpreter(torch.nn.Module):
     interpreter : torch.nn.Module
         As it was trained.
     checkpoint : str
-        `interpreter.ckpt` as train_lmac.py and train_l2i.py write it.
+        `interpreter.ckpt`, a folder that holds it, or a hub id; see
+        `load_interpreter`.
 
     Raises
     ------
@@ -26,13 +62,7 @@ class TrainedInterpreter(torch.nn.Module):
 
     def __init__(self, interpreter, checkpoint):
         super().__init__()
-        if not Path(checkpoint).is_file():
-            raise InputError(
-                f"no trained interpreter at {checkpoint}: train it with train_lmac.py "
-                "(L2I: train_l2i.py) hparams/NAME.yaml, or name one with "
-                "--interpreter_checkpoint FILE"
-            )
-        load_weights(interpreter, checkpoint)
+        load_interpreter(interpreter, checkpoint)
         self.interpreter = interpreter.requires_grad_(False)
         self.eval()
 

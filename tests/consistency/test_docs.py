@@ -10,7 +10,8 @@ import pytest
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
-from speechbrain_lmac.experiment import load_experiment, top_level_keys
+from speechbrain_lmac.experiment import load_experiment
+from speechbrain_lmac.hparams_files import top_level_keys
 from speechbrain_lmac.interpreters import (
     PublishedInterpreter,
     PublishedMelInterpreter,

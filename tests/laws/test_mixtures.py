@@ -355,14 +355,14 @@ def keys(n=3, epoch=1):
 
 
 def test_noise_of_a_clip_depends_on_its_key_alone(noise):
-    together = noise.add(clips(), keys(), "train")
+    together = noise.mix(clips(), keys(), "train")[0]
     torch.randn(5)
-    alone = noise.add(clips()[1:2], keys()[1:2], "train")
+    alone = noise.mix(clips()[1:2], keys()[1:2], "train")[0]
     assert torch.equal(together[1:2], alone)
-    assert torch.equal(noise.add(clips(), keys(), "train"), together)
-    later = noise.add(clips(), keys(epoch=2), "train")
+    assert torch.equal(noise.mix(clips(), keys(), "train")[0], together)
+    later = noise.mix(clips(), keys(epoch=2), "train")[0]
     assert not any(torch.equal(*pair) for pair in zip(together, later, strict=True))
-    same_clip = noise.add(clips()[:1].repeat(2, 1), keys(2), "train")
+    same_clip = noise.mix(clips()[:1].repeat(2, 1), keys(2), "train")[0]
     assert not torch.equal(*same_clip)
 
 
@@ -390,34 +390,34 @@ def test_the_stock_of_a_part_is_its_own_and_all_of_it_is_heard():
 
 def test_some_clips_get_noise_and_the_others_stay_as_they_are():
     noise = Sometimes(GeneratedNoise(RATE, n_noises=4), probability=0.5)
-    heard = noise.add(clips(60), keys(60), "train")
+    heard = noise.mix(clips(60), keys(60), "train")[0]
     noisy = (heard != clips(60)).any(1)
     assert 18 <= noisy.sum() <= 42  # four standard deviations around 30
-    wanted = noise.noise.add(clips(60), keys(60), "train")
+    wanted = noise.noise.mix(clips(60), keys(60), "train")[0]
     assert torch.equal(heard[noisy], wanted[noisy])
-    alone = noise.add(clips(60)[7:8], keys(60)[7:8], "train")
+    alone = noise.mix(clips(60)[7:8], keys(60)[7:8], "train")[0]
     assert torch.equal(alone, heard[7:8])
-    later = (noise.add(clips(60), keys(60, epoch=2), "train") != clips(60)).any(1)
+    later = (noise.mix(clips(60), keys(60, epoch=2), "train")[0] != clips(60)).any(1)
     assert not torch.equal(later, noisy)
 
 
 @pytest.mark.parametrize("probability, noisy", [(0.0, 0), (1.0, 3)])
 def test_none_or_all_get_noise(probability, noisy):
     noise = Sometimes(GeneratedNoise(RATE, n_noises=2), probability)
-    heard = noise.add(clips(), keys(), "test")
+    heard = noise.mix(clips(), keys(), "test")[0]
     assert (heard != clips()).any(1).sum() == noisy
     with pytest.raises(InputError, match="probability must be from 0 to 1, got 1.5"):
         Sometimes(noise, 1.5)
 
 
 def test_parts_draw_apart(noise):
-    drawn = [noise.add(clips(), keys(), part) for part in ("train", "valid", "test")]
+    drawn = [noise.mix(clips(), keys(), part)[0] for part in ("train", "valid", "test")]
     assert not torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[1], drawn[2])
 
 
 def test_noise_has_its_ratio_and_the_model_s_level(noise):
-    heard = noise.add(clips(), keys(), "train")
+    heard = noise.mix(clips(), keys(), "train")[0]
     assert heard.dtype == torch.float32
     torch.testing.assert_close(heard.abs().amax(1), torch.ones(3))
     for wav, clip, key in zip(heard, clips(), keys(), strict=True):
@@ -430,8 +430,27 @@ def test_noise_has_its_ratio_and_the_model_s_level(noise):
         assert measured_snr(*parts) == pytest.approx(6.0, abs=1e-3)
 
 
+def test_the_clean_part_has_the_level_it_has_in_the_mixture(noise):
+    heard, clean = noise.mix(clips(), keys(), "train")
+    for wav, part, clip, key in zip(heard, clean, clips(), keys(), strict=True):
+        gain = (part / clip).median()
+        torch.testing.assert_close(part, gain * clip)
+        other = noise.noise(key, RATE, "train")
+        rest = wav - part
+        cosine = torch.nn.functional.cosine_similarity(rest, other, dim=0)
+        assert cosine == pytest.approx(1.0, abs=1e-5)  # what is left is the noise
+
+
+def test_a_clip_without_noise_is_its_own_clean_part():
+    noise = Sometimes(GeneratedNoise(RATE, n_noises=2), probability=0.5)
+    heard, clean = noise.mix(clips(20), keys(20), "train")
+    same = (heard == clean).all(1)
+    assert torch.equal(same, (heard == clips(20)).all(1))
+    assert 0 < same.sum() < 20
+
+
 def test_a_silent_clip_becomes_noise(noise):
-    heard = noise.add(torch.zeros(1, RATE), keys(1), "train")
+    heard = noise.mix(torch.zeros(1, RATE), keys(1), "train")[0]
     assert heard.isfinite().all() and heard.abs().max() == 1
 
 
@@ -440,12 +459,12 @@ def test_a_training_reads_the_files_of_its_part_only(corpus):
     noise.prepare()
     for part in ("train", "valid", "test"):
         read = []
-        noise.add(clips(1), keys(1), part)
+        noise.mix(clips(1), keys(1), part)[0]
         reader = noise.sounds.sources["data_root"][1]
         noise.sounds.sources["data_root"] = (
             corpus.root,
             lambda path, reader=reader, read=read: read.append(path) or reader(path),
         )
-        noise.add(clips(20), keys(20), part)
+        noise.mix(clips(20), keys(20), part)[0]
         names = json.loads((corpus.manifest_folder / f"{part}.json").read_text())
         assert read and {os.path.basename(path) for path in read} <= set(names)

@@ -1,0 +1,114 @@
+"""Train experiments that differ by one thing, and judge them in one table.
+
+    python ablations.py hparams/toy_ablations.yaml
+
+trains each of the YAML's `experiments` with train_lmac.py (a finished training is only
+tested again), explains the clips of its `conditions` with all of them, and writes to
+`results/toy_ablations/1234`: `summary.md` (the table, with a line under each row that
+reads it), `summary.csv`, `comparison.csv` and `per_clip.csv`. `options` of the YAML go
+to every training. Interrupted, the same command goes on. Scroll to the bottom first.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from speechbrain_lmac.ablations import ablation_page, read_ablations
+from speechbrain_lmac.benchmark import Benchmark
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.evaluation import Block
+from speechbrain_lmac.experiment import (
+    load_experiment,
+    main,
+    pick_device,
+    require_keys,
+    start_experiment,
+)
+from speechbrain_lmac.explainers import AmortizedExplainer
+from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.interpreters import TrainedInterpreter
+from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.metrics.truth import scores_of
+
+NEEDED = ["dataset", "experiments", "options", "conditions", "metrics", "split"]
+RECIPE = Path(__file__).resolve().parent / "train_lmac.py"
+
+
+def run_ablations(argv):
+    """Everything that the command above does."""
+    hparams, run_opts, source = load_experiment(argv)
+    require_keys(hparams, NEEDED, source[0])
+    ablations = read_ablations(hparams["experiments"])
+    manifests = start_experiment(hparams, run_opts, source)
+    dataset, device = hparams["dataset"], pick_device(run_opts)
+    blocks, labels = {}, None
+    for ablation in ablations:
+        print(f"{ablation.name}: {ablation.what}", flush=True)
+        options = [f"--data_folder={dataset.data_folder}", *hparams["options"]]
+        block, classifier = trained_block(ablation, options, device)
+        blocks[ablation.name] = block
+        labels = labels or dataset.class_order(manifests, classifier.labels)
+    benchmark = Benchmark(
+        blocks,
+        {
+            name: condition.open(dataset, manifests, hparams["split"], labels)
+            for name, condition in hparams["conditions"].items()
+        },
+        classifier,
+        hparams["metrics"],
+        labels,
+        batch_size=hparams["batch_size"],
+        device=device,
+    )
+    folder = Path(hparams["output_folder"])
+    per_clip = benchmark.score(folder / "rows", not run_opts.noprogressbar)
+    write_csv(per_clip, folder / "per_clip.csv")
+    header = [
+        f"command: `{command_line(argv)}`",
+        f"data: split {hparams['split']} of {Path(dataset.data_folder).name}",
+        f"seed: {hparams['seed']}",
+        f"versions: {versions()}",
+    ]
+    pages, tables = [], {"summary": [], "comparison": []}
+    for name, condition in benchmark.conditions.items():
+        scores = list(hparams["metrics"])
+        if condition.stems is not None:
+            scores += scores_of(block.domain)
+        rows = per_clip[per_clip["condition"] == name]
+        lines, summary, compared = ablation_page(
+            ablations, rows, scores, [*header, condition.description], hparams["seed"]
+        )
+        pages += [*lines, ""]
+        tables["summary"].append(summary.assign(condition=name))
+        tables["comparison"] += [table.assign(condition=name) for table in compared]
+    for name, parts in tables.items():
+        write_csv(pd.concat(parts, ignore_index=True), folder / f"{name}.csv")
+    write_text("\n".join(pages), folder / "summary.md")
+    sys.stdout.write((folder / "summary.md").read_text(encoding="utf-8"))
+
+
+def trained_block(ablation, options, device):
+    """Train an experiment; what it explains with, and its classifier."""
+    command = [sys.executable, str(RECIPE), str(ablation.path), *options]
+    done = subprocess.run([*command, "--noprogressbar"], stderr=subprocess.PIPE)
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip()
+        raise InputError(
+            f"{ablation.name}: the training of {ablation.path} failed\n{told}"
+        )
+    hparams, _, _ = load_experiment([str(ablation.path), *options])
+    interpreter = TrainedInterpreter(
+        hparams["interpreter"], hparams["interpreter_checkpoint"]
+    )
+    domain, classifier = hparams["domain"].to(device), hparams["classifier"].to(device)
+    explainer = AmortizedExplainer(domain, classifier, interpreter.to(device))
+    block = Block(
+        domain=domain, classifier=classifier, explainers={ablation.name: explainer}
+    )
+    return block, classifier
+
+
+if __name__ == "__main__":
+    main(run_ablations)

@@ -1,0 +1,106 @@
+"""Each ablation differs from its parent by one key, and is in a table."""
+
+import difflib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hyperpyyaml import resolve_references
+from ruamel.yaml import YAML
+
+from speechbrain_lmac.ablations import read_ablations
+from speechbrain_lmac.experiment import load_experiment
+from speechbrain_lmac.explainers import AmortizedExplainer
+from speechbrain_lmac.hparams_files import blocks_of, open_hparams
+
+ROOT = Path(__file__).resolve().parents[2]
+HPARAMS = ROOT / "hparams"
+ABLATIONS = sorted((HPARAMS / "ablations").glob("*.yaml"))
+# Of the resolved file; more would be another experiment.
+MOST_CHANGED_LINES = 8
+
+
+def name_of(path):
+    """What a test is called."""
+    return path.stem
+
+
+def own(path):
+    """The keys that a file has itself."""
+    return blocks_of(path.read_text(encoding="utf-8"))
+
+
+def parent_of(path):
+    """The file that it names."""
+    return path.parent / own(path)["parent"].split(":")[1].strip()
+
+
+def resolved(path):
+    """The lines of the file that a run writes, without where it writes to."""
+    text = resolve_references(open_hparams(path)).getvalue()
+    return [
+        line
+        for line in text.splitlines()
+        if not re.match(r"output_folder|interpreter_checkpoint", line)
+    ]
+
+
+def test_there_are_ablations():
+    assert len(ABLATIONS) >= 12
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=name_of)
+def test_an_ablation_says_what_it_is_and_changes_one_key(path):
+    text = path.read_text(encoding="utf-8")
+    parent = parent_of(path)
+    assert parent.is_file() and "parent" not in own(parent)
+    assert re.match(rf"# Ablation of {parent.stem}: .+\.\n", text)
+    assert f"#   python train_lmac.py hparams/ablations/{path.name}\n" in text
+    changed = set(own(path)) - {"parent", "output_folder"}
+    assert len(changed) == 1, changed
+    folder = f"output_folder: !ref results/ablations/{path.stem}/<seed>\n"
+    assert own(path)["output_folder"] == folder
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=name_of)
+def test_an_ablation_changes_a_few_lines_of_what_runs(path):
+    theirs, ours = resolved(parent_of(path)), resolved(path)
+    lines = [
+        line
+        for line in difflib.ndiff(theirs, ours)
+        if line[0] in "+-" and not line[1:].strip().startswith("#")
+    ]
+    assert 1 <= len(lines) <= MOST_CHANGED_LINES, lines
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=name_of)
+def test_an_ablation_can_be_built(path, monkeypatch):
+    untrained = "speechbrain_lmac.classifiers.frozen.load_classifier"
+    monkeypatch.setattr(untrained, lambda model, source: None)
+    hparams, _, _ = load_experiment([str(path)])
+    domain, classifier = hparams["domain"], hparams["classifier"]
+    explainer = AmortizedExplainer(domain, classifier, hparams["interpreter"].eval())
+    explanation = explainer.explain(torch.randn(2, 8000))
+    assert explanation.mask.shape == explanation.encoded.rep.shape
+
+
+def test_every_ablation_is_in_a_table():
+    listed = set()
+    for path in HPARAMS.glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        listed |= set(re.findall(r"hparams/ablations/(\w+)\.yaml", text))
+        listed |= set(re.findall(r"results/ablations/(\w+)/", text))
+    assert listed == {path.stem for path in ABLATIONS}
+
+
+def test_the_table_of_the_generated_sounds_compares_with_the_parents():
+    text = (HPARAMS / "toy_ablations.yaml").read_text(encoding="utf-8")
+    experiments = YAML().load(text)["experiments"]
+    ablations = read_ablations(experiments)
+    assert [a.parent for a in ablations].count(None) == 2
+    for ablation in ablations:
+        if ablation.parent is not None:
+            expected = {"toy_lmac": "L-MAC", "toy_lmac_finetune": "FT, lambda_g=4"}
+            assert ablation.parent == expected[parent_of(ablation.path).stem]
+            assert ablation.what.startswith("Ablation of")
