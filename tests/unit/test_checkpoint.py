@@ -269,9 +269,7 @@ def load(source):
 
 def test_a_hub_id_of_an_interpreter_without_network(no_network):
     with pytest.raises(InputError) as error:
-        load_interpreter(
-            torch.nn.Linear(1, 1), "someone/lmac", "pretrained_interpreter"
-        )
+        load_interpreter(torch.nn.Linear(1, 1), "me/lmac", "pretrained_interpreter")
     message = str(error.value)
-    assert "cannot load interpreter.ckpt from 'someone/lmac'" in message
+    assert "cannot load interpreter.ckpt from 'me/lmac'" in message
     assert "--pretrained_interpreter SOURCE" in message
