@@ -18,6 +18,7 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import if_main_process
 from torch.nn.parallel import DistributedDataParallel
 
+from speechbrain_lmac.dataio import lens_heard
 from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
@@ -225,7 +226,7 @@ class ExplainerBrain(RecordingBrain):
     def compute_forward(self, batch, stage):
         """Clips to evidence."""
         wav = self.heard(batch, stage)
-        explanation = self.explainer.explain(wav)
+        explanation = self.explainer.explain(wav, lens=lens_heard(batch, wav))
         gather = training_evidence if stage == sb.Stage.TRAIN else gather_evidence
         return gather(self.modules.domain, self.hparams.classifier, explanation)
 

@@ -14,7 +14,7 @@ with `start` and `length` in samples of the model's rate; or ``"background":
 
 import torch
 
-from speechbrain_lmac.dataio import fix_length, to_model_level
+from speechbrain_lmac.dataio import fix_length, recorded_share, to_model_level
 from speechbrain_lmac.generated import GENERATORS
 from speechbrain_lmac.mixing import mix
 
@@ -148,6 +148,22 @@ def render(entry, sounds, n_samples, sample_rate):
     return mix(foreground, background, entry["gains"])
 
 
+def lens_of(entry, sounds, n_samples):
+    """The share of a mixture that is recording, from its beginning: 0 to 1.
+
+    Behind the longer one of the clip and what was added to it there is silence. What
+    is generated has the whole length.
+    """
+    background = entry["background"] or {"pieces": []}
+    if "generated" in background:
+        return 1.0
+    added = sum(piece["length"] for piece in background["pieces"])
+    if added >= n_samples:
+        return 1.0
+    longer = max(added, len(sounds.read(entry["foreground"])))
+    return recorded_share(longer, n_samples)
+
+
 class MixtureClips(torch.utils.data.Dataset):
     """The mixtures of a manifest, as `dataio.collate_clips` wants them.
 
@@ -178,6 +194,7 @@ class MixtureClips(torch.utils.data.Dataset):
         return {
             "id": clip,
             "signal": self.render(clip)[0],
+            "lens": lens_of(self.entries[clip], self.sounds, self.n_samples),
             "label": self.labels.index(self.entries[clip]["category"]),
         }
 
