@@ -94,13 +94,13 @@ class Sounds:
         root = name.removeprefix("{").partition("}/")[0]
         return self.sources[root][1](self.path(name))
 
+    def cut(self, piece):
+        """The samples of a piece, as many as there are."""
+        return self.read(piece["wav"])[piece["start"] :][: piece["length"]]
+
     def join(self, pieces, n_samples):
         """The pieces one after the other, (n_samples,), silence behind them."""
-        cut = [
-            self.read(piece["wav"])[piece["start"] : piece["start"] + piece["length"]]
-            for piece in pieces
-        ]
-        return fix_length(torch.cat(cut), n_samples)
+        return fix_length(torch.cat([self.cut(piece) for piece in pieces]), n_samples)
 
 
 def foreground_of(entry, sounds, n_samples):
@@ -154,14 +154,14 @@ def lens_of(entry, sounds, n_samples):
     Behind the longer one of the clip and what was added to it there is silence. What
     is generated has the whole length.
     """
+    recorded = len(sounds.read(entry["foreground"]))
     background = entry["background"] or {"pieces": []}
-    if "generated" in background:
-        return 1.0
-    added = sum(piece["length"] for piece in background["pieces"])
-    if added >= n_samples:
-        return 1.0
-    longer = max(added, len(sounds.read(entry["foreground"])))
-    return recorded_share(longer, n_samples)
+    if recorded < n_samples:  # else nothing can be longer, and need not be read
+        if "generated" in background:
+            return 1.0
+        added = sum(len(sounds.cut(piece)) for piece in background["pieces"])
+        recorded = max(recorded, added)
+    return recorded_share(recorded, n_samples)
 
 
 class MixtureClips(torch.utils.data.Dataset):
