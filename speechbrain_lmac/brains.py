@@ -18,6 +18,7 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import if_main_process
 from torch.nn.parallel import DistributedDataParallel
 
+from speechbrain_lmac.dataio import lens_heard
 from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
@@ -231,7 +232,9 @@ class ExplainerBrain(RecordingBrain):
 
     def compute_forward(self, batch, stage):
         """Clips to evidence."""
-        return self.evidence(self.explainer.explain(self.heard(batch, stage)), stage)
+        wav = self.heard(batch, stage)
+        explanation = self.explainer.explain(wav, lens=lens_heard(batch, wav))
+        return self.evidence(explanation, stage)
 
     def evidence(self, explanation, stage):
         """What the objective looks at: in training with gradient."""
@@ -261,7 +264,8 @@ class FinetuningBrain(ExplainerBrain):
     def compute_forward(self, batch, stage):
         """Clips to evidence, with the clean representation."""
         heard, clean = self.heard_and_clean(batch, stage)
-        explanation = self.explainer.explain(heard)
+        lens = lens_heard(batch, heard)
+        explanation = self.explainer.explain(heard, lens=lens)
         with torch.no_grad():
             clean = self.modules.domain.encode(clean)
         return GuidedEvidence(

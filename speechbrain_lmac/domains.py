@@ -15,6 +15,27 @@ from speechbrain_lmac.types import Encoded
 POWER_FLOOR = 1e-14
 
 
+def check_lens(lens, n_clips):
+    """Raise ValueError unless there is a share above 0 and at most 1 of each clip.
+
+    Example
+    -------
+    >>> check_lens(torch.tensor([1.5]), 1)
+    Traceback (most recent call last):
+    ValueError: lens must be above 0 and at most 1, got 1.5 to 1.5
+    """
+    if lens.shape != (n_clips,):
+        raise ValueError(
+            f"lens must have one share for each of {n_clips} clips, "
+            f"got the shape {tuple(lens.shape)}"
+        )
+    if not ((lens > 0) & (lens <= 1)).all():
+        raise ValueError(
+            "lens must be above 0 and at most 1, "
+            f"got {lens.min().item():.6g} to {lens.max().item():.6g}"
+        )
+
+
 class STFTDomain(torch.nn.Module):
     """The mask multiplies log(1 + |X|) of the STFT; mel comes after the mask.
 
@@ -74,6 +95,9 @@ class STFTDomain(torch.nn.Module):
                 f"got {self.hop_length}, {self.win_length} and {n_fft} samples"
             )
         self.n_bins = n_fft // 2 + 1
+        # Frame t looks at the samples from t hop - reach on: `torch.stft` centres the
+        # frames, and the window in them.
+        self.reach = n_fft // 2 - (n_fft - self.win_length) // 2
         window = torch.hamming_window(self.win_length)
         self.register_buffer("window", window, persistent=False)
         filterbank = Filterbank(
@@ -97,13 +121,49 @@ class STFTDomain(torch.nn.Module):
         """What the mask multiplied back to a magnitude."""
         return rep.expm1()
 
-    def encode(self, wav):
-        """Waveforms (B, N) to `Encoded` with rep (B, T, F)."""
+    def frames_of(self, lens, n_samples):
+        """How many frames of each clip hold recording.
+
+        Those whose window touches it: with n = round(lens N) samples of recording,
+        ceil((n + reach) / hop) frames and at most all T. The reach is half a window,
+        which is a hop for the published sizes: ceil(n / hop) + 1.
+
+        Arguments
+        ---------
+        lens : torch.Tensor
+            Share of the samples that is recording, shape (B,), above 0, at most 1.
+        n_samples : int
+            N.
+
+        Returns
+        -------
+        frames : torch.Tensor
+            Shape (B,), int64, from 1 to T.
+
+        Example
+        -------
+        The tenth of a second has 1600 samples, 8.6 hops of 186.
+
+        >>> STFTDomain(16000).frames_of(torch.tensor([0.1, 1.0]), 16000)
+        tensor([10, 87])
+        """
+        recorded = (lens.double() * n_samples).round().long()
+        frames = -(-(recorded + self.reach) // self.hop_length)
+        return frames.clamp(max=n_samples // self.hop_length + 1)
+
+    def encode(self, wav, lens=None):
+        """Waveforms (B, N) to `Encoded` with rep (B, T, F).
+
+        `lens` (B,), where it is known: the share of each clip that is recording, see
+        `frames_of`.
+        """
         if wav.dim() != 2 or wav.shape[1] == 0:
             raise ValueError(
                 "wav must have the shape (batch, samples) with at least one sample, "
                 f"got {tuple(wav.shape)}"
             )
+        if lens is not None:
+            check_lens(lens, len(wav))
         with torch.autocast(wav.device.type, enabled=False):
             spectrum = torch.stft(
                 wav.float(),
@@ -121,6 +181,7 @@ class STFTDomain(torch.nn.Module):
                 rep=self.compress(magnitude),
                 phasor=spectrum / magnitude,
                 length=wav.shape[1],
+                frames=None if lens is None else self.frames_of(lens, wav.shape[1]),
             )
 
     def apply(self, encoded, mask):
@@ -196,10 +257,11 @@ class MelDomain(STFTDomain):
         super().__init__(*args, **kwargs)
         self.from_bands = torch.nn.Identity()
 
-    def encode(self, wav):
+    def encode(self, wav, lens=None):
         """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels)."""
-        encoded = super().encode(wav)
-        return Encoded(super().features(encoded), None, encoded.length)
+        encoded = super().encode(wav, lens)
+        rep = super().features(encoded)
+        return Encoded(rep, None, encoded.length, encoded.frames)
 
     def features(self, encoded):
         """The classifier's input is what the mask multiplied, (B, T, n_mels)."""

@@ -41,6 +41,7 @@ def gather_evidence(domain, classifier, explanation):
             logits=logits,
             logits_in=logits_in,
             logits_out=logits_out,
+            frames=whole.frames,
         )
 
 
@@ -60,6 +61,7 @@ def training_evidence(domain, classifier, explanation):
         logits=explanation.logits,
         logits_in=logits_in,
         logits_out=logits_out,
+        frames=explanation.encoded.frames,
     )
 
 

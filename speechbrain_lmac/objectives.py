@@ -7,6 +7,7 @@ weight of a term, its curve in the log and its key share one name.
 import torch.nn.functional as F
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.masks import score_recordings
 
 
 def mask_in(evidence):
@@ -23,16 +24,24 @@ def mask_out(evidence):
 
 
 def mask_l1(evidence):
-    """Mean of the mask over time and frequency, (B,), 0 to 1."""
-    return evidence.mask.abs().mean((1, 2))
+    """Mean of the mask over time and frequency, (B,), 0 to 1, without the padding."""
+    return score_recordings(_mean_size, evidence.frames, evidence.mask)
 
 
 def total_variation(evidence):
     """Mean absolute step between neighbouring cells, in time plus in frequency, (B,).
 
-    A mask of one frame or one bin has no neighbours there: that part is 0.
+    A mask of one frame or one bin has no neighbours there: that part is 0. Neither the
+    padding nor the step into it counts.
     """
-    mask = evidence.mask
+    return score_recordings(_mean_steps, evidence.frames, evidence.mask)
+
+
+def _mean_size(mask):
+    return mask.abs().mean((1, 2))
+
+
+def _mean_steps(mask):
     frames = max((mask.shape[1] - 1) * mask.shape[2], 1)
     bins = max((mask.shape[2] - 1) * mask.shape[1], 1)
     in_time = mask.diff(dim=1).abs().sum((1, 2)) / frames

@@ -1,9 +1,15 @@
 """Fixtures of all tests, and the banner about tests that did not run."""
 
+import csv
 import os
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+
+from speechbrain_lmac.data_prep.us8k_prepare import US8K_CLASSES
 
 NEEDS_ESC10 = "needs ESC10_FOLDER, a folder with meta/esc50.csv and audio/"
 
@@ -21,6 +27,67 @@ def esc10_folder():
     if folder is None:
         pytest.skip(NEEDS_ESC10)
     return folder
+
+
+US8K_COLUMNS = "slice_file_name,fsID,start,end,salience,fold,classID,class".split(",")
+# What clips of UrbanSound8K are like: rates in Hz, sample formats, lengths in s.
+US8K_RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000, 192000)
+US8K_FORMATS = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "MS_ADPCM")
+US8K_SECONDS = (0.05, 4.0, 0.3, 1.0, 0.12, 2.5, 0.6)
+
+
+def _write_us8k(folder, rows):
+    """The table of a dataset in UrbanSound8K's layout."""
+    (folder / "metadata").mkdir(parents=True, exist_ok=True)
+    with open(folder / "metadata" / "UrbanSound8K.csv", "w", newline="") as file:
+        table = csv.DictWriter(file, US8K_COLUMNS)
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _make_us8k(folder, longest=4.0):
+    """A clip of each class and fold in UrbanSound8K's layout: a tone in noise.
+
+    Rate, format, number of channels and length (0.05 s to `longest`) change from clip
+    to clip. Returns the rows of the table.
+    """
+    rng, rows = np.random.default_rng(8), []
+    for index, (fold, target) in enumerate(product(range(1, 11), range(10))):
+        rate = US8K_RATES[index % 10 - index // 10]
+        seconds = min(longest, US8K_SECONDS[index % len(US8K_SECONDS)])
+        recording = 1000 + index
+        rows.append(
+            {
+                "slice_file_name": f"{recording}-{target}-0-{index % 3}.wav",
+                "fsID": recording,
+                "start": 0.5,
+                "end": 0.5 + seconds,
+                "salience": 1 + index % 2,
+                "fold": fold,
+                "classID": target,
+                "class": US8K_CLASSES[target],
+            }
+        )
+        time = np.arange(round(seconds * rate)) / rate
+        sound = 0.3 * np.sin(2 * np.pi * (300 + 300 * target) * time)[:, None]
+        sound = sound + 0.02 * rng.standard_normal((len(time), 1 + index // 6 % 2))
+        path = folder / "audio" / f"fold{fold}" / rows[-1]["slice_file_name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, sound, rate, US8K_FORMATS[index % len(US8K_FORMATS)])
+    _write_us8k(folder, rows)
+    return rows
+
+
+@pytest.fixture(scope="session")
+def make_us8k():
+    """`make_us8k(folder, longest)`: sounds in UrbanSound8K's layout, and their rows."""
+    return _make_us8k
+
+
+@pytest.fixture(scope="session")
+def write_us8k():
+    """`write_us8k(folder, rows)`: its table alone."""
+    return _write_us8k
 
 
 def pytest_collection_modifyitems(items):

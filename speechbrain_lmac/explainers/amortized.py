@@ -26,10 +26,10 @@ class AmortizedExplainer:
         self.classifier = classifier
         self.interpreter = interpreter
 
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         """Explain waveforms (B, N); see `speechbrain_lmac.types.Explainer`."""
         with torch.no_grad():
-            encoded = self.domain.encode(wav)
+            encoded = self.domain.encode(wav, lens)
             output = self.classifier(self.domain.features(encoded))
         target = output.logits.argmax(1) if target is None else target
         mask = self.interpreter(output.hidden, encoded)

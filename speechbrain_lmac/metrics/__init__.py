@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import faithfulness, masks
 from speechbrain_lmac.types import Evidence
 
@@ -94,21 +95,21 @@ FID_IN = EvidenceMetric(
 )
 SPS = EvidenceMetric(
     name="SPS",
-    function=lambda e: masks.sparseness(e.mask),
+    function=lambda e: score_recordings(masks.sparseness, e.frames, e.mask),
     higher_is_better=True,
     unit="",
     description="sparseness: Gini index of the mask; none for an empty mask",
 )
 COMP = EvidenceMetric(
     name="COMP",
-    function=lambda e: masks.complexity(e.mask),
+    function=lambda e: score_recordings(masks.complexity, e.frames, e.mask),
     higher_is_better=False,
     unit="",
     description="complexity: entropy of the mask in nats; none for an empty mask",
 )
 MM = EvidenceMetric(
     name="MM",
-    function=lambda e: masks.mask_mean(e.mask),
+    function=lambda e: score_recordings(masks.mask_mean, e.frames, e.mask),
     higher_is_better=None,
     unit="",
     description="mask mean: the size of the explanation, without which the others "

@@ -2,6 +2,7 @@
 
 import torch
 
+from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
 
@@ -196,7 +197,9 @@ def source_scores(domain, explanation, foreground, background):
             FOREGROUND_SHARE.name: foreground_share(
                 domain.magnitude(part) / whole, *spectra
             ),
-            IRM_OVERLAP.name: soft_overlap(explanation.mask, ideal),
+            IRM_OVERLAP.name: score_recordings(
+                soft_overlap, encoded.frames, explanation.mask, ideal
+            ),
         }
         if domain.listenable:
             reached = si_sdr(domain.decode(part), foreground)
