@@ -62,7 +62,7 @@ def read_ablations(experiments):
                 raise InputError(
                     f"{file} is compared with its parent {named}: list that above it"
                 )
-        what = text.splitlines()[0].lstrip("# ").rstrip(".")
+        what = text.splitlines()[0].lstrip("# ").split(". ")[0].rstrip(".")
         ablations.append(Ablation(name, path, parent, what))
         row_of_file[path.resolve()] = name
     return ablations

@@ -337,10 +337,10 @@ def test_clips_that_fill_the_batch_are_explained_the_same_with_lens(domain):
 class Hush:
     """A noise that is added to the first clip only."""
 
-    def add(self, wav, keys, part):
-        wav = wav.clone()
-        wav[0] += 0.01
-        return wav
+    def mix(self, wav, keys, part):
+        noisy = wav.clone()
+        noisy[0] += 0.01
+        return noisy, wav
 
 
 @pytest.mark.parametrize("noise, frames", [(None, [21, 21]), (Hush(), [44, 21])])
