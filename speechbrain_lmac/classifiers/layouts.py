@@ -168,27 +168,28 @@ class Patches:
 
 
 class FoldedTime:
-    """Maps of a model that folds time into strips of its frequency axis, as HTSAT does.
+    """Tokens of a model that folds time into strips of the frequency axis, as HTSAT.
 
-    Row f + k F' of step t is band f at time t + k T': the strips are put one behind
-    the other again.
+    HTSAT (the audio tower of CLAP) cuts a spectrogram into strips of equal time and
+    puts them above each other, so that the image is square: row f + k F' of column t is
+    band f at time t + k T'. The strips are put one behind the other again.
 
     Arguments
     ---------
     n_strips : int
-        How many times of the input stand above each other.
+        How many strips there are.
     steps : Places or None
         As `Axes`.
 
     Shape
     -----
-    (B, C, n_strips * F', T') to (B, C, n_strips * T', F').
+    (B, S^2, C), row by row, with S = n_strips F', to (B, C, n_strips S, F').
 
     Example
     -------
     Two strips of one band: the second row is what comes after the first.
 
-    >>> FoldedTime(2).maps(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])).flatten()
+    >>> FoldedTime(2).maps(torch.tensor([[[0.0], [1.0], [2.0], [3.0]]])).flatten()
     tensor([0., 1., 2., 3.])
     """
 
@@ -200,14 +201,16 @@ class FoldedTime:
         self.steps = steps
 
     def maps(self, output):
-        """Folded maps as a map (B, C, T', F')."""
-        if output.dim() != 4 or output.shape[2] % self.n_strips:
+        """Tokens as a map (B, C, T', F')."""
+        side = round(output.shape[1] ** 0.5)
+        if output.dim() != 3 or side**2 != output.shape[1] or side % self.n_strips:
             raise InputError(
-                f"the layout says {self.n_strips} strips, (B, C, {self.n_strips} F', "
-                f"T'), but the layer's output has the shape {tuple(output.shape)}"
+                f"the layout says {self.n_strips} strips of a square, (B, S^2, C) with "
+                f"S a multiple of {self.n_strips}, but the layer's output has the "
+                f"shape {tuple(output.shape)}"
             )
-        strips = output.unflatten(2, (self.n_strips, -1))  # (B, C, strip, F', T')
-        return strips.permute(0, 1, 2, 4, 3).flatten(2, 3)
+        rows = output.transpose(1, 2).unflatten(2, (self.n_strips, -1, side))
+        return rows.transpose(3, 4).flatten(2, 3)  # (B, C, strip, F', T')
 
 
 def tensor_of(output):

@@ -1,5 +1,7 @@
 """A decoder for hidden maps of any model: whatever shape, in their place in time."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -13,10 +15,12 @@ class AlignedInterpreter(torch.nn.Module):
 
     Every hidden map is read at the times of a coarse grid, whose step k stands for the
     mask's frames k s to (k + 1) s - 1 with s = 2^doublings: its middle lies at the
-    sample (k s + (s - 1) / 2) hop, and is interpolated between the two steps of the
-    map around it (`MapGrid.steps`). A map with a frequency axis is read at the grid's
-    bands in the same way; a map without one (F' = 1: layers of waveform models) gets a
-    1x1 convolution for each band of its own, since its channels hold the frequencies.
+    sample (k s + (s - 1) / 2) hop. There the map is interpolated between the two of its
+    steps around it (`MapGrid.steps`); of a finer map the mean over the coarse step is
+    taken. A map with a frequency axis is read at the grid's bands in the same way; a
+    map without one (F' = 1: layers of waveform models) gets a 1x1 convolution for each
+    band of its own, since its channels hold the frequencies.
+
     The maps, batch-normalised, are added up. Then as in `ConvInterpreter`: 3x3
     convolution, batch norm, ReLU, doubled, until the mask's frames and the bands are
     reached. The number of channels and of bands of each map is found by letting the
@@ -71,12 +75,13 @@ class AlignedInterpreter(torch.nn.Module):
 
     def forward(self, hidden, encoded, condition=None):
         frames = encoded.rep.shape[1]
-        maps = sum(
-            lateral(at_steps(each, self.steps_of(grid, each, encoded), dim=2))
-            for lateral, grid, each in zip(
-                self.laterals, self.grids, hidden, strict=True
-            )
-        )
+        n_coarse = -(-frames // self.stride)
+        extent = self.stride * self.hop_length  # of a coarse step, in samples
+        middles = extent * torch.arange(n_coarse) + (extent - self.hop_length) / 2
+        maps = 0
+        for lateral, grid, each in zip(self.laterals, self.grids, hidden, strict=True):
+            places = grid.steps or evenly(encoded.length, each.shape[2])
+            maps = maps + lateral(read(each, places, middles, extent, dim=2))
         maps = F.relu(maps)
         for merge, stride in zip(self.merges, self.strides, strict=True):
             size = [-(-frames // stride), -(-self.n_bands // stride)]
@@ -84,24 +89,19 @@ class AlignedInterpreter(torch.nn.Module):
         maps = self.head(maps)
         return torch.sigmoid(self.from_bands(maps[:, 0].float()))
 
-    def steps_of(self, grid, maps, encoded):
-        """Which step of a map lies at each step of the coarse grid, (T_c,)."""
-        n_coarse = -(-encoded.rep.shape[1] // self.stride)
-        middles = self.stride * torch.arange(n_coarse) + (self.stride - 1) / 2
-        places = grid.steps or evenly(encoded.length, maps.shape[2])
-        return places.steps_at(self.hop_length * middles, maps.shape[2])
-
 
 class AtBands(torch.nn.Module):
     """A map with a frequency axis, read at the coarse bands: 1x1 convolution."""
 
     def __init__(self, grid, width, bands):
         super().__init__()
-        self.bands = grid.bands.steps_at(bands, grid.n_bands)
+        self.places = grid.bands
+        self.bands = bands
         self.project = normalised_projection(grid.channels, width)
 
     def forward(self, maps):
-        return at_steps(self.project(maps), self.bands, dim=3)
+        extent = 1 / len(self.bands)
+        return read(self.project(maps), self.places, self.bands, extent, dim=3)
 
 
 class BandsOfTheirOwn(torch.nn.Module):
@@ -125,24 +125,41 @@ def normalised_projection(channels_in, channels_out):
     )
 
 
-def at_steps(maps, steps, dim):
-    """A map read at fractions of its steps along one axis.
+def read(maps, places, middles, extent, dim):
+    """A map read at the steps of another grid, along one axis.
+
+    Linear between the steps of the map around a place; the mean over `extent` where
+    the map is finer than that.
 
     Arguments
     ---------
     maps : torch.Tensor
         Shape (B, C, T', F').
-    steps : torch.Tensor
-        Shape (K,), 0 to size - 1.
+    places : Places
+        Where the steps of the map lie.
+    middles : torch.Tensor
+        Where the steps of the other grid lie, (K,).
+    extent : float
+        How long each of these is.
     dim : int
         The axis, whose size becomes K.
 
     Example
     -------
-    >>> maps = torch.tensor([0.0, 10.0, 20.0]).view(1, 1, 3, 1)
-    >>> at_steps(maps, torch.tensor([0.0, 0.5, 2.0]), dim=2).flatten()
-    tensor([ 0.,  5., 20.])
+    The map's steps lie at 0, 1, 2, 3. Steps of 2 average two of them, steps of 1 have
+    what lies in their middle.
+
+    >>> from speechbrain_lmac.classifiers.layouts import Places
+    >>> maps = torch.tensor([0.0, 10.0, 20.0, 30.0]).view(1, 1, 4, 1)
+    >>> read(maps, Places(0.0, 1.0), torch.tensor([0.5, 2.5]), 2.0, dim=2).flatten()
+    tensor([ 5., 25.])
+    >>> read(maps, Places(0.0, 1.0), torch.tensor([0.5, 2.0]), 1.0, dim=2).flatten()
+    tensor([ 5., 20.])
     """
+    n_points = math.ceil(extent / places.hop)
+    offsets = extent * ((torch.arange(n_points) + 0.5) / n_points - 0.5)
+    points = (middles[:, None] + offsets).flatten()
+    steps = places.steps_at(points, maps.shape[dim])
     below = steps.floor().long()
     above = (below + 1).clamp(max=maps.shape[dim] - 1)
     share = (steps - below).to(maps)
@@ -150,4 +167,5 @@ def at_steps(maps, steps, dim):
     below, above = (
         maps.index_select(dim, place.to(maps.device)) for place in (below, above)
     )
-    return below + share * (above - below)
+    values = below + share * (above - below)
+    return values.unflatten(dim, (-1, n_points)).mean(dim + 1)
