@@ -13,7 +13,7 @@ PIP_FLAGS ?= --quiet
 
 PY := .venv/bin/python
 DEMO_EXTRAS := report,baselines
-TEST_EXTRAS := report,baselines,tensorboard,parity,dev
+TEST_EXTRAS := report,baselines,hf,tensorboard,parity,dev
 INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help

@@ -280,3 +280,32 @@ class MelDomain(STFTDomain):
             "a mask on the mel spectrogram cannot be listened to: there is no way "
             "back to a waveform. Take a YAML whose domain is STFTDomain"
         )
+
+
+class WaveformSTFTDomain(STFTDomain):
+    """The mask multiplies log(1 + |X|); the classifier hears the decoded waveform.
+
+    For classifiers whose input is the waveform: the masked representation goes
+    through expm1, the input's phase and the inverse STFT to the classifier, which
+    hears exactly what a listener hears. The whole input takes the same way, so that a
+    mask of ones changes nothing; against the waveform itself that is within -60 dB.
+
+    Arguments are those of `STFTDomain`. `n_mels` are the bands that a decoder works
+    on, which `from_bands` reads at the bins; the classifier has its own front end.
+
+    Shape
+    -----
+    ``encode``: (B, N) to a representation (B, T, F), T = N // hop + 1.
+    ``features``: (B, T, F) to (B, N).
+
+    Example
+    -------
+    >>> domain = WaveformSTFTDomain(sample_rate=16000)
+    >>> encoded = domain.encode(torch.randn(2, 80000))
+    >>> encoded.rep.shape, domain.features(encoded).shape
+    (torch.Size([2, 431, 513]), torch.Size([2, 80000]))
+    """
+
+    def features(self, encoded):
+        """The classifier's input: the waveforms, (B, N)."""
+        return self.decode(encoded)

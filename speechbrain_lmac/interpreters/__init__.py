@@ -1,5 +1,6 @@
 """Decoders from a classifier's hidden maps to a mask."""
 
+from speechbrain_lmac.interpreters.aligned import AlignedInterpreter
 from speechbrain_lmac.interpreters.conv import ConvInterpreter
 from speechbrain_lmac.interpreters.frequency import MelToBins, SameBins
 from speechbrain_lmac.interpreters.l2i import (
@@ -14,6 +15,7 @@ from speechbrain_lmac.interpreters.published_mel import PublishedMelInterpreter
 from speechbrain_lmac.interpreters.trained import TrainedInterpreter
 
 __all__ = [
+    "AlignedInterpreter",
     "ConvActivations",
     "ConvInterpreter",
     "L2IInterpreter",

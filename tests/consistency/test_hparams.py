@@ -11,7 +11,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from speechbrain_lmac.classifiers.checkpoint import save_classifier, save_weights
+from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.experiment import KNOWN_KEYS, load_experiment
@@ -32,7 +32,11 @@ HEADER = (
     "HF_repo,test_debug_flags,test_debug_checks,performance"
 )
 # For copies of an experiment, see the README; tests/integration trains with them.
-FOR_COPIES = {"parts/noise/folder.yaml", "parts/noise/generated.yaml"}
+FOR_COPIES = {
+    "parts/classifier/speechbrain.yaml",
+    "parts/noise/folder.yaml",
+    "parts/noise/generated.yaml",
+}
 # What makes the published networks small; a part that is not named stays as it is.
 SMALL = {
     "classifier/cnn14.yaml": {"emb_dim": 64},
@@ -120,6 +124,13 @@ def decoder_of(part, n_classes):
     return build(part, **({"frequency": {"sample_rate": 16000}} if on_bins else {}))
 
 
+def trained_by(path, kind):
+    """The experiment that trains what another one reads in `results/NAME`."""
+    text = path.read_text(encoding="utf-8")
+    (name,) = set(re.findall(rf"!ref results/(\w+_{kind})/<seed>/", text))
+    return ROOT / "hparams" / f"{name}.yaml"
+
+
 @pytest.fixture
 def checkpoints(tmp_path):
     """`checkpoints(yaml)`: options that name what is trained before, untrained."""
@@ -128,8 +139,12 @@ def checkpoints(tmp_path):
         parts, options = included(path), []
         if "classifier_source:" in path.read_text(encoding="utf-8"):
             labels = sorted(dataset_of(path).categories)
-            model = build(parts["model"], n_classes=len(labels))
-            save_classifier(model, labels, tmp_path / "classifier")
+            part = (
+                parts.get("model") or included(trained_by(path, "classifier"))["model"]
+            )
+            rate = {"sample_rate": 16000} if "waveform" in part else {}
+            model = build(part, n_classes=len(labels), **rate)
+            model.save(labels, tmp_path / "classifier")
             options.append(f"--classifier_source={tmp_path / 'classifier'}")
         if "dictionary_checkpoint: !ref results" in path.read_text(encoding="utf-8"):
             domain = build(parts["domain"], sample_rate=16000)
@@ -141,6 +156,12 @@ def checkpoints(tmp_path):
                 file = tmp_path / f"{key}.ckpt"
                 save_weights(decoder_of(parts[key], len(labels)), file)
                 options.append(f"--{option}={file}")
+        text = path.read_text(encoding="utf-8")
+        if "AlignedInterpreter" in text and "checkpoint: !ref results" in text:
+            training, file = trained_by(path, "lmac"), tmp_path / "aligned.ckpt"
+            hparams, _, _ = load_experiment([str(training), *options])
+            save_weights(hparams["interpreter"], file)
+            options.append(f"--interpreter_checkpoint={file}")
         return options
 
     return checkpoints
@@ -182,7 +203,8 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
         rep = domain.encode(wav).rep
         assert hparams["autoencoder"](rep).shape == rep.shape
         return
-    assert hparams["model"].n_classes == len(dataset.categories)
+    model = hparams["model"] if "model" in hparams else hparams["classifier"]
+    assert model.n_classes == len(dataset.categories)
     if "classifier" not in hparams:
         features = domain.features(domain.encode(wav))
         output = hparams["model"].eval()(features)
