@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_csv
 from speechbrain_lmac.machine import peak_memory_mib
+from speechbrain_lmac.targets import PredictedClass
 
 # Which part of a noise each stage draws from.
 NOISE_PARTS = {
@@ -72,10 +74,13 @@ class RecordingBrain(sb.Brain):
         noise = getattr(self.hparams, "noise", None)  # an optional key
         if noise is None:
             return batch.wav.to(self.device)
-        part = NOISE_PARTS[stage]
+        keys = self.keys(batch, stage)
+        return noise.add(batch.wav, keys, NOISE_PARTS[stage]).to(self.device)
+
+    def keys(self, batch, stage):
+        """What the draws for each clip depend on; not on the epoch but in training."""
         when = self.epoch if stage == sb.Stage.TRAIN else "every epoch"
-        keys = [(self.hparams.seed, when, clip) for clip in batch.ids]
-        return noise.add(batch.wav, keys, part).to(self.device)
+        return [(self.hparams.seed, when, clip) for clip in batch.ids]
 
     def on_stage_start(self, stage, epoch=None):
         """Forget the last stage, but not what a checkpoint within this epoch knew."""
@@ -225,9 +230,12 @@ class ExplainerBrain(RecordingBrain):
     def compute_forward(self, batch, stage):
         """Clips to evidence."""
         wav = self.heard(batch, stage)
-        explanation = self.explainer.explain(wav)
+        targets = getattr(self.hparams, "targets", PredictedClass())  # optional
+        asked = targets.ask(self.keys(batch, stage), NOISE_PARTS[stage])
+        explanation = self.explainer.explain(wav, asked.target)
         gather = training_evidence if stage == sb.Stage.TRAIN else gather_evidence
-        return gather(self.modules.domain, self.hparams.classifier, explanation)
+        evidence = gather(self.modules.domain, self.hparams.classifier, explanation)
+        return replace(evidence, support=asked.support)
 
     def compute_objectives(self, evidence, batch, stage):
         """The weighted terms of the objective."""

@@ -58,6 +58,7 @@ KNOWN_KEYS = {
     "seed",
     "shares",
     "split",
+    "targets",
     "training",
 }
 

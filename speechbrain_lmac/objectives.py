@@ -27,6 +27,19 @@ def mask_l1(evidence):
     return evidence.mask.abs().mean((1, 2))
 
 
+def supported_mask_in(evidence):
+    """`mask_in` times the support of the explained class, (B,), >= 0.
+
+    Nothing is wanted of the explanation of a class that is not there.
+    """
+    return evidence.support * mask_in(evidence)
+
+
+def supported_mask_out(evidence):
+    """`mask_out` times the support of the explained class, (B,), <= 0."""
+    return evidence.support * mask_out(evidence)
+
+
 def total_variation(evidence):
     """Mean absolute step between neighbouring cells, in time plus in frequency, (B,).
 

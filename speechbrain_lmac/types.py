@@ -54,6 +54,8 @@ class Evidence:
     logits: torch.Tensor  # (B, C)
     logits_in: torch.Tensor  # (B, C)
     logits_out: torch.Tensor  # (B, C)
+    # (B,), 0 to 1: how much of the target is there to be heard, where that is known.
+    support: torch.Tensor | None = None
 
 
 class MaskDomain(Protocol):

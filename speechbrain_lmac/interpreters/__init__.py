@@ -1,5 +1,10 @@
 """Decoders from a classifier's hidden maps to a mask."""
 
+from speechbrain_lmac.interpreters.conditioned import (
+    ClassConditionedInterpreter,
+    FiLM,
+    FiLMInterpreter,
+)
 from speechbrain_lmac.interpreters.conv import ConvInterpreter
 from speechbrain_lmac.interpreters.frequency import MelToBins, SameBins
 from speechbrain_lmac.interpreters.l2i import (
@@ -14,8 +19,11 @@ from speechbrain_lmac.interpreters.published_mel import PublishedMelInterpreter
 from speechbrain_lmac.interpreters.trained import TrainedInterpreter
 
 __all__ = [
+    "ClassConditionedInterpreter",
     "ConvActivations",
     "ConvInterpreter",
+    "FiLM",
+    "FiLMInterpreter",
     "L2IInterpreter",
     "LearnedOverTime",
     "MeanOverTime",
