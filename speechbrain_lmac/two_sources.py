@@ -286,20 +286,24 @@ def two_source_rows(block, opened, batches, classes, labels, seed, device, store
                     classifier,
                 )
                 seconds = time.perf_counter() - start
-                names = [[labels[index] for index in row] for row in asked]
-                table = {
-                    "id": batch.ids,
-                    "method": method,
-                    **dict(zip(("label", "other", "absent"), zip(*names), strict=True)),
-                    "predicted": [labels[first] for first, _ in top],
-                    "correct": [t[0] in a[:2] for t, a in zip(top, asked, strict=True)],
-                    "top_two": [
-                        set(t) == set(a[:2]) for t, a in zip(top, asked, strict=True)
-                    ],
-                    **{name: values.cpu().numpy() for name, values in columns.items()},
-                    "seconds": seconds / len(batch.ids),
-                }
-                store.add(method, pd.DataFrame(table))
+                table = pd.DataFrame(
+                    {
+                        "id": batch.ids,
+                        "method": method,
+                        "label": [labels[first] for first, _, _ in asked],
+                        "other": [labels[second] for _, second, _ in asked],
+                        "absent": [labels[third] for _, _, third in asked],
+                        "predicted": [labels[likeliest] for likeliest, _ in top],
+                    }
+                )
+                both = zip(top, asked, strict=True)
+                heard = [(t[0] in a[:2], set(t) == set(a[:2])) for t, a in both]
+                table["correct"] = [first for first, _ in heard]
+                table["top_two"] = [pair for _, pair in heard]
+                for name, values in columns.items():
+                    table[name] = values.cpu().numpy()
+                table["seconds"] = seconds / len(batch.ids)
+                store.add(method, table)
             bar.update(len(batch.ids))
     store.save()
     return store.rows(block.explainers, ids)

@@ -73,8 +73,7 @@ class FiLMInterpreter(torch.nn.Module):
 
     def forward(self, hidden, encoded, condition):
         modulated = tuple(
-            film(maps, condition)
-            for film, maps in zip(self.films, hidden, strict=True)
+            film(maps, condition) for film, maps in zip(self.films, hidden, strict=True)
         )
         return self.decoder(modulated, encoded)
 
