@@ -94,6 +94,7 @@ def run_two_sources(argv):
                 try:
                     rows = two_source_rows(
                         block,
+                        classifier,
                         opened,
                         benchmark.batches(condition),
                         classes,

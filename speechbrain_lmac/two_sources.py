@@ -229,13 +229,16 @@ def judge(explainer, wav, classes, sources, domain, classifier):
     return {**columns, "empty_mask": empty_mask, "saturated": is_saturated}
 
 
-def two_source_rows(block, opened, batches, classes, labels, seed, device, store, bar):
+def two_source_rows(
+    block, classifier, opened, batches, classes, labels, seed, device, store, bar
+):
     """A row per mixture and method.
 
     Arguments
     ---------
     block : evaluation.Block
         Explainers in a listenable domain.
+    classifier : Classifier
     opened : conditions.ConditionClips
         With stems.
     batches : iterable
@@ -259,8 +262,7 @@ def two_source_rows(block, opened, batches, classes, labels, seed, device, store
         `judge`, `seconds`. `correct`: the prediction is one of both classes;
         `top_two`: both are the two likeliest.
     """
-    domain, classifier = block.domain, block.classifier
-    ids = []
+    domain, ids = block.domain, []
     for batch in batches:
         ids += batch.ids
         wav = batch.wav.to(device)
