@@ -56,6 +56,10 @@ class CorpusNoise:
         pieces = draw_pieces(files, n_samples, self.sample_rate, draw)
         return self.sounds.join(pieces, n_samples)
 
+    def sources(self, key, part):
+        """Names of the clips that are heard: a noise is none."""
+        return (key[-1],)
+
 
 class GeneratedNoise:
     """Noise without recordings: a stock of each part, made once and kept in memory.
@@ -104,6 +108,10 @@ class GeneratedNoise:
                 ("noise", part, number), n_samples, self.sample_rate
             )
         return self._stock[place].roll(offset)
+
+    def sources(self, key, part):
+        """Names of the clips that are heard: a noise is none."""
+        return (key[-1],)
 
 
 class OtherClips:
@@ -184,7 +192,7 @@ class Sometimes:
         return bool(torch.rand((), generator=draw) < self.probability)
 
     def sources(self, key, part):
-        """Names of the clips that are heard, where the noise is `OtherClips`."""
+        """Names of the clips that are heard."""
         return self.noise.sources(key, part) if self.adds(key, part) else (key[-1],)
 
 

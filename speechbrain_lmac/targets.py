@@ -42,7 +42,7 @@ class RandomTargets:
     ---------
     clips : dataio.ClipsById
         The sources alone.
-    sources : noise.OtherClips or noise.Sometimes
+    sources : noise.OtherClips, noise.Sometimes or another noise
         What mixes them: ``sources(key, part)`` names the clips that are heard.
     domain : MaskDomain
     classifier : Classifier

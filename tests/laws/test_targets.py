@@ -10,7 +10,7 @@ from speechbrain_lmac.dataio import ClipDataset, ClipsById
 from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.mixing import measured_snr
-from speechbrain_lmac.noise import OtherClips, Sometimes
+from speechbrain_lmac.noise import CorpusNoise, GeneratedNoise, OtherClips, Sometimes
 from speechbrain_lmac.objectives import (
     supported_mask_in,
     supported_mask_out,
@@ -92,6 +92,12 @@ def test_sometimes_names_both_sources_exactly_where_it_mixes(clips):
     mixed = (noise.add(wav, keys, "train") != wav).any(1).tolist()
     assert mixed == [len(noise.sources(key, "train")) == 2 for key in keys]
     assert 0.3 < sum(mixed) / len(mixed) < 0.7
+
+
+def test_a_noise_is_no_source():
+    for noise in (GeneratedNoise(16000), CorpusNoise(None, 16000)):
+        assert noise.sources((7, 1, "a"), "train") == ("a",)
+        assert Sometimes(noise, 1.0).sources((7, 1, "a"), "train") == ("a",)
 
 
 def test_one_class_alone_cannot_be_mixed(clips, monkeypatch):
