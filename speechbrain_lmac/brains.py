@@ -230,12 +230,12 @@ class ExplainerBrain(RecordingBrain):
     def compute_forward(self, batch, stage):
         """Clips to evidence."""
         wav = self.heard(batch, stage)
-        targets = getattr(self.hparams, "targets", PredictedClass())  # optional
+        targets = getattr(self.hparams, "targets", None) or PredictedClass()  # optional
         asked = targets.ask(self.keys(batch, stage), NOISE_PARTS[stage])
         explanation = self.explainer.explain(wav, asked.target)
         gather = training_evidence if stage == sb.Stage.TRAIN else gather_evidence
         evidence = gather(self.modules.domain, self.hparams.classifier, explanation)
-        return replace(evidence, support=asked.support)
+        return replace(evidence, support=asked.support.to(self.device))
 
     def compute_objectives(self, evidence, batch, stage):
         """The weighted terms of the objective."""

@@ -17,15 +17,15 @@ class Asked:
     """The questions about a batch of clips."""
 
     target: torch.Tensor | None  # (B,) class indices; None: what is predicted
-    support: torch.Tensor | None  # (B,), see `types.Evidence`
+    support: torch.Tensor  # (B,), see `types.Evidence`
 
 
 class PredictedClass:
     """The class that the classifier predicts for what it hears (L-MAC as published)."""
 
     def ask(self, keys, part):
-        """No target: the explainer takes the predicted class."""
-        return Asked(target=None, support=None)
+        """No target: the explainer takes the predicted class, which is heard."""
+        return Asked(target=None, support=torch.ones(len(keys)))
 
 
 class RandomTargets:

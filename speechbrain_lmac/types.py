@@ -54,7 +54,7 @@ class Evidence:
     logits: torch.Tensor  # (B, C)
     logits_in: torch.Tensor  # (B, C)
     logits_out: torch.Tensor  # (B, C)
-    # (B,), 0 to 1: how much of the target is there to be heard, where that is known.
+    # (B,), 0 to 1: is the target there to be heard? Only in trainings.
     support: torch.Tensor | None = None
 
 

@@ -139,3 +139,14 @@ def test_two_sources_want_a_domain_that_can_be_listened_to(
     (tmp_path / "mel.yaml").write_text(text)
     message = refused(run_two_sources, tmp_path / "mel.yaml", *two_sources)
     assert "the domain of the block STFT cannot be listened to" in message
+
+
+def test_without_targets_the_predicted_class_is_asked_for(
+    call, classifier, tiny, short, tmp_path
+):
+    options = [*tiny, *short, classifier, "--targets=null", "--noise=null"]
+    call(train_lmac, YAML, *options, "--output_folder=out")
+    epochs = pd.read_csv(tmp_path / "out" / "epochs.csv")
+    # The predicted class is there, and Target-In is Fid-In.
+    assert (epochs["valid_unsupported_mask_in"] == 0).all()
+    assert (epochs["valid_supported_mask_in"] > 0).all()

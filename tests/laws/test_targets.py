@@ -12,6 +12,8 @@ from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.mixing import measured_snr
 from speechbrain_lmac.noise import CorpusNoise, GeneratedNoise, OtherClips, Sometimes
 from speechbrain_lmac.objectives import (
+    mask_in,
+    mask_out,
     supported_mask_in,
     supported_mask_out,
     unsupported_mask_in,
@@ -164,7 +166,7 @@ def test_any_class_is_asked_for_alike_and_has_the_support_of_a_source():
 
 def test_without_draws_the_predicted_class_is_asked_for():
     asked = PredictedClass().ask([(7, 1, "a")], "train")
-    assert asked.target is None and asked.support is None
+    assert asked.target is None and asked.support.tolist() == [1.0]
 
 
 def test_what_cannot_be_drawn_is_refused(targets):
@@ -193,6 +195,13 @@ def test_support_against_the_binary_cross_entropy_of_torch(support):
     wanted = F.binary_cross_entropy(p_in, given.support, reduction="none")
     found = supported_mask_in(given) + unsupported_mask_in(given)
     torch.testing.assert_close(found, wanted)
+
+
+def test_of_a_class_that_is_there_the_objective_is_that_of_lmac():
+    given = evidence(1.0, [0.5, -1.0, 2.0], target=1)
+    assert torch.equal(supported_mask_in(given), mask_in(given))
+    assert torch.equal(supported_mask_out(given), mask_out(given))
+    assert unsupported_mask_in(given) == 0
 
 
 def test_a_class_that_is_not_there_has_no_explanation_and_may_not_be_made_up():
