@@ -154,6 +154,45 @@ class ClipDataset:
         return dataset
 
 
+class ClipsById:
+    """The clips of each split by their names.
+
+    A split is opened when one of its clips is first asked for: the manifests need not
+    be there before.
+
+    Arguments
+    ---------
+    dataset : ClipDataset
+    manifest_folder : str or Path
+        Where the recipe has its manifests, OUTPUT_FOLDER/manifest.
+    """
+
+    def __init__(self, dataset, manifest_folder):
+        self.dataset = dataset
+        self.manifest_folder = Path(manifest_folder)
+        self._splits = {}
+
+    def categories(self, split):
+        """Name to category of the clips of a split, in the order of their names."""
+        return self._open(split)[0]
+
+    def wav(self, name, split):
+        """Samples (N,) of a clip, at the model's level."""
+        _, clips, places = self._open(split)
+        return clips[places[name]]["signal"]
+
+    def _open(self, split):
+        if split not in self._splits:
+            dataset = self.dataset
+            clips = dataset.load(self.manifest_folder, split, dataset.categories)
+            self._splits[split] = (
+                {name: clips.data[name]["category"] for name in sorted(clips.data)},
+                clips,
+                {name: place for place, name in enumerate(clips.data_ids)},
+            )
+        return self._splits[split]
+
+
 def collate_clips(items):
     """Items of `ClipDataset.load` to a `ClipBatch`.
 

@@ -64,6 +64,7 @@ KNOWN_KEYS = {
     "seed",
     "shares",
     "split",
+    "targets",
     "training",
 }
 

@@ -58,6 +58,8 @@ class Evidence:
     logits_in: torch.Tensor  # (B, C)
     logits_out: torch.Tensor  # (B, C)
     frames: torch.Tensor | None = None  # (B,) int64, see `Encoded`
+    # (B,), 0 to 1: is the target there to be heard? Only in trainings.
+    support: torch.Tensor | None = None
 
 
 class MaskDomain(Protocol):

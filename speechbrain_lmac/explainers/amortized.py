@@ -9,7 +9,8 @@ class AmortizedExplainer:
     """One forward pass of a trained decoder makes the mask (L-MAC).
 
     The mask of L-MAC depends on the classifier's hidden maps alone and explains
-    the predicted class: `target` only names the class that is scored.
+    the predicted class: `target` only names the class that is scored. A
+    `ClassConditionedInterpreter` explains the class that it is asked for.
 
     Arguments
     ---------
@@ -32,5 +33,5 @@ class AmortizedExplainer:
             encoded = self.domain.encode(wav, lens)
             output = self.classifier(self.domain.features(encoded))
         target = output.logits.argmax(1) if target is None else target
-        mask = self.interpreter(output.hidden, encoded)
+        mask = self.interpreter(output.hidden, encoded, target)
         return Explanation(mask, target, encoded, output.logits)

@@ -93,6 +93,14 @@ FID_IN = EvidenceMetric(
     description="input fidelity: share of clips of which the explanation alone gets "
     "the class of the whole",
 )
+TARGET_IN = EvidenceMetric(
+    name="Target-In",
+    function=lambda e: faithfulness.target_fidelity(e.logits_in, e.target),
+    higher_is_better=True,
+    unit="",
+    description="target fidelity: share of clips whose explanation alone gets the "
+    "class that was asked for; Fid-In where that is the predicted class",
+)
 SPS = EvidenceMetric(
     name="SPS",
     function=lambda e: score_recordings(masks.sparseness, e.frames, e.mask),
@@ -118,7 +126,18 @@ MM = EvidenceMetric(
 
 # The order of the papers' tables, then the size of the mask.
 PAPER_METRICS = (AI, AD, AG, FF, FID_IN, SPS, COMP, MM)
-ALL_METRICS = (AI, AD, AD_DOUBLE_SOFTMAX, AG, FF, FID_IN, SPS, COMP, MM)
+ALL_METRICS = (
+    AI,
+    AD,
+    AD_DOUBLE_SOFTMAX,
+    AG,
+    FF,
+    FID_IN,
+    TARGET_IN,
+    SPS,
+    COMP,
+    MM,
+)
 
 
 def metrics_by_name(names):

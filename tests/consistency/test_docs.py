@@ -223,7 +223,7 @@ def test_the_readme_lists_every_experiment_file_once():
     for yaml, recipe, _ in table:
         kinds = ("classifier", "lmac", "nmf", "l2i")
         kind = {name: f"train_{name}" for name in kinds} | {
-            name: name for name in ("roar", "ablations")
+            name: name for name in ("roar", "ablations", "two_sources")
         }
         name = next((kind[k] for k in kind if f"_{k}" in yaml), "evaluate")
         assert recipe == f"`recipes/{name}.py`"

@@ -103,6 +103,7 @@ def dataset_of(path):
 # Which option names the weights of the decoder at a key.
 CHECKPOINTS = {
     "decoder": "interpreter_checkpoint",
+    "conditional_decoder": "conditional_checkpoint",
     "stft_decoder": "stft_checkpoint",
     "mel_decoder": "mel_checkpoint",
     "stft_finetuned_decoder": "stft_finetuned_checkpoint",
@@ -120,6 +121,9 @@ def decoder_of(part, n_classes):
         dictionary = SpectralAutoencoder().dictionary(domain)
         decoder.dictionary.load_state_dict(dictionary.state_dict())
         return decoder
+    if "classes" in part:
+        options = {"decoder": {"frequency": {"sample_rate": 16000}}}
+        return build(part, n_classes=n_classes, **options)
     on_bins = part in ("interpreter/conv.yaml", "interpreter/conv_tiny.yaml")
     return build(part, **({"frequency": {"sample_rate": 16000}} if on_bins else {}))
 
