@@ -83,7 +83,7 @@ class MaskDomain(Protocol):
         """Multiply: `encoded.rep * mask`."""
 
     def features(self, encoded: Encoded) -> torch.Tensor:
-        """The classifier's input, (B, T, n_mels) for the classifiers here."""
+        """The classifier's input: (B, T, n_mels), or waveforms (B, N)."""
 
     def decode(self, encoded: Encoded) -> torch.Tensor:
         """Back to waveforms (B, N): what is heard."""

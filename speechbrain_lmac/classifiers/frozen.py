@@ -49,8 +49,20 @@ class Frozen(torch.nn.Module):
         return getattr(self.model, "sample_rate", None)
 
     def hidden_grids(self):
-        """A `MapGrid` of each hidden map; see `WaveformClassifier`."""
-        return self.model.hidden_grids()
+        """A `MapGrid` of each hidden map; see `WaveformClassifier`.
+
+        Raises
+        ------
+        InputError
+            When the model does not tell where its maps lie.
+        """
+        grids = getattr(self.model, "hidden_grids", None)
+        if grids is None:
+            raise InputError(
+                f"{type(self.model).__name__} does not tell where its hidden maps lie, "
+                "as AlignedInterpreter asks; take ConvInterpreter for it"
+            )
+        return grids()
 
     @property
     def cam_layer(self):

@@ -41,6 +41,7 @@ from speechbrain_lmac.explainers import (
 )
 from speechbrain_lmac.explainers.to_mask import absolute
 from speechbrain_lmac.fingerprints import fingerprint_of
+from speechbrain_lmac.interpreters import AlignedInterpreter
 
 RATE = 16000
 
@@ -163,6 +164,12 @@ def test_short_clips_are_heard_with_silence_behind_them():
     padded = torch.nn.functional.pad(clip, (0, 400))
     assert torch.equal(model(clip).logits, model(padded).logits)
     assert not torch.equal(model(clip).logits, classifier().eval()(clip).logits)
+
+
+def test_a_classifier_of_features_has_no_grids_for_the_aligned_decoder():
+    frozen = Frozen(CNN14Classifier(3, 32, emb_dim=8))
+    with pytest.raises(InputError, match="take ConvInterpreter"):
+        AlignedInterpreter(frozen, WaveformSTFTDomain(RATE))
 
 
 # --- Layouts ------------------------------------------------------------------------
