@@ -421,7 +421,8 @@ def test_published_weights_of_the_objective(tmp_path):
 
 def test_every_experiment_has_a_row():
     listed = {row["Hparam_file"] for row in table_rows()}
-    assert listed == {f"hparams/{path.name}" for path in YAMLS}
+    ablations = {name for name in listed if name.startswith("hparams/ablations/")}
+    assert listed - ablations == {f"hparams/{path.name}" for path in YAMLS}
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda path: path.name)
