@@ -20,6 +20,7 @@ from speechbrain_lmac.explainers import (
     AttributionExplainer,
     L2IExplainer,
 )
+from speechbrain_lmac.hparams_files import open_hparams
 from speechbrain_lmac.interpreters import L2IInterpreter
 from speechbrain_lmac.nmf import SpectralAutoencoder, load_dictionary
 
@@ -71,7 +72,7 @@ def included(path):
 
     Those of its table (`parts/table`) count as the experiment's own.
     """
-    text = path.read_text(encoding="utf-8")
+    text = open_hparams(path).getvalue()
     parts = dict(re.findall(r"^(\w+): !include:parts/(\S+)", text, re.MULTILINE))
     if "table" in parts:
         text = (ROOT / "hparams" / "parts" / parts["table"]).read_text(encoding="utf-8")
