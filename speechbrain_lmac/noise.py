@@ -4,6 +4,9 @@ A noise is an object with ``prepare()`` and ``mix(wav, keys, part)``, which give
 noisy clips and the clips as they are in them. It has three parts, "train", "valid" and
 "test", which share nothing: no file of a corpus, no seed of what is generated. What is
 drawn is a function of the key of a clip, so that a resumed training hears the same.
+
+``sources(key, part)`` names the clips of the dataset that are heard: that of the key
+and, with `OtherClips`, the one that was added.
 """
 
 import torch
