@@ -163,3 +163,39 @@ def test_folded_time_is_unfolded_as_htsat_folds_it(second):
     assert before.shape[2:] == (128, 8)
     step = (before - after).abs().amax((0, 1, 3)).argmax().item()
     assert abs((step + 0.5) * 1280 - start) <= 3 * 1280
+
+
+def heard_samples(value, wav):
+    """The first and last sample that a value depends on."""
+    (gradient,) = torch.autograd.grad(value, wav)
+    reached = gradient[0].nonzero()[:, 0]
+    return reached.min().item(), reached.max().item()
+
+
+@pytest.mark.parametrize("step", [0, 3, 7])
+def test_a_patch_of_ast_lies_in_the_middle_of_what_it_hears(step, hf_folder):
+    model = HuggingFaceClassifier(str(hf_folder("audio-spectrogram-transformer"))).model
+    wav = clips(16000)[:1].requires_grad_()
+    name = "audio_spectrogram_transformer.embeddings.patch_embeddings"
+    patches = model.model.get_submodule(name)(model.front_end(wav))
+    # Tokens of the lowest band come first.
+    first, last = heard_samples(patches[0, step].sum(), wav)
+    places = model.layouts[0].steps
+    # The Hann window is 0 at both ends of a frame.
+    assert (first + last) / 2 == pytest.approx(places.first + step * places.hop, abs=1)
+    assert last - first == pytest.approx(15 * 160 + 400, abs=4)
+
+
+@pytest.mark.parametrize("step", [0, 5, 40])
+@pytest.mark.parametrize("kind", ["wav2vec2", "hubert", "wavlm"])
+def test_a_step_of_wav2vec2_lies_in_the_middle_of_what_it_hears(kind, step, hf_folder):
+    # Its convolutions alone: the normalisation over time reaches everywhere.
+    model = HuggingFaceClassifier(str(hf_folder(kind))).model
+    wav = clips(16000)[:1].requires_grad_()
+    maps = wav[:, None]
+    for layer in model.model.get_submodule(f"{kind}.feature_extractor").conv_layers:
+        maps = layer.conv(maps)
+    first, last = heard_samples(maps[0, :, step].sum(), wav)
+    places = model.layouts[0].steps
+    assert (first + last) / 2 == places.first + step * places.hop
+    assert last - first + 1 == model.min_samples
