@@ -227,6 +227,10 @@ class MixedAlready:
         stems.check(ids)
         return wav, stems(ids)[0]
 
+    def sources(self, key, part):
+        """Names of the clips that are heard: nothing is added."""
+        return (key[-1],)
+
 
 def mix_noise(source, wav, keys, part):
     """Add noise of a source to each clip.
