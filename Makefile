@@ -19,7 +19,8 @@ INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c cons
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check smoke results results-quick tables roar ablations clean lint doctest \
+.PHONY: help demo test check smoke results results-quick tables roar ablations \
+    two-sources any-classifier clean lint doctest \
     esc10-folder speech-folder stale
 
 help:  ## list the targets (what `make` alone does)
@@ -83,6 +84,25 @@ ablations: .venv/.installed-demo  ## train L-MAC with one thing changed at a tim
 	$(PY) recipes/ablations.py hparams/toy_ablations.yaml
 	$(PY) recipes/tables.py --title "Ablations on the generated sounds" \
 	    --output docs/ablations.md --evaluations results/toy_ablations/1234
+
+two-sources: esc10-folder .venv/.installed-demo  ## explain mixtures of two recordings for either class; writes docs/two_sources.md (20 minutes; resumes)
+	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
+	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
+	$(PY) recipes/train_lmac.py hparams/esc10_lmac_conditional.yaml $(ESC10_DATA)
+	$(PY) recipes/two_sources.py hparams/esc10_two_sources.yaml $(ESC10_DATA)
+	$(PY) recipes/tables.py --title "Two sources" --output docs/two_sources.md \
+	    --trainings results/esc10_lmac_conditional/1234 \
+	    --evaluations results/esc10_two_sources/1234
+
+any-classifier: .venv/.installed-test  ## L-MAC for a 1-D CNN, an AST and a wav2vec 2.0 on the generated sounds; writes docs/any_classifier.md (an hour; resumes)
+	for kind in waveform ast wav2vec2; do \
+	    $(PY) recipes/train_classifier.py hparams/toy_$${kind}_classifier.yaml && \
+	    $(PY) recipes/train_lmac.py hparams/toy_$${kind}_lmac.yaml && \
+	    $(PY) recipes/evaluate.py hparams/toy_$${kind}_evaluate.yaml || exit 1; done
+	$(PY) recipes/tables.py --title "Classifiers of waveforms on the generated sounds" \
+	    --output docs/any_classifier.md --trainings \
+	    $(foreach kind,waveform ast wav2vec2,results/toy_$(kind)_classifier/1234 results/toy_$(kind)_lmac/1234) \
+	    --evaluations $(foreach kind,waveform ast wav2vec2,results/toy_$(kind)_evaluate/1234)
 
 # --- What developers run ------------------------------------------------------
 
