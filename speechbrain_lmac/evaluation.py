@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.metrics.curves import CURVES, size_areas, size_curves
 from speechbrain_lmac.metrics.faithfulness import saturated, target_probability
@@ -106,11 +108,11 @@ def evaluate(
     for batch in batches:
         _check_batch(batch)
         ids += batch.ids
-        wav = batch.wav.to(device)
+        wav, lens = batch.wav.to(device), lens_on(batch, device)
         parts = None  # the stems: rendered once for all methods, and only if one asks
         for method, explainer in explainers.items():
             if not store.has(method, batch.ids):
-                explanation, seconds = _timed(explainer.explain, wav)
+                explanation, seconds = _timed(explainer.explain, wav, lens)
                 try:
                     evidence = gather_evidence(domain, classifier, explanation)
                 except ValueError as error:
@@ -332,12 +334,14 @@ def _check_batch(batch):
         )
     if batch.label is not None and len(batch.label) != n:
         raise ValueError(f"label must have {n} classes, got {len(batch.label)}")
+    if batch.lens is not None and len(batch.lens) != n:
+        raise ValueError(f"lens must have {n} shares, got {len(batch.lens)}")
 
 
-def _timed(explain, wav):
+def _timed(explain, wav, lens):
     """The explanation and the seconds it took."""
     start = time.perf_counter()
-    explanation = explain(wav)
+    explanation = explain(wav, lens=lens)
     if wav.is_cuda:  # returns before the work is done
         torch.cuda.synchronize(wav.device)
     return explanation, time.perf_counter() - start
@@ -369,7 +373,7 @@ def _score(batch, evidence, metrics, class_names):
     columns["p_out"] = target_probability(evidence.logits_out, evidence.target)
     for metric in metrics:
         columns[metric.name] = metric(evidence)
-    columns["empty_mask"] = empty(evidence.mask)
+    columns["empty_mask"] = score_recordings(empty, evidence.frames, evidence.mask)
     columns["saturated"] = saturated(evidence.logits, evidence.target)
     return pd.DataFrame(
         {

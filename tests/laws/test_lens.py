@@ -8,6 +8,7 @@ import torch
 from speechbrain_lmac.brains import ExplainerBrain
 from speechbrain_lmac.dataio import ClipBatch
 from speechbrain_lmac.domains import MagnitudeSTFTDomain, MelDomain, STFTDomain
+from speechbrain_lmac.evaluation import evaluate
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import (
     AllOnesExplainer,
@@ -384,3 +385,37 @@ def test_the_check_of_sanity_compares_recordings():
     # 5 frames are fewer than the 11 of SSIM's window.
     assert found.loc[found["id"] == "b", "SSIM"].isna().all()
     assert of_a["SSIM"].notna().all()
+
+
+class InThePadding:
+    """Masks with one value where there is recording and another one behind it."""
+
+    def __init__(self, domain, inside, behind):
+        self.domain = domain
+        self.inside = inside
+        self.behind = behind
+
+    def explain(self, wav, target=None, lens=None):
+        encoded = self.domain.encode(wav, lens)
+        mask = torch.full_like(encoded.rep, self.inside)
+        for item, n_recorded in zip(mask, encoded.frames.tolist(), strict=True):
+            item[n_recorded:] = self.behind
+        logits = Summing()(self.domain.features(encoded)).logits
+        return Explanation(mask, logits.argmax(1), encoded, logits)
+
+
+def test_a_table_scores_what_was_recorded():
+    domain = STFTDomain(RATE)
+    wav = padded(torch.randn(2, N_RECORDED), 8000)
+    lens = torch.tensor([N_RECORDED, 4 * HOP]) / 8000
+    batches = [ClipBatch(["a", "b"], wav, torch.tensor([0, 1]), lens)]
+    explainers = {
+        "all of it": InThePadding(domain, 1.0, 0.0),
+        "nothing of it": InThePadding(domain, 0.0, 1.0),
+    }
+    rows = evaluate(explainers, batches, domain, Summing()).set_index("method")
+    assert (rows.loc["all of it", "MM"] == 1).all()
+    assert (rows.loc["all of it", "SPS"].abs() < 1e-9).all()  # all cells alike
+    assert not rows.loc["all of it", "empty_mask"].any()
+    assert (rows.loc["nothing of it", "MM"] == 0).all()
+    assert rows.loc["nothing of it", "empty_mask"].all()
