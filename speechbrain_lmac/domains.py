@@ -15,6 +15,15 @@ from speechbrain_lmac.types import Encoded
 POWER_FLOOR = 1e-14
 
 
+def check_wav(wav):
+    """Raise ValueError unless waveforms have the shape (B, N), N >= 1."""
+    if wav.dim() != 2 or wav.shape[1] == 0:
+        raise ValueError(
+            "wav must have the shape (batch, samples) with at least one sample, "
+            f"got {tuple(wav.shape)}"
+        )
+
+
 class STFTDomain(torch.nn.Module):
     """The mask multiplies log(1 + |X|) of the STFT; mel comes after the mask.
 
@@ -99,11 +108,7 @@ class STFTDomain(torch.nn.Module):
 
     def encode(self, wav):
         """Waveforms (B, N) to `Encoded` with rep (B, T, F)."""
-        if wav.dim() != 2 or wav.shape[1] == 0:
-            raise ValueError(
-                "wav must have the shape (batch, samples) with at least one sample, "
-                f"got {tuple(wav.shape)}"
-            )
+        check_wav(wav)
         with torch.autocast(wav.device.type, enabled=False):
             spectrum = torch.stft(
                 wav.float(),
@@ -121,11 +126,16 @@ class STFTDomain(torch.nn.Module):
                 rep=self.compress(magnitude),
                 phasor=spectrum / magnitude,
                 length=wav.shape[1],
+                wav=wav,
             )
 
     def apply(self, encoded, mask):
         """Multiply the representation by a mask of its shape."""
         return encoded.with_rep(encoded.rep * mask)
+
+    def on_bins(self, encoded, mask):
+        """The mask as a map over time and bins, (B, T, F): the mask itself."""
+        return mask
 
     def magnitude(self, encoded):
         """The magnitude |X| that the representation stands for, (B, T, F)."""

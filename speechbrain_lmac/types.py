@@ -4,7 +4,7 @@ Shapes: B batch, N samples, T frames, F bins, C classes. Batch comes first and
 stays, also when it is 1.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -17,10 +17,11 @@ class Encoded:
     rep: torch.Tensor  # (B, T, F), not negative
     phasor: torch.Tensor | None  # (B, T, F) complex, of modulus 1 (0 where |X| is 0)
     length: int  # samples N of the waveforms, which decode gives back
+    wav: torch.Tensor | None = None  # (B, N), what was encoded; None once rep changed
 
     def with_rep(self, rep):
         """The same phase and length with another representation."""
-        return replace(self, rep=rep)
+        return replace(self, rep=rep, wav=None)
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Evidence:
     logits: torch.Tensor  # (B, C)
     logits_in: torch.Tensor  # (B, C)
     logits_out: torch.Tensor  # (B, C)
+    heard: object = field(default=None, kw_only=True)  # heard.Heard: the waveforms
 
 
 class MaskDomain(Protocol):
@@ -61,7 +63,7 @@ class MaskDomain(Protocol):
 
     `listenable` tells whether `decode` can do its work or refuses. `from_bands` reads a
     map over the classifier's frequency bands, (..., n_mels), at the bins of rep, (...,
-    F).
+    F). `on_bins` is the mask as a map over time and the bins of a spectrogram.
     """
 
     listenable: bool

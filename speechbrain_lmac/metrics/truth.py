@@ -196,7 +196,9 @@ def source_scores(domain, explanation, foreground, background):
             FOREGROUND_SHARE.name: foreground_share(
                 domain.magnitude(part) / whole, *spectra
             ),
-            IRM_OVERLAP.name: soft_overlap(explanation.mask, ideal),
+            IRM_OVERLAP.name: soft_overlap(
+                domain.on_bins(encoded, explanation.mask), ideal
+            ),
         }
         if domain.listenable:
             reached = si_sdr(domain.decode(part), foreground)

@@ -43,9 +43,8 @@ def evidence(n_clips=4, shape=(7, 5), seed=0):
 
 
 def item_of(batch, item):
-    return GuidedEvidence(
-        **{name: value[item : item + 1] for name, value in vars(batch).items()}
-    )
+    tensors = {name: v for name, v in vars(batch).items() if v is not None}
+    return GuidedEvidence(**{n: v[item : item + 1] for n, v in tensors.items()})
 
 
 def objective(guidance=GUIDANCE[0], weights=WEIGHTS, threshold=0.6):
