@@ -190,3 +190,47 @@ def pretrained_codec(codec, source):
 def frozen_codec(codec, source):
     """The same codec, which nothing trains. For YAML."""
     return pretrained_codec(codec, source).requires_grad_(False)
+
+
+def is_trained(codec):
+    """Whether a training changes the codec."""
+    return any(weight.requires_grad for weight in codec.parameters())
+
+
+def check_one_process(codec, run_opts):
+    """Refuse to train a codec on several processes.
+
+    Its encoder and decoder run before and after the interpreter, so that nothing
+    would bring their gradients together.
+    """
+    if run_opts.distributed_launch and is_trained(codec):
+        raise InputError(
+            "a codec is trained in one process only: start without torchrun, or freeze "
+            "the codec (frozen_codec in the YAML)"
+        )
+
+
+def check_codec_of(codec, checkpoint):
+    """Refuse a codec that an interpreter was not trained with.
+
+    Arguments
+    ---------
+    codec : Codec
+        As the YAML has loaded it.
+    checkpoint : str
+        `interpreter.ckpt`. Where a codec was trained along, it lies beside.
+    """
+    beside = Path(checkpoint).parent / "codec"
+    if not (beside / WEIGHTS_FILE).is_file():
+        return
+    ours, theirs = codec.state_dict(), Codec(**_arguments(codec))
+    load_weights(theirs, beside / WEIGHTS_FILE)
+    if any(not torch.equal(ours[n].cpu(), v) for n, v in theirs.state_dict().items()):
+        raise InputError(
+            f"{checkpoint} was trained along with the codec beside it, which the YAML "
+            f"does not load: add --codec_source={beside}"
+        )
+
+
+def _arguments(codec):
+    return {name: v for name, v in codec.setting.items() if name != "stride"}
