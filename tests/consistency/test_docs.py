@@ -207,7 +207,8 @@ def test_the_readme_lists_every_experiment_file_once():
     assert sorted(listed) == sorted(there)
     for yaml, recipe, _ in table:
         kinds = ("classifier", "lmac", "nmf", "l2i")
-        kind = {name: f"train_{name}" for name in kinds} | {"roar": "roar"}
+        kind = {"lmac_td": "train_lmac_td", "codec": "pretrain_codec"}
+        kind |= {name: f"train_{name}" for name in kinds} | {"roar": "roar"}
         name = next((kind[k] for k in kind if f"_{k}" in yaml), "evaluate")
         assert recipe == f"`recipes/{name}.py`"
 
