@@ -39,7 +39,7 @@ def train_lmac_td(argv):
     hparams, run_opts, source = load_experiment(argv)
     require_keys(hparams, NEEDED, source[0])
     codec, interpreter = hparams["codec"], hparams["interpreter"]
-    check_one_process(codec, run_opts)
+    check_one_process(codec)
     manifests = start_experiment(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = dataset.class_order(manifests, hparams["classifier"].labels)

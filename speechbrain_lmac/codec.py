@@ -7,6 +7,7 @@ LMAC-TD masks between. They start as a codec that loses nothing but rounding; tr
 
 import json
 import math
+import os
 from pathlib import Path
 
 import torch
@@ -197,13 +198,14 @@ def is_trained(codec):
     return any(weight.requires_grad for weight in codec.parameters())
 
 
-def check_one_process(codec, run_opts):
+def check_one_process(codec):
     """Refuse to train a codec on several processes.
 
     Its encoder and decoder run before and after the interpreter, so that nothing
     would bring their gradients together.
     """
-    if run_opts.distributed_launch and is_trained(codec):
+    # As torchrun says it; the process group is made later.
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and is_trained(codec):
         raise InputError(
             "a codec is trained in one process only: start without torchrun, or freeze "
             "the codec (frozen_codec in the YAML)"

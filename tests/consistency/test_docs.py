@@ -15,6 +15,7 @@ from speechbrain_lmac.hparams_files import top_level_keys
 from speechbrain_lmac.interpreters import (
     PublishedInterpreter,
     PublishedMelInterpreter,
+    PublishedUpsampler,
 )
 from speechbrain_lmac.metrics import ALL_METRICS, faithfulness
 from speechbrain_lmac.metrics.curves import CURVES
@@ -285,9 +286,10 @@ def test_the_deviations_have_folds_and_schedule(deviations):
 
 def test_the_sizes_of_the_models_are_those_told(deviations, tmp_path):
     with torch.device("meta"):
+        kinds = (PublishedInterpreter, PublishedMelInterpreter, PublishedUpsampler)
         published = {
             f"{sum(p.numel() for p in kind().parameters()) / 1e6:.1f} M"
-            for kind in (PublishedInterpreter, PublishedMelInterpreter)
+            for kind in kinds
         }
     sizes = re.findall(r"\b\d{3}\.\d M\b", text_of(README) + text_of(METHODS))
     assert set(sizes) == published
