@@ -75,8 +75,9 @@ class TransformerBlock(torch.nn.Module):
 
 
 class CheckpointedTransformerBlock(TransformerBlock):
-    """The same, with less memory in training: a layer is computed again for its
-    gradient, in place of keeping what lies within it.
+    """The same with less memory in training.
+
+    A layer is computed again for its gradient; what lies within it is not kept.
     """
 
     def run_layer(self, layer, x):

@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 from speechbrain_lmac.brains import RecordingBrain
+from speechbrain_lmac.experiment import load_experiment
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.pretrain_codec import pretrain_codec
@@ -204,6 +205,13 @@ def test_both_domains_stand_in_one_table(
     heard = named[["SPS-heard", "COMP-heard", "MM-heard", "SI-SIR", "SI-SAR"]]
     assert np.isfinite(heard.to_numpy()).all()
     assert "SPS-heard" in Path("out/summary.md").read_text()
+
+
+def test_what_is_saved_is_the_codec_of_the_domain(codec, classifier):
+    hparams, _, _ = load_experiment([str(ROOT / TD), codec, classifier])
+    assert hparams["codec"] is hparams["domain"].codec
+    assert (hparams["interpreter"].upsampler.hop, hparams["codec"].stride) == (186, 16)
+    assert hparams["interpreter"].upsampler.stride == hparams["codec"].stride
 
 
 def test_a_missing_codec_is_told(refused, classifier, tiny, short):
