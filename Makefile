@@ -13,13 +13,14 @@ PIP_FLAGS ?= --quiet
 
 PY := .venv/bin/python
 DEMO_EXTRAS := report,baselines
-TEST_EXTRAS := report,baselines,tensorboard,parity,dev
+TEST_EXTRAS := report,baselines,hf,tensorboard,parity,dev
 INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check smoke results results-quick tables roar clean lint doctest \
+.PHONY: help demo test check smoke results results-quick tables roar ablations \
+    two-sources any-classifier clean lint doctest \
     esc10-folder speech-folder stale
 
 help:  ## list the targets (what `make` alone does)
@@ -44,6 +45,9 @@ define train_esc10
 $(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac.py hparams/esc10_lmac_mel.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac.py hparams/esc10_lmac_finetune.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac.py hparams/ablations/esc10_finetune_16.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac.py hparams/esc10_lmac_mel_finetune.yaml $(ESC10_DATA)
 $(PY) recipes/train_nmf.py hparams/esc10_nmf.yaml $(ESC10_DATA)
 $(PY) recipes/train_l2i.py hparams/esc10_l2i.yaml $(ESC10_DATA)
 endef
@@ -65,13 +69,40 @@ results-quick: esc10-folder speech-folder .venv/.installed-demo  ## the same on 
 tables: .venv/.installed-demo  ## write docs/results.md from the files that `make results` left
 	$(PY) recipes/tables.py --title "Results on ESC-10" --output docs/results.md \
 	    --trainings results/esc10_classifier_compact/1234 results/esc10_lmac/1234 \
-	        results/esc10_lmac_mel/1234 results/esc10_nmf/1234 results/esc10_l2i/1234 \
+	        results/esc10_lmac_finetune/1234 results/ablations/esc10_finetune_16/1234 \
+	        results/esc10_lmac_mel/1234 results/esc10_lmac_mel_finetune/1234 \
+	        results/esc10_nmf/1234 results/esc10_l2i/1234 \
 	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234
 
 roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds; writes docs/roar.md (minutes, after `make demo`)
 	$(PY) recipes/roar.py hparams/toy_roar.yaml
 	$(PY) recipes/tables.py --title "Remove and retrain on the generated sounds" \
 	    --output docs/roar.md --evaluations results/toy_roar/1234
+
+ablations: .venv/.installed-demo  ## train L-MAC with one thing changed at a time, on the generated sounds; writes docs/ablations.md (half an hour; resumes)
+	$(PY) recipes/train_classifier.py hparams/toy_classifier.yaml
+	$(PY) recipes/ablations.py hparams/toy_ablations.yaml
+	$(PY) recipes/tables.py --title "Ablations on the generated sounds" \
+	    --output docs/ablations.md --evaluations results/toy_ablations/1234
+
+two-sources: esc10-folder .venv/.installed-demo  ## explain mixtures of two recordings for either class; writes docs/two_sources.md (20 minutes; resumes)
+	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
+	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
+	$(PY) recipes/train_lmac.py hparams/esc10_lmac_conditional.yaml $(ESC10_DATA)
+	$(PY) recipes/two_sources.py hparams/esc10_two_sources.yaml $(ESC10_DATA)
+	$(PY) recipes/tables.py --title "Two sources" --output docs/two_sources.md \
+	    --trainings results/esc10_lmac_conditional/1234 \
+	    --evaluations results/esc10_two_sources/1234
+
+any-classifier: .venv/.installed-test  ## L-MAC for a 1-D CNN, an AST and a wav2vec 2.0 on the generated sounds; writes docs/any_classifier.md (an hour; resumes)
+	for kind in waveform ast wav2vec2; do \
+	    $(PY) recipes/train_classifier.py hparams/toy_$${kind}_classifier.yaml && \
+	    $(PY) recipes/train_lmac.py hparams/toy_$${kind}_lmac.yaml && \
+	    $(PY) recipes/evaluate.py hparams/toy_$${kind}_evaluate.yaml || exit 1; done
+	$(PY) recipes/tables.py --title "Classifiers of waveforms on the generated sounds" \
+	    --output docs/any_classifier.md --trainings \
+	    $(foreach kind,waveform ast wav2vec2,results/toy_$(kind)_classifier/1234 results/toy_$(kind)_lmac/1234) \
+	    --evaluations $(foreach kind,waveform ast wav2vec2,results/toy_$(kind)_evaluate/1234)
 
 # --- What developers run ------------------------------------------------------
 
@@ -87,7 +118,8 @@ smoke: .venv/.installed-test  ## run every YAML for one step
 	$(PY) -m pytest tests/recipes -m smoke
 
 clean:  ## remove caches, toy data and its results; keeps .venv and what was trained on real recordings
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache data/toy results/demo results/toy_*
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache data/toy results/demo results/toy_* \
+	    results/ablations/toy_*
 	find . -path ./.venv -prune -o -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- Parts of the above -------------------------------------------------------

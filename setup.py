@@ -30,6 +30,8 @@ EXTRAS = {
     "report": ["matplotlib>=3.8"],
     # Gradient methods of the tables.
     "baselines": ["captum>=0.9,<0.10"],
+    # Audio classifiers of Hugging Face. Version 4 wants huggingface_hub below 1.
+    "hf": ["transformers>=5,<6"],
     "tensorboard": ["tensorboard>=2.16"],
     # An oracle in the tests only; the metrics themselves are our own torch code.
     "parity": ["quantus>=0.6,<0.7"],

@@ -8,29 +8,25 @@ layout will do: `toy_prepare.make_toy` makes one.
     data_folder/audio/1-100032-A-0.wav   or .flac or .ogg, as the table names them
 """
 
-import logging
 from pathlib import Path
 
-from tqdm import tqdm
-
 from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
+from speechbrain_lmac.data_prep.folds import (
+    Clip,
+    class_names,
+    fold_number,
+    prepare_folds,
+)
 from speechbrain_lmac.data_prep.manifest import (
-    AudioFault,
-    Faults,
     check_audio,
-    fingerprint,
-    load_manifests,
     read_table,
     split_of_folds,
-    write_manifests,
 )
 from speechbrain_lmac.errors import InputError, some_of
 
 ESC50_URL = "https://github.com/karolpiczak/ESC-50/archive/master.zip"
 TABLE = "meta/esc50.csv"
 SUBSETS = (None, "esc10")
-
-logger = logging.getLogger(__name__)
 
 
 def prepare_esc50(
@@ -102,7 +98,7 @@ def prepare_esc50(
     split_of = split_of_folds(
         train_folds=train_folds, valid_folds=valid_folds, test_folds=test_folds
     )
-    categories = _names(categories)
+    categories = class_names(categories)
     if subset not in SUBSETS:
         raise InputError(f"subset must be one of {SUBSETS}, got {subset!r}")
     if is_absent(data_folder, "another: --data_folder"):
@@ -120,30 +116,25 @@ def prepare_esc50(
             md5=archive_md5,
         )
     rows = _rows(data_folder, subset)
-    used = [f"audio/{row['filename']}" for row in rows if _fold(row) in split_of]
-    options = {
-        "split_of": list(split_of.items()),
-        "categories": categories,
-        "rows": rows,  # what the table says, of the subset only
-    }
-    state = fingerprint(options, data_folder, used)
-    manifests = load_manifests(manifest_folder, state)
-    if manifests is None:
-        splits, warnings = _check_dataset(data_folder, rows, split_of, categories)
-        manifests = write_manifests(manifest_folder, splits, state, warnings)
-    for warning in manifests.warnings:
-        logger.warning("%s: %s", data_folder, warning)
-    return manifests
+    return prepare_folds(
+        data_folder,
+        manifest_folder,
+        rows,
+        _clip,
+        split_of,
+        categories,
+        check_audio,
+    )
 
 
-def _names(categories):
-    """The class names as a list, each a text and only once."""
-    names = list(categories) if isinstance(categories, (list, tuple)) else []
-    if not names or len(set(names)) < len(names):
-        raise InputError(
-            f"categories must be a list of different class names, got {categories!r}"
-        )
-    return names
+def _clip(row):
+    """What a row of the table lists."""
+    return Clip(
+        file=f"audio/{row['filename']}",
+        fold=fold_number(row["fold"]),
+        fold_text=row["fold"],
+        category=row["category"],
+    )
 
 
 def _rows(data_folder, subset):
@@ -177,60 +168,3 @@ def _check_unpacked(folder):
         raise InputError(
             f"the archive lacks clips ({len(missing)}): {some_of(missing)}"
         )
-
-
-def _fold(row):
-    """The fold's number, 0 where there is none."""
-    return int(row["fold"]) if row["fold"].isdecimal() else 0
-
-
-def _check_dataset(data_folder, rows, split_of, categories):
-    """The clips of each split and the warnings, or one error with all faults."""
-    faults = Faults()
-    splits = {"train": {}, "valid": {}, "test": {}}
-    seen, silent = set(), []
-    for row in tqdm(rows, desc=f"checking {data_folder.name}", disable=None):
-        name, fold, category = row["filename"], _fold(row), row["category"]
-        clip_id = Path(name).stem
-        if clip_id in seen:
-            faults.add("clip listed twice", name)
-            continue
-        seen.add(clip_id)
-        if fold < 1:
-            faults.add("unknown fold", f"{name} ({row['fold'] or 'none'})")
-        if category not in categories:
-            faults.add("unknown class", f"{name} ({category or 'none'})")
-        if fold not in split_of:
-            continue
-        try:
-            audio = check_audio(data_folder / "audio" / name)
-        except AudioFault as fault:
-            faults.add(str(fault), name)
-            continue
-        if audio.silent:
-            silent.append(name)
-        splits[split_of[fold]][clip_id] = {
-            "wav": f"{{data_root}}/audio/{name}",
-            "duration": audio.duration,
-            "sample_rate": audio.sample_rate,
-            "category": category,
-            "fold": fold,
-        }
-    _check_coverage(faults, rows, split_of, categories)
-    faults.raise_if_any(data_folder)
-    warnings = []
-    if silent:
-        warnings.append(f"silent clips ({len(silent)}): {some_of(silent)}")
-    return splits, warnings
-
-
-def _check_coverage(faults, rows, split_of, categories):
-    """Every fold asked for has clips, and every class has some to learn from."""
-    there = sorted({_fold(row) for row in rows} - {0})
-    for fold in split_of:
-        if fold not in there:
-            faults.add(f"fold without clips (there are {some_of(there)})", fold)
-    learnt = {row["category"] for row in rows if split_of.get(_fold(row)) == "train"}
-    for category in categories:
-        if category not in learnt:
-            faults.add("class without a training clip", category)

@@ -6,8 +6,13 @@ takes files of any rate, length and channel count, and writes for each: the
 explanation, the rest, the input as the model heard it (WAV, at the file's own rate
 and length), a picture, and a line of `explanations.csv`. The files stand right behind
 the YAML; `--key value` overrides keys of the YAML, as in training. A trained
-interpreter elsewhere is named by `--interpreter_checkpoint`. A file that cannot be
-read does not stop the others; it is named at the end.
+interpreter elsewhere is named by `--interpreter_checkpoint`. Another class than the
+predicted one is asked for by its name, of an interpreter that listens to it:
+
+    python explain.py hparams/esc10_lmac_conditional.yaml clip.wav --target rooster \
+        --output_folder out
+
+A file that cannot be read does not stop the others; it is named at the end.
 """
 
 import argparse
@@ -22,8 +27,16 @@ from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import load_experiment, main, pick_device, require_keys
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_csv
-from speechbrain_lmac.inference import explain_file, unique_names, write_explanation
-from speechbrain_lmac.interpreters import TrainedInterpreter
+from speechbrain_lmac.inference import (
+    class_index,
+    explain_file,
+    unique_names,
+    write_explanation,
+)
+from speechbrain_lmac.interpreters import (
+    ClassConditionedInterpreter,
+    TrainedInterpreter,
+)
 
 
 def explain(argv):
@@ -32,6 +45,7 @@ def explain(argv):
     parser.add_argument("param_file", help="the YAML file of the training")
     parser.add_argument("files", nargs="+", help="audio files")
     parser.add_argument("--output_folder", required=True, help="where to write")
+    parser.add_argument("--target", help="class to explain (default: the predicted)")
     args, overrides = parser.parse_known_args(argv)
     hparams, run_opts, source = load_experiment([args.param_file, *overrides])
     require_keys(
@@ -41,6 +55,10 @@ def explain(argv):
     )
     if "codec" in hparams:
         check_codec_of(hparams["codec"], hparams["interpreter_checkpoint"])
+    classifier = hparams["classifier"]
+    labels = classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]
+    if args.target is not None:
+        check_target(args.target, labels, hparams["interpreter"], source[0])
     device = pick_device(run_opts)
     interpreter = TrainedInterpreter(
         hparams["interpreter"], hparams["interpreter_checkpoint"]
@@ -50,15 +68,13 @@ def explain(argv):
         hparams["classifier"].to(device),
         interpreter.to(device),
     )
-    classifier = hparams["classifier"]
-    labels = classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]
     rows, failures = [], []
     for path, name in tqdm(
         list(zip(args.files, unique_names(args.files), strict=True)), desc="explain"
     ):
         try:
             check_audio(path)
-            explained = explain_file(explainer, path, labels, device)
+            explained = explain_file(explainer, path, labels, device, args.target)
         except (AudioFault, InputError) as error:
             failures.append(f"{path}: {error}")
             continue
@@ -73,6 +89,17 @@ def explain(argv):
         raise InputError(
             f"{len(failures)} of {len(args.files)} files could not be explained:\n  "
             + "\n  ".join(failures)
+        )
+
+
+def check_target(target, labels, interpreter, path):
+    """Refuse a class that there is not, and an interpreter that would not listen."""
+    class_index(target, labels)
+    if not isinstance(interpreter, ClassConditionedInterpreter):
+        raise InputError(
+            f"--target {target}: the interpreter of {path} is not told which class to "
+            "explain, so its mask would be that of the predicted class; take one that "
+            "was trained for any class, as by hparams/esc10_lmac_conditional.yaml"
         )
 
 

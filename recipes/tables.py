@@ -86,7 +86,8 @@ def evaluation_page(folder, output):
 def read_record(folder):
     """`training.json` of a folder, with what the table wants of it."""
     record = json.loads(read(folder / "training.json", "the training"))
-    models = [*folder.glob("*.ckpt"), *folder.glob("classifier/*.ckpt")]
+    kinds = ("*.ckpt", "classifier/*.ckpt", "classifier/*.safetensors")
+    models = [path for kind in kinds for path in folder.glob(kind)]
     return {
         **record,
         "name": folder.parent.name,

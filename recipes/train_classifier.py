@@ -12,7 +12,6 @@ Interrupted, the same command goes on where it stopped. Scroll to the bottom fir
 from pathlib import Path
 
 from speechbrain_lmac.brains import ClassifierBrain
-from speechbrain_lmac.classifiers.checkpoint import save_classifier
 from speechbrain_lmac.experiment import (
     fit_and_test,
     load_experiment,
@@ -40,7 +39,7 @@ def train_classifier(argv):
     )
     folder = Path(hparams["output_folder"])
     if write_record(brain, folder, hparams["model"], argv):
-        save_classifier(hparams["model"], labels, folder / "classifier")
+        hparams["model"].save(labels, folder / "classifier")
         write_confusion(brain.confusion, labels, folder)
 
 

@@ -38,7 +38,7 @@ def read_ablations(experiments):
     ---------
     experiments : dict
         Name of a row to YAML file. A file with a `parent` is compared with the row of
-        its parent, which is in the list, before it.
+        its parent, which is in the list, before it; another one with the first row.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def read_ablations(experiments):
     for name, file in experiments.items():
         path = find_hparams(file)
         text = path.read_text(encoding="utf-8")
-        parent = None
+        parent = ablations[0].name if ablations else None
         if PARENT in blocks_of(text):
             named = blocks_of(text)[PARENT].split(":", 1)[1].strip()
             parent = row_of_file.get((path.resolve().parent / named).resolve())
@@ -62,7 +62,7 @@ def read_ablations(experiments):
                 raise InputError(
                     f"{file} is compared with its parent {named}: list that above it"
                 )
-        what = text.splitlines()[0].lstrip("# ").rstrip(".")
+        what = text.splitlines()[0].lstrip("# ").split(". ")[0].rstrip(".")
         ablations.append(Ablation(name, path, parent, what))
         row_of_file[path.resolve()] = name
     return ablations
@@ -113,8 +113,8 @@ def ablation_page(ablations, per_clip, scores, header, seed=1234):
 
 
 READ_ROWS = (
-    "Under each row: the mean difference from the parent on the same clips, of the "
-    "scores whose 95 % interval (percentile bootstrap over clips) excludes 0. Not "
+    "Under each row: the mean difference from the row it names on the same clips, of "
+    "the scores whose 95 % interval (percentile bootstrap over clips) excludes 0. Not "
     "corrected for the number of scores."
 )
 

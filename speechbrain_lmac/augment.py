@@ -325,3 +325,29 @@ class BlockMask:
         kept = torch.rand(1, 1, *grid, generator=draw) < uniform(*self.keep, draw)
         tiles = torch.nn.functional.interpolate(kept.float(), features.shape)
         return features * tiles[0, 0].to(features)
+
+
+class OnSpectrogram:
+    """Transforms of features, for a classifier whose features are waveforms.
+
+    A waveform goes to the domain's representation, through the transforms, and back:
+    the classifier meets holes as a mask leaves them.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+        That can decode.
+    transforms : list
+        Of features (T, F): `SpecAugment`, `BlockMask`.
+    """
+
+    def __init__(self, domain, transforms):
+        self.domain = domain
+        self.transforms = list(transforms)
+
+    def __call__(self, wav, draw):
+        encoded = self.domain.encode(wav.cpu()[None])
+        rep = encoded.rep[0]
+        for transform in self.transforms:
+            rep = transform(rep, draw)
+        return self.domain.decode(encoded.with_rep(rep[None]))[0].to(wav)

@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import if_main_process
 from torch.nn.parallel import DistributedDataParallel
 
+from speechbrain_lmac.dataio import lens_heard
 from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_csv
 from speechbrain_lmac.finetuning import GuidedEvidence
 from speechbrain_lmac.machine import peak_memory_mib
+from speechbrain_lmac.targets import PredictedClass
 
 # Which part of a noise each stage draws from.
 NOISE_PARTS = {
@@ -78,11 +81,14 @@ class RecordingBrain(sb.Brain):
         if noise is None:
             wav = batch.wav.to(self.device)
             return wav, wav
-        part = NOISE_PARTS[stage]
-        when = self.epoch if stage == sb.Stage.TRAIN else "every epoch"
-        keys = [(self.hparams.seed, when, clip) for clip in batch.ids]
-        heard, clean = noise.mix(batch.wav, keys, part)
+        keys = self.keys(batch, stage)
+        heard, clean = noise.mix(batch.wav, keys, NOISE_PARTS[stage])
         return heard.to(self.device), clean.to(self.device)
+
+    def keys(self, batch, stage):
+        """What the draws for each clip depend on; not on the epoch but in training."""
+        when = self.epoch if stage == sb.Stage.TRAIN else "every epoch"
+        return [(self.hparams.seed, when, clip) for clip in batch.ids]
 
     def on_stage_start(self, stage, epoch=None):
         """Forget the last stage, but not what a checkpoint within this epoch knew."""
@@ -231,12 +237,19 @@ class ExplainerBrain(RecordingBrain):
 
     def compute_forward(self, batch, stage):
         """Clips to evidence."""
-        return self.evidence(self.explainer.explain(self.heard(batch, stage)), stage)
+        return self.explained(batch, stage, self.heard(batch, stage))[0]
 
-    def evidence(self, explanation, stage):
-        """What the objective looks at: in training with gradient."""
+    def explained(self, batch, stage, wav):
+        """Evidence of the clips as they are heard, in training with gradient, and the
+        explanation that it is of."""
+        targets = getattr(self.hparams, "targets", None) or PredictedClass()  # optional
+        asked = targets.ask(self.keys(batch, stage), NOISE_PARTS[stage])
+        lens = lens_heard(batch, wav)
+        explanation = self.explainer.explain(wav, asked.target, lens)
         gather = training_evidence if stage == sb.Stage.TRAIN else gather_evidence
-        return gather(self.modules.domain, self.hparams.classifier, explanation)
+        evidence = gather(self.modules.domain, self.hparams.classifier, explanation)
+        support = asked.support.to(self.device)
+        return replace(evidence, support=support), explanation
 
     def compute_objectives(self, evidence, batch, stage):
         """The weighted terms of the objective."""
@@ -261,11 +274,11 @@ class FinetuningBrain(ExplainerBrain):
     def compute_forward(self, batch, stage):
         """Clips to evidence, with the clean representation."""
         heard, clean = self.heard_and_clean(batch, stage)
-        explanation = self.explainer.explain(heard)
+        evidence, explanation = self.explained(batch, stage, heard)
         with torch.no_grad():
             clean = self.modules.domain.encode(clean)
         return GuidedEvidence(
-            **vars(self.evidence(explanation, stage)),
+            **vars(evidence),
             rep=explanation.encoded.rep,
             rep_clean=clean.rep,
         )

@@ -28,6 +28,9 @@ class ClipBatch:
     ids: list  # B names
     wav: torch.Tensor  # (B, N)
     label: torch.Tensor | None = None  # (B,) class indices, if known
+    # (B,) share of the samples that is recording, the rest being silence behind it:
+    # SpeechBrain's relative lengths. None: nothing is padded.
+    lens: torch.Tensor | None = None
 
 
 class ClipDataset:
@@ -126,7 +129,8 @@ class ClipDataset:
         Returns
         -------
         dataset : DynamicItemDataset
-            With `id`, `wav` (N,) and `label`. Collate with `collate_clips`.
+            With `id`, `signal` (N,), `lens` (the share of it that is recording) and
+            `label`. Collate with `collate_clips`.
 
         Raises
         ------
@@ -140,21 +144,101 @@ class ClipDataset:
         )
 
         def load_wav(path):
-            return to_model_level(fix_length(self.reader(path), self.n_samples))
+            wav = self.reader(path)
+            yield to_model_level(fix_length(wav, self.n_samples))
+            yield recorded_share(len(wav), self.n_samples)
 
-        dataset.add_dynamic_item(load_wav, takes="wav", provides="signal")
+        dataset.add_dynamic_item(load_wav, takes="wav", provides=["signal", "lens"])
         dataset.add_dynamic_item(labels.index, takes="category", provides="label")
-        dataset.set_output_keys(["id", "signal", "label"])
+        dataset.set_output_keys(["id", "signal", "lens", "label"])
         return dataset
 
 
+class ClipsById:
+    """The clips of each split by their names.
+
+    A split is opened when one of its clips is first asked for: the manifests need not
+    be there before.
+
+    Arguments
+    ---------
+    dataset : ClipDataset
+    manifest_folder : str or Path
+        Where the recipe has its manifests, OUTPUT_FOLDER/manifest.
+    """
+
+    def __init__(self, dataset, manifest_folder):
+        self.dataset = dataset
+        self.manifest_folder = Path(manifest_folder)
+        self._splits = {}
+
+    def categories(self, split):
+        """Name to category of the clips of a split, in the order of their names."""
+        return self._open(split)[0]
+
+    def wav(self, name, split):
+        """Samples (N,) of a clip, at the model's level."""
+        _, clips, places = self._open(split)
+        return clips[places[name]]["signal"]
+
+    def _open(self, split):
+        if split not in self._splits:
+            dataset = self.dataset
+            clips = dataset.load(self.manifest_folder, split, dataset.categories)
+            self._splits[split] = (
+                {name: clips.data[name]["category"] for name in sorted(clips.data)},
+                clips,
+                {name: place for place, name in enumerate(clips.data_ids)},
+            )
+        return self._splits[split]
+
+
 def collate_clips(items):
-    """Items of `ClipDataset.load` to a `ClipBatch`."""
+    """Items of `ClipDataset.load` to a `ClipBatch`.
+
+    An item without `lens` is not padded.
+    """
+    lens = torch.tensor([item.get("lens", 1.0) for item in items])
     return ClipBatch(
         ids=[item["id"] for item in items],
         wav=torch.stack([item["signal"] for item in items]),
         label=torch.tensor([item["label"] for item in items]),
+        lens=None if (lens == 1).all() else lens,
     )
+
+
+def lens_on(batch, device):
+    """The lens of a `ClipBatch` on a device, or None."""
+    return None if batch.lens is None else batch.lens.to(device)
+
+
+def lens_heard(batch, wav):
+    """The lens of a batch after something may have been added to its clips.
+
+    What is added lies over the whole length: such a clip has no padding any more.
+
+    Arguments
+    ---------
+    batch : ClipBatch
+    wav : torch.Tensor
+        Its clips as they are heard, (B, N).
+
+    Returns
+    -------
+    lens : torch.Tensor or None
+        Shape (B,), on the device of wav: 1 for a clip that is not as it was.
+
+    Example
+    -------
+    >>> batch = ClipBatch(["a", "b"], torch.zeros(2, 3), lens=torch.tensor([0.5, 0.5]))
+    >>> lens_heard(batch, torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.1]]))
+    tensor([0.5000, 1.0000])
+    """
+    lens = lens_on(batch, wav.device)
+    if lens is None:
+        return None
+    changed = (wav != batch.wav.to(wav.device)).any(1)
+    return lens.masked_fill(changed, 1.0)
 
 
 class AudioReader:
@@ -269,6 +353,17 @@ def fix_length(wav, n_samples):
     return (
         torch.nn.functional.pad(wav, (0, missing)) if missing > 0 else wav[:n_samples]
     )
+
+
+def recorded_share(length, n_samples):
+    """What share of a clip of `n_samples` a recording of `length` samples fills.
+
+    Example
+    -------
+    >>> recorded_share(800, 64000), recorded_share(80000, 64000)
+    (0.0125, 1.0)
+    """
+    return min(1.0, length / n_samples)
 
 
 def to_model_level(wav):

@@ -3,6 +3,8 @@
 A domain is the only place that knows a logarithm, a mel filterbank or a phase.
 """
 
+from dataclasses import replace
+
 import torch
 from speechbrain.processing.features import Filterbank
 
@@ -22,6 +24,38 @@ def check_wav(wav):
             "wav must have the shape (batch, samples) with at least one sample, "
             f"got {tuple(wav.shape)}"
         )
+
+
+def check_lens(lens, n_clips):
+    """Raise ValueError unless there is a share above 0 and at most 1 of each clip.
+
+    Example
+    -------
+    >>> check_lens(torch.tensor([1.5]), 1)
+    Traceback (most recent call last):
+    ValueError: lens must be above 0 and at most 1, got 1.5 to 1.5
+    """
+    if lens.shape != (n_clips,):
+        raise ValueError(
+            f"lens must have one share for each of {n_clips} clips, "
+            f"got the shape {tuple(lens.shape)}"
+        )
+    if not ((lens > 0) & (lens <= 1)).all():
+        raise ValueError(
+            "lens must be above 0 and at most 1, "
+            f"got {lens.min().item():.6g} to {lens.max().item():.6g}"
+        )
+
+
+def recorded_samples(lens, n_samples):
+    """How many of N samples are recording, by their share `lens` (B,): int64.
+
+    Example
+    -------
+    >>> recorded_samples(torch.tensor([0.1, 1.0]), 16000)
+    tensor([ 1600, 16000])
+    """
+    return (lens.double() * n_samples).round().long()
 
 
 class STFTDomain(torch.nn.Module):
@@ -83,6 +117,9 @@ class STFTDomain(torch.nn.Module):
                 f"got {self.hop_length}, {self.win_length} and {n_fft} samples"
             )
         self.n_bins = n_fft // 2 + 1
+        # Frame t looks at the samples from t hop - reach on: `torch.stft` centres the
+        # frames, and the window in them.
+        self.reach = n_fft // 2 - (n_fft - self.win_length) // 2
         window = torch.hamming_window(self.win_length)
         self.register_buffer("window", window, persistent=False)
         filterbank = Filterbank(
@@ -106,9 +143,45 @@ class STFTDomain(torch.nn.Module):
         """What the mask multiplied back to a magnitude."""
         return rep.expm1()
 
-    def encode(self, wav):
-        """Waveforms (B, N) to `Encoded` with rep (B, T, F)."""
+    def frames_of(self, lens, n_samples):
+        """How many frames of each clip hold recording.
+
+        Those whose window touches it: with n = round(lens N) samples of recording,
+        ceil((n + reach) / hop) frames and at most all T. The reach is half a window,
+        which is a hop for the published sizes: ceil(n / hop) + 1.
+
+        Arguments
+        ---------
+        lens : torch.Tensor
+            Share of the samples that is recording, shape (B,), above 0, at most 1.
+        n_samples : int
+            N.
+
+        Returns
+        -------
+        frames : torch.Tensor
+            Shape (B,), int64, from 1 to T.
+
+        Example
+        -------
+        The tenth of a second has 1600 samples, 8.6 hops of 186.
+
+        >>> STFTDomain(16000).frames_of(torch.tensor([0.1, 1.0]), 16000)
+        tensor([10, 87])
+        """
+        frames = -(-(recorded_samples(lens, n_samples) + self.reach) // self.hop_length)
+        return frames.clamp(max=n_samples // self.hop_length + 1)
+
+    def encode(self, wav, lens=None):
+        """Waveforms (B, N) to `Encoded` with rep (B, T, F).
+
+        `lens` (B,), where it is known: the share of each clip that is recording, see
+        `frames_of`.
+        """
         check_wav(wav)
+        if lens is not None:
+            check_lens(lens, len(wav))
+        frames = None if lens is None else self.frames_of(lens, wav.shape[1])
         with torch.autocast(wav.device.type, enabled=False):
             spectrum = torch.stft(
                 wav.float(),
@@ -126,6 +199,8 @@ class STFTDomain(torch.nn.Module):
                 rep=self.compress(magnitude),
                 phasor=spectrum / magnitude,
                 length=wav.shape[1],
+                frames=frames,
+                bin_frames=frames,
                 wav=wav,
             )
 
@@ -206,10 +281,11 @@ class MelDomain(STFTDomain):
         super().__init__(*args, **kwargs)
         self.from_bands = torch.nn.Identity()
 
-    def encode(self, wav):
+    def encode(self, wav, lens=None):
         """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels)."""
-        encoded = super().encode(wav)
-        return Encoded(super().features(encoded), None, encoded.length)
+        encoded = super().encode(wav, lens)
+        rep = super().features(encoded)
+        return replace(encoded, rep=rep, phasor=None, wav=None)
 
     def features(self, encoded):
         """The classifier's input is what the mask multiplied, (B, T, n_mels)."""
@@ -228,3 +304,32 @@ class MelDomain(STFTDomain):
             "a mask on the mel spectrogram cannot be listened to: there is no way "
             "back to a waveform. Take a YAML whose domain is STFTDomain"
         )
+
+
+class WaveformSTFTDomain(STFTDomain):
+    """The mask multiplies log(1 + |X|); the classifier hears the decoded waveform.
+
+    For classifiers whose input is the waveform: the masked representation goes
+    through expm1, the input's phase and the inverse STFT to the classifier, which
+    hears exactly what a listener hears. The whole input takes the same way, so that a
+    mask of ones changes nothing; against the waveform itself that is within -60 dB.
+
+    Arguments are those of `STFTDomain`. `n_mels` are the bands that a decoder works
+    on, which `from_bands` reads at the bins; the classifier has its own front end.
+
+    Shape
+    -----
+    ``encode``: (B, N) to a representation (B, T, F), T = N // hop + 1.
+    ``features``: (B, T, F) to (B, N).
+
+    Example
+    -------
+    >>> domain = WaveformSTFTDomain(sample_rate=16000)
+    >>> encoded = domain.encode(torch.randn(2, 80000))
+    >>> encoded.rep.shape, domain.features(encoded).shape
+    (torch.Size([2, 431, 513]), torch.Size([2, 80000]))
+    """
+
+    def features(self, encoded):
+        """The classifier's input: the waveforms, (B, N)."""
+        return self.decode(encoded)

@@ -43,6 +43,7 @@ def gather_evidence(domain, classifier, explanation):
             logits=logits,
             logits_in=logits_in,
             logits_out=logits_out,
+            frames=whole.frames,
             heard=Heard(domain, whole, mask),
         )
 
@@ -63,6 +64,7 @@ def training_evidence(domain, classifier, explanation):
         logits=explanation.logits,
         logits_in=logits_in,
         logits_out=logits_out,
+        frames=explanation.encoded.frames,
         heard=Heard(domain, explanation.encoded, explanation.mask),
     )
 

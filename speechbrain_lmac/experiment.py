@@ -64,6 +64,7 @@ KNOWN_KEYS = {
     "seed",
     "shares",
     "split",
+    "targets",
     "training",
 }
 
@@ -148,6 +149,7 @@ def load_experiment(argv):
         hparams = load_hyperpyyaml(open_hparams(path), overrides)
         if "dataset" in hparams:
             check_arguments(hparams["dataset"].prepare)
+        check_sample_rates(hparams)
     except YAMLError as error:
         raise InputError(f"{path} is not readable as YAML: {error}") from error
     except KeyError as error:
@@ -206,6 +208,24 @@ def check_keys(path):
         close = difflib.get_close_matches(key, KNOWN_KEYS | referred)
         meant = f"; did you mean '{close[0]}'?" if close else ""
         raise InputError(f"{path}: nothing reads the key '{key}'{meant}")
+
+
+def check_sample_rates(hparams):
+    """Refuse parts that hear at different rates.
+
+    A trained classifier of waveforms brings its own rate; one that hears features
+    has none.
+    """
+    parts = {key: hparams.get(key) for key in ("dataset", "domain", "model")}
+    parts["classifier"] = hparams.get("classifier")
+    rates = {key: getattr(part, "sample_rate", None) for key, part in parts.items()}
+    rates = {key: rate for key, rate in rates.items() if rate is not None}
+    if len(set(rates.values())) > 1:
+        told = ", ".join(f"{key} {rate} Hz" for key, rate in rates.items())
+        raise InputError(
+            f"the parts of the experiment hear at different rates: {told}. Set "
+            "sample_rate to what the classifier was trained at"
+        )
 
 
 def require_keys(hparams, names, path):

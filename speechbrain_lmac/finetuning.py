@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.objectives import WeightedObjective
 from speechbrain_lmac.types import Evidence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GuidedEvidence(Evidence):
     """Evidence, and what the mask multiplied, with and without noise."""
 
@@ -69,7 +70,10 @@ class SimilarExplanations:
     def __call__(self, evidence):
         """Which items are guided, (B,), bool."""
         masked = evidence.mask.detach() * evidence.rep
-        return cosine_similarity(evidence.rep_clean, masked) >= self.threshold
+        similarity = score_recordings(
+            cosine_similarity, evidence.frames, evidence.rep_clean, masked
+        )
+        return similarity >= self.threshold
 
 
 class OracleMask:
@@ -87,7 +91,7 @@ class OracleMask:
     -------
     >>> mask = torch.full((1, 1, 2), 0.5)
     >>> clean = torch.tensor([[[1.0, 0.1]]])
-    >>> evidence = GuidedEvidence(mask, None, None, None, None, clean, clean)
+    >>> evidence = GuidedEvidence(mask, *[None] * 4, rep=clean, rep_clean=clean)
     >>> OracleMask(0.35)(evidence)  # ln 2
     tensor([0.6931])
     """
@@ -102,10 +106,15 @@ class OracleMask:
 
     def __call__(self, evidence):
         """The cross-entropy of each item, (B,), >= 0."""
-        clean = evidence.rep_clean
+        return score_recordings(
+            self.entropy, evidence.frames, evidence.mask, evidence.rep_clean
+        )
+
+    def entropy(self, mask, clean):
+        """Of masks and clean representations, (B, T, F) each."""
         oracle = clean >= self.threshold * clean.amax((1, 2), keepdim=True)
         # A mask may miss 0 or 1 by rounding, where the entropy has no value.
-        mask = evidence.mask.float().clamp(0, 1)
+        mask = mask.float().clamp(0, 1)
         with torch.autocast(mask.device.type, enabled=False):
             entropy = F.binary_cross_entropy(mask, oracle.float(), reduction="none")
         return entropy.mean((1, 2))
@@ -121,7 +130,7 @@ class CleanRepresentation:
     -------
     >>> mask, rep = torch.full((1, 1, 2), 0.5), torch.tensor([[[2.0, 4.0]]])
     >>> clean = torch.tensor([[[1.0, 0.0]]])
-    >>> evidence = GuidedEvidence(mask, None, None, None, None, rep, clean)
+    >>> evidence = GuidedEvidence(mask, *[None] * 4, rep=rep, rep_clean=clean)
     >>> CleanRepresentation()(evidence)  # (0 + 2^2) / 2
     tensor([2.])
     """
@@ -129,7 +138,12 @@ class CleanRepresentation:
     def __call__(self, evidence):
         """The mean squared error of each item, (B,), >= 0."""
         error = evidence.mask * evidence.rep - evidence.rep_clean
-        return error.square().mean((1, 2))
+        return score_recordings(mean_square, evidence.frames, error)
+
+
+def mean_square(maps):
+    """The mean of the squares of maps (B, T, F), (B,)."""
+    return maps.square().mean((1, 2))
 
 
 class GuidedObjective(WeightedObjective):

@@ -47,6 +47,10 @@ def _update(digest, thing, seen):
     seen = (*seen, thing)
     if thing is None or isinstance(thing, (bool, int, float, complex, str, bytes)):
         digest.update(repr(thing).encode())
+    elif isinstance(thing, (torch.dtype, torch.device)):
+        digest.update(str(thing).encode())
+    elif isinstance(thing, (set, frozenset)):
+        _update(digest, sorted(map(repr, thing)), seen)
     elif isinstance(thing, os.PathLike):
         digest.update(repr(os.fspath(thing)).encode())
     elif isinstance(thing, (torch.Tensor, np.ndarray)):

@@ -31,6 +31,11 @@ class Heard:
         """The input itself, (B, N)."""
         return self.encoded.wav
 
+    @property
+    def frames(self):
+        """How many frames of `map` hold recording, (B,) int64 or None."""
+        return self.encoded.bin_frames
+
     @cached_property
     def explanation(self):
         """What the mask lets through, (B, N)."""

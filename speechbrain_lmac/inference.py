@@ -1,5 +1,6 @@
 """Explain audio files: what is heard, what is left, and how sure the model was."""
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torchaudio
 from speechbrain.dataio import audio_io
 
 from speechbrain_lmac.dataio import fix_length, read_audio, to_model_level
+from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.metrics import MM
@@ -28,7 +30,8 @@ class FileExplanation:
     mask: torch.Tensor  # (T, F), in 0..1, on the bins of magnitude
     masked_magnitude: torch.Tensor  # (T, F) of the explanation
     predicted: str  # class
-    confidence: float  # of the class for the input, 0 to 1
+    explained: str  # class: the predicted one, or the one that was asked for
+    confidence: float  # of the explained class for the input, 0 to 1
     confidence_in: float  # for the explanation
     confidence_out: float  # for the rest
     mask_mean: float  # 0 to 1
@@ -40,6 +43,7 @@ class FileExplanation:
             "seconds": len(self.input) / self.sample_rate,
             "sample_rate": self.sample_rate,
             "predicted": self.predicted,
+            "explained": self.explained,
             "confidence": self.confidence,
             "confidence_explanation": self.confidence_in,
             "confidence_rest": self.confidence_out,
@@ -48,8 +52,30 @@ class FileExplanation:
         }
 
 
-def explain_file(explainer, path, labels, device="cpu"):
-    """Explain the predicted class of an audio file of any rate, length and channels.
+def class_index(name, labels):
+    """The index of a class that is asked for by its name.
+
+    Raises
+    ------
+    InputError
+        For a name that is none of the labels, with the closest ones and all there are.
+
+    Example
+    -------
+    >>> class_index("dog", ["cat", "dog"])
+    1
+    """
+    if name in labels:
+        return labels.index(name)
+    close = difflib.get_close_matches(name, labels)
+    meant = f"; did you mean {' or '.join(close)}?" if close else "."
+    raise InputError(
+        f"no class is called {name!r}{meant} The classes are {', '.join(labels)}"
+    )
+
+
+def explain_file(explainer, path, labels, device="cpu", target=None):
+    """Explain a class for an audio file of any rate, length and channels.
 
     The channels are averaged, the rate is changed to the model's and the peak is
     brought to 1 for the model; what comes back has the file's rate, length and
@@ -66,6 +92,10 @@ def explain_file(explainer, path, labels, device="cpu"):
         Class names in the order of the logits.
     device : str or torch.device
         Where the explainer is.
+    target : str, optional
+        The class to explain, among the labels; without: the predicted one. The mask
+        answers only if the explainer listens to its target: L-MAC's does so with a
+        `ClassConditionedInterpreter`.
 
     Returns
     -------
@@ -74,15 +104,18 @@ def explain_file(explainer, path, labels, device="cpu"):
     Raises
     ------
     InputError
-        When the file is missing, unreadable, empty or not finite.
+        When the file is missing, unreadable, empty or not finite; for a target that
+        is no class.
     """
+    if target is not None:
+        target = torch.tensor([class_index(target, labels)], device=device)
     domain = explainer.domain
     channels, file_rate = read_audio(path)
     mono = channels.mean(0)
     heard = torchaudio.functional.resample(mono, file_rate, domain.sample_rate)
     level = heard.abs().max()
     with torch.no_grad():
-        explanation = explainer.explain(to_model_level(heard)[None].to(device))
+        explanation = explainer.explain(to_model_level(heard)[None].to(device), target)
         evidence = gather_evidence(domain, explainer.classifier, explanation)
         encoded, mask = explanation.encoded, explanation.mask
         masked = domain.apply(encoded, mask)
@@ -105,7 +138,8 @@ def explain_file(explainer, path, labels, device="cpu"):
         magnitude=domain.magnitude(encoded)[0].cpu(),
         mask=domain.on_bins(encoded, mask)[0].cpu(),
         masked_magnitude=domain.magnitude(masked)[0].cpu(),
-        predicted=labels[int(evidence.target[0])],
+        predicted=labels[int(evidence.logits[0].argmax())],
+        explained=labels[int(evidence.target[0])],
         confidence=p,
         confidence_in=p_in,
         confidence_out=p_out,
@@ -139,7 +173,7 @@ def write_explanation(explained, folder, name):
             explained.model_rate / 2,
         ),
         title=(
-            f"{Path(explained.path).name}: {explained.predicted}, confidence "
+            f"{Path(explained.path).name}: {explained.explained}, confidence "
             f"{explained.confidence:.2f}, explanation alone "
             f"{explained.confidence_in:.2f}, rest {explained.confidence_out:.2f}"
         ),

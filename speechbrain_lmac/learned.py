@@ -2,7 +2,7 @@
 
 import torch
 
-from speechbrain_lmac.domains import check_wav
+from speechbrain_lmac.domains import check_lens, check_wav, recorded_samples
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.heard import Heard
 from speechbrain_lmac.types import Encoded
@@ -51,12 +51,58 @@ class LearnedDomain(torch.nn.Module):
         self.stft = stft
         self.codec = codec
 
-    def encode(self, wav):
-        """Waveforms (B, N) to `Encoded` with rep (B, T, F)."""
+    def frames_of(self, lens, n_samples):
+        """How many frames of each clip hold recording.
+
+        Those whose kernel touches it: frame t takes the samples from (t - 1) stride to
+        (t + 1) stride, so that of n = round(lens N) samples of recording there are
+        ceil(n / stride) + 1.
+
+        Arguments
+        ---------
+        lens : torch.Tensor
+            Share of the samples that is recording, shape (B,), above 0, at most 1.
+        n_samples : int
+            N.
+
+        Returns
+        -------
+        frames : torch.Tensor
+            Shape (B,), int64, from 1 to T.
+
+        Example
+        -------
+        >>> from speechbrain_lmac.codec import Codec
+        >>> from speechbrain_lmac.domains import STFTDomain
+        >>> codec = Codec(sample_rate=16000, kernel_size=32, n_channels=64)
+        >>> domain = LearnedDomain(STFTDomain(sample_rate=16000), codec)
+        >>> domain.frames_of(torch.tensor([0.1, 1.0]), 16000)
+        tensor([ 101, 1001])
+        """
+        return -(-recorded_samples(lens, n_samples) // self.codec.stride) + 1
+
+    def encode(self, wav, lens=None):
+        """Waveforms (B, N) to `Encoded` with rep (B, T, F).
+
+        `lens` (B,), where it is known: the share of each clip that is recording, see
+        `frames_of`. On the bins of `on_bins` the frames are the STFT's.
+        """
         check_wav(wav)
+        frames = bin_frames = None
+        if lens is not None:
+            check_lens(lens, len(wav))
+            frames = self.frames_of(lens, wav.shape[1])
+            bin_frames = self.stft.frames_of(lens, wav.shape[1])
         with torch.autocast(wav.device.type, enabled=False):
             rep = self.codec.encode(wav.float())
-        return Encoded(rep, None, wav.shape[1], wav.float())
+        return Encoded(
+            rep=rep,
+            phasor=None,
+            length=wav.shape[1],
+            frames=frames,
+            bin_frames=bin_frames,
+            wav=wav.float(),
+        )
 
     def apply(self, encoded, mask):
         """Multiply the representation by a mask of its shape."""

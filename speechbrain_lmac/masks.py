@@ -1,6 +1,72 @@
-"""Bringing maps to a size: silence at the end, cropping, repeating an edge."""
+"""Bringing maps to a size: silence at the end, cropping, repeating an edge.
 
+What is measured of a mask is measured of the frames that hold recording: a clip that
+was padded scores what its mask, cropped to these frames, does.
+"""
+
+import torch
 import torch.nn.functional as F
+
+
+def recordings(frames, maps):
+    """A batch of maps without its padding.
+
+    Arguments
+    ---------
+    frames : torch.Tensor or None
+        How many frames of each item hold recording, (B,), see `types.Encoded`.
+    maps : torch.Tensor
+        Shape (B, T, F).
+
+    Returns
+    -------
+    parts : list
+        The batch as it is where nothing is padded (frames None), else B maps (1, T',
+        F) of one item each.
+
+    Example
+    -------
+    >>> parts = recordings(torch.tensor([1, 3]), torch.zeros(2, 3, 5))
+    >>> [tuple(part.shape) for part in parts]
+    [(1, 1, 5), (1, 3, 5)]
+    """
+    if frames is None:
+        return [maps]
+    return [maps[i : i + 1, :n] for i, n in enumerate(frames.tolist())]
+
+
+def score_recordings(score, frames, *maps):
+    """A score of each item, (B,), that the padding has no part in.
+
+    Arguments
+    ---------
+    score : callable
+        Maps (B', T', F) to scores (B',), one for each item.
+    frames : torch.Tensor or None
+        See `recordings`.
+    *maps : torch.Tensor
+        Shape (B, T, F) each.
+
+    Example
+    -------
+    >>> mask = torch.tensor([[[1.0], [0.0], [0.0], [0.0]]])
+    >>> score_recordings(lambda m: m.mean((1, 2)), torch.tensor([2]), mask)
+    tensor([0.5000])
+    """
+    parts = zip(*(recordings(frames, m) for m in maps), strict=True)
+    return torch.cat([score(*part) for part in parts])
+
+
+def join_recordings(parts, n_frames):
+    """The way back from `recordings`: 0 in the padding, shape (B, `n_frames`, F).
+
+    Example
+    -------
+    >>> join_recordings([torch.ones(1, 1, 1), torch.ones(1, 2, 1)], 2).flatten(1)
+    tensor([[1., 0.],
+            [1., 1.]])
+    """
+    return torch.cat([F.pad(p, (0, 0, 0, n_frames - p.shape[1])) for p in parts])
 
 
 def pad_frames(features, min_frames):

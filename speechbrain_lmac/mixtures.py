@@ -14,7 +14,7 @@ with `start` and `length` in samples of the model's rate; or ``"background":
 
 import torch
 
-from speechbrain_lmac.dataio import fix_length, to_model_level
+from speechbrain_lmac.dataio import fix_length, recorded_share, to_model_level
 from speechbrain_lmac.generated import GENERATORS
 from speechbrain_lmac.mixing import mix
 
@@ -94,13 +94,13 @@ class Sounds:
         root = name.removeprefix("{").partition("}/")[0]
         return self.sources[root][1](self.path(name))
 
+    def cut(self, piece):
+        """The samples of a piece, as many as there are."""
+        return self.read(piece["wav"])[piece["start"] :][: piece["length"]]
+
     def join(self, pieces, n_samples):
         """The pieces one after the other, (n_samples,), silence behind them."""
-        cut = [
-            self.read(piece["wav"])[piece["start"] : piece["start"] + piece["length"]]
-            for piece in pieces
-        ]
-        return fix_length(torch.cat(cut), n_samples)
+        return fix_length(torch.cat([self.cut(piece) for piece in pieces]), n_samples)
 
 
 def foreground_of(entry, sounds, n_samples):
@@ -148,6 +148,22 @@ def render(entry, sounds, n_samples, sample_rate):
     return mix(foreground, background, entry["gains"])
 
 
+def lens_of(entry, sounds, n_samples):
+    """The share of a mixture that is recording, from its beginning: 0 to 1.
+
+    Behind the longer one of the clip and what was added to it there is silence. What
+    is generated has the whole length.
+    """
+    recorded = len(sounds.read(entry["foreground"]))
+    background = entry["background"] or {"pieces": []}
+    if recorded < n_samples:  # else nothing can be longer, and need not be read
+        if "generated" in background:
+            return 1.0
+        added = sum(len(sounds.cut(piece)) for piece in background["pieces"])
+        recorded = max(recorded, added)
+    return recorded_share(recorded, n_samples)
+
+
 class MixtureClips(torch.utils.data.Dataset):
     """The mixtures of a manifest, as `dataio.collate_clips` wants them.
 
@@ -178,6 +194,7 @@ class MixtureClips(torch.utils.data.Dataset):
         return {
             "id": clip,
             "signal": self.render(clip)[0],
+            "lens": lens_of(self.entries[clip], self.sounds, self.n_samples),
             "label": self.labels.index(self.entries[clip]["category"]),
         }
 

@@ -4,6 +4,9 @@ A noise is an object with ``prepare()`` and ``mix(wav, keys, part)``, which give
 noisy clips and the clips as they are in them. It has three parts, "train", "valid" and
 "test", which share nothing: no file of a corpus, no seed of what is generated. What is
 drawn is a function of the key of a clip, so that a resumed training hears the same.
+
+``sources(key, part)`` names the clips of the dataset that are heard: that of the key
+and, with `OtherClips`, the one that was added.
 """
 
 import torch
@@ -57,6 +60,10 @@ class CorpusNoise:
         pieces = draw_pieces(files, n_samples, self.sample_rate, draw)
         return self.sounds.join(pieces, n_samples)
 
+    def sources(self, key, part):
+        """Names of the clips that are heard: a noise is none."""
+        return (key[-1],)
+
 
 class GeneratedNoise:
     """Noise without recordings: a stock of each part, made once and kept in memory.
@@ -106,6 +113,52 @@ class GeneratedNoise:
             )
         return self._stock[place].roll(offset)
 
+    def sources(self, key, part):
+        """Names of the clips that are heard: a noise is none."""
+        return (key[-1],)
+
+
+class OtherClips:
+    """Another clip of the dataset, of another class: two known sounds at once.
+
+    A part of the dataset is mixed with clips of the same part.
+
+    Arguments
+    ---------
+    clips : dataio.ClipsById
+        Those that are trained on, and what is added to them.
+    snr_db : float
+        10 log10 of the clip's energy over the other's.
+    """
+
+    def __init__(self, clips, snr_db=0.0):
+        self.clips = clips
+        self.gains = gains_of_snr(snr_db)
+
+    def prepare(self):
+        """The dataset is prepared with its experiment."""
+
+    def mix(self, wav, keys, part):
+        """Clips with other clips, and what is clip in them; see `mix_noise`."""
+        return mix_noise(self, wav, keys, part)
+
+    def noise(self, key, n_samples, part):
+        """The other clip (N,)."""
+        return self.clips.wav(self.sources(key, part)[1], part)
+
+    def sources(self, key, part):
+        """Names of the clip and of the other, for the key (seed, epoch, clip)."""
+        clip = key[-1]
+        categories = self.clips.categories(part)
+        fit = [name for name, c in categories.items() if c != categories[clip]]
+        if not fit:
+            raise InputError(
+                f"no clip to mix with {clip}: the part {part} of the dataset has no "
+                f"clip of another class than {categories[clip]}"
+            )
+        draw = generator("other clip", part, *key)
+        return clip, fit[torch.randint(len(fit), (), generator=draw).item()]
+
 
 class Sometimes:
     """Noise for some of the clips; the others stay as they are.
@@ -114,7 +167,7 @@ class Sometimes:
 
     Arguments
     ---------
-    noise : CorpusNoise or GeneratedNoise
+    noise : CorpusNoise, GeneratedNoise or OtherClips
     probability : float
         That a clip gets noise, 0 to 1, drawn for its key.
     """
@@ -131,16 +184,20 @@ class Sometimes:
 
     def mix(self, wav, keys, part):
         """Some of the clips with noise, the others twice; see `mix_noise`."""
-        places = [
-            place
-            for place, key in enumerate(keys)
-            if torch.rand((), generator=generator("noise or not", part, *key))
-            < self.probability
-        ]
+        places = [place for place, key in enumerate(keys) if self.adds(key, part)]
         if not places:
             return wav, wav
         mixed = self.noise.mix(wav[places], [keys[place] for place in places], part)
         return tuple(wav.index_copy(0, torch.tensor(places), part) for part in mixed)
+
+    def adds(self, key, part):
+        """Whether the clip of this key gets noise."""
+        draw = generator("noise or not", part, *key)
+        return bool(torch.rand((), generator=draw) < self.probability)
+
+    def sources(self, key, part):
+        """Names of the clips that are heard."""
+        return self.noise.sources(key, part) if self.adds(key, part) else (key[-1],)
 
 
 class MixedAlready:
@@ -170,13 +227,17 @@ class MixedAlready:
         stems.check(ids)
         return wav, stems(ids)[0]
 
+    def sources(self, key, part):
+        """Names of the clips that are heard: nothing is added."""
+        return (key[-1],)
+
 
 def mix_noise(source, wav, keys, part):
     """Add noise of a source to each clip.
 
     Arguments
     ---------
-    source : CorpusNoise or GeneratedNoise
+    source : CorpusNoise, GeneratedNoise or OtherClips
     wav : torch.Tensor
         Shape (B, N), on the CPU. A silent clip becomes noise alone.
     keys : list

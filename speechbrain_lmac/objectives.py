@@ -4,9 +4,12 @@ A term is a function of `Evidence` that returns one value per item, (B,). The
 weight of a term, its curve in the log and its key share one name.
 """
 
+import math
+
 import torch.nn.functional as F
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.masks import score_recordings
 
 
 def mask_in(evidence):
@@ -23,16 +26,50 @@ def mask_out(evidence):
 
 
 def mask_l1(evidence):
-    """Mean of the mask over time and frequency, (B,), 0 to 1."""
-    return evidence.mask.abs().mean((1, 2))
+    """Mean of the mask over time and frequency, (B,), 0 to 1, without the padding."""
+    return score_recordings(_mean_size, evidence.frames, evidence.mask)
+
+
+def supported_mask_in(evidence):
+    """`mask_in` times the support of the explained class, (B,), >= 0.
+
+    Nothing is wanted of the explanation of a class that is not there.
+    """
+    return evidence.support * mask_in(evidence)
+
+
+def supported_mask_out(evidence):
+    """`mask_out` times the support of the explained class, (B,), <= 0."""
+    return evidence.support * mask_out(evidence)
+
+
+def unsupported_mask_in(evidence):
+    """Minus the log-probability that the masked-in part is not the class, (B,), >= 0.
+
+    -(1 - s) log(1 - p_in), with the support s of the explained class: a mask can make
+    some sounds of others, and shall not where the class is not there. With
+    `supported_mask_in` it is the cross-entropy between s and p_in.
+    """
+    target = evidence.target[:, None]
+    others = evidence.logits_in.scatter(1, target, -math.inf).logsumexp(1)
+    missing = others - evidence.logits_in.logsumexp(1)
+    return (1 - evidence.support) * -missing
 
 
 def total_variation(evidence):
     """Mean absolute step between neighbouring cells, in time plus in frequency, (B,).
 
-    A mask of one frame or one bin has no neighbours there: that part is 0.
+    A mask of one frame or one bin has no neighbours there: that part is 0. Neither the
+    padding nor the step into it counts.
     """
-    mask = evidence.mask
+    return score_recordings(_mean_steps, evidence.frames, evidence.mask)
+
+
+def _mean_size(mask):
+    return mask.abs().mean((1, 2))
+
+
+def _mean_steps(mask):
     frames = max((mask.shape[1] - 1) * mask.shape[2], 1)
     bins = max((mask.shape[2] - 1) * mask.shape[1], 1)
     in_time = mask.diff(dim=1).abs().sum((1, 2)) / frames

@@ -6,6 +6,8 @@ weighted by `speechbrain_lmac.objectives.WeightedObjective`.
 
 import torch
 
+from speechbrain_lmac.masks import score_recordings
+
 # Added to both energies of a ratio, so that silence has a gradient. As in SpeechBrain.
 ENERGY_FLOOR = 1e-8
 
@@ -55,10 +57,11 @@ def reconstruction(estimate, reference):
 def spectrogram_l1(evidence):
     """Mean over time and frequency of log1p |STFT| of the explanation, (B,), >= 0.
 
-    LMAC-TD's counterpart of L-MAC's `mask_l1`. It is a plain mean, also in the public
-    code.
+    LMAC-TD's counterpart of L-MAC's `mask_l1`, without the padding. It is a plain mean,
+    also in the public code.
     """
-    return evidence.heard.magnitude.log1p().mean((1, 2))
+    heard = evidence.heard
+    return score_recordings(_mean_level, heard.frames, heard.magnitude)
 
 
 def sum_to_input(evidence):
@@ -69,3 +72,7 @@ def sum_to_input(evidence):
     """
     heard = evidence.heard
     return -si_snr(heard.explanation + heard.rest, heard.wav)
+
+
+def _mean_level(magnitude):
+    return magnitude.log1p().mean((1, 2))

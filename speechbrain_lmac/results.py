@@ -93,6 +93,9 @@ def write_results(
                 tables["comparison"].append(named(compared, condition, block))
                 lines += [*comparison_table(compared, reference, kinds["metrics"]), ""]
                 lines += [verdict(summary, compared, reference, FAITHFULNESS), ""]
+                if kinds["truth"]:
+                    truth = verdict(summary, compared, reference, kinds["truth"])
+                    lines += [f"Against the known sources: {truth}", ""]
                 if kinds["areas"]:
                     at_sizes = verdict(summary, compared, reference, AREAS)
                     lines += [f"At equal sizes of the mask: {at_sizes}", ""]

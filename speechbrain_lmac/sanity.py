@@ -5,6 +5,7 @@ random weights, from the logits down, one more at each step. An explanation of t
 classifier must change with it; one that does not shows the input, not the decision.
 """
 
+import math
 from contextlib import contextmanager
 from itertools import chain
 
@@ -14,10 +15,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from tqdm import tqdm
 
+from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import Score
-from speechbrain_lmac.metrics.similarity import spearman, ssim
+from speechbrain_lmac.metrics.similarity import WINDOW, spearman, ssim
 
 SPEARMAN = Score(
     name="Spearman",
@@ -175,7 +178,8 @@ def randomisation_check(
         One row per step and clip with the columns `id step layer Spearman SSIM`. Step
         0, "trained", compares the explanation with another one of the same
         classifier: 1, but for a method that draws at random. A mask that is constant
-        before or after has NaN, which the summary counts.
+        before or after has NaN, which the summary counts; so has the SSIM of a clip
+        whose recording is shorter than its window.
 
     Raises
     ------
@@ -186,7 +190,10 @@ def randomisation_check(
     batches = list(batches)
     if not batches:
         raise InputError("nothing to check: no clip in the data")
-    before = [explainer.explain(batch.wav.to(device)) for batch in batches]
+    before = [
+        explainer.explain(batch.wav.to(device), lens=lens_on(batch, device))
+        for batch in batches
+    ]
     total = len(cascade_layers(classifier)) + 1
     with cascade(classifier, seed) as names:
         steps = enumerate(chain([TRAINED], names))
@@ -204,12 +211,12 @@ def _compare(explainer, batches, before, step, layer):
         # A new tensor: `Remembered` knows a batch by identity, and would answer with
         # what the trained classifier said.
         wav = batch.wav.to(old.mask.device, copy=True)
-        new = explainer.explain(wav, old.target)
+        new = explainer.explain(wav, old.target, lens_on(batch, wav.device))
         changed |= not torch.equal(new.logits, old.logits)
-        masks = old.mask.detach(), new.mask.detach()
+        masks = old.encoded.frames, old.mask.detach(), new.mask.detach()
         columns = {"id": list(batch.ids), "step": step, "layer": layer}
-        columns[SPEARMAN.name] = spearman(*masks).cpu().numpy()
-        columns[SSIM.name] = ssim(*masks).cpu().numpy()
+        columns[SPEARMAN.name] = score_recordings(spearman, *masks).cpu().numpy()
+        columns[SSIM.name] = score_recordings(_ssim, *masks).cpu().numpy()
         rows.append(pd.DataFrame(columns))
     if step and not changed:
         raise InputError(
@@ -217,3 +224,10 @@ def _compare(explainer, batches, before, step, layer):
             "not use the classifier that is randomised. Build it with this very object"
         )
     return pd.concat(rows, ignore_index=True)
+
+
+def _ssim(first, second):
+    """SSIM (B,); NaN where the maps have fewer frames than its window."""
+    if first.shape[1] < WINDOW:
+        return first.new_full((len(first),), math.nan, dtype=torch.float64)
+    return ssim(first, second)

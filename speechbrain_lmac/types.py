@@ -17,6 +17,11 @@ class Encoded:
     rep: torch.Tensor  # (B, T, F), not negative
     phasor: torch.Tensor | None  # (B, T, F) complex, of modulus 1 (0 where |X| is 0)
     length: int  # samples N of the waveforms, which decode gives back
+    # (B,) int64: the first frames of each clip, which hold recording; padding comes
+    # after them. None: nothing is padded.
+    frames: torch.Tensor | None = None
+    # The same of a map on the bins, see `MaskDomain.on_bins`.
+    bin_frames: torch.Tensor | None = None
     wav: torch.Tensor | None = None  # (B, N), what was encoded; None once rep changed
 
     def with_rep(self, rep):
@@ -55,6 +60,9 @@ class Evidence:
     logits: torch.Tensor  # (B, C)
     logits_in: torch.Tensor  # (B, C)
     logits_out: torch.Tensor  # (B, C)
+    frames: torch.Tensor | None = None  # (B,) int64, see `Encoded`
+    # (B,), 0 to 1: is the target there to be heard? Only in trainings.
+    support: torch.Tensor | None = None
     heard: object = field(default=None, kw_only=True)  # heard.Heard: the waveforms
 
 
@@ -68,14 +76,18 @@ class MaskDomain(Protocol):
 
     listenable: bool
 
-    def encode(self, wav: torch.Tensor) -> Encoded:
-        """Waveforms (B, N) to what the mask multiplies."""
+    def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
+        """Waveforms (B, N) to what the mask multiplies.
+
+        `lens` (B,) is the share of each clip's samples that is recording, above 0 and
+        at most 1; the rest, at the end, is padding. None: nothing is padded.
+        """
 
     def apply(self, encoded: Encoded, mask: torch.Tensor) -> Encoded:
         """Multiply: `encoded.rep * mask`."""
 
     def features(self, encoded: Encoded) -> torch.Tensor:
-        """The classifier's input, (B, T, n_mels) for the classifiers here."""
+        """The classifier's input: (B, T, n_mels), or waveforms (B, N)."""
 
     def decode(self, encoded: Encoded) -> torch.Tensor:
         """Back to waveforms (B, N): what is heard."""
@@ -107,9 +119,15 @@ class Explainer(Protocol):
     """Any method that explains. It never trains."""
 
     def explain(
-        self, wav: torch.Tensor, target: torch.Tensor | None = None
+        self,
+        wav: torch.Tensor,
+        target: torch.Tensor | None = None,
+        lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """Explain class `target` (default: the predicted one) of (B, N)."""
+        """Explain class `target` (default: the predicted one) of (B, N).
+
+        `lens` (B,) is passed to `MaskDomain.encode`.
+        """
 
 
 class Metric(Protocol):

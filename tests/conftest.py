@@ -1,9 +1,15 @@
 """Fixtures of all tests, and the banner about tests that did not run."""
 
+import csv
 import os
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+
+from speechbrain_lmac.data_prep.us8k_prepare import US8K_CLASSES
 
 NEEDS_ESC10 = "needs ESC10_FOLDER, a folder with meta/esc50.csv and audio/"
 
@@ -21,6 +27,67 @@ def esc10_folder():
     if folder is None:
         pytest.skip(NEEDS_ESC10)
     return folder
+
+
+US8K_COLUMNS = "slice_file_name,fsID,start,end,salience,fold,classID,class".split(",")
+# What clips of UrbanSound8K are like: rates in Hz, sample formats, lengths in s.
+US8K_RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000, 192000)
+US8K_FORMATS = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "MS_ADPCM")
+US8K_SECONDS = (0.05, 4.0, 0.3, 1.0, 0.12, 2.5, 0.6)
+
+
+def _write_us8k(folder, rows):
+    """The table of a dataset in UrbanSound8K's layout."""
+    (folder / "metadata").mkdir(parents=True, exist_ok=True)
+    with open(folder / "metadata" / "UrbanSound8K.csv", "w", newline="") as file:
+        table = csv.DictWriter(file, US8K_COLUMNS)
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _make_us8k(folder, longest=4.0):
+    """A clip of each class and fold in UrbanSound8K's layout: a tone in noise.
+
+    Rate, format, number of channels and length (0.05 s to `longest`) change from clip
+    to clip. Returns the rows of the table.
+    """
+    rng, rows = np.random.default_rng(8), []
+    for index, (fold, target) in enumerate(product(range(1, 11), range(10))):
+        rate = US8K_RATES[index % 10 - index // 10]
+        seconds = min(longest, US8K_SECONDS[index % len(US8K_SECONDS)])
+        recording = 1000 + index
+        rows.append(
+            {
+                "slice_file_name": f"{recording}-{target}-0-{index % 3}.wav",
+                "fsID": recording,
+                "start": 0.5,
+                "end": 0.5 + seconds,
+                "salience": 1 + index % 2,
+                "fold": fold,
+                "classID": target,
+                "class": US8K_CLASSES[target],
+            }
+        )
+        time = np.arange(round(seconds * rate)) / rate
+        sound = 0.3 * np.sin(2 * np.pi * (300 + 300 * target) * time)[:, None]
+        sound = sound + 0.02 * rng.standard_normal((len(time), 1 + index // 6 % 2))
+        path = folder / "audio" / f"fold{fold}" / rows[-1]["slice_file_name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, sound, rate, US8K_FORMATS[index % len(US8K_FORMATS)])
+    _write_us8k(folder, rows)
+    return rows
+
+
+@pytest.fixture(scope="session")
+def make_us8k():
+    """`make_us8k(folder, longest)`: sounds in UrbanSound8K's layout, and their rows."""
+    return _make_us8k
+
+
+@pytest.fixture(scope="session")
+def write_us8k():
+    """`write_us8k(folder, rows)`: its table alone."""
+    return _write_us8k
 
 
 def pytest_collection_modifyitems(items):
@@ -45,3 +112,119 @@ def pytest_terminal_summary(terminalreporter):
     write = terminalreporter.write_line
     write(f"ESC10_FOLDER {state}. Tests skipped for want of it: {len(skipped)}")
     write("To run them:  make test ESC10_FOLDER=/path/to/ESC-50")
+
+
+# --- Small classifiers of others' packages, untrained, as their folders -------------
+
+TINY = {
+    "audio-spectrogram-transformer": {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "max_length": 144,  # frames of 10 ms
+        "hidden_dropout_prob": 0.5,  # off in a frozen classifier
+    },
+    "wav2vec2": {
+        "hidden_size": 16,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "conv_dim": [8] * 7,
+        "num_conv_pos_embeddings": 4,
+        "num_conv_pos_embedding_groups": 2,
+        "classifier_proj_size": 8,
+        "hidden_dropout": 0.5,
+    },
+}
+TINY["hubert"] = TINY["wavlm"] = TINY["wav2vec2"]
+HYPERPARAMS = """
+pretrained_path: someone/ecapa-tiny
+n_mels: 80
+compute_features: !new:speechbrain.lobes.features.Fbank
+    n_mels: !ref <n_mels>
+    left_frames: 0
+    right_frames: 0
+    deltas: False
+mean_var_norm: !new:speechbrain.processing.features.InputNormalization
+    norm_type: sentence
+    std_norm: False
+embedding_model: !new:speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
+    input_size: !ref <n_mels>
+    channels: [16, 16, 16, 16, 48]
+    kernel_sizes: [5, 3, 3, 3, 1]
+    dilations: [1, 2, 3, 4, 1]
+    groups: [1, 1, 1, 1, 1]
+    attention_channels: 8
+    lin_neurons: 12
+classifier: !new:speechbrain.lobes.models.ECAPA_TDNN.Classifier
+    input_size: 12
+    out_neurons: 6
+modules:
+    compute_features: !ref <compute_features>
+    mean_var_norm: !ref <mean_var_norm>
+    embedding_model: !ref <embedding_model>
+    classifier: !ref <classifier>
+label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables:
+        embedding_model: !ref <embedding_model>
+        classifier: !ref <classifier>
+        label_encoder: !ref <label_encoder>
+    paths:
+        embedding_model: !ref <pretrained_path>/embedding_model.ckpt
+        classifier: !ref <pretrained_path>/classifier.ckpt
+        label_encoder: !ref <pretrained_path>/label_encoder.txt
+"""
+CLASSES = ["burst", "chirp", "click", "hum", "siren", "tone"]  # of the toy sounds
+
+
+@pytest.fixture(scope="session")
+def hf_folder(tmp_path_factory):
+    """`hf_folder(model_type)`: as save_pretrained of transformers writes it."""
+    import torch
+    from transformers import (
+        ASTFeatureExtractor,
+        AutoConfig,
+        AutoModelForAudioClassification,
+        Wav2Vec2FeatureExtractor,
+    )
+
+    made = {}
+
+    def make(model_type):
+        if model_type not in made:
+            folder = tmp_path_factory.mktemp("hf") / model_type
+            settings = {**TINY[model_type], "id2label": dict(enumerate(CLASSES))}
+            config = AutoConfig.for_model(model_type, **settings)
+            torch.manual_seed(0)
+            model = AutoModelForAudioClassification.from_config(config)
+            # Untrained biases and tokens are 0: what they do would go unseen.
+            for parameter in model.parameters():
+                parameter.data += 0.05 * torch.randn(parameter.shape)
+            extractor = Wav2Vec2FeatureExtractor()
+            if model_type == "audio-spectrogram-transformer":
+                extractor = ASTFeatureExtractor(max_length=config.max_length, mean=-3.5)
+            model.save_pretrained(folder)
+            extractor.save_pretrained(folder)
+            made[model_type] = folder
+        return made[model_type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ecapa_folder(tmp_path_factory):
+    """A small ECAPA-TDNN in the structure of speechbrain/urbansound8k_ecapa."""
+    import torch
+    from hyperpyyaml import load_hyperpyyaml
+
+    folder = tmp_path_factory.mktemp("ecapa")
+    (folder / "hyperparams.yaml").write_text(HYPERPARAMS)
+    torch.manual_seed(0)
+    hparams = load_hyperpyyaml(HYPERPARAMS)
+    for name in ("embedding_model", "classifier"):
+        torch.save(hparams[name].state_dict(), folder / f"{name}.ckpt")
+    hparams["label_encoder"].update_from_iterable(CLASSES)
+    hparams["label_encoder"].save(folder / "label_encoder.txt")
+    return folder

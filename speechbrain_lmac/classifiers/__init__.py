@@ -1,7 +1,33 @@
-"""Classifiers: features in, logits and hidden maps out."""
+"""Classifiers: features or waveforms in, logits and hidden maps out."""
 
+from speechbrain_lmac.classifiers.checkpoint import read_labels
 from speechbrain_lmac.classifiers.cnn14 import CNN14Classifier
 from speechbrain_lmac.classifiers.compact import CompactClassifier
-from speechbrain_lmac.classifiers.frozen import FrozenClassifier
+from speechbrain_lmac.classifiers.conv1d import Conv1dNet
+from speechbrain_lmac.classifiers.frozen import Frozen, FrozenClassifier
+from speechbrain_lmac.classifiers.huggingface import (
+    HuggingFaceClassifier,
+    HuggingFaceModel,
+    NewHuggingFaceModel,
+)
+from speechbrain_lmac.classifiers.layouts import Axes, FoldedTime, Patches, Places
+from speechbrain_lmac.classifiers.speechbrain import SpeechBrainClassifier
+from speechbrain_lmac.classifiers.waveform import WaveformClassifier
 
-__all__ = ["CNN14Classifier", "CompactClassifier", "FrozenClassifier"]
+__all__ = [
+    "Axes",
+    "CNN14Classifier",
+    "CompactClassifier",
+    "Conv1dNet",
+    "FoldedTime",
+    "Frozen",
+    "FrozenClassifier",
+    "HuggingFaceClassifier",
+    "HuggingFaceModel",
+    "NewHuggingFaceModel",
+    "Patches",
+    "Places",
+    "SpeechBrainClassifier",
+    "WaveformClassifier",
+    "read_labels",
+]

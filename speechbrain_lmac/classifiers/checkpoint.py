@@ -53,7 +53,8 @@ def load_classifier(model, source):
     model : torch.nn.Module
         A classifier with `CHECKPOINTS` and `n_classes`.
     source : str
-        A folder, or a hub id ("user/name").
+        A folder, a hub id ("user/name"), or a file: the state dict of a model that
+        has one.
 
     Returns
     -------
@@ -66,6 +67,8 @@ def load_classifier(model, source):
     InputError
         When a file cannot be had or does not fit the model.
     """
+    if Path(source).is_file():
+        return load_file(model, source)
     for filename, name in model.CHECKPOINTS.items():
         load_weights(model.get_submodule(name), fetch(source, filename))
     try:
@@ -90,6 +93,45 @@ def load_classifier(model, source):
             "to the model"
         )
     return [encoder.ind2lab[index] for index in range(model.n_classes)]
+
+
+def load_file(model, path):
+    """Load the state dict of a model that is stored in one file.
+
+    Class names are not looked for: who names a file names them, too.
+
+    Returns
+    -------
+    labels : None
+    """
+    if len(model.CHECKPOINTS) != 1:
+        raise InputError(
+            f"{type(model).__name__} is stored in several files, "
+            f"{', '.join(model.CHECKPOINTS)}: name the folder that holds them, not "
+            f"{path}"
+        )
+    (name,) = model.CHECKPOINTS.values()
+    load_weights(model.get_submodule(name), path)
+
+
+def read_labels(path):
+    """Class names of a file, one in each line, in the order of the logits.
+
+    For a YAML: ``labels: !apply:speechbrain_lmac.classifiers.read_labels [FILE]``.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, or nothing in it.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read class names from {path}: {error}") from error
+    labels = [line.strip() for line in lines if line.strip()]
+    if not labels:
+        raise InputError(f"{path} holds no class names: write one in each line")
+    return labels
 
 
 def save_weights(module, path):

@@ -3,6 +3,7 @@
 import torch
 from speechbrain.lobes.models.Cnn14 import Cnn14
 
+from speechbrain_lmac.classifiers.checkpoint import save_classifier
 from speechbrain_lmac.masks import pad_frames
 from speechbrain_lmac.types import ClassifierOutput
 
@@ -36,6 +37,7 @@ class CNN14Classifier(torch.nn.Module):
         "embedding_model.ckpt": "embedding_model",
         "classifier.ckpt": "classifier",
     }
+    save = save_classifier
 
     def __init__(self, n_classes, n_mels=80, emb_dim=2048):
         super().__init__()

@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
+from speechbrain_lmac.classifiers.checkpoint import save_classifier
 from speechbrain_lmac.masks import pad_frames
 from speechbrain_lmac.types import ClassifierOutput
 
@@ -44,6 +45,7 @@ class CompactClassifier(torch.nn.Module):
     """
 
     CHECKPOINTS = {"model.ckpt": ""}
+    save = save_classifier
 
     def __init__(
         self, n_classes, n_mels=80, channels=(16, 32, 64, 128, 192), dropout=0.3

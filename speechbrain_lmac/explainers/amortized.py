@@ -9,7 +9,8 @@ class AmortizedExplainer:
     """One forward pass of a trained decoder makes the mask (L-MAC).
 
     The mask of L-MAC depends on the classifier's hidden maps alone and explains
-    the predicted class: `target` only names the class that is scored.
+    the predicted class: `target` only names the class that is scored. A
+    `ClassConditionedInterpreter` explains the class that it is asked for.
 
     Arguments
     ---------
@@ -26,11 +27,11 @@ class AmortizedExplainer:
         self.classifier = classifier
         self.interpreter = interpreter
 
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         """Explain waveforms (B, N); see `speechbrain_lmac.types.Explainer`."""
-        encoded = self.domain.encode(wav)  # a codec may be in training
+        encoded = self.domain.encode(wav, lens)  # a codec may be in training
         with torch.no_grad():
             output = self.classifier(self.domain.features(encoded))
         target = output.logits.argmax(1) if target is None else target
-        mask = self.interpreter(output.hidden, encoded)
+        mask = self.interpreter(output.hidden, encoded, target)
         return Explanation(mask, target, encoded, output.logits)

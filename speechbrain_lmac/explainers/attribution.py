@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.masks import join_recordings, recordings
 from speechbrain_lmac.types import Encoded, Explanation
 
 
@@ -41,13 +42,11 @@ class Question:
 
     def clips(self):
         """A question about each clip alone."""
-        phasor = self.encoded.phasor
+        tensors = {n: v for n, v in vars(self.encoded).items() if torch.is_tensor(v)}
         for item in range(len(self.target)):
             only = slice(item, item + 1)
             encoded = replace(
-                self.encoded,
-                rep=self.encoded.rep[only],
-                phasor=None if phasor is None else phasor[only],
+                self.encoded, **{name: value[only] for name, value in tensors.items()}
             )
             yield replace(
                 self, wav=self.wav[only], encoded=encoded, target=self.target[only]
@@ -76,7 +75,9 @@ class AttributionExplainer:
 
     The logit of the target is explained, in the domain's representation: what is
     differentiated is ``classifier(domain.features(rep))``, on any domain and
-    classifier, which are left as they are.
+    classifier, which are left as they are. `to_mask` sees the frames that hold
+    recording only, so that padding does not decide what the largest attribution is;
+    the mask is 0 there.
 
     Arguments
     ---------
@@ -95,10 +96,10 @@ class AttributionExplainer:
         self.method = method
         self.background = background
 
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
         with torch.no_grad():
-            encoded = self.domain.encode(wav)
+            encoded = self.domain.encode(wav, lens)
             features = self.domain.features(encoded)
             logits = self.classifier(features).logits
         question = Question(
@@ -112,7 +113,8 @@ class AttributionExplainer:
         )
         with torch.enable_grad():
             attribution = self.method.attribute(question).detach()
-        mask = self.method.to_mask(attribution)
+        parts = map(self.method.to_mask, recordings(encoded.frames, attribution))
+        mask = join_recordings(parts, attribution.shape[1])
         return Explanation(mask, question.target, encoded, logits)
 
 

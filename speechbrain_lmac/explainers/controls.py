@@ -9,6 +9,7 @@ import zlib
 import torch
 
 from speechbrain_lmac.draws import generator
+from speechbrain_lmac.masks import join_recordings, recordings, score_recordings
 from speechbrain_lmac.types import Explanation
 
 # Of ln a (see `_with_mean`). At its ends every draw becomes 1 or 0 in float64, so that
@@ -32,9 +33,9 @@ class AllOnesExplainer:
         self.classifier = classifier
 
     @torch.no_grad()
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
-        encoded = self.domain.encode(wav)
+        encoded = self.domain.encode(wav, lens)
         logits = self.classifier(self.domain.features(encoded)).logits
         return Explanation(
             mask=torch.ones_like(encoded.rep),
@@ -48,7 +49,8 @@ class RandomExplainer:
     """Random values with, clip by clip, the mean of another explainer's mask.
 
     Every draw depends on the seed and on the clip's own samples and on nothing else:
-    not on its batch, nor on what was drawn before.
+    not on its batch, nor on what was drawn before. Where a clip is padded, the means
+    are those of the frames that hold recording, and the mask is 0 in the padding.
 
     Arguments
     ---------
@@ -77,12 +79,17 @@ class RandomExplainer:
             )
 
     @torch.no_grad()
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         """The reference's explanation of wav (B, N) with a random mask."""
-        explanation = self.reference.explain(wav, target)
+        explanation = self.reference.explain(wav, target, lens)
         encoded = explanation.encoded
-        means = explanation.mask.double().mean(dim=(1, 2))
-        mask = self.mask_of_mean(wav, means, encoded.rep.shape[1:])
+        means = score_recordings(
+            lambda mask: mask.double().mean(dim=(1, 2)),
+            encoded.frames,
+            explanation.mask,
+        )
+        shape = encoded.rep.shape[1:]
+        mask = self.mask_of_mean(wav, means, shape, encoded.frames)
         return Explanation(
             mask=mask.to(encoded.rep),
             target=explanation.target,
@@ -90,10 +97,15 @@ class RandomExplainer:
             logits=explanation.logits.detach(),
         )
 
-    def mask_of_mean(self, wav, means, shape):
-        """Random masks (B, T, F) of the clips (B, N) with these means (B,)."""
+    def mask_of_mean(self, wav, means, shape, frames=None):
+        """Random masks (B, T, F) of the clips (B, N) with these means (B,).
+
+        The means are those of the first `frames` (B,) of each, where they are given.
+        """
         draws = torch.stack([self._uniform(clip, shape) for clip in wav])
-        return _with_mean(draws.to(means.device), means.double())
+        parts = recordings(frames, draws.to(means.device))
+        means = means.double().split([len(part) for part in parts])
+        return join_recordings(map(_with_mean, parts, means), shape[0])
 
     def _uniform(self, clip, shape):
         """Uniform draws (T, F), one per block; those at the edges are cut."""
@@ -113,7 +125,8 @@ class Remembered:
     first and then `RandomExplainer` of the same object, and the seconds in the table
     are those of the explainer.
 
-    The batch is known by identity, so do not write into it between two calls.
+    The batch is known by identity, and so are `target` and `lens`: do not write into
+    them between two calls.
 
     Arguments
     ---------
@@ -122,14 +135,15 @@ class Remembered:
 
     def __init__(self, explainer):
         self.explainer = explainer
-        self._asked = (None, None)
+        self._asked = (None, None, None)
         self._answer = None
 
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         """The explanation of wav (B, N), from memory if it was the last one."""
-        if wav is not self._asked[0] or target is not self._asked[1]:
-            self._answer = self.explainer.explain(wav, target)
-            self._asked = (wav, target)
+        asked = (wav, target, lens)
+        if any(new is not old for new, old in zip(asked, self._asked, strict=True)):
+            self._answer = self.explainer.explain(*asked)
+            self._asked = asked
         return self._answer
 
 

@@ -44,9 +44,9 @@ class L2IExplainer:
         self.relevance_threshold = relevance_threshold
 
     @torch.no_grad()
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
-        encoded = self.domain.encode(wav)
+        encoded = self.domain.encode(wav, lens)
         output = self.classifier(self.domain.features(encoded))
         target = output.logits.argmax(1) if target is None else target
         interpretation = self.interpreter(output.hidden, encoded)

@@ -1,5 +1,11 @@
 """Decoders from a classifier's hidden maps to a mask."""
 
+from speechbrain_lmac.interpreters.aligned import AlignedInterpreter
+from speechbrain_lmac.interpreters.conditioned import (
+    ClassConditionedInterpreter,
+    FiLM,
+    FiLMInterpreter,
+)
 from speechbrain_lmac.interpreters.conv import ConvInterpreter
 from speechbrain_lmac.interpreters.frequency import MelToBins, SameBins
 from speechbrain_lmac.interpreters.l2i import (
@@ -24,10 +30,14 @@ from speechbrain_lmac.interpreters.transformer import (
 )
 
 __all__ = [
+    "AlignedInterpreter",
     "CheckpointedTransformerBlock",
+    "ClassConditionedInterpreter",
     "ConvActivations",
     "ConvInterpreter",
     "ConvUpsampler",
+    "FiLM",
+    "FiLMInterpreter",
     "L2IInterpreter",
     "LearnedOverTime",
     "MaskNet",

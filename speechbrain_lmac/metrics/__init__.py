@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import faithfulness, masks
 from speechbrain_lmac.types import Evidence
 
@@ -92,23 +93,31 @@ FID_IN = EvidenceMetric(
     description="input fidelity: share of clips of which the explanation alone gets "
     "the class of the whole",
 )
+TARGET_IN = EvidenceMetric(
+    name="Target-In",
+    function=lambda e: faithfulness.target_fidelity(e.logits_in, e.target),
+    higher_is_better=True,
+    unit="",
+    description="target fidelity: share of clips whose explanation alone gets the "
+    "class that was asked for; Fid-In where that is the predicted class",
+)
 SPS = EvidenceMetric(
     name="SPS",
-    function=lambda e: masks.sparseness(e.mask),
+    function=lambda e: score_recordings(masks.sparseness, e.frames, e.mask),
     higher_is_better=True,
     unit="",
     description="sparseness: Gini index of the mask; none for an empty mask",
 )
 COMP = EvidenceMetric(
     name="COMP",
-    function=lambda e: masks.complexity(e.mask),
+    function=lambda e: score_recordings(masks.complexity, e.frames, e.mask),
     higher_is_better=False,
     unit="",
     description="complexity: entropy of the mask in nats; none for an empty mask",
 )
 MM = EvidenceMetric(
     name="MM",
-    function=lambda e: masks.mask_mean(e.mask),
+    function=lambda e: score_recordings(masks.mask_mean, e.frames, e.mask),
     higher_is_better=None,
     unit="",
     description="mask mean: the size of the explanation, without which the others "
@@ -117,7 +126,7 @@ MM = EvidenceMetric(
 
 SPS_HEARD = EvidenceMetric(
     name="SPS-heard",
-    function=lambda e: masks.sparseness(e.heard.map),
+    function=lambda e: score_recordings(masks.sparseness, e.heard.frames, e.heard.map),
     higher_is_better=True,
     unit="",
     description="SPS of what is heard, |STFT(explanation)| / |STFT(clip)| up to 1: the "
@@ -125,14 +134,14 @@ SPS_HEARD = EvidenceMetric(
 )
 COMP_HEARD = EvidenceMetric(
     name="COMP-heard",
-    function=lambda e: masks.complexity(e.heard.map),
+    function=lambda e: score_recordings(masks.complexity, e.heard.frames, e.heard.map),
     higher_is_better=False,
     unit="",
     description="COMP of what is heard, the map of SPS-heard",
 )
 MM_HEARD = EvidenceMetric(
     name="MM-heard",
-    function=lambda e: masks.mask_mean(e.heard.map),
+    function=lambda e: score_recordings(masks.mask_mean, e.heard.frames, e.heard.map),
     higher_is_better=None,
     unit="",
     description="MM of what is heard, the map of SPS-heard",
@@ -140,7 +149,18 @@ MM_HEARD = EvidenceMetric(
 
 # The order of the papers' tables, then the size of the mask.
 PAPER_METRICS = (AI, AD, AG, FF, FID_IN, SPS, COMP, MM)
-ALL_METRICS = (AI, AD, AD_DOUBLE_SOFTMAX, AG, FF, FID_IN, SPS, COMP, MM)
+ALL_METRICS = (
+    AI,
+    AD,
+    AD_DOUBLE_SOFTMAX,
+    AG,
+    FF,
+    FID_IN,
+    TARGET_IN,
+    SPS,
+    COMP,
+    MM,
+)
 # For domains that can be listened to; needed where masks of several are compared.
 HEARD_METRICS = (SPS_HEARD, COMP_HEARD, MM_HEARD)
 

@@ -16,6 +16,7 @@ import torch
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask, gather_evidence
+from speechbrain_lmac.masks import join_recordings, recordings
 from speechbrain_lmac.metrics import AD, AI, FID_IN, Score
 from speechbrain_lmac.metrics.faithfulness import target_probability
 
@@ -139,7 +140,8 @@ def size_curves(domain, classifier, explanation, shares=SHARES, seed=1234):
     """Scores of the cells that a mask ranks highest, at each size.
 
     The whole, the kept and the left out cells are heard in one pass for each share
-    (`evidence.gather_evidence`), so that memory does not grow with their number.
+    (`evidence.gather_evidence`), so that memory does not grow with their number. A
+    share is one of the cells that hold recording; padding is never kept.
 
     Arguments
     ---------
@@ -162,10 +164,17 @@ def size_curves(domain, classifier, explanation, shares=SHARES, seed=1234):
     check_mask(explanation.mask, explanation.encoded.rep)
     mask = explanation.mask.detach()
     undefined = mask.isnan().flatten(1).any(1)
-    cells = ranking(mask.nan_to_num(), seed)
+    parts = recordings(explanation.encoded.frames, mask.nan_to_num())
+    cells = [ranking(part, seed) for part in parts]
     columns = {score.name: [] for score in CURVES}
     for share in shares:
-        kept = top_cells(cells, share, mask.shape[1:])
+        kept = join_recordings(
+            [
+                top_cells(ranked, share, part.shape[1:])
+                for ranked, part in zip(cells, parts, strict=True)
+            ],
+            mask.shape[1],
+        )
         kept = kept.masked_fill(undefined[:, None, None], math.nan)
         evidence = gather_evidence(domain, classifier, replace(explanation, mask=kept))
         values = (

@@ -279,6 +279,32 @@ def input_fidelity(logits, logits_in):
     return _nan_where_nan(same, defined)
 
 
+def target_fidelity(logits_in, target):
+    """Whether the explanation alone is classified as what was asked for.
+
+    [argmax p(M.X) = target]   (ours; input fidelity where the target is the prediction)
+
+    Arguments
+    ---------
+    logits_in : torch.Tensor
+        Of the masked-in part, shape (B, C).
+    target : torch.Tensor
+        The class that was asked for, shape (B,).
+
+    Returns
+    -------
+    fidelity : torch.Tensor
+        Shape (B,), 0 or 1. Higher is better, if the class is there to be heard.
+
+    Example
+    -------
+    >>> target_fidelity(torch.tensor([[2.0, 1.0], [2.0, 1.0]]), torch.tensor([0, 1]))
+    tensor([1., 0.], dtype=torch.float64)
+    """
+    own, _ = _log_p(logits_in, target)
+    return _nan_where_nan((logits_in.argmax(1) == target).double(), own)
+
+
 def _log_p(logits, target):
     """Logarithms (B,) of the target's probability and of all others' together."""
     if target.shape != logits.shape[:1]:

@@ -3,6 +3,7 @@
 import torch
 
 from speechbrain_lmac.heard import Heard
+from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES, si_sir_sar
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
@@ -207,8 +208,11 @@ def source_scores(domain, explanation, foreground, background):
             FOREGROUND_SHARE.name: foreground_share(
                 domain.magnitude(part) / whole, *spectra
             ),
-            IRM_OVERLAP.name: soft_overlap(
-                domain.on_bins(encoded, explanation.mask), ideal
+            IRM_OVERLAP.name: score_recordings(
+                soft_overlap,
+                encoded.bin_frames,
+                domain.on_bins(encoded, explanation.mask),
+                ideal,
             ),
         }
         if domain.listenable:
@@ -218,7 +222,9 @@ def source_scores(domain, explanation, foreground, background):
             scores[SI_SDR_IMPROVEMENT.name] = reached - si_sdr(
                 foreground + background, foreground
             )
-            scores[IRM_OVERLAP_HEARD.name] = soft_overlap(heard.map, ideal)
+            scores[IRM_OVERLAP_HEARD.name] = score_recordings(
+                soft_overlap, heard.frames, heard.map, ideal
+            )
             ratios = si_sir_sar(heard.explanation, foreground, background)
             scores |= {s.name: r for s, r in zip(ARTEFACT_SCORES, ratios, strict=True)}
         return scores

@@ -11,7 +11,12 @@ import torch
 from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_lmac.experiment import load_experiment
-from speechbrain_lmac.hparams_files import top_level_keys
+from speechbrain_lmac.hparams_files import (
+    PARENT,
+    blocks_of,
+    open_hparams,
+    top_level_keys,
+)
 from speechbrain_lmac.interpreters import (
     PublishedInterpreter,
     PublishedMelInterpreter,
@@ -148,15 +153,18 @@ def test_every_option_of_the_readme_is_known():
 def test_the_values_that_the_readme_overrides_can_be_overridden(tmp_path):
     changes = [c for c in inline_code(text_of(README)) if re.match(r"--\w+='", c)]
     assert len(changes) >= 4
-    yamls = {"objective": "toy_lmac.yaml"}
+    yamls = {"objective": "toy_lmac.yaml", "guidance": "toy_lmac_finetune.yaml"}
     for change in changes:
-        key = re.match(r"--(\w+)", change)[1]
-        path = tmp_path / f"{key}.yaml"
-        text = text_of(ROOT / "hparams" / yamls.get(key, "toy_classifier.yaml"))
+        path = tmp_path / "changed.yaml"
+        named = [yaml for word, yaml in yamls.items() if word in change]
+        text = text_of(ROOT / "hparams" / ["toy_classifier.yaml", *named][-1])
         # Without the trained classifier, which is not there.
         text = re.sub(r"^classifier:.*\n(?: +.*\n)*", "", text, flags=re.M)
         text = re.sub(
-            r"^(classifier_source|interpreter_checkpoint):.*\n", "", text, flags=re.M
+            r"^(classifier_source|\w+_checkpoint|\w+_interpreter):.*\n",
+            "",
+            text,
+            flags=re.M,
         )
         path.write_text(text.replace("!include:", f"!include:{ROOT}/hparams/"))
         load_experiment([str(path), *shlex.split(change)])
@@ -168,6 +176,13 @@ def test_the_snippets_of_yaml_in_the_readme_make_an_experiment(tmp_path):
     assert snippets
     for snippet in snippets:
         key = snippet.split(":")[0]
+        if key == PARENT:
+            assert "../" in snippet
+            path = tmp_path / "ablation.yaml"
+            path.write_text(snippet.replace("../", f"{ROOT}/hparams/"))
+            ours, text = blocks_of(snippet), open_hparams(path).getvalue()
+            assert all(ours[key] in text for key in set(ours) - {PARENT})
+            continue
         others = re.sub(rf"^{key}:.*\n(?: +.*\n)*", "", whole, flags=re.M)
         path = tmp_path / f"{key}.yaml"
         path.write_text(
@@ -209,7 +224,8 @@ def test_the_readme_lists_every_experiment_file_once():
     for yaml, recipe, _ in table:
         kinds = ("classifier", "lmac", "nmf", "l2i")
         kind = {"lmac_td": "train_lmac_td", "codec": "pretrain_codec"}
-        kind |= {name: f"train_{name}" for name in kinds} | {"roar": "roar"}
+        kind |= {name: f"train_{name}" for name in kinds}
+        kind |= {name: name for name in ("roar", "ablations", "two_sources")}
         name = next((kind[k] for k in kind if f"_{k}" in yaml), "evaluate")
         assert recipe == f"`recipes/{name}.py`"
 

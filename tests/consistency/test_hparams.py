@@ -11,7 +11,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from speechbrain_lmac.classifiers.checkpoint import save_classifier, save_weights
+from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.codec import save_codec
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
@@ -21,6 +21,7 @@ from speechbrain_lmac.explainers import (
     AttributionExplainer,
     L2IExplainer,
 )
+from speechbrain_lmac.hparams_files import open_hparams
 from speechbrain_lmac.interpreters import L2IInterpreter
 from speechbrain_lmac.nmf import SpectralAutoencoder, load_dictionary
 
@@ -33,7 +34,11 @@ HEADER = (
     "HF_repo,test_debug_flags,test_debug_checks,performance"
 )
 # For copies of an experiment, see the README; tests/integration trains with them.
-FOR_COPIES = {"parts/noise/folder.yaml", "parts/noise/generated.yaml"}
+FOR_COPIES = {
+    "parts/classifier/speechbrain.yaml",
+    "parts/noise/folder.yaml",
+    "parts/noise/generated.yaml",
+}
 # What makes the published networks small; a part that is not named stays as it is.
 SMALL = {
     "classifier/cnn14.yaml": {"emb_dim": 64},
@@ -72,7 +77,7 @@ def included(path):
 
     Those of its table (`parts/table`) count as the experiment's own.
     """
-    text = path.read_text(encoding="utf-8")
+    text = open_hparams(path).getvalue()
     parts = dict(re.findall(r"^(\w+): !include:parts/(\S+)", text, re.MULTILINE))
     if "table" in parts:
         text = (ROOT / "hparams" / "parts" / parts["table"]).read_text(encoding="utf-8")
@@ -104,6 +109,7 @@ def dataset_of(path):
 # Which option names the weights of the decoder at a key.
 CHECKPOINTS = {
     "decoder": "interpreter_checkpoint",
+    "conditional_decoder": "conditional_checkpoint",
     "stft_decoder": "stft_checkpoint",
     "mel_decoder": "mel_checkpoint",
     "stft_finetuned_decoder": "stft_finetuned_checkpoint",
@@ -128,8 +134,18 @@ def decoder_of(part, n_classes, key):
         dictionary = SpectralAutoencoder().dictionary(domain)
         decoder.dictionary.load_state_dict(dictionary.state_dict())
         return decoder
+    if "classes" in part:
+        options = {"decoder": {"frequency": {"sample_rate": 16000}}}
+        return build(part, n_classes=n_classes, **options)
     on_bins = part in ("interpreter/conv.yaml", "interpreter/conv_tiny.yaml")
     return build(part, **({"frequency": {"sample_rate": 16000}} if on_bins else {}))
+
+
+def trained_by(path, kind):
+    """The experiment that trains what another one reads in `results/NAME`."""
+    text = path.read_text(encoding="utf-8")
+    (name,) = set(re.findall(rf"!ref results/(\w+_{kind})/<seed>/", text))
+    return ROOT / "hparams" / f"{name}.yaml"
 
 
 @pytest.fixture
@@ -140,8 +156,12 @@ def checkpoints(tmp_path):
         parts, options = included(path), []
         if "classifier_source:" in path.read_text(encoding="utf-8"):
             labels = sorted(dataset_of(path).categories)
-            model = build(parts["model"], n_classes=len(labels))
-            save_classifier(model, labels, tmp_path / "classifier")
+            part = (
+                parts.get("model") or included(trained_by(path, "classifier"))["model"]
+            )
+            rate = {"sample_rate": 16000} if "waveform" in part else {}
+            model = build(part, n_classes=len(labels), **rate)
+            model.save(labels, tmp_path / "classifier")
             options.append(f"--classifier_source={tmp_path / 'classifier'}")
         if "dictionary_checkpoint: !ref results" in path.read_text(encoding="utf-8"):
             domain = build(parts["domain"], sample_rate=16000)
@@ -156,6 +176,12 @@ def checkpoints(tmp_path):
                 file = tmp_path / f"{key}.ckpt"
                 save_weights(decoder_of(parts[key], len(labels), key), file)
                 options.append(f"--{option}={file}")
+        text = path.read_text(encoding="utf-8")
+        if "AlignedInterpreter" in text and "checkpoint: !ref results" in text:
+            training, file = trained_by(path, "lmac"), tmp_path / "aligned.ckpt"
+            hparams, _, _ = load_experiment([str(training), *options])
+            save_weights(hparams["interpreter"], file)
+            options.append(f"--interpreter_checkpoint={file}")
         return options
 
     return checkpoints
@@ -201,7 +227,8 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
         rep = domain.encode(wav).rep
         assert hparams["autoencoder"](rep).shape == rep.shape
         return
-    assert hparams["model"].n_classes == len(dataset.categories)
+    model = hparams["model"] if "model" in hparams else hparams["classifier"]
+    assert model.n_classes == len(dataset.categories)
     if "classifier" not in hparams:
         features = domain.features(domain.encode(wav))
         output = hparams["model"].eval()(features)
@@ -246,7 +273,8 @@ def test_scalars_that_every_experiment_has(path):
     text = path.read_text(encoding="utf-8")
     keys = re.findall(r"^(\w+):", text, re.MULTILINE)
     assert keys[:2] == ["seed", "__set_seed"]
-    assert f"output_folder: !ref results/{path.stem}/<seed>\n" in text
+    of_fold = "/fold<fold>" if "fold" in keys else ""
+    assert f"output_folder: !ref results/{path.stem}/<seed>{of_fold}\n" in text
     assert not [key for key in keys if keys.count(key) > 1]
 
 
@@ -425,7 +453,8 @@ def test_published_weights_of_the_objective(tmp_path):
 
 def test_every_experiment_has_a_row():
     listed = {row["Hparam_file"] for row in table_rows()}
-    assert listed == {f"hparams/{path.name}" for path in YAMLS}
+    ablations = {name for name in listed if name.startswith("hparams/ablations/")}
+    assert listed - ablations == {f"hparams/{path.name}" for path in YAMLS}
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda path: path.name)

@@ -185,3 +185,15 @@ def trained_l2i(classifier, dictionary, tiny, short, tmp_path_factory):
     done = _run([sys.executable, *script, *options])
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained_finetune(trained_lmac, classifier, tiny, short, tmp_path_factory):
+    """The output folder of the literal command, from inside recipes/."""
+    folder = tmp_path_factory.mktemp("trained") / "finetune"
+    script = ["train_lmac.py", "hparams/toy_lmac_finetune.yaml"]
+    start = f"--pretrained_interpreter={trained_lmac / 'interpreter.ckpt'}"
+    options = [*tiny, *short, classifier, start, f"--output_folder={folder}"]
+    done = _run([sys.executable, *script, *options], ROOT / "recipes")
+    assert done.returncode == 0, done.stderr
+    return folder

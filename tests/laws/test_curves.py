@@ -29,7 +29,7 @@ DECIDING = 77  # the cell that a classifier looks at
 class Domain:
     """Frames of a waveform of FRAMES * BINS samples."""
 
-    def encode(self, wav):
+    def encode(self, wav, lens=None):
         rep = wav.reshape(-1, FRAMES, BINS)
         return Encoded(rep, None, wav.shape[1])
 

@@ -43,8 +43,12 @@ def evidence(n_clips=4, shape=(7, 5), seed=0):
 
 
 def item_of(batch, item):
-    tensors = {name: v for name, v in vars(batch).items() if v is not None}
-    return GuidedEvidence(**{n: v[item : item + 1] for n, v in tensors.items()})
+    return GuidedEvidence(
+        **{
+            name: None if value is None else value[item : item + 1]
+            for name, value in vars(batch).items()
+        }
+    )
 
 
 def objective(guidance=GUIDANCE[0], weights=WEIGHTS, threshold=0.6):
@@ -122,6 +126,19 @@ def test_guidance_moves_the_mask_towards_the_clean_clip(guidance):
     assert loud.any()
     assert (logits.grad[loud] < 0).all()  # the mask rises there
     assert (logits.grad[batch.rep_clean == 0] > 0).all()
+
+
+@pytest.mark.parametrize("guidance", GUIDANCE, ids=lambda g: type(g).__name__)
+def test_padding_has_no_part_in_guidance(guidance):
+    batch = evidence()
+    padded = {
+        name: torch.nn.functional.pad(getattr(batch, name), (0, 0, 0, 3), value=0.7)
+        for name in ("mask", "rep", "rep_clean")
+    }
+    padded = dataclasses.replace(batch, **padded, frames=torch.full((4,), 7))
+    values = objective(guidance)(padded)
+    for name, value in objective(guidance)(batch).items():
+        torch.testing.assert_close(values[name], value)
 
 
 def test_selection_takes_no_gradient():

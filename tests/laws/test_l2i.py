@@ -336,7 +336,7 @@ class TwoComponents:
 class ThreeBins(STFTDomain):
     """A domain whose representation is two frames of three bins."""
 
-    def encode(self, wav):
+    def encode(self, wav, lens=None):
         return Encoded(torch.ones(len(wav), 2, 3), None, wav.shape[1])
 
     def features(self, encoded):

@@ -30,7 +30,7 @@ from speechbrain_lmac.data_prep.toy_prepare import TOY_CLASSES, make_toy, prepar
 from speechbrain_lmac.dataio import ClipDataset, collate_clips
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.mixing import measured_snr
-from speechbrain_lmac.mixtures import MixtureClips
+from speechbrain_lmac.mixtures import MixtureClips, Sounds, lens_of
 from speechbrain_lmac.noise import CorpusNoise as TrainingCorpusNoise
 from speechbrain_lmac.noise import GeneratedNoise, Sometimes
 
@@ -249,6 +249,41 @@ def test_clean_clips_are_those_of_the_dataset(toy):
         assert torch.equal(item["signal"], other["signal"])
     assert condition.stems is None
     assert condition.description == "clean: 6 clips of the split valid"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5])
+def test_a_clean_clip_is_padded_and_one_with_noise_is_not(toy, corpus, seconds):
+    """Clips of 1 s; noises of 0.6 to 1.9 s, joined until they fill the length."""
+    dataset = ClipDataset(
+        prepare_toy, toy[0].data_folder, TOY_CLASSES, len(TOY_CLASSES), RATE, seconds
+    )
+    added = [CorpusNoise(corpus), WhiteNoise()]
+    opened = [CleanCondition(), *(MixtureCondition(each) for each in added)]
+    lens = [
+        {item["lens"] for item in c.open(dataset, toy[1], "test", TOY_CLASSES).clips}
+        for c in opened
+    ]
+    assert lens == [{min(1.0, 1 / seconds)}, {1.0}, {1.0}]
+
+
+def test_two_short_sounds_are_padded_behind_the_longer_one(toy):
+    dataset = ClipDataset(
+        prepare_toy, toy[0].data_folder, TOY_CLASSES, len(TOY_CLASSES), RATE, 4.0
+    )
+    condition = MixtureCondition(OtherClips(), per_clip=1)
+    clips = condition.open(dataset, toy[1], "test", TOY_CLASSES).clips
+    assert clips[0]["lens"] == 0.25
+    assert not clips[0]["signal"][RATE:].any()
+    speech = {"pieces": [{"wav": "{data_root}/no.wav", "start": 100, "length": 90000}]}
+    lengths = {"{data_root}/clip.wav": 500, "{data_root}/no.wav": 2100}
+    sounds = Sounds({"data_root": ("", lambda path: torch.ones(lengths[named(path)]))})
+    entry = {"foreground": "{data_root}/clip.wav", "background": speech}
+    assert lens_of(entry, sounds, 8000) == 0.25  # 2000 samples of speech
+    assert lens_of({**entry, "background": None}, sounds, 8000) == 0.0625
+
+
+def named(path):
+    return "{data_root}" + path
 
 
 def test_known_stems_add_up_to_the_clip_that_is_heard(toy):

@@ -42,7 +42,7 @@ def same(before, after):
 class Domain:
     """Frames of a waveform of FRAMES * BINS samples."""
 
-    def encode(self, wav):
+    def encode(self, wav, lens=None):
         rep = wav.reshape(-1, FRAMES, BINS).abs()
         return Encoded(rep, None, wav.shape[1])
 
@@ -55,7 +55,7 @@ class Gradient:
         self.targets = []
 
     @torch.enable_grad()  # a random control asks without
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         encoded = Domain().encode(wav)
         rep = encoded.rep.clone().requires_grad_()
         logits = self.classifier(rep).logits
@@ -70,7 +70,7 @@ class Gradient:
 class Input(Gradient):
     """Shows the input, whatever the classifier says: what the check must find."""
 
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         explanation = super().explain(wav, target)
         rep = explanation.encoded.rep
         mask = rep / rep.amax((1, 2), keepdim=True)
@@ -255,7 +255,7 @@ def test_an_explainer_of_another_classifier_is_found_out():
 
 def test_constant_masks_are_nan_not_left_out():
     class Constant(Gradient):
-        def explain(self, wav, target=None):
+        def explain(self, wav, target=None, lens=None):
             explanation = super().explain(wav, target)
             return Explanation(
                 torch.zeros_like(explanation.mask), *_others(explanation)

@@ -85,11 +85,12 @@ def make_sounds(folder):
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
+def workplace(tmp_path_factory, make_us8k):
     """An empty folder with the datasets that the rows name."""
     folder = tmp_path_factory.mktemp("smoke")
-    for dataset in sorted({row["Dataset"] for row in rows()}):
+    for dataset in sorted({row["Dataset"] for row in rows()} - {"US8K"}):
         make_esc50(folder / "samples" / dataset, categories_of(dataset))
+    make_us8k(folder / "samples" / "US8K", longest=1.0)
     make_sounds(folder / "samples")
     return folder
 
@@ -112,6 +113,8 @@ def test_row(row, workplace):
     )
     assert done.returncode == 0, done.stderr
     output = f"results/{Path(row['Hparam_file']).stem}/1234"
+    if row["Dataset"] == "US8K":
+        output += "/fold10"
     for flag in flags:
         if flag.startswith("--output_folder="):
             output = flag.removeprefix("--output_folder=")

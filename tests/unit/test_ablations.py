@@ -44,6 +44,14 @@ def test_a_file_is_compared_with_its_parent(files):
     assert [a.what for a in ablations][:2] == ["The parent", "Ablation of parent: one"]
 
 
+def test_a_file_without_a_parent_is_compared_with_the_first(files, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text("# Another.\na: 3\n")
+    ablations = read_ablations({**files, "other": str(other)})
+    assert ablations[-1].parent == "parent"
+    assert ablations[0].parent is None
+
+
 def test_a_parent_stands_above_its_ablations(files):
     with pytest.raises(InputError, match="parent parent.yaml: list that above it"):
         read_ablations({"one": files["one"], "parent": files["parent"]})

@@ -35,7 +35,7 @@ def keep(attribution):
 class Domain:
     """One bin; the samples are the frames, and what the classifier hears."""
 
-    def encode(self, wav):
+    def encode(self, wav, lens=None):
         return Encoded(wav[:, :, None], None, wav.shape[1])
 
     def features(self, encoded):

@@ -11,11 +11,13 @@ from speechbrain_lmac.augment import (
     Equalizer,
     Gain,
     Mixup,
+    OnSpectrogram,
     SpecAugment,
     TimeShift,
     coloured_noise,
     stretch,
 )
+from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.draws import generator
 
 N_SAMPLES, N_CLASSES = 2000, 4
@@ -302,3 +304,32 @@ def test_a_stretch_lies_within_its_axis(share, size):
         start, end = stretch(size, share, draw)
         assert 0 <= start <= end <= size
         assert end - start <= round(share * size)
+
+
+def test_transforms_of_the_spectrogram_act_on_the_waveform():
+    domain = STFTDomain(sample_rate=16000)
+    wav = clips(1)[0][0]
+
+    def silent_half(rep, draw):
+        keep = torch.ones_like(rep)
+        keep[len(rep) // 2 :] = 0
+        return rep * keep
+
+    same = OnSpectrogram(domain, [])(wav, generator("test"))
+    assert power_db(same - wav) < power_db(wav) - 60
+    half = OnSpectrogram(domain, [silent_half])(wav, generator("test"))
+    assert half.shape == wav.shape
+    # 11 frames of 186 samples; the window of 372 reaches one frame further.
+    assert power_db(half[:700] - wav[:700]) < power_db(wav) - 60
+    assert not half[1200:].any()
+
+
+def test_holes_in_the_spectrogram_are_drawn_by_the_key():
+    holes = OnSpectrogram(STFTDomain(sample_rate=16000), [BlockMask(probability=1.0)])
+    augment = Augment(feature=[holes])
+    wav = clips(3)[0]
+    together = augment.features(wav, keys_of("abc"))
+    alone = augment.features(wav[1:2], keys_of("b"))
+    assert torch.equal(together[1], alone[0])
+    assert not torch.equal(together[1], augment.features(wav, keys_of("aac"))[1])
+    assert power_db(together) < power_db(wav)

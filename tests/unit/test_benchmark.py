@@ -140,7 +140,7 @@ def test_what_was_finished_survives_an_error(model, tmp_path):
     benchmark = benchmark_of(model)
     domain = benchmark.blocks["Mel"].domain
 
-    def fails(wav, target=None):
+    def fails(wav, target=None, lens=None):
         raise RuntimeError("out of memory")
 
     benchmark.blocks["Mel"].explainers["all ones"].explain = fails

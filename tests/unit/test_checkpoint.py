@@ -14,6 +14,7 @@ from speechbrain_lmac.classifiers.checkpoint import (
 )
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.interpreters import TrainedInterpreter
+from speechbrain_lmac.interpreters.trained import load_interpreter
 
 LABELS = ["zebra", "dog barking", 'cat\'s "meow"', "grüße"]  # not sorted, awkward
 
@@ -242,3 +243,33 @@ def test_a_missing_interpreter_is_named(tmp_path):
         TrainedInterpreter(torch.nn.Linear(1, 1), tmp_path / "none.ckpt")
     assert str(tmp_path / "none.ckpt") in str(error.value)
     assert "train_lmac.py" in str(error.value)
+
+
+def test_an_interpreter_comes_from_a_folder_or_from_the_hub(tmp_path, monkeypatch):
+    trained = torch.nn.Linear(2, 2)
+    save_weights(trained, tmp_path / "interpreter.ckpt")
+    assert_equal_states(load(tmp_path), trained)
+    asked = []
+
+    def hub(repository, filename):
+        asked.append((repository, filename))
+        return str(tmp_path / filename)
+
+    name = "speechbrain_lmac.classifiers.checkpoint.hf_hub_download"
+    monkeypatch.setattr(name, hub)
+    assert_equal_states(load("someone/lmac"), trained)
+    assert asked == [("someone/lmac", "interpreter.ckpt")]
+
+
+def load(source):
+    fresh = torch.nn.Linear(2, 2)
+    load_interpreter(fresh, source)
+    return fresh
+
+
+def test_a_hub_id_of_an_interpreter_without_network(no_network):
+    with pytest.raises(InputError) as error:
+        load_interpreter(torch.nn.Linear(1, 1), "me/lmac", "pretrained_interpreter")
+    message = str(error.value)
+    assert "cannot load interpreter.ckpt from 'me/lmac'" in message
+    assert "--pretrained_interpreter SOURCE" in message

@@ -19,7 +19,7 @@ FRAMES, BINS = 20, 13
 class Domain:
     """Frames of a waveform of FRAMES * BINS samples."""
 
-    def encode(self, wav):
+    def encode(self, wav, lens=None):
         rep = wav.abs().reshape(-1, FRAMES, BINS)
         return Encoded(rep, torch.ones_like(rep), wav.shape[1])
 
@@ -39,7 +39,7 @@ class OfMean:
     means: list
     asked: list = field(default_factory=list)
 
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         self.asked.append(target)
         encoded = Domain().encode(wav)
         mask = torch.ones_like(encoded.rep) * torch.tensor(self.means)[:, None, None]

@@ -15,6 +15,7 @@ from speechbrain_lmac.dataio import (
     ClipDataset,
     collate_clips,
     fix_length,
+    lens_heard,
     read_audio,
     read_mono,
     to_model_level,
@@ -264,6 +265,26 @@ def test_a_batch_has_one_length_one_level_and_the_classifiers_indices(tmp_path):
     assert batch.wav[0, :3200].any()
     assert not batch.wav[0, 3300:].any()
     assert batch.wav[1, -100:].any()
+
+
+def test_a_batch_knows_what_of_a_short_clip_is_recording(tmp_path):
+    clips = dataset_of(tmp_path).load(tmp_path, "train", ["dog", "cat"])
+    short, long = clips[0], clips[1]
+    assert collate_clips([short, long]).lens.tolist() == pytest.approx([0.4, 1.0])
+    assert collate_clips([long, long]).lens is None
+    assert (
+        collate_clips([{"id": "a", "signal": torch.ones(3), "label": 0}]).lens is None
+    )
+
+
+def test_what_is_added_to_a_clip_fills_its_padding():
+    wav = torch.tensor([[0.5, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    batch = ClipBatch(["a", "b"], wav, lens=torch.tensor([0.5, 0.25]))
+    assert lens_heard(batch, wav.clone()).tolist() == [0.5, 0.25]
+    noisy = wav + torch.tensor([[0.0], [0.1]])
+    assert lens_heard(batch, noisy).tolist() == [0.5, 1.0]
+    assert batch.lens.tolist() == [0.5, 0.25]
+    assert lens_heard(ClipBatch(["a"], wav[:1]), noisy) is None
 
 
 def test_classes_that_the_classifier_does_not_know_are_named(tmp_path):

@@ -33,7 +33,7 @@ CLASSES = ["dog", "rain"]
 class Domain:
     """Two frames of two bins."""
 
-    def encode(self, wav):
+    def encode(self, wav, lens=None):
         rep = wav.reshape(-1, 2, 2)
         return Encoded(rep, torch.ones_like(rep), wav.shape[1])
 
@@ -56,7 +56,7 @@ class FirstBin:
         self.mask = torch.tensor(mask)
         self.asked = 0
 
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         self.asked += 1
         encoded = Domain().encode(wav)
         logits = classifier(encoded.rep).logits
@@ -313,7 +313,7 @@ def test_a_share_is_written_in_percent():
 class Interrupted(FirstBin):
     """Is stopped when it is asked for the second time."""
 
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         if self.asked == 1:
             raise KeyboardInterrupt
         return super().explain(wav, target)
@@ -405,7 +405,7 @@ def test_the_file_holds_the_exact_numbers(tmp_path):
 )
 def test_a_mask_that_is_none_is_refused_by_name(mask, message):
     class Bad(FirstBin):
-        def explain(self, wav, target=None):
+        def explain(self, wav, target=None, lens=None):
             explanation = super().explain(wav, target)
             return replace(explanation, mask=torch.tensor(mask)[None])
 

@@ -1,4 +1,4 @@
-"""AI, AD, AG, FF and Fid-In against numbers worked out on paper."""
+"""AI, AD, AG, FF, Fid-In and Target-In against numbers worked out on paper."""
 
 import math
 
@@ -14,6 +14,7 @@ from speechbrain_lmac.metrics.faithfulness import (
     faithfulness,
     input_fidelity,
     saturated,
+    target_fidelity,
     target_probability,
 )
 
@@ -170,3 +171,11 @@ def test_shapes_are_checked():
         input_fidelity(logits, logits[:3])
     with pytest.raises(ValueError, match=r"each of the 4 items, got shape \(4, 1\)"):
         average_drop(logits, logits, target.unsqueeze(1))
+
+
+def test_target_fidelity_is_of_the_class_that_was_asked_for():
+    logits_in = torch.tensor([[3.0, 1.0, 2.0]] * 3)
+    found = target_fidelity(logits_in, torch.tensor([0, 1, 2]))
+    assert found.tolist() == [1.0, 0.0, 0.0]
+    found = target_fidelity(torch.tensor([[math.nan, 1.0]]), torch.tensor([1]))
+    assert found.isnan().all()

@@ -77,3 +77,10 @@ def running_mean_moved():
 )
 def test_what_matters_changes_it(one, other):
     assert fingerprint_of(one) != fingerprint_of(other)
+
+
+def test_types_devices_and_sets_count_by_what_they_are():
+    # Configurations of transformers hold such.
+    things = [torch.float32, torch.bfloat16, torch.device("cpu"), {"a", "b"}, {"a"}]
+    assert len({fingerprint_of(thing) for thing in things}) == len(things)
+    assert fingerprint_of({"x", "y", "z"}) == fingerprint_of({"z", "y", "x"})

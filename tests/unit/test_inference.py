@@ -1,6 +1,7 @@
 """Explaining files of any rate, length, level and channel count."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -221,3 +222,45 @@ def test_nothing_of_an_explanation_hangs_on_the_graph(explainer, tmp_path):
 )
 def test_names_are_unique(paths, names):
     assert unique_names(paths) == names
+
+
+# --- Another class than the predicted one ---------------------------------------------
+
+
+class OfTheTarget(AllOnesExplainer):
+    """Keeps a share of everything that depends on the class asked for."""
+
+    def explain(self, wav, target=None):
+        given = super().explain(wav, target)
+        share = (1 + given.target[:, None, None]) / 4
+        return replace(given, mask=share * given.mask)
+
+
+def test_the_class_that_is_asked_for_is_explained(explainer, tmp_path):
+    path = write(tmp_path / "a.wav", noise(16000, 0.5), 16000)
+    asked = OfTheTarget(explainer.domain, explainer.classifier)
+    predicted = explain_file(asked, path, LABELS)
+    assert predicted.explained == predicted.predicted
+    confidences = {}
+    for place, name in enumerate(LABELS):
+        explained = explain_file(asked, path, LABELS, target=name)
+        assert explained.explained == explained.row()["explained"] == name
+        assert explained.predicted == explained.row()["predicted"]
+        assert explained.predicted == predicted.predicted
+        assert explained.mask_mean == pytest.approx((1 + place) / 4)
+        confidences[name] = explained.confidence
+    assert sum(confidences.values()) == pytest.approx(1)
+    assert confidences[predicted.predicted] == max(confidences.values())
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("rian", "'rian'; did you mean rain? The classes are cat, dog, rain"),
+        ("xylophone", r"'xylophone'\. The classes are cat, dog, rain"),
+    ],
+)
+def test_a_class_that_there_is_not_is_refused(explainer, tmp_path, name, said):
+    path = write(tmp_path / "a.wav", noise(16000, 0.5), 16000)
+    with pytest.raises(InputError, match=said.replace("?", r"\?")):
+        explain_file(explainer, path, LABELS, target=name)

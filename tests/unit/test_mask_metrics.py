@@ -76,6 +76,7 @@ def test_every_metric_looks_at_its_own_part_of_the_evidence():
             "AG": 50.0,
             "FF": 0.25,
             "Fid-In": 1.0,
+            "Target-In": 1.0,
             "SPS": 0.75,
             "COMP": 0.0,
             "MM": 0.25,

@@ -31,7 +31,7 @@ FRAMES, BINS = 8, 16
 class Domain:
     """Frames of a waveform of FRAMES * BINS samples, as they are."""
 
-    def encode(self, wav):
+    def encode(self, wav, lens=None):
         return Encoded(wav.reshape(-1, FRAMES, BINS), None, wav.shape[1])
 
     def features(self, encoded):
@@ -44,7 +44,7 @@ class Marks:
     def __init__(self, bins, value=1.0):
         self.bins, self.value, self.clips = bins, value, 0
 
-    def explain(self, wav, target=None):
+    def explain(self, wav, target=None, lens=None):
         self.clips += len(wav)
         encoded = Domain().encode(wav)
         mask = torch.full_like(encoded.rep, 0.1)
@@ -208,7 +208,7 @@ def test_finished_rows_are_not_computed_again_and_the_rest_is_the_same(tmp_path)
 
 def test_rows_of_an_interrupted_run_are_kept(tmp_path):
     class Breaks(Marks):
-        def explain(self, wav, target=None):
+        def explain(self, wav, target=None, lens=None):
             raise KeyboardInterrupt
 
     path = tmp_path / "roar.csv"

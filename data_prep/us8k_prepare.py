@@ -1,0 +1,176 @@
+"""UrbanSound8K (Salamon, Jacoby and Bello 2014) to SpeechBrain manifests.
+
+8732 slices of 0.05 to 4 s in 10 classes and 10 folds. Slices of one recording stay in
+one fold, and results are comparable only where the folds are as they come: they are
+never reshuffled. The files are of any sample rate, width and number of channels.
+
+    data_folder/metadata/UrbanSound8K.csv   slice_file_name, fold, classID, class, ...
+    data_folder/audio/fold5/100032-3-0-0.wav
+"""
+
+from pathlib import Path
+
+from speechbrain_lmac.data_prep.download import is_absent
+from speechbrain_lmac.data_prep.folds import (
+    Clip,
+    class_names,
+    fold_number,
+    prepare_folds,
+)
+from speechbrain_lmac.data_prep.manifest import (
+    AudioFault,
+    check_audio,
+    read_table,
+    split_of_folds,
+)
+from speechbrain_lmac.errors import InputError
+
+US8K_URL = "https://urbansounddataset.weebly.com/urbansound8k.html"
+TABLE = "metadata/UrbanSound8K.csv"
+N_FOLDS = 10
+# In the order of their classID, from 0.
+US8K_CLASSES = (
+    "air_conditioner",
+    "car_horn",
+    "children_playing",
+    "dog_bark",
+    "drilling",
+    "engine_idling",
+    "gun_shot",
+    "jackhammer",
+    "siren",
+    "street_music",
+)
+
+
+def prepare_us8k(data_folder, manifest_folder, categories, fold=10):
+    """Check UrbanSound8K and write ``train.json``, ``valid.json`` and ``test.json``.
+
+    Entries are those of `folds.prepare_folds`. The table is checked whole, and every
+    clip is decoded. With the same options and an unchanged dataset a second call
+    decodes and writes nothing. There is no download: the dataset's page asks for a
+    form to be filled in.
+
+    Arguments
+    ---------
+    data_folder : str or Path
+        The dataset.
+    manifest_folder : str or Path
+        Where the manifests go.
+    categories : sequence of str
+        The class names that may occur. Each needs a clip in the training folds.
+    fold : int
+        The test fold, 1 to 10; see `us8k_folds`.
+
+    Returns
+    -------
+    manifests : Manifests
+        Paths, number of clips in each split, and warnings (silent clips).
+
+    Raises
+    ------
+    InputError
+        No dataset, another layout, impossible options, or faults in the dataset: all
+        of them in one message.
+    """
+    data_folder = Path(data_folder)
+    split_of = split_of_folds(**us8k_folds(fold))
+    categories = class_names(categories)
+    _check_layout(data_folder)
+    rows = read_table(
+        data_folder / TABLE, ["slice_file_name", "fold", "classID", "class"]
+    )
+    if not rows:
+        raise InputError(f"{data_folder / TABLE} lists no clip")
+    return prepare_folds(
+        data_folder,
+        manifest_folder,
+        rows,
+        _clip,
+        split_of,
+        categories,
+        _check_audio,
+        table_faults=[fault for row in rows for fault in _class_faults(row)],
+    )
+
+
+def us8k_folds(fold):
+    """The folds of each split when one of the ten is the test.
+
+    The one before it (10 before 1) is the validation, the other eight the training. At
+    10 these are the splits of SpeechBrain's recipe: 1 to 8, 9 and 10.
+
+    Arguments
+    ---------
+    fold : int
+        1 to 10.
+
+    Returns
+    -------
+    folds : dict
+        ``train_folds``, ``valid_folds``, ``test_folds``.
+
+    Example
+    -------
+    >>> us8k_folds(1)["train_folds"], us8k_folds(1)["valid_folds"]
+    ([2, 3, 4, 5, 6, 7, 8, 9], [10])
+    """
+    if not isinstance(fold, int) or isinstance(fold, bool) or not 1 <= fold <= N_FOLDS:
+        raise InputError(f"fold must be a whole number from 1 to 10, got {fold!r}")
+    valid = fold - 1 or N_FOLDS
+    return {
+        "train_folds": [k for k in range(1, N_FOLDS + 1) if k not in (fold, valid)],
+        "valid_folds": [valid],
+        "test_folds": [fold],
+    }
+
+
+def _check_layout(data_folder):
+    """Refuse a folder that is not the dataset, and say where it is or to be had."""
+    layout = f"{data_folder / TABLE} and {data_folder / 'audio'}/fold1 to fold10"
+    if is_absent(data_folder, "another: --data_folder"):
+        raise InputError(
+            f"no dataset in {data_folder}: UrbanSound8K cannot be downloaded for you, "
+            f"its page asks for a form. Get it from {US8K_URL} and unpack it so that "
+            f"{layout} exist, or name its folder: --data_folder"
+        )
+    missing = [name for name in (TABLE, "audio") if not (data_folder / name).exists()]
+    if not missing:
+        return
+    inside = [p.parents[1] for p in sorted(data_folder.glob(f"*/{TABLE}"))]
+    hint = f". There is one in {inside[0]}" if inside else ""
+    raise InputError(
+        f"{data_folder} is not laid out as UrbanSound8K: it lacks "
+        f"{' and '.join(missing)}; wanted are {layout}: --data_folder{hint}"
+    )
+
+
+def _clip(row):
+    """What a row of the table lists."""
+    fold = fold_number(row["fold"])
+    return Clip(
+        file=f"audio/fold{row['fold']}/{row['slice_file_name']}",
+        fold=fold if fold <= N_FOLDS else 0,
+        fold_text=row["fold"],
+        category=row["class"],
+    )
+
+
+def _class_faults(row):
+    """A fault where the number of the class is that of another one."""
+    name, number = row["class"], row["classID"]
+    if name in US8K_CLASSES and number != str(US8K_CLASSES.index(name)):
+        said = f"{row['slice_file_name']} ({number or 'none'}, {name})"
+        yield f"classID of another class than {name}", said
+
+
+def _check_audio(path):
+    """`check_audio`; a clip that lies in another fold's folder is told as such."""
+    if not path.is_file():
+        folders = sorted(p for p in path.parents[1].iterdir() if p.is_dir())
+        for folder in folders:
+            if (folder / path.name).is_file():
+                raise AudioFault(
+                    f"clip in {folder.name} that the table has in {path.parent.name}"
+                )
+    return check_audio(path)

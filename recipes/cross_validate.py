@@ -1,0 +1,60 @@
+"""Run a recipe on each fold of a dataset, and collect the mean and the deviation.
+
+    python cross_validate.py train_lmac.py hparams/us8k_lmac.yaml \
+        --data_folder /path/to/UrbanSound8K
+    python cross_validate.py evaluate.py hparams/us8k_evaluate.yaml --folds 1 2 3 \
+        --data_folder /path/to/UrbanSound8K
+
+runs `train_lmac.py hparams/us8k_lmac.yaml ... --fold=K` for each fold K (without
+`--folds`: 1 to 10), one after the other; all other options go to the recipe. A fold
+that fails stops it with the fold's message; the same command goes on, since each recipe
+does. Then `results/us8k_lmac/1234/folds.csv` and `folds.md` have each score of the test
+(of `training.json`, or of `summary.csv`): its mean and standard deviation over the
+folds, how many these are, and the value of each. Any YAML with a key `fold`, on which
+its `output_folder` depends, will do. Scroll to the bottom first.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from speechbrain_lmac.cross_validation import (
+    fold_runs,
+    over_folds,
+    read_scores,
+    run_folds,
+    write_folds,
+)
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.experiment import main
+from speechbrain_lmac.machine import command_line, versions
+
+
+def cross_validate(argv):
+    """Everything that the command above does."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
+    parser.add_argument("recipe", help="a script in recipes/: train_lmac.py")
+    parser.add_argument("hparams", help="a YAML with a key `fold`")
+    parser.add_argument("--folds", nargs="+", type=int, default=list(range(1, 11)))
+    args, options = parser.parse_known_args(argv)
+    script = Path(__file__).resolve().with_name(Path(args.recipe).name)
+    if not script.is_file():
+        raise InputError(f"no such recipe: {args.recipe} (looked in {script.parent})")
+    folders, seed = fold_runs(args.hparams, options, args.folds)
+    run_folds(script, args.hparams, options, args.folds)
+    table = over_folds({fold: read_scores(path) for fold, path in folders.items()})
+    header = [
+        f"command: `{command_line(argv)}`",
+        f"folds: {', '.join(map(str, args.folds))}, each the test once",
+        f"seed: {seed}",
+        f"versions: {versions()}",
+    ]
+    folder = folders[args.folds[0]].parent
+    write_folds(folder, table, header)
+    sys.stdout.write((folder / "folds.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main(cross_validate)

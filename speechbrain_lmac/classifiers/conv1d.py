@@ -1,0 +1,52 @@
+"""A small 1-D CNN on the raw waveform: an example of a user's own model."""
+
+from itertools import pairwise
+
+import torch
+
+
+class Conv1dNet(torch.nn.Module):
+    """Strided 1-D convolutions with batch norm and ReLU, then pooling and a layer.
+
+    A plain module: it knows nothing of this package. In its place stands whatever a
+    user has, see `WaveformClassifier`.
+
+    Arguments
+    ---------
+    n_classes : int
+        Number of classes C.
+    channels, kernels, strides : list
+        Of each convolution; kernels are odd, and padded by half.
+
+    Shape
+    -----
+    (B, N) to logits (B, C). The output of block i is (B, channels[i], T'), step j at
+    the sample j times the product of the strides up to there.
+
+    Example
+    -------
+    >>> Conv1dNet(6, [8, 8], [81, 9], [8, 4]).eval()(torch.rand(2, 16000)).shape
+    torch.Size([2, 6])
+    """
+
+    def __init__(self, n_classes, channels, kernels, strides):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(
+            torch.nn.Sequential(
+                torch.nn.Conv1d(
+                    *sizes, kernel, stride=stride, padding=kernel // 2, bias=False
+                ),
+                torch.nn.BatchNorm1d(sizes[1]),
+                torch.nn.ReLU(),
+            )
+            for sizes, kernel, stride in zip(
+                pairwise([1, *channels]), kernels, strides, strict=True
+            )
+        )
+        self.linear = torch.nn.Linear(channels[-1], n_classes)
+
+    def forward(self, wav):
+        maps = wav[:, None]
+        for block in self.blocks:
+            maps = block(maps)
+        return self.linear(maps.amax(2) + maps.mean(2))

@@ -1,0 +1,171 @@
+"""A decoder for hidden maps of any model: whatever shape, in their place in time."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from speechbrain_lmac.classifiers.layouts import evenly
+from speechbrain_lmac.errors import check_counts
+from speechbrain_lmac.interpreters.conv import double, normalised_conv
+
+
+class AlignedInterpreter(torch.nn.Module):
+    """L-MAC's decoder for a classifier whose maps have no common grid.
+
+    Every hidden map is read at the times of a coarse grid, whose step k stands for the
+    mask's frames k s to (k + 1) s - 1 with s = 2^doublings: its middle lies at the
+    sample (k s + (s - 1) / 2) hop. There the map is interpolated between the two of its
+    steps around it (`MapGrid.steps`); of a finer map the mean over the coarse step is
+    taken. A map with a frequency axis is read at the grid's bands in the same way; a
+    map without one (F' = 1: layers of waveform models) gets a 1x1 convolution for each
+    band of its own, since its channels hold the frequencies.
+
+    The maps, batch-normalised, are added up. Then as in `ConvInterpreter`: 3x3
+    convolution, batch norm, ReLU, doubled, until the mask's frames and the bands are
+    reached. The number of channels and of bands of each map is found by letting the
+    classifier hear a second of silence, once.
+
+    Arguments
+    ---------
+    classifier : Frozen
+        With `hidden_grids`. It is asked, and not kept.
+    domain : MaskDomain
+        Where the mask lives: it tells hop, bands and bins.
+    width : int
+        Channels on the coarse grid.
+    head_width : int
+        Channels at the end.
+    doublings : int
+        The coarse grid has one step for 2^doublings frames, and one band for as many
+        bands.
+
+    Shape
+    -----
+    hidden maps (B, C', T', F') and `encoded.rep` (B, T, F) to a mask (B, T, F) in
+    0..1, for clips of any length. The mask depends on the hidden maps alone.
+    """
+
+    def __init__(self, classifier, domain, width=32, head_width=12, doublings=3):
+        super().__init__()
+        check_counts(width=width, head_width=head_width, doublings=doublings)
+        self.stride = 2**doublings
+        self.hop_length = domain.hop_length
+        self.n_bands = domain.n_mels
+        self.from_bands = domain.from_bands
+        self.grids = classifier.hidden_grids()
+        # Middles of the coarse bands, as a share of the frequency axis.
+        n_coarse = -(-self.n_bands // self.stride)
+        bands = (torch.arange(n_coarse) + 0.5) * self.stride / self.n_bands
+        self.laterals = torch.nn.ModuleList(
+            BandsOfTheirOwn(grid, width, n_coarse)
+            if grid.n_bands == 1
+            else AtBands(grid, width, bands)
+            for grid in self.grids
+        )
+        self.strides = [2**level for level in reversed(range(doublings))]
+        widths = [width] * doublings + [head_width]
+        self.merges = torch.nn.ModuleList(
+            normalised_conv(*sizes) for sizes in zip(widths, widths[1:], strict=False)
+        )
+        self.head = torch.nn.Sequential(
+            normalised_conv(head_width, head_width),
+            torch.nn.Conv2d(head_width, 1, 1),
+        )
+
+    def forward(self, hidden, encoded, condition=None):
+        frames = encoded.rep.shape[1]
+        n_coarse = -(-frames // self.stride)
+        extent = self.stride * self.hop_length  # of a coarse step, in samples
+        middles = extent * torch.arange(n_coarse) + (extent - self.hop_length) / 2
+        maps = 0
+        for lateral, grid, each in zip(self.laterals, self.grids, hidden, strict=True):
+            places = grid.steps or evenly(encoded.length, each.shape[2])
+            maps = maps + lateral(read(each, places, middles, extent, dim=2))
+        maps = F.relu(maps)
+        for merge, stride in zip(self.merges, self.strides, strict=True):
+            size = [-(-frames // stride), -(-self.n_bands // stride)]
+            maps = double(merge(maps), size)
+        maps = self.head(maps)
+        return torch.sigmoid(self.from_bands(maps[:, 0].float()))
+
+
+class AtBands(torch.nn.Module):
+    """A map with a frequency axis, read at the coarse bands: 1x1 convolution."""
+
+    def __init__(self, grid, width, bands):
+        super().__init__()
+        self.places = grid.bands
+        self.bands = bands
+        self.project = normalised_projection(grid.channels, width)
+
+    def forward(self, maps):
+        extent = 1 / len(self.bands)
+        return read(self.project(maps), self.places, self.bands, extent, dim=3)
+
+
+class BandsOfTheirOwn(torch.nn.Module):
+    """A map without a frequency axis: a 1x1 convolution for each coarse band."""
+
+    def __init__(self, grid, width, n_coarse):
+        super().__init__()
+        self.sizes = (width, n_coarse)
+        self.project = normalised_projection(grid.channels, width * n_coarse)
+
+    def forward(self, maps):
+        bands = self.project(maps)  # (B, width * n_coarse, T, 1)
+        return bands.unflatten(1, self.sizes).squeeze(4).transpose(2, 3)
+
+
+def normalised_projection(channels_in, channels_out):
+    """1x1 convolution, batch norm: layers differ in level by orders of magnitude."""
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(channels_in, channels_out, 1, bias=False),
+        torch.nn.BatchNorm2d(channels_out),
+    )
+
+
+def read(maps, places, middles, extent, dim):
+    """A map read at the steps of another grid, along one axis.
+
+    Linear between the steps of the map around a place; the mean over `extent` where
+    the map is finer than that.
+
+    Arguments
+    ---------
+    maps : torch.Tensor
+        Shape (B, C, T', F').
+    places : Places
+        Where the steps of the map lie.
+    middles : torch.Tensor
+        Where the steps of the other grid lie, (K,).
+    extent : float
+        How long each of these is.
+    dim : int
+        The axis, whose size becomes K.
+
+    Example
+    -------
+    The map's steps lie at 0, 1, 2, 3. Steps of 2 average two of them, steps of 1 have
+    what lies in their middle.
+
+    >>> from speechbrain_lmac.classifiers.layouts import Places
+    >>> maps = torch.tensor([0.0, 10.0, 20.0, 30.0]).view(1, 1, 4, 1)
+    >>> read(maps, Places(0.0, 1.0), torch.tensor([0.5, 2.5]), 2.0, dim=2).flatten()
+    tensor([ 5., 25.])
+    >>> read(maps, Places(0.0, 1.0), torch.tensor([0.5, 2.0]), 1.0, dim=2).flatten()
+    tensor([ 5., 20.])
+    """
+    n_points = math.ceil(extent / places.hop)
+    offsets = extent * ((torch.arange(n_points) + 0.5) / n_points - 0.5)
+    points = (middles[:, None] + offsets).flatten()
+    steps = places.steps_at(points, maps.shape[dim])
+    below = steps.floor().long()
+    above = (below + 1).clamp(max=maps.shape[dim] - 1)
+    share = (steps - below).to(maps)
+    share = share.view([-1 if axis == dim else 1 for axis in range(maps.dim())])
+    below, above = (
+        maps.index_select(dim, place.to(maps.device)) for place in (below, above)
+    )
+    values = below + share * (above - below)
+    return values.unflatten(dim, (-1, n_points)).mean(dim + 1)

@@ -1,0 +1,152 @@
+"""From sounds to the explanation of any class, by the commands that a user types."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from speechbrain_lmac.interpreters import ConvInterpreter
+from speechbrain_lmac.recipes.explain import explain
+from speechbrain_lmac.recipes.train_lmac import train_lmac
+from speechbrain_lmac.recipes.two_sources import run_two_sources
+
+ROOT = Path(__file__).resolve().parents[2]
+YAML = "hparams/toy_lmac_conditional.yaml"
+
+
+@pytest.fixture(scope="module")
+def trained(run, classifier, tiny, short, tmp_path_factory):
+    """The output folder of the literal command, from the root."""
+    folder = tmp_path_factory.mktemp("trained") / "lmac_conditional"
+    options = [*tiny, *short, classifier, f"--output_folder={folder}"]
+    done = run([sys.executable, "recipes/train_lmac.py", YAML, *options])
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_terms_of_any_class_are_in_the_log(trained):
+    epochs = pd.read_csv(trained / "epochs.csv")
+    terms = ["supported_mask_in", "unsupported_mask_in", "supported_mask_out"]
+    names = [f"{part}_{term}" for part in ("train", "valid") for term in terms]
+    values = epochs[names].to_numpy()
+    assert np.isfinite(values).all()
+    assert (values != 0).all()  # classes that are there, and such as are not
+
+
+def test_a_resumed_training_asks_what_an_undisturbed_one_does(
+    call, trained, classifier, tiny, short, tmp_path
+):
+    options = [*tiny, "--batch_size=6", classifier, "--output_folder=out"]
+    # The learning rate of an epoch depends on their number.
+    schedule = "--training={schedule: {number_of_epochs: 2}}"
+    call(train_lmac, YAML, *options, schedule, "--number_of_epochs=1")
+    call(train_lmac, YAML, *options, schedule, "--number_of_epochs=2")
+    resumed = torch.load(tmp_path / "out" / "interpreter.ckpt")
+    undisturbed = torch.load(trained / "interpreter.ckpt")
+    for name, value in undisturbed.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_a_file_is_explained_for_the_class_asked_for(
+    call, toy, classifier, trained, tiny, tmp_path
+):
+    clip = toy / "audio" / "5-24-A-0.wav"
+    options = [
+        *tiny,
+        classifier,
+        f"--interpreter_checkpoint={trained}/interpreter.ckpt",
+    ]
+    rows = {}
+    for target in ("chirp", "hum"):
+        folder = f"--output_folder={tmp_path / target}"
+        call(explain, YAML, clip, f"--target={target}", folder, *options)
+        (rows[target],) = pd.read_csv(tmp_path / target / "explanations.csv").to_dict(
+            "records"
+        )
+        assert rows[target]["explained"] == target
+    assert rows["chirp"]["predicted"] == rows["hum"]["predicted"]
+    assert rows["chirp"]["mask_mean"] != rows["hum"]["mask_mean"]
+    confidences = [row["confidence"] for row in rows.values()]
+    assert 0 < sum(confidences) < 1
+
+
+def test_a_class_that_there_is_not(refused, toy, classifier, tiny, tmp_path):
+    clip = toy / "audio" / "5-24-A-0.wav"
+    options = [*tiny, classifier, f"--output_folder={tmp_path / 'out'}"]
+    message = refused(explain, YAML, clip, "--target=chrip", *options)
+    assert "no class is called 'chrip'; did you mean chirp?" in message
+    assert "burst" in message and "tone" in message
+
+
+def test_an_interpreter_that_does_not_listen(
+    refused, toy, classifier, interpreter, tiny, tmp_path
+):
+    clip = toy / "audio" / "5-24-A-0.wav"
+    options = [*tiny, classifier, interpreter, f"--output_folder={tmp_path / 'out'}"]
+    message = refused(explain, "hparams/toy_lmac.yaml", clip, "--target=hum", *options)
+    assert "toy_lmac.yaml is not told which class to explain" in message
+    assert "lmac_conditional.yaml" in message
+
+
+def test_random_targets_need_something_that_mixes(refused, classifier, tiny):
+    message = refused(train_lmac, YAML, *tiny, classifier, "--noise=null")
+    assert "the key noise must not be null" in message
+
+
+@pytest.fixture
+def two_sources(tiny, classifier, interpreter, trained):
+    """Options of the experiment."""
+    conditional = f"--conditional_checkpoint={trained / 'interpreter.ckpt'}"
+    return [*tiny, classifier, interpreter, conditional, "--n_clips=4"]
+
+
+def test_two_sources_writes_its_tables_and_goes_on(
+    call, two_sources, tmp_path, monkeypatch, capsys
+):
+    script = "hparams/toy_two_sources.yaml"
+    call(run_two_sources, script, *two_sources, "--output_folder=out")
+    out = tmp_path / "out"
+    rows = pd.read_csv(out / "per_clip.csv")
+    methods = ["Saliency", "IG", "GradCAM", "L-MAC, any class", "L-MAC", "all ones"]
+    assert rows["method"].unique().tolist() == methods
+    assert (rows.groupby("method").size() == 4).all()
+    assert (rows["label"] != rows["other"]).all()
+    by_method = rows.groupby("method")
+    # Who does not listen gives both questions one answer.
+    for method in ("L-MAC", "all ones"):
+        deaf = by_method.get_group(method)
+        np.testing.assert_allclose(deaf["nearer A"], -deaf["nearer B"], atol=1e-9)
+        assert (deaf["both nearer"] == 0).all()
+    assert capsys.readouterr().out.endswith((out / "summary.md").read_text())
+
+    def stop(*_, **__):
+        raise AssertionError("a finished row was explained again")
+
+    monkeypatch.setattr(ConvInterpreter, "forward", stop)
+    call(run_two_sources, script, *two_sources, "--output_folder=out")
+    assert pd.read_csv(out / "per_clip.csv").equals(rows)
+
+
+def test_two_sources_want_a_domain_that_can_be_listened_to(
+    refused, two_sources, classifier, tmp_path
+):
+    text = (ROOT / "hparams" / "toy_two_sources.yaml").read_text(encoding="utf-8")
+    text = text.replace("parts/domain/stft.yaml", "parts/domain/mel.yaml")
+    text = text.replace("!include:parts", f"!include:{ROOT}/hparams/parts")
+    (tmp_path / "mel.yaml").write_text(text)
+    message = refused(run_two_sources, tmp_path / "mel.yaml", *two_sources)
+    assert "the domain of the block STFT cannot be listened to" in message
+
+
+def test_without_targets_the_predicted_class_is_asked_for(
+    call, classifier, tiny, short, tmp_path
+):
+    options = [*tiny, *short, classifier, "--targets=null", "--noise=null"]
+    call(train_lmac, YAML, *options, "--output_folder=out")
+    epochs = pd.read_csv(tmp_path / "out" / "epochs.csv")
+    # The predicted class is there, and Target-In is Fid-In.
+    assert (epochs["valid_unsupported_mask_in"] == 0).all()
+    assert (epochs["valid_supported_mask_in"] > 0).all()

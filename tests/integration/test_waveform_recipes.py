@@ -1,0 +1,121 @@
+"""From sounds to explanations of classifiers of waveforms, by YAML files alone."""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForAudioClassification
+
+from speechbrain_lmac.recipes.evaluate import run_evaluation
+from speechbrain_lmac.recipes.explain import explain
+from speechbrain_lmac.recipes.train_classifier import train_classifier
+from speechbrain_lmac.recipes.train_lmac import train_lmac
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = ("--number_of_epochs=1", "--batch_size=6")
+
+
+def test_an_ast_is_trained_explained_judged_and_heard(call, toy, tiny, tmp_path):
+    call(train_classifier, "hparams/toy_ast_classifier.yaml", *tiny, *SHORT)
+    folder = tmp_path / "results/toy_ast_classifier/1234/classifier"
+    # transformers reads what was written, with the names of the classes.
+    model = AutoModelForAudioClassification.from_pretrained(folder)
+    names = ["burst", "chirp", "click", "hum", "siren", "tone"]
+    assert list(model.config.id2label.values()) == names
+    before = (folder / "model.safetensors").read_bytes()
+
+    call(train_lmac, "hparams/toy_ast_lmac.yaml", *tiny, *SHORT)
+    assert (folder / "model.safetensors").read_bytes() == before
+    epochs = pd.read_csv(tmp_path / "results/toy_ast_lmac/1234/epochs.csv")
+    assert epochs.notna().all(axis=None)
+
+    few = "--baselines={methods: {SmoothGrad: {n_samples: 2}, IG: {n_steps: 2}}}"
+    call(run_evaluation, "hparams/toy_ast_evaluate.yaml", *tiny, few)
+    out = tmp_path / "results/toy_ast_evaluate/1234"
+    summary = pd.read_csv(out / "summary.csv").set_index("method")
+    controls = ["random cells", "all ones"]
+    assert [*summary.index] == ["Saliency", "SmoothGrad", "IG", "L-MAC", *controls]
+    assert (summary["n"] == 6).all()
+    assert summary.loc["all ones", ["AI", "AD", "AG"]].tolist() == [0, 0, 0]
+
+    clip = toy / "audio" / "5-24-A-0.wav"
+    call(explain, "hparams/toy_ast_lmac.yaml", clip, *tiny, "--output_folder", "heard")
+    table = pd.read_csv(tmp_path / "heard" / "explanations.csv")
+    assert table["predicted"][0] in names
+    assert (tmp_path / "heard" / "5-24-A-0_explanation.wav").stat().st_size > 1000
+
+
+def test_lmac_for_a_classifier_of_speechbrain(call, ecapa_folder, tiny, tmp_path):
+    text = (ROOT / "hparams/toy_ast_lmac.yaml").read_text(encoding="utf-8")
+    text = text.replace("classifier/hf.yaml", "classifier/speechbrain.yaml")
+    text = text.replace("!include:", f"!include:{ROOT}/hparams/")
+    (tmp_path / "ecapa.yaml").write_text(text)
+    source = f"--classifier_source={ecapa_folder}"
+    call(train_lmac, "ecapa.yaml", *tiny, *SHORT, source, "--output_folder=out")
+    record = json.loads((tmp_path / "out/training.json").read_text())
+    assert record["test"]["loss"] == pytest.approx(record["test"]["loss"])  # no NaN
+    assert (tmp_path / "out/interpreter.ckpt").is_file()
+
+
+def test_a_user_model_is_trained_and_explained(call, tiny, tmp_path):
+    call(train_classifier, "hparams/toy_waveform_classifier.yaml", *tiny, *SHORT)
+    folder = tmp_path / "results/toy_waveform_classifier/1234/classifier"
+    before = torch.load(folder / "model.ckpt")
+    call(train_lmac, "hparams/toy_waveform_lmac.yaml", *tiny, *SHORT)
+    after = torch.load(folder / "model.ckpt")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert (tmp_path / "results/toy_waveform_lmac/1234/interpreter.ckpt").is_file()
+
+
+# Two processes in bfloat16: at the end each writes down its classifier.
+TWO_RANKS = """
+import os, runpy, sys
+import torch
+import speechbrain_lmac.experiment as experiment
+
+write_record = experiment.write_record
+
+def keep_classifier(brain, folder, module, argv):
+    classifier = brain.hparams.classifier
+    torch.save(
+        {
+            "state": classifier.model.model.state_dict(),
+            "training": [m.training for m in classifier.modules()],
+            "trainable": [p.requires_grad for p in classifier.parameters()],
+            "interpreter": module.state_dict(),
+        },
+        f"rank{os.environ['RANK']}.ckpt",
+    )
+    return write_record(brain, folder, module, argv)
+
+experiment.write_record = keep_classifier
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+def test_two_processes_in_bfloat16_leave_the_classifier_as_it_was(
+    run, hf_folder, tiny, tmp_path
+):
+    (tmp_path / "two_ranks.py").write_text(TWO_RANKS)
+    source = hf_folder("wav2vec2")  # its dropout is 0.5
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    script = ["two_ranks.py", ROOT / "recipes/train_lmac.py"]
+    options = [f"--classifier_source={source}", "--output_folder=out", *tiny, *SHORT]
+    done = run(
+        [*torchrun, "--nproc_per_node=2", *script, "hparams/toy_wav2vec2_lmac.yaml"]
+        + [*options, "--precision=bf16", "--distributed_backend=gloo"],
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    stored = load_file(source / "model.safetensors")
+    ranks = [torch.load(tmp_path / f"rank{rank}.ckpt") for rank in range(2)]
+    for rank in ranks:
+        assert not any(rank["training"]) and not any(rank["trainable"])
+        assert rank["state"].keys() == stored.keys()
+        assert all(torch.equal(rank["state"][name], stored[name]) for name in stored)
+    for name, value in ranks[0]["interpreter"].items():
+        assert torch.equal(value, ranks[1]["interpreter"][name]), name

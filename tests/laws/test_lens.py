@@ -1,0 +1,386 @@
+"""What must hold when clips are padded: a mask scores as the same mask, cropped."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from speechbrain_lmac.brains import ExplainerBrain
+from speechbrain_lmac.dataio import ClipBatch
+from speechbrain_lmac.domains import MagnitudeSTFTDomain, MelDomain, STFTDomain
+from speechbrain_lmac.evidence import gather_evidence, training_evidence
+from speechbrain_lmac.explainers import (
+    AllOnesExplainer,
+    AmortizedExplainer,
+    AttributionExplainer,
+    GradCAM,
+    GradientShap,
+    IntegratedGradients,
+    RandomExplainer,
+    Remembered,
+    Saliency,
+)
+from speechbrain_lmac.explainers.to_mask import absolute
+from speechbrain_lmac.masks import score_recordings
+from speechbrain_lmac.metrics import ALL_METRICS
+from speechbrain_lmac.metrics.curves import size_curves
+from speechbrain_lmac.metrics.masks import empty
+from speechbrain_lmac.metrics.truth import IRM_OVERLAP, source_scores
+from speechbrain_lmac.objectives import mask_l1, total_variation
+from speechbrain_lmac.sanity import randomisation_check
+from speechbrain_lmac.types import ClassifierOutput, Evidence, Explanation
+
+RATE = 16000
+HOP = 186
+BINS = 513
+OF_MASK = {
+    **{m.name: m for m in ALL_METRICS if m.name in ("SPS", "COMP", "MM")},
+    "empty": lambda e: score_recordings(empty, e.frames, e.mask),
+    "mask_l1": mask_l1,
+    "total_variation": total_variation,
+}
+
+
+def random(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def padded(wav, n_samples):
+    return torch.nn.functional.pad(wav, (0, n_samples - wav.shape[1]))
+
+
+class Summing(torch.nn.Module):
+    """Classes by the sum over time: silence behind a clip changes no logit."""
+
+    cam_stride = (1, 1)
+
+    def __init__(self, n_mels=80, n_classes=4):
+        super().__init__()
+        torch.manual_seed(5)
+        # No bias: what is made of silence is 0.
+        self.layer = torch.nn.Linear(n_mels, n_mels, bias=False)
+        self.cam_layer = torch.nn.Conv2d(1, 2, 1, bias=False)
+        self.head = torch.nn.Linear(n_mels, n_classes)
+
+    def forward(self, features):
+        maps = self.cam_layer(self.layer(features)[:, None]).relu()
+        return ClassifierOutput(self.head(maps.sum((1, 2)) / 100), (maps,))
+
+
+# --- Which frames -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_recorded", [1, 185, 186, 187, 372, 800, 4000, 7999, 8000])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        STFTDomain(RATE),
+        MagnitudeSTFTDomain(RATE, n_fft=512, hop_length_ms=8.0, win_length_ms=32.0),
+        MelDomain(RATE, n_fft=600, hop_length_ms=10.0, win_length_ms=25.0625, n_mels=4),
+    ],
+    ids=["published", "whole frame", "odd window"],
+)
+def test_frames_are_those_whose_window_touches_the_recording(domain, n_recorded):
+    wav = padded(torch.ones(1, n_recorded), 8000)
+    lens = torch.tensor([n_recorded / 8000])
+    encoded = domain.encode(wav, lens)
+    silence = domain.encode(torch.zeros(1, 8000)).rep.amax()
+    touched = (encoded.rep > 2 * silence).any(2)[0]
+    assert encoded.frames.tolist() == [int(touched.sum())]
+    assert touched[: int(touched.sum())].all()
+
+
+def test_every_length_of_a_long_clip_is_met_in_float32():
+    domain = STFTDomain(RATE)
+    n_samples = torch.arange(1, 64001)
+    lens = (n_samples.double() / 64000).float()
+    wanted = (-(-n_samples // HOP) + 1).clamp(max=64000 // HOP + 1)
+    assert torch.equal(domain.frames_of(lens, 64000), wanted)
+
+
+@pytest.mark.parametrize(
+    "lens, message",
+    [
+        ([0.5], r"each of 2 clips, got the shape \(1,\)"),
+        ([0.5, 0.0], "above 0 and at most 1, got 0 to 0.5"),
+        ([0.5, 1.1], "above 0 and at most 1, got 0.5 to 1.1"),
+        ([0.5, float("nan")], "above 0 and at most 1"),
+    ],
+)
+def test_impossible_lens_are_refused(lens, message):
+    with pytest.raises(ValueError, match=message):
+        STFTDomain(RATE).encode(torch.ones(2, 800), torch.tensor(lens))
+
+
+def test_without_lens_no_frames_are_counted():
+    assert STFTDomain(RATE).encode(torch.ones(2, 800)).frames is None
+    assert MelDomain(RATE).encode(torch.ones(2, 800)).frames is None
+
+
+# --- Scores -------------------------------------------------------------------------
+
+
+def evidence_of(mask, frames=None):
+    logits = torch.zeros(len(mask), 2)
+    target = torch.zeros(len(mask), dtype=torch.long)
+    return Evidence(mask, target, logits, logits, logits, frames)
+
+
+@pytest.mark.parametrize("name", OF_MASK)
+@pytest.mark.parametrize("n_frames", [9, 12, 40])
+@pytest.mark.parametrize("padding", [0.0, 1.0, "random", "nan"])
+def test_a_padded_mask_scores_as_the_cropped_one(name, n_frames, padding):
+    frames = torch.tensor([1, 5, 9])
+    clean = random(3, 9, 7)
+    clean[1] = 0  # an empty one
+    mask = random(3, n_frames, 7, seed=1)
+    if padding != "random":
+        mask.fill_(float(padding))
+    for item, n in enumerate(frames.tolist()):
+        mask[item, :n] = clean[item, :n]
+    together = OF_MASK[name](evidence_of(mask, frames))
+    for item, n in enumerate(frames.tolist()):
+        alone = OF_MASK[name](evidence_of(clean[item : item + 1, :n]))
+        assert torch.equal(together[item].nan_to_num(-1), alone[0].nan_to_num(-1))
+    assert together.shape == (3,)
+
+
+@pytest.mark.parametrize("name", OF_MASK)
+def test_a_batch_that_is_full_scores_the_same_with_and_without_frames(name):
+    mask = random(3, 9, 7)
+    full = OF_MASK[name](evidence_of(mask, torch.tensor([9, 9, 9])))
+    torch.testing.assert_close(full, OF_MASK[name](evidence_of(mask)))
+
+
+def test_terms_push_on_the_recording_only():
+    mask = random(2, 9, 7).requires_grad_()
+    evidence = evidence_of(mask, torch.tensor([4, 9]))
+    (mask_l1(evidence) + total_variation(evidence)).sum().backward()
+    assert mask.grad[0, :4].any() and mask.grad[1].any()
+    assert not mask.grad[0, 4:].any()
+
+
+# A clip of 20 hops has 21 frames, and as many of it are counted when it is padded.
+N_RECORDED = 20 * HOP
+SHARES = (0.01, 0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [STFTDomain(RATE, n_fft=512, n_mels=20), MelDomain(RATE, n_fft=512, n_mels=20)],
+)
+@pytest.mark.parametrize("n_samples", [N_RECORDED + 1, 16000])
+@pytest.mark.parametrize("padding", [0.0, 1.0])
+def test_equal_size_curves_and_evidence_are_those_of_the_clip_alone(
+    domain, n_samples, padding
+):
+    classifier = Summing(n_mels=20)
+    wav = random(2, N_RECORDED) - 0.5
+    short = domain.encode(wav)
+    lens = torch.full((2,), N_RECORDED / n_samples)
+    long = domain.encode(padded(wav, n_samples), lens)
+    assert long.frames.tolist() == [short.rep.shape[1]] * 2
+    mask = random(*short.rep.shape)
+    mask[mask < 0.7] = 0  # ties, whose order is drawn
+    logits = classifier(domain.features(short)).logits.detach()
+    target = logits.argmax(1)
+    alone = Explanation(mask, target, short, logits)
+    longer = torch.full_like(long.rep, padding)
+    longer[:, : mask.shape[1]] = mask
+    behind = Explanation(longer, target, long, logits)
+
+    wanted = size_curves(domain, classifier, alone, SHARES)
+    found = size_curves(domain, classifier, behind, SHARES)
+    for name, values in wanted.items():
+        torch.testing.assert_close(found[name], values, rtol=0, atol=1e-4)
+    for gather in (gather_evidence, training_evidence):
+        one, other = (gather(domain, classifier, e) for e in (alone, behind))
+        torch.testing.assert_close(other.logits_in, one.logits_in, rtol=0, atol=1e-4)
+        torch.testing.assert_close(other.logits_out, one.logits_out, rtol=0, atol=1e-4)
+        assert torch.equal(other.frames, long.frames) and one.frames is None
+
+
+def test_overlap_with_the_truth_leaves_the_padding_out():
+    domain = STFTDomain(RATE)
+    foreground, background = random(2, 2, N_RECORDED, seed=4) - 0.5
+    whole = foreground + background
+    mask = random(2, 21, BINS)
+    alone = Explanation(mask, None, domain.encode(whole), None)
+    long = domain.encode(padded(whole, 8000), torch.full((2,), N_RECORDED / 8000))
+    ones = torch.ones_like(long.rep)
+    ones[:, :21] = mask
+    wanted = source_scores(domain, alone, foreground, background)
+    stems = padded(foreground, 8000), padded(background, 8000)
+    found = source_scores(domain, Explanation(ones, None, long, None), *stems)
+    assert torch.equal(found[IRM_OVERLAP.name], wanted[IRM_OVERLAP.name])
+    for name, values in wanted.items():
+        # The decoded parts differ at the last half window, which is heard here only.
+        torch.testing.assert_close(found[name], values, rtol=0, atol=0.1)
+
+
+# --- Explainers ---------------------------------------------------------------------
+
+
+class Decoder(torch.nn.Module):
+    """A mask from the map, frame by frame; next to nothing in the padding."""
+
+    def forward(self, hidden, encoded, condition=None):
+        level = hidden[0].mean((1, 3))[:, :, None]
+        return (level / (1 + level)).expand_as(encoded.rep)
+
+
+class SpikeBehind:
+    """An attribution that is largest in the last frame."""
+
+    to_mask = staticmethod(absolute)
+
+    def attribute(self, question):
+        attribution = question.rep.detach().clone()
+        attribution[:, -1] = 1000.0
+        return attribution
+
+
+METHODS = {
+    "Saliency": Saliency(absolute),
+    "IG": IntegratedGradients(4, 4, absolute),
+    "GradCAM": GradCAM(absolute),
+}
+
+
+def background():
+    return random(3, N_RECORDED, seed=9) - 0.5
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("domain", [STFTDomain(RATE), MelDomain(RATE)])
+def test_an_attribution_is_that_of_the_clip_alone_and_nothing_in_the_padding(
+    name, domain
+):
+    explainer = AttributionExplainer(domain, Summing(), METHODS[name])
+    wav = random(2, N_RECORDED, seed=2) - 0.5
+    wav[1, N_RECORDED // 2 :] = 0
+    lens = torch.tensor([N_RECORDED, N_RECORDED // 2]) / 8000
+    mask = explainer.explain(padded(wav, 8000), lens=lens).mask
+    for item, n in enumerate((N_RECORDED, N_RECORDED // 2)):
+        alone = explainer.explain(wav[item : item + 1, :n]).mask
+        frames = n // HOP + 1
+        torch.testing.assert_close(mask[item, :frames], alone[0], rtol=0, atol=1e-4)
+        assert not mask[item, frames:].any()
+        assert mask[item].amax() == 1
+
+
+def test_the_largest_attribution_is_one_of_the_recording():
+    domain = STFTDomain(RATE)
+    explainer = AttributionExplainer(domain, Summing(), SpikeBehind())
+    wav = padded(random(2, N_RECORDED) - 0.5, 8000)
+    mask = explainer.explain(wav, lens=torch.full((2,), N_RECORDED / 8000)).mask
+    rep = domain.encode(wav).rep[:, :21]
+    torch.testing.assert_close(mask[:, :21], rep / rep.amax((1, 2), keepdim=True))
+
+
+def test_shap_draws_for_clips_with_lens():
+    method = GradientShap(4, 2, 1234, absolute)
+    explainer = AttributionExplainer(STFTDomain(RATE), Summing(), method, background)
+    wav = padded(random(2, N_RECORDED) - 0.5, 8000)
+    explanation = explainer.explain(wav, lens=torch.tensor([0.465, 1.0]))
+    assert explanation.encoded.frames.tolist() == [21, 44]
+    assert explanation.mask[0, :21].amax() == 1
+    assert not explanation.mask[0, 21:].any()
+
+
+@pytest.mark.parametrize("block", [(1, 1), (16, 32)])
+def test_a_random_mask_has_the_mean_that_the_reference_has_on_the_recording(block):
+    domain, classifier = STFTDomain(RATE), Summing()
+    lmac = Remembered(AmortizedExplainer(domain, classifier, Decoder()))
+    wav = padded(random(2, N_RECORDED) - 0.5, 16000)
+    lens = torch.tensor([N_RECORDED / 16000, 1.0])
+    random_mask = RandomExplainer(lmac, block).explain(wav, lens=lens).mask
+    reference = lmac.explain(wav, lens=lens).mask
+    assert reference[0, :21].mean() > 2 * reference[0].mean()
+    for item, n in enumerate((21, 87)):
+        mean = reference[item, :n].mean().item()
+        assert random_mask[item, :n].mean().item() == pytest.approx(mean, abs=1e-6)
+        assert not random_mask[item, n:].any()
+
+
+def test_what_is_remembered_depends_on_lens():
+    domain, classifier = STFTDomain(RATE), Summing()
+    remembered = Remembered(AllOnesExplainer(domain, classifier))
+    wav, lens = torch.ones(1, 1000), torch.tensor([0.5])
+    first = remembered.explain(wav, lens=lens)
+    assert remembered.explain(wav, lens=lens) is first
+    assert remembered.explain(wav).encoded.frames is None
+    assert first.encoded.frames.tolist() == [4]
+
+
+@pytest.mark.parametrize("domain", [STFTDomain(RATE), MelDomain(RATE)])
+def test_clips_that_fill_the_batch_are_explained_the_same_with_lens(domain):
+    classifier = Summing()
+    lmac = AmortizedExplainer(domain, classifier, Decoder())
+    explainers = [
+        lmac,
+        AllOnesExplainer(domain, classifier),
+        RandomExplainer(lmac),
+        AttributionExplainer(domain, classifier, METHODS["Saliency"]),
+    ]
+    wav = random(2, 4000) - 0.5
+    for explainer in explainers:
+        without = explainer.explain(wav)
+        full = explainer.explain(wav, lens=torch.ones(2))
+        torch.testing.assert_close(full.mask, without.mask, rtol=0, atol=1e-6)
+        assert full.encoded.frames.tolist() == [22, 22]
+
+
+# --- Trainings and checks -----------------------------------------------------------
+
+
+class Hush:
+    """A noise that is added to the first clip only."""
+
+    def mix(self, wav, keys, part):
+        noisy = wav.clone()
+        noisy[0] += 0.01
+        return noisy, wav
+
+
+@pytest.mark.parametrize("noise, frames", [(None, [21, 21]), (Hush(), [44, 21])])
+def test_a_training_knows_what_is_padding_and_that_noise_fills_it(
+    noise, frames, tmp_path
+):
+    import speechbrain as sb
+
+    domain = STFTDomain(RATE)
+    brain = ExplainerBrain(
+        modules={"interpreter": Decoder(), "domain": domain},
+        hparams={"classifier": Summing(), "noise": noise, "seed": 1},
+        run_opts={"device": "cpu"},
+    )
+    brain.epoch = 1
+    lens = torch.full((2,), N_RECORDED / 8000)
+    wav = padded(random(2, N_RECORDED) - 0.5, 8000)
+    batch = ClipBatch(["a", "b"], wav, torch.tensor([0, 1]), lens)
+    evidence = brain.compute_forward(batch, sb.Stage.TRAIN)
+    assert evidence.frames.tolist() == frames
+    full = brain.compute_forward(replace(batch, lens=None), sb.Stage.VALID)
+    assert full.frames is None
+
+
+def test_the_check_of_sanity_compares_recordings():
+    domain, classifier = STFTDomain(RATE), Summing()
+    lmac = AmortizedExplainer(domain, classifier, Decoder())
+    wav = random(2, N_RECORDED, seed=3) - 0.5
+    wav[1, 800:] = 0
+    alone = [
+        ClipBatch([name], wav[i : i + 1, :n])
+        for i, (name, n) in enumerate((("a", N_RECORDED), ("b", 4 * HOP)))
+    ]
+    wav[1, 4 * HOP :] = 0
+    lens = torch.tensor([N_RECORDED, 4 * HOP]) / 8000
+    together = ClipBatch(["a", "b"], padded(wav, 8000), lens=lens)
+    found = randomisation_check(lmac, classifier, [together], progress=False)
+    first = randomisation_check(lmac, classifier, alone[:1], progress=False)
+    of_a = found[found["id"] == "a"]
+    assert of_a["Spearman"].tolist() == pytest.approx(first["Spearman"].tolist())
+    # 5 frames are fewer than the 11 of SSIM's window.
+    assert found.loc[found["id"] == "b", "SSIM"].isna().all()
+    assert of_a["SSIM"].notna().all()
