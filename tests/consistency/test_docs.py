@@ -22,9 +22,10 @@ from speechbrain_lmac.interpreters import (
     PublishedMelInterpreter,
     PublishedUpsampler,
 )
-from speechbrain_lmac.metrics import ALL_METRICS, faithfulness
+from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS, faithfulness
+from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import CURVES
-from speechbrain_lmac.metrics.truth import SOURCE_SCORES
+from speechbrain_lmac.metrics.truth import IRM_OVERLAP_HEARD, SOURCE_SCORES
 from speechbrain_lmac.sanity import SIMILARITIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -332,8 +333,11 @@ def test_the_readme_defines_every_metric_and_no_other():
     assert [name.split(", ")[0] for name in told[: len(metrics)]] == metrics
     *truth, sdr, improvement = (score.name for score in SOURCE_SCORES)
     assert told[len(metrics) :] == [
+        ", ".join(metric.name for metric in HEARD_METRICS),
         *truth,
+        IRM_OVERLAP_HEARD.name,
         f"{sdr}, {improvement}",
+        ", ".join(score.name for score in ARTEFACT_SCORES),
         ", ".join(score.name for score in CURVES) + " area",
         ", ".join(score.name for score in SIMILARITIES),
     ]
