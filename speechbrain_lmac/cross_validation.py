@@ -11,8 +11,9 @@ from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML, YAMLError
 
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import find_hparams, require_keys, top_level_keys
+from speechbrain_lmac.experiment import require_keys
 from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
 
 KEYS = ["condition", "block", "method"]  # of a row of `summary.csv`
 # Beside a score in `summary.csv`: its interval and its number of clips.
@@ -79,8 +80,7 @@ def _scalars(path, options):
     """
     _, _, overrides = sb.parse_arguments([str(path), *options])
     try:
-        with open(path, encoding="utf-8") as stream:
-            scalars = YAML().load(resolve_references(stream, overrides))
+        scalars = YAML().load(resolve_references(open_hparams(path), overrides))
     except YAMLError as error:
         raise InputError(f"{path} is not readable as YAML: {error}") from error
     require_keys(scalars, ["output_folder", "seed"], path)

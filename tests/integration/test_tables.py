@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STFT = [
     *("Saliency", "SmoothGrad", "IG", "GradCAM", "GradCAM++", "Guided GradCAM"),
     *("Guided Backprop", "SHAP", "L2I, RT=0.2", "L2I, RT=0.4", "L-MAC"),
-    *("random cells", "random blocks", "all ones"),
+    *("L-MAC FT, lambda_g=4", "random cells", "random blocks", "all ones"),
 ]
 MEL = [method for method in STFT if "L2I" not in method]
 FEW = (
@@ -36,14 +36,18 @@ def speech(tmp_path_factory):
 
 
 @pytest.fixture
-def table(toy, classifier, trained_lmac, trained_lmac_mel, trained_l2i):
-    """Options of both tables on what was trained."""
+def table(
+    toy, classifier, trained_lmac, trained_lmac_mel, trained_finetune, trained_l2i
+):
+    """Options of both tables on what was trained (on the mel: not finetuned)."""
     return [
         f"--data_folder={toy}",
         f"--table={FEW}",
         classifier,
         f"--stft_checkpoint={trained_lmac / 'interpreter.ckpt'}",
         f"--mel_checkpoint={trained_lmac_mel / 'interpreter.ckpt'}",
+        f"--stft_finetuned_checkpoint={trained_finetune / 'interpreter.ckpt'}",
+        f"--mel_finetuned_checkpoint={trained_lmac_mel / 'interpreter.ckpt'}",
         f"--l2i_checkpoint={trained_l2i / 'interpreter.ckpt'}",
         "--n_clips=2",
         "--noprogressbar",
@@ -94,7 +98,7 @@ def test_the_table_in_domain_goes_on_where_it_was(call, table, tmp_path, monkeyp
     first = pd.read_csv(out / "per_clip.csv")
     assert set(first["condition"]) == {"clean", "noise"}
     sanity = pd.read_csv(out / "sanity.csv")
-    assert set(sanity["method"]) == set(STFT[:11])
+    assert set(sanity["method"]) == set(STFT[:12])
     assert sanity["layer"].unique().tolist()[:2] == ["trained", "model.linear"]
     finished = {path: path.stat().st_mtime_ns for path in (out / "rows").iterdir()}
 
