@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from speechbrain_lmac.codec import check_codec_of
 from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import load_experiment, main, pick_device, require_keys
@@ -52,6 +53,8 @@ def explain(argv):
         ["domain", "classifier", "interpreter", "interpreter_checkpoint"],
         source[0],
     )
+    if "codec" in hparams:
+        check_codec_of(hparams["codec"], hparams["interpreter_checkpoint"])
     classifier = hparams["classifier"]
     labels = classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]
     if args.target is not None:

@@ -162,8 +162,9 @@ class Benchmark:
         opened, block = self.conditions[condition], self.blocks[name]
         shares = self.shares(condition)
         metrics = [metric.name for metric in self.metrics]
+        truth = [score.name for score in self.scores(condition, name)["truth"]]
         about = fingerprint_of(
-            opened.fingerprint, block.domain, self.classifier, metrics, shares
+            opened.fingerprint, block.domain, self.classifier, metrics, truth, shares
         )
         prints = {
             method: fingerprint_of(about, explainer)

@@ -3,6 +3,8 @@
 A domain is the only place that knows a logarithm, a mel filterbank or a phase.
 """
 
+from dataclasses import replace
+
 import torch
 from speechbrain.processing.features import Filterbank
 
@@ -13,6 +15,15 @@ from speechbrain_lmac.types import Encoded
 # Added to |X|^2 before the root, as SpeechBrain's `spectral_magnitude` does: the
 # gradient of the magnitude stays finite at digital silence.
 POWER_FLOOR = 1e-14
+
+
+def check_wav(wav):
+    """Raise ValueError unless waveforms have the shape (B, N), N >= 1."""
+    if wav.dim() != 2 or wav.shape[1] == 0:
+        raise ValueError(
+            "wav must have the shape (batch, samples) with at least one sample, "
+            f"got {tuple(wav.shape)}"
+        )
 
 
 def check_lens(lens, n_clips):
@@ -34,6 +45,17 @@ def check_lens(lens, n_clips):
             "lens must be above 0 and at most 1, "
             f"got {lens.min().item():.6g} to {lens.max().item():.6g}"
         )
+
+
+def recorded_samples(lens, n_samples):
+    """How many of N samples are recording, by their share `lens` (B,): int64.
+
+    Example
+    -------
+    >>> recorded_samples(torch.tensor([0.1, 1.0]), 16000)
+    tensor([ 1600, 16000])
+    """
+    return (lens.double() * n_samples).round().long()
 
 
 class STFTDomain(torch.nn.Module):
@@ -147,8 +169,7 @@ class STFTDomain(torch.nn.Module):
         >>> STFTDomain(16000).frames_of(torch.tensor([0.1, 1.0]), 16000)
         tensor([10, 87])
         """
-        recorded = (lens.double() * n_samples).round().long()
-        frames = -(-(recorded + self.reach) // self.hop_length)
+        frames = -(-(recorded_samples(lens, n_samples) + self.reach) // self.hop_length)
         return frames.clamp(max=n_samples // self.hop_length + 1)
 
     def encode(self, wav, lens=None):
@@ -157,13 +178,10 @@ class STFTDomain(torch.nn.Module):
         `lens` (B,), where it is known: the share of each clip that is recording, see
         `frames_of`.
         """
-        if wav.dim() != 2 or wav.shape[1] == 0:
-            raise ValueError(
-                "wav must have the shape (batch, samples) with at least one sample, "
-                f"got {tuple(wav.shape)}"
-            )
+        check_wav(wav)
         if lens is not None:
             check_lens(lens, len(wav))
+        frames = None if lens is None else self.frames_of(lens, wav.shape[1])
         with torch.autocast(wav.device.type, enabled=False):
             spectrum = torch.stft(
                 wav.float(),
@@ -181,12 +199,18 @@ class STFTDomain(torch.nn.Module):
                 rep=self.compress(magnitude),
                 phasor=spectrum / magnitude,
                 length=wav.shape[1],
-                frames=None if lens is None else self.frames_of(lens, wav.shape[1]),
+                frames=frames,
+                bin_frames=frames,
+                wav=wav,
             )
 
     def apply(self, encoded, mask):
         """Multiply the representation by a mask of its shape."""
         return encoded.with_rep(encoded.rep * mask)
+
+    def on_bins(self, encoded, mask):
+        """The mask as a map over time and bins, (B, T, F): the mask itself."""
+        return mask
 
     def magnitude(self, encoded):
         """The magnitude |X| that the representation stands for, (B, T, F)."""
@@ -261,7 +285,7 @@ class MelDomain(STFTDomain):
         """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels)."""
         encoded = super().encode(wav, lens)
         rep = super().features(encoded)
-        return Encoded(rep, None, encoded.length, encoded.frames)
+        return replace(encoded, rep=rep, phasor=None, wav=None)
 
     def features(self, encoded):
         """The classifier's input is what the mask multiplied, (B, T, n_mels)."""

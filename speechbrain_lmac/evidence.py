@@ -6,6 +6,7 @@ The classifier hears the masked-in part, `rep * mask`, and the masked-out part,
 
 import torch
 
+from speechbrain_lmac.heard import Heard
 from speechbrain_lmac.types import Evidence
 
 # A sigmoid, an interpolation or a division by the maximum may miss 0 or 1 by rounding.
@@ -35,13 +36,15 @@ def gather_evidence(domain, classifier, explanation):
         whole = explanation.encoded
         parts = [whole, *_in_and_out(domain, explanation)]
         logits, logits_in, logits_out = _hear(domain, classifier, parts)
+        mask = explanation.mask.detach()
         return Evidence(
-            mask=explanation.mask.detach(),
+            mask=mask,
             target=explanation.target,
             logits=logits,
             logits_in=logits_in,
             logits_out=logits_out,
             frames=whole.frames,
+            heard=Heard(domain, whole, mask),
         )
 
 
@@ -62,6 +65,7 @@ def training_evidence(domain, classifier, explanation):
         logits_in=logits_in,
         logits_out=logits_out,
         frames=explanation.encoded.frames,
+        heard=Heard(domain, explanation.encoded, explanation.mask),
     )
 
 

@@ -27,7 +27,7 @@ class FileExplanation:
     rest: torch.Tensor  # (N,) what it leaves
     model_rate: int  # of what the model heard, Hz
     magnitude: torch.Tensor  # (T, F) of the input, at the model's rate
-    mask: torch.Tensor  # (T, F), in 0..1
+    mask: torch.Tensor  # (T, F), in 0..1, on the bins of magnitude
     masked_magnitude: torch.Tensor  # (T, F) of the explanation
     predicted: str  # class
     explained: str  # class: the predicted one, or the one that was asked for
@@ -136,7 +136,7 @@ def explain_file(explainer, path, labels, device="cpu", target=None):
         rest=waves[2],
         model_rate=domain.sample_rate,
         magnitude=domain.magnitude(encoded)[0].cpu(),
-        mask=mask[0].cpu(),
+        mask=domain.on_bins(encoded, mask)[0].cpu(),
         masked_magnitude=domain.magnitude(masked)[0].cpu(),
         predicted=labels[int(evidence.logits[0].argmax())],
         explained=labels[int(evidence.target[0])],

@@ -121,4 +121,5 @@ class WeightedObjective:
 
     def total(self, values):
         """The weighted sum for each item, (B,); its mean is minimised."""
-        return sum(weight * values[name] for name, weight in self.weights.items())
+        weights = {name: weight for name, weight in self.weights.items() if weight}
+        return sum(weight * values[name] for name, weight in weights.items())

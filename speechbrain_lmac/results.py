@@ -8,7 +8,7 @@ import pandas as pd
 from speechbrain_lmac.comparison import compare, means_by
 from speechbrain_lmac.evaluation import curves_of, summarise
 from speechbrain_lmac.files import write_csv, write_text
-from speechbrain_lmac.metrics import AD, AG, AI, FID_IN
+from speechbrain_lmac.metrics import AD, AD_DOUBLE_SOFTMAX, AG, AI, FID_IN
 from speechbrain_lmac.metrics.curves import AREAS, CURVES
 from speechbrain_lmac.published import WARNINGS, published_numbers
 from speechbrain_lmac.sanity import SIMILARITIES
@@ -111,7 +111,9 @@ def write_results(
                 picture = f"curves_{condition}_{block}.png"
                 write_curves(curves, CURVES, folder / picture, f"{condition}, {block}")
                 lines += [f"![Faithfulness at equal sizes of the mask]({picture})", ""]
-        latex.append(latex_table(summaries, f"{condition}: {opened.description}"))
+        columns = [m for m in benchmark.metrics if m is not AD_DOUBLE_SOFTMAX]
+        caption = f"{condition}: {opened.description}"
+        latex.append(latex_table(summaries, caption, columns))
     for name, parts in tables.items():
         write_csv(pd.concat(parts, ignore_index=True), folder / f"{name}.csv")
     if sanity is not None:

@@ -4,7 +4,7 @@ Shapes: B batch, N samples, T frames, F bins, C classes. Batch comes first and
 stays, also when it is 1.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -20,10 +20,13 @@ class Encoded:
     # (B,) int64: the first frames of each clip, which hold recording; padding comes
     # after them. None: nothing is padded.
     frames: torch.Tensor | None = None
+    # The same of a map on the bins, see `MaskDomain.on_bins`.
+    bin_frames: torch.Tensor | None = None
+    wav: torch.Tensor | None = None  # (B, N), what was encoded; None once rep changed
 
     def with_rep(self, rep):
         """The same phase and length with another representation."""
-        return replace(self, rep=rep)
+        return replace(self, rep=rep, wav=None)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Evidence:
     frames: torch.Tensor | None = None  # (B,) int64, see `Encoded`
     # (B,), 0 to 1: is the target there to be heard? Only in trainings.
     support: torch.Tensor | None = None
+    heard: object = field(default=None, kw_only=True)  # heard.Heard: the waveforms
 
 
 class MaskDomain(Protocol):
@@ -67,7 +71,7 @@ class MaskDomain(Protocol):
 
     `listenable` tells whether `decode` can do its work or refuses. `from_bands` reads a
     map over the classifier's frequency bands, (..., n_mels), at the bins of rep, (...,
-    F).
+    F). `on_bins` is the mask as a map over time and the bins of a spectrogram.
     """
 
     listenable: bool

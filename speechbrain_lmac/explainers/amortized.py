@@ -29,8 +29,8 @@ class AmortizedExplainer:
 
     def explain(self, wav, target=None, lens=None):
         """Explain waveforms (B, N); see `speechbrain_lmac.types.Explainer`."""
+        encoded = self.domain.encode(wav, lens)  # a codec may be in training
         with torch.no_grad():
-            encoded = self.domain.encode(wav, lens)
             output = self.classifier(self.domain.features(encoded))
         target = output.logits.argmax(1) if target is None else target
         mask = self.interpreter(output.hidden, encoded, target)

@@ -42,14 +42,11 @@ class Question:
 
     def clips(self):
         """A question about each clip alone."""
-        phasor, frames = self.encoded.phasor, self.encoded.frames
+        tensors = {n: v for n, v in vars(self.encoded).items() if torch.is_tensor(v)}
         for item in range(len(self.target)):
             only = slice(item, item + 1)
             encoded = replace(
-                self.encoded,
-                rep=self.encoded.rep[only],
-                phasor=None if phasor is None else phasor[only],
-                frames=None if frames is None else frames[only],
+                self.encoded, **{name: value[only] for name, value in tensors.items()}
             )
             yield replace(
                 self, wav=self.wav[only], encoded=encoded, target=self.target[only]

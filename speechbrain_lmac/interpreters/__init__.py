@@ -15,24 +15,40 @@ from speechbrain_lmac.interpreters.l2i import (
     MeanOverTime,
     PublishedActivations,
 )
+from speechbrain_lmac.interpreters.masknet import (
+    ConvUpsampler,
+    MaskNet,
+    MaskNetInterpreter,
+)
 from speechbrain_lmac.interpreters.published import PublishedInterpreter
 from speechbrain_lmac.interpreters.published_mel import PublishedMelInterpreter
+from speechbrain_lmac.interpreters.published_td import PublishedUpsampler
 from speechbrain_lmac.interpreters.trained import TrainedInterpreter
+from speechbrain_lmac.interpreters.transformer import (
+    CheckpointedTransformerBlock,
+    TransformerBlock,
+)
 
 __all__ = [
     "AlignedInterpreter",
+    "CheckpointedTransformerBlock",
     "ClassConditionedInterpreter",
     "ConvActivations",
     "ConvInterpreter",
+    "ConvUpsampler",
     "FiLM",
     "FiLMInterpreter",
     "L2IInterpreter",
     "LearnedOverTime",
+    "MaskNet",
+    "MaskNetInterpreter",
     "MeanOverTime",
     "MelToBins",
     "PublishedActivations",
     "PublishedInterpreter",
     "PublishedMelInterpreter",
+    "PublishedUpsampler",
     "SameBins",
     "TrainedInterpreter",
+    "TransformerBlock",
 ]

@@ -124,6 +124,29 @@ MM = EvidenceMetric(
     "cannot be compared",
 )
 
+SPS_HEARD = EvidenceMetric(
+    name="SPS-heard",
+    function=lambda e: score_recordings(masks.sparseness, e.heard.frames, e.heard.map),
+    higher_is_better=True,
+    unit="",
+    description="SPS of what is heard, |STFT(explanation)| / |STFT(clip)| up to 1: the "
+    "same kind of map in every domain",
+)
+COMP_HEARD = EvidenceMetric(
+    name="COMP-heard",
+    function=lambda e: score_recordings(masks.complexity, e.heard.frames, e.heard.map),
+    higher_is_better=False,
+    unit="",
+    description="COMP of what is heard, the map of SPS-heard",
+)
+MM_HEARD = EvidenceMetric(
+    name="MM-heard",
+    function=lambda e: score_recordings(masks.mask_mean, e.heard.frames, e.heard.map),
+    higher_is_better=None,
+    unit="",
+    description="MM of what is heard, the map of SPS-heard",
+)
+
 # The order of the papers' tables, then the size of the mask.
 PAPER_METRICS = (AI, AD, AG, FF, FID_IN, SPS, COMP, MM)
 ALL_METRICS = (
@@ -138,6 +161,8 @@ ALL_METRICS = (
     COMP,
     MM,
 )
+# For domains that can be listened to; needed where masks of several are compared.
+HEARD_METRICS = (SPS_HEARD, COMP_HEARD, MM_HEARD)
 
 
 def metrics_by_name(names):
@@ -153,7 +178,7 @@ def metrics_by_name(names):
     >>> [metric.higher_is_better for metric in metrics_by_name(["AI", "AD"])]
     [True, False]
     """
-    known = {metric.name: metric for metric in ALL_METRICS}
+    known = {metric.name: metric for metric in (*ALL_METRICS, *HEARD_METRICS)}
     unknown = [str(name) for name in names if name not in known]
     if unknown:
         raise InputError(

@@ -2,8 +2,10 @@
 
 import torch
 
+from speechbrain_lmac.heard import Heard
 from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import Score
+from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES, si_sir_sar
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
 
 # A power |S|^2 below which a cell of a stem is silent. A stem of 16 bit has 1e-8 of
@@ -40,6 +42,14 @@ SI_SDR_IMPROVEMENT = Score(
     higher_is_better=True,
     unit="dB",
     description="SI-SDR of the explanation less that of the clip itself",
+)
+
+IRM_OVERLAP_HEARD = Score(
+    name="IRM overlap-heard",
+    higher_is_better=True,
+    unit="",
+    description="IRM overlap of what is heard, the map of SPS-heard: the same kind of "
+    "map in every domain",
 )
 
 
@@ -162,8 +172,9 @@ def soft_overlap(mask, ideal):
 
 def scores_of(domain):
     """What `source_scores` returns in a domain: tuple of Score."""
-    heard = (SI_SDR, SI_SDR_IMPROVEMENT) if domain.listenable else ()
-    return (FOREGROUND_SHARE, IRM_OVERLAP, *heard)
+    if not domain.listenable:
+        return (FOREGROUND_SHARE, IRM_OVERLAP)
+    return (*SOURCE_SCORES, IRM_OVERLAP_HEARD, *ARTEFACT_SCORES)
 
 
 def source_scores(domain, explanation, foreground, background):
@@ -198,15 +209,24 @@ def source_scores(domain, explanation, foreground, background):
                 domain.magnitude(part) / whole, *spectra
             ),
             IRM_OVERLAP.name: score_recordings(
-                soft_overlap, encoded.frames, explanation.mask, ideal
+                soft_overlap,
+                encoded.bin_frames,
+                domain.on_bins(encoded, explanation.mask),
+                ideal,
             ),
         }
         if domain.listenable:
-            reached = si_sdr(domain.decode(part), foreground)
+            heard = Heard(domain, encoded, explanation.mask)
+            reached = si_sdr(heard.explanation, foreground)
             scores[SI_SDR.name] = reached
             scores[SI_SDR_IMPROVEMENT.name] = reached - si_sdr(
                 foreground + background, foreground
             )
+            scores[IRM_OVERLAP_HEARD.name] = score_recordings(
+                soft_overlap, heard.frames, heard.map, ideal
+            )
+            ratios = si_sir_sar(heard.explanation, foreground, background)
+            scores |= {s.name: r for s, r in zip(ARTEFACT_SCORES, ratios, strict=True)}
         return scores
 
 

@@ -56,7 +56,8 @@ def test_an_ablation_says_what_it_is_and_changes_one_key(path):
     parent = parent_of(path)
     assert parent.is_file() and "parent" not in own(parent)
     assert re.match(rf"# Ablation of {parent.stem}: .+\.\n", text)
-    assert f"#   python train_lmac.py hparams/ablations/{path.name}\n" in text
+    script = "train_lmac_td.py" if "_td_" in path.stem else "train_lmac.py"
+    assert f"#   python {script} hparams/ablations/{path.name}\n" in text
     changed = set(own(path)) - {"parent", "output_folder"}
     assert len(changed) == 1, changed
     folder = f"output_folder: !ref results/ablations/{path.stem}/<seed>\n"
@@ -78,6 +79,8 @@ def test_an_ablation_changes_a_few_lines_of_what_runs(path):
 def test_an_ablation_can_be_built(path, monkeypatch):
     untrained = "speechbrain_lmac.classifiers.frozen.load_classifier"
     monkeypatch.setattr(untrained, lambda model, source: None)
+    untrained = "speechbrain_lmac.codec.pretrained_codec"
+    monkeypatch.setattr(untrained, lambda codec, source: codec)
     hparams, _, _ = load_experiment([str(path)])
     domain, classifier = hparams["domain"], hparams["classifier"]
     explainer = AmortizedExplainer(domain, classifier, hparams["interpreter"].eval())
@@ -89,8 +92,8 @@ def test_every_ablation_is_in_a_table():
     listed = set()
     for path in HPARAMS.glob("*.yaml"):
         text = path.read_text(encoding="utf-8")
-        listed |= set(re.findall(r"hparams/ablations/(\w+)\.yaml", text))
-        listed |= set(re.findall(r"results/ablations/(\w+)/", text))
+        listed |= set(re.findall(r"hparams/ablations/([\w.]+)\.yaml", text))
+        listed |= set(re.findall(r"results/ablations/([\w.]+)/", text))
     assert listed == {path.stem for path in ABLATIONS}
 
 

@@ -20,10 +20,12 @@ from speechbrain_lmac.hparams_files import (
 from speechbrain_lmac.interpreters import (
     PublishedInterpreter,
     PublishedMelInterpreter,
+    PublishedUpsampler,
 )
-from speechbrain_lmac.metrics import ALL_METRICS, faithfulness
+from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS, faithfulness
+from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import CURVES
-from speechbrain_lmac.metrics.truth import SOURCE_SCORES
+from speechbrain_lmac.metrics.truth import IRM_OVERLAP_HEARD, SOURCE_SCORES
 from speechbrain_lmac.sanity import SIMILARITIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,9 +224,9 @@ def test_the_readme_lists_every_experiment_file_once():
     assert sorted(listed) == sorted(there)
     for yaml, recipe, _ in table:
         kinds = ("classifier", "lmac", "nmf", "l2i")
-        kind = {name: f"train_{name}" for name in kinds} | {
-            name: name for name in ("roar", "ablations", "two_sources")
-        }
+        kind = {"lmac_td": "train_lmac_td", "codec": "pretrain_codec"}
+        kind |= {name: f"train_{name}" for name in kinds}
+        kind |= {name: name for name in ("roar", "ablations", "two_sources")}
         name = next((kind[k] for k in kind if f"_{k}" in yaml), "evaluate")
         assert recipe == f"`recipes/{name}.py`"
 
@@ -249,7 +251,8 @@ def test_every_reference_to_the_methods_has_its_heading():
             text = re.sub(r"\n\s*#?\s*", " ", text_of(path))
             for place in re.findall(r"docs/methods\.md, (.{30})", text):
                 seen += 1
-                good = re.match(rf"({known})\b", place, flags=re.I)
+                plain = place.replace("-", " ")  # as in the headings above
+                good = re.match(rf"({known})\b", plain, flags=re.I)
                 assert good, f"{path.relative_to(ROOT)}: no section '{place}...'"
     assert seen > 5
 
@@ -301,9 +304,10 @@ def test_the_deviations_have_folds_and_schedule(deviations):
 
 def test_the_sizes_of_the_models_are_those_told(deviations, tmp_path):
     with torch.device("meta"):
+        kinds = (PublishedInterpreter, PublishedMelInterpreter, PublishedUpsampler)
         published = {
             f"{sum(p.numel() for p in kind().parameters()) / 1e6:.1f} M"
-            for kind in (PublishedInterpreter, PublishedMelInterpreter)
+            for kind in kinds
         }
     sizes = re.findall(r"\b\d{3}\.\d M\b", text_of(README) + text_of(METHODS))
     assert set(sizes) == published
@@ -329,8 +333,11 @@ def test_the_readme_defines_every_metric_and_no_other():
     assert [name.split(", ")[0] for name in told[: len(metrics)]] == metrics
     *truth, sdr, improvement = (score.name for score in SOURCE_SCORES)
     assert told[len(metrics) :] == [
+        ", ".join(metric.name for metric in HEARD_METRICS),
         *truth,
+        IRM_OVERLAP_HEARD.name,
         f"{sdr}, {improvement}",
+        ", ".join(score.name for score in ARTEFACT_SCORES),
         ", ".join(score.name for score in CURVES) + " area",
         ", ".join(score.name for score in SIMILARITIES),
     ]

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from speechbrain_lmac.classifiers.checkpoint import save_weights
+from speechbrain_lmac.codec import save_codec
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.experiment import KNOWN_KEYS, load_experiment
@@ -51,6 +52,10 @@ SMALL = {
     },
     "interpreter/l2i_published.yaml": {
         "psi": {"hidden_channels": [256, 512, 1024, 64], "width": 16}
+    },
+    "interpreter/masknet_published.yaml": {
+        "mask_net": {"width": 16, "intra_layers": 1, "inter_layers": 1},
+        "upsampler": {"hidden_channels": [256, 512, 1024, 64], "width": 16},
     },
     "baselines/papers.yaml": {
         "methods": {
@@ -111,11 +116,18 @@ CHECKPOINTS = {
     "stft_finetuned_16_decoder": "stft_finetuned_16_checkpoint",
     "mel_finetuned_decoder": "mel_finetuned_checkpoint",
     "l2i_decoder": "l2i_checkpoint",
+    "alpha1_decoder": "alpha1_checkpoint",
+    "alpha075_decoder": "alpha075_checkpoint",
+    "alpha0_decoder": "alpha0_checkpoint",
 }
+ALPHAS = {"alpha1_decoder": 1.0, "alpha075_decoder": 0.75, "alpha0_decoder": 0.0}
 
 
-def decoder_of(part, n_classes):
+def decoder_of(part, n_classes, key):
     """An untrained decoder; that of L2I with the dictionary of the STFT."""
+    if key in ALPHAS:
+        times = {"sample_rate": 16000, "hop_length_ms": 11.6099, "kernel_size": 32}
+        return build(part, alpha=ALPHAS[key], upsampler=times)
     if "l2i" in part:
         decoder = build(part, n_classes=n_classes)
         domain = build("domain/stft.yaml", sample_rate=16000)
@@ -156,10 +168,13 @@ def checkpoints(tmp_path):
             dictionary = SpectralAutoencoder().dictionary(domain)
             save_weights(dictionary, tmp_path / "dictionary.ckpt")
             options.append(f"--dictionary_checkpoint={tmp_path / 'dictionary.ckpt'}")
+        if "codec_source:" in path.read_text(encoding="utf-8"):
+            save_codec(build(parts["codec"], sample_rate=16000), tmp_path / "codec")
+            options.append(f"--codec_source={tmp_path / 'codec'}")
         for key, option in CHECKPOINTS.items():
             if key in parts:
                 file = tmp_path / f"{key}.ckpt"
-                save_weights(decoder_of(parts[key], len(labels)), file)
+                save_weights(decoder_of(parts[key], len(labels), key), file)
                 options.append(f"--{option}={file}")
         text = path.read_text(encoding="utf-8")
         if "AlignedInterpreter" in text and "checkpoint: !ref results" in text:
@@ -204,6 +219,10 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
         return
     domain = hparams["domain"]
     assert dataset.sample_rate == domain.sample_rate == 16000
+    if "model" not in hparams and "codec" in hparams:
+        encoded = domain.encode(wav)
+        torch.testing.assert_close(domain.decode(encoded), wav, rtol=0, atol=1e-4)
+        return
     if "autoencoder" in hparams:
         rep = domain.encode(wav).rep
         assert hparams["autoencoder"](rep).shape == rep.shape
@@ -395,6 +414,18 @@ def test_one_baseline_can_be_changed_in_the_file_and_on_the_command_line(tmp_pat
     assert told["IG"].n_steps == 5
     assert told["SHAP"].n_samples == 10
     assert "SmoothGrad" not in told and len(told) == 7
+
+
+def test_published_weights_of_lmac_td(tmp_path):
+    part = ROOT / "hparams" / "parts" / "objective" / "lmac_td.yaml"
+    objective = load_part(part, parsed(part), tmp_path)
+    assert objective.weights == {
+        "mask_in": 4.0,
+        "mask_out": 0.2,
+        "spectrogram_l1": 0.4,  # of a plain mean in the public code, too
+        "sum_to_input": 0.0,
+    }
+    assert objective.terms.keys() == objective.weights.keys()
 
 
 def test_published_weights_of_the_objective(tmp_path):

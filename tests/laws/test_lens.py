@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from speechbrain_lmac.brains import ExplainerBrain
+from speechbrain_lmac.codec import Codec
 from speechbrain_lmac.dataio import ClipBatch
 from speechbrain_lmac.domains import MagnitudeSTFTDomain, MelDomain, STFTDomain
 from speechbrain_lmac.evaluation import evaluate
@@ -22,12 +23,18 @@ from speechbrain_lmac.explainers import (
     Saliency,
 )
 from speechbrain_lmac.explainers.to_mask import absolute
+from speechbrain_lmac.learned import LearnedDomain
 from speechbrain_lmac.masks import score_recordings
-from speechbrain_lmac.metrics import ALL_METRICS
+from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
 from speechbrain_lmac.metrics.curves import size_curves
 from speechbrain_lmac.metrics.masks import empty
-from speechbrain_lmac.metrics.truth import IRM_OVERLAP, source_scores
+from speechbrain_lmac.metrics.truth import (
+    IRM_OVERLAP,
+    IRM_OVERLAP_HEARD,
+    source_scores,
+)
 from speechbrain_lmac.objectives import mask_l1, total_variation
+from speechbrain_lmac.objectives_td import spectrogram_l1
 from speechbrain_lmac.sanity import randomisation_check
 from speechbrain_lmac.types import ClassifierOutput, Evidence, Explanation
 
@@ -40,10 +47,19 @@ OF_MASK = {
     "mask_l1": mask_l1,
     "total_variation": total_variation,
 }
+OF_HEARD = {
+    **{m.name: m for m in HEARD_METRICS},
+    "spectrogram_l1": spectrogram_l1,
+}
 
 
 def random(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def learned(kernel_size=32, n_channels=64):
+    codec = Codec(RATE, kernel_size, n_channels)
+    return LearnedDomain(STFTDomain(RATE), codec).requires_grad_(False)
 
 
 def padded(wav, n_samples):
@@ -78,8 +94,10 @@ class Summing(torch.nn.Module):
         STFTDomain(RATE),
         MagnitudeSTFTDomain(RATE, n_fft=512, hop_length_ms=8.0, win_length_ms=32.0),
         MelDomain(RATE, n_fft=600, hop_length_ms=10.0, win_length_ms=25.0625, n_mels=4),
+        learned(16, 256),
+        learned(32, 64),
     ],
-    ids=["published", "whole frame", "odd window"],
+    ids=["published", "whole frame", "odd window", "16x256", "32x64"],
 )
 def test_frames_are_those_whose_window_touches_the_recording(domain, n_recorded):
     wav = padded(torch.ones(1, n_recorded), 8000)
@@ -97,6 +115,20 @@ def test_every_length_of_a_long_clip_is_met_in_float32():
     lens = (n_samples.double() / 64000).float()
     wanted = (-(-n_samples // HOP) + 1).clamp(max=64000 // HOP + 1)
     assert torch.equal(domain.frames_of(lens, 64000), wanted)
+    of_code = learned(16, 256).frames_of(lens, 64000)
+    assert torch.equal(of_code, -(-n_samples // 8) + 1)
+
+
+def test_a_code_counts_its_own_frames_and_those_of_the_stft():
+    domain, lens = learned(), torch.tensor([0.1, 0.5])
+    encoded = domain.encode(torch.ones(2, 8000), lens)
+    assert encoded.frames.tolist() == [51, 251]
+    assert encoded.bin_frames.tolist() == [6, 23]
+    part = domain.apply(encoded, torch.ones_like(encoded.rep))
+    assert torch.equal(part.bin_frames, encoded.bin_frames)
+    for other in (STFTDomain(RATE), MelDomain(RATE)):
+        encoded = other.encode(torch.ones(2, 8000), lens)
+        assert encoded.bin_frames.tolist() == encoded.frames.tolist() == [6, 23]
 
 
 @pytest.mark.parametrize(
@@ -108,14 +140,16 @@ def test_every_length_of_a_long_clip_is_met_in_float32():
         ([0.5, float("nan")], "above 0 and at most 1"),
     ],
 )
-def test_impossible_lens_are_refused(lens, message):
+@pytest.mark.parametrize("domain", [STFTDomain(RATE), learned()])
+def test_impossible_lens_are_refused(domain, lens, message):
     with pytest.raises(ValueError, match=message):
-        STFTDomain(RATE).encode(torch.ones(2, 800), torch.tensor(lens))
+        domain.encode(torch.ones(2, 800), torch.tensor(lens))
 
 
-def test_without_lens_no_frames_are_counted():
-    assert STFTDomain(RATE).encode(torch.ones(2, 800)).frames is None
-    assert MelDomain(RATE).encode(torch.ones(2, 800)).frames is None
+@pytest.mark.parametrize("domain", [STFTDomain(RATE), MelDomain(RATE), learned()])
+def test_without_lens_no_frames_are_counted(domain):
+    encoded = domain.encode(torch.ones(2, 800))
+    assert encoded.frames is None and encoded.bin_frames is None
 
 
 # --- Scores -------------------------------------------------------------------------
@@ -201,6 +235,44 @@ def test_equal_size_curves_and_evidence_are_those_of_the_clip_alone(
         assert torch.equal(other.frames, long.frames) and one.frames is None
 
 
+@pytest.mark.parametrize("name", OF_HEARD)
+@pytest.mark.parametrize("domain", [STFTDomain(RATE), learned()])
+def test_what_is_heard_is_scored_on_the_recorded_frames_of_the_stft(domain, name):
+    wav = random(2, N_RECORDED) - 0.5
+    short = domain.encode(wav)
+    mask = random(*short.rep.shape)
+    long = domain.encode(padded(wav, 16000), torch.full((2,), N_RECORDED / 16000))
+    evidence = []
+    for padding in (0.0, 1.0):
+        longer = torch.full_like(long.rep, padding)
+        longer[:, : mask.shape[1]] = mask
+        explanation = Explanation(longer, torch.zeros(2).long(), long, None)
+        evidence.append(gather_evidence(domain, Summing(), explanation))
+    none, full = (OF_HEARD[name](e) for e in evidence)
+    torch.testing.assert_close(full, none, rtol=1e-5, atol=1e-6)
+    # As of the clip alone, which ends within the last frame of the code.
+    explanation = Explanation(mask, torch.zeros(2).long(), short, None)
+    alone = OF_HEARD[name](gather_evidence(domain, Summing(), explanation))
+    torch.testing.assert_close(none, alone, rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("name", [m.name for m in HEARD_METRICS])
+def test_heard_maps_are_cropped_exactly(name):
+    domain = learned()
+    wav = padded(random(2, 8000) - 0.5, 16000)
+    wav[1, 4000:] = 0
+    encoded = domain.encode(wav, torch.tensor([0.5, 0.25]))
+    explanation = Explanation(
+        random(*encoded.rep.shape), torch.zeros(2).long(), encoded, None
+    )
+    evidence = gather_evidence(domain, Summing(), explanation)
+    found = OF_HEARD[name](evidence)
+    of_mask = OF_MASK[name.removesuffix("-heard")]
+    for item, n in enumerate((45, 23)):
+        cropped = evidence_of(evidence.heard.map[item : item + 1, :n])
+        assert torch.equal(found[item], of_mask(cropped)[0])
+
+
 def test_overlap_with_the_truth_leaves_the_padding_out():
     domain = STFTDomain(RATE)
     foreground, background = random(2, 2, N_RECORDED, seed=4) - 0.5
@@ -219,6 +291,24 @@ def test_overlap_with_the_truth_leaves_the_padding_out():
         torch.testing.assert_close(found[name], values, rtol=0, atol=0.1)
 
 
+def test_overlaps_of_a_code_with_the_truth_leave_the_padding_out():
+    domain = learned()
+    foreground, background = random(2, 2, N_RECORDED, seed=4) - 0.5
+    short = domain.encode(foreground + background)
+    mask = random(*short.rep.shape)
+    whole = padded(foreground + background, 8000)
+    long = domain.encode(whole, torch.full((2,), N_RECORDED / 8000))
+    longer = torch.ones_like(long.rep)
+    longer[:, : mask.shape[1]] = mask
+    wanted = source_scores(
+        domain, Explanation(mask, None, short, None), foreground, background
+    )
+    stems = padded(foreground, 8000), padded(background, 8000)
+    found = source_scores(domain, Explanation(longer, None, long, None), *stems)
+    for name in (IRM_OVERLAP.name, IRM_OVERLAP_HEARD.name):
+        torch.testing.assert_close(found[name], wanted[name], rtol=0.01, atol=0)
+
+
 # --- Explainers ---------------------------------------------------------------------
 
 
@@ -227,6 +317,8 @@ class Decoder(torch.nn.Module):
 
     def forward(self, hidden, encoded, condition=None):
         level = hidden[0].mean((1, 3))[:, :, None]
+        n_frames = encoded.rep.shape[1]
+        level = level[:, torch.arange(n_frames) * level.shape[1] // n_frames]
         return (level / (1 + level)).expand_as(encoded.rep)
 
 
@@ -314,8 +406,10 @@ def test_what_is_remembered_depends_on_lens():
     assert first.encoded.frames.tolist() == [4]
 
 
-@pytest.mark.parametrize("domain", [STFTDomain(RATE), MelDomain(RATE)])
-def test_clips_that_fill_the_batch_are_explained_the_same_with_lens(domain):
+@pytest.mark.parametrize(
+    "domain, frames", [(STFTDomain(RATE), 22), (MelDomain(RATE), 22), (learned(), 251)]
+)
+def test_clips_that_fill_the_batch_are_explained_the_same_with_lens(domain, frames):
     classifier = Summing()
     lmac = AmortizedExplainer(domain, classifier, Decoder())
     explainers = [
@@ -329,7 +423,19 @@ def test_clips_that_fill_the_batch_are_explained_the_same_with_lens(domain):
         without = explainer.explain(wav)
         full = explainer.explain(wav, lens=torch.ones(2))
         torch.testing.assert_close(full.mask, without.mask, rtol=0, atol=1e-6)
-        assert full.encoded.frames.tolist() == [22, 22]
+        assert full.encoded.frames.tolist() == [frames, frames]
+
+
+def test_clips_of_a_code_are_attributed_one_by_one():
+    explainer = AttributionExplainer(learned(), Summing(), METHODS["IG"])
+    wav, lens = padded(random(2, 4000) - 0.5, 8000), torch.tensor([0.5, 0.25])
+    wav[1, 2000:] = 0
+    together = explainer.explain(wav, lens=lens)
+    assert not together.mask[0, 251:].any() and not together.mask[1, 126:].any()
+    for item in range(2):
+        only = slice(item, item + 1)
+        alone = explainer.explain(wav[only], lens=lens[only]).mask
+        torch.testing.assert_close(together.mask[only], alone, rtol=0, atol=1e-4)
 
 
 # --- Trainings and checks -----------------------------------------------------------

@@ -63,6 +63,9 @@ def test_the_ideal_mask_has_the_best_scores_and_its_complement_the_worst(domain)
     )
     torch.testing.assert_close(best["IRM overlap"], torch.ones(2).double())
     torch.testing.assert_close(ones["IRM overlap"], ideal.double().mean((1, 2)))
+    if domain.listenable:  # the clip itself has no artefact but rounding
+        assert (ones.pop("SI-SAR") > 100).all()
+        assert (best.pop("SI-SAR") > worst["SI-SAR"]).all()
     for name in best:
         assert (best[name] > ones[name]).all() and (ones[name] > worst[name]).all()
     assert (best["foreground share"] > 99).all()
@@ -80,6 +83,7 @@ def test_the_level_of_the_stems_does_not_matter(domain):
     explanation = explanation_of(domain, foreground + background)
     loud = source_scores(domain, explanation, foreground, background)
     soft = source_scores(domain, explanation, 0.1 * foreground, 0.1 * background)
+    loud.pop("SI-SAR", None)  # of the clip itself: rounding
     for name in loud:
         torch.testing.assert_close(loud[name], soft[name], rtol=1e-4, atol=1e-3)
 

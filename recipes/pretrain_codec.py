@@ -1,0 +1,46 @@
+"""Train the codec that LMAC-TD masks in: waveform to code, and back.
+
+    python pretrain_codec.py hparams/esc10_codec.yaml --data_folder /path/to/ESC-50
+
+writes to `results/esc10_codec/1234`: `codec/` (which train_lmac_td.py reads),
+`epochs.csv`, `train_log.txt`, `training.json` (SI-SDR of the reconstruction on the
+test fold, time, memory). Interrupted, the same command goes on where it stopped.
+Scroll to the bottom first.
+"""
+
+from pathlib import Path
+
+from speechbrain_lmac.brains_td import CodecBrain
+from speechbrain_lmac.codec import save_codec
+from speechbrain_lmac.experiment import (
+    fit_and_test,
+    load_experiment,
+    main,
+    require_keys,
+    start_experiment,
+    write_record,
+)
+
+
+def pretrain_codec(argv):
+    """Everything that the command above does."""
+    hparams, run_opts, source = load_experiment(argv)
+    require_keys(hparams, ["dataset", "domain", "training"], source[0])
+    domain = hparams["domain"]
+    manifests = start_experiment(hparams, run_opts, source)
+    dataset = hparams["dataset"]
+    labels = sorted(dataset.categories)
+    brain = fit_and_test(
+        CodecBrain,
+        {"domain": domain},
+        hparams,
+        run_opts,
+        {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
+    )
+    folder = Path(hparams["output_folder"])
+    if write_record(brain, folder, domain.codec, argv):
+        save_codec(domain.codec, folder / "codec")
+
+
+if __name__ == "__main__":
+    main(pretrain_codec)

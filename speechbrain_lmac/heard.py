@@ -1,0 +1,62 @@
+"""What is heard of an explanation: its waveforms, and what they say of its size.
+
+Masks of different domains cannot be compared: one lies on the bins of an STFT, another
+on the channels of a learned codec. What they let through can: it is a sound.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from speechbrain_lmac.types import Encoded
+
+# Below this magnitude a cell of the input is silent, and nothing of it is kept.
+LEAST_MAGNITUDE = 1e-6
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The waveforms behind a mask, each made when one asks for it.
+
+    In a domain that is not `listenable` they cannot be had: `decode` raises.
+    """
+
+    domain: object
+    encoded: Encoded  # of the input, as `domain.encode` gave it
+    mask: torch.Tensor  # (B, T, F), in 0..1
+
+    @property
+    def wav(self):
+        """The input itself, (B, N)."""
+        return self.encoded.wav
+
+    @property
+    def frames(self):
+        """How many frames of `map` hold recording, (B,) int64 or None."""
+        return self.encoded.bin_frames
+
+    @cached_property
+    def explanation(self):
+        """What the mask lets through, (B, N)."""
+        return self.domain.decode(self.domain.apply(self.encoded, self.mask))
+
+    @cached_property
+    def rest(self):
+        """What it does not, (B, N)."""
+        return self.domain.decode(self.domain.apply(self.encoded, 1 - self.mask))
+
+    @cached_property
+    def magnitude(self):
+        """|STFT| of the explanation, (B, T', F')."""
+        return self.domain.magnitude(self.domain.encode(self.explanation))
+
+    @cached_property
+    def map(self):
+        """The saliency that the waveform shows, (B, T', F') on the STFT, in 0..1.
+
+        |STFT(explanation)| / |STFT(input)|, at most 1; 0 where the input is silent.
+        """
+        whole = self.domain.magnitude(self.domain.encode(self.wav))
+        kept = (self.magnitude / whole.clamp(min=LEAST_MAGNITUDE)).clamp(max=1)
+        return torch.where(whole < LEAST_MAGNITUDE, 0.0, kept)

@@ -1,0 +1,96 @@
+"""The published U of LMAC-TD for CNN14, by its layer table."""
+
+import torch
+import torch.nn.functional as F
+
+# (kernel, stride, padding) of the nine transposed convolutions, (time, frequency);
+# docs/methods.md, LMAC-TD.
+LAYERS = (
+    ((7, 7), (3, 2), (1, 1)),
+    ((7, 7), (3, 2), (1, 1)),
+    ((12, 11), (3, 2), (1, 1)),
+    ((7, 7), (5, 4), (1, 1)),
+    ((7, 7), (2, 2), (1, 1)),
+    ((7, 11), (5, 4), (2, 1)),
+    ((4, 3), (2, 2), (0, 5)),
+    ((10, 7), (3, 1), (4, 2)),
+    ((8, 10), (7, 3), (0, 0)),
+)
+
+
+class PublishedUpsampler(torch.nn.Module):
+    """U of LMAC-TD (arXiv 2409.08655) for CNN14 on 80 mel bins: a reference.
+
+    Nine transposed convolutions with additive skips, ReLU after each but the last two;
+    139.1 M parameters at the published width; 11,082 x 256 for a clip of 5 s, of which
+    the first T are taken.
+
+    It is not in time with the codec: a step of CNN14's deepest map is 756 frames here
+    and 744 there, after an offset of 644, so that U runs about 0.3 s late at the
+    beginning of a clip and 0.4 s at its end. `ConvUpsampler` is in time.
+
+    The published layers fit one length in five. With n steps in blocks 5 and 6, n a
+    multiple of 5 plus 3, they need (9 n + 13) / 5 in block 4 and (18 n + 31) / 5 in
+    block 3, and make 756 n + 1254 frames. Here (ours) the hidden maps are padded at
+    their end with silence (zeros) to the next n that fits and covers them and T.
+
+    Arguments
+    ---------
+    hidden_channels : list
+        Channels of CNN14's blocks 3, 4, 5, 6.
+    width : int
+        Channels of the first four layers; the next three have 1/2, the eighth 1/4.
+
+    Shape
+    -----
+    4 hidden maps and `encoded.rep` (B, T, 256) to (B, T, 256). Of the latter only the
+    size is looked at.
+    """
+
+    def __init__(self, hidden_channels=(256, 512, 1024, 2048), width=512):
+        super().__init__()
+        block3, block4, block5, block6 = hidden_channels
+        # What each layer reads: a hidden map, or what the layers before have made.
+        half = width // 2
+        inputs = (block6, block5, width, block4, width, block3, half, half, width // 4)
+        outputs = (width, width, width, width, half, half, half, width // 4, 1)
+        self.layers = torch.nn.ModuleList(
+            torch.nn.ConvTranspose2d(*sizes, kernel, stride, padding)
+            for *sizes, (kernel, stride, padding) in zip(
+                inputs, outputs, LAYERS, strict=True
+            )
+        )
+
+    def forward(self, hidden, encoded):
+        frames, channels = encoded.rep.shape[1:]
+        block3, block4, block5, block6 = pad_hidden(hidden, frames)
+        layers = self.layers
+        maps = F.relu(layers[0](block6)) + F.relu(layers[1](block5))
+        maps = F.relu(layers[2](maps)) + F.relu(layers[3](block4))
+        maps = F.relu(layers[4](maps)) + F.relu(layers[5](block3))
+        maps = layers[8](layers[7](F.relu(layers[6](maps))))[:, 0, :frames].float()
+        if maps.shape[2] != channels:
+            raise ValueError(
+                f"the published U makes {maps.shape[2]} channels from these hidden "
+                f"maps, but the codec has {channels}: it is made for 80 mel bins and "
+                "256 channels; take ConvUpsampler for others"
+            )
+        return maps
+
+
+def pad_hidden(hidden, frames):
+    """Append silence to the hidden maps so that the layer table fits."""
+    block3, block4, block5, block6 = hidden
+    n = max(
+        block6.shape[2],
+        block5.shape[2],
+        -(-(5 * block4.shape[2] - 13) // 9),
+        -(-(5 * block3.shape[2] - 31) // 18),
+        -(-(frames - 1254) // 756),
+    )
+    n += (3 - n) % 5
+    sizes = ((18 * n + 31) // 5, (9 * n + 13) // 5, n, n)
+    return tuple(
+        F.pad(maps, (0, 0, 0, size - maps.shape[2]))
+        for maps, size in zip(hidden, sizes, strict=True)
+    )

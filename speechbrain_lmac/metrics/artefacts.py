@@ -1,0 +1,88 @@
+"""How an explanation sounds, where a clip's stems are known: leaks and artefacts.
+
+What is not the foreground in an explanation is of two kinds: the background that leaks
+through, and what is in neither stem, because the method made it.
+"""
+
+import torch
+
+from speechbrain_lmac.metrics import Score
+from speechbrain_lmac.metrics.faithfulness import check_same_shape
+
+# Of a stem's energy: below it nothing is left of the background beside the foreground.
+ALIKE = 1e-10
+
+SI_SIR = Score(
+    name="SI-SIR",
+    higher_is_better=True,
+    unit="dB",
+    description="scale-invariant signal-to-interference ratio of the explanation: the "
+    "foreground in it against the background in it",
+)
+SI_SAR = Score(
+    name="SI-SAR",
+    higher_is_better=True,
+    unit="dB",
+    description="scale-invariant signal-to-artefacts ratio of the explanation: the "
+    "foreground in it against what comes from neither stem; without bound for the clip "
+    "itself",
+)
+ARTEFACT_SCORES = (SI_SIR, SI_SAR)
+
+
+def si_sir_sar(estimate, foreground, background):
+    """What of the error of an explanation is interference, and what is artefact, in dB.
+
+    With s the foreground, b the background and e the estimate (Le Roux et al. 2019,
+    arXiv 1811.02508):
+
+        e_target = <e, s> / |s|^2 s
+        e_interf = the projection of e on the span of s and b, less e_target
+        e_artif  = e less that projection
+        SI-SIR = 10 log10(|e_target|^2 / |e_interf|^2), SI-SAR with |e_artif|^2
+
+    The two errors are orthogonal, so that 10^(-SI-SDR/10) = 10^(-SI-SIR/10) +
+    10^(-SI-SAR/10). Only one gain for each stem is no artefact: what a filter or a
+    mask makes of them is one, so that SI-SAR does not tell a change of timbre from
+    noise.
+
+    Arguments
+    ---------
+    estimate, foreground, background : torch.Tensor
+        Waveforms, shape (B, N).
+
+    Returns
+    -------
+    sir, sar : torch.Tensor
+        Shape (B,), dB, float64. Higher is better. Both NaN where the estimate or the
+        foreground is silent; SI-SIR also where the background is, or is the
+        foreground at another level.
+
+    Example
+    -------
+    >>> s, b = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.0]])
+    >>> sir, sar = si_sir_sar(torch.tensor([[10.0, 1.0, 10.0]]), s, b)
+    >>> sir.item(), sar.item()
+    (20.0, 0.0)
+    """
+    check_same_shape("foreground", foreground, "estimate", estimate)
+    check_same_shape("background", background, "estimate", estimate)
+    e, s, b = (wav.double() for wav in (estimate, foreground, background))
+    target = _share(e, s) * s
+    other = b - _share(b, s) * s  # of b, what is orthogonal to s
+    is_other = _energy(other) > ALIKE * _energy(b)
+    interference = torch.where(is_other[:, None], _share(e, other) * other, 0.0)
+    artefact = e - target - interference
+    wanted = _energy(target)
+    sir = 10 * torch.log10(wanted / _energy(interference))
+    sar = 10 * torch.log10(wanted / _energy(artefact))
+    return sir.where(is_other, torch.nan), sar
+
+
+def _share(wav, direction):
+    """The coefficient of the projection, (B, 1); NaN for a silent direction."""
+    return ((wav * direction).sum(1) / _energy(direction))[:, None]
+
+
+def _energy(wav):
+    return wav.square().sum(1)
