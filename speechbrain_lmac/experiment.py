@@ -65,6 +65,7 @@ KNOWN_KEYS = {
     "shares",
     "split",
     "targets",
+    "together",
     "training",
 }
 
