@@ -110,6 +110,7 @@ def dataset_of(path):
 CHECKPOINTS = {
     "decoder": "interpreter_checkpoint",
     "conditional_decoder": "conditional_checkpoint",
+    "l1_decoder": "l1_checkpoint",
     "stft_decoder": "stft_checkpoint",
     "mel_decoder": "mel_checkpoint",
     "stft_finetuned_decoder": "stft_finetuned_checkpoint",
@@ -120,7 +121,12 @@ CHECKPOINTS = {
     "alpha075_decoder": "alpha075_checkpoint",
     "alpha0_decoder": "alpha0_checkpoint",
 }
-ALPHAS = {"alpha1_decoder": 1.0, "alpha075_decoder": 0.75, "alpha0_decoder": 0.0}
+ALPHAS = {
+    "alpha1_decoder": 1.0,
+    "alpha075_decoder": 0.75,
+    "alpha0_decoder": 0.0,
+    "l1_decoder": 0.75,
+}
 
 
 def decoder_of(part, n_classes, key):
@@ -428,6 +434,10 @@ def test_published_weights_of_lmac_td(tmp_path):
     assert objective.terms.keys() == objective.weights.keys()
 
 
+# Their table of deviations says so.
+OTHER_WEIGHTS = ("esc10_lmac_td.yaml",)
+
+
 def test_published_weights_of_the_objective(tmp_path):
     part = ROOT / "hparams" / "parts" / "objective" / "lmac.yaml"
     weights = load_part(part, parsed(part), tmp_path).weights
@@ -444,7 +454,7 @@ def test_published_weights_of_the_objective(tmp_path):
         "distillation": 1.0,
     }
     for path in YAMLS:
-        if "objective" in included(path):
+        if "objective" in included(path) and path.name not in OTHER_WEIGHTS:
             assert "weights" not in path.read_text(encoding="utf-8"), path.name
 
 
