@@ -36,6 +36,8 @@ KNOWN_KEYS = {
     "batch_size",
     "blocks",
     "brain",
+    "captioned",
+    "clap",
     "classifier",
     "conditions",
     "curves",
@@ -66,6 +68,7 @@ KNOWN_KEYS = {
     "split",
     "targets",
     "training",
+    "trunk_source",
 }
 
 

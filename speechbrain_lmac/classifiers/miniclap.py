@@ -250,3 +250,23 @@ def trained_clap(clap, source):
         )
     load_weights(clap, fetch(source, WEIGHTS_FILE, ADVICE))
     return clap
+
+
+def start_from_classifier(clap, source):
+    """Begin with the trunk of a trained classifier: all but its last layer.
+
+    Arguments
+    ---------
+    clap : MiniClap
+        Whose audio tower is changed.
+    source : str
+        A folder as train_classifier.py writes it for the same architecture.
+    """
+    path = fetch(source, WEIGHTS_FILE)
+    tower = clap.audio_tower
+    last = {n: v for n, v in tower.state_dict().items() if n.startswith("linear.")}
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        tower.load_state_dict({**state, **last})
+    except Exception as error:
+        raise InputError(f"{path} is no trunk for the audio tower: {error}") from error
