@@ -11,7 +11,8 @@ from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.captions import TEMPLATES
-from speechbrain_lmac.classifiers import ClapClassifier, trained_clap
+from speechbrain_lmac.classifiers import trained_clap
+from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
 from speechbrain_lmac.data_prep.toy_prepare import TOY_CLASSES
 from speechbrain_lmac.recipes.train_clap import train_clap
 

@@ -230,7 +230,8 @@ def test_each_clip_is_asked_about_a_caption_of_its_own(dataset, tmp_path):
     batch = collate_clips([clips[0], clips[1]])
     captions = entries(dataset.prepare_manifests(tmp_path / "json"), "train")
     asked = prompts.of(batch)
-    assert all(a in captions[clip]["captions"] for a, clip in zip(asked, batch.ids))
+    for caption, clip in zip(asked, batch.ids, strict=True):
+        assert caption in captions[clip]["captions"]
     assert prompts.of(batch) == WrittenPrompts(tmp_path / "json").of(batch)
     # Another batch, another caption: all of a clip's are asked in the end.
     turns = [collate_clips([clips[0], *[clips[1]] * n]) for n in range(30)]
