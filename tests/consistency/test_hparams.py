@@ -36,6 +36,8 @@ HEADER = (
 # For copies of an experiment, see the README; tests/integration trains with them.
 FOR_COPIES = {
     "parts/classifier/speechbrain.yaml",
+    "parts/dataset/audiocaps.yaml",
+    "parts/dataset/captions.yaml",
     "parts/noise/folder.yaml",
     "parts/noise/generated.yaml",
 }
