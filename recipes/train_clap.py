@@ -11,6 +11,7 @@ goes on where it stopped. Scroll to the bottom first.
 """
 
 import json
+import math
 from pathlib import Path
 
 from speechbrain_lmac.brains_clap import ClapBrain, check_augment
@@ -45,7 +46,8 @@ def train_clap(argv):
         run_opts,
         {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
     )
-    brain.test_means |= captions.chance()
+    found = {n: v for n, v in brain.test_means.items() if not math.isnan(v)}
+    brain.test_means = {**found, **captions.chance()}
     folder = Path(hparams["output_folder"])
     if write_record(brain, folder, clap, argv):
         save_clap(clap, folder / "clap")
