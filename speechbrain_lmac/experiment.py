@@ -36,6 +36,8 @@ KNOWN_KEYS = {
     "batch_size",
     "blocks",
     "brain",
+    "captioned",
+    "clap",
     "classifier",
     "conditions",
     "curves",
@@ -67,6 +69,7 @@ KNOWN_KEYS = {
     "targets",
     "together",
     "training",
+    "trunk_source",
 }
 
 

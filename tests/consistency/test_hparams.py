@@ -36,6 +36,8 @@ HEADER = (
 # For copies of an experiment, see the README; tests/integration trains with them.
 FOR_COPIES = {
     "parts/classifier/speechbrain.yaml",
+    "parts/dataset/audiocaps.yaml",
+    "parts/dataset/captions.yaml",
     "parts/noise/folder.yaml",
     "parts/noise/generated.yaml",
 }
@@ -228,6 +230,13 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
     if "model" not in hparams and "codec" in hparams:
         encoded = domain.encode(wav)
         torch.testing.assert_close(domain.decode(encoded), wav, rtol=0, atol=1e-4)
+        return
+    if "captioned" in hparams:
+        clap, captions = hparams["clap"], hparams["captioned"].captions
+        assert captions.categories == sorted(dataset.categories)
+        text = clap.learn_words(captions.words(), seed=0).eval().text(["the sound"])
+        heard = clap.audio(domain.features(domain.encode(wav))).embedding
+        assert (heard @ text.T).shape == (2, 1)
         return
     if "autoencoder" in hparams:
         rep = domain.encode(wav).rep
