@@ -140,8 +140,8 @@ def check_prompts(args, classifier, interpreter, path):
         )
     if not isinstance(classifier, ClapClassifier):
         raise InputError(
-            f"--prompt: the classifier of {path} reads no text; take an experiment with "
-            "a CLAP, as hparams/esc10_lmac_zs_stft.yaml, or name a class with --target"
+            f"--prompt: the classifier of {path} reads no text; take an experiment "
+            "with a CLAP, as hparams/esc10_lmac_zs_stft.yaml, or name a --target"
         )
     if not isinstance(interpreter, TOLD_IN_WORDS):
         raise InputError(

@@ -218,23 +218,23 @@ def _explain(explainer, path, labels, device, target):
         logits.double().softmax(1)[0, evidence.target[0]].item()
         for logits in (evidence.logits, evidence.logits_in, evidence.logits_out)
     )
-    explained = dict(
-        path=str(path),
-        sample_rate=file_rate,
-        input=waves[0],
-        explanation=waves[1],
-        rest=waves[2],
-        model_rate=domain.sample_rate,
-        magnitude=domain.magnitude(encoded)[0].cpu(),
-        mask=domain.on_bins(encoded, mask)[0].cpu(),
-        masked_magnitude=domain.magnitude(masked)[0].cpu(),
-        predicted=labels[int(evidence.logits[0].argmax())],
-        explained=labels[int(evidence.target[0])],
-        confidence=p,
-        confidence_in=p_in,
-        confidence_out=p_out,
-        mask_mean=MM(evidence).item(),
-    )
+    explained = {
+        "path": str(path),
+        "sample_rate": file_rate,
+        "input": waves[0],
+        "explanation": waves[1],
+        "rest": waves[2],
+        "model_rate": domain.sample_rate,
+        "magnitude": domain.magnitude(encoded)[0].cpu(),
+        "mask": domain.on_bins(encoded, mask)[0].cpu(),
+        "masked_magnitude": domain.magnitude(masked)[0].cpu(),
+        "predicted": labels[int(evidence.logits[0].argmax())],
+        "explained": labels[int(evidence.target[0])],
+        "confidence": p,
+        "confidence_in": p_in,
+        "confidence_out": p_out,
+        "mask_mean": MM(evidence).item(),
+    }
     return explained, evidence
 
 
