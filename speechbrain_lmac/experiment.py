@@ -36,6 +36,8 @@ KNOWN_KEYS = {
     "batch_size",
     "blocks",
     "brain",
+    "captioned",
+    "clap",
     "classifier",
     "conditions",
     "curves",
@@ -69,6 +71,7 @@ KNOWN_KEYS = {
     "split",
     "targets",
     "training",
+    "trunk_source",
 }
 
 

@@ -11,6 +11,7 @@ from speechbrain_lmac.classifiers.huggingface import (
     NewHuggingFaceModel,
 )
 from speechbrain_lmac.classifiers.layouts import Axes, FoldedTime, Patches, Places
+from speechbrain_lmac.classifiers.miniclap import MiniClap, WordBag, trained_clap
 from speechbrain_lmac.classifiers.speechbrain import SpeechBrainClassifier
 from speechbrain_lmac.classifiers.waveform import WaveformClassifier
 
@@ -24,10 +25,13 @@ __all__ = [
     "FrozenClassifier",
     "HuggingFaceClassifier",
     "HuggingFaceModel",
+    "MiniClap",
     "NewHuggingFaceModel",
     "Patches",
     "Places",
     "SpeechBrainClassifier",
     "WaveformClassifier",
+    "WordBag",
     "read_labels",
+    "trained_clap",
 ]
