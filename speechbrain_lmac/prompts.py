@@ -38,6 +38,9 @@ class AskedPrompts:
 class PromptMemory:
     """Embeds every sentence once, however often it is asked.
 
+    Each by itself: in a batch rounding would depend on what else is in it, and a
+    resumed training would not be the undisturbed one.
+
     Arguments
     ---------
     classifier : ClapClassifier
@@ -62,10 +65,9 @@ class PromptMemory:
             On the classifier's device.
         """
         different = list(dict.fromkeys(sentences))
-        new = [prompt for prompt in different if prompt not in self._embedded]
-        if new:
-            embedded = self.classifier.embed(new)
-            self._embedded.update(zip(new, embedded, strict=True))
+        for prompt in different:
+            if prompt not in self._embedded:
+                self._embedded[prompt] = self.classifier.embed([prompt])[0]
         device = self.classifier.text.device
         own = torch.tensor([different.index(prompt) for prompt in sentences])
         return AskedPrompts(
