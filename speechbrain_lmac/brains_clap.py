@@ -68,15 +68,15 @@ class ClapBrain(RecordingBrain):
         return loss.mean()
 
     def on_stage_start(self, stage, epoch=None):
-        """Embed the prompts of a validation or test once."""
+        """Forget the prompts, whose embeddings the training has changed."""
         super().on_stage_start(stage, epoch)
-        if stage != sb.Stage.TRAIN:
-            captions = self.hparams.captioned.captions
-            self.prompts = Prompts(captions, self.modules.clap)
+        self.prompts = None
 
     def retrieval(self, batch, stage):
         """What is found with the prompts: name to B values, 0 to 1 or NaN."""
         captioned, labels = self.hparams.captioned, self.hparams.labels
+        if self.prompts is None:  # not at the start of the stage: in eval mode only here
+            self.prompts = Prompts(captioned.captions, self.modules.clap)
         categories = [labels[label] for label in batch.label.tolist()]
         mixtures, pairs = captioned.pairs(
             batch.wav, self.keys(batch, stage), NOISE_PARTS[stage]

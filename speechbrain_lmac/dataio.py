@@ -138,6 +138,13 @@ class ClipDataset:
             When a category of the dataset is none of the labels.
         """
         self.check_labels(labels)
+        dataset = self.signals(manifest_folder, split)
+        dataset.add_dynamic_item(labels.index, takes="category", provides="label")
+        dataset.set_output_keys(["id", "signal", "lens", "label"])
+        return dataset
+
+    def signals(self, manifest_folder, split):
+        """The clips of one split without labels: `id`, `signal`, `lens`."""
         dataset = DynamicItemDataset.from_json(
             Path(manifest_folder) / f"{split}.json",
             replacements={"data_root": str(self.data_folder)},
@@ -149,8 +156,7 @@ class ClipDataset:
             yield recorded_share(len(wav), self.n_samples)
 
         dataset.add_dynamic_item(load_wav, takes="wav", provides=["signal", "lens"])
-        dataset.add_dynamic_item(labels.index, takes="category", provides="label")
-        dataset.set_output_keys(["id", "signal", "lens", "label"])
+        dataset.set_output_keys(["id", "signal", "lens"])
         return dataset
 
 
@@ -196,13 +202,14 @@ class ClipsById:
 def collate_clips(items):
     """Items of `ClipDataset.load` to a `ClipBatch`.
 
-    An item without `lens` is not padded.
+    An item without `lens` is not padded, one without `label` is of no known class.
     """
+    labelled = all("label" in item for item in items)
     lens = torch.tensor([item.get("lens", 1.0) for item in items])
     return ClipBatch(
         ids=[item["id"] for item in items],
         wav=torch.stack([item["signal"] for item in items]),
-        label=torch.tensor([item["label"] for item in items]),
+        label=torch.tensor([item["label"] for item in items]) if labelled else None,
         lens=None if (lens == 1).all() else lens,
     )
 

@@ -1,0 +1,279 @@
+"""Recordings with captions to SpeechBrain manifests: Clotho, AudioCaps, any table.
+
+    python data_prep/captions_prepare.py clotho data/clotho manifests/clotho
+    python data_prep/captions_prepare.py audiocaps data/audiocaps manifests/audiocaps
+    python data_prep/captions_prepare.py table data/mine manifests/mine
+
+An entry of ``train.json``, ``valid.json`` and ``test.json`` is ``"train-rain": {"wav":
+"{data_root}/development/rain.wav", "duration", "sample_rate", "captions": ["Rain
+falls.", ...]}`` with the duration in s and the rate in Hz of the file. Recordings that
+are not there are left out, counted and told: those of AudioCaps vanish from where they
+come from. Everything else that is wrong is a fault; all faults are told at once.
+"""
+
+import argparse
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from speechbrain_lmac.data_prep.manifest import (
+    AudioFault,
+    Faults,
+    check_audio,
+    fingerprint,
+    load_manifests,
+    read_table,
+    write_manifests,
+)
+from speechbrain_lmac.errors import InputError, some_of
+
+SPLITS = ("train", "valid", "test")
+CLOTHO_PARTS = {"train": "development", "valid": "validation", "test": "evaluation"}
+CLOTHO_CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
+AUDIOCAPS_PARTS = {"train": "train", "valid": "val", "test": "test"}
+AUDIOCAPS_COLUMNS = ("audiocap_id", "youtube_id", "start_time", "caption")
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, where a table names no split
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a table says of a recording."""
+
+    split: str
+    files: tuple  # where it may be, relative to the dataset's folder
+    captions: tuple
+
+    @property
+    def name(self):
+        """What messages call it."""
+        return Path(self.files[0]).name
+
+
+def prepare_clotho(data_folder, manifest_folder):
+    """Check Clotho (Drossos et al. 2020, version 2) and write its manifests.
+
+    Its development part trains, its validation part chooses, its evaluation part is
+    the test. Tables and audio may also lie in the folders in parentheses.
+
+        data_folder/(clotho_csv_files/)clotho_captions_development.csv
+                file_name, caption_1, ..., caption_5
+        data_folder/(clotho_audio_files/)development/FILE_NAME
+
+    Arguments
+    ---------
+    data_folder, manifest_folder : str or Path
+        The dataset, and where the manifests go.
+
+    Returns
+    -------
+    manifests : Manifests
+
+    Raises
+    ------
+    InputError
+        Another layout, or faults: all of them in one message.
+    """
+    data_folder = Path(data_folder)
+    recordings = []
+    for split, part in CLOTHO_PARTS.items():
+        table = f"clotho_captions_{part}.csv"
+        path = first_there(data_folder, [table, f"clotho_csv_files/{table}"])
+        for row in read_table(path, ["file_name", *CLOTHO_CAPTIONS]):
+            name = row["file_name"]
+            files = (f"{part}/{name}", f"clotho_audio_files/{part}/{name}")
+            captions = tuple(row[column] for column in CLOTHO_CAPTIONS)
+            recordings.append(Recording(split, files, captions))
+    return write_captions(data_folder, manifest_folder, recordings)
+
+
+def prepare_audiocaps(data_folder, manifest_folder):
+    """Check AudioCaps (Kim et al. 2019) and write its manifests.
+
+    Rows of one recording, of which its val and test parts have five, become one entry.
+    Tables may also lie in ``dataset/``; audio is looked for as WAV, FLAC, Ogg or MP3,
+    in a folder of its part, also within ``audio/``, or in ``audio/`` itself.
+
+        data_folder/train.csv     audiocap_id, youtube_id, start_time, caption
+        data_folder/train/YOUTUBE-ID_START.wav   or AUDIOCAP-ID.wav
+
+    Arguments, returns and errors are those of `prepare_clotho`.
+    """
+    data_folder = Path(data_folder)
+    recordings = []
+    for split, part in AUDIOCAPS_PARTS.items():
+        path = first_there(data_folder, [f"{part}.csv", f"dataset/{part}.csv"])
+        rows_of = {}
+        for row in read_table(path, AUDIOCAPS_COLUMNS):
+            key = (row["youtube_id"], row["start_time"])
+            rows_of.setdefault(key, []).append(row)
+        for (youtube, start), rows in rows_of.items():
+            names = [f"{youtube}_{start}", *(row["audiocap_id"] for row in rows)]
+            files = tuple(
+                f"{folder}/{name}{suffix}"
+                for folder in (part, f"audio/{part}", "audio")
+                for name in names
+                for suffix in SUFFIXES
+            )
+            captions = tuple(row["caption"] for row in rows)
+            recordings.append(Recording(split, files, captions))
+    return write_captions(data_folder, manifest_folder, recordings)
+
+
+def prepare_caption_table(data_folder, manifest_folder, table="captions.csv"):
+    """Check any table of recordings and captions, and write its manifests.
+
+        data_folder/captions.csv    path, caption   and, if wanted, split
+
+    Rows of one path become one entry. ``split`` is train, valid or test; without this
+    column a path's checksum decides, so that neither order nor additions move others.
+
+    Arguments
+    ---------
+    data_folder, manifest_folder : str or Path
+        The dataset, to which paths are relative, and where the manifests go.
+    table : str
+        The table, relative to `data_folder`.
+
+    Returns and errors are those of `prepare_clotho`.
+    """
+    data_folder = Path(data_folder)
+    captions, splits = {}, {}
+    for row in read_table(data_folder / table, ["path", "caption"]):
+        path = row["path"]
+        captions.setdefault(path, []).append(row["caption"])
+        splits.setdefault(path, set()).add(row.get("split") or split_of(path))
+    recordings = [
+        Recording(" and ".join(sorted(splits[path])), (path,), tuple(captions[path]))
+        for path in captions
+    ]
+    return write_captions(data_folder, manifest_folder, recordings)
+
+
+def split_of(path, shares=SHARES):
+    """The split of a path, by its checksum alone.
+
+    Example
+    -------
+    >>> [split_of(path) for path in ("rain.wav", "dog.wav", "a/b.wav")]
+    ['train', 'valid', 'train']
+    """
+    digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
+    place = int.from_bytes(digest, "big") / 2**64
+    if place < shares[0]:
+        return "train"
+    return "valid" if place < shares[0] + shares[1] else "test"
+
+
+def first_there(data_folder, names):
+    """The first of several files that exists.
+
+    Raises
+    ------
+    InputError
+        When none does.
+    """
+    for name in names:
+        if (data_folder / name).is_file():
+            return data_folder / name
+    raise InputError(
+        f"{data_folder} has no {' and no '.join(names)}: give the folder that holds "
+        "tables and audio, --data_folder"
+    )
+
+
+def write_captions(data_folder, manifest_folder, recordings):
+    """Write the manifests of recordings, unless they are there and nothing changed."""
+    found = [
+        next((f for f in recording.files if (data_folder / f).is_file()), None)
+        for recording in recordings
+    ]
+    options = [[r.split, r.name, r.captions] for r in recordings]
+    state = fingerprint(
+        {"captions": options, "missing": found.count(None)},
+        data_folder,
+        filter(None, found),
+    )
+    manifests = load_manifests(manifest_folder, state)
+    if manifests is not None:
+        return manifests
+    faults, missing = Faults(), []
+    splits, silent = {split: {} for split in SPLITS}, []
+    listed = zip(recordings, found, strict=True)
+    for recording, file in tqdm(
+        listed, f"checking {data_folder.name}", len(found), disable=None
+    ):
+        if recording.split not in SPLITS:
+            faults.add(
+                "split that is not one of train, valid, test",
+                f"{recording.name} ({recording.split})",
+            )
+            continue
+        if not all(recording.captions):
+            faults.add("empty caption", recording.name)
+        if file is None:
+            missing.append(recording.name)
+            continue
+        clip_id = f"{recording.split}-{Path(file).with_suffix('')}".replace("/", "-")
+        if clip_id in splits[recording.split]:
+            faults.add("recording listed twice", recording.name)
+            continue
+        try:
+            audio = check_audio(data_folder / file)
+        except AudioFault as fault:
+            faults.add(str(fault), recording.name)
+            continue
+        if audio.silent:
+            silent.append(recording.name)
+        splits[recording.split][clip_id] = {
+            "wav": f"{{data_root}}/{file}",
+            "duration": audio.duration,
+            "sample_rate": audio.sample_rate,
+            "captions": list(recording.captions),
+        }
+    for split, clips in splits.items():
+        if not clips:
+            faults.add("split without a recording that is there", split)
+    faults.raise_if_any(data_folder)
+    warnings = [
+        f"{what} ({len(names)} of {len(recordings)}): {some_of(names)}"
+        for what, names in (("missing audio", missing), ("silent recordings", silent))
+        if names
+    ]
+    return write_manifests(manifest_folder, splits, state, warnings)
+
+
+LAYOUTS = {
+    "clotho": prepare_clotho,
+    "audiocaps": prepare_audiocaps,
+    "table": prepare_caption_table,
+}
+
+
+def main(argv=None):
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("layout", choices=LAYOUTS)
+    parser.add_argument("data_folder")
+    parser.add_argument("manifest_folder")
+    options = parser.parse_args(argv)
+    try:
+        prepare = LAYOUTS[options.layout]
+        manifests = prepare(options.data_folder, options.manifest_folder)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for warning in manifests.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    counts = ", ".join(f"{count} {split}" for split, count in manifests.counts.items())
+    print(f"{options.manifest_folder}: {counts} recordings with captions")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
