@@ -53,12 +53,7 @@ def train_lmac_zs(argv):
     folder = Path(hparams["output_folder"])
     before = zero_shot_accuracy(hparams, clips["test"], pick_device(run_opts))
     if if_main_process():
-        print(
-            f"zero-shot: {100 * before['zero_shot_accuracy']:.1f} % of "
-            f"{before['zero_shot_clips']} clips of the test split are right, by "
-            f"{classifier.n_classes} prompts such as {classifier.prompts[0]!r}",
-            flush=True,
-        )
+        print(accuracy_line(before, classifier.prompts), flush=True)
         record = folder / "training.json"  # of a finished training it is complete
         if not (run_opts.debug or record.is_file()):
             write_text(json.dumps(before, indent=2) + "\n", record)
@@ -80,12 +75,15 @@ def zero_shot_accuracy(hparams, clips, device):
     Returns
     -------
     told : dict
-        `zero_shot_accuracy`, 0 to 1, and `zero_shot_clips`.
+        `zero_shot_accuracy`, 0 to 1, and `zero_shot_clips`; empty where captions
+        stand in place of classes.
     """
     domain = hparams["domain"].to(device)
     classifier = hparams["classifier"].to(device)
     right = []
     for batch in DataLoader(clips, **hparams["training"].loader):
+        if batch.label is None:
+            return {}
         features = domain.features(domain.encode(batch.wav.to(device)))
         right.append(classifier(features).logits.argmax(1).cpu() == batch.label)
     right = torch.cat(right)
@@ -93,6 +91,24 @@ def zero_shot_accuracy(hparams, clips, device):
         "zero_shot_accuracy": right.float().mean().item(),
         "zero_shot_clips": len(right),
     }
+
+
+def accuracy_line(told, prompts):
+    """What of it is printed.
+
+    Example
+    -------
+    >>> accuracy_line({"zero_shot_accuracy": 0.5, "zero_shot_clips": 8}, ["dog", "cat"])
+    "zero-shot: 50.0 % of 8 clips of the test split are right, by 2 prompts such as \
+'dog'"
+    """
+    if not told:
+        return "zero-shot: the test split has captions and no classes, so no accuracy"
+    return (
+        f"zero-shot: {100 * told['zero_shot_accuracy']:.1f} % of "
+        f"{told['zero_shot_clips']} clips of the test split are right, by "
+        f"{len(prompts)} prompts such as {prompts[0]!r}"
+    )
 
 
 if __name__ == "__main__":

@@ -75,7 +75,9 @@ class ClapBrain(RecordingBrain):
     def retrieval(self, batch, stage):
         """What is found with the prompts: name to B values, 0 to 1 or NaN."""
         captioned, labels = self.hparams.captioned, self.hparams.labels
-        if self.prompts is None:  # not at the start of the stage: in eval mode only here
+        if (
+            self.prompts is None
+        ):  # not at the start of the stage: in eval mode only here
             self.prompts = Prompts(captioned.captions, self.modules.clap)
         categories = [labels[label] for label in batch.label.tolist()]
         mixtures, pairs = captioned.pairs(
