@@ -1,6 +1,7 @@
 """Explaining files of any rate, length, level and channel count."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,12 @@ from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.domains import MagnitudeSTFTDomain, STFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import AllOnesExplainer, AmortizedExplainer
-from speechbrain_lmac.inference import explain_file, unique_names, write_explanation
+from speechbrain_lmac.inference import (
+    explain_file,
+    prompt_names,
+    unique_names,
+    write_explanation,
+)
 from speechbrain_lmac.interpreters import ConvInterpreter, MelToBins
 
 LABELS = ["cat", "dog", "rain"]
@@ -264,3 +270,13 @@ def test_a_class_that_there_is_not_is_refused(explainer, tmp_path, name, said):
     path = write(tmp_path / "a.wav", noise(16000, 0.5), 16000)
     with pytest.raises(InputError, match=said.replace("?", r"\?")):
         explain_file(explainer, path, LABELS, target=name)
+
+
+def test_prompts_have_safe_and_distinct_names():
+    prompts = ["a dog", "a  dog", "a dog 2", "A DOG!", "../..", "\u96e8", "x" * 300]
+    prompts += ["x" * 299, "con", "tab\there", "a_dog"]
+    names = prompt_names(prompts)
+    assert len(set(names)) == len(names) == len(prompts)
+    assert all(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name) for name in names)
+    assert max(map(len, names)) <= 63
+    assert names[:4] == ["a-dog", "a-dog-2", "a-dog-2-2", "a-dog-3"]
