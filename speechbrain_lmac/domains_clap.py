@@ -95,7 +95,7 @@ class ClapMelDomain(MelDomain):
                 heard = self.front_end.filled(heard)
             power = self.front_end.mel_power(heard)
             power = power[:, : n_samples // self.hop_length + 1]
-            rep = self.compress((power + POWER_FLOOR).sqrt())
+            rep = self.compress((power + POWER_FLOOR).sqrt()).float()
         return Encoded(rep, None, n_samples, frames, frames)
 
     def features(self, encoded):

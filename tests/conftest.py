@@ -371,7 +371,7 @@ def microsoft_state():
 
 @pytest.fixture(scope="session")
 def microsoft_folder(microsoft_state, tmp_path_factory):
-    """A folder with that checkpoint as `CLAP_weights_2022.pth`, and BERT's tokenizer."""
+    """A folder with that checkpoint (`CLAP_weights_2022.pth`) and a tokenizer."""
     import torch
 
     folder = tmp_path_factory.mktemp("microsoft")

@@ -9,7 +9,8 @@ import functools
 import logging
 
 import torch
-from torchaudio.functional import melscale_fbanks
+
+from speechbrain_lmac.interpreters.frequency import slaney_hz, slaney_mel
 
 logger = logging.getLogger(__name__)
 
@@ -117,11 +118,9 @@ class ClapSpectrogram(torch.nn.Module):
         self.high_hz = high_hz
         self.fill = fill
         self.n_frames = n_samples // hop_length + 1
-        window = torch.hann_window(n_fft)
+        window = torch.hann_window(n_fft, dtype=torch.float64)
         self.register_buffer("window", window, persistent=False)
-        matrix = melscale_fbanks(
-            n_fft // 2 + 1, low_hz, high_hz, n_mels, sample_rate, "slaney", "slaney"
-        )
+        matrix = slaney_mel_matrix(sample_rate, n_fft, n_mels, low_hz, high_hz)
         self.register_buffer("mel_matrix", matrix, persistent=False)
 
     def forward(self, wav):
@@ -132,7 +131,7 @@ class ClapSpectrogram(torch.nn.Module):
                 "for ClapMelDomain"
             )
         with torch.autocast(wav.device.type, enabled=False):
-            return decibels(self.mel_power(self.filled(wav.float())))
+            return decibels(self.mel_power(self.filled(wav.float()))).float()
 
     def filled(self, wav):
         """Waveforms (B, N) to the window (B, L) that is heard."""
@@ -142,9 +141,13 @@ class ClapSpectrogram(torch.nn.Module):
         return taken(wav, self.fill(places, wav.shape[1], self.n_samples))
 
     def mel_power(self, wav):
-        """Power in the mel bands, of waveforms (B, N) to (B, N // hop + 1, n_mels)."""
+        """Power in the mel bands, of waveforms (B, N) to (B, N // hop + 1, n_mels).
+
+        In float64: a band far below the loudest of its frame, or a frame of which the
+        window's very end is heard, would be lost in the rounding of float32.
+        """
         spectrum = torch.stft(
-            wav,
+            wav.double(),
             self.n_fft,
             hop_length=self.hop_length,
             window=self.window,
@@ -192,6 +195,21 @@ def taken(values, indices):
     heard = indices != SILENCE
     heard = heard.view(-1, *[1] * (values.dim() - 2))
     return values.index_select(1, indices.clamp(min=0)) * heard
+
+
+def slaney_mel_matrix(sample_rate, n_fft, n_mels, low_hz, high_hz):
+    """Slaney's triangles of equal area as librosa has them, (n_fft // 2 + 1, n_mels).
+
+    Even on Slaney's mel scale from `low_hz` to `high_hz`, linear in Hz, each of the
+    height 2 / its width in Hz.
+    """
+    low, high = slaney_mel(torch.tensor([float(low_hz), float(high_hz)])).tolist()
+    edges = slaney_hz(torch.linspace(low, high, n_mels + 2, dtype=torch.float64))
+    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * sample_rate / n_fft
+    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    triangles = torch.minimum(rising, falling).clamp(min=0)
+    return triangles * 2 / (edges[2:] - edges[:-2])
 
 
 def decibels(power):

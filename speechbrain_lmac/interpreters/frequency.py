@@ -25,6 +25,19 @@ def slaney_mel(hz):
     return torch.where(hz < 1000, 3 * hz / 200, above)
 
 
+def slaney_hz(mel):
+    """The way back from `slaney_mel`.
+
+    Example
+    -------
+    >>> slaney_hz(torch.tensor([3.0, 15.0, 42.0]))
+    tensor([ 200., 1000., 6400.], dtype=torch.float64)
+    """
+    mel = torch.as_tensor(mel, dtype=torch.float64)
+    above = 1000 * 6.4 ** ((mel.clamp(min=15) - 15) / 27)
+    return torch.where(mel < 15, 200 * mel / 3, above)
+
+
 def reading(position, n_bands):
     """The matrix that reads bands at fractional positions among them.
 
