@@ -36,8 +36,9 @@ FADE_S = 0.01
 INT16_SCALE = 32768
 RECORD = "toy.json"
 MADE_BY = "speechbrain_lmac.data_prep.toy_prepare"
-VERSION = 1  # one more when the sounds change: old folders are made anew
+VERSION = 2  # one more when sounds or table change: old folders are made anew
 STEMS = ("foreground", "background")
+MEASURED = ("snr_db", "pitch_hz", "n_events", "start_s", "end_s")
 COLUMNS = (
     "filename",
     "fold",
@@ -46,7 +47,7 @@ COLUMNS = (
     "esc10",
     "src_file",
     "take",
-    "snr_db",
+    *MEASURED,
 )
 
 
@@ -60,11 +61,12 @@ def make_toy(
 ):
     """Make the toy dataset, unless it is there.
 
-    ``meta/esc50.csv`` has ESC-50's columns and ``snr_db``; ``audio/NAME.wav`` is, as
-    16 bit integers, exactly ``stems/foreground/NAME.wav`` plus
-    ``stems/background/NAME.wav``. Classes and folds take turns: with a multiple of 30
-    clips both are balanced. Clip i depends on (seed, i) alone, so that a smaller set is
-    the beginning of a larger one. 240 clips take 4 s and 115 MB.
+    ``meta/esc50.csv`` has ESC-50's columns and those of `MEASURED`, which
+    `render_clip` explains; ``audio/NAME.wav`` is, as 16 bit integers, exactly
+    ``stems/foreground/NAME.wav`` plus ``stems/background/NAME.wav``. Classes and folds
+    take turns: with a multiple of 30 clips both are balanced. Clip i depends on (seed,
+    i) alone, so that a smaller set is the beginning of a larger one. 240 clips take 4 s
+    and 115 MB.
 
     Arguments
     ---------
@@ -122,7 +124,7 @@ def make_toy(
         for index in tqdm(range(n_clips), desc="making toy clips", disable=disable):
             row = clip_row(index)
             sound = render_clip(seed, index, sample_rate, seconds)
-            row["snr_db"] = sound.pop("snr_db")
+            row |= {name: sound.pop(name) for name in MEASURED}
             for stem, samples in sound.items():
                 path = folders[stem] / row["filename"]
                 soundfile.write(path, samples, sample_rate, subtype="PCM_16")
@@ -159,7 +161,7 @@ def _record_in(data_folder):
 
 
 def clip_row(index):
-    """A clip's row in the table, all but its ``snr_db``.
+    """A clip's row in the table, all but what is `MEASURED`.
 
     Example
     -------
@@ -221,7 +223,9 @@ def render_clip(seed, index, sample_rate=16000, seconds=5.0):
     -------
     sound : dict
         "clip", "foreground", "background": int16 of shape (N,), the first the sum of
-        the others; "snr_db": 10 log10 of the energies' ratio, uniform in `SNR_DB`.
+        the others; "snr_db": 10 log10 of the energies' ratio, uniform in `SNR_DB`;
+        "pitch_hz": see `median_frequency`, of the foreground; "n_events": how many
+        sounds it has, from "start_s" to "end_s", in seconds.
 
     Example
     -------
@@ -236,7 +240,8 @@ def render_clip(seed, index, sample_rate=16000, seconds=5.0):
     level = 10 ** (rng.uniform(*BACKGROUND_DBFS) / 20)
     background = coloured_noise(rng, n_samples, sample_rate)
     background *= level / _rms(background)
-    foreground = _place_events(rng, index % len(TOY_CLASSES), n_samples, sample_rate)
+    target = index % len(TOY_CLASSES)
+    foreground, placed = _place_events(rng, target, n_samples, sample_rate)
     foreground *= level * 10 ** (snr_db / 20) / _rms(foreground)
     # Both together: the ratio stays. Hardly ever needed, see BACKGROUND_DBFS.
     both = min(1.0, PEAK / np.abs([foreground, foreground + background]).max())
@@ -245,7 +250,29 @@ def render_clip(seed, index, sample_rate=16000, seconds=5.0):
         "background": np.rint(both * background * INT16_SCALE).astype(np.int16),
     }
     clip = stems["foreground"] + stems["background"]
-    return {"clip": clip, **stems, "snr_db": snr_db}
+    pitch_hz = round(median_frequency(foreground, sample_rate), 1)
+    return {"clip": clip, **stems, "snr_db": snr_db, "pitch_hz": pitch_hz, **placed}
+
+
+def median_frequency(sound, sample_rate):
+    """The frequency in Hz below which half of a sound's energy lies.
+
+    Arguments
+    ---------
+    sound : numpy.ndarray
+        Shape (N,), not silent.
+    sample_rate : int
+        Hz.
+
+    Example
+    -------
+    >>> tone = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    >>> median_frequency(tone, 16000)
+    440.0
+    """
+    energy = np.cumsum(np.abs(np.fft.rfft(sound)) ** 2)
+    place = np.searchsorted(energy, energy[-1] / 2)
+    return float(place * sample_rate / len(sound))
 
 
 def coloured_noise(rng, n_samples, sample_rate):
@@ -261,7 +288,15 @@ def coloured_noise(rng, n_samples, sample_rate):
 
 
 def _place_events(rng, target, n_samples, sample_rate):
-    """Events of a class in a part of the clip, with silence before or after."""
+    """Events of a class in a part of the clip, with silence before or after.
+
+    Returns
+    -------
+    foreground : numpy.ndarray
+        Shape (n_samples,).
+    placed : dict
+        "n_events", "start_s" and "end_s".
+    """
     render, (fewest, most) = EVENTS[target]
     n_active = int(n_samples * rng.uniform(*ACTIVE_SHARE))
     n_fit = int(n_active / (SLOT_S * sample_rate))  # binds in clips below 4 s only
@@ -276,7 +311,9 @@ def _place_events(rng, target, n_samples, sample_rate):
         start = first + event * n_slot
         sound = render(rng, n_event, sample_rate)
         foreground[start : start + n_event] = gain * _faded(sound, sample_rate)
-    return foreground
+    times = {"start_s": first, "end_s": start + n_event}
+    placed = {name: round(float(n / sample_rate), 3) for name, n in times.items()}
+    return foreground, {"n_events": int(n_events), **placed}
 
 
 def _rms(sound):

@@ -2,7 +2,8 @@
 
     python ablations.py hparams/toy_ablations.yaml
 
-trains each of the YAML's `experiments` with train_lmac.py (a finished training is only
+trains each of the YAML's `experiments` with train_lmac.py, or with the script that it
+names as `recipe` (a finished training is only
 tested again), explains the clips of its `conditions` with all of them, and writes to
 `results/toy_ablations/1234`: `summary.md` (the table, with a line under each row that
 reads it), `summary.csv`, `comparison.csv` and `per_clip.csv`. `options` of the YAML go
@@ -33,7 +34,7 @@ from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.metrics.truth import scores_of
 
 NEEDED = ["dataset", "experiments", "options", "conditions", "metrics", "split"]
-RECIPE = Path(__file__).resolve().parent / "train_lmac.py"
+RECIPES = Path(__file__).resolve().parent
 
 
 def run_ablations(argv):
@@ -43,11 +44,14 @@ def run_ablations(argv):
     ablations = read_ablations(hparams["experiments"])
     manifests = start_experiment(hparams, run_opts, source)
     dataset, device = hparams["dataset"], pick_device(run_opts)
+    recipe = RECIPES / hparams.get("recipe", "train_lmac.py")
+    if not recipe.is_file():
+        raise InputError(f"{source[0]}: there is no recipe {recipe.name}")
     blocks, labels = {}, None
     for ablation in ablations:
         print(f"{ablation.name}: {ablation.what}", flush=True)
         options = [f"--data_folder={dataset.data_folder}", *hparams["options"]]
-        block, classifier = trained_block(ablation, options, device)
+        block, classifier = trained_block(recipe, ablation, options, device)
         blocks[ablation.name] = block
         labels = labels or dataset.class_order(manifests, classifier.labels)
     benchmark = Benchmark(
@@ -89,9 +93,9 @@ def run_ablations(argv):
     sys.stdout.write((folder / "summary.md").read_text(encoding="utf-8"))
 
 
-def trained_block(ablation, options, device):
-    """Train an experiment; what it explains with, and its classifier."""
-    command = [sys.executable, str(RECIPE), str(ablation.path), *options]
+def trained_block(recipe, ablation, options, device):
+    """Train an experiment by a recipe; what it explains with, and its classifier."""
+    command = [sys.executable, str(recipe), str(ablation.path), *options]
     done = subprocess.run([*command, "--noprogressbar"], stderr=subprocess.PIPE)
     if done.returncode:
         told = done.stderr.decode(errors="replace").strip()
@@ -103,7 +107,8 @@ def trained_block(ablation, options, device):
         hparams["interpreter"], hparams["interpreter_checkpoint"]
     )
     domain, classifier = hparams["domain"].to(device), hparams["classifier"].to(device)
-    explainer = AmortizedExplainer(domain, classifier, interpreter.to(device))
+    kind = hparams.get("explainer", AmortizedExplainer)
+    explainer = kind(domain, classifier, interpreter.to(device))
     block = Block(
         domain=domain, classifier=classifier, explainers={ablation.name: explainer}
     )

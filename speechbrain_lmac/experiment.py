@@ -36,6 +36,8 @@ KNOWN_KEYS = {
     "batch_size",
     "blocks",
     "brain",
+    "captioned",
+    "clap",
     "classifier",
     "conditions",
     "curves",
@@ -56,8 +58,11 @@ KNOWN_KEYS = {
     "objective",
     "options",
     "output_folder",
+    "pairs_at_once",
     "pretrained_interpreter",
+    "prompts",
     "published",
+    "recipe",
     "reference",
     "repeats",
     "sanity",
@@ -66,6 +71,7 @@ KNOWN_KEYS = {
     "split",
     "targets",
     "training",
+    "trunk_source",
 }
 
 
@@ -327,8 +333,18 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
     return brain
 
 
-def write_record(brain, folder, module, argv):
+def write_record(brain, folder, module, argv, before=None):
     """Write `training.json`: what was reached, and what it took.
+
+    Arguments
+    ---------
+    brain : RecordingBrain
+    folder : Path
+    module : torch.nn.Module
+        What was trained.
+    argv : list
+    before : dict, optional
+        What was known before the training.
 
     Returns
     -------
@@ -341,6 +357,7 @@ def write_record(brain, folder, module, argv):
     epochs = pd.read_csv(folder / "epochs.csv")
     record = {
         "command": command_line(argv),
+        **(before or {}),
         "epochs": int(epochs["epoch"].max()),
         "epoch_tested": brain.loaded_epoch(),
         "seconds_per_epoch": float(epochs["seconds"].median()),

@@ -1,6 +1,7 @@
 """Explain audio files: what is heard, what is left, and how sure the model was."""
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.metrics import MM
 from speechbrain_lmac.visualize import write_explanation_picture
+
+# Characters of a prompt in a file name.
+LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,50 @@ class FileExplanation:
             "mask_mean": self.mask_mean,
             "silent": not bool(self.input.any()),
         }
+
+    def title(self):
+        """What stands over its picture."""
+        return (
+            f"{Path(self.path).name}: {self.explained}, confidence "
+            f"{self.confidence:.2f}, explanation alone "
+            f"{self.confidence_in:.2f}, rest {self.confidence_out:.2f}"
+        )
+
+
+@dataclass(frozen=True)
+class PromptExplanation(FileExplanation):
+    """One file, explained for a prompt, which is `explained`.
+
+    The confidences are among the prompts that were asked for; what tells of one of
+    them alone is how near it is to the sound, by the CLAP.
+    """
+
+    similarity: float  # cosine of the input and the prompt, -1 to 1
+    similarity_in: float  # of the explanation
+    similarity_out: float  # of the rest
+
+    def row(self):
+        """The line of `explanations.csv`."""
+        row = super().row()
+        return {
+            "file": row["file"],
+            "seconds": row["seconds"],
+            "sample_rate": row["sample_rate"],
+            "prompt": self.explained,
+            "similarity": self.similarity,
+            "similarity_explanation": self.similarity_in,
+            "similarity_rest": self.similarity_out,
+            "mask_mean": row["mask_mean"],
+            "silent": row["silent"],
+        }
+
+    def title(self):
+        """What stands over its picture."""
+        return (
+            f"{Path(self.path).name}: {self.explained}, similarity "
+            f"{self.similarity:.2f}, explanation alone "
+            f"{self.similarity_in:.2f}, rest {self.similarity_out:.2f}"
+        )
 
 
 def class_index(name, labels):
@@ -109,6 +157,48 @@ def explain_file(explainer, path, labels, device="cpu", target=None):
     """
     if target is not None:
         target = torch.tensor([class_index(target, labels)], device=device)
+    explained, _ = _explain(explainer, path, labels, device, target)
+    return FileExplanation(**explained)
+
+
+def explain_prompts(explainer, path, device="cpu"):
+    """Explain an audio file for each prompt of a zero-shot classifier.
+
+    Arguments
+    ---------
+    explainer : ZeroShotExplainer
+        Its classifier has the prompts: `ClapClassifier.asked` gives it other ones.
+    path, device
+        As `explain_file`.
+
+    Returns
+    -------
+    explained : list
+        A PromptExplanation for each prompt, in their order.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, unreadable, empty or not finite.
+    """
+    classifier, explained = explainer.classifier, []
+    for index in range(classifier.n_classes):
+        target = torch.tensor([index], device=device)
+        fields, evidence = _explain(explainer, path, classifier.labels, device, target)
+        whole, kept, left = (
+            (logits.double()[0, index] / classifier.clap.scale.double()).item()
+            for logits in (evidence.logits, evidence.logits_in, evidence.logits_out)
+        )
+        explained.append(
+            PromptExplanation(
+                **fields, similarity=whole, similarity_in=kept, similarity_out=left
+            )
+        )
+    return explained
+
+
+def _explain(explainer, path, labels, device, target):
+    """The fields of a `FileExplanation` of a file, and the evidence."""
     domain = explainer.domain
     channels, file_rate = read_audio(path)
     mono = channels.mean(0)
@@ -128,23 +218,24 @@ def explain_file(explainer, path, labels, device="cpu", target=None):
         logits.double().softmax(1)[0, evidence.target[0]].item()
         for logits in (evidence.logits, evidence.logits_in, evidence.logits_out)
     )
-    return FileExplanation(
-        path=str(path),
-        sample_rate=file_rate,
-        input=waves[0],
-        explanation=waves[1],
-        rest=waves[2],
-        model_rate=domain.sample_rate,
-        magnitude=domain.magnitude(encoded)[0].cpu(),
-        mask=domain.on_bins(encoded, mask)[0].cpu(),
-        masked_magnitude=domain.magnitude(masked)[0].cpu(),
-        predicted=labels[int(evidence.logits[0].argmax())],
-        explained=labels[int(evidence.target[0])],
-        confidence=p,
-        confidence_in=p_in,
-        confidence_out=p_out,
-        mask_mean=MM(evidence).item(),
-    )
+    explained = {
+        "path": str(path),
+        "sample_rate": file_rate,
+        "input": waves[0],
+        "explanation": waves[1],
+        "rest": waves[2],
+        "model_rate": domain.sample_rate,
+        "magnitude": domain.magnitude(encoded)[0].cpu(),
+        "mask": domain.on_bins(encoded, mask)[0].cpu(),
+        "masked_magnitude": domain.magnitude(masked)[0].cpu(),
+        "predicted": labels[int(evidence.logits[0].argmax())],
+        "explained": labels[int(evidence.target[0])],
+        "confidence": p,
+        "confidence_in": p_in,
+        "confidence_out": p_out,
+        "mask_mean": MM(evidence).item(),
+    }
+    return explained, evidence
 
 
 def write_explanation(explained, folder, name):
@@ -172,11 +263,7 @@ def write_explanation(explained, folder, name):
             len(explained.input) / explained.sample_rate,
             explained.model_rate / 2,
         ),
-        title=(
-            f"{Path(explained.path).name}: {explained.explained}, confidence "
-            f"{explained.confidence:.2f}, explanation alone "
-            f"{explained.confidence_in:.2f}, rest {explained.confidence_out:.2f}"
-        ),
+        title=explained.title(),
     )
 
 
@@ -194,5 +281,28 @@ def unique_names(paths):
         name, number = stem, 2
         while name in names:
             name, number = f"{stem}_{number}", number + 1
+        names.append(name)
+    return names
+
+
+def prompt_names(prompts):
+    """A piece of a file name for each prompt: safe on any system, and distinct.
+
+    Letters, digits and hyphens of ASCII, at most `LONGEST_NAME` of them; numbered where
+    prompts would be called alike. There is no underscore, so that a file's name and a
+    prompt's, with one between them, can be told apart again.
+
+    Example
+    -------
+    >>> prompt_names(["A dog, barking", "a dog/barking", "雨"])
+    ['a-dog-barking', 'a-dog-barking-2', 'prompt']
+    """
+    names = []
+    for prompt in prompts:
+        words = re.sub("[^a-z0-9]+", "-", prompt.lower())[:LONGEST_NAME].strip("-")
+        stem = words or "prompt"
+        name, number = stem, 2
+        while name in names:
+            name, number = f"{stem}-{number}", number + 1
         names.append(name)
     return names

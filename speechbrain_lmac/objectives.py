@@ -8,7 +8,7 @@ import math
 
 import torch.nn.functional as F
 
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.errors import InputError, check_arguments
 from speechbrain_lmac.masks import score_recordings
 
 
@@ -90,7 +90,7 @@ class WeightedObjective:
     Raises
     ------
     InputError
-        When a weight belongs to no term.
+        When a weight belongs to no term, or a term does not take an argument.
 
     Example
     -------
@@ -112,6 +112,8 @@ class WeightedObjective:
                 f"weights of the objective name unknown terms {unknown}; "
                 f"the terms are {sorted(terms)}"
             )
+        for term in terms.values():
+            check_arguments(term)
         self.terms = terms
         self.weights = weights
 

@@ -17,6 +17,7 @@ from speechbrain_lmac.classifiers.huggingface import (
     NewHuggingFaceModel,
 )
 from speechbrain_lmac.classifiers.layouts import Axes, FoldedTime, Patches, Places
+from speechbrain_lmac.classifiers.miniclap import MiniClap, WordBag, trained_clap
 from speechbrain_lmac.classifiers.speechbrain import SpeechBrainClassifier
 from speechbrain_lmac.classifiers.waveform import WaveformClassifier
 
@@ -33,11 +34,14 @@ __all__ = [
     "HuggingFaceModel",
     "MelClap",
     "MicrosoftClap",
+    "MiniClap",
     "NewHuggingFaceClap",
     "NewHuggingFaceModel",
     "Patches",
     "Places",
     "SpeechBrainClassifier",
     "WaveformClassifier",
+    "WordBag",
     "read_labels",
+    "trained_clap",
 ]

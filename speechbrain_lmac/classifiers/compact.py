@@ -52,6 +52,8 @@ class CompactClassifier(torch.nn.Module):
     ):
         super().__init__()
         self.n_classes = n_classes
+        self.n_mels = n_mels
+        self.hidden_channels = list(channels)
         self.min_frames = 2 ** len(channels)
         self.norm = torch.nn.BatchNorm1d(n_mels)
         self.blocks = torch.nn.ModuleList(

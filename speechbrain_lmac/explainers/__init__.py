@@ -16,6 +16,7 @@ from speechbrain_lmac.explainers.gradients import (
 )
 from speechbrain_lmac.explainers.guided import GuidedBackprop, GuidedGradCAM
 from speechbrain_lmac.explainers.l2i import L2IExplainer
+from speechbrain_lmac.explainers.zero_shot import ZeroShotExplainer
 
 __all__ = [
     "AllOnesExplainer",
@@ -33,4 +34,5 @@ __all__ = [
     "Remembered",
     "Saliency",
     "SmoothGrad",
+    "ZeroShotExplainer",
 ]

@@ -23,6 +23,11 @@ from speechbrain_lmac.interpreters.masknet import (
 from speechbrain_lmac.interpreters.published import PublishedInterpreter
 from speechbrain_lmac.interpreters.published_mel import PublishedMelInterpreter
 from speechbrain_lmac.interpreters.published_td import PublishedUpsampler
+from speechbrain_lmac.interpreters.text import (
+    TextAttention,
+    TextAttentionInterpreter,
+    TextFiLMInterpreter,
+)
 from speechbrain_lmac.interpreters.trained import TrainedInterpreter
 from speechbrain_lmac.interpreters.transformer import (
     CheckpointedTransformerBlock,
@@ -49,6 +54,9 @@ __all__ = [
     "PublishedMelInterpreter",
     "PublishedUpsampler",
     "SameBins",
+    "TextAttention",
+    "TextAttentionInterpreter",
+    "TextFiLMInterpreter",
     "TrainedInterpreter",
     "TransformerBlock",
 ]

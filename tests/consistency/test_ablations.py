@@ -56,7 +56,9 @@ def test_an_ablation_says_what_it_is_and_changes_one_key(path):
     parent = parent_of(path)
     assert parent.is_file() and "parent" not in own(parent)
     assert re.match(rf"# Ablation of {parent.stem}: .+\.\n", text)
-    script = "train_lmac_td.py" if "_td_" in path.stem else "train_lmac.py"
+    scripts = {"_td_": "train_lmac_td.py", "_zs_": "train_lmac_zs.py"}
+    named = [script for part, script in scripts.items() if part in path.stem]
+    (script,) = named or ["train_lmac.py"]
     assert f"#   python {script} hparams/ablations/{path.name}\n" in text
     changed = set(own(path)) - {"parent", "output_folder"}
     assert len(changed) == 1, changed
@@ -81,9 +83,13 @@ def test_an_ablation_can_be_built(path, monkeypatch):
     monkeypatch.setattr(untrained, lambda model, source: None)
     untrained = "speechbrain_lmac.codec.pretrained_codec"
     monkeypatch.setattr(untrained, lambda codec, source: codec)
+    untrained = "speechbrain_lmac.classifiers.miniclap.trained_clap"
+    words = ["sound", "chirp", "click", "tone", "burst", "siren", "hum"]
+    monkeypatch.setattr(untrained, lambda clap, source: clap.learn_words(words, 0))
     hparams, _, _ = load_experiment([str(path)])
     domain, classifier = hparams["domain"], hparams["classifier"]
-    explainer = AmortizedExplainer(domain, classifier, hparams["interpreter"].eval())
+    kind = hparams.get("explainer", AmortizedExplainer)
+    explainer = kind(domain, classifier, hparams["interpreter"].eval())
     explanation = explainer.explain(torch.randn(2, 8000))
     assert explanation.mask.shape == explanation.encoded.rep.shape
 

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from speechbrain_lmac.classifiers.checkpoint import save_weights
+from speechbrain_lmac.classifiers.miniclap import save_clap
 from speechbrain_lmac.codec import save_codec
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
@@ -137,8 +138,11 @@ def decoder_of(part, n_classes, key):
     if "classes" in part:
         options = {"decoder": {"frequency": {"sample_rate": 16000}}}
         return build(part, n_classes=n_classes, **options)
-    on_bins = part in ("interpreter/conv.yaml", "interpreter/conv_tiny.yaml")
-    return build(part, **({"frequency": {"sample_rate": 16000}} if on_bins else {}))
+    on_bins = {} if "mel" in part else {"frequency": {"sample_rate": 16000}}
+    if "text" in part:
+        dim = 64 if "tiny" in part else 128  # of the CLAP
+        return build(part, text_dim=dim, **({"decoder": on_bins} if on_bins else {}))
+    return build(part, **({} if "published" in part else on_bins))
 
 
 def trained_by(path, kind):
@@ -163,6 +167,13 @@ def checkpoints(tmp_path):
             model = build(part, n_classes=len(labels), **rate)
             model.save(labels, tmp_path / "classifier")
             options.append(f"--classifier_source={tmp_path / 'classifier'}")
+        if "clap_source: !ref results" in path.read_text(encoding="utf-8"):
+            labels = dataset_of(path).categories
+            clap = build(parts["clap"])
+            words = " ".join(["this is the sound of", *labels]).replace("_", " ")
+            clap.learn_words(sorted(set(words.split())), seed=0)
+            save_clap(clap, tmp_path / "clap")
+            options.append(f"--clap_source={tmp_path / 'clap'}")
         if "dictionary_checkpoint: !ref results" in path.read_text(encoding="utf-8"):
             domain = build(parts["domain"], sample_rate=16000)
             dictionary = SpectralAutoencoder().dictionary(domain)
@@ -247,7 +258,7 @@ def assert_explains(explainer, wav, domain, n_classes, name="trained"):
 def trained_explainer(hparams):
     """What the interpreter of a training explains with."""
     domain, interpreter = hparams["domain"], hparams["interpreter"]
-    kind = AmortizedExplainer
+    kind = hparams.get("explainer", AmortizedExplainer)
     if isinstance(interpreter, L2IInterpreter):
         kind = L2IExplainer
         checkpoint = hparams["dictionary_checkpoint"]

@@ -52,7 +52,8 @@ def toy(tmp_path_factory):
 def test_layout_is_esc50s_with_stems(toy):
     rows = rows_of(toy)
     columns = ["filename", "fold", "target", "category", "esc10", "src_file", "take"]
-    assert list(rows[0]) == [*columns, "snr_db"]
+    measured = ["snr_db", "pitch_hz", "n_events", "start_s", "end_s"]
+    assert list(rows[0]) == [*columns, *measured]
     names = sorted(row["filename"] for row in rows)
     for folder in ("audio", "stems/foreground", "stems/background"):
         assert sorted(p.name for p in (toy / folder).iterdir()) == names
@@ -104,6 +105,21 @@ def test_events_fill_a_part_of_the_clip_only(toy):
         starts.append(heard[0])
         assert 0.1 < (heard[-1] - heard[0]) / len(foreground) <= 0.7
     assert np.std(starts) > 0.3 * 16000  # the position varies
+
+
+def test_what_is_measured_is_what_is_heard(toy):
+    """Begin and end of the foreground, number of events, and where its energy is."""
+    for row in rows_of(toy):
+        sound = read_int16(toy / "stems" / "foreground" / row["filename"]) / 32768
+        heard = np.flatnonzero(sound) / 16000
+        assert heard[0] == pytest.approx(float(row["start_s"]), abs=0.02)
+        assert heard[-1] <= float(row["end_s"]) + 0.001  # a click dies before
+        power = np.abs(np.fft.rfft(sound)) ** 2
+        below = power[np.fft.rfftfreq(len(sound), 1 / 16000) < float(row["pitch_hz"])]
+        assert below.sum() / power.sum() == pytest.approx(0.5, abs=0.1)
+        pauses = np.count_nonzero(np.diff(heard) > 0.005)
+        if row["category"] in ("click", "tone", "burst"):
+            assert pauses + 1 == int(row["n_events"])
 
 
 @pytest.mark.parametrize("target", range(N_CLASSES), ids=TOY_CLASSES)

@@ -1,0 +1,56 @@
+"""Train a small CLAP, the zero-shot classifier to be explained by LMAC-ZS.
+
+    python train_clap.py hparams/esc10_clap.yaml --data_folder /path/to/ESC-50
+
+Sounds and captions are brought together by a contrastive loss; the captions are made of
+class names and attributes. It writes to `results/esc10_clap/1234`: `clap/` (weights and
+words, which `trained_clap` reads), `epochs.csv`, `train_log.txt`, `training.json`: what
+is found on the test fold, for combinations that the training heard of and for those
+that it did not, with the chance levels; time, memory. Interrupted, the same command
+goes on where it stopped. Scroll to the bottom first.
+"""
+
+import json
+from pathlib import Path
+
+from speechbrain_lmac.brains_clap import ClapBrain, check_augment
+from speechbrain_lmac.classifiers.miniclap import save_clap, start_from_classifier
+from speechbrain_lmac.experiment import (
+    fit_and_test,
+    load_experiment,
+    main,
+    require_keys,
+    start_experiment,
+    write_record,
+)
+
+
+def train_clap(argv):
+    """Everything that the command above does."""
+    hparams, run_opts, source = load_experiment(argv)
+    keys = ["dataset", "domain", "clap", "captioned", "augment", "training"]
+    require_keys(hparams, keys, source[0])
+    check_augment(hparams["augment"])
+    clap, captions = hparams["clap"], hparams["captioned"].captions
+    clap.learn_words(captions.words(), hparams["seed"])
+    if hparams.get("trunk_source") is not None:
+        start_from_classifier(clap, hparams["trunk_source"])
+    manifests = start_experiment(hparams, run_opts, source)
+    dataset = hparams["dataset"]
+    labels = hparams["labels"] = sorted(dataset.categories)
+    brain = fit_and_test(
+        ClapBrain,
+        {"clap": clap, "domain": hparams["domain"]},
+        hparams,
+        run_opts,
+        {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
+    )
+    brain.test_means |= captions.chance()
+    folder = Path(hparams["output_folder"])
+    if write_record(brain, folder, clap, argv):
+        save_clap(clap, folder / "clap")
+        print(json.dumps(brain.test_means, indent=2))
+
+
+if __name__ == "__main__":
+    main(train_clap)

@@ -1,0 +1,99 @@
+"""Train LMAC-ZS: a decoder that makes a mask for any prompt of a zero-shot classifier.
+
+    python train_lmac_zs.py hparams/esc10_lmac_zs_stft.yaml --data_folder ESC50_FOLDER
+
+needs a CLAP (train_clap.py) and tells first how many clips of the test split it gets
+right by the prompts of their classes. Then it trains on every pair of a clip and a
+prompt of its batch, and writes to `results/esc10_lmac_zs_stft/1234` what train_lmac.py
+writes; `training.json` has the zero-shot accuracy. Interrupted, the same command goes
+on where it stopped. explain.py takes any prompt. Scroll to the bottom first.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from speechbrain.utils.distributed import if_main_process
+from torch.utils.data import DataLoader
+
+from speechbrain_lmac.brains_zs import ZeroShotBrain
+from speechbrain_lmac.classifiers.checkpoint import save_weights
+from speechbrain_lmac.experiment import (
+    check_counts,
+    fit_and_test,
+    load_experiment,
+    main,
+    pick_device,
+    require_keys,
+    start_experiment,
+    write_record,
+)
+from speechbrain_lmac.files import write_text
+
+NEEDED = [
+    "dataset",
+    "domain",
+    "classifier",
+    "interpreter",
+    "objective",
+    "pairs_at_once",
+    "training",
+]
+
+
+def train_lmac_zs(argv):
+    """Everything that the command above does."""
+    hparams, run_opts, source = load_experiment(argv)
+    require_keys(hparams, NEEDED, source[0])
+    check_counts(pairs_at_once=hparams["pairs_at_once"])
+    manifests = start_experiment(hparams, run_opts, source)
+    dataset, classifier = hparams["dataset"], hparams["classifier"]
+    labels = dataset.class_order(manifests, classifier.labels)
+    clips = {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")}
+    folder = Path(hparams["output_folder"])
+    before = zero_shot_accuracy(hparams, clips["test"], pick_device(run_opts))
+    if if_main_process():
+        print(
+            f"zero-shot: {100 * before['zero_shot_accuracy']:.1f} % of "
+            f"{before['zero_shot_clips']} clips of the test split are right, by "
+            f"{classifier.n_classes} prompts such as {classifier.prompts[0]!r}",
+            flush=True,
+        )
+        record = folder / "training.json"  # of a finished training it is complete
+        if not (run_opts.debug or record.is_file()):
+            write_text(json.dumps(before, indent=2) + "\n", record)
+    brain = fit_and_test(
+        hparams.get("brain", ZeroShotBrain),
+        {"interpreter": hparams["interpreter"], "domain": hparams["domain"]},
+        hparams,
+        run_opts,
+        clips,
+    )
+    if write_record(brain, folder, hparams["interpreter"], argv, before):
+        save_weights(hparams["interpreter"], hparams["interpreter_checkpoint"])
+
+
+@torch.no_grad()
+def zero_shot_accuracy(hparams, clips, device):
+    """What the classifier gets right of clips as they are, before anything is trained.
+
+    Returns
+    -------
+    told : dict
+        `zero_shot_accuracy`, 0 to 1, and `zero_shot_clips`.
+    """
+    domain = hparams["domain"].to(device)
+    classifier = hparams["classifier"].to(device)
+    right = []
+    for batch in DataLoader(clips, **hparams["training"].loader):
+        features = domain.features(domain.encode(batch.wav.to(device)))
+        right.append(classifier(features).logits.argmax(1).cpu() == batch.label)
+    right = torch.cat(right)
+    return {
+        "zero_shot_accuracy": right.float().mean().item(),
+        "zero_shot_clips": len(right),
+    }
+
+
+if __name__ == "__main__":
+    main(train_lmac_zs)

@@ -1,0 +1,101 @@
+"""The training loop of a CLAP: sounds and captions are brought together."""
+
+from dataclasses import replace
+
+import speechbrain as sb
+import torch
+
+from speechbrain_lmac.augment import apply_each
+from speechbrain_lmac.brains import NOISE_PARTS, RecordingBrain
+from speechbrain_lmac.contrastive import symmetric_contrastive, truth
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.retrieval import Prompts
+
+FORGOTTEN = 0.05  # share of the words that a training reads as unknown
+
+
+class ClapBrain(RecordingBrain):
+    """Train a `MiniClap` with captions.
+
+    Recorded are the loss and, but in training,
+
+    - `accuracy`: of the class among the standard prompts of all classes,
+    - `template_seen`, `template_unseen`: the same with each template, the mean over
+      those that the clip's class was trained with, or was not,
+    - `pair_seen`, `pair_unseen`: with another clip mixed in, whether the caption that
+      names both classes is the best among those of all pairs,
+    - `attribute_seen`, `attribute_unseen`: whether the right value is better than its
+      opposite, the mean over the attributes that are clear. Unseen: no training caption
+      said one of the two of this class,
+    - `nonsense`: accuracy with made-up names for the classes.
+
+    A value that a clip does not have is NaN, and left out of the means.
+    """
+
+    def compute_forward(self, batch, stage):
+        """Clips to scaled similarities (B, B) of sounds and captions, and the truth."""
+        part, keys = NOISE_PARTS[stage], self.keys(batch, stage)
+        captioned = self.hparams.captioned(batch.wav, keys, part)
+        sounds = self.embed(replace(batch, wav=captioned.wav), stage)
+        clap = self.modules.clap
+        tokens = clap.vocabulary([caption.text for caption in captioned.captions])
+        forget = None
+        if stage == sb.Stage.TRAIN:
+            forget = torch.rand(tokens.ids.shape) < FORGOTTEN
+        logits = clap.scale * sounds @ clap.read(tokens.ids, forget).T
+        stated = [caption.facts for caption in captioned.captions]
+        return logits, truth(captioned.facts, stated).to(logits.device)
+
+    def embed(self, batch, stage):
+        """Clips to embeddings (B, D), with noise and in training with augmentation."""
+        wav = self.heard(batch, stage)
+        augment = self.hparams.augment if stage == sb.Stage.TRAIN else None
+        keys = self.keys(batch, stage)
+        if augment is not None:
+            wav = apply_each(augment.waveform, wav, keys)
+        features = self.modules.domain.features(self.modules.domain.encode(wav))
+        if augment is not None:
+            features = augment.features(features, keys)
+        return self.modules.clap.audio(features).embedding.float()
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The symmetric contrastive loss."""
+        loss = symmetric_contrastive(*predictions)
+        self.record("loss", loss)
+        if stage != sb.Stage.TRAIN:
+            for name, values in self.retrieval(batch, stage).items():
+                self.record(name, torch.tensor(values))
+        return loss.mean()
+
+    def on_stage_start(self, stage, epoch=None):
+        """Embed the prompts of a validation or test once."""
+        super().on_stage_start(stage, epoch)
+        if stage != sb.Stage.TRAIN:
+            captions = self.hparams.captioned.captions
+            self.prompts = Prompts(captions, self.modules.clap)
+
+    def retrieval(self, batch, stage):
+        """What is found with the prompts: name to B values, 0 to 1 or NaN."""
+        captioned, labels = self.hparams.captioned, self.hparams.labels
+        categories = [labels[label] for label in batch.label.tolist()]
+        mixtures, pairs = captioned.pairs(
+            batch.wav, self.keys(batch, stage), NOISE_PARTS[stage]
+        )
+        attributes = [captioned.captions.attributes(clip) for clip in batch.ids]
+        sounds = self.embed(batch, stage)
+        return {
+            **self.prompts.classes(sounds, categories),
+            **self.prompts.attributes(sounds, categories, attributes),
+            **self.prompts.pairs(
+                self.embed(replace(batch, wav=mixtures), stage), pairs
+            ),
+        }
+
+
+def check_augment(augment):
+    """Refuse transforms of targets: captions cannot be mixed as those are."""
+    if augment is not None and (augment.mixup or augment.blank):
+        raise InputError(
+            "captions cannot be mixed as shares of classes are: set mixup and blank of "
+            "the augmentation to null (mixtures are made by `captioned`)"
+        )

@@ -1,0 +1,76 @@
+"""What LMAC-ZS's interpreter is trained for: similarities of a CLAP, kept by the masks.
+
+Terms of `pairs.Pairs`, one value per clip, (B,); weighted by
+`speechbrain_lmac.objectives.WeightedObjective`. The published objective sums over all
+pairs of prompt i and clip j; here a clip has the mean over its prompts, so that the
+mean over the clips is the mean over all B x B pairs, which does not grow with the
+batch. Clips of one prompt share it, and a prompt counts once for each of its clips.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def match(pairs, scale=1.0):
+    """How far the masks are from keeping the similarities, (B,), >= 0.
+
+    Of clip j: 1 / B sum_i s |t_i . f(X_j) - t_i . f(M(t_i, h_j) X_j)|, with the prompts
+    t of all B clips and the audio tower f, embeddings of length 1. Also low
+    similarities are kept: what is far from a sound shall stay as far.
+
+    Arguments
+    ---------
+    pairs : Pairs
+    scale : float or None
+        s. 1: similarities are matched raw, as cosines. None: as the CLAP scales them
+        for its logits. To scale is to weigh the other terms less, by 1 / s.
+    """
+    scale = pairs.scale if scale is None else scale
+    return scale * over_prompts(pairs, (pairs.similarity - pairs.similarity_in).abs())
+
+
+def mask_l1(pairs):
+    """Mean size of the masks of all prompts, (B,), 0 to 1, without the padding.
+
+    Of clip j: 1 / B sum_i ||M(t_i, h_j)||_1 / (T F).
+    """
+    return over_prompts(pairs, pairs.mask_size)
+
+
+def diversity(pairs):
+    """How otherwise than the prompts the parts heard of a clip differ, (B,), >= 0.
+
+    Of clip i: 1 / (B - 1) sum_{j != i} |t_i . t_j - f(M(t_i, h_i) X_i) . f(M(t_j, h_i)
+    X_i)|. 0 for a clip alone.
+    """
+    own = F.one_hot(pairs.own, len(pairs.text))
+    heard_own = (own[:, :, None] * pairs.embedding_in).sum(1)
+    wanted = pairs.text[pairs.own] @ pairs.text.T
+    heard = torch.einsum("bd,bpd->bp", heard_own, pairs.embedding_in)
+    others = pairs.counts - own
+    return (others * (wanted - heard).abs()).sum(1) / max(len(own) - 1, 1)
+
+
+def mask_out(pairs):
+    """Minus the cross-entropy of the own prompt on the rest, (B,), <= 0.
+
+    Among the prompts of the batch, by the CLAP's logits: L-MAC's term of that name.
+    LMAC-ZS as published has none. Not bounded below; 0 with a single prompt.
+    """
+    logits = pairs.scale * pairs.embedding_out @ pairs.text.T
+    return -F.cross_entropy(logits, pairs.own, reduction="none")
+
+
+def over_prompts(pairs, values):
+    """Mean over the prompts of all clips, (B,), of values (B, P).
+
+    Example
+    -------
+    Two of three clips share the first prompt.
+
+    >>> from types import SimpleNamespace
+    >>> pairs = SimpleNamespace(counts=torch.tensor([2, 1]))
+    >>> over_prompts(pairs, torch.tensor([[0.3, 0.9]]))
+    tensor([0.5000])
+    """
+    return (pairs.counts * values).sum(1) / pairs.counts.sum()

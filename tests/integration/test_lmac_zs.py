@@ -1,0 +1,244 @@
+"""From sounds and sentences to explanations, by the commands that a user types."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from speechbrain_lmac.experiment import load_experiment
+from speechbrain_lmac.recipes.ablations import run_ablations
+from speechbrain_lmac.recipes.evaluate import run_evaluation
+from speechbrain_lmac.recipes.explain import explain
+from speechbrain_lmac.recipes.train_lmac_zs import train_lmac_zs
+
+ROOT = Path(__file__).resolve().parents[2]
+STFT, MEL = (f"hparams/toy_lmac_zs_{kind}.yaml" for kind in ("stft", "mel"))
+PROMPTS = ("a low hum", "the chirp, of a bird?")
+
+
+@pytest.fixture(scope="module")
+def clap(run, tiny, short, tmp_path_factory):
+    """The option that names a trained CLAP."""
+    folder = tmp_path_factory.mktemp("trained") / "clap"
+    script = ["recipes/train_clap.py", "hparams/toy_clap.yaml"]
+    done = run([sys.executable, *script, *tiny, *short, f"--output_folder={folder}"])
+    assert done.returncode == 0, done.stderr
+    return f"--clap_source={folder / 'clap'}"
+
+
+@pytest.fixture(scope="module")
+def trained(run, clap, tiny, short, tmp_path_factory):
+    """The output folder of the literal command, from inside recipes/, and its words."""
+    folder = tmp_path_factory.mktemp("trained") / "zs"
+    options = [*tiny, *short, clap, f"--output_folder={folder}"]
+    done = run([sys.executable, "train_lmac_zs.py", STFT, *options], ROOT / "recipes")
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_zero_shot_accuracy_is_told_first_and_kept(trained):
+    folder, printed = trained
+    record = json.loads((folder / "training.json").read_text())
+    accuracy = 100 * record["zero_shot_accuracy"]
+    assert record["zero_shot_clips"] == 6
+    (line,) = [line for line in printed.splitlines() if line.startswith("zero-shot")]
+    assert line == (
+        f"zero-shot: {accuracy:.1f} % of 6 clips of the test split are right, by 6 "
+        "prompts such as 'this is the sound of chirp'"
+    )
+    assert record["epochs"] == 2 and "mm_own" in record["test"]
+
+
+def test_the_accuracy_is_that_of_its_classifier(trained, clap, tiny, toy):
+    record = json.loads((trained[0] / "training.json").read_text())
+    hparams, _, _ = load_experiment([str(ROOT / STFT), *tiny, clap])
+    dataset, classifier = hparams["dataset"], hparams["classifier"]
+    clips = dataset.load(trained[0] / "manifest", "test", classifier.labels)
+    domain, right = hparams["domain"], 0
+    for clip in clips:
+        features = domain.features(domain.encode(clip["signal"][None]))
+        nearest = classifier.audio(features).embedding @ classifier.text.T
+        right += int(nearest.argmax()) == clip["label"]
+    assert record["zero_shot_accuracy"] == pytest.approx(right / len(clips))
+
+
+def test_the_terms_are_in_the_log(trained):
+    epochs = pd.read_csv(trained[0] / "epochs.csv")
+    terms = ["match", "mask_l1", "diversity", "mask_out", "mm_own", "mm_other", "loss"]
+    names = [f"{part}_{term}" for part in ("train", "valid") for term in terms]
+    names += [f"valid_{metric}" for metric in ("AI", "AD", "AG", "FF", "Fid-In", "MM")]
+    assert np.isfinite(epochs[names].to_numpy()).all()
+    by_hand = (
+        epochs["train_match"]
+        + 0.2 * epochs["train_mask_l1"]
+        + 0.5 * epochs["train_diversity"]
+    )
+    np.testing.assert_allclose(epochs["train_loss"], by_hand, rtol=1e-4)
+
+
+def test_a_training_before_its_end_has_told_its_accuracy(
+    call, clap, tiny, short, tmp_path, monkeypatch, capsys
+):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("speechbrain_lmac.recipes.train_lmac_zs.fit_and_test", stop)
+    with pytest.raises(KeyboardInterrupt):
+        call(train_lmac_zs, STFT, *tiny, *short, clap, "--output_folder=out")
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert set(record) == {"zero_shot_accuracy", "zero_shot_clips"}
+    assert "zero-shot: " in capsys.readouterr().out
+
+
+def test_resumed_is_undisturbed(call, trained, clap, tiny, tmp_path):
+    options = [*tiny, "--batch_size=6", clap, "--output_folder=out"]
+    schedule = "--training={schedule: {number_of_epochs: 2}}"
+    call(train_lmac_zs, STFT, *options, schedule, "--number_of_epochs=1")
+    call(train_lmac_zs, STFT, *options, schedule, "--number_of_epochs=2")
+    resumed = torch.load(tmp_path / "out" / "interpreter.ckpt")
+    undisturbed = torch.load(trained[0] / "interpreter.ckpt")
+    for name, value in undisturbed.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+@pytest.fixture
+def ready(tiny, clap, trained):
+    """Options of a command that explains."""
+    return [*tiny, clap, f"--interpreter_checkpoint={trained[0]}/interpreter.ckpt"]
+
+
+def test_a_file_is_explained_for_each_prompt(call, toy, ready, tmp_path, capsys):
+    clips = [toy / "audio" / name for name in ("5-24-A-0.wav", "5-25-A-1.wav")]
+    prompts = [f"--prompt={prompt}" for prompt in PROMPTS]
+    call(explain, STFT, *clips, *prompts, "--output_folder=out", *ready)
+    table = pd.read_csv(tmp_path / "out" / "explanations.csv")
+    assert table["prompt"].tolist() == [*PROMPTS, *PROMPTS]
+    hum = "5-24-A-0_a-low-hum"
+    assert table["name"][0] == hum and table["name"].is_unique
+    for name in table["name"]:
+        for part in ("_input.wav", "_explanation.wav", "_rest.wav", ".png"):
+            assert (tmp_path / "out" / f"{name}{part}").is_file()
+    names = ["similarity", "similarity_explanation", "similarity_rest"]
+    assert table[names].abs().to_numpy().max() <= 1
+    assert table["mask_mean"].nunique() == 4
+    assert "similarity_explanation" in capsys.readouterr().out
+    # What is told is what the towers say of the sound that is written.
+    hparams, _, _ = load_experiment([str(ROOT / STFT), *ready])
+    domain, classifier = hparams["domain"], hparams["classifier"].asked(PROMPTS, None)
+    for part, told in (("input", "similarity"), ("explanation", names[1])):
+        wav, _ = soundfile.read(tmp_path / "out" / f"{hum}_{part}.wav", dtype="float32")
+        whole, _ = soundfile.read(tmp_path / "out" / f"{hum}_input.wav")
+        level = float(np.abs(whole).max())
+        features = domain.features(domain.encode(torch.tensor(wav)[None] / level))
+        near = classifier.audio(features).embedding[0] @ classifier.text[0]
+        # The inverse STFT of what was masked is not its STFT again.
+        assert table[told][0] == pytest.approx(near.item(), abs=0.02)
+
+
+def test_a_class_is_asked_for_by_its_name(call, toy, ready, tmp_path):
+    clip = toy / "audio" / "5-24-A-0.wav"
+    rows = {}
+    for target in ("chirp", "hum"):
+        folder = f"--output_folder={tmp_path / target}"
+        call(explain, STFT, clip, f"--target={target}", folder, *ready)
+        table = pd.read_csv(tmp_path / target / "explanations.csv")
+        (rows[target],) = table.to_dict("records")
+        assert rows[target]["explained"] == target
+    assert rows["chirp"]["mask_mean"] != rows["hum"]["mask_mean"]
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        (["--prompt="], "every prompt needs words"),
+        (["--prompt=hum", "--prompt= hum "], "each prompt may stand there once: hum"),
+        (["--prompt=hum", "--target=hum"], "give one of them"),
+        (["--prompt=hippopotamus"], "hippopotamus"),
+    ],
+)
+def test_prompts_that_cannot_be_asked(refused, toy, ready, tmp_path, options, told):
+    clip = toy / "audio" / "5-24-A-0.wav"
+    folder = f"--output_folder={tmp_path / 'out'}"
+    assert told in refused(explain, STFT, clip, *options, folder, *ready)
+
+
+def test_a_classifier_that_reads_no_text(
+    refused, toy, classifier, interpreter, tiny, tmp_path
+):
+    clip = toy / "audio" / "5-24-A-0.wav"
+    options = [*tiny, classifier, interpreter, f"--output_folder={tmp_path / 'out'}"]
+    message = refused(explain, "hparams/toy_lmac.yaml", clip, "--prompt=hum", *options)
+    assert "the classifier of" in message and "reads no text" in message
+
+
+def test_an_interpreter_that_is_not_told_the_prompt(
+    refused, toy, ready, tiny, tmp_path
+):
+    text = (ROOT / STFT).read_text(encoding="utf-8")
+    start = text.index("interpreter: !include")
+    end = text.index("explainer:")
+    decoder = (
+        "interpreter: !include:parts/interpreter/conv_tiny.yaml\n"
+        "    frequency:\n        sample_rate: !ref <sample_rate>\n"
+    )
+    text = text[:start] + decoder + text[end:]
+    text = text.replace("!include:parts", f"!include:{ROOT}/hparams/parts")
+    (tmp_path / "deaf.yaml").write_text(text)
+    clip = toy / "audio" / "5-24-A-0.wav"
+    options = ["--prompt=hum", f"--output_folder={tmp_path / 'out'}", *ready]
+    message = refused(explain, tmp_path / "deaf.yaml", clip, *options)
+    assert "deaf.yaml is not told the prompt" in message
+
+
+def test_pairs_at_once_is_a_count(refused, clap, tiny, short):
+    options = [*tiny, *short, clap, "--pairs_at_once=0"]
+    message = refused(train_lmac_zs, STFT, *options)
+    assert "pairs_at_once must be a whole number from 1, got 0" in message
+
+
+def test_the_tables_compare_both_domains(call, ready, trained, clap, tiny, tmp_path):
+    options = [*tiny, clap, "--number_of_epochs=1", "--batch_size=16"]
+    call(train_lmac_zs, MEL, *options, "--output_folder=mel")
+    options = [
+        *(o for o in tiny if not o.startswith("--dataset")),
+        clap,
+        "--table={dataset: {clip_seconds: 1.0}}",
+        f"--stft_checkpoint={trained[0]}/interpreter.ckpt",
+        "--mel_checkpoint=mel/interpreter.ckpt",
+        "--n_clips=2",
+        "--output_folder=out",
+    ]
+    call(run_evaluation, "hparams/toy_zs_table_id.yaml", *options)
+    rows = pd.read_csv(tmp_path / "out" / "per_clip.csv")
+    methods = ["GradCAM", "GradCAM++", "SmoothGrad", "IG", "LMAC-ZS"]
+    controls = ["random cells", "random blocks", "all ones"]
+    for block in ("STFT", "Mel"):
+        own = rows[rows["block"] == block]
+        assert own["method"].unique().tolist() == [*methods, *controls]
+        assert own["condition"].unique().tolist() == ["clean", "noise"]
+        ones = own[own["method"] == "all ones"]
+        assert (ones[["AI", "AD", "AG"]] == 0).all(axis=None)
+
+
+def test_ablations_train_by_their_recipe(call, clap, tiny, tmp_path, monkeypatch):
+    text = (ROOT / "hparams" / "toy_zs_ablations.yaml").read_text(encoding="utf-8")
+    text = text.replace("!include:parts", f"!include:{ROOT}/hparams/parts")
+    rows = [line for line in text.splitlines() if ": hparams/" in line]
+    for row in rows:
+        if not row.startswith(("    LMAC-ZS:", "    attention:")):
+            text = text.replace(f"{row}\n", "")
+    text = text.replace(": hparams/", f": {ROOT}/hparams/")
+    (tmp_path / "few.yaml").write_text(text)
+    short = ["--number_of_epochs=1", "--batch_size=16", clap, "--device=cpu"]
+    short += ["--dataset={clip_seconds: 1.0}"]
+    options = f"--options={json.dumps(short)}"
+    call(run_ablations, tmp_path / "few.yaml", *tiny, options, "--output_folder=out")
+    rows = pd.read_csv(tmp_path / "out" / "per_clip.csv")
+    assert rows["method"].unique().tolist() == ["LMAC-ZS", "attention"]
+    by_method = rows.groupby("method")["MM"].mean()
+    assert by_method["LMAC-ZS"] != by_method["attention"]
