@@ -16,13 +16,20 @@ def load_tokenizer(source):
     """
     source = str(source)
     try:
-        return transformers_module().AutoTokenizer.from_pretrained(source)
+        tokenizer = transformers_module().AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, TypeError, KeyError) as error:
         what = "the folder has none" if Path(source).is_dir() else "it is no folder"
         raise InputError(
             f"cannot load a tokenizer from {source} ({what}, or the hub did not give "
             f"it): name a folder as save_pretrained of a tokenizer writes it. {error}"
         ) from error
+    # Without files, transformers makes one of special tokens only, and says nothing.
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise InputError(
+            f"cannot load a tokenizer from {source}: it holds no words. Its files, such "
+            "as tokenizer.json or vocab.txt, may be missing"
+        )
+    return tokenizer
 
 
 def tokens_of(tokenizer, prompts, limit):
