@@ -26,8 +26,8 @@ def load_tokenizer(source):
     # Without files, transformers makes one of special tokens only, and says nothing.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise InputError(
-            f"cannot load a tokenizer from {source}: it holds no words. Its files, such "
-            "as tokenizer.json or vocab.txt, may be missing"
+            f"cannot load a tokenizer from {source}: it holds no words. Its files, "
+            "such as tokenizer.json or vocab.txt, may be missing"
         )
     return tokenizer
 
