@@ -1,8 +1,10 @@
 """What the big CLAPs refuse, and how: files, folders, tokenizers, prompts."""
 
 import json
+import re
 import shutil
 import sys
+from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
@@ -15,6 +17,8 @@ from speechbrain_lmac.classifiers import (
     NewHuggingFaceClap,
 )
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.evidence import check_mask
+from speechbrain_lmac.experiment import load_experiment
 
 
 @pytest.fixture
@@ -208,3 +212,30 @@ def test_files_that_are_no_checkpoint_are_told(
         MicrosoftClap(tmp_path, tokenizer)
     with pytest.raises(InputError, match="cannot load a tokenizer from no/where"):
         MicrosoftClap(microsoft_folder, "no/where")
+
+
+# --- The same YAML for other towers --------------------------------------------------
+
+HPARAMS = Path(__file__).parents[2] / "hparams"
+
+
+@pytest.mark.parametrize("kind", ["stft", "mel"])
+def test_a_clap_of_transformers_in_the_yaml_of_microsofts(kind, clap_folder, tmp_path):
+    text = (HPARAMS / f"esc50_lmac_zs_{kind}.yaml").read_text(encoding="utf-8")
+    text = text.replace("clap_microsoft.yaml", "clap_huggingface.yaml")
+    text = re.sub(r"(?m)^ *tokenizer_source: .*\n", "", text)
+    text = text.replace("!include:parts", f"!include:{HPARAMS}/parts")
+    (tmp_path / "mine.yaml").write_text(text)
+    argv = [str(tmp_path / "mine.yaml"), f"--clap_source={clap_folder}"]
+    with pytest.raises(InputError, match="domain 48000 Hz, classifier 48000 Hz"):
+        load_experiment(argv)
+    hparams, _, _ = load_experiment([*argv, "--sample_rate=48000"])
+    domain, classifier = hparams["domain"], hparams["classifier"]
+    assert "this is the sound of sea waves" in classifier.prompts
+    assert "sea_waves" in classifier.labels
+    explainer = hparams["explainer"](domain, classifier, hparams["interpreter"].eval())
+    wav = torch.rand(1, 9600)
+    with torch.no_grad():
+        explanation = explainer.explain(wav)
+    check_mask(explanation.mask, domain.encode(wav).rep)
+    assert explanation.logits.shape == (1, 50)
