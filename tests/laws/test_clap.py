@@ -15,7 +15,6 @@ from speechbrain_lmac.explainers import (
     GradCAMPlusPlus,
     Saliency,
 )
-from speechbrain_lmac.explainers.cam import upsample
 from speechbrain_lmac.interpreters import AlignedInterpreter, FiLMInterpreter
 
 PROMPTS = ["dog", "rain", "sea waves"]
@@ -54,27 +53,54 @@ def window(clap):
 # --- Place --------------------------------------------------------------------------
 
 
-def with_event(clap, share):
-    """A window of quiet noise, the same with an event, and where it is, in samples."""
+@pytest.mark.parametrize("share", [0.1, 0.37, 0.9])
+def test_an_event_stands_at_its_time_in_every_map_of_htsat(share, clap_folder):
+    # Attention in windows keeps it within a step; folded, it would be anywhere.
+    clap = HuggingFaceClap(clap_folder).eval()
     wav = 0.01 * noise(1, window(clap))
     start = round(share * window(clap))
     louder = wav.clone()
-    louder[:, start : start + 800] += noise(1, 800, seed=1) * 10
-    return wav, louder, start + 400
-
-
-@pytest.mark.parametrize("share", [0.37, 0.9])
-def test_an_event_stands_at_its_time_in_every_hidden_map(clap, share):
-    wav, louder, middle = with_event(clap, share)
+    louder[:, start : start + 800] += 10 * noise(1, 800, seed=1)
     with torch.no_grad():
         before, after = clap.audio(wav).hidden, clap.audio(louder).hidden
-    grids = clap.hidden_grids()
-    assert [maps.shape[1] for maps in after] == clap.hidden_channels
-    for one, other, grid in zip(before, after, grids, strict=True):
-        assert (one.shape[1], one.shape[3]) == (grid.channels, grid.n_bands)
+    for one, other, grid in zip(before, after, clap.hidden_grids(), strict=True):
         step = (one - other).abs().sum((0, 1, 3)).argmax().item()
         place = grid.steps.first + step * grid.steps.hop
-        assert abs(place - middle) <= grid.steps.hop
+        assert abs(place - (start + 400)) <= grid.steps.hop
+
+
+def test_a_step_of_cnn14_lies_in_the_middle_of_what_it_hears(microsoft_folder):
+    clap = MicrosoftClap(microsoft_folder, microsoft_folder / "tokenizer").eval()
+    draw = torch.Generator().manual_seed(0)
+    mel = (20 * torch.randn(1, 690, 64, generator=draw) - 30).requires_grad_()
+    hidden = clap.hear(mel).hidden
+    for maps, grid in zip(hidden, clap.hidden_grids(), strict=True):
+        step = maps.shape[2] // 2
+        value = maps[0, :, step].sum()
+        (gradient,) = torch.autograd.grad(value, mel, retain_graph=True)
+        reached = gradient[0].abs().sum(1).nonzero()[:, 0]
+        middle = (reached.min() + reached.max()).item() / 2
+        place = (grid.steps.first + step * grid.steps.hop) / clap.front_end.hop_length
+        assert middle == pytest.approx(place, abs=1)
+
+
+def test_the_grids_are_those_of_the_maps(clap):
+    maps = []
+    hook = clap.cam_layer.register_forward_hook(lambda m, i, o: maps.append(o))
+    with torch.no_grad():
+        hidden = clap.audio(noise(1, 4000)).hidden
+    hook.remove()
+    grids = clap.hidden_grids()
+    assert [each.shape[1] for each in hidden] == clap.hidden_channels
+    assert [(each.shape[1], each.shape[3]) for each in hidden] == [
+        (grid.channels, grid.n_bands) for grid in grids
+    ]
+    # What class activation maps look at is the last hidden map.
+    assert torch.equal(maps[0], hidden[-1])
+    frames, bands = clap.cam_stride
+    hop = grids[-1].steps.hop / clap.front_end.hop_length
+    assert frames == pytest.approx(hop, rel=2e-3)
+    assert maps[0].shape[3] == clap.front_end.n_mels / bands
 
 
 def test_the_steps_of_the_maps_cover_the_window(clap):
@@ -82,7 +108,8 @@ def test_the_steps_of_the_maps_cover_the_window(clap):
         hidden = clap.audio(noise(1, window(clap))).hidden
     for maps, grid in zip(hidden, clap.hidden_grids(), strict=True):
         end = grid.steps.first + (maps.shape[2] - 0.5) * grid.steps.hop
-        assert 0.95 * window(clap) < end < 1.01 * window(clap)
+        # CNN14 leaves what is no whole step of it.
+        assert window(clap) - grid.steps.hop < end < 1.01 * window(clap)
 
 
 def test_a_tone_stands_at_its_band_in_the_finest_map(clap):
@@ -98,34 +125,6 @@ def test_a_tone_stands_at_its_band_in_the_finest_map(clap):
     places = (maps - silent).abs().sum((1, 2)).argmax(1)
     wanted = bands * maps.shape[3] / clap.front_end.n_mels
     assert (places + 0.5 - wanted).abs().max() <= 1.5
-
-
-@pytest.mark.parametrize("share", [0.9])
-def test_class_activation_maps_keep_their_place(clap, share):
-    wav, louder, middle = with_event(clap, share)
-    maps = []
-    hook = clap.cam_layer.register_forward_hook(lambda m, i, o: maps.append(o))
-    with torch.no_grad():
-        clap.audio(wav), clap.audio(louder)
-    hook.remove()
-    n_frames, n_mels = clap.front_end.n_frames, clap.front_end.n_mels
-    moved = (maps[1] - maps[0]).abs().sum(1)
-    at_frames = upsample(moved, clap.cam_stride, (n_frames, n_mels))
-    assert at_frames.shape == (1, n_frames, n_mels)
-    frame = at_frames.sum((0, 2)).argmax().item()
-    distance = abs(frame - middle / clap.front_end.hop_length)
-    assert distance <= clap.cam_stride[0]
-
-
-def test_cam_stride_is_that_of_the_map(clap):
-    maps = []
-    hook = clap.cam_layer.register_forward_hook(lambda m, i, o: maps.append(o))
-    with torch.no_grad():
-        clap.audio(noise(1, 4000))
-    hook.remove()
-    frames, bands = clap.cam_stride
-    assert maps[0].shape[2] == int(clap.front_end.n_frames / frames)
-    assert maps[0].shape[3] == clap.front_end.n_mels / bands
 
 
 def test_bands_are_read_at_the_frequencies_of_the_bins(clap):
@@ -228,15 +227,12 @@ def test_the_gradient_reaches_the_mask_and_is_finite_at_silence(clap, kind):
 @pytest.mark.parametrize("kind", DOMAINS)
 def test_clips_do_not_know_of_each_other(clap, kind):
     domain, classifier = kind(clap), classifier_of(clap, kind)
-    wavs = noise(3, seconds(clap, 0.4))
-    wavs[1] *= 3
+    wavs = noise(2, seconds(clap, 0.4))
+    wavs[0] *= 3
     with torch.no_grad():
         together = classifier(domain.features(domain.encode(wavs))).logits
-        for item in range(3):
-            alone = domain.features(domain.encode(wavs[item : item + 1]))
-            torch.testing.assert_close(
-                classifier(alone).logits[0], together[item], rtol=1e-3, atol=1e-4
-            )
+        alone = classifier(domain.features(domain.encode(wavs[1:]))).logits
+    torch.testing.assert_close(alone[0], together[1], rtol=1e-3, atol=1e-4)
 
 
 def test_only_the_stft_can_be_heard(clap):
@@ -273,8 +269,10 @@ def conditioned(clap, domain):
     return interpreter.eval()
 
 
-@pytest.mark.parametrize("length", [0.2, 5.0, 12.0])
-@pytest.mark.parametrize("kind", DOMAINS)
+@pytest.mark.parametrize(
+    "kind, length",
+    [(ClapSTFTDomain, 0.2), (ClapSTFTDomain, 12.0), (ClapMelDomain, 5.0)],
+)
 def test_a_decoder_explains_clips_of_any_length(clap, kind, length):
     domain, classifier = kind(clap), classifier_of(clap, kind)
     interpreter = conditioned(clap, domain)
@@ -296,29 +294,31 @@ def test_a_decoder_explains_clips_of_any_length(clap, kind, length):
 def test_the_similarity_trains_the_decoder(clap, kind):
     domain, classifier = kind(clap), classifier_of(clap, kind)
     interpreter = conditioned(clap, domain)
-    encoded = domain.encode(noise(2, seconds(clap, 0.3)))
+    encoded = domain.encode(noise(1, seconds(clap, 0.3)))
     heard = classifier.audio(domain.features(encoded))
-    mask = interpreter(heard.hidden, encoded, classifier.text[:2])
+    mask = interpreter(heard.hidden, encoded, classifier.text[:1])
     part = classifier.audio(domain.features(domain.apply(encoded, mask)))
-    (part.embedding * classifier.text[:2]).sum().backward()
+    (part.embedding * classifier.text[:1]).sum().backward()
     for name, parameter in interpreter.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), name
         assert torch.isfinite(parameter.grad).all(), name
     assert not [p for p in classifier.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("kind", DOMAINS)
-@pytest.mark.parametrize("method, length", [(GradCAM, 0.2), (GradCAM, 12.0)])
-def test_baselines_explain_it(clap, kind, method, length):
+@pytest.mark.parametrize("kind, length", [(ClapSTFTDomain, 12.0), (ClapMelDomain, 0.2)])
+def test_class_activation_maps_explain_it(clap, kind, length):
     domain, classifier = kind(clap), classifier_of(clap, kind)
-    explainer = AttributionExplainer(domain, classifier, method(torch.abs))
+    explainer = AttributionExplainer(domain, classifier, GradCAM(torch.abs))
     wav = noise(1, seconds(clap, length))
-    masks = [explainer.explain(wav, torch.tensor([k])).mask for k in range(3)]
-    for mask in masks:
+
+    def mask_of(target):
+        mask = explainer.explain(wav, torch.tensor([target])).mask
         assert mask.shape == domain.encode(wav).rep.shape
         assert torch.isfinite(mask).all()
-    # One of the three classes has a positive gradient somewhere.
-    assert any(mask.any() for mask in masks)
+        return mask
+
+    # The map of one of the classes is positive somewhere.
+    assert any(mask_of(target).any() for target in range(3))
 
 
 @pytest.mark.parametrize("method", [GradCAMPlusPlus, Saliency])
