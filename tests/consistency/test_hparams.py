@@ -36,6 +36,7 @@ HEADER = (
 )
 # For copies of an experiment, see the README; tests/integration trains with them.
 FOR_COPIES = {
+    "parts/classifier/clap_huggingface.yaml",
     "parts/classifier/speechbrain.yaml",
     "parts/dataset/audiocaps.yaml",
     "parts/dataset/captions.yaml",
@@ -161,7 +162,7 @@ def trained_by(path, kind):
 
 
 @pytest.fixture
-def checkpoints(tmp_path):
+def checkpoints(tmp_path, request):
     """`checkpoints(yaml)`: options that name what is trained before, untrained."""
 
     def checkpoints(path):
@@ -182,6 +183,10 @@ def checkpoints(tmp_path):
             clap.learn_words(sorted(set(words.split())), seed=0)
             save_clap(clap, tmp_path / "clap")
             options.append(f"--clap_source={tmp_path / 'clap'}")
+        if "clap_microsoft" in parts.get("clap", ""):
+            folder = request.getfixturevalue("microsoft_folder")
+            options.append(f"--clap_source={folder}")
+            options.append(f"--tokenizer_source={folder / 'tokenizer'}")
         if "dictionary_checkpoint: !ref results" in path.read_text(encoding="utf-8"):
             domain = build(parts["domain"], sample_rate=16000)
             dictionary = SpectralAutoencoder().dictionary(domain)
@@ -237,7 +242,8 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
             assert callable(condition.open)
         return
     domain = hparams["domain"]
-    assert dataset.sample_rate == domain.sample_rate == 16000
+    rate = 44100 if "clap_microsoft" in included(path).get("clap", "") else 16000
+    assert dataset.sample_rate == domain.sample_rate == rate
     if "model" not in hparams and "codec" in hparams:
         encoded = domain.encode(wav)
         torch.testing.assert_close(domain.decode(encoded), wav, rtol=0, atol=1e-4)
