@@ -8,6 +8,7 @@ import csv
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,13 +86,14 @@ def make_sounds(folder):
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory, make_us8k):
+def workplace(tmp_path_factory, make_us8k, microsoft_folder):
     """An empty folder with the datasets that the rows name."""
     folder = tmp_path_factory.mktemp("smoke")
     for dataset in sorted({row["Dataset"] for row in rows()} - {"US8K"}):
         make_esc50(folder / "samples" / dataset, categories_of(dataset))
     make_us8k(folder / "samples" / "US8K", longest=1.0)
     make_sounds(folder / "samples")
+    shutil.copytree(microsoft_folder, folder / "samples" / "clap")
     return folder
 
 
