@@ -225,6 +225,7 @@ def test_the_readme_lists_every_experiment_file_once():
     for yaml, recipe, _ in table:
         kinds = ("classifier", "lmac", "nmf", "l2i", "clap")
         kind = {"lmac_td": "train_lmac_td", "codec": "pretrain_codec"}
+        kind |= {"zs_ablations": "ablations", "lmac_zs": "train_lmac_zs"}
         kind |= {name: f"train_{name}" for name in kinds}
         kind |= {name: name for name in ("roar", "ablations", "two_sources")}
         name = next((kind[k] for k in kind if f"_{k}" in yaml), "evaluate")
