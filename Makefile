@@ -56,6 +56,7 @@ $(PY) recipes/pretrain_codec.py hparams/esc10_codec.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac_td.py hparams/ablations/esc10_td_alpha1.00.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac_td.py hparams/esc10_lmac_td.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac_td.py hparams/ablations/esc10_td_alpha0.00.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac_td.py hparams/ablations/esc10_td_l1_published.yaml $(ESC10_DATA)
 endef
 ESC10_DATA = --data_folder "$(ESC10_FOLDER)"
 SPEECH_DATA = --speech_folder "$(SPEECH_FOLDER)"
@@ -82,6 +83,7 @@ tables: .venv/.installed-demo  ## write docs/results.md from the files that `mak
 	        results/esc10_nmf/1234 results/esc10_l2i/1234 results/esc10_codec/1234 \
 	        results/ablations/esc10_td_alpha1.00/1234 results/esc10_lmac_td/1234 \
 	        results/ablations/esc10_td_alpha0.00/1234 \
+	        results/ablations/esc10_td_l1_published/1234 \
 	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234 \
 	        results/esc10_table_td/1234
 

@@ -9,8 +9,18 @@ from speechbrain_lmac.comparison import compare, means_by
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import curves_of, summarise
 from speechbrain_lmac.files import write_csv, write_text
-from speechbrain_lmac.metrics import AD, AD_DOUBLE_SOFTMAX, AG, AI, FID_IN
-from speechbrain_lmac.metrics.curves import AREAS, CURVES
+from speechbrain_lmac.metrics import (
+    AD,
+    AD_DOUBLE_SOFTMAX,
+    AG,
+    AI,
+    COMP,
+    FID_IN,
+    MM,
+    SPS,
+)
+from speechbrain_lmac.metrics.curves import CURVES
+from speechbrain_lmac.metrics.truth import IRM_OVERLAP
 from speechbrain_lmac.published import WARNINGS, published_numbers
 from speechbrain_lmac.sanity import SIMILARITIES
 from speechbrain_lmac.tables import (
@@ -27,6 +37,8 @@ from speechbrain_lmac.tables import (
 )
 from speechbrain_lmac.visualize import write_curves, write_sanity
 
+# Of the masks themselves, which cannot be compared across domains.
+OF_MASKS = (SPS, COMP, MM, IRM_OVERLAP)
 # What the papers compare methods by.
 FAITHFULNESS = (AI, AD, AG, FID_IN)
 
@@ -68,8 +80,8 @@ def write_results(
         From `Benchmark.check_sanity`.
     together : list
         Of names of blocks, whose methods also stand in one table, in which the
-        reference is compared across blocks. Only for scores that mean the same in
-        these domains: not for those of the masks themselves.
+        reference is compared across blocks: in the scores that all of them have,
+        without those of the masks themselves.
 
     Raises
     ------
@@ -235,8 +247,13 @@ def in_one(rows):
 
 
 def common(kinds):
-    """The scores that all blocks have, by kind as of `Benchmark.scores`."""
+    """The scores that all blocks have, but for `OF_MASKS`; by kind as of
+    `Benchmark.scores`."""
     return {
-        kind: [s for s in scores if all(s in others[kind] for others in kinds)]
+        kind: [
+            score
+            for score in scores
+            if score not in OF_MASKS and all(score in others[kind] for others in kinds)
+        ]
         for kind, scores in kinds[0].items()
     }

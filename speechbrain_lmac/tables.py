@@ -132,12 +132,23 @@ COMPARISON = (
 )
 
 
+def is_control(method):
+    """Whether a row is a control, also where its name says of which block.
+
+    Example
+    -------
+    >>> is_control("all ones"), is_control("all ones, TD"), is_control("L-MAC")
+    (True, True, False)
+    """
+    return method.startswith(CONTROLS)
+
+
 def best_of(summary, metric):
     """The methods with the best mean; none without a direction, and no control.
 
     A mask of ones has the best AD and Fid-In there are: it says nothing.
     """
-    rows = summary[~summary["method"].isin(CONTROLS)]
+    rows = summary[~summary["method"].map(is_control)]
     values = rows[metric.name]
     if metric.higher_is_better is None or not values.notna().any():
         return []
@@ -241,7 +252,8 @@ def verdict(summary, comparison, reference, scores):
         ahead = [
             method
             for method in means.index
-            if method not in (*CONTROLS, reference)
+            if method != reference
+            and not is_control(method)
             and sign
             * (means.loc[method, score.name] - means.loc[reference, score.name])
             > 0

@@ -213,9 +213,17 @@ def test_methods_of_two_domains_stand_in_one_table(model, tmp_path):
     methods = ["Saliency, STFT", "random cells", "all ones, STFT"]
     methods += ["Saliency, Mel", "all ones, Mel", "blocks of mel"]
     assert sorted(summary.loc[tuple(joined), "method"]) == sorted(methods)
-    # What only a listenable domain has, SI-SDR, is no score of the joined table.
-    assert summary.loc[tuple(joined), "IRM overlap"].notna().all()
-    assert summary.loc[tuple(joined), "SI-SDR"].isna().all()
+    # What only a listenable domain has, SI-SDR, is no score of the joined table, nor
+    # what is measured of the masks.
+    assert summary.loc[tuple(joined), "foreground share"].notna().all()
+    for score in ("SI-SDR", "IRM overlap", "SPS", "MM"):
+        assert summary.loc[tuple(joined), score].isna().all(), score
+    # Controls are ahead of nobody, of whatever block.
+    page = (tmp_path / "summary.md").read_text("utf-8")
+    told = page.split("### mixtures, STFT and Mel")[1].split("Against the known")[0]
+    verdict = told.strip().splitlines()[-1]
+    assert "blocks of mel leads every method on" in verdict
+    assert "all ones" not in verdict
     # The difference to a method of the other domain, clip by clip, by hand.
     compared = pd.read_csv(tmp_path / "comparison.csv")
     row = compared.query(
