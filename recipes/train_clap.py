@@ -25,12 +25,21 @@ from speechbrain_lmac.experiment import (
     write_record,
 )
 
+NEEDED = [
+    "dataset",
+    "domain",
+    "clap",
+    "captioned",
+    "silence_weight",
+    "augment",
+    "training",
+]
+
 
 def train_clap(argv):
     """Everything that the command above does."""
     hparams, run_opts, source = load_experiment(argv)
-    keys = ["dataset", "domain", "clap", "captioned", "augment", "training"]
-    require_keys(hparams, keys, source[0])
+    require_keys(hparams, NEEDED, source[0])
     check_augment(hparams["augment"])
     clap, captions = hparams["clap"], hparams["captioned"].captions
     clap.learn_words(captions.words(), hparams["seed"])

@@ -59,6 +59,7 @@ KNOWN_KEYS = {
     "options",
     "output_folder",
     "pairs_at_once",
+    "silence_weight",
     "pretrained_interpreter",
     "prompts",
     "published",

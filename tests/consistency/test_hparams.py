@@ -150,7 +150,8 @@ def decoder_of(part, n_classes, key):
     on_bins = {} if "mel" in part else {"frequency": {"sample_rate": 16000}}
     if "text" in part:
         dim = 64 if "tiny" in part else 128  # of the CLAP
-        return build(part, text_dim=dim, **({"decoder": on_bins} if on_bins else {}))
+        told = {"interpreter": {"decoder": on_bins}} if on_bins else {}
+        return build(part, text_dim=dim, **told)
     return build(part, **({} if "published" in part else on_bins))
 
 

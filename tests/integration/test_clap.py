@@ -88,6 +88,16 @@ def test_an_interrupted_training_ends_as_the_other(trained, call, options, monke
     pd.testing.assert_frame_equal(whole, part, check_exact=True)
 
 
+def test_both_towers_learn_from_silence(trained, call, options):
+    call(train_clap, *options, "--silence_weight=0.0", "--output_folder=published")
+    ours, published = (
+        torch.load(folder / "clap" / "model.ckpt")
+        for folder in (trained, Path("published"))
+    )
+    for name in ("audio_tower.linear.weight", "text_tower.head.0.weight"):
+        assert not torch.allclose(ours[name], published[name], atol=1e-4), name
+
+
 def test_the_audio_tower_stays_the_classifier(call, options, trained_classifier):
     trunk = trained_classifier / "classifier"
     call(train_clap, *options[:-1], f"--trunk_source={trunk}", "--output_folder=t")
