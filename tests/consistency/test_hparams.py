@@ -234,6 +234,13 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
         encoded = domain.encode(wav)
         torch.testing.assert_close(domain.decode(encoded), wav, rtol=0, atol=1e-4)
         return
+    if "captioned" in hparams:
+        clap, captions = hparams["clap"], hparams["captioned"].captions
+        assert captions.categories == sorted(dataset.categories)
+        text = clap.learn_words(captions.words(), seed=0).eval().text(["the sound"])
+        heard = clap.audio(domain.features(domain.encode(wav))).embedding
+        assert (heard @ text.T).shape == (2, 1)
+        return
     if "autoencoder" in hparams:
         rep = domain.encode(wav).rep
         assert hparams["autoencoder"](rep).shape == rep.shape

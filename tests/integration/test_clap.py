@@ -1,0 +1,125 @@
+"""train_clap.py: what it writes, what it refuses, and that it resumes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hyperpyyaml import load_hyperpyyaml
+
+from speechbrain_lmac.brains import RecordingBrain
+from speechbrain_lmac.captions import TEMPLATES
+from speechbrain_lmac.classifiers import trained_clap
+from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
+from speechbrain_lmac.data_prep.toy_prepare import TOY_CLASSES
+from speechbrain_lmac.recipes.train_clap import train_clap
+
+ROOT = Path(__file__).resolve().parents[2]
+CLAP = "hparams/toy_clap.yaml"
+SCORES = ("accuracy", "template_seen", "pair_seen", "attribute_seen", "nonsense")
+
+
+@pytest.fixture(scope="module")
+def options(tiny, short):
+    return [CLAP, *tiny, *short, "--trunk_source=null"]
+
+
+@pytest.fixture
+def trained(call, options, tmp_path):
+    call(train_clap, *options, "--output_folder=whole")
+    return tmp_path / "whole"
+
+
+def untrained():
+    path = ROOT / "hparams" / "parts" / "classifier" / "miniclap_tiny.yaml"
+    return load_hyperpyyaml(f"clap: !include:{path}")["clap"]
+
+
+def test_what_it_writes_is_a_zero_shot_classifier(trained, call, options):
+    record = json.loads((trained / "training.json").read_text())
+    test = record["test"]
+    for name in SCORES:
+        assert 0 <= test[name] <= 1, name
+    assert (
+        test["nonsense"] == pytest.approx(test["chance_class"]) == pytest.approx(1 / 6)
+    )
+    assert test["chance_pair"] == pytest.approx(1 / 15)
+    epochs = pd.read_csv(trained / "epochs.csv")
+    columns = [f"valid_{name}" for name in (*SCORES, "loss")]
+    assert np.isfinite(epochs[[*columns, "train_loss"]].to_numpy()).all()
+
+    clap = trained_clap(untrained(), trained / "clap")
+    classifier = ClapClassifier(clap, sorted(TOY_CLASSES))
+    assert classifier.prompts[0] == TEMPLATES[0].format("burst")
+    output = classifier(torch.rand(2, 87, 80))
+    assert output.logits.shape == (2, 6)
+    assert {"and", "loud", "chirp"} <= set(clap.vocabulary.words)
+    assert record["parameters"] == sum(p.numel() for p in clap.parameters())
+    # Nothing but the test is done again, and it finds the same.
+    call(train_clap, *options, "--output_folder=whole")
+    again = json.loads((trained / "training.json").read_text())
+    assert again["test"] == test
+
+
+def test_an_interrupted_training_ends_as_the_other(trained, call, options, monkeypatch):
+    before = RecordingBrain.on_fit_batch_start
+
+    def power_cut(brain, batch, should_step):
+        if (brain.epoch, brain.step) == (2, 2):
+            raise KeyboardInterrupt
+        before(brain, batch, should_step)
+
+    monkeypatch.setattr(RecordingBrain, "on_fit_batch_start", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        call(train_clap, *options, "--output_folder=part")
+    assert not Path("part/clap").exists()
+    monkeypatch.setattr(RecordingBrain, "on_fit_batch_start", before)
+    call(train_clap, *options, "--output_folder=part")
+    whole, part = (
+        torch.load(Path(folder) / "clap" / "model.ckpt") for folder in (trained, "part")
+    )
+    assert all(torch.equal(whole[name], part[name]) for name in whole)
+    assert whole.keys() == part.keys()
+    tables = [pd.read_csv(f / "epochs.csv") for f in (trained, Path("part"))]
+    whole, part = (t.drop(columns=["seconds", "peak_memory_mib"]) for t in tables)
+    pd.testing.assert_frame_equal(whole, part, check_exact=True)
+
+
+def test_the_audio_tower_begins_as_the_classifier(
+    call, options, trained_classifier, monkeypatch
+):
+    trunk = trained_classifier / "classifier"
+    first = {}
+
+    def stop(brain, batch, should_step):
+        first.update(brain.modules.clap.audio_tower.state_dict())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RecordingBrain, "on_fit_batch_start", stop)
+    with pytest.raises(KeyboardInterrupt):
+        call(train_clap, *options[:-1], f"--trunk_source={trunk}", "--output_folder=t")
+    stored = torch.load(trunk / "model.ckpt")
+    for name, value in stored.items():
+        same = first[name].shape == value.shape and torch.equal(first[name], value)
+        assert same != name.startswith("linear."), name
+
+
+def test_a_trunk_of_another_size_is_refused(refused, options, trained_classifier):
+    trunk = f"--trunk_source={trained_classifier / 'classifier'}"
+    wide = "--clap={audio: {channels: [12, 24, 48, 60]}}"
+    message = refused(train_clap, *options[:-1], trunk, wide, "--output_folder=t")
+    assert "is no trunk for the audio tower" in message
+    nowhere = "--trunk_source=nowhere/at/all"
+    message = refused(train_clap, *options[:-1], nowhere, "--output_folder=t")
+    assert "model.ckpt" in message and "nowhere/at/all" in message
+
+
+@pytest.mark.parametrize("key", ["mixup", "blank"])
+def test_captions_are_not_mixed_as_targets(refused, options, tmp_path, key):
+    text = (ROOT / CLAP).read_text(encoding="utf-8").replace(f"    {key}: null\n", "")
+    path = tmp_path / "mixing.yaml"
+    path.write_text(text.replace("!include:parts", f"!include:{ROOT}/hparams/parts"))
+    message = refused(train_clap, path, *options[1:], "--output_folder=no")
+    assert "set mixup and blank of the augmentation to null" in message
