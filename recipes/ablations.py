@@ -3,13 +3,14 @@
     python ablations.py hparams/toy_ablations.yaml
 
 trains each of the YAML's `experiments` with train_lmac.py, or with the script that it
-names as `recipe` (a finished training is only
-tested again), explains the clips of its `conditions` with all of them, and writes to
-`results/toy_ablations/1234`: `summary.md` (the table, with a line under each row that
-reads it), `summary.csv`, `comparison.csv` and `per_clip.csv`. `options` of the YAML go
-to every training. Interrupted, the same command goes on. Scroll to the bottom first.
+names as `recipe` (a finished training is only tested again), explains the clips of its
+`conditions` with all of them, and writes to `results/toy_ablations/1234`: `summary.md`
+(the table, with a line under each row that reads it), `summary.csv`, `comparison.csv`
+and `per_clip.csv`. `options` of the YAML go to every training. Interrupted, the same
+command goes on. Scroll to the bottom first.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,10 @@ def run_ablations(argv):
     blocks, labels = {}, None
     for ablation in ablations:
         print(f"{ablation.name}: {ablation.what}", flush=True)
-        options = [f"--data_folder={dataset.data_folder}", *hparams["options"]]
+        options = [
+            f"--data_folder={dataset.data_folder}",
+            *map(word, hparams["options"]),
+        ]
         block, classifier = trained_block(recipe, ablation, options, device)
         blocks[ablation.name] = block
         labels = labels or dataset.class_order(manifests, classifier.labels)
@@ -91,6 +95,17 @@ def run_ablations(argv):
         write_csv(pd.concat(parts, ignore_index=True), folder / f"{name}.csv")
     write_text("\n".join(pages), folder / "summary.md")
     sys.stdout.write((folder / "summary.md").read_text(encoding="utf-8"))
+
+
+def word(option):
+    """An option as one word: SpeechBrain's command line makes blanks of its `=`.
+
+    Example
+    -------
+    >>> word("--dataset {clip_seconds: 1.0}"), word("--lr=0.1")
+    ('--dataset={clip_seconds: 1.0}', '--lr=0.1')
+    """
+    return re.sub(r"^(--\w+) ", r"\1=", option)
 
 
 def trained_block(recipe, ablation, options, device):

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from speechbrain_lmac.brains_clap import ClapBrain, check_augment
-from speechbrain_lmac.classifiers.miniclap import save_clap, start_from_classifier
+from speechbrain_lmac.classifiers.miniclap import hear_as_classifier, save_clap
 from speechbrain_lmac.experiment import (
     fit_and_test,
     load_experiment,
@@ -34,7 +34,7 @@ def train_clap(argv):
     clap, captions = hparams["clap"], hparams["captioned"].captions
     clap.learn_words(captions.words(), hparams["seed"])
     if hparams.get("trunk_source") is not None:
-        start_from_classifier(clap, hparams["trunk_source"])
+        hear_as_classifier(clap, hparams["trunk_source"])
     manifests = start_experiment(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = hparams["labels"] = sorted(dataset.categories)

@@ -111,7 +111,15 @@ class MiniClap(torch.nn.Module):
         self.audio_tower = audio
         self.text_tower = text
         self.logit_scale = torch.nn.Parameter(torch.tensor(math.log(SCALE_AT_FIRST)))
+        self.frozen = []  # modules that no training changes
         self.learn_words([], seed=0)
+
+    def train(self, mode=True):
+        """Stay in eval mode where nothing is trained."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     def learn_words(self, words, seed):
         """Take these words for its vocabulary; what a word begins with is drawn.
@@ -252,15 +260,21 @@ def trained_clap(clap, source):
     return clap
 
 
-def start_from_classifier(clap, source):
-    """Begin with the trunk of a trained classifier: all but its last layer.
+def hear_as_classifier(clap, source):
+    """Let the audio tower be a trained classifier, of which only the last layer learns.
 
     Arguments
     ---------
     clap : MiniClap
-        Whose audio tower is changed.
+        Whose audio tower gets the classifier's weights but for its last layer, and
+        keeps them: batch norm, too.
     source : str
         A folder as train_classifier.py writes it for the same architecture.
+
+    Raises
+    ------
+    InputError
+        When there is none, or it has another architecture.
     """
     path = fetch(source, WEIGHTS_FILE)
     tower = clap.audio_tower
@@ -270,3 +284,6 @@ def start_from_classifier(clap, source):
         tower.load_state_dict({**state, **last})
     except Exception as error:
         raise InputError(f"{path} is no trunk for the audio tower: {error}") from error
+    clap.frozen = [m for n, m in tower.named_children() if n != "linear"]
+    for module in clap.frozen:
+        module.requires_grad_(False).eval()
