@@ -86,6 +86,13 @@ ABSENT = Score(
     description="share of mixtures whose explanation alone gets a class that is not "
     "there, asked for that class",
 )
+ABSENT_SIZE = Score(
+    name="MM absent / A, B",
+    higher_is_better=False,
+    unit="",
+    description="mask mean for the class that is not there over the mean of those for "
+    "A and B, mixture by mixture: 1 for a mask that is as large for any class",
+)
 SCORES = (*NEARER, BOTH, *TARGET, *SIZE, ABSENT)
 COUNTS = {
     "n": "mixtures",
@@ -330,8 +337,10 @@ def write_two_sources(folder, rows, header, seed, reference=None):
         The method that the others are compared with, mixture by mixture.
     """
     folder = Path(folder)
+    rows = rows.assign(**{ABSENT_SIZE.name: absent_size(rows)})
     write_csv(rows, folder / "per_clip.csv")
     lines = ["# Two sources", "", *(f"- {line}" for line in header), ""]
+    absent_and_size = (*TARGET, *SIZE, ABSENT_SIZE, ABSENT)
     summaries, comparisons = [], []
     for (condition, block), here in rows.groupby(["condition", "block"], sort=False):
         for title, part in (
@@ -344,10 +353,10 @@ def write_two_sources(folder, rows, header, seed, reference=None):
                 lines += ["None.", ""]
                 continue
             where = {"condition": condition, "block": block, "mixtures": title}
-            summary = summarise(part, SCORES, seed=seed)
+            summary = summarise(part, (*SCORES, ABSENT_SIZE), seed=seed)
             summaries.append(placed(summary, where))
             lines += [*markdown_table(summary, (*NEARER, BOTH), COUNTS), ""]
-            lines += [*markdown_table(summary, (*TARGET, *SIZE, ABSENT)), ""]
+            lines += [*markdown_table(summary, absent_and_size), ""]
             lines += [verdict(summary), ""]
             if reference in set(part["method"]):
                 compared = compare(part, reference, (*NEARER, BOTH), seed=seed)
@@ -358,8 +367,21 @@ def write_two_sources(folder, rows, header, seed, reference=None):
     if comparisons:
         compared = pd.concat(comparisons, ignore_index=True)
         write_csv(compared, folder / "comparison.csv")
-    lines += [HOW_TO_READ, "", *descriptions(SCORES)]
+    lines += [HOW_TO_READ, "", *descriptions((*SCORES, ABSENT_SIZE))]
     write_text("\n".join(lines) + "\n", folder / "summary.md")
+
+
+def absent_size(rows):
+    """`ABSENT_SIZE` of rows of `judge`; NaN where the masks for A and B are empty.
+
+    Example
+    -------
+    >>> rows = {"MM A": [0.25, 0.0], "MM B": [0.75, 0.0], "MM absent": [0.25, 0.5]}
+    >>> absent_size(pd.DataFrame(rows)).tolist()
+    [0.5, nan]
+    """
+    there = (rows["MM A"] + rows["MM B"]) / 2
+    return rows["MM absent"] / there.where(there > 0)
 
 
 def placed(table, where):

@@ -227,6 +227,7 @@ def test_the_readme_lists_every_experiment_file_once():
         kind = {"lmac_td": "train_lmac_td", "codec": "pretrain_codec"}
         kind |= {name: f"train_{name}" for name in kinds}
         kind |= {name: name for name in ("roar", "ablations", "two_sources")}
+        kind["zs_checks"] = "zero_shot_checks"
         name = next((kind[k] for k in kind if f"_{k}" in yaml), "evaluate")
         assert recipe == f"`recipes/{name}.py`"
 
