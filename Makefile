@@ -51,13 +51,21 @@ $(PY) recipes/train_lmac.py hparams/esc10_lmac_mel_finetune.yaml $(ESC10_DATA)
 $(PY) recipes/train_nmf.py hparams/esc10_nmf.yaml $(ESC10_DATA)
 $(PY) recipes/train_l2i.py hparams/esc10_l2i.yaml $(ESC10_DATA)
 endef
+define train_esc10_td
+$(PY) recipes/pretrain_codec.py hparams/esc10_codec.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac_td.py hparams/ablations/esc10_td_alpha1.00.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac_td.py hparams/esc10_lmac_td.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac_td.py hparams/ablations/esc10_td_alpha0.00.yaml $(ESC10_DATA)
+endef
 ESC10_DATA = --data_folder "$(ESC10_FOLDER)"
 SPEECH_DATA = --speech_folder "$(SPEECH_FOLDER)"
 
-results: esc10-folder speech-folder .venv/.installed-demo  ## train and judge all methods on the real recordings of ESC10_FOLDER, with speech from SPEECH_FOLDER (two hours; resumes)
+results: esc10-folder speech-folder .venv/.installed-demo  ## train and judge all methods on the real recordings of ESC10_FOLDER, with speech from SPEECH_FOLDER (three hours; resumes)
 	$(train_esc10)
+	$(train_esc10_td)
 	$(PY) recipes/evaluate.py hparams/esc10_table_id.yaml $(ESC10_DATA)
 	$(PY) recipes/evaluate.py hparams/esc10_table_ood.yaml $(ESC10_DATA) $(SPEECH_DATA)
+	$(PY) recipes/evaluate.py hparams/esc10_table_td.yaml $(ESC10_DATA)
 
 results-quick: esc10-folder speech-folder .venv/.installed-demo  ## the same on 20 clips of each condition (minutes, if the trainings are there)
 	$(train_esc10)
@@ -71,8 +79,11 @@ tables: .venv/.installed-demo  ## write docs/results.md from the files that `mak
 	    --trainings results/esc10_classifier_compact/1234 results/esc10_lmac/1234 \
 	        results/esc10_lmac_finetune/1234 results/ablations/esc10_finetune_16/1234 \
 	        results/esc10_lmac_mel/1234 results/esc10_lmac_mel_finetune/1234 \
-	        results/esc10_nmf/1234 results/esc10_l2i/1234 \
-	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234
+	        results/esc10_nmf/1234 results/esc10_l2i/1234 results/esc10_codec/1234 \
+	        results/ablations/esc10_td_alpha1.00/1234 results/esc10_lmac_td/1234 \
+	        results/ablations/esc10_td_alpha0.00/1234 \
+	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234 \
+	        results/esc10_table_td/1234
 
 roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds; writes docs/roar.md (minutes, after `make demo`)
 	$(PY) recipes/roar.py hparams/toy_roar.yaml

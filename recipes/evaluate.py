@@ -87,6 +87,7 @@ def run_evaluation(argv):
         reference=hparams.get("reference"),
         published=hparams.get("published"),
         sanity=sanity,
+        together=hparams.get("together", ()),
     )
     sys.stdout.write((folder / "summary.md").read_text(encoding="utf-8"))
 

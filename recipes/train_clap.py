@@ -11,6 +11,7 @@ goes on where it stopped. Scroll to the bottom first.
 """
 
 import json
+import math
 from pathlib import Path
 
 from speechbrain_lmac.brains_clap import ClapBrain, check_augment
@@ -24,12 +25,21 @@ from speechbrain_lmac.experiment import (
     write_record,
 )
 
+NEEDED = [
+    "dataset",
+    "domain",
+    "clap",
+    "captioned",
+    "silence_weight",
+    "augment",
+    "training",
+]
+
 
 def train_clap(argv):
     """Everything that the command above does."""
     hparams, run_opts, source = load_experiment(argv)
-    keys = ["dataset", "domain", "clap", "captioned", "augment", "training"]
-    require_keys(hparams, keys, source[0])
+    require_keys(hparams, NEEDED, source[0])
     check_augment(hparams["augment"])
     clap, captions = hparams["clap"], hparams["captioned"].captions
     clap.learn_words(captions.words(), hparams["seed"])
@@ -45,7 +55,8 @@ def train_clap(argv):
         run_opts,
         {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
     )
-    brain.test_means |= captions.chance()
+    found = {n: v for n, v in brain.test_means.items() if not math.isnan(v)}
+    brain.test_means = {**found, **captions.chance()}
     folder = Path(hparams["output_folder"])
     if write_record(brain, folder, clap, argv):
         save_clap(clap, folder / "clap")

@@ -7,17 +7,22 @@ import torch
 
 from speechbrain_lmac.augment import apply_each
 from speechbrain_lmac.brains import NOISE_PARTS, RecordingBrain
-from speechbrain_lmac.contrastive import symmetric_contrastive, truth
+from speechbrain_lmac.contrastive import silence, symmetric_contrastive, truth
+from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.retrieval import Prompts
 
 FORGOTTEN = 0.05  # share of the words that a training reads as unknown
+SILENT_DB = (-100.0, -50.0)  # of a clip that shall be like no caption
 
 
 class ClapBrain(RecordingBrain):
     """Train a `MiniClap` with captions.
 
-    Recorded are the loss and, but in training,
+    The loss is the contrastive one, and `hparams.silence_weight` times how much the
+    clips are like a caption when they are turned down to near silence: `silence`.
+
+    Recorded are these two and, but in training,
 
     - `accuracy`: of the class among the standard prompts of all classes,
     - `template_seen`, `template_unseen`: the same with each template, the mean over
@@ -33,7 +38,8 @@ class ClapBrain(RecordingBrain):
     """
 
     def compute_forward(self, batch, stage):
-        """Clips to scaled similarities (B, B) of sounds and captions, and the truth."""
+        """Clips to scaled similarities (B, B) of sounds and captions, the truth, and
+        cosines (B, B) of the clips near silence and the captions."""
         part, keys = NOISE_PARTS[stage], self.keys(batch, stage)
         captioned = self.hparams.captioned(batch.wav, keys, part)
         sounds = self.embed(replace(batch, wav=captioned.wav), stage)
@@ -42,9 +48,12 @@ class ClapBrain(RecordingBrain):
         forget = None
         if stage == sb.Stage.TRAIN:
             forget = torch.rand(tokens.ids.shape) < FORGOTTEN
-        logits = clap.scale * sounds @ clap.read(tokens.ids, forget).T
+        text = clap.read(tokens.ids, forget)
+        logits = clap.scale * sounds @ text.T
         stated = [caption.facts for caption in captioned.captions]
-        return logits, truth(captioned.facts, stated).to(logits.device)
+        true = truth(captioned.facts, stated).to(logits.device)
+        quiet = nearly_silent(captioned.wav, keys).to(self.device)
+        return logits, true, self.hear(quiet) @ text.T
 
     def embed(self, batch, stage):
         """Clips to embeddings (B, D), with noise and in training with augmentation."""
@@ -53,15 +62,26 @@ class ClapBrain(RecordingBrain):
         keys = self.keys(batch, stage)
         if augment is not None:
             wav = apply_each(augment.waveform, wav, keys)
+        if augment is None:
+            return self.hear(wav)
         features = self.modules.domain.features(self.modules.domain.encode(wav))
-        if augment is not None:
-            features = augment.features(features, keys)
+        return self.modules.clap.audio(
+            augment.features(features, keys)
+        ).embedding.float()
+
+    def hear(self, wav):
+        """Waveforms (B, N) as they are to embeddings (B, D)."""
+        features = self.modules.domain.features(self.modules.domain.encode(wav))
         return self.modules.clap.audio(features).embedding.float()
 
     def compute_objectives(self, predictions, batch, stage):
-        """The symmetric contrastive loss."""
-        loss = symmetric_contrastive(*predictions)
+        """The symmetric contrastive loss, and what silence adds to it."""
+        logits, true, near_silence = predictions
+        quiet = silence(near_silence)
+        loss = symmetric_contrastive(logits, true)
+        loss = loss + self.hparams.silence_weight * quiet
         self.record("loss", loss)
+        self.record("silence", quiet)
         if stage != sb.Stage.TRAIN:
             for name, values in self.retrieval(batch, stage).items():
                 self.record(name, torch.tensor(values))
@@ -92,6 +112,13 @@ class ClapBrain(RecordingBrain):
                 self.embed(replace(batch, wav=mixtures), stage), pairs
             ),
         }
+
+
+def nearly_silent(wav, keys):
+    """Clips (B, N) turned down by 50 to 100 dB, drawn for each key."""
+    low, high = SILENT_DB
+    draws = [torch.rand((), generator=generator("silence", *key)) for key in keys]
+    return wav * 10 ** ((low + (high - low) * torch.stack(draws)[:, None]) / 20)
 
 
 def check_augment(augment):

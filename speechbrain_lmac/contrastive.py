@@ -73,3 +73,23 @@ def symmetric_contrastive(logits, true):
     by_sound = -(of_sounds * logits.log_softmax(1)).sum(1)
     by_caption = -(of_captions * logits.log_softmax(0)).sum(0)
     return (by_sound + by_caption) / 2
+
+
+def silence(similarity):
+    """How much nearly silent clips are like any caption, (B,), 0 to 1.
+
+    The mean of the squared cosines of a clip: 0 where it is at a right angle to all
+    captions. No published CLAP has this term: their silence is as near to a prompt as
+    it happens to be, and a mask that keeps nothing says so.
+
+    Arguments
+    ---------
+    similarity : torch.Tensor
+        Cosines of B nearly silent clips and P captions, (B, P).
+
+    Example
+    -------
+    >>> silence(torch.tensor([[0.6, -0.8], [0.0, 0.0]]))
+    tensor([0.5000, 0.0000])
+    """
+    return similarity.square().mean(1)

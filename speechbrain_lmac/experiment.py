@@ -59,6 +59,7 @@ KNOWN_KEYS = {
     "options",
     "output_folder",
     "pairs_at_once",
+    "silence_weight",
     "pretrained_interpreter",
     "prompts",
     "published",
@@ -70,6 +71,7 @@ KNOWN_KEYS = {
     "shares",
     "split",
     "targets",
+    "together",
     "training",
     "trunk_source",
 }

@@ -48,6 +48,7 @@ class LearnedDomain(torch.nn.Module):
                 f"{stft.sample_rate} Hz"
             )
         self.sample_rate = stft.sample_rate
+        self.n_mels = stft.n_mels
         self.stft = stft
         self.codec = codec
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_lmac.comparison import compare, means_by
+from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import curves_of, summarise
 from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.metrics import AD, AD_DOUBLE_SOFTMAX, AG, AI, FID_IN
@@ -13,6 +14,7 @@ from speechbrain_lmac.metrics.curves import AREAS, CURVES
 from speechbrain_lmac.published import WARNINGS, published_numbers
 from speechbrain_lmac.sanity import SIMILARITIES
 from speechbrain_lmac.tables import (
+    COMPARISON,
     COUNTS,
     HOW_TO_READ,
     comparison_table,
@@ -38,6 +40,7 @@ def write_results(
     reference=None,
     published=None,
     sanity=None,
+    together=(),
 ):
     """Write everything that can be made of the rows; each file atomically.
 
@@ -63,76 +66,144 @@ def write_results(
         What to show beside it, see `published.published_numbers`.
     sanity : pandas.DataFrame, optional
         From `Benchmark.check_sanity`.
+    together : list
+        Of names of blocks, whose methods also stand in one table, in which the
+        reference is compared across blocks. Only for scores that mean the same in
+        these domains: not for those of the masks themselves.
+
+    Raises
+    ------
+    InputError
+        When there is no such block.
     """
+    for block in set(together) - set(benchmark.blocks):
+        raise InputError(
+            f"together asks for the block {block!r}; there are "
+            f"{', '.join(benchmark.blocks)}"
+        )
     folder = Path(folder)
     write_csv(per_clip, folder / "per_clip.csv")
-    lines = ["# Evaluation", "", *(f"- {line}" for line in header), ""]
-    numbers = None if published is None else published_numbers(published)
-    tables, latex, used = defaultdict(list), [], {}
+    page = Page(folder, seed, reference, published)
+    page.lines += ["# Evaluation", "", *(f"- {line}" for line in header), ""]
     for condition, opened in benchmark.conditions.items():
-        lines += [f"## {condition}", "", f"{opened.description}.", ""]
+        page.lines += [f"## {condition}", "", f"{opened.description}.", ""]
         summaries = {}
         for block in benchmark.blocks:
             rows = rows_of(per_clip, condition, block)
             kinds = benchmark.scores(condition, block)
-            scores = [score for kind in kinds.values() for score in kind]
-            used |= {score.name: score for score in scores}
-            summary = summarise(rows, scores, seed=seed)
-            summaries[block] = summary
-            tables["summary"].append(named(summary, condition, block))
-            lines += [f"### {condition}, {block}", ""]
-            lines += [*markdown_table(summary, kinds["metrics"], COUNTS), ""]
-            for kind in ("truth", "areas"):
-                if kinds[kind]:
-                    lines += [*markdown_table(summary, kinds[kind]), ""]
-            if numbers is not None:
-                beside = published_table(summary, numbers, condition, block, scores)
-                lines += [*beside, "", WARNINGS[published], ""] if beside else []
-            if reference in set(rows["method"]):
-                compared = compare(rows, reference, scores, seed=seed)
-                tables["comparison"].append(named(compared, condition, block))
-                lines += [*comparison_table(compared, reference, kinds["metrics"]), ""]
-                lines += [verdict(summary, compared, reference, FAITHFULNESS), ""]
-                if kinds["truth"]:
-                    truth = verdict(summary, compared, reference, kinds["truth"])
-                    lines += [f"Against the known sources: {truth}", ""]
-                if kinds["areas"]:
-                    at_sizes = verdict(summary, compared, reference, AREAS)
-                    lines += [f"At equal sizes of the mask: {at_sizes}", ""]
+            summaries[block] = page.add(condition, block, rows, kinds)
             shares = benchmark.shares(condition)
             if shares:
-                curves = means_by(
-                    curves_of(rows, shares),
-                    ["method", "share"],
-                    [score.name for score in CURVES],
-                    seed=seed,
-                )
-                tables["curves"].append(named(curves, condition, block))
-                picture = f"curves_{condition}_{block}.png"
-                write_curves(curves, CURVES, folder / picture, f"{condition}, {block}")
-                lines += [f"![Faithfulness at equal sizes of the mask]({picture})", ""]
+                page.add_curves(condition, block, curves_of(rows, shares))
+        if together:
+            rows = pd.concat([rows_of(per_clip, condition, b) for b in together])
+            kinds = [benchmark.scores(condition, block) for block in together]
+            page.add(condition, " and ".join(together), in_one(rows), common(kinds))
         columns = [m for m in benchmark.metrics if m is not AD_DOUBLE_SOFTMAX]
         caption = f"{condition}: {opened.description}"
-        latex.append(latex_table(summaries, caption, columns))
-    for name, parts in tables.items():
-        write_csv(pd.concat(parts, ignore_index=True), folder / f"{name}.csv")
+        page.latex.append(latex_table(summaries, caption, columns))
     if sanity is not None:
-        write_csv(sanity, folder / "sanity.csv")
-        lines += ["## Sanity: a randomised classifier", ""]
+        page.add_sanity(sanity)
+    page.write()
+
+
+class Page:
+    """What `write_results` has to say so far: text, tables and pictures.
+
+    Arguments
+    ---------
+    folder : Path
+    seed : int
+    reference, published : str or None
+        See `write_results`.
+    """
+
+    def __init__(self, folder, seed, reference, published):
+        self.folder = folder
+        self.seed = seed
+        self.reference = reference
+        self.published = published
+        self.numbers = None if published is None else published_numbers(published)
+        self.lines = []
+        self.latex = []
+        self._tables = defaultdict(list)
+        self._used = {}
+
+    def add(self, condition, block, rows, kinds):
+        """The tables of a condition and block. Returns the summary.
+
+        Arguments
+        ---------
+        condition, block : str
+        rows : pandas.DataFrame
+            Of `Benchmark.score`, of these only.
+        kinds : dict
+            From `Benchmark.scores`.
+        """
+        scores = [score for kind in kinds.values() for score in kind]
+        self._used |= {score.name: score for score in scores}
+        summary = summarise(rows, scores, seed=self.seed)
+        self._tables["summary"].append(named(summary, condition, block))
+        self.lines += [f"### {condition}, {block}", ""]
+        self.lines += [*markdown_table(summary, kinds["metrics"], COUNTS), ""]
+        for kind in ("truth", "areas"):
+            if kinds[kind]:
+                self.lines += [*markdown_table(summary, kinds[kind]), ""]
+        if self.numbers is not None:
+            beside = published_table(summary, self.numbers, condition, block, scores)
+            if beside:
+                self.lines += [*beside, "", WARNINGS[self.published], ""]
+        if self.reference in set(rows["method"]):
+            self._compare(condition, block, rows, kinds, summary)
+        return summary
+
+    def _compare(self, condition, block, rows, kinds, summary):
+        """The reference against the other methods, clip by clip."""
+        reference, scores = self.reference, [s for kind in kinds.values() for s in kind]
+        compared = compare(rows, reference, scores, seed=self.seed)
+        self._tables["comparison"].append(named(compared, condition, block))
+        for kind in ("metrics", "truth"):
+            if kinds[kind]:
+                table = comparison_table(compared, reference, kinds[kind])
+                self.lines += [*table, ""]
+        self.lines += [COMPARISON, ""]
+        for title, leading in (
+            ("", FAITHFULNESS),
+            ("Against the known sources: ", kinds["truth"]),
+            ("At equal sizes of the mask: ", kinds["areas"]),
+        ):
+            if leading:
+                line = verdict(summary, compared, reference, leading)
+                self.lines += [f"{title}{line}", ""]
+
+    def add_curves(self, condition, block, curves):
+        """Curves from `curves_of`, and their picture."""
+        names = [score.name for score in CURVES]
+        means = means_by(curves, ["method", "share"], names, seed=self.seed)
+        self._tables["curves"].append(named(means, condition, block))
+        picture = f"curves_{condition}_{block}.png"
+        write_curves(means, CURVES, self.folder / picture, f"{condition}, {block}")
+        self.lines += [f"![Faithfulness at equal sizes of the mask]({picture})", ""]
+
+    def add_sanity(self, sanity):
+        """The checks from `Benchmark.check_sanity`, and their pictures."""
+        write_csv(sanity, self.folder / "sanity.csv")
+        self.lines += ["## Sanity: a randomised classifier", ""]
+        names = [score.name for score in SIMILARITIES]
         for block, table in sanity.groupby("block", sort=False):
-            means = means_by(
-                table,
-                ["method", "step", "layer"],
-                [score.name for score in SIMILARITIES],
-                seed=seed,
-            )
+            means = means_by(table, ["method", "step", "layer"], names, seed=self.seed)
             picture = f"sanity_{block}.png"
-            write_sanity(means, SIMILARITIES, folder / picture, block)
-            lines += [f"### {block}", "", *sanity_table(means, SIMILARITIES), ""]
-            lines += [f"![Similarity with the masks before]({picture})", ""]
-    lines += [HOW_TO_READ, "", *descriptions(used.values())]
-    write_text("\n".join(lines) + "\n", folder / "summary.md")
-    write_text("\n".join(latex), folder / "summary.tex")
+            write_sanity(means, SIMILARITIES, self.folder / picture, block)
+            self.lines += [f"### {block}", "", *sanity_table(means, SIMILARITIES), ""]
+            self.lines += [f"![Similarity with the masks before]({picture})", ""]
+
+    def write(self):
+        """Everything that is not written yet."""
+        for name, parts in self._tables.items():
+            write_csv(pd.concat(parts, ignore_index=True), self.folder / f"{name}.csv")
+        self.lines += [HOW_TO_READ, "", *descriptions(self._used.values())]
+        write_text("\n".join(self.lines) + "\n", self.folder / "summary.md")
+        write_text("\n".join(self.latex), self.folder / "summary.tex")
 
 
 def rows_of(per_clip, condition, block):
@@ -146,3 +217,26 @@ def named(table, condition, block):
     return table.assign(condition=condition, block=block)[
         ["condition", "block", *table.columns]
     ]
+
+
+def in_one(rows):
+    """The rows of several blocks as one table; methods of several say which block.
+
+    Example
+    -------
+    >>> rows = {"block": ["STFT", "Mel", "Mel"], "method": ["all ones"] * 2 + ["L-MAC"]}
+    >>> in_one(pd.DataFrame(rows))["method"].tolist()
+    ['all ones, STFT', 'all ones, Mel', 'L-MAC']
+    """
+    shared = rows.groupby("method")["block"].transform("nunique") > 1
+    return rows.assign(
+        method=rows["method"].where(~shared, rows["method"] + ", " + rows["block"])
+    )
+
+
+def common(kinds):
+    """The scores that all blocks have, by kind as of `Benchmark.scores`."""
+    return {
+        kind: [s for s in scores if all(s in others[kind] for others in kinds)]
+        for kind, scores in kinds[0].items()
+    }

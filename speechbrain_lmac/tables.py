@@ -207,7 +207,7 @@ def comparison_table(comparison, reference, scores):
             star = "*" if row["p"] < SIGNIFICANT else ""
             cells.append("–" if mean == "–" else f"{mean} [{low}, {high}]{star}")
         lines.append(row_of(cells))
-    return [*lines, "", COMPARISON]
+    return lines
 
 
 def verdict(summary, comparison, reference, scores):

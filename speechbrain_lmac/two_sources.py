@@ -27,7 +27,12 @@ from speechbrain_lmac.metrics.faithfulness import (
 )
 from speechbrain_lmac.metrics.masks import empty, mask_mean
 from speechbrain_lmac.metrics.truth import si_sdr
-from speechbrain_lmac.tables import comparison_table, descriptions, markdown_table
+from speechbrain_lmac.tables import (
+    COMPARISON,
+    comparison_table,
+    descriptions,
+    markdown_table,
+)
 
 QUESTIONS = ("A", "B", "absent")
 SOURCES = QUESTIONS[:2]
@@ -362,6 +367,7 @@ def write_two_sources(folder, rows, header, seed, reference=None):
                 compared = compare(part, reference, (*NEARER, BOTH), seed=seed)
                 comparisons.append(placed(compared, where))
                 lines += comparison_table(compared, reference, (*NEARER, BOTH))
+                lines += ["", COMPARISON]
                 lines += [""]
     write_csv(pd.concat(summaries, ignore_index=True), folder / "summary.csv")
     if comparisons:

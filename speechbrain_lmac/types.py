@@ -71,7 +71,8 @@ class MaskDomain(Protocol):
 
     `listenable` tells whether `decode` can do its work or refuses. `from_bands` reads a
     map over the classifier's frequency bands, (..., n_mels), at the bins of rep, (...,
-    F). `on_bins` is the mask as a map over time and the bins of a spectrogram.
+    F); class activation maps ask for `n_mels`. `on_bins` is the mask as a map over time
+    and the bins of a spectrogram.
     """
 
     listenable: bool
@@ -98,7 +99,7 @@ class Classifier(Protocol):
 
     `cam_layer` is the module whose output (B, C', T', F') class activation maps look
     at; step (i, j) of it stands for the frames from i * `cam_stride[0]` on and the
-    bands from j * `cam_stride[1]` on, as many as the stride says.
+    bands from j * `cam_stride[1]` on, as many as the stride says (whole or not).
     """
 
     cam_layer: torch.nn.Module

@@ -228,3 +228,154 @@ def ecapa_folder(tmp_path_factory):
     hparams["label_encoder"].update_from_iterable(CLASSES)
     hparams["label_encoder"].save(folder / "label_encoder.txt")
     return folder
+
+
+# --- Small CLAPs in the structure of the public ones --------------------------------
+
+WORDS = "this is the sound of a dog barking rain sea waves with and on roof".split()
+
+
+def _tokenizer(special, limit):
+    """A tokenizer of whole words, with two special tokens at the ends of a sentence."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    first, last, pad, unknown = special
+    words = [first, pad, last, unknown, *WORDS]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    ends = [(first, vocabulary[first]), (last, vocabulary[last])]
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}", special_tokens=ends
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token=pad,
+        unk_token=unknown,
+        model_max_length=limit,
+    )
+
+
+def _unlike_new(model, torch):
+    """Biases, norms and tokens of new models are 0 or 1: what they do goes unseen."""
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape)
+
+
+@pytest.fixture(scope="session")
+def clap_folder(tmp_path_factory):
+    """A small ClapModel of transformers as save_pretrained writes it, 48 kHz, 10 s."""
+    import torch
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+    folder = tmp_path_factory.mktemp("clap") / "clap-tiny"
+    torch.manual_seed(0)
+    audio = {
+        "patch_embeds_hidden_size": 8,
+        "depths": [1, 1, 1, 1],
+        "num_attention_heads": [1, 1, 2, 2],
+        "hidden_size": 64,
+        "projection_dim": 16,
+    }
+    text = {
+        "vocab_size": 32,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "max_position_embeddings": 26,
+        "projection_dim": 16,
+    }
+    config = ClapConfig(audio_config=audio, text_config=text, projection_dim=16)
+    model = ClapModel(config)
+    _unlike_new(model, torch)
+    statistics = model.audio_model.audio_encoder.batch_norm
+    statistics.running_mean.fill_(-30.0)
+    statistics.running_var.fill_(400.0)
+    model.save_pretrained(folder)
+    ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(folder)
+    _tokenizer(("<s>", "</s>", "<pad>", "<unk>"), 512).save_pretrained(folder)
+    return folder
+
+
+# Names and shapes of a checkpoint of Microsoft's CLAP 2022, but for the widths.
+@pytest.fixture(scope="session")
+def microsoft_state():
+    """The state dict of a small CLAP of Microsoft's, by the names of its package."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    draw = torch.Generator().manual_seed(0)
+
+    def normal(*shape, scale=0.1):
+        return scale * torch.randn(shape, generator=draw)
+
+    def batch_norm(name, channels):
+        return {
+            f"{name}.weight": 1 + normal(channels),
+            f"{name}.bias": normal(channels),
+            f"{name}.running_mean": normal(channels),
+            f"{name}.running_var": 1 + normal(channels).abs(),
+            f"{name}.num_batches_tracked": torch.tensor(7),
+        }
+
+    base = "audio_encoder.base"
+    state = {
+        "logit_scale": torch.tensor(2.5),
+        f"{base}.spectrogram_extractor.stft.conv_real.weight": normal(513, 1, 1024),
+        f"{base}.spectrogram_extractor.stft.conv_imag.weight": normal(513, 1, 1024),
+        f"{base}.logmel_extractor.melW": normal(513, 64),
+        **batch_norm(f"{base}.bn0", 64),
+        f"{base}.fc1.weight": normal(24, 32),
+        f"{base}.fc1.bias": normal(24),
+        f"{base}.fc_audioset.weight": normal(527, 24),
+        f"{base}.fc_audioset.bias": normal(527),
+    }
+    state[f"{base}.bn0.running_mean"] -= 30
+    state[f"{base}.bn0.running_var"] *= 400
+    channels = [1, 64, 128, 256, 512, 1024, 32]
+    for block, (before, after) in enumerate(
+        zip(channels, channels[1:], strict=False), start=1
+    ):
+        name = f"{base}.conv_block{block}"
+        for layer, inputs in ((1, before), (2, after)):
+            scale = (2 / (9 * inputs)) ** 0.5
+            weight = normal(after, inputs, 3, 3, scale=scale)
+            state[f"{name}.conv{layer}.weight"] = weight
+            state |= batch_norm(f"{name}.bn{layer}", after)
+    for name, width in (("audio_encoder", 24), ("caption_encoder", 128)):
+        state |= {
+            f"{name}.projection.linear1.weight": normal(16, width),
+            f"{name}.projection.linear2.weight": normal(16, 16),
+            f"{name}.projection.layer_norm.weight": 1 + normal(16),
+            f"{name}.projection.layer_norm.bias": normal(16),
+        }
+    torch.manual_seed(0)
+    bert = BertModel(
+        BertConfig(
+            vocab_size=32,
+            hidden_size=128,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            max_position_embeddings=24,
+        )
+    )
+    _unlike_new(bert, torch)
+    weights = bert.state_dict()
+    state |= {f"caption_encoder.base.{name}": value for name, value in weights.items()}
+    positions = "caption_encoder.base.embeddings.position_ids"
+    return {**state, positions: torch.arange(24)[None]}
+
+
+@pytest.fixture(scope="session")
+def microsoft_folder(microsoft_state, tmp_path_factory):
+    """A folder with that checkpoint (`CLAP_weights_2022.pth`) and a tokenizer."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("microsoft")
+    torch.save({"model": microsoft_state}, folder / "CLAP_weights_2022.pth")
+    tokenizer = _tokenizer(("[CLS]", "[SEP]", "[PAD]", "[UNK]"), 512)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    return folder

@@ -1,6 +1,12 @@
 """Classifiers: features or waveforms in, logits and hidden maps out."""
 
 from speechbrain_lmac.classifiers.checkpoint import read_labels
+from speechbrain_lmac.classifiers.clap_huggingface import (
+    HuggingFaceClap,
+    NewHuggingFaceClap,
+)
+from speechbrain_lmac.classifiers.clap_mel import MelClap
+from speechbrain_lmac.classifiers.clap_microsoft import MicrosoftClap
 from speechbrain_lmac.classifiers.cnn14 import CNN14Classifier
 from speechbrain_lmac.classifiers.compact import CompactClassifier
 from speechbrain_lmac.classifiers.conv1d import Conv1dNet
@@ -23,9 +29,13 @@ __all__ = [
     "FoldedTime",
     "Frozen",
     "FrozenClassifier",
+    "HuggingFaceClap",
     "HuggingFaceClassifier",
     "HuggingFaceModel",
+    "MelClap",
+    "MicrosoftClap",
     "MiniClap",
+    "NewHuggingFaceClap",
     "NewHuggingFaceModel",
     "Patches",
     "Places",

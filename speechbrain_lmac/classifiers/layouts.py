@@ -212,6 +212,11 @@ class FoldedTime:
         rows = output.transpose(1, 2).unflatten(2, (self.n_strips, -1, side))
         return rows.transpose(3, 4).flatten(2, 3)  # (B, C, strip, F', T')
 
+    def tokens(self, maps):
+        """The way back: a map (B, C, T', F') as tokens (B, S^2, C)."""
+        columns = maps.unflatten(2, (self.n_strips, -1))  # (B, C, strip, T', F')
+        return columns.transpose(3, 4).flatten(2).transpose(1, 2)
+
 
 def tensor_of(output):
     """The output itself, or the first of a tuple of outputs.

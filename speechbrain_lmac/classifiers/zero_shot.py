@@ -110,11 +110,15 @@ class ClapClassifier(torch.nn.Module):
 def sentences(prompts, template=TEMPLATE):
     """Names of classes, or sentences, to the sentences that are embedded.
 
+    Names of classes are read with spaces in place of their underscores.
+
     Example
     -------
-    >>> sentences(["dog", "rain"])
-    ['this is the sound of dog', 'this is the sound of rain']
+    >>> sentences(["dog", "sea_waves"])
+    ['this is the sound of dog', 'this is the sound of sea waves']
     """
+    if template is not None:
+        prompts = [str(prompt).replace("_", " ") for prompt in prompts]
     prompts = [" ".join(str(prompt).split()) for prompt in prompts]
     if not prompts or not all(prompts):
         raise InputError(

@@ -21,7 +21,6 @@ class Question:
     wav: torch.Tensor  # (B, N), what draws for a clip depend on
     encoded: Encoded  # of wav, rep (B, T, F)
     target: torch.Tensor  # (B,)
-    features_size: tuple  # frames and bands that the classifier hears
     domain: object
     classifier: object
     background: object  # () -> waveforms (K, N'), or None
@@ -100,13 +99,11 @@ class AttributionExplainer:
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
         with torch.no_grad():
             encoded = self.domain.encode(wav, lens)
-            features = self.domain.features(encoded)
-            logits = self.classifier(features).logits
+            logits = self.classifier(self.domain.features(encoded)).logits
         question = Question(
             wav=wav,
             encoded=encoded,
             target=logits.argmax(1) if target is None else target,
-            features_size=tuple(features.shape[1:]),
             domain=self.domain,
             classifier=self.classifier,
             background=self.background,

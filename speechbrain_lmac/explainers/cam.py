@@ -26,7 +26,7 @@ def upsample(maps, stride, size):
     maps : torch.Tensor
         Shape (B, T', F').
     stride : tuple
-        Frames and bands of a step.
+        Frames and bands of a step, whole numbers or not.
     size : tuple
         (T, n_mels) of the answer.
 
@@ -45,7 +45,7 @@ def upsample(maps, stride, size):
     """
     maps = F.interpolate(
         maps[:, None],
-        size=(maps.shape[1] * stride[0], maps.shape[2] * stride[1]),
+        size=(round(maps.shape[1] * stride[0]), round(maps.shape[2] * stride[1])),
         mode="bilinear",
         align_corners=False,
     )
@@ -55,7 +55,8 @@ def upsample(maps, stride, size):
 def at_cells(maps, question):
     """Maps (B, T', F') of `cam_layer` at the cells of the representation, (B, T, F)."""
     stride = question.classifier.cam_stride
-    bands = upsample(maps, stride, question.features_size)
+    size = (question.encoded.rep.shape[1], question.domain.n_mels)
+    bands = upsample(maps, stride, size)
     return question.domain.from_bands(bands)
 
 

@@ -20,6 +20,7 @@ from speechbrain_lmac.interpreters.masknet import (
     MaskNet,
     MaskNetInterpreter,
 )
+from speechbrain_lmac.interpreters.presence import PresenceInterpreter
 from speechbrain_lmac.interpreters.published import PublishedInterpreter
 from speechbrain_lmac.interpreters.published_mel import PublishedMelInterpreter
 from speechbrain_lmac.interpreters.published_td import PublishedUpsampler
@@ -49,6 +50,7 @@ __all__ = [
     "MaskNetInterpreter",
     "MeanOverTime",
     "MelToBins",
+    "PresenceInterpreter",
     "PublishedActivations",
     "PublishedInterpreter",
     "PublishedMelInterpreter",

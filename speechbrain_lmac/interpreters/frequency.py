@@ -1,11 +1,73 @@
 """From the classifier's frequency axis to the mask's."""
 
+import math
+
 import torch
 
 
 def hz_to_mel(hz):
     """O'Shaughnessy's mel scale, the one of SpeechBrain's filterbank."""
     return 2595 * torch.log10(1 + torch.as_tensor(hz, dtype=torch.float64) / 700)
+
+
+def slaney_mel(hz):
+    """Slaney's mel scale: linear below 1000 Hz (mel 15), logarithmic above.
+
+    As librosa has it (Slaney, Auditory Toolbox, 1998).
+
+    Example
+    -------
+    >>> slaney_mel(torch.tensor([200.0, 1000.0, 6400.0]))
+    tensor([ 3., 15., 42.], dtype=torch.float64)
+    """
+    hz = torch.as_tensor(hz, dtype=torch.float64)
+    above = 15 + 27 * (hz.clamp(min=1000) / 1000).log() / math.log(6.4)
+    return torch.where(hz < 1000, 3 * hz / 200, above)
+
+
+def slaney_hz(mel):
+    """The way back from `slaney_mel`.
+
+    Example
+    -------
+    >>> slaney_hz(torch.tensor([3.0, 15.0, 42.0]))
+    tensor([ 200., 1000., 6400.], dtype=torch.float64)
+    """
+    mel = torch.as_tensor(mel, dtype=torch.float64)
+    above = 1000 * 6.4 ** ((mel.clamp(min=15) - 15) / 27)
+    return torch.where(mel < 15, 200 * mel / 3, above)
+
+
+def reading(position, n_bands):
+    """The matrix that reads bands at fractional positions among them.
+
+    Linear between the two bands around; the first and the last band beyond.
+
+    Arguments
+    ---------
+    position : torch.Tensor
+        Of each of K places, in bands: 0 is the centre of the first. Float64.
+    n_bands : int
+
+    Returns
+    -------
+    matrix : torch.Tensor
+        Shape (n_bands, K), float32; its columns have the sum 1.
+
+    Example
+    -------
+    >>> reading(torch.tensor([-1.0, 0.25], dtype=torch.float64), 2)
+    tensor([[1.0000, 0.7500],
+            [0.0000, 0.2500]])
+    """
+    position = position.clamp(0, n_bands - 1)
+    below = position.floor().clamp(max=n_bands - 2).long()
+    weight = position - below
+    matrix = torch.zeros(n_bands, len(position), dtype=torch.float64)
+    columns = torch.arange(len(position))
+    matrix[below, columns] = 1 - weight
+    matrix[below + 1, columns] += weight
+    return matrix.float()
 
 
 class MelToBins(torch.nn.Module):
@@ -39,21 +101,32 @@ class MelToBins(torch.nn.Module):
         super().__init__()
         bins = hz_to_mel(torch.linspace(0, sample_rate / 2, n_fft // 2 + 1))
         centres = torch.linspace(0, float(hz_to_mel(sample_rate / 2)), n_mels + 2)
-        step = float(centres[1])
-        # Position of each bin among the bands, in bands.
-        position = (bins / step - 1).clamp(0, n_mels - 1)
-        below = position.floor().clamp(max=n_mels - 2).long()
-        weight = position - below
-        matrix = torch.zeros(n_mels, len(bins), dtype=torch.float64)
-        columns = torch.arange(len(bins))
-        matrix[below, columns] = 1 - weight
-        matrix[below + 1, columns] += weight
-        self.register_buffer("matrix", matrix.float(), persistent=False)
+        matrix = reading(bins / float(centres[1]) - 1, n_mels)
+        self.register_buffer("matrix", matrix, persistent=False)
 
     def forward(self, bands):
         # In float32 whatever autocast says: a mask of 0.999 is 1 in bfloat16.
         with torch.autocast(bands.device.type, enabled=False):
             return bands.float() @ self.matrix
+
+
+class SlaneyToBins(MelToBins):
+    """`MelToBins` for bands on Slaney's mel scale, between two frequencies.
+
+    Arguments
+    ---------
+    sample_rate, n_fft, n_mels : int
+        As `MelToBins`.
+    low_hz, high_hz : float
+        Where the first band begins and the last one ends.
+    """
+
+    def __init__(self, sample_rate, n_fft, n_mels, low_hz, high_hz):
+        super().__init__(sample_rate, n_fft, n_mels)
+        bins = slaney_mel(torch.linspace(0, sample_rate / 2, n_fft // 2 + 1))
+        low, high = slaney_mel(torch.tensor([low_hz, high_hz])).tolist()
+        step = (high - low) / (n_mels + 1)
+        self.matrix = reading((bins - low) / step - 1, n_mels)
 
 
 class SameBins(torch.nn.Module):

@@ -223,7 +223,7 @@ def test_the_readme_lists_every_experiment_file_once():
     there = [f"hparams/{path.name}" for path in (ROOT / "hparams").glob("*.yaml")]
     assert sorted(listed) == sorted(there)
     for yaml, recipe, _ in table:
-        kinds = ("classifier", "lmac", "nmf", "l2i")
+        kinds = ("classifier", "lmac", "nmf", "l2i", "clap")
         kind = {"lmac_td": "train_lmac_td", "codec": "pretrain_codec"}
         kind |= {name: f"train_{name}" for name in kinds}
         kind |= {name: name for name in ("roar", "ablations", "two_sources")}

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.contrastive import symmetric_contrastive, truth
+from speechbrain_lmac.contrastive import silence, symmetric_contrastive, truth
 from speechbrain_lmac.errors import InputError
 
 
@@ -70,3 +70,16 @@ def test_a_caption_that_is_not_true_of_its_clip_is_refused(logits):
 def test_a_batch_of_one_costs_nothing():
     loss = symmetric_contrastive(torch.tensor([[3.0]]), torch.tensor([[True]]))
     assert loss.tolist() == [0.0]
+
+
+def test_silence_is_free_at_right_angles_and_sign_does_not_matter():
+    cosines = torch.tensor([[0.0, 0.0], [0.5, 0.1], [-0.5, 0.1]], requires_grad=True)
+    loss = silence(cosines)
+    torch.testing.assert_close(loss, torch.tensor([0.0, 0.13, 0.13]))
+    loss.sum().backward()
+    torch.testing.assert_close(cosines.grad, cosines.detach())  # towards 0
+
+
+def test_silence_is_the_mean_over_captions_and_not_their_sum():
+    cosines = torch.rand(3, 4)
+    torch.testing.assert_close(silence(cosines.repeat(1, 2)), silence(cosines))

@@ -35,6 +35,8 @@ def keep(attribution):
 class Domain:
     """One bin; the samples are the frames, and what the classifier hears."""
 
+    n_mels = 1
+
     def encode(self, wav, lens=None):
         return Encoded(wav[:, :, None], None, wav.shape[1])
 

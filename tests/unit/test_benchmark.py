@@ -186,11 +186,52 @@ def test_the_results_are_written(model, tmp_path):
     pictures = [line.split("(")[1][:-1] for line in page.splitlines() if "![" in line]
     assert len(pictures) == 4
     assert all((tmp_path / picture).stat().st_size > 10_000 for picture in pictures)
+    assert page.count("* p < 0.001 in") == 4
     # The published row of Saliency on mixtures stands beside ours, with its warning.
     assert "| 31.73 |" in page and "half its true value" in page
     assert page.count("half its true value") == 2  # STFT and Mel; clean has none
     text = (tmp_path / "summary.tex").read_text("utf-8")
     assert text.count(r"\begin{table}") == 2
+
+
+def test_methods_of_two_domains_stand_in_one_table(model, tmp_path):
+    benchmark = benchmark_of(model)
+    mel = benchmark.blocks["Mel"].explainers
+    mel["blocks of mel"] = mel.pop("random cells")
+    per_clip = benchmark.score(tmp_path / "rows", progress=False)
+    write_results(
+        tmp_path,
+        benchmark,
+        per_clip,
+        ["seed: 7"],
+        seed=7,
+        reference="blocks of mel",
+        together=["STFT", "Mel"],
+    )
+    joined = ["STFT and Mel", "mixtures"]
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index(["block", "condition"])
+    methods = ["Saliency, STFT", "random cells", "all ones, STFT"]
+    methods += ["Saliency, Mel", "all ones, Mel", "blocks of mel"]
+    assert sorted(summary.loc[tuple(joined), "method"]) == sorted(methods)
+    # What only a listenable domain has, SI-SDR, is no score of the joined table.
+    assert summary.loc[tuple(joined), "IRM overlap"].notna().all()
+    assert summary.loc[tuple(joined), "SI-SDR"].isna().all()
+    # The difference to a method of the other domain, clip by clip, by hand.
+    compared = pd.read_csv(tmp_path / "comparison.csv")
+    row = compared.query(
+        "block == 'STFT and Mel' and condition == 'mixtures' and "
+        "method == 'random cells' and metric == 'Fid-In'"
+    ).iloc[0]
+    rows = per_clip[per_clip["condition"] == "mixtures"].set_index(["method", "id"])
+    less = rows.loc["blocks of mel", "Fid-In"] - rows.loc["random cells", "Fid-In"]
+    assert row["n"] == len(less) > 0
+    assert row["difference"] == pytest.approx(less.mean())
+
+
+def test_together_names_blocks(model, tmp_path):
+    benchmark = benchmark_of(model)
+    with pytest.raises(InputError, match="'TD'; there are STFT, Mel"):
+        write_results(tmp_path, benchmark, None, [], seed=7, together=["TD", "STFT"])
 
 
 def test_the_sanity_check_is_not_repeated(model, tmp_path, nobody_explains):
