@@ -169,7 +169,7 @@ def write_relation(rows, x, y, kind, path, title=""):
     columns = min(len(methods), 4)
     grid = (-(-len(methods) // columns), columns)
     figure = new_figure(figsize=(3.2 * columns + 1.5, 3 * grid[0] + 0.4))
-    all_axes = figure.subplots(*grid, squeeze=False, sharex=True, sharey=True).flatten()
+    all_axes = figure.subplots(*grid, squeeze=False, sharex=True).flatten()
     for axes in all_axes[len(methods) :]:
         axes.remove()
     for axes, (method, own) in zip(all_axes, methods, strict=False):

@@ -224,7 +224,8 @@ def test_the_readme_lists_every_experiment_file_once():
     assert sorted(listed) == sorted(there)
     for yaml, recipe, _ in table:
         kinds = ("classifier", "lmac", "nmf", "l2i", "clap")
-        kind = {"lmac_td": "train_lmac_td", "codec": "pretrain_codec"}
+        kind = {f"lmac_{name}": f"train_lmac_{name}" for name in ("td", "zs")}
+        kind |= {"codec": "pretrain_codec"}
         kind |= {name: f"train_{name}" for name in kinds}
         kind |= {name: name for name in ("roar", "ablations", "two_sources")}
         kind["zs_checks"] = "zero_shot_checks"
