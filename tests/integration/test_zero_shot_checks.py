@@ -1,5 +1,6 @@
 """The checks of zero-shot explanations, by the commands that a user types."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -103,10 +104,18 @@ def test_the_encoder_is_randomised_from_its_last_layer_down(checked):
     assert (last["Spearman"] < 0.9).all()
 
 
-def test_the_page_is_part_of_another_one(call, checked, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    call(write_tables, "--evaluations", checked[0], "--output", "docs/zero_shot.md")
+def test_the_page_is_part_of_another_one(call, checked, tmp_path):
+    weights = tmp_path / "toy_clap" / "1234" / "clap" / "model.ckpt"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(bytes(3 * 2**19))
+    record = {"command": "c", "versions": "v", "test": {"accuracy": 0.75}, "epochs": 2}
+    record |= dict.fromkeys(("parameters", "epoch_tested", "seconds"), 7)
+    record |= dict.fromkeys(("seconds_per_epoch", "peak_memory_mib"), 7)
+    (weights.parents[1] / "training.json").write_text(json.dumps(record))
+    options = ["--trainings", "toy_clap/1234", "--evaluations", checked[0]]
+    call(write_tables, *options, "--output", "docs/zero_shot.md")
     page = (tmp_path / "docs" / "zero_shot.md").read_text(encoding="utf-8")
+    assert "| toy_clap | 7 | 1.50 | 2 |" in page  # MiB of the CLAP
     assert "### clean, STFT: 6 clips, 6 prompts" in page
     for name in ("size_clean_STFT", "swap_clean_STFT", "sanity_STFT"):
         link = f"zero_shot_pictures/toy_zs_checks_{name}.png"
