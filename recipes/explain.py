@@ -44,13 +44,14 @@ from speechbrain_lmac.inference import (
 )
 from speechbrain_lmac.interpreters import (
     ClassConditionedInterpreter,
+    PresenceInterpreter,
     TextAttentionInterpreter,
     TextFiLMInterpreter,
     TrainedInterpreter,
 )
 
 # Interpreters that are told in words what to look for, and all that are told.
-TOLD_IN_WORDS = (TextFiLMInterpreter, TextAttentionInterpreter)
+TOLD_IN_WORDS = (TextFiLMInterpreter, TextAttentionInterpreter, PresenceInterpreter)
 TOLD = (ClassConditionedInterpreter, *TOLD_IN_WORDS)
 
 

@@ -75,7 +75,7 @@ def test_the_terms_are_in_the_log(trained):
     assert np.isfinite(epochs[names].to_numpy()).all()
     by_hand = (
         epochs["train_match"]
-        + 0.5 * epochs["train_mask_l1"]
+        + 0.25 * epochs["train_mask_l1"]
         + 0.1 * epochs["train_diversity"]
     )
     np.testing.assert_allclose(epochs["train_loss"], by_hand, rtol=1e-4)
