@@ -86,7 +86,7 @@ def evaluation_page(folder, output):
 def read_record(folder):
     """`training.json` of a folder, with what the table wants of it."""
     record = json.loads(read(folder / "training.json", "the training"))
-    kinds = ("*.ckpt", "classifier/*.ckpt", "classifier/*.safetensors")
+    kinds = ("*.ckpt", "classifier/*.ckpt", "classifier/*.safetensors", "clap/*.ckpt")
     models = [path for kind in kinds for path in folder.glob(kind)]
     return {
         **record,

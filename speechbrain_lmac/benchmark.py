@@ -45,11 +45,15 @@ class Sanity:
         Of its clips, evenly spread.
     leave_out : list
         Methods for which it says nothing: those that do not look at the classifier.
+    encoder : torch.nn.Module, optional
+        The part of the classifier whose layers are randomised: of a zero-shot
+        classifier the audio tower, as its prompts are embedded once. Without: all.
     """
 
     condition: str
     n_clips: int
     leave_out: list = ()
+    encoder: object = None
 
 
 class Benchmark:
@@ -203,19 +207,20 @@ class Benchmark:
         check_counts(n_clips=sanity.n_clips)
         batches = list(self.batches(sanity.condition, sanity.n_clips))
         opened = self.conditions[sanity.condition]
+        randomised = self.classifier if sanity.encoder is None else sanity.encoder
         tables = []
         for name, block in self.blocks.items():
             for method, explainer in block.explainers.items():
                 if method in sanity.leave_out:
                     continue
                 about = fingerprint_of(
-                    opened.fingerprint, sanity.n_clips, seed, self.classifier, explainer
+                    opened.fingerprint, sanity.n_clips, seed, randomised, explainer
                 )
                 path = Path(folder) / f"sanity {name} {method} {about}.csv"
                 if not path.is_file():
                     table = randomisation_check(
                         explainer,
-                        self.classifier,
+                        randomised,
                         batches,
                         seed,
                         self.device,

@@ -91,6 +91,13 @@ ABSENT = Score(
     description="share of mixtures whose explanation alone gets a class that is not "
     "there, asked for that class",
 )
+LESS_ABSENT = Score(
+    name="MM A, B less absent",
+    higher_is_better=True,
+    unit="",
+    description="the mean of the mask means for A and B less that for the class that "
+    "is not there, mixture by mixture: 0 for a mask that is as large for any class",
+)
 SCORES = (*NEARER, BOTH, *TARGET, *SIZE, ABSENT)
 COUNTS = {
     "n": "mixtures",
@@ -335,8 +342,10 @@ def write_two_sources(folder, rows, header, seed, reference=None):
         The method that the others are compared with, mixture by mixture.
     """
     folder = Path(folder)
+    rows = rows.assign(**{LESS_ABSENT.name: less_absent(rows)})
     write_csv(rows, folder / "per_clip.csv")
     lines = ["# Two sources", "", *(f"- {line}" for line in header), ""]
+    asked = (*TARGET, *SIZE, LESS_ABSENT, ABSENT)
     summaries, comparisons = [], []
     for (condition, block), here in rows.groupby(["condition", "block"], sort=False):
         for title, part in (
@@ -349,10 +358,10 @@ def write_two_sources(folder, rows, header, seed, reference=None):
                 lines += ["None.", ""]
                 continue
             where = {"condition": condition, "block": block, "mixtures": title}
-            summary = summarise(part, SCORES, seed=seed)
+            summary = summarise(part, (*SCORES, LESS_ABSENT), seed=seed)
             summaries.append(placed(summary, where))
             lines += [*markdown_table(summary, (*NEARER, BOTH), COUNTS), ""]
-            lines += [*markdown_table(summary, (*TARGET, *SIZE, ABSENT)), ""]
+            lines += [*markdown_table(summary, asked), ""]
             lines += [verdict(summary), ""]
             if reference in set(part["method"]):
                 compared = compare(part, reference, (*NEARER, BOTH), seed=seed)
@@ -364,8 +373,20 @@ def write_two_sources(folder, rows, header, seed, reference=None):
     if comparisons:
         compared = pd.concat(comparisons, ignore_index=True)
         write_csv(compared, folder / "comparison.csv")
-    lines += [HOW_TO_READ, "", *descriptions(SCORES)]
+    lines += [HOW_TO_READ, "", *descriptions((*SCORES, LESS_ABSENT))]
     write_text("\n".join(lines) + "\n", folder / "summary.md")
+
+
+def less_absent(rows):
+    """`LESS_ABSENT` of rows of `judge`.
+
+    Example
+    -------
+    >>> rows = {"MM A": [0.25, 0.0], "MM B": [0.75, 0.0], "MM absent": [0.25, 0.5]}
+    >>> less_absent(pd.DataFrame(rows)).tolist()
+    [0.25, -0.5]
+    """
+    return (rows["MM A"] + rows["MM B"]) / 2 - rows["MM absent"]
 
 
 def placed(table, where):

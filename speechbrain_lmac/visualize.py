@@ -148,6 +148,82 @@ def write_sanity(means, scores, path, title=""):
     _finish(panels, path, title)
 
 
+def write_relation(rows, x, y, kind, path, title=""):
+    """Two columns against each other: a panel per method, a line through bins.
+
+    Arguments
+    ---------
+    rows : pandas.DataFrame
+        With the column `method`, and those that follow. Rows without a finite x and y
+        are left out.
+    x, y : str
+        Columns of numbers.
+    kind : str
+        A column that colours the points.
+    path : Path
+        The png to write.
+    title : str
+        Above the picture.
+    """
+    methods = list(rows.groupby("method", sort=False))
+    columns = min(len(methods), 4)
+    grid = (-(-len(methods) // columns), columns)
+    figure = new_figure(figsize=(3.2 * columns + 1.5, 3 * grid[0] + 0.4))
+    all_axes = figure.subplots(*grid, squeeze=False, sharex=True).flatten()
+    for axes in all_axes[len(methods) :]:
+        axes.remove()
+    for axes, (method, own) in zip(all_axes, methods, strict=False):
+        own = own[np.isfinite(own[[x, y]]).all(axis=1)]
+        for i, (name, points) in enumerate(own.groupby(kind, sort=False)):
+            axes.scatter(
+                points[x],
+                points[y],
+                s=6,
+                alpha=0.35,
+                color=f"C{i}",
+                linewidths=0,
+                label=f"{kind} {name}",
+            )
+        axes.plot(
+            *binned_means(own[x], own[y]),
+            color="black",
+            marker="o",
+            label="mean of bin",
+        )
+        axes.set_title(method, loc="left", fontsize=9)
+        axes.set_xlabel(x.replace("_", " "))
+        axes.set_ylabel(y.replace("_", " "))
+        axes.grid(color="0.92")
+        axes.set_axisbelow(True)
+    _finish(figure, path, title)
+
+
+def binned_means(x, y, n_bins=8):
+    """Means of x and y in bins of equally many points, in the order of x.
+
+    Arguments
+    ---------
+    x, y : array
+        Shape (n,), finite.
+    n_bins : int
+        At most; there is a point in each.
+
+    Returns
+    -------
+    x, y : numpy.ndarray
+        Shape (min(n, n_bins),).
+
+    Example
+    -------
+    >>> binned_means([3, 1, 2, 4], [30, 10, 20, 40], n_bins=2)
+    (array([1.5, 3.5]), array([15., 35.]))
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    order = np.argsort(x, kind="stable")
+    bins = [b for b in np.array_split(order, n_bins) if len(b)]
+    return tuple(np.array([values[b].mean() for b in bins]) for values in (x, y))
+
+
 def _line_panels(means, scores, x, panel_size):
     """A figure with a panel per score: lines of the mean over x, bands around them."""
     width, height = panel_size

@@ -1,7 +1,7 @@
 """How alike are two maps?
 
-One score per clip, in float64. A map that is the same everywhere has no order and no
-structure: its scores are NaN, and so are those of a map with a NaN.
+One score per clip, in float64; that of a map with a NaN is NaN. A map that is the same
+everywhere has no order and no structure: its `spearman` and `ssim` are NaN.
 """
 
 import math
@@ -84,6 +84,55 @@ def ssim(first, second):
     size = (mean_x * mean_x + mean_y * mean_y + c1) * (var_x + var_y + c2)
     similarity = (alike / size).mean((1, 2))
     return similarity.masked_fill(_undefined(first, second), math.nan)
+
+
+def jaccard_distance(first, second):
+    """How little two maps overlap: 1 - sum min(a, b) / sum max(a, b).
+
+    For maps of 0 and 1 it is 1 - intersection over union (Jaccard 1912); with values
+    between, that of Ruzicka 1958. It counts the maps' sizes and their shapes.
+
+    Arguments
+    ---------
+    first, second : torch.Tensor
+        Shape (B, T, F), not negative.
+
+    Returns
+    -------
+    distance : torch.Tensor
+        Shape (B,), 0 (the same map) to 1 (no cell in common); NaN where both maps are
+        0 everywhere.
+
+    Example
+    -------
+    Minima 0.5 + 0, maxima 1 + 0.5:
+
+    >>> jaccard_distance(torch.tensor([[[0.5, 0.5]]]), torch.tensor([[[1.0, 0.0]]]))
+    tensor([0.6667], dtype=torch.float64)
+    """
+    check_same_shape("second", second, "first", first)
+    # a + b = min + max, and |a - b| = max - min.
+    total = (first + second).flatten(1).sum(1, dtype=torch.float64)
+    apart = (first - second).abs().flatten(1).sum(1, dtype=torch.float64)
+    return 2 * apart / (total + apart)
+
+
+def shape_distance(first, second):
+    """`jaccard_distance` of two maps that are each divided by their own sum.
+
+    A map that is another one times a number has the distance 0: only where the maps lie
+    counts, not how large they are.
+
+    Arguments and returns are those of `jaccard_distance`; NaN where a map is 0
+    everywhere.
+
+    Example
+    -------
+    >>> shape_distance(torch.tensor([[[0.25, 0.5]]]), torch.tensor([[[0.5, 1.0]]]))
+    tensor([0.], dtype=torch.float64)
+    """
+    shapes = [m.double() for m in (first, second)]
+    return jaccard_distance(*(m / m.sum((1, 2), keepdim=True) for m in shapes))
 
 
 def _centred_ranks(maps):

@@ -224,10 +224,11 @@ def test_the_readme_lists_every_experiment_file_once():
     assert sorted(listed) == sorted(there)
     for yaml, recipe, _ in table:
         kinds = ("classifier", "lmac", "nmf", "l2i", "clap")
-        kind = {"lmac_td": "train_lmac_td", "codec": "pretrain_codec"}
-        kind |= {"zs_ablations": "ablations", "lmac_zs": "train_lmac_zs"}
+        kind = {f"lmac_{name}": f"train_lmac_{name}" for name in ("td", "zs")}
+        kind |= {"codec": "pretrain_codec"}
         kind |= {name: f"train_{name}" for name in kinds}
         kind |= {name: name for name in ("roar", "ablations", "two_sources")}
+        kind["zs_checks"] = "zero_shot_checks"
         name = next((kind[k] for k in kind if f"_{k}" in yaml), "evaluate")
         assert recipe == f"`recipes/{name}.py`"
 

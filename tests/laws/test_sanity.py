@@ -3,9 +3,13 @@
 import pytest
 import torch
 
+from speechbrain_lmac.benchmark import Benchmark, Sanity
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
+from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding, ClapClassifier
+from speechbrain_lmac.conditions import ConditionClips
 from speechbrain_lmac.dataio import ClipBatch
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.evaluation import Block
 from speechbrain_lmac.explainers import RandomExplainer, Remembered
 from speechbrain_lmac.sanity import (
     cascade,
@@ -270,3 +274,66 @@ def test_constant_masks_are_nan_not_left_out():
 def test_no_clip_is_said():
     with pytest.raises(InputError, match="nothing to check"):
         check(Gradient(model := trained()), model, sizes=())
+
+
+# --- Zero-shot classifiers -----------------------------------------------------------
+
+
+class Towers(torch.nn.Module):
+    """A CLAP of a compact audio tower and of a text tower with weights."""
+
+    embedding_dim, scale = 3, torch.tensor(10.0)
+
+    def __init__(self):
+        super().__init__()
+        self.audio_tower = trained()
+        self.text_tower = torch.nn.Embedding(9, 3)
+
+    def audio(self, features):
+        out = self.audio_tower(features)
+        return AudioEmbedding(torch.nn.functional.normalize(out.logits), out.hidden)
+
+    def text(self, sentences):
+        places = torch.tensor([len(sentence) % 9 for sentence in sentences])
+        return torch.nn.functional.normalize(self.text_tower(places))
+
+
+def test_of_a_zero_shot_classifier_the_audio_encoder_is_randomised():
+    torch.manual_seed(0)
+    clap = Towers()
+    classifier = ClapClassifier(clap, ["a", "dog", "rain"], template=None)
+    explainer, before = Gradient(classifier), state(classifier)
+    table = check(explainer, clap.audio_tower)
+    layers = ["trained", "linear", "blocks.1.1", "blocks.0.1", "norm"]
+    assert table["layer"].unique().tolist() == layers
+    assert table[table["step"] == 0]["Spearman"].tolist() == pytest.approx([1] * 3)
+    assert table[table["step"] == 4]["Spearman"].max() < 0.9
+    after = state(classifier)
+    assert same(before, after) == list(before)
+    # Its prompts are embedded once: random words change no similarity.
+    with pytest.raises(InputError, match="random layer clap.text_tower"):
+        check(explainer, classifier)
+
+
+def test_a_benchmark_randomises_the_encoder_that_it_is_told(tmp_path):
+    torch.manual_seed(0)
+    clap = Towers()
+    classifier = ClapClassifier(clap, ["a", "dog", "rain"], template=None)
+    (batch,) = batches(3)
+    clips = [
+        {"id": name, "signal": wav, "label": 0, "lens": 1.0}
+        for name, wav in zip(batch.ids, batch.wav, strict=True)
+    ]
+    opened = ConditionClips(clips, None, "0", "three clips")
+    block = Block(Domain(), classifier, {"gradient": Gradient(classifier)})
+    benchmark = Benchmark(
+        {"STFT": block}, {"clean": opened}, classifier, (), ["a", "dog", "rain"]
+    )
+    sanity = Sanity("clean", n_clips=2, encoder=clap.audio_tower)
+    table = benchmark.check_sanity(sanity, tmp_path, 1234, progress=False)
+    assert table["layer"].unique().tolist()[1:] == [
+        name for name, _ in cascade_layers(clap.audio_tower)
+    ]
+    assert table["id"].nunique() == 2
+    with pytest.raises(InputError, match="random layer clap.text_tower"):
+        benchmark.check_sanity(Sanity("clean", 2), tmp_path, 1234, progress=False)

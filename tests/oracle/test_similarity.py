@@ -1,13 +1,14 @@
-"""Spearman against scipy, SSIM against scikit-image."""
+"""Spearman and distances against scipy, SSIM against scikit-image."""
 
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import braycurtis
 from scipy.stats import spearmanr
 
-from speechbrain_lmac.metrics.similarity import spearman, ssim
+from speechbrain_lmac.metrics.similarity import jaccard_distance, spearman, ssim
 
 
 def maps(kind, seed):
@@ -67,3 +68,15 @@ def test_scipy_has_no_correlation_of_a_constant_either():
     assert np.isnan(theirs.statistic)
     assert spearman(first, second).isnan().all()
     assert spearman(second, first).isnan().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_distance_is_that_of_scipys_bray_and_curtis(kind):
+    # Theirs is sum |a - b| / sum (a + b) = d; ours is 2 d / (1 + d).
+    first, second = maps(kind, 0), maps(kind, 1)
+    theirs = [
+        braycurtis(a.double().flatten(), b.double().flatten())
+        for a, b in zip(first, second, strict=True)
+    ]
+    wanted = [2 * d / (1 + d) for d in theirs]
+    assert jaccard_distance(first, second).tolist() == pytest.approx(wanted, abs=1e-6)

@@ -5,9 +5,16 @@ import math
 import pytest
 import torch
 
-from speechbrain_lmac.metrics.similarity import spearman, ssim
+from speechbrain_lmac.metrics.similarity import (
+    jaccard_distance,
+    shape_distance,
+    spearman,
+    ssim,
+)
 
 both = pytest.mark.parametrize("similarity", [spearman, ssim])
+
+distances = pytest.mark.parametrize("distance", [jaccard_distance, shape_distance])
 
 
 def maps(n=3, seed=0):
@@ -62,3 +69,49 @@ def test_ssim_needs_room_for_its_window():
     ):
         ssim(maps()[:, :10], maps()[:, :10])
     assert ssim(maps()[:, :11, :11], maps()[:, :11, :11]).isfinite().all()
+
+
+# --- How little two maps overlap ------------------------------------------------------
+
+
+@distances
+def test_distances_are_0_to_1_and_the_same_both_ways(distance):
+    first, second = maps(), maps(seed=1)
+    assert distance(first, first).tolist() == [0, 0, 0]
+    found = distance(first, second)
+    assert ((found > 0.2) & (found < 0.8)).all()
+    torch.testing.assert_close(distance(second, first), found)
+    upper = torch.ones(15, 20).triu()
+    assert distance(first * upper, first * (1 - upper)).tolist() == [1, 1, 1]
+
+
+def test_of_masks_of_0_and_1_it_is_one_less_intersection_over_union():
+    first, second = (maps() > 0.5), (maps(seed=1) > 0.7)
+    union = (first | second).sum((1, 2)).double()
+    wanted = 1 - (first & second).sum((1, 2)) / union
+    torch.testing.assert_close(jaccard_distance(first.float(), second.float()), wanted)
+
+
+def test_a_size_counts_for_the_one_and_not_for_the_other():
+    found = jaccard_distance(maps(), maps() / 4)
+    assert found.tolist() == pytest.approx([0.75] * 3)  # minima a / 4, maxima a
+    assert shape_distance(maps(), maps() / 4).abs().max() < 1e-7
+
+
+def test_empty_maps():
+    first, second, empty = maps(), maps(seed=1), torch.zeros(3, 15, 20)
+    assert jaccard_distance(first, empty).tolist() == [1, 1, 1]
+    assert jaccard_distance(empty, empty).isnan().all()
+    assert shape_distance(first, empty).isnan().all()
+    first[1, 2, 3] = math.nan
+    for distance in (jaccard_distance, shape_distance):
+        assert distance(first, second).isnan().tolist() == [False, True, False]
+
+
+@distances
+def test_a_distance_does_not_depend_on_the_batch(distance):
+    first, second = maps(), maps(seed=1)
+    alone = torch.cat([distance(first[i, None], second[i, None]) for i in range(3)])
+    torch.testing.assert_close(alone, distance(first, second))
+    with pytest.raises(ValueError, match=r"\(3, 15, 20\), got \(3, 15, 19\)"):
+        distance(first, second[:, :, 1:])

@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from speechbrain_lmac.classifiers import CompactClassifier
+from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding, ClapClassifier
 from speechbrain_lmac.dataio import ClipBatch
 from speechbrain_lmac.domains import MagnitudeSTFTDomain
 from speechbrain_lmac.errors import InputError
@@ -19,6 +20,7 @@ from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.metrics.truth import ideal_ratio_mask
 from speechbrain_lmac.two_sources import (
     BOTH,
+    LESS_ABSENT,
     absent_class,
     classes_of,
     judge,
@@ -137,6 +139,37 @@ def test_the_explanation_is_scored_for_what_was_asked(domain, classifier, source
         assert torch.equal(found[f"Target-In {name}"], wanted)
 
 
+class Towers(torch.nn.Module):
+    """A CLAP whose sounds are four numbers of a small network, as its words are."""
+
+    embedding_dim, scale = len(LABELS), torch.tensor(10.0)
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.tower = CompactClassifier(len(LABELS), channels=(3, 4))
+
+    def audio(self, features):
+        out = self.tower(features)
+        return AudioEmbedding(torch.nn.functional.normalize(out.logits), out.hidden)
+
+    def text(self, sentences):
+        return torch.eye(len(LABELS))[: len(sentences)]
+
+
+def test_prompts_are_asked_as_classes_are(domain, sources):
+    clap = ClapClassifier(Towers(), LABELS)
+    wav = sources[0] + sources[1]
+    found = judge(Knowing(domain, clap), wav, CLASSES, sources, domain, clap)
+    assert found[BOTH.name].tolist() == [100, 100]
+    assert found["MM absent"].tolist() == [0, 0]
+    ones = judge(AllOnesExplainer(domain, clap), wav, CLASSES, sources, domain, clap)
+    with torch.no_grad():
+        heard = clap.audio(domain.features(domain.encode(wav))).embedding
+    wanted = (10 * heard).double().softmax(1)[torch.arange(2), CLASSES[:, 2]]
+    torch.testing.assert_close(ones["p_in absent"], wanted, atol=1e-6, rtol=0)
+
+
 def entry(background, category="low"):
     return {"category": category, "background": background}
 
@@ -235,6 +268,10 @@ def test_the_page_tells_of_all_and_of_the_mixtures_that_are_heard(
     assert summary["method"].tolist() == ["knowing", "deaf"] * 2
     own = rows[rows["method"] == "knowing"]["nearer A"]
     np.testing.assert_allclose(summary["nearer A"][0], own.mean())
+    # It is silent where nothing is there; what does not listen is as large as ever.
+    sizes = rows[rows["method"] == "knowing"][["MM A", "MM B"]].to_numpy()
+    wanted = [sizes.mean(), 0, sizes[0].mean(), 0]
+    assert summary[LESS_ABSENT.name].tolist() == pytest.approx(wanted, abs=1e-6)
     page = (tmp_path / "out" / "summary.md").read_text()
     assert "all mixtures (2)" in page and "likeliest (1)" in page
     assert page.count("both intervals above 0: knowing.") == 2

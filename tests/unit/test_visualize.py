@@ -201,3 +201,48 @@ def test_roar_begins_every_line_at_the_whole_clips(tmp_path, figures):
         "L-MAC": ([0, 50], [100, 50]),
         "random": ([0, 50], [100, 100]),
     }
+
+
+def relation(methods=("a", "b"), n=40):
+    """Rows whose y is twice x for the first method, and 0.5 for the others."""
+    x = np.linspace(0, 1, n)
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "method": method,
+                    "x_size": x,
+                    "y_size": 2 * x if method == methods[0] else np.full(n, 0.5),
+                    "prompt": np.where(np.arange(n) % 2, "right", "other"),
+                }
+            )
+            for method in methods
+        ],
+        ignore_index=True,
+    )
+
+
+@pytest.mark.parametrize("n_methods", [1, 2, 5])
+def test_a_relation_has_a_panel_per_method(tmp_path, figures, n_methods):
+    rows, path = relation("abcde"[:n_methods]), tmp_path / "size.png"
+    rows.loc[0, "y_size"] = np.nan
+    visualize.write_relation(rows, "x_size", "y_size", "prompt", path, "About")
+    assert_picture(path)
+    (figure,) = figures
+    assert [a.get_title(loc="left") for a in figure.axes] == list("abcde"[:n_methods])
+    first = figure.axes[0]
+    assert (first.get_xlabel(), first.get_ylabel()) == ("x size", "y size")
+    # One point is not finite; the others are in one of two colours.
+    assert sorted(len(c.get_offsets()) for c in first.collections) == [19, 20]
+    x, y = first.lines[0].get_data()
+    np.testing.assert_allclose(y, 2 * x)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert sorted(labels) == ["mean of bin", "prompt other", "prompt right"]
+
+
+def test_bins_have_equally_many_points_and_none_is_empty():
+    x, y = visualize.binned_means(np.arange(10)[::-1], np.arange(10), n_bins=5)
+    assert x.tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]
+    assert y.tolist() == [8.5, 6.5, 4.5, 2.5, 0.5]
+    few = visualize.binned_means([2.0, 1.0], [5.0, 6.0], n_bins=8)
+    assert [values.tolist() for values in few] == [[1.0, 2.0], [6.0, 5.0]]

@@ -1,0 +1,115 @@
+"""Does an explanation of a zero-shot classifier follow its prompt, and the classifier?
+
+    python zero_shot_checks.py hparams/esc10_zs_checks.yaml --data_folder ESC50_FOLDER
+
+explains each clip for each prompt, and a few clips of a CLAP whose audio encoder is
+randomised layer by layer, and writes to `results/esc10_zs_checks/1234`: `summary.md`
+with pictures (mask mean against similarity; masks of sounds that are not there; masks
+of two prompts against their texts; randomisation), `summary.csv`, `comparison.csv`, and
+all that they are made of: `per_clip.csv`, `prompts.csv`, `swaps.csv`, `sanity.csv`.
+Every score is defined in `speechbrain_lmac.zero_shot_checks`. Scroll to the bottom
+first.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from speechbrain_lmac.benchmark import Benchmark
+from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.experiment import (
+    check_counts,
+    load_experiment,
+    main,
+    pick_device,
+    require_keys,
+    start_experiment,
+)
+from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.zero_shot_checks import (
+    SCORES,
+    explain_prompts,
+    placed,
+    write_checks,
+)
+
+NEEDED = "dataset classifier blocks conditions sanity split batch_size".split()
+
+
+def run_checks(argv):
+    """Everything that the command above does."""
+    hparams, run_opts, source = load_experiment(argv)
+    require_keys(hparams, NEEDED, source[0])
+    check_counts(batch_size=hparams["batch_size"])
+    classifier = hparams["classifier"]
+    if not isinstance(classifier, ClapClassifier):
+        raise InputError(
+            f"{source[0]}: a {type(classifier).__name__} has no prompts; these checks "
+            "are for a ClapClassifier (two_sources.py asks any classifier)"
+        )
+    manifests = start_experiment(hparams, run_opts, source)
+    dataset, split, seed = hparams["dataset"], hparams["split"], hparams["seed"]
+    labels = dataset.class_order(manifests, classifier.labels)
+    device = pick_device(run_opts)
+    for part in hparams.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device)
+    benchmark = Benchmark(
+        hparams["blocks"],
+        {
+            name: condition.open(dataset, manifests, split, labels)
+            for name, condition in hparams["conditions"].items()
+        },
+        classifier,
+        SCORES,
+        labels,
+        batch_size=hparams["batch_size"],
+        n_clips=hparams.get("n_clips"),
+        device=device,
+    )
+    folder, progress = Path(hparams["output_folder"]), not run_opts.noprogressbar
+    prompts, swaps = ask(benchmark, progress)
+    sanity = hparams["sanity"]
+    sanity = benchmark.check_sanity(sanity, folder / "rows", seed, progress)
+    header = [
+        f"command: `{command_line(argv)}`",
+        f"data: split {split} of {Path(dataset.data_folder).name}",
+        f"prompts: {', '.join(classifier.prompts)}",
+        f"seed: {seed}",
+        f"versions: {versions()}",
+    ]
+    write_checks(folder, prompts, swaps, sanity, header, seed, hparams.get("reference"))
+    sys.stdout.write((folder / "summary.md").read_text(encoding="utf-8"))
+
+
+def ask(benchmark, progress):
+    """`explain_prompts` of all conditions, blocks and methods, in two tables."""
+    tables = []
+    for condition in benchmark.conditions:
+        for name, block in benchmark.blocks.items():
+            for method, explainer in block.explainers.items():
+                with tqdm(
+                    total=len(benchmark.clips(condition)),
+                    desc=f"{condition}, {name}, {method}",
+                    unit="clip",
+                    disable=not progress,
+                ) as bar:
+                    answers = explain_prompts(
+                        explainer,
+                        benchmark.batches(condition),
+                        block.domain,
+                        benchmark.classifier,
+                        benchmark.device,
+                        bar,
+                    )
+                where = {"condition": condition, "block": name, "method": method}
+                tables.append([placed(table, where) for table in answers])
+    return [pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True)]
+
+
+if __name__ == "__main__":
+    main(run_checks)
