@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import speechbrain as sb
 import torch
+import torch.distributed as dist
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAMLError
 from speechbrain.utils.checkpoints import Checkpointer
@@ -125,6 +126,11 @@ def main(run):
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    if dist.is_available() and dist.is_initialized():
+        # Together: threads of a process that leaves while others still talk to it
+        # abort it now and then, and torchrun takes that for a failure.
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def load_experiment(argv):
