@@ -5,18 +5,23 @@ import math
 import torch
 import torch.nn.functional as F
 
+# Of the presence before anything is learned: sigmoid(2) = 0.88 leaves the decoder's
+# mask nearly as it is, and a gradient to both sides.
+FIRST_LOGIT = 2.0
+
 
 class PresenceInterpreter(torch.nn.Module):
-    """A decoder told in words, whose mask as a whole is turned up or down.
+    """A decoder told in words, whose mask as a whole is turned down.
 
-    sigmoid(x + o) in place of the mask sigmoid(x), with one o for each clip and prompt,
+    g x in place of the mask x, with one presence g for each clip and prompt,
 
-    o = sqrt(D) t . (W n + b),  n = the mean and the maximum over time and frequency of
-    the deepest hidden map, normalised to mean 0 and variance 1.
+    g = sigmoid(2 + sqrt(D) t . (W n + b)),  n = the mean and the maximum over time and
+    frequency of the deepest hidden map, normalised to mean 0 and variance 1.
 
     So a prompt that the sound is not about can have a nearly empty mask. A decoder that
     is normalised item by item can hardly learn that: what turns all its channels up or
-    down is normalised away. W and b begin at 0: then the mask is the decoder's own.
+    down is normalised away. The presence can make a mask empty, but not full: where
+    something is kept, the decoder has to say what. W and b begin at 0.
 
     Arguments
     ---------
@@ -40,25 +45,14 @@ class PresenceInterpreter(torch.nn.Module):
         torch.nn.init.zeros_(self.heard.weight)
         torch.nn.init.zeros_(self.heard.bias)
 
-    def offset(self, hidden, condition):
-        """What the logits of the mask are raised by, (B,)."""
+    def presence(self, hidden, condition):
+        """What the masks are multiplied by, (B,), 0 to 1."""
         deepest = hidden[-1].float()
         pooled = torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], 1)
         heard = self.heard(F.layer_norm(pooled, pooled.shape[1:]))
-        return math.sqrt(condition.shape[1]) * (heard * condition).sum(1)
+        about = math.sqrt(condition.shape[1]) * (heard * condition).sum(1)
+        return torch.sigmoid(FIRST_LOGIT + about)
 
     def forward(self, hidden, encoded, condition):
         mask = self.interpreter(hidden, encoded, condition)
-        return raised(mask, self.offset(hidden, condition))
-
-
-def raised(mask, offset):
-    """sigmoid(x + offset) of masks sigmoid(x), (B, T, F), and offsets (B,).
-
-    Example
-    -------
-    >>> raised(torch.tensor([[[0.5, 0.2]]]), torch.tensor([4.0]).log())
-    tensor([[[0.8000, 0.5000]]])
-    """
-    odds = offset.clamp(-20, 20).exp()[:, None, None]  # beyond, float32 has 0 or 1
-    return odds * mask / (odds * mask + (1 - mask))
+        return self.presence(hidden, condition)[:, None, None] * mask

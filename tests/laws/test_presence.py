@@ -1,10 +1,11 @@
-"""What a mask that a prompt turns up or down must be."""
+"""What a mask that a prompt turns down must be."""
+
+import math
 
 import pytest
 import torch
 
 from speechbrain_lmac.interpreters import PresenceInterpreter
-from speechbrain_lmac.interpreters.presence import raised
 from speechbrain_lmac.types import Encoded
 
 TEXT_DIM, CHANNELS = 4, 3
@@ -47,28 +48,12 @@ def trained(interpreter):
     return interpreter
 
 
-def test_raising_is_adding_to_the_logits():
-    logits = torch.linspace(-6, 6, 30).reshape(2, 3, 5)
-    offset = torch.tensor([-3.0, 2.5])
-    expected = (logits + offset[:, None, None]).sigmoid()
-    torch.testing.assert_close(raised(logits.sigmoid(), offset), expected)
-
-
-@pytest.mark.parametrize("offset", [-1e4, 1e4])
-@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_masks_and_gradients_stay_finite(offset, value):
-    mask = torch.full((1, 2, 2), value, requires_grad=True)
-    out = raised(mask, torch.tensor([offset]))
-    out.sum().backward()
-    assert torch.isfinite(mask.grad).all()
-    assert ((out >= 0) & (out <= 1)).all()
-
-
-def test_it_begins_as_the_decoders_own_mask_and_can_leave_it(
+def test_it_begins_near_the_decoders_own_mask_and_can_leave_it(
     interpreter, hidden, encoded, text
 ):
     mask = interpreter(hidden, encoded, text)
-    torch.testing.assert_close(mask, Seen()(hidden, encoded, text))
+    own = Seen()(hidden, encoded, text)
+    torch.testing.assert_close(mask, own / (1 + math.exp(-2.0)))
     mask.mean().backward()
     assert interpreter.heard.weight.grad.abs().max() > 0
 
@@ -77,21 +62,30 @@ def test_prompt_and_clip_decide_the_size_and_only_that(
     interpreter, hidden, encoded, text
 ):
     trained(interpreter)
-    before = Seen()(hidden, encoded, text).logit()
-    offset = (interpreter(hidden, encoded, text).logit() - before).flatten(1)
-    assert offset.std(1).max() < 1e-4  # the same in all cells
-    torch.testing.assert_close(offset.mean(1), interpreter.offset(hidden, text))
-    swapped = interpreter.offset(hidden, text.flip(0))
-    assert (swapped - offset.mean(1)).abs().min() > 0.1
+    own = Seen()(hidden, encoded, text)
+    presence = (interpreter(hidden, encoded, text) / own).flatten(1)
+    assert presence.std(1).max() < 1e-6  # the same in all cells
+    torch.testing.assert_close(presence.mean(1), interpreter.presence(hidden, text))
+    swapped = interpreter.presence(hidden, text.flip(0))
+    assert (swapped - presence.mean(1)).abs().min() > 0.01
     other = (hidden[0], hidden[1].flip(0))
-    assert (interpreter.offset(other, text) - offset.mean(1)).abs().min() > 0.1
+    assert (interpreter.presence(other, text) - presence.mean(1)).abs().min() > 0.01
+
+
+def test_it_can_empty_a_mask_and_not_fill_it(interpreter, hidden, encoded, text):
+    own = Seen()(hidden, encoded, text)
+    for pushed, expected in ((-1e4, 0 * own), (1e4, own)):
+        with torch.no_grad():
+            interpreter.heard.bias.copy_(pushed * text[0])
+        mask = interpreter(hidden, encoded, text)[:1]
+        torch.testing.assert_close(mask, expected[:1])
 
 
 def test_a_pair_does_not_depend_on_the_others(interpreter, hidden, encoded, text):
     trained(interpreter)
     second = tuple(maps[1:] for maps in hidden)
     torch.testing.assert_close(
-        interpreter.offset(hidden, text)[1:], interpreter.offset(second, text[1:])
+        interpreter.presence(hidden, text)[1:], interpreter.presence(second, text[1:])
     )
 
 
@@ -99,8 +93,8 @@ def test_what_the_whole_map_is_multiplied_by_does_not_matter(interpreter, hidden
     trained(interpreter)
     louder = (hidden[0], 10 * hidden[1])
     torch.testing.assert_close(
-        interpreter.offset(louder, text),
-        interpreter.offset(hidden, text),
+        interpreter.presence(louder, text),
+        interpreter.presence(hidden, text),
         rtol=1e-3,
         atol=1e-3,
     )

@@ -50,18 +50,20 @@ def make_esc50(folder, categories):
         path.mkdir(parents=True)
     clips = [(1 + target % 3, target) for target in range(len(categories))]
     clips += [(fold, target) for fold in (4, 5) for target in range(6)]
-    lines = ["filename,fold,target,category,esc10"]
+    facts = "snr_db,pitch_hz,n_events,start_s,end_s"  # the table of toy has these, too
+    lines = [f"filename,fold,target,category,esc10,{facts}"]
     for index, (fold, target) in enumerate(clips):
         tone = 0.2 * np.sin(2 * np.pi * (200 + 100 * target) * time)
         noise = 0.05 * rng.standard_normal(RATE)
         for path, samples in zip(folders, (tone + noise, tone, noise), strict=True):
             soundfile.write(path / f"clip{index}.wav", samples, RATE)
-        lines.append(f"clip{index}.wav,{fold},{target},{categories[target]},True")
+        row = f"clip{index}.wav,{fold},{target},{categories[target]},True"
+        lines.append(f"{row},{index},{200 + index},2,0,1")
     (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
 
 
 def make_sounds(folder):
-    """A few short noises each, as WHAM!, as LJSpeech and in a folder of their own."""
+    """A few short noises each, as WHAM!, LJSpeech, Clotho and in their own folder."""
     rng = np.random.default_rng(5)
 
     def write(path, rate=RATE):
@@ -81,6 +83,13 @@ def make_sounds(folder):
     for name in names:
         write(folder / "LJSpeech-1.1" / "wavs" / f"{name}.wav", 22050)
         write(folder / "speech" / f"{name}.wav", 8000)
+    for part in ("development", "validation", "evaluation"):
+        lines = ["file_name," + ",".join(f"caption_{n}" for n in range(1, 6))]
+        for name in (f"{part} 1.wav", f"{part} 2.wav"):
+            write(folder / "clotho" / part / name)
+            lines.append(f"{name},a noise,a sound,noise,hiss,noise in the {part}")
+        table = folder / "clotho" / f"clotho_captions_{part}.csv"
+        table.write_text("\n".join(lines) + "\n")
     table = "".join(f"{name}|Words.|Words.\n" for name in names)
     (folder / "LJSpeech-1.1" / "metadata.csv").write_text(table)
 
