@@ -32,11 +32,12 @@ def match(pairs, scale=1.0):
 def keep(pairs, floor=0.0, scale=1.0):
     """How far the masks are from keeping the similarities at least, (B,), >= 0.
 
-    Of clip j: 1 / B sum_i s max(0, C_ij - max(c, S_ij)), with C_ij = t_i . f(X_j) and
-    S_ij = t_i . f(M(t_i, h_j) X_j). Ours, in place of `match`, which punishes a mask
-    for what it does well: of two sounds at once the one that the prompt is about has,
-    alone, a higher similarity than both. A prompt that is no nearer to a clip than c
-    counts as not there; of it nothing has to be kept, and `mask_l1` empties its mask.
+    Of clip j: 1 / B sum_i s max(0, C_ij - S_ij) over the prompts with C_ij > c, where
+    C_ij = t_i . f(X_j) and S_ij = t_i . f(M(t_i, h_j) X_j). Ours, in place of `match`,
+    which punishes a mask for what it does well: of two sounds at once the one that the
+    prompt is about has, alone, a higher similarity than both. A prompt that is no
+    nearer to a clip than c counts as not there; of it nothing has to be kept, and
+    `mask_l1` empties its mask.
 
     Arguments
     ---------
@@ -47,8 +48,9 @@ def keep(pairs, floor=0.0, scale=1.0):
         As `match`.
     """
     scale = pairs.scale if scale is None else scale
-    lost = pairs.similarity - pairs.similarity_in.clamp(min=floor)
-    return scale * over_prompts(pairs, lost.relu())
+    lost = (pairs.similarity - pairs.similarity_in).relu()
+    there = pairs.similarity > floor
+    return scale * over_prompts(pairs, there * lost)
 
 
 def mask_l1(pairs):

@@ -21,7 +21,13 @@ from speechbrain_lmac.interpreters import (
     TextFiLMInterpreter,
 )
 from speechbrain_lmac.objectives import WeightedObjective
-from speechbrain_lmac.objectives_zs import diversity, mask_l1, mask_out, match
+from speechbrain_lmac.objectives_zs import (
+    diversity,
+    keep,
+    mask_l1,
+    mask_out,
+    match,
+)
 from speechbrain_lmac.pairs import Pairs, gather_pairs
 from speechbrain_lmac.prompts import AskedPrompts, PromptMemory
 from speechbrain_lmac.types import Encoded
@@ -408,6 +414,12 @@ def test_terms_by_hand():
     torch.testing.assert_close(match(pairs), torch.tensor([0.3, 0.7]))
     torch.testing.assert_close(match(pairs, 3.0), torch.tensor([0.9, 2.1]))
     torch.testing.assert_close(match(pairs, None), torch.tensor([0.6, 1.4]))
+    # Clip 0 loses 0.2 of the first prompt, clip 1 0.4 of the second; what is gained is
+    # not counted, nor what is lost of a similarity that is not above the floor.
+    torch.testing.assert_close(keep(pairs), torch.tensor([0.1, 0.2]))
+    torch.testing.assert_close(keep(pairs, 0.7), torch.tensor([0.1, 0.2]))
+    torch.testing.assert_close(keep(pairs, 0.9), torch.tensor([0.0, 0.2]))
+    torch.testing.assert_close(keep(pairs, 0.9, None), torch.tensor([0.0, 0.4]))
     torch.testing.assert_close(mask_l1(pairs), torch.tensor([0.3, 0.7]))
     torch.testing.assert_close(pairs.own_size, torch.tensor([0.2, 0.8]))
     torch.testing.assert_close(pairs.other_size, torch.tensor([0.4, 0.6]))
@@ -428,6 +440,7 @@ def test_a_mask_of_ones_keeps_every_similarity_and_nothing_of_the_difference(
     asked = asked_of(classifier, CLASSES)
     pairs = gather_pairs(STFTDomain(RATE), classifier, Ones(), noise(4), asked)
     torch.testing.assert_close(match(pairs), torch.zeros(4), rtol=0, atol=1e-5)
+    torch.testing.assert_close(keep(pairs), torch.zeros(4), rtol=0, atol=1e-5)
     assert mask_l1(pairs).tolist() == [1, 1, 1, 1]
     # What is heard is the same for every prompt: 1 in place of t_i . t_j.
     between = (1 - asked.text @ asked.text.T).abs().sum(1) / 3
