@@ -116,6 +116,7 @@ CHECKPOINTS = {
     "conditional_decoder": "conditional_checkpoint",
     "l1_decoder": "l1_checkpoint",
     "stft_decoder": "stft_checkpoint",
+    "sources_decoder": "sources_checkpoint",
     "mel_decoder": "mel_checkpoint",
     "stft_finetuned_decoder": "stft_finetuned_checkpoint",
     "stft_finetuned_16_decoder": "stft_finetuned_16_checkpoint",
@@ -261,13 +262,14 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
         assert hparams["autoencoder"](rep).shape == rep.shape
         return
     model = hparams["model"] if "model" in hparams else hparams["classifier"]
-    assert model.n_classes == len(dataset.categories)
+    classes = hparams.get("esc50", dataset)  # of captions: what is explained afterwards
+    assert model.n_classes == len(classes.categories)
     if "classifier" not in hparams:
         features = domain.features(domain.encode(wav))
         output = hparams["model"].eval()(features)
-        assert output.logits.shape == (2, dataset.n_classes)
+        assert output.logits.shape == (2, classes.n_classes)
         return
-    assert_explains(trained_explainer(hparams), wav, domain, dataset.n_classes)
+    assert_explains(trained_explainer(hparams), wav, domain, classes.n_classes)
 
 
 def assert_explains(explainer, wav, domain, n_classes, name="trained"):
@@ -506,5 +508,6 @@ def test_rows_name_files_that_exist(table):
             assert row["Dataset"] == table.stem
             assert re.fullmatch(r"file_exists=\[[\w./,-]+\]", row["test_debug_checks"])
             dataset = dataset_of(ROOT / row["Hparam_file"])
-            prep = dataset.prepare.func.__module__.rsplit(".", 1)[-1]
+            prepare = getattr(dataset.prepare, "func", dataset.prepare)
+            prep = prepare.__module__.rsplit(".", 1)[-1]
             assert row["Data_prep_file"] == f"data_prep/{prep}.py"
