@@ -18,12 +18,12 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_lmac.ablations import ablation_page, read_ablations
-from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import Block
 from speechbrain_lmac.experiment import (
     load_experiment,
     main,
+    open_benchmark,
     pick_device,
     require_keys,
     start_experiment,
@@ -48,7 +48,7 @@ def run_ablations(argv):
     recipe = RECIPES / hparams.get("recipe", "train_lmac.py")
     if not recipe.is_file():
         raise InputError(f"{source[0]}: there is no recipe {recipe.name}")
-    blocks, labels = {}, None
+    blocks = {}
     for ablation in ablations:
         print(f"{ablation.name}: {ablation.what}", flush=True)
         options = [
@@ -57,19 +57,8 @@ def run_ablations(argv):
         ]
         block, classifier = trained_block(recipe, ablation, options, device)
         blocks[ablation.name] = block
-        labels = labels or dataset.class_order(manifests, classifier.labels)
-    benchmark = Benchmark(
-        blocks,
-        {
-            name: condition.open(dataset, manifests, hparams["split"], labels)
-            for name, condition in hparams["conditions"].items()
-        },
-        classifier,
-        hparams["metrics"],
-        labels,
-        batch_size=hparams["batch_size"],
-        device=device,
-    )
+    trained = {**hparams, "blocks": blocks, "classifier": classifier}
+    benchmark = open_benchmark(trained, run_opts, manifests, hparams["metrics"])
     folder = Path(hparams["output_folder"])
     per_clip = benchmark.score(folder / "rows", not run_opts.noprogressbar)
     write_csv(per_clip, folder / "per_clip.csv")

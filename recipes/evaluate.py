@@ -16,15 +16,12 @@ first.
 import sys
 from pathlib import Path
 
-import torch
-
-from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.experiment import (
     check_counts,
     load_experiment,
     main,
-    pick_device,
+    open_benchmark,
     require_keys,
     start_experiment,
 )
@@ -45,26 +42,8 @@ def run_evaluation(argv):
             f"split must be one of {', '.join(SPLITS)}, got {hparams['split']!r}"
         )
     manifests = start_experiment(hparams, run_opts, source)
-    dataset, classifier = hparams["dataset"], hparams["classifier"]
-    labels = dataset.class_order(manifests, classifier.labels)
-    device = pick_device(run_opts)
-    for part in hparams.values():
-        if isinstance(part, torch.nn.Module):
-            part.to(device)
-    benchmark = Benchmark(
-        hparams["blocks"],
-        {
-            name: condition.open(dataset, manifests, hparams["split"], labels)
-            for name, condition in hparams["conditions"].items()
-        },
-        classifier,
-        hparams["metrics"],
-        labels,
-        batch_size=hparams["batch_size"],
-        n_clips=hparams.get("n_clips"),
-        curves=hparams.get("curves"),
-        device=device,
-    )
+    dataset = hparams["dataset"]
+    benchmark = open_benchmark(hparams, run_opts, manifests, hparams["metrics"])
     folder, progress = Path(hparams["output_folder"]), not run_opts.noprogressbar
     per_clip = benchmark.score(folder / "rows", progress)
     sanity = hparams.get("sanity")
@@ -74,7 +53,7 @@ def run_evaluation(argv):
     header = [
         f"command: `{command_line(argv)}`",
         f"data: split {hparams['split']} of {Path(dataset.data_folder).name}",
-        *accuracies(per_clip, labels),
+        *accuracies(per_clip, benchmark.labels),
         f"seed: {hparams['seed']}",
         f"versions: {versions()}",
     ]

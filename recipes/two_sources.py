@@ -15,17 +15,15 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
-from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import RowStore
 from speechbrain_lmac.experiment import (
     check_counts,
     load_experiment,
     main,
-    pick_device,
+    open_benchmark,
     require_keys,
     start_experiment,
 )
@@ -55,24 +53,8 @@ def run_two_sources(argv):
     manifests = start_experiment(hparams, run_opts, source)
     dataset, classifier = hparams["dataset"], hparams["classifier"]
     split, seed = hparams["split"], hparams["seed"]
-    labels = dataset.class_order(manifests, classifier.labels)
-    device = pick_device(run_opts)
-    for part in hparams.values():
-        if isinstance(part, torch.nn.Module):
-            part.to(device)
-    benchmark = Benchmark(
-        hparams["blocks"],
-        {
-            name: condition.open(dataset, manifests, split, labels)
-            for name, condition in hparams["conditions"].items()
-        },
-        classifier,
-        SCORES,
-        labels,
-        batch_size=hparams["batch_size"],
-        n_clips=hparams.get("n_clips"),
-        device=device,
-    )
+    benchmark = open_benchmark(hparams, run_opts, manifests, SCORES)
+    labels = benchmark.labels
     folder, tables, about = Path(hparams["output_folder"]), [], []
     for condition, opened in benchmark.conditions.items():
         classes = classes_of(opened.clips.entries, manifests / f"{split}.json", labels)
@@ -100,7 +82,7 @@ def run_two_sources(argv):
                         classes,
                         labels,
                         seed,
-                        device,
+                        benchmark.device,
                         store,
                         bar,
                     )

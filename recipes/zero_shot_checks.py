@@ -15,27 +15,21 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
-from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import (
     check_counts,
     load_experiment,
     main,
-    pick_device,
+    open_benchmark,
     require_keys,
     start_experiment,
 )
 from speechbrain_lmac.machine import command_line, versions
-from speechbrain_lmac.zero_shot_checks import (
-    SCORES,
-    explain_prompts,
-    placed,
-    write_checks,
-)
+from speechbrain_lmac.zero_shot_checks import SCORES, explain_prompts
+from speechbrain_lmac.zero_shot_pages import placed, write_checks
 
 NEEDED = "dataset classifier blocks conditions sanity split batch_size".split()
 
@@ -53,24 +47,7 @@ def run_checks(argv):
         )
     manifests = start_experiment(hparams, run_opts, source)
     dataset, split, seed = hparams["dataset"], hparams["split"], hparams["seed"]
-    labels = dataset.class_order(manifests, classifier.labels)
-    device = pick_device(run_opts)
-    for part in hparams.values():
-        if isinstance(part, torch.nn.Module):
-            part.to(device)
-    benchmark = Benchmark(
-        hparams["blocks"],
-        {
-            name: condition.open(dataset, manifests, split, labels)
-            for name, condition in hparams["conditions"].items()
-        },
-        classifier,
-        SCORES,
-        labels,
-        batch_size=hparams["batch_size"],
-        n_clips=hparams.get("n_clips"),
-        device=device,
-    )
+    benchmark = open_benchmark(hparams, run_opts, manifests, SCORES)
     folder, progress = Path(hparams["output_folder"]), not run_opts.noprogressbar
     prompts, swaps = ask(benchmark, progress)
     sanity = hparams["sanity"]

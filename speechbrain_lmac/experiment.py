@@ -21,6 +21,7 @@ from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_o
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger
 
+from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.files import write_text
@@ -382,3 +383,43 @@ def write_record(brain, folder, module, argv, before=None):
 def pick_device(run_opts):
     """The device of a recipe that does not train."""
     return torch.device(run_opts.device or sb.utils.distributed.infer_device())
+
+
+def open_benchmark(hparams, run_opts, manifests, metrics):
+    """An experiment's blocks and conditions, its models on their device.
+
+    Arguments
+    ---------
+    hparams : dict
+        With `dataset`, `classifier`, `blocks`, `conditions`, `split`, `batch_size`, and
+        if wanted `n_clips` and `curves`.
+    run_opts : RunOptions
+    manifests : Path
+        From `start_experiment`.
+    metrics : list
+
+    Returns
+    -------
+    benchmark : Benchmark
+    """
+    dataset, classifier = hparams["dataset"], hparams["classifier"]
+    labels = dataset.class_order(manifests, classifier.labels)
+    device = pick_device(run_opts)
+    for part in hparams.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device)
+    conditions = {
+        name: condition.open(dataset, manifests, hparams["split"], labels)
+        for name, condition in hparams["conditions"].items()
+    }
+    return Benchmark(
+        hparams["blocks"],
+        conditions,
+        classifier,
+        metrics,
+        labels,
+        batch_size=hparams["batch_size"],
+        n_clips=hparams.get("n_clips"),
+        curves=hparams.get("curves"),
+        device=device,
+    )

@@ -9,7 +9,7 @@ from speechbrain_lmac.errors import InputError
 
 INTERPRETER_FILE = "interpreter.ckpt"
 ADVICE = """\
-  Train it with train_lmac.py (L2I: train_l2i.py) hparams/NAME.yaml, or name a file,
+  Train it with the script that its YAML names (train_lmac.py, ...), or name a file,
   a folder with {filename} in it, or a hub id: --{option} SOURCE."""
 
 

@@ -36,7 +36,6 @@ HEADER = (
 )
 # For copies of an experiment, see the README; tests/integration trains with them.
 FOR_COPIES = {
-    "parts/classifier/clap_huggingface.yaml",
     "parts/classifier/speechbrain.yaml",
     "parts/dataset/audiocaps.yaml",
     "parts/dataset/captions.yaml",
@@ -189,6 +188,9 @@ def checkpoints(tmp_path, request):
             folder = request.getfixturevalue("microsoft_folder")
             options.append(f"--clap_source={folder}")
             options.append(f"--tokenizer_source={folder / 'tokenizer'}")
+        if "clap_huggingface" in parts.get("clap", ""):
+            folder = request.getfixturevalue("clap_folder")
+            options.append(f"--clap_source={folder}")
         if "dictionary_checkpoint: !ref results" in path.read_text(encoding="utf-8"):
             domain = build(parts["domain"], sample_rate=16000)
             dictionary = SpectralAutoencoder().dictionary(domain)
@@ -244,7 +246,8 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
             assert callable(condition.open)
         return
     domain = hparams["domain"]
-    rate = 44100 if "clap_microsoft" in included(path).get("clap", "") else 16000
+    rates = {"clap_microsoft.yaml": 44100, "clap_huggingface.yaml": 48000}
+    rate = rates.get(Path(included(path).get("clap", "")).name, 16000)
     assert dataset.sample_rate == domain.sample_rate == rate
     if "model" not in hparams and "codec" in hparams:
         encoded = domain.encode(wav)

@@ -209,6 +209,7 @@ def test_the_tables_compare_both_domains(call, ready, trained, clap, tiny, tmp_p
         clap,
         "--table={dataset: {clip_seconds: 1.0}}",
         f"--stft_checkpoint={trained[0]}/interpreter.ckpt",
+        f"--sources_checkpoint={trained[0]}/interpreter.ckpt",
         "--mel_checkpoint=mel/interpreter.ckpt",
         "--n_clips=2",
         "--output_folder=out",
@@ -219,7 +220,8 @@ def test_the_tables_compare_both_domains(call, ready, trained, clap, tiny, tmp_p
     controls = ["random cells", "random blocks", "all ones"]
     for block in ("STFT", "Mel"):
         own = rows[rows["block"] == block]
-        assert own["method"].unique().tolist() == [*methods, *controls]
+        sources = ["LMAC-ZS, sources"] if block == "STFT" else []
+        assert own["method"].unique().tolist() == [*methods, *sources, *controls]
         assert own["condition"].unique().tolist() == ["clean", "noise"]
         ones = own[own["method"] == "all ones"]
         assert (ones[["AI", "AD", "AG"]] == 0).all(axis=None)

@@ -41,6 +41,7 @@ def ready(tiny, tmp_path_factory):
         *tiny,
         source,
         f"--stft_checkpoint={folder / 'interpreter.ckpt'}",
+        f"--sources_checkpoint={folder / 'interpreter.ckpt'}",
     ]
 
 
@@ -71,6 +72,7 @@ def test_every_clip_is_asked_for_every_prompt(checked):
     assert prompts.groupby("method").size().to_dict() == {
         "GradCAM++": 36,
         "LMAC-ZS": 36,
+        "LMAC-ZS, sources": 36,
     }
     assert sorted(prompts["prompt"].unique()) == CLASSES
     assert (prompts.groupby(["method", "id"])["right"].sum() == 1).all()
@@ -135,7 +137,8 @@ def test_the_same_command_says_the_same_again(call, ready, checked, tmp_path):
 def test_two_sources_are_asked_for_by_prompts(call, ready, tmp_path, capsys):
     call(run_two_sources, TWO, *ready, "--n_clips=3", "--output_folder=out")
     rows = pd.read_csv(tmp_path / "out" / "per_clip.csv")
-    methods = ["GradCAM", "GradCAM++", "LMAC-ZS", "random blocks", "all ones"]
+    learned = ["LMAC-ZS", "LMAC-ZS, sources"]
+    methods = ["GradCAM", "GradCAM++", *learned, "random blocks", "all ones"]
     assert rows["method"].unique().tolist() == methods
     ones = rows[rows["method"] == "all ones"]
     assert (ones["both nearer"] == 0).all() and (ones["MM A, B less absent"] == 0).all()

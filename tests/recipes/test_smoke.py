@@ -95,7 +95,7 @@ def make_sounds(folder):
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory, make_us8k, microsoft_folder):
+def workplace(tmp_path_factory, make_us8k, microsoft_folder, clap_folder):
     """An empty folder with the datasets that the rows name."""
     folder = tmp_path_factory.mktemp("smoke")
     for dataset in sorted({row["Dataset"] for row in rows()} - {"US8K"}):
@@ -103,6 +103,7 @@ def workplace(tmp_path_factory, make_us8k, microsoft_folder):
     make_us8k(folder / "samples" / "US8K", longest=1.0)
     make_sounds(folder / "samples")
     shutil.copytree(microsoft_folder, folder / "samples" / "clap")
+    shutil.copytree(clap_folder, folder / "samples" / "htsat")
     return folder
 
 

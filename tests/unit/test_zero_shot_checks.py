@@ -25,9 +25,8 @@ from speechbrain_lmac.zero_shot_checks import (
     explain_prompts,
     overall_correlation,
     rank_correlation,
-    verdict,
-    write_checks,
 )
+from speechbrain_lmac.zero_shot_pages import verdict, write_checks
 
 RATE, N, DIM = 16000, 6000, 8
 PROMPTS = ["dog", "rain", "clock", "siren"]
