@@ -307,7 +307,8 @@ def test_no_classifier(refused, tiny):
 def test_no_interpreter(refused, toy, tiny, classifier):
     missing = [*tiny, classifier, "--interpreter_checkpoint=no/interpreter.ckpt"]
     wanted = (
-        "no trained interpreter at no/interpreter.ckpt.\n  Train it with train_lmac.py"
+        "no trained interpreter at no/interpreter.ckpt.\n  Train it with the script "
+        "that its YAML names"
     )
     clip = toy / "audio" / TRAINING_CLIP
     message = refused(explain, LMAC_YAML, clip, "--output_folder", "out", *missing)
