@@ -61,17 +61,26 @@ def mask_l1(pairs):
     return over_prompts(pairs, pairs.mask_size)
 
 
-def diversity(pairs):
+def diversity(pairs, floor=None):
     """How otherwise than the prompts the parts heard of a clip differ, (B,), >= 0.
 
     Of clip i: 1 / (B - 1) sum_{j != i} |t_i . t_j - f(M(t_i, h_i) X_i) . f(M(t_j, h_i)
     X_i)|. 0 for a clip alone.
+
+    Arguments
+    ---------
+    pairs : Pairs
+    floor : float or None
+        Then the sum is over prompts with t_j . f(X_i) > floor only, as in `keep`: a
+        prompt that is not there may have an empty mask. None: over all, as published.
     """
     own = F.one_hot(pairs.own, len(pairs.text))
     heard_own = (own[:, :, None] * pairs.embedding_in).sum(1)
     wanted = pairs.text[pairs.own] @ pairs.text.T
     heard = torch.einsum("bd,bpd->bp", heard_own, pairs.embedding_in)
     others = pairs.counts - own
+    if floor is not None:
+        others = others * (pairs.similarity > floor)
     return (others * (wanted - heard).abs()).sum(1) / max(len(own) - 1, 1)
 
 

@@ -425,6 +425,9 @@ def test_terms_by_hand():
     torch.testing.assert_close(pairs.other_size, torch.tensor([0.4, 0.6]))
     # t_0 . t_1 = 0 against 0.6 * 0 + 0.8 * 1, and against 0.8.
     torch.testing.assert_close(diversity(pairs), torch.tensor([0.8, 0.8]))
+    # The other prompt is at 0.6 to clip 0, and at 0 to clip 1.
+    torch.testing.assert_close(diversity(pairs, 0.5), torch.tensor([0.8, 0.0]))
+    assert diversity(pairs, 0.6).tolist() == [0.0, 0.0]
     # The rest has the logits 0 and 2: log-probabilities -ln(1 + e^2) and that plus 2.
     log_p = -torch.tensor([2.0]).exp().log1p()
     torch.testing.assert_close(mask_out(pairs), torch.cat([log_p, log_p + 2]))
