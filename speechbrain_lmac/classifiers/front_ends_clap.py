@@ -10,7 +10,7 @@ import logging
 
 import torch
 
-from speechbrain_lmac.interpreters.frequency import slaney_hz, slaney_mel
+from speechbrain_lmac.mel import slaney_hz, slaney_mel
 
 logger = logging.getLogger(__name__)
 
