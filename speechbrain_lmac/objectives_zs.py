@@ -30,14 +30,18 @@ def match(pairs, scale=1.0):
 
 
 def keep(pairs, floor=0.0, scale=1.0):
-    """How far the masks are from keeping the similarities at least, (B,), >= 0.
+    """How far the masks are from keeping what is there and making nothing up, (B,).
 
-    Of clip j: 1 / B sum_i s max(0, C_ij - S_ij) over the prompts with C_ij > c, where
-    C_ij = t_i . f(X_j) and S_ij = t_i . f(M(t_i, h_j) X_j). Ours, in place of `match`,
-    which punishes a mask for what it does well: of two sounds at once the one that the
-    prompt is about has, alone, a higher similarity than both. A prompt that is no
-    nearer to a clip than c counts as not there; of it nothing has to be kept, and
-    `mask_l1` empties its mask.
+    Of clip j: 1 / B sum_i s d_ij, >= 0, with C_ij = t_i . f(X_j), S_ij = t_i . f(M(t_i,
+    h_j) X_j) and
+
+    d_ij = max(0, C_ij - S_ij)           where C_ij > c,
+           max(0, S_ij - max(0, C_ij))   elsewhere.
+
+    Ours, in place of `match`, which punishes a mask for what it does well: of two
+    sounds at once the one that the prompt is about has, alone, a higher similarity than
+    both. A prompt that is no nearer to a clip than c counts as not there; of it nothing
+    has to be kept, and no part of the clip may be picked that is more like it.
 
     Arguments
     ---------
@@ -48,9 +52,9 @@ def keep(pairs, floor=0.0, scale=1.0):
         As `match`.
     """
     scale = pairs.scale if scale is None else scale
-    lost = (pairs.similarity - pairs.similarity_in).relu()
-    there = pairs.similarity > floor
-    return scale * over_prompts(pairs, there * lost)
+    before, after = pairs.similarity, pairs.similarity_in
+    lost, made_up = (before - after).relu(), (after - before.relu()).relu()
+    return scale * over_prompts(pairs, torch.where(before > floor, lost, made_up))
 
 
 def mask_l1(pairs):

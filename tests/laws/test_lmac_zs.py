@@ -414,12 +414,12 @@ def test_terms_by_hand():
     torch.testing.assert_close(match(pairs), torch.tensor([0.3, 0.7]))
     torch.testing.assert_close(match(pairs, 3.0), torch.tensor([0.9, 2.1]))
     torch.testing.assert_close(match(pairs, None), torch.tensor([0.6, 1.4]))
-    # Clip 0 loses 0.2 of the first prompt, clip 1 0.4 of the second; what is gained is
-    # not counted, nor what is lost of a similarity that is not above the floor.
-    torch.testing.assert_close(keep(pairs), torch.tensor([0.1, 0.2]))
-    torch.testing.assert_close(keep(pairs, 0.7), torch.tensor([0.1, 0.2]))
-    torch.testing.assert_close(keep(pairs, 0.9), torch.tensor([0.0, 0.2]))
-    torch.testing.assert_close(keep(pairs, 0.9, None), torch.tensor([0.0, 0.4]))
+    # Clip 0 loses 0.2 of the first prompt and gains of the second, which counts only
+    # if that is not there; of clip 1 the first prompt, at 0, is made up.
+    torch.testing.assert_close(keep(pairs), torch.tensor([0.1, 0.7]))
+    torch.testing.assert_close(keep(pairs, 0.7), torch.tensor([0.3, 0.7]))
+    torch.testing.assert_close(keep(pairs, 0.9), torch.tensor([0.2, 0.7]))
+    torch.testing.assert_close(keep(pairs, 0.9, None), torch.tensor([0.4, 1.4]))
     torch.testing.assert_close(mask_l1(pairs), torch.tensor([0.3, 0.7]))
     torch.testing.assert_close(pairs.own_size, torch.tensor([0.2, 0.8]))
     torch.testing.assert_close(pairs.other_size, torch.tensor([0.4, 0.6]))
