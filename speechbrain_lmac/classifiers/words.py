@@ -75,8 +75,8 @@ class Vocabulary:
         for sentence, words in zip(sentences, split, strict=True):
             if len(words) > self.limit:
                 raise InputError(
-                    f'"{sentence}" has {len(words)} words, but the text tower reads '
-                    f"{self.limit}: shorten it"
+                    f"a prompt has {len(words)} words, but the text tower reads "
+                    f'{self.limit}: shorten "{" ".join(words[:6])} ..."'
                 )
             if not any(word in self.number for word in words):
                 raise InputError(
