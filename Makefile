@@ -121,6 +121,7 @@ zero-shot: esc10-folder .venv/.installed-demo  ## LMAC-ZS for a small CLAP on th
 	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
 	$(PY) recipes/train_clap.py hparams/esc10_clap.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_stft.yaml $(ESC10_DATA)
+	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_sources.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_mel.yaml $(ESC10_DATA)
 	$(PY) recipes/evaluate.py hparams/esc10_zs_table_id.yaml $(ESC10_DATA)
 	$(PY) recipes/evaluate.py hparams/esc10_zs_table_ood.yaml $(ESC10_DATA)
@@ -128,7 +129,7 @@ zero-shot: esc10-folder .venv/.installed-demo  ## LMAC-ZS for a small CLAP on th
 	$(PY) recipes/zero_shot_checks.py hparams/esc10_zs_checks.yaml $(ESC10_DATA)
 	$(PY) recipes/tables.py --title "LMAC-ZS on ESC-10" --output docs/zero_shot.md \
 	    --trainings results/esc10_clap/1234 results/esc10_lmac_zs_stft/1234 \
-	        results/esc10_lmac_zs_mel/1234 \
+	        results/esc10_lmac_zs_sources/1234 results/esc10_lmac_zs_mel/1234 \
 	    --evaluations results/esc10_zs_table_id/1234 results/esc10_zs_table_ood/1234 \
 	        results/esc10_zs_two_sources/1234 results/esc10_zs_checks/1234
 
