@@ -412,11 +412,16 @@ def main(argv=None):
 
 
 def _run(options):
-    part = Path(__file__).resolve().parents[1] / "hparams" / "parts" / "dataset"
-    part /= f"{options.dataset}.yaml"
-    if not part.is_file():
-        names = sorted(path.stem for path in part.parent.glob("*.yaml"))
-        raise InputError(f"no dataset {options.dataset}; there are {', '.join(names)}")
+    folder = Path(__file__).resolve().parents[1] / "hparams" / "parts" / "dataset"
+    # Captions are no classes, and a mixture has two of them.
+    parts = {
+        part.stem: part
+        for part in sorted(folder.glob("*.yaml"))
+        if "categories:" in part.read_text(encoding="utf-8")
+    }
+    if options.dataset not in parts:
+        raise InputError(f"no dataset {options.dataset}; there are {', '.join(parts)}")
+    part = parts[options.dataset]
     given = json.dumps({"data_folder": options.data_folder, "sample_rate": 16000})
     dataset = load_hyperpyyaml(f"dataset: !include:{part} {given}")["dataset"]
     contaminants = _contaminants(options)

@@ -205,5 +205,7 @@ def test_the_command_line_renders(tmp_path, capsys, monkeypatch):
     assert "heard holds also mine.txt: it is not replaced" in capsys.readouterr().err
     assert main(["toy", "speech", "--data_folder=toy"]) == 2
     assert "speech needs --corpus and --corpus_folder" in capsys.readouterr().err
-    assert main(["none", "clean", "--data_folder=toy"]) == 2
-    assert "no dataset none; there are esc10, esc50, toy" in capsys.readouterr().err
+    for unfit in ("none", "clotho"):
+        assert main([unfit, "clean", "--data_folder=toy"]) == 2
+        wanted = f"no dataset {unfit}; there are esc10, esc50, toy, us8k\n"
+        assert capsys.readouterr().err.endswith(wanted)
