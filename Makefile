@@ -142,9 +142,12 @@ zero-shot-ablations: .venv/.installed-demo  ## LMAC-ZS with one thing changed at
 
 # --- What developers run ------------------------------------------------------
 
+# Two processes of one thread each; a file stays in one, with what its tests share.
+IN_PARALLEL := --numprocesses 2 --dist loadfile
+
 test: .venv/.installed-test lint  ## lint, all tests and doctests (at most 10 minutes); real recordings if ESC10_FOLDER is set
 	@$(MAKE) --no-print-directory doctest
-	$(PY) -m pytest tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests $(IN_PARALLEL)
 
 check: .venv/.installed-test lint  ## what to run before a commit: lint, unit tests, laws, doctests (a minute)
 	@$(MAKE) --no-print-directory doctest

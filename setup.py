@@ -35,7 +35,13 @@ EXTRAS = {
     "tensorboard": ["tensorboard>=2.16"],
     # An oracle in the tests only; the metrics themselves are our own torch code.
     "parity": ["quantus>=0.6,<0.7"],
-    "dev": ["pytest>=8", "ruff>=0.9", "yamllint>=1.35", "codespell>=2.3"],
+    "dev": [
+        "pytest>=8",
+        "pytest-xdist>=3.6",
+        "ruff>=0.9",
+        "yamllint>=1.35",
+        "codespell>=2.3",
+    ],
 }
 
 setup(
