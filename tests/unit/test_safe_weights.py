@@ -1,0 +1,255 @@
+"""Weights and class names of a stranger: no code, nothing larger than its file."""
+
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from speechbrain.dataio.encoder import CategoricalEncoder
+
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.safe_weights import load_encoder, load_loadables
+
+
+def hparams(**loadables):
+    return {"pretrainer": SimpleNamespace(loadables=loadables)}
+
+
+def layer():
+    return torch.nn.Linear(3, 2)
+
+
+def load(path, module=None, name="layer"):
+    module = layer() if module is None else module
+    load_loadables(hparams(**{name: module}), lambda filename: path)
+    return module
+
+
+def saved(path, state=None):
+    torch.save(layer().state_dict() if state is None else state, path)
+    return path
+
+
+def rewritten(path, change, compression=zipfile.ZIP_STORED):
+    """The archive with its entries as `change(name, content)` has them."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(*change(name, content))
+    return path
+
+
+class Runs:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_good_weights_are_loaded(tmp_path):
+    source = layer()
+    path = saved(tmp_path / "layer.ckpt", source.state_dict())
+    asked = []
+
+    def file(name):
+        asked.append(name)
+        return path
+
+    loaded = layer()
+    load_loadables(hparams(layer=loaded), file)
+    assert asked == ["layer.ckpt"]
+    assert torch.equal(loaded.weight, source.weight)
+
+
+def test_a_pickle_among_the_weights_does_not_run(tmp_path):
+    mark, path = tmp_path / "mark", tmp_path / "layer.ckpt"
+    saved(path, {"weight": Runs(mark), "bias": torch.zeros(2)})
+    with pytest.raises(InputError, match=r"layer\.ckpt is not a readable checkpoint"):
+        load(path)
+    assert not mark.exists()
+    torch.load(path, weights_only=False)  # the control: it is an attack
+    assert mark.exists()
+
+
+def test_a_bare_pickle_is_no_checkpoint(tmp_path):
+    mark, path = tmp_path / "mark", tmp_path / "layer.ckpt"
+    path.write_bytes(pickle.dumps(Runs(mark)))
+    with pytest.raises(InputError, match=r"not a checkpoint as torch\.save writes it"):
+        load(path)
+    assert not mark.exists()
+
+
+def test_the_old_format_is_refused(tmp_path):
+    path = tmp_path / "layer.ckpt"
+    torch.save(layer().state_dict(), path, _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match=r"not a checkpoint as torch\.save writes it"):
+        load(path)
+
+
+def test_a_zip_bomb_is_refused(tmp_path):
+    path = saved(tmp_path / "layer.ckpt")
+    rewritten(path, lambda n, c: (n, c + bytes(10**7)), zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10**6
+    with pytest.raises(InputError, match="a compressed entry"):
+        load(path)
+
+
+def test_entries_that_share_their_bytes_are_refused(tmp_path):
+    # A bomb without compression: many entries of the directory point to one content.
+    path = saved(tmp_path / "layer.ckpt")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/data/9", bytes(10**5))
+        shared = archive.getinfo("archive/data/9")
+        for number in range(10, 20):
+            again = zipfile.ZipInfo(f"archive/data/{number}")
+            for field in ("header_offset", "file_size", "compress_size", "CRC"):
+                setattr(again, field, getattr(shared, field))
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+    with pytest.raises(InputError, match="unpacks to"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil", "archive/../../evil", "/etc/evil", "a\\..\\b"]
+)
+def test_entries_that_lead_out_are_refused(tmp_path, name):
+    path = saved(tmp_path / "layer.ckpt")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"x")
+    with pytest.raises(InputError, match="an entry that leads out"):
+        load(path)
+
+
+def bomb(path, n_declared):
+    """A checkpoint whose header declares more numbers than the file has."""
+    saved(path, {"weight": torch.zeros(6), "bias": torch.zeros(2)})
+
+    def change(name, content):
+        if name.endswith("data.pkl"):
+            assert content.count(b"K\x06") >= 1  # BININT1 6, the storage's size
+            declared = b"J" + n_declared.to_bytes(4, "little")
+            content = content.replace(b"K\x06", declared)
+        return name, content
+
+    return rewritten(path, change)
+
+
+def test_a_header_that_declares_more_than_there_is_allocates_nothing(tmp_path):
+    path = bomb(tmp_path / "layer.ckpt", 2**30)  # 4 GiB of float32
+    script = f"""
+        import resource, sys
+        from pathlib import Path
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_safe_weights import load
+        from speechbrain_lmac.errors import InputError
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            load(Path({str(path)!r}))
+        except InputError as error:
+            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            print("refused", (after - before) // 2**10, error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True
+    )
+    assert done.stdout.startswith("refused"), done.stderr
+    assert int(done.stdout.split()[1]) < 200  # MiB
+
+
+def test_a_tensor_that_repeats_one_number_is_not_unrolled(tmp_path):
+    path = saved(
+        tmp_path / "layer.ckpt",
+        {"weight": torch.zeros(1).expand(10**6, 10**6), "bias": torch.zeros(2)},
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="does not fit Linear"):
+        load(path)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert after - before < 200 * 2**10  # KiB
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"weight": torch.zeros(2, 4), "bias": torch.zeros(2)},
+        {"weight": torch.zeros(2, 3)},
+        {"weight": torch.zeros(2, 3), "bias": torch.zeros(2), "more": torch.zeros(1)},
+        {"weight": 1, "bias": 2},
+        [1, 2],
+    ],
+)
+def test_what_does_not_fit_is_one_error(tmp_path, state):
+    with pytest.raises(InputError, match=r"layer\.ckpt"):
+        load(saved(tmp_path / "layer.ckpt", state))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_truncated_file_is_one_error(tmp_path, share):
+    path = saved(tmp_path / "layer.ckpt")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=r"layer\.ckpt"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../layer", "a/b", "/etc/passwd", "", ".", "a b", "1"]
+)
+def test_names_that_lead_out_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match="no name of a file of weights"):
+        load(saved(tmp_path / "layer.ckpt"), name=name)
+
+
+def test_a_model_without_a_pretrainer(tmp_path):
+    with pytest.raises(InputError, match="has no pretrainer, but a, b"):
+        load_loadables({"a": 1, "b": 2}, None)
+
+
+# --- Class names ----------------------------------------------------------------------
+
+
+def test_class_names_are_read_as_speechbrain_writes_them(tmp_path):
+    labels = ["dog", "it's", "zebra", "\u96e8"]
+    encoder = CategoricalEncoder()
+    encoder.update_from_iterable(labels)
+    encoder.save(str(tmp_path / "label_encoder.ckpt"))
+    ours, theirs = CategoricalEncoder(), CategoricalEncoder()
+    load_encoder(ours, tmp_path / "label_encoder.ckpt")
+    theirs.load(str(tmp_path / "label_encoder.ckpt"))
+    assert ours.ind2lab == theirs.ind2lab == dict(enumerate(labels))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "'dog' => 0\n",
+        "__import__('os').system('true') => 0\n================\n",
+        "'dog' => __import__('os').getpid()\n================\n",
+        "'dog' => 1\n================\n",
+        "'dog' => 0\n'cat' => 0\n================\n",
+        "3 => 0\n================\n",
+        "'dog' => True\n================\n",
+        "dog 0\n================\n",
+        "(" * 10**5 + " => 0\n================\n",
+        "'" + "x" * 2**20 + "' => 0\n================\n",
+        "\udcff",
+    ],
+)
+def test_what_is_no_list_of_names_is_one_error(tmp_path, text):
+    path = tmp_path / "label_encoder.ckpt"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=r"label_encoder\.ckpt holds no class names"):
+        load_encoder(CategoricalEncoder(), path)
