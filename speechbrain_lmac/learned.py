@@ -52,6 +52,11 @@ class LearnedDomain(torch.nn.Module):
         self.stft = stft
         self.codec = codec
 
+    @property
+    def hop_length(self):
+        """Samples from one frame of the STFT to the next; maps on the bins have it."""
+        return self.stft.hop_length
+
     def frames_of(self, lens, n_samples):
         """How many frames of each clip hold recording.
 

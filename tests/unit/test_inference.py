@@ -1,282 +1,341 @@
-"""Explaining files of any rate, length, level and channel count."""
-
-import math
-import re
-from dataclasses import replace
+"""The shipped models and the two classes that read models, as a user calls them."""
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.classifiers import CompactClassifier
-from speechbrain_lmac.domains import MagnitudeSTFTDomain, STFTDomain
+from speechbrain_lmac.data_prep.toy_prepare import render_clip
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.explainers import AllOnesExplainer, AmortizedExplainer
-from speechbrain_lmac.inference import (
-    explain_file,
-    prompt_names,
-    unique_names,
-    write_explanation,
+from speechbrain_lmac.explaining import explain_file, silent_behind
+from speechbrain_lmac.explanations import FileExplanation, PromptExplanation
+from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
+from speechbrain_lmac.shipped import (
+    RECORD,
+    find_model,
+    model_file,
+    model_lines,
+    read_record,
+    shipped_models,
 )
-from speechbrain_lmac.interpreters import ConvInterpreter, MelToBins
 
-LABELS = ["cat", "dog", "rain"]
-MODEL_RATE = 16000
-PARTS = ("input", "explanation", "rest")
+CPU = {"device": "cpu"}
+RATE = 16000
+NAMES = sorted(shipped_models())
+EXPLAINERS = [name for name in NAMES if name != "esc10-classifier"]
 
 
 @pytest.fixture(scope="module")
-def explainer():
-    """Untrained: its mask is neither 0 nor 1 anywhere."""
-    torch.manual_seed(0)
-    return AmortizedExplainer(
-        STFTDomain(sample_rate=MODEL_RATE),
-        CompactClassifier(3, channels=(3, 4)).eval(),
-        ConvInterpreter([3, 4], [3, 3], 2, 80, MelToBins(MODEL_RATE, 1024, 80)).eval(),
-    )
+def loaded():
+    """`loaded(name)`: an explainer, once."""
+    models = {}
+
+    def load(name):
+        if name not in models:
+            models[name] = AudioExplainer.from_hparams(name, run_opts=CPU)
+        return models[name]
+
+    return load
 
 
-def write(path, wav, rate):
-    soundfile.write(path, wav, rate, subtype="FLOAT")
+def clip(index=0, seconds=1.0):
+    """A generated sound, (N,), whose peak is not 1."""
+    samples = render_clip(1234, index, RATE, seconds)["clip"]
+    return torch.from_numpy(samples / 32768.0).float()
+
+
+def write(path, wav, rate=RATE):
+    soundfile.write(path, np.asarray(wav), rate, subtype="FLOAT")
     return path
 
 
-def noise(rate, seconds, n_channels=1):
-    draw = np.random.default_rng(0)
-    return 0.1 * draw.standard_normal((round(rate * seconds), n_channels))
+# --- The shipped models ---------------------------------------------------------------
 
 
-def error_db(estimate, reference):
-    """Energy of the difference over that of the reference, dB."""
-    estimate, reference = np.asarray(estimate), np.asarray(reference)
-    error = np.square(estimate - reference).sum() / np.square(reference).sum()
-    return 10 * math.log10(error)
+def test_these_models_come_with_the_package():
+    assert set(NAMES) == {
+        *("esc10-classifier", "esc10-lmac", "esc10-lmac-finetuned"),
+        *("esc10-lmac-td", "esc10-lmac-zs"),
+    }
 
 
-def band_limited(wav, rate, top_hz):
-    """What of a waveform lies below a frequency."""
-    spectrum = np.fft.rfft(wav)
-    spectrum[np.fft.rfftfreq(len(wav), 1 / rate) > top_hz] = 0
-    return np.fft.irfft(spectrum, len(wav))
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_model_is_small_licensed_and_credited(name):
+    folder, record = shipped_models()[name], read_record(shipped_models()[name])
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 4e6
+    assert record.name == name
+    assert record.license == "cc-by-3.0" and "freesound" in record.credit
+    assert all(command.startswith("python recipes/") for command in record.commands)
+    assert record.metrics["accuracy"]["n"] == 80
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for told in (record.license, record.credit, *record.commands, *record.classes):
+        assert told in card
+
+
+def test_all_shipped_models_are_small():
+    files = [path for folder in shipped_models().values() for path in folder.iterdir()]
+    assert sum(path.stat().st_size for path in files) <= 20e6
+
+
+def test_the_list_of_models_has_a_line_for_each():
+    head, *lines = model_lines()
+    assert [line.split()[0] for line in lines] == NAMES
+    fid = read_record(shipped_models()["esc10-lmac"]).metrics["Fid-In"]["mean"]
+    (line,) = [line for line in lines if line.startswith("esc10-lmac ")]
+    assert f"Fid-In {fid:.3g}" in line and "L-MAC" in line and "MB" in line
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_the_example_of_a_model_is_what_it_says_today(loaded, name):
+    folder = shipped_models()[name]
+    explained = loaded(name).explain_file(folder / "example.wav")
+    for part in ("explanation", "rest"):
+        wav, _ = soundfile.read(folder / f"example_{part}.wav", dtype="float32")
+        difference = np.abs(getattr(explained, part).numpy() - wav).max()
+        assert difference <= 2 / 32768  # 16 bits
+
+
+# --- Batches --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_a_batch_is_explained_at_the_inputs_length_and_level(loaded, name):
+    model = loaded(name)
+    wavs = torch.stack([clip(0), 0.1 * clip(0), clip(1)])
+    explained = model.explain_batch(wavs)
+    assert explained.explanation.shape == explained.rest.shape == wavs.shape
+    assert explained.mask.shape == explained.magnitude.shape
+    assert 0 <= explained.mask.min() and explained.mask.max() <= 1
+    assert len(explained.labels) == len(explained.predicted) == 3
+    assert explained.labels == explained.predicted
+    assert set(explained.labels) <= set(model.labels)
+    for share in (explained.confidence, explained.confidence_in):
+        assert share.shape == (3,) and 0 <= share.min() and share.max() <= 1
+    # The level changes what is heard, and nothing else.
+    torch.testing.assert_close(explained.mask[0], explained.mask[1], atol=1e-3, rtol=0)
+    quieter = 0.1 * explained.explanation[0]
+    assert (explained.explanation[1] - quieter).abs().max() < 1e-3 * quieter.abs().max()
+    assert not any(p.requires_grad for p in model.mods.parameters())
+
+
+def test_a_file_is_explained_as_a_batch_of_one(loaded, tmp_path):
+    model, wav = loaded("esc10-lmac"), clip(2)
+    from_file = model.explain_file(write(tmp_path / "a.wav", wav))
+    from_batch = model.explain_batch(wav[None])
+    torch.testing.assert_close(from_file.explanation, from_batch.explanation[0])
+    torch.testing.assert_close(from_file.mask, from_batch.mask[0])
+    assert from_file.explained == from_batch.labels[0]
+    assert from_file.confidence_in == pytest.approx(from_batch.confidence_in.item())
+    assert isinstance(from_file, FileExplanation) and len(from_file.windows) == 1
+
+
+def test_what_lies_behind_a_recording_does_not_count(loaded):
+    model, lens = loaded("esc10-lmac"), torch.tensor([0.5, 1.0])
+    wavs = torch.stack([clip(0), clip(1)])
+    other = wavs.clone()
+    other[0, RATE // 2 :] = 0.9
+    one, two = (model.explain_batch(w, lens) for w in (wavs, other))
+    assert torch.equal(one.mask, two.mask)
+    assert torch.equal(one.explanation, two.explanation)
+    assert not torch.equal(one.mask, model.explain_batch(wavs).mask)
+    assert torch.equal(model(wavs, lens).mask, one.mask)
+    assert not silent_behind(other, lens)[0, RATE // 2 :].any()
 
 
 @pytest.mark.parametrize(
-    "rate, seconds, n_channels",
+    "wavs, lens, said",
     [
-        (16000, 0.2, 1),
-        (16000, 70.0, 1),
-        (96000, 1.0, 2),
-        (8000, 1.0, 1),
-        (44100, 0.5, 6),
-        (44100, 1 / 44100, 1),
-        (22050, 0.00731, 1),
+        (torch.zeros(16000), None, r"got \(16000,\)"),
+        (torch.zeros(2, 0), None, "at least one sample"),
+        (torch.zeros(1, 2, 100), None, r"got \(1, 2, 100\)"),
+        (torch.tensor([[0.0, 1.0], [0.0, float("nan")]]), None, r"waveforms \[1\]"),
+        (torch.zeros(2, 100), torch.tensor([0.5]), "lens must have one share"),
+        (torch.zeros(1, 100), torch.tensor([1.5]), "lens must be above 0"),
     ],
 )
-def test_what_is_heard_has_the_files_length_and_rate(
-    explainer, tmp_path, rate, seconds, n_channels
+def test_a_batch_that_is_none_is_refused(loaded, wavs, lens, said):
+    with pytest.raises(ValueError, match=said):
+        loaded("esc10-lmac").explain_batch(wavs, lens)
+
+
+# --- What is asked for ----------------------------------------------------------------
+
+
+def test_a_zero_shot_model_answers_each_prompt(loaded, tmp_path):
+    model = loaded("esc10-lmac-zs")
+    path = write(tmp_path / "a.wav", clip(0))
+    dog, rain = model.explain_file(path, prompts=["a dog barking", "rain on a roof"])
+    assert isinstance(dog, PromptExplanation)
+    assert (dog.explained, rain.explained) == ("a dog barking", "rain on a roof")
+    assert not torch.equal(dog.mask, rain.mask)
+    assert -1 <= dog.similarity <= 1
+    (alone,) = model.explain_file(path, prompts=["a dog barking"])
+    torch.testing.assert_close(alone.mask, dog.mask, rtol=1e-4, atol=1e-5)
+    assert alone.similarity == pytest.approx(dog.similarity)
+    by_class = model.explain_file(path, target="dog")
+    assert by_class.explained == "dog"
+
+
+@pytest.mark.parametrize(
+    "name, asked, said",
+    [
+        ("esc10-lmac", {"target": "dog"}, "is not told which class to explain"),
+        ("esc10-lmac", {"prompts": ["dog"]}, "reads no text"),
+        ("esc10-lmac-zs", {"prompts": [""]}, "every prompt needs words"),
+        ("esc10-lmac-zs", {"prompts": ["dog", "dog"]}, "may stand there once"),
+        ("esc10-lmac-zs", {"prompts": ["qwertz"]}, "qwertz"),
+        ("esc10-lmac-zs", {"prompts": ["dog"], "target": "dog"}, "give one of them"),
+        ("esc10-lmac-zs", {"target": "dgo"}, "did you mean dog"),
+    ],
+)
+def test_what_a_model_would_not_listen_to_is_refused(
+    loaded, tmp_path, name, asked, said
 ):
-    wav = noise(rate, seconds, n_channels)
-    explained = explain_file(explainer, write(tmp_path / "a.wav", wav, rate), LABELS)
-    assert explained.sample_rate == rate
-    assert explained.model_rate == MODEL_RATE
-    for part in PARTS:
-        heard = getattr(explained, part)
-        assert heard.shape == (len(wav),)
-        assert torch.isfinite(heard).all()
-    n_frames = math.ceil(len(wav) * MODEL_RATE / rate) // 186 + 1
-    for maps in (explained.magnitude, explained.mask, explained.masked_magnitude):
-        assert maps.shape == (n_frames, 513)
-    assert 0 < explained.mask.min() <= explained.mask.max() < 1
-    assert explained.mask_mean == pytest.approx(explained.mask.mean().item(), rel=1e-4)
-    assert explained.predicted in LABELS
-    for share in ("confidence", "confidence_in", "confidence_out"):
-        assert 0 <= getattr(explained, share) <= 1
-    assert explained.confidence >= 1 / 3 - 1e-6  # of the predicted of three classes
+    path = write(tmp_path / "a.wav", clip(0))
+    with pytest.raises(InputError, match=said):
+        loaded(name).explain_file(path, **asked)
 
 
-def test_the_input_at_the_models_rate_is_the_file(explainer, tmp_path):
-    wav = noise(MODEL_RATE, 0.5).astype("float32")
-    path = write(tmp_path / "a.wav", wav, MODEL_RATE)
-    explained = explain_file(explainer, path, LABELS)
-    assert np.array_equal(explained.input.numpy(), wav[:, 0])
+def test_targets_of_a_batch(loaded):
+    model = loaded("esc10-lmac-zs")
+    wavs = torch.stack([clip(0), clip(0)])
+    both = model.explain_batch(wavs, target=["dog", "rain"])
+    assert both.labels == ["dog", "rain"]
+    assert not torch.equal(both.mask[0], both.mask[1])
+    assert model.explain_batch(wavs, target="rain").labels == ["rain", "rain"]
+    with pytest.raises(InputError, match="1 targets for 2 waveforms"):
+        model.explain_batch(wavs, target=["dog"])
 
 
-@pytest.mark.parametrize("rate", [8000, 44100, 96000])
-def test_the_input_is_the_file_below_the_models_highest_frequency(
-    explainer, tmp_path, rate
-):
-    # Band-limited to where neither filter has begun to fall, and a high part that
-    # the model cannot hear.
-    low = band_limited(noise(rate, 1.0)[:, 0], rate, min(3000, rate / 3))
-    high = noise(rate, 1.0)[:, 0] - band_limited(noise(rate, 1.0)[:, 0], rate, 9000)
-    wav = np.stack([low + high, low - 0.5 * high], 1)
-    explained = explain_file(explainer, write(tmp_path / "a.wav", wav, rate), LABELS)
-    inner = slice(rate // 20, -rate // 20)
-    assert error_db(explained.input[inner], low[inner]) < -30
+# --- Long files -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("domain", [STFTDomain, MagnitudeSTFTDomain])
-@pytest.mark.parametrize("rate", [8000, 16000, 44100])
-def test_an_explanation_of_everything_is_the_input(tmp_path, domain, rate):
-    classifier = CompactClassifier(3, channels=(3, 4)).eval()
-    everything = AllOnesExplainer(domain(sample_rate=MODEL_RATE), classifier)
-    path = write(tmp_path / "a.wav", noise(rate, 0.7), rate)
-    explained = explain_file(everything, path, LABELS)
-    assert error_db(explained.explanation, explained.input) < -40
-    assert not explained.rest.any()
-    assert explained.confidence_in == pytest.approx(explained.confidence, abs=1e-6)
-    assert explained.mask_mean == 1
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory):
+    """Fourteen seconds of generated sounds, in stereo at 22050 Hz."""
+    parts = [render_clip(1234, index, 22050, 3.5)["clip"] / 32768 for index in range(4)]
+    wav = np.concatenate(parts)
+    path = tmp_path_factory.mktemp("long") / "long.wav"
+    return write(path, np.stack([wav, wav], 1), 22050)
 
 
-@pytest.mark.parametrize("rate", [16000, 44100])
-def test_a_quieter_file_sounds_quieter_and_is_explained_alike(
-    explainer, tmp_path, rate
-):
-    wav = noise(rate, 0.5)
-    wav[100] = -0.9  # the peak is negative: its sign must survive
-    loud = explain_file(explainer, write(tmp_path / "a.wav", wav, rate), LABELS)
-    soft = explain_file(explainer, write(tmp_path / "b.wav", 0.1 * wav, rate), LABELS)
-    for part in PARTS:
-        wanted = 0.1 * getattr(loud, part)
-        assert wanted.any()
-        assert error_db(getattr(soft, part), wanted) < -80
-    assert soft.predicted == loud.predicted
-    torch.testing.assert_close(soft.mask, loud.mask, rtol=1e-3, atol=1e-4)
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_a_long_file_is_explained_in_windows(loaded, long_file, name):
+    model = loaded(name)
+    explained = model.explain_file(long_file)
+    assert explained.input.shape == explained.explanation.shape == (4 * 77175,)
+    assert explained.mask.shape == (14 * RATE // 186 + 1, 513)
+    for maps in (explained.mask, explained.magnitude, explained.explanation):
+        assert torch.isfinite(maps).all()
+    assert 0 <= explained.mask.min() and explained.mask.max() <= 1 + 1e-5
+    windows = explained.windows
+    assert windows[0].start == 0 and windows[-1].end == pytest.approx(14, abs=1e-3)
+    assert all(w.end - w.start == pytest.approx(5, abs=0.02) for w in windows)
+    assert all(b.start < a.end for a, b in zip(windows, windows[1:], strict=False))
+    for which in ("confidence", "confidence_in", "confidence_out"):
+        mean = np.mean([getattr(window, which) for window in windows])
+        assert getattr(explained, which) == pytest.approx(mean)
 
 
-def test_both_parts_of_a_masked_magnitude_are_the_whole(tmp_path, explainer):
-    # M |X| + (1 - M) |X| = |X|: holds for the magnitude, not for its logarithm.
-    halves = AmortizedExplainer(
-        MagnitudeSTFTDomain(sample_rate=MODEL_RATE),
-        explainer.classifier,
-        explainer.interpreter,
+def test_the_first_window_is_explained_as_the_beginning_alone(loaded, long_file):
+    model = loaded("esc10-lmac")
+    explained = model.explain_file(long_file)
+    first = explained.windows[0]
+    assert explained.windows[1].start > 2
+    wav, _ = soundfile.read(long_file, dtype="float32")
+    from torchaudio.functional import resample
+
+    heard = resample(torch.from_numpy(wav[:, 0]), 22050, RATE)
+    alone = model.explain_batch(heard[None, : round(first.end * RATE)])
+    # Until the second window begins, nothing else is heard.
+    n_frames = int(explained.windows[1].start * RATE / 186) - 1
+    torch.testing.assert_close(
+        explained.mask[:n_frames], alone.mask[0, :n_frames], rtol=1e-4, atol=1e-5
     )
-    path = write(tmp_path / "a.wav", noise(MODEL_RATE, 0.5), MODEL_RATE)
-    explained = explain_file(halves, path, LABELS)
-    both = explained.explanation + explained.rest
-    assert error_db(both.detach(), explained.input) < -60
+    assert first.predicted == alone.predicted[0]
 
 
-@pytest.mark.parametrize("rate", [16000, 44100])
-def test_silence_is_explained_by_silence(explainer, tmp_path, rate):
-    path = write(tmp_path / "silent.wav", np.zeros(rate // 2), rate)
-    explained = explain_file(explainer, path, LABELS)
-    for part in PARTS:
-        assert getattr(explained, part).shape == (rate // 2,)
-        assert not getattr(explained, part).any()
-    assert explained.row()["silent"] is True
-    assert math.isfinite(explained.confidence)
-    write_explanation(explained, tmp_path / "out", "silent")
-    assert len(list((tmp_path / "out").iterdir())) == 4
+def test_windows_are_joined_without_clicks(loaded, tmp_path):
+    # A steady tone at the level 0.5: where windows meet nothing may jump.
+    model = loaded("esc10-lmac")
+    time = torch.arange(14 * RATE) / RATE
+    path = write(tmp_path / "tone.wav", 0.5 * torch.sin(2 * torch.pi * 440 * time))
+    explained = model.explain_file(path)
+    steps = explained.explanation.diff(n=2).abs()
+    edges = {round(w.start * RATE) for w in explained.windows[1:]}
+    edges |= {round(w.end * RATE) for w in explained.windows[:-1]}
+    at_edges = max(steps[edge - 5 : edge + 5].max() for edge in edges)
+    # A click would stand out from the tone's own curvature, 0.5 (2 pi 440 / 16000)^2.
+    assert at_edges <= 1.1 * 0.5 * (2 * np.pi * 440 / RATE) ** 2
 
 
-@pytest.mark.parametrize("content", [None, b"no audio", b""])
-def test_files_that_cannot_be_read_are_named(explainer, tmp_path, content):
-    path = tmp_path / "clip.wav"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=r"clip\.wav"):
-        explain_file(explainer, path, LABELS)
+def test_windows_of_the_whole_are_the_input(loaded, long_file):
+    from speechbrain_lmac.explainers import AllOnesExplainer
+
+    model = loaded("esc10-lmac")
+    everything = AllOnesExplainer(model.mods.domain, model.classifier)
+    explained = explain_file(
+        everything, long_file, model.labels, window_seconds=model.window_seconds
+    )
+    error = (explained.explanation - explained.input).square().sum()
+    assert error / explained.input.square().sum() < 1e-4
+    assert len(explained.windows) == 5
 
 
-def test_what_is_written_is_what_was_explained(explainer, tmp_path):
-    path = write(tmp_path / "a.wav", 20 * noise(44100, 0.5), 44100)  # far beyond 1
-    explained = explain_file(explainer, path, LABELS)
-    write_explanation(explained, tmp_path / "new" / "out", "a")
-    folder = tmp_path / "new" / "out"
-    names = [f"a_{part}.wav" for part in PARTS]
-    assert {file.name for file in folder.iterdir()} == {"a.png", *names}
-    for part, name in zip(PARTS, names, strict=True):
-        wav, rate = soundfile.read(folder / name, dtype="float32", always_2d=True)
-        assert rate == 44100
-        assert wav.shape[1] == 1
-        assert np.array_equal(wav[:, 0], getattr(explained, part).detach().numpy())
-    assert np.abs(wav).max() > 1  # nothing is clipped
+# --- Classifiers ----------------------------------------------------------------------
 
 
-def test_the_row_of_the_table(explainer, tmp_path):
-    path = write(tmp_path / "a.wav", noise(44100, 0.5), 44100)
-    explained = explain_file(explainer, path, LABELS)
-    row = explained.row()
-    assert row["file"] == str(path)
-    assert row["seconds"] == pytest.approx(0.5)
-    assert row["sample_rate"] == 44100
-    assert row["silent"] is False
-    scores = [row[f"confidence{which}"] for which in ("", "_explanation", "_rest")]
-    assert scores == [
-        explained.confidence,
-        explained.confidence_in,
-        explained.confidence_out,
-    ]
+def test_the_classifier_of_a_model_is_the_classifier(loaded, tmp_path):
+    alone = AudioClassifier.from_hparams("esc10-classifier", run_opts=CPU)
+    within = AudioClassifier.from_hparams("esc10-lmac", run_opts=CPU)
+    wavs = torch.stack([clip(0), clip(1)])
+    probabilities, score, index, labels = alone.classify_batch(wavs)
+    assert torch.equal(probabilities, within.classify_batch(wavs)[0])
+    assert torch.equal(score, probabilities.max(1).values)
+    assert labels == [alone.labels[i] for i in index]
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(2))
+    assert labels == loaded("esc10-lmac").explain_batch(wavs).predicted
 
 
-def test_nothing_of_an_explanation_hangs_on_the_graph(explainer, tmp_path):
-    path = write(tmp_path / "a.wav", noise(MODEL_RATE, 0.2), MODEL_RATE)
-    explained = explain_file(explainer, path, LABELS)
-    for name in (*PARTS, "mask", "magnitude", "masked_magnitude"):
-        assert not getattr(explained, name).requires_grad
+def test_a_long_file_is_classified_by_the_mean_of_its_windows(loaded, long_file):
+    model = AudioClassifier.from_hparams("esc10-classifier", run_opts=CPU)
+    probabilities, score, index, labels = model.classify_file(long_file)
+    assert probabilities.shape == (1, 10)
+    assert probabilities.sum().item() == pytest.approx(1, abs=1e-5)
+    assert labels == [loaded("esc10-lmac").explain_file(long_file).predicted]
+
+
+# --- Where models are -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "paths, names",
+    "source, said",
     [
-        (["a/dog.wav", "b/dog.wav", "cat.flac"], ["dog", "dog_2", "cat"]),
-        (["dog.wav", "dog_2.wav", "x/dog.wav"], ["dog", "dog_2", "dog_3"]),
-        (["dog_2.wav", "dog.wav", "x/dog.ogg"], ["dog_2", "dog", "dog_3"]),
+        ("esc10-lmca", "Did you mean esc10-lmac"),
+        ("results/esc10_lmac/1234/save", "no such folder"),
+        ("results/nothing", "no such folder"),
+        ("", "there is no model|has no file"),
     ],
 )
-def test_names_are_unique(paths, names):
-    assert unique_names(paths) == names
+def test_a_model_that_there_is_not(source, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=said):
+        AudioExplainer.from_hparams(source)
 
 
-# --- Another class than the predicted one ---------------------------------------------
+@pytest.mark.parametrize("name", ["../x", "a/b", "/etc/passwd", "", ".", ".."])
+def test_files_outside_of_a_model_are_refused(name):
+    with pytest.raises(InputError, match="is not the name of a file"):
+        model_file(find_model("esc10-lmac"), name)
 
 
-class OfTheTarget(AllOnesExplainer):
-    """Keeps a share of everything that depends on the class asked for."""
-
-    def explain(self, wav, target=None):
-        given = super().explain(wav, target)
-        share = (1 + given.target[:, None, None]) / 4
-        return replace(given, mask=share * given.mask)
+def test_a_link_out_of_a_model_is_refused(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / RECORD).symlink_to(shipped_models()["esc10-lmac"] / RECORD)
+    with pytest.raises(InputError, match="leads out of its folder"):
+        model_file(tmp_path / "model", RECORD)
 
 
-def test_the_class_that_is_asked_for_is_explained(explainer, tmp_path):
-    path = write(tmp_path / "a.wav", noise(16000, 0.5), 16000)
-    asked = OfTheTarget(explainer.domain, explainer.classifier)
-    predicted = explain_file(asked, path, LABELS)
-    assert predicted.explained == predicted.predicted
-    confidences = {}
-    for place, name in enumerate(LABELS):
-        explained = explain_file(asked, path, LABELS, target=name)
-        assert explained.explained == explained.row()["explained"] == name
-        assert explained.predicted == explained.row()["predicted"]
-        assert explained.predicted == predicted.predicted
-        assert explained.mask_mean == pytest.approx((1 + place) / 4)
-        confidences[name] = explained.confidence
-    assert sum(confidences.values()) == pytest.approx(1)
-    assert confidences[predicted.predicted] == max(confidences.values())
-
-
-@pytest.mark.parametrize(
-    "name, said",
-    [
-        ("rian", "'rian'; did you mean rain? The classes are cat, dog, rain"),
-        ("xylophone", r"'xylophone'\. The classes are cat, dog, rain"),
-    ],
-)
-def test_a_class_that_there_is_not_is_refused(explainer, tmp_path, name, said):
-    path = write(tmp_path / "a.wav", noise(16000, 0.5), 16000)
-    with pytest.raises(InputError, match=said.replace("?", r"\?")):
-        explain_file(explainer, path, LABELS, target=name)
-
-
-def test_prompts_have_safe_and_distinct_names():
-    prompts = ["a dog", "a  dog", "a dog 2", "A DOG!", "../..", "\u96e8", "x" * 300]
-    prompts += ["x" * 299, "con", "tab\there", "a_dog"]
-    names = prompt_names(prompts)
-    assert len(set(names)) == len(names) == len(prompts)
-    assert all(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name) for name in names)
-    assert max(map(len, names)) <= 63
-    assert names[:4] == ["a-dog", "a-dog-2", "a-dog-2-2", "a-dog-3"]
+def test_a_classifier_explains_nothing():
+    with pytest.raises(InputError, match="AudioExplainer needs 'interpreter'"):
+        AudioExplainer.from_hparams("esc10-classifier")
