@@ -20,8 +20,8 @@ INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c cons
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test check smoke results results-quick tables roar ablations \
-    two-sources any-classifier zero-shot zero-shot-ablations clean lint doctest \
-    esc10-folder speech-folder stale
+    two-sources any-classifier zero-shot zero-shot-ablations models models-check clean \
+    lint doctest esc10-folder speech-folder stale
 
 help:  ## list the targets (what `make` alone does)
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' Makefile
@@ -139,6 +139,19 @@ zero-shot-ablations: .venv/.installed-demo  ## LMAC-ZS with one thing changed at
 	$(PY) recipes/ablations.py hparams/toy_zs_ablations.yaml
 	$(PY) recipes/tables.py --title "Ablations of LMAC-ZS on the generated sounds" \
 	    --output docs/zero_shot_ablations.md --evaluations results/toy_zs_ablations/1234
+
+models: esc10-folder .venv/.installed-demo  ## make the models of the package again of their trainings on ESC10_FOLDER (an hour; resumes)
+	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
+	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
+	$(PY) recipes/train_lmac.py hparams/esc10_lmac_finetune.yaml $(ESC10_DATA)
+	$(PY) recipes/pretrain_codec.py hparams/esc10_codec.yaml $(ESC10_DATA)
+	$(PY) recipes/train_lmac_td.py hparams/esc10_lmac_td.yaml $(ESC10_DATA)
+	$(PY) recipes/train_clap.py hparams/esc10_clap.yaml $(ESC10_DATA)
+	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_sources.yaml $(ESC10_DATA)
+	$(PY) recipes/models.py make $(ESC10_DATA)
+
+models-check: esc10-folder .venv/.installed-demo  ## measure the models of the package on ESC10_FOLDER, and compare with their cards
+	$(PY) recipes/models.py check $(ESC10_DATA)
 
 # --- What developers run ------------------------------------------------------
 

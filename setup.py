@@ -68,9 +68,11 @@ setup(
         "speechbrain_lmac.recipes": "recipes",
     },
     package_data={
+        "speechbrain_lmac": ["pretrained/*/*"],
         "speechbrain_lmac.hparams": ["**/*.yaml"],
         "speechbrain_lmac.published": ["*.csv"],
     },
+    entry_points={"console_scripts": ["speechbrain-lmac = speechbrain_lmac.cli:main"]},
     install_requires=CORE,
     extras_require=EXTRAS,
 )

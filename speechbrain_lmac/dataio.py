@@ -55,6 +55,9 @@ class ClipDataset:
     cache_folder : str or None
         Where audio that was converted to `sample_rate` mono is kept, so that later
         epochs and runs need not decode it again. None: nothing is kept.
+    terms : dict, optional
+        For who passes on what was trained on it: `name`; `license`, that a model of it
+        has to bear, as the Hugging Face hub calls it; `credit`, one line.
     """
 
     def __init__(
@@ -66,7 +69,9 @@ class ClipDataset:
         sample_rate=16000,
         clip_seconds=5.0,
         cache_folder=None,
+        terms=None,
     ):
+        self.terms = terms
         self.prepare = prepare
         self.data_folder = data_folder
         self.categories = list(categories)

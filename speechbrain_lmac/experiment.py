@@ -78,6 +78,9 @@ KNOWN_KEYS = {
     "trunk_source",
 }
 
+# How the resolved file in an output folder begins.
+RESOLVED = "# Generated"
+
 
 @dataclass
 class Training:
@@ -215,6 +218,8 @@ def check_keys(path):
         Naming the key and the one that was probably meant.
     """
     text = open_hparams(path).getvalue()
+    if text.startswith(RESOLVED):
+        return  # of a finished run: what the keys were for is in their places
     keys = top_level_keys(path)
     referred = set(re.findall(r"<(\w+)", text))
     for key in keys:
@@ -271,7 +276,7 @@ def start_experiment(hparams, run_opts, source):
     sb.create_experiment_directory(str(output_folder))
     if if_main_process():
         resolved = resolve_references(open_hparams(path), overrides).getvalue()
-        head = f"# Generated {date.today()} from:\n# {path}\n# yamllint disable\n"
+        head = f"{RESOLVED} {date.today()} from:\n# {path}\n# yamllint disable\n"
         write_text(head + resolved, output_folder / "hyperparams.yaml")
         for warning in manifests.warnings:  # log.txt did not exist when they came
             logger.warning("%s: %s", dataset.data_folder, warning)

@@ -1,308 +1,321 @@
-"""Explain audio files: what is heard, what is left, and how sure the model was."""
+"""Trained models in three lines: what made the classifier decide?
 
-import difflib
-import re
-from dataclasses import dataclass
-from pathlib import Path
+    from speechbrain_lmac.inference import AudioExplainer
+    explainer = AudioExplainer.from_hparams("esc10-lmac")
+    explained = explainer.explain_file("dog.wav")
+
+A model is a folder as publish.py writes it, the id of one on the Hugging Face hub, or
+the name of one that comes with the package (`speechbrain_lmac.shipped`).
+"""
 
 import torch
-import torchaudio
-from speechbrain.dataio import audio_io
+from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
+from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
-from speechbrain_lmac.dataio import fix_length, read_audio, to_model_level
+from speechbrain_lmac.classifiers.frozen import Frozen
+from speechbrain_lmac.classifiers.zero_shot import TEMPLATE, ClapClassifier
+from speechbrain_lmac.dataio import read_mono, to_model_level
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evidence import gather_evidence
-from speechbrain_lmac.files import write_atomically
-from speechbrain_lmac.metrics import MM
-from speechbrain_lmac.visualize import write_explanation_picture
-
-# Characters of a prompt in a file name.
-LONGEST_NAME = 60
-
-
-@dataclass(frozen=True)
-class FileExplanation:
-    """One file, explained."""
-
-    path: str
-    sample_rate: int  # of the file and of the waveforms below, Hz
-    input: torch.Tensor  # (N,) the file as the model heard it
-    explanation: torch.Tensor  # (N,) what the mask keeps
-    rest: torch.Tensor  # (N,) what it leaves
-    model_rate: int  # of what the model heard, Hz
-    magnitude: torch.Tensor  # (T, F) of the input, at the model's rate
-    mask: torch.Tensor  # (T, F), in 0..1, on the bins of magnitude
-    masked_magnitude: torch.Tensor  # (T, F) of the explanation
-    predicted: str  # class
-    explained: str  # class: the predicted one, or the one that was asked for
-    confidence: float  # of the explained class for the input, 0 to 1
-    confidence_in: float  # for the explanation
-    confidence_out: float  # for the rest
-    mask_mean: float  # 0 to 1
-
-    def row(self):
-        """The line of `explanations.csv`."""
-        return {
-            "file": self.path,
-            "seconds": len(self.input) / self.sample_rate,
-            "sample_rate": self.sample_rate,
-            "predicted": self.predicted,
-            "explained": self.explained,
-            "confidence": self.confidence,
-            "confidence_explanation": self.confidence_in,
-            "confidence_rest": self.confidence_out,
-            "mask_mean": self.mask_mean,
-            "silent": not bool(self.input.any()),
-        }
-
-    def title(self):
-        """What stands over its picture."""
-        return (
-            f"{Path(self.path).name}: {self.explained}, confidence "
-            f"{self.confidence:.2f}, explanation alone "
-            f"{self.confidence_in:.2f}, rest {self.confidence_out:.2f}"
-        )
+from speechbrain_lmac.explaining import (
+    check_prompts,
+    check_target,
+    class_index,
+    explain_batch,
+    explain_file,
+    explain_prompts,
+    silent_behind,
+)
+from speechbrain_lmac.safe_hparams import read_safely
+from speechbrain_lmac.safe_weights import load_loadables
+from speechbrain_lmac.shipped import find_model, model_file
+from speechbrain_lmac.windows import window_starts
 
 
-@dataclass(frozen=True)
-class PromptExplanation(FileExplanation):
-    """One file, explained for a prompt, which is `explained`.
+class _Trained(Pretrained):
+    """What `AudioExplainer` and `AudioClassifier` share."""
 
-    The confidences are among the prompts that were asked for; what tells of one of
-    them alone is how near it is to the sound, by the CLAP.
-    """
+    HPARAMS_NEEDED = ["domain"]
 
-    similarity: float  # cosine of the input and the prompt, -1 to 1
-    similarity_in: float  # of the explanation
-    similarity_out: float  # of the rest
-
-    def row(self):
-        """The line of `explanations.csv`."""
-        row = super().row()
-        return {
-            "file": row["file"],
-            "seconds": row["seconds"],
-            "sample_rate": row["sample_rate"],
-            "prompt": self.explained,
-            "similarity": self.similarity,
-            "similarity_explanation": self.similarity_in,
-            "similarity_rest": self.similarity_out,
-            "mask_mean": row["mask_mean"],
-            "silent": row["silent"],
-        }
-
-    def title(self):
-        """What stands over its picture."""
-        return (
-            f"{Path(self.path).name}: {self.explained}, similarity "
-            f"{self.similarity:.2f}, explanation alone "
-            f"{self.similarity_in:.2f}, rest {self.similarity_out:.2f}"
-        )
-
-
-def class_index(name, labels):
-    """The index of a class that is asked for by its name.
-
-    Raises
-    ------
-    InputError
-        For a name that is none of the labels, with the closest ones and all there are.
-
-    Example
-    -------
-    >>> class_index("dog", ["cat", "dog"])
-    1
-    """
-    if name in labels:
-        return labels.index(name)
-    close = difflib.get_close_matches(name, labels)
-    meant = f"; did you mean {' or '.join(close)}?" if close else "."
-    raise InputError(
-        f"no class is called {name!r}{meant} The classes are {', '.join(labels)}"
-    )
-
-
-def explain_file(explainer, path, labels, device="cpu", target=None):
-    """Explain a class for an audio file of any rate, length and channels.
-
-    The channels are averaged, the rate is changed to the model's and the peak is
-    brought to 1 for the model; what comes back has the file's rate, length and
-    level, and nothing above the model's highest frequency. The phase is the input's
-    (docs/methods.md, listening).
-
-    Arguments
-    ---------
-    explainer : Explainer
-        With `domain` and `classifier`; the domain can decode.
-    path : str or Path
-        The file.
-    labels : list
-        Class names in the order of the logits.
-    device : str or torch.device
-        Where the explainer is.
-    target : str, optional
-        The class to explain, among the labels; without: the predicted one. The mask
-        answers only if the explainer listens to its target: L-MAC's does so with a
-        `ClassConditionedInterpreter`.
-
-    Returns
-    -------
-    explained : FileExplanation
-
-    Raises
-    ------
-    InputError
-        When the file is missing, unreadable, empty or not finite; for a target that
-        is no class.
-    """
-    if target is not None:
-        target = torch.tensor([class_index(target, labels)], device=device)
-    explained, _ = _explain(explainer, path, labels, device, target)
-    return FileExplanation(**explained)
-
-
-def explain_prompts(explainer, path, device="cpu"):
-    """Explain an audio file for each prompt of a zero-shot classifier.
-
-    Arguments
-    ---------
-    explainer : ZeroShotExplainer
-        Its classifier has the prompts: `ClapClassifier.asked` gives it other ones.
-    path, device
-        As `explain_file`.
-
-    Returns
-    -------
-    explained : list
-        A PromptExplanation for each prompt, in their order.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, unreadable, empty or not finite.
-    """
-    classifier, explained = explainer.classifier, []
-    for index in range(classifier.n_classes):
-        target = torch.tensor([index], device=device)
-        fields, evidence = _explain(explainer, path, classifier.labels, device, target)
-        whole, kept, left = (
-            (logits.double()[0, index] / classifier.clap.scale.double()).item()
-            for logits in (evidence.logits, evidence.logits_in, evidence.logits_out)
-        )
-        explained.append(
-            PromptExplanation(
-                **fields, similarity=whole, similarity_in=kept, similarity_out=left
+    def __init__(self, modules=None, hparams=None, run_opts=None, freeze_params=True):
+        missing = [name for name in self.HPARAMS_NEEDED if name not in (hparams or {})]
+        if missing:
+            raise InputError(
+                f"{type(self).__name__} needs {missing[0]!r} in a model; this has "
+                f"{', '.join(hparams or {})}. A classifier alone is read by "
+                "AudioClassifier, one with an interpreter by AudioExplainer"
             )
-        )
-    return explained
+        super().__init__(modules, hparams, run_opts, freeze_params)
+        self.window_seconds = hparams.get("window_seconds")
+        self.classifier = self._classifier(hparams)
+
+    def _classifier(self, hparams):
+        """The frozen classifier, with its labels."""
+        if "clap" in hparams:
+            template = hparams.get("template", TEMPLATE)
+            return ClapClassifier(self.mods.clap, hparams["prompts"], template)
+        model, encoder = self.mods.model, hparams.get("label_encoder")
+        if encoder is None:
+            return Frozen(model, [f"class {i}" for i in range(model.n_classes)])
+        encoder.ignore_len()
+        n_named = len(encoder)
+        if n_named != model.n_classes:
+            raise InputError(
+                f"label_encoder.ckpt names {n_named} classes, but the model has "
+                f"{model.n_classes}: they do not belong together"
+            )
+        return Frozen(model, [encoder.ind2lab[i] for i in range(n_named)])
+
+    @classmethod
+    def from_hparams(
+        cls,
+        source,
+        hparams_file="hyperparams.yaml",
+        overrides=None,
+        trust_remote_code=False,
+        revision=None,
+        token=None,
+        savedir=None,
+        **kwargs,
+    ):
+        """Load a model. Nothing of it is run but the classes of an allow-list.
+
+        Arguments
+        ---------
+        source : str or Path
+            A folder as publish.py writes it, a hub id ("user/name"), or the name of a
+            shipped model; they are looked for in this order.
+        hparams_file : str
+            The YAML file in it.
+        overrides : dict, optional
+            Of keys of the YAML.
+        trust_remote_code : bool
+            Build whatever the YAML says, as SpeechBrain does. It can then do anything
+            that you can do on this computer. Without: `safe_hparams.read_safely`.
+        revision : str, optional
+            Branch, tag or commit on the hub. Without: the newest.
+        token : str, optional
+            Of the hub, for a private model. Without: `HF_TOKEN` or that of
+            `hf auth login`.
+        savedir : str or Path, optional
+            Only with `trust_remote_code`: where SpeechBrain collects the files.
+        **kwargs
+            `run_opts={"device": "cuda"}` and what else `Pretrained` takes.
+
+        Returns
+        -------
+        model : AudioExplainer or AudioClassifier
+            In eval mode, frozen.
+
+        Raises
+        ------
+        InputError
+            When there is no such model, when its YAML asks for something that is not on
+            the allow-list, or when a file of it does not fit.
+        """
+        source = find_model(source)
+        if trust_remote_code:
+            return pretrained_from_hparams(
+                cls,
+                str(source),
+                hparams_file,
+                overrides=overrides or {},
+                savedir=savedir,
+                local_strategy=LocalStrategy.COPY,
+                fetch_config=FetchConfig(revision=revision, token=token),
+                **kwargs,
+            )
+
+        def file(name):
+            return model_file(source, name, revision, token)
+
+        hparams = read_safely(file(hparams_file), overrides)
+        load_loadables(hparams, file)
+        return cls(hparams.get("modules"), hparams, **kwargs)
+
+    @property
+    def labels(self):
+        """C class names, or prompts, in the order of the logits."""
+        return self.classifier.labels
+
+    @property
+    def sample_rate(self):
+        """Of what the model hears, Hz."""
+        return self.hparams.domain.sample_rate
+
+    @property
+    def _place(self):
+        """The device that the model is on."""
+        return next(self.mods.parameters()).device
+
+    def _wavs(self, wavs, lens):
+        """Waveforms (B, N) on the model's device, silent where there is padding."""
+        wavs = torch.as_tensor(wavs, dtype=torch.float32)
+        if wavs.dim() != 2 or wavs.shape[1] == 0:
+            raise InputError(
+                "wavs must have the shape (batch, samples) with at least one sample, "
+                f"got {tuple(wavs.shape)}"
+            )
+        if not torch.isfinite(wavs).all():
+            bad = (~torch.isfinite(wavs).all(1)).nonzero().flatten().tolist()
+            raise InputError(f"waveforms {bad} have NaN or infinite samples")
+        lens = None if lens is None else torch.as_tensor(lens).to(self._place)
+        return wavs.to(self._place), lens
 
 
-def _explain(explainer, path, labels, device, target):
-    """The fields of a `FileExplanation` of a file, and the evidence."""
-    domain = explainer.domain
-    channels, file_rate = read_audio(path)
-    mono = channels.mean(0)
-    heard = torchaudio.functional.resample(mono, file_rate, domain.sample_rate)
-    level = heard.abs().max()
-    with torch.no_grad():
-        explanation = explainer.explain(to_model_level(heard)[None].to(device), target)
-        evidence = gather_evidence(domain, explainer.classifier, explanation)
-        encoded, mask = explanation.encoded, explanation.mask
-        masked = domain.apply(encoded, mask)
-        rest = domain.apply(encoded, 1 - mask)
-        waves = torch.cat([domain.decode(part) for part in (masked, rest)]).cpu()
-    waves = torch.stack([heard, *(waves * level)])
-    waves = torchaudio.functional.resample(waves, domain.sample_rate, file_rate)
-    waves = [fix_length(wave, len(mono)) for wave in waves]
-    p, p_in, p_out = (
-        logits.double().softmax(1)[0, evidence.target[0]].item()
-        for logits in (evidence.logits, evidence.logits_in, evidence.logits_out)
-    )
-    explained = {
-        "path": str(path),
-        "sample_rate": file_rate,
-        "input": waves[0],
-        "explanation": waves[1],
-        "rest": waves[2],
-        "model_rate": domain.sample_rate,
-        "magnitude": domain.magnitude(encoded)[0].cpu(),
-        "mask": domain.on_bins(encoded, mask)[0].cpu(),
-        "masked_magnitude": domain.magnitude(masked)[0].cpu(),
-        "predicted": labels[int(evidence.logits[0].argmax())],
-        "explained": labels[int(evidence.target[0])],
-        "confidence": p,
-        "confidence_in": p_in,
-        "confidence_out": p_out,
-        "mask_mean": MM(evidence).item(),
-    }
-    return explained, evidence
-
-
-def write_explanation(explained, folder, name):
-    """Write `NAME_input.wav`, `NAME_explanation.wav`, `NAME_rest.wav`, `NAME.png`.
-
-    The audio is 32-bit float WAV, mono: nothing is clipped.
-    """
-    folder = Path(folder)
-    for part in ("input", "explanation", "rest"):
-        wav = getattr(explained, part)[None]
-        write_atomically(
-            folder / f"{name}_{part}.wav",
-            lambda path, wav=wav: audio_io.save(
-                str(path), wav, explained.sample_rate, subtype="FLOAT"
-            ),
-        )
-    write_explanation_picture(
-        folder / f"{name}.png",
-        {
-            "input": explained.magnitude,
-            "mask": explained.mask,
-            "explanation": explained.masked_magnitude,
-        },
-        extent=(
-            len(explained.input) / explained.sample_rate,
-            explained.model_rate / 2,
-        ),
-        title=explained.title(),
-    )
-
-
-def unique_names(paths):
-    """A name for each file: its stem, numbered where stems are equal.
+class AudioExplainer(_Trained):
+    """Which part of a sound made the classifier decide?
 
     Example
     -------
-    >>> unique_names(["a/dog.wav", "b/dog.wav", "cat.flac"])
-    ['dog', 'dog_2', 'cat']
+    >>> explainer = AudioExplainer.from_hparams("esc10-lmac")
+    >>> explained = explainer.explain_batch(torch.randn(1, 16000))
+    >>> explained.explanation.shape, explained.mask.shape
+    (torch.Size([1, 16000]), torch.Size([1, 87, 513]))
     """
-    names = []
-    for path in paths:
-        stem = Path(path).stem
-        name, number = stem, 2
-        while name in names:
-            name, number = f"{stem}_{number}", number + 1
-        names.append(name)
-    return names
+
+    HPARAMS_NEEDED = ["domain", "interpreter", "explainer"]
+    MODULES_NEEDED = ["domain", "interpreter"]
+
+    def __init__(self, modules=None, hparams=None, run_opts=None, freeze_params=True):
+        super().__init__(modules, hparams, run_opts, freeze_params)
+        self.explainer = hparams["explainer"](
+            self.mods.domain, self.classifier, self.mods.interpreter
+        )
+
+    def forward(self, wavs, lens=None):
+        """`explain_batch`."""
+        return self.explain_batch(wavs, lens)
+
+    def explain_batch(self, wavs, lens=None, target=None):
+        """Explain waveforms at the model's rate, `sample_rate`.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            Shape (B, N), of any level.
+        lens : torch.Tensor, optional
+            Shape (B,): the share of each that is recording, above 0, at most 1.
+        target : str or sequence, optional
+            The class to explain, of `labels`: one for all, or B of them. Without: the
+            predicted ones.
+
+        Returns
+        -------
+        explained : speechbrain_lmac.explanations.BatchExplanation
+
+        Raises
+        ------
+        InputError
+            For another shape, samples that are not finite, or a target that is no class
+            or that the interpreter would not listen to.
+        """
+        wavs, lens = self._wavs(wavs, lens)
+        if target is not None:
+            names = [target] * len(wavs) if isinstance(target, str) else list(target)
+            if len(names) != len(wavs):
+                raise InputError(f"{len(names)} targets for {len(wavs)} waveforms")
+            check_target(names, self.mods.interpreter)
+            indices = [class_index(name, self.labels) for name in names]
+            target = torch.tensor(indices, device=self._place)
+        return explain_batch(self.explainer, wavs, self.labels, target, lens)
+
+    def explain_file(self, path, target=None, prompts=None):
+        """Explain an audio file of any rate, length and number of channels.
+
+        A file that is longer than `window_seconds` is explained in overlapping windows,
+        with a memory that grows by the file's own samples and maps alone.
+
+        Arguments
+        ---------
+        path : str or Path
+            WAV, FLAC, Ogg, MP3 or what else libsndfile reads.
+        target : str, optional
+            The class to explain, of `labels`. Without: the predicted one.
+        prompts : sequence of str, optional
+            Of a zero-shot model: what to look for, in words.
+
+        Returns
+        -------
+        explained : FileExplanation, or list of PromptExplanation
+            Of `speechbrain_lmac.explanations`; with prompts a list, one for each.
+
+        Raises
+        ------
+        InputError
+            When the file cannot be read, for a target that is no class, and for a
+            target or prompts that the model would not listen to.
+        """
+        if prompts is None:
+            if target is not None:
+                check_target([target], self.mods.interpreter)
+            return explain_file(
+                self.explainer,
+                path,
+                self.labels,
+                self._place,
+                target,
+                self.window_seconds,
+            )
+        check_prompts(self.classifier, self.mods.interpreter, target)
+        asked = self.hparams.explainer(
+            self.mods.domain, self.classifier.asked(prompts), self.mods.interpreter
+        )
+        return explain_prompts(asked, path, self._place, self.window_seconds)
 
 
-def prompt_names(prompts):
-    """A piece of a file name for each prompt: safe on any system, and distinct.
+class AudioClassifier(_Trained):
+    """What is heard? The classifier alone, or that of an explainer."""
 
-    Letters, digits and hyphens of ASCII, at most `LONGEST_NAME` of them; numbered where
-    prompts would be called alike. There is no underscore, so that a file's name and a
-    prompt's, with one between them, can be told apart again.
+    MODULES_NEEDED = ["domain"]
 
-    Example
-    -------
-    >>> prompt_names(["A dog, barking", "a dog/barking", "雨"])
-    ['a-dog-barking', 'a-dog-barking-2', 'prompt']
-    """
-    names = []
-    for prompt in prompts:
-        words = re.sub("[^a-z0-9]+", "-", prompt.lower())[:LONGEST_NAME].strip("-")
-        stem = words or "prompt"
-        name, number = stem, 2
-        while name in names:
-            name, number = f"{stem}-{number}", number + 1
-        names.append(name)
-    return names
+    def forward(self, wavs, lens=None):
+        """`classify_batch`."""
+        return self.classify_batch(wavs, lens)
+
+    @torch.no_grad()
+    def classify_batch(self, wavs, lens=None):
+        """Classify waveforms at the model's rate, as SpeechBrain's EncoderClassifier.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            Shape (B, N), of any level.
+        lens : torch.Tensor, optional
+            Shape (B,): the share of each that is recording, above 0, at most 1.
+
+        Returns
+        -------
+        probabilities : torch.Tensor
+            Shape (B, C), 0 to 1.
+        score, index : torch.Tensor
+            Shape (B,): the highest of them, and which it is.
+        labels : list
+            B class names.
+        """
+        wavs, lens = self._wavs(wavs, lens)
+        if lens is not None:
+            wavs = silent_behind(wavs, lens)
+        heard = torch.stack([to_model_level(wav) for wav in wavs])
+        domain = self.mods.domain
+        probabilities = self.classifier(domain.features(domain.encode(heard, lens)))
+        probabilities = probabilities.logits.softmax(1)
+        score, index = probabilities.max(1)
+        return probabilities, score, index, [self.labels[i] for i in index.tolist()]
+
+    def classify_file(self, path):
+        """Classify a file: the mean of its windows, where it is longer than one.
+
+        Returns
+        -------
+        probabilities, score, index, labels
+            As `classify_batch`, with B = 1.
+        """
+        wav = read_mono(path, self.sample_rate)
+        length = len(wav)
+        if self.window_seconds is not None:
+            length = min(length, round(self.window_seconds * self.sample_rate))
+        starts = window_starts(len(wav), length)
+        parts = [self.classify_batch(wav[None, s : s + length])[0] for s in starts]
+        probabilities = torch.cat(parts).mean(0, keepdim=True)
+        score, index = probabilities.max(1)
+        return probabilities, score, index, [self.labels[int(index)]]

@@ -18,15 +18,21 @@ class CaptionDataset(ClipDataset):
     ---------
     prepare : callable
         Of `data_prep.captions_prepare`: ``prepare(data_folder, manifest_folder)``.
-    data_folder, sample_rate, clip_seconds, cache_folder
+    data_folder, sample_rate, clip_seconds, cache_folder, terms
         See `ClipDataset`.
     """
 
     def __init__(
-        self, prepare, data_folder, sample_rate, clip_seconds=10.0, cache_folder=None
+        self,
+        prepare,
+        data_folder,
+        sample_rate,
+        clip_seconds=10.0,
+        cache_folder=None,
+        terms=None,
     ):
         super().__init__(
-            prepare, data_folder, [], 0, sample_rate, clip_seconds, cache_folder
+            prepare, data_folder, [], 0, sample_rate, clip_seconds, cache_folder, terms
         )
 
     def prepare_manifests(self, manifest_folder):

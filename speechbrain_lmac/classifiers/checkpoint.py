@@ -5,6 +5,7 @@ submodules ("" is the model itself), so that the public checkpoints and our own
 are read and written by the same lines.
 """
 
+import io
 import logging
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.shipped import shipped_models
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +137,11 @@ def read_labels(path):
 
 
 def save_weights(module, path):
-    """Write a module's state dict atomically."""
-    write_atomically(path, lambda part: torch.save(module.state_dict(), part))
+    """Write a module's state dict atomically; equal weights make equal files."""
+    # Into a file torch would write the name of that file, too.
+    content = io.BytesIO()
+    torch.save(module.state_dict(), content)
+    write_atomically(path, lambda part: part.write_bytes(content.getvalue()))
 
 
 def load_weights(module, path):
@@ -174,12 +179,12 @@ def load_weights(module, path):
 
 
 def fetch(source, filename, advice=CLASSIFIER_ADVICE):
-    """The path of a file in a folder or in a model repository of the hub.
+    """The path of a file in a folder, a model of the package, or one of the hub.
 
     Arguments
     ---------
     source : str
-        The folder, or a hub id ("user/name").
+        The folder, the name of a shipped model, or a hub id ("user/name").
     filename : str
         The file in it.
     advice : str
@@ -191,6 +196,8 @@ def fetch(source, filename, advice=CLASSIFIER_ADVICE):
         Naming the file, where to put it, and what can be used in its place.
     """
     folder = Path(source)
+    if not folder.is_dir():
+        folder = shipped_models().get(str(source), folder)
     path = folder / filename
     if path.is_file():
         return path

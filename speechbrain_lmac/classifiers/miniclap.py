@@ -88,6 +88,8 @@ class MiniClap(torch.nn.Module):
         Features to `ClassifierOutput` with D "classes": `CompactClassifier`.
     text : torch.nn.Module
         Word vectors to (P, D): `WordBag`.
+    words : sequence of str
+        That it reads, where its weights come from elsewhere.
 
     Example
     -------
@@ -100,7 +102,7 @@ class MiniClap(torch.nn.Module):
     (torch.Size([3, 8]), [4, 8])
     """
 
-    def __init__(self, embedding_dim, audio, text):
+    def __init__(self, embedding_dim, audio, text, words=()):
         super().__init__()
         if audio.n_classes != embedding_dim:
             raise InputError(
@@ -112,7 +114,7 @@ class MiniClap(torch.nn.Module):
         self.text_tower = text
         self.logit_scale = torch.nn.Parameter(torch.tensor(math.log(SCALE_AT_FIRST)))
         self.frozen = []  # modules that no training changes
-        self.learn_words([], seed=0)
+        self.learn_words(words, seed=0)
 
     def train(self, mode=True):
         """Stay in eval mode where nothing is trained."""

@@ -55,6 +55,7 @@ class ClapClassifier(torch.nn.Module):
         self.clap = clap.requires_grad_(False)
         self.eval()
         self.labels = [str(prompt) for prompt in prompts]
+        self.template = template
         self.prompts = sentences(self.labels, template)
         self.register_buffer("text", self.embed(self.prompts), persistent=False)
 

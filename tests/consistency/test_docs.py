@@ -137,7 +137,8 @@ def test_every_option_of_the_readme_is_known():
     keys = {key for path in yamls for key in top_level_keys(path)}
     scripts = [*ROOT.glob("recipes/*.py"), *ROOT.glob("data_prep/*.py")]
     sources = "".join(text_of(path) for path in scripts)
-    own = set(re.findall(r'add_argument\(\s*"--(\w+)"', sources))
+    sources += text_of(ROOT / "speechbrain_lmac/cli.py")
+    own = {"help", *re.findall(r'add_argument\(\s*"--(\w+)"', sources)}
     for words in commands():
         if any(word.startswith("recipes/") for word in words):
             (yaml,) = [word for word in words if word.endswith(".yaml")]

@@ -1,0 +1,104 @@
+"""The models that come with the package: make them of trainings, check their numbers.
+
+    python models.py make --data_folder /path/to/ESC-50
+    python models.py check --data_folder /path/to/ESC-50
+
+`make` needs the finished trainings of `MODELS` in `results/` (`make models` trains
+them) and writes `speechbrain_lmac/pretrained`. `check` measures the shipped models
+again on the clean test clips and ends with status 2 if a number is another than in
+their card. Names of models behind either limit it to these.
+"""
+
+import argparse
+import functools
+import json
+
+from speechbrain_lmac import inference
+from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
+from speechbrain_lmac.dataio import ClipDataset
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.experiment import main
+from speechbrain_lmac.export import open_trained, read_training
+from speechbrain_lmac.measuring import ACCURACY, differences, measure
+from speechbrain_lmac.model_card import metrics_table
+from speechbrain_lmac.publishing import make_model
+from speechbrain_lmac.shipped import SHIPPED, read_record, shipped_models
+
+MODELS = {
+    "esc10-classifier": "results/esc10_classifier_compact/1234",
+    "esc10-lmac": "results/esc10_lmac/1234",
+    "esc10-lmac-finetuned": "results/esc10_lmac_finetune/1234",
+    "esc10-lmac-td": "results/esc10_lmac_td/1234",
+    "esc10-lmac-zs": "results/esc10_lmac_zs_sources/1234",
+}
+# What was trained before, and is in the model too.
+BEFORE = {
+    "esc10-lmac": ["esc10_classifier_compact"],
+    "esc10-lmac-finetuned": ["esc10_classifier_compact", "esc10_lmac"],
+    "esc10-lmac-td": ["esc10_classifier_compact", "esc10_codec"],
+    "esc10-lmac-zs": ["esc10_classifier_compact", "esc10_clap"],
+}
+LARGEST = 4e6  # bytes of a model
+LARGEST_ALL = 20e6
+TEST_FOLDS = {"train_folds": [1, 2, 3], "valid_folds": [4], "test_folds": [5]}
+
+
+def models(argv):
+    """Everything that the commands above do."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=["make", "check"])
+    parser.add_argument("names", nargs="*", help="of models (default: all)")
+    parser.add_argument("--data_folder", required=True, help="ESC-50 or ESC-10")
+    args = parser.parse_args(argv)
+    unknown = sorted(set(args.names) - set(MODELS))
+    if unknown:
+        raise InputError(f"no model is called {unknown[0]}: {', '.join(MODELS)}")
+    names = args.names or list(MODELS)
+    if args.action == "make":
+        make(names, args.data_folder)
+    else:
+        check(names, args.data_folder)
+
+
+def make(names, data_folder):
+    """Write the models into the package."""
+    where = f"--dataset={{data_folder: {json.dumps(str(data_folder))}}}"
+    for name in names:
+        trained = open_trained(MODELS[name], [where])
+        before = [read_training(f"results/{f}/1234") for f in BEFORE.get(name, [])]
+        make_model(trained, SHIPPED / name, name, before=before)
+        print(f"{name}:", *metrics_table(read_record(SHIPPED / name).metrics), sep="\n")
+    sizes = {
+        name: sum(path.stat().st_size for path in folder.iterdir())
+        for name, folder in shipped_models().items()
+    }
+    too_large = [name for name, size in sizes.items() if size > LARGEST]
+    if too_large or sum(sizes.values()) > LARGEST_ALL:
+        raise InputError(f"the models are too large to come with the package: {sizes}")
+
+
+def check(names, data_folder):
+    """Measure the models once more, and refuse numbers that do not come out again."""
+    wrong = []
+    for name in names:
+        record = read_record(SHIPPED / name)
+        dataset = ClipDataset(
+            functools.partial(prepare_esc50, **TEST_FOLDS, subset="esc10"),
+            data_folder,
+            record.classes,
+            len(record.classes),
+        )
+        model = getattr(inference, record.interface).from_hparams(name)
+        scores = [metric for metric in record.metrics if metric != ACCURACY]
+        measured = measure(model, dataset, scores)
+        print(f"{name}:", *metrics_table(measured), sep="\n")
+        wrong += [f"{name}: {line}" for line in differences(record.metrics, measured)]
+    if wrong:
+        raise InputError(
+            "numbers that did not come out again:\n  " + "\n  ".join(wrong)
+        )
+    print("All numbers are those of the cards.")
+
+
+if __name__ == "__main__":
+    main(models)

@@ -1,0 +1,70 @@
+"""Publish a trained model: a folder that anybody can load, on the Hugging Face hub.
+
+    python publish.py results/esc10_lmac/1234 --repo user/esc10-lmac --dry-run
+
+makes of the results of a training a self-contained folder, `results/esc10_lmac/1234/
+model` (`--model_folder` names another): hyperparams.yaml, the best weights, the class
+names, a card with the numbers of the test clips, an example with its explanation. It is
+loaded from another working directory, without a network, and compared with the trained
+model. Without `--dry-run` it is then uploaded to `--repo`; what is there already is not
+uploaded again, so that an interrupted command can be repeated. `--verify` downloads it
+and compares. The token is that of `hf auth login` or `HF_TOKEN`.
+
+The licence is the one that the dataset part of the YAML asks for. The example is a
+generated sound, unless `--example` names another, that you may publish; `--credit` says
+whose it is, and under which licence. `--data_folder` tells where the data lie now, if
+they are not where they were.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.experiment import main
+from speechbrain_lmac.export import open_trained
+from speechbrain_lmac.hub import check_repo, upload_model, verify_upload
+from speechbrain_lmac.publishing import make_model
+
+
+def publish(argv):
+    """Everything that the command above does."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", help="the output folder of a training")
+    parser.add_argument("--repo", required=True, help="USER/NAME on the hub")
+    parser.add_argument("--private", action="store_true", help="for a new repository")
+    parser.add_argument("--dry-run", action="store_true", help="upload nothing")
+    parser.add_argument("--verify", action="store_true", help="download and compare")
+    parser.add_argument("--model_folder", help="default: RESULTS/model")
+    parser.add_argument("--example", help="a sound that you may publish")
+    parser.add_argument("--credit", help="whose it is, and under which licence")
+    parser.add_argument("--data_folder", help="where the data of the card lie now")
+    args, overrides = parser.parse_known_args(argv)
+    if args.data_folder is not None:
+        overrides.append(f"--dataset={{data_folder: {json.dumps(args.data_folder)}}}")
+    check_repo(args.repo)
+    if (args.example is None) != (args.credit is None):
+        raise InputError(
+            "--example and --credit go together: a sound, and the line that says whose "
+            "it is and that it may be published"
+        )
+    folder = Path(args.model_folder or Path(args.results) / "model")
+    trained = open_trained(args.results, overrides)
+    make_model(trained, folder, args.repo, args.example, args.credit)
+    print((folder / "README.md").read_text(encoding="utf-8"))
+    print(f"In {folder}:")
+    for path in sorted(folder.iterdir()):
+        print(f"  {path.name:24} {path.stat().st_size:>10,} bytes")
+    if args.dry_run:
+        print("Nothing was uploaded (--dry-run).")
+        return
+    upload = upload_model(folder, args.repo, private=args.private)
+    state = "uploaded" if upload.changed else "is there already, nothing was changed"
+    print(f"{upload.url} {state}, commit {upload.commit}")
+    if args.verify:
+        verify_upload(folder, upload)
+        print("What the hub has was downloaded, and is the same.")
+
+
+if __name__ == "__main__":
+    main(publish)

@@ -1,0 +1,177 @@
+"""The command `speechbrain-lmac`: what the recipes do, from anywhere.
+
+    speechbrain-lmac explain clip.wav --model esc10-lmac --output_folder out
+    speechbrain-lmac explain recordings "more/**/*.ogg" --model user/name \\
+        --output_folder out
+    ls *.wav | speechbrain-lmac explain - --model esc10-lmac-zs \\
+        --prompt "a dog barking" --output_folder out
+    speechbrain-lmac models list
+    speechbrain-lmac models info esc10-lmac
+    speechbrain-lmac train hparams/esc10_lmac.yaml --data_folder data/ESC-50
+    speechbrain-lmac evaluate hparams/esc10_table_id.yaml --data_folder data/ESC-50
+    speechbrain-lmac publish results/esc10_lmac/1234 --repo user/name --dry-run
+
+Exit status: 0, or 2 with one line that says what is wrong and what to do. Of many files
+those that can be read are explained, whatever is wrong with the others.
+"""
+
+import argparse
+import importlib.util
+import re
+import runpy
+import sys
+
+from speechbrain_lmac.errors import InputError
+
+# In the head of each experiment file: the script that it is for.
+RECIPE = re.compile(r"^#\s+python (\w+)\.py ", flags=re.MULTILINE)
+RECIPES = "speechbrain_lmac.recipes"
+
+
+def main(argv=None):
+    """The command line; ends the process with its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="speechbrain-lmac",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=list(COMMANDS))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command")
+    args = parser.parse_args(argv)
+    try:
+        COMMANDS[args.command](args.arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept", file=sys.stderr)
+        sys.exit(130)
+
+
+def explain(argv):
+    """`explain`: audio files with a model."""
+    parser = _parser("explain", "What made the classifier decide?")
+    parser.add_argument("files", nargs="+", help="files, folders, patterns, or -")
+    parser.add_argument(
+        "--model",
+        default="esc10-lmac",
+        help="of the package, a folder, or USER/NAME on the hub (default: %(default)s)",
+    )
+    parser.add_argument("--output_folder", required=True, help="where to write")
+    parser.add_argument("--target", help="class to explain (default: the predicted)")
+    parser.add_argument("--prompt", action="append", help="in words; more than once")
+    parser.add_argument("--no_pictures", action="store_true", help="which take time")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: what there is)")
+    parser.add_argument("--revision", help="of a model on the hub")
+    parser.add_argument(
+        "--trust_remote_code",
+        action="store_true",
+        help="build whatever the model's YAML says; for publishers that you trust",
+    )
+    args = parser.parse_args(argv)
+    from speechbrain_lmac.explained_files import explain_files
+    from speechbrain_lmac.explaining import check_prompts, check_target, class_index
+    from speechbrain_lmac.inference import AudioExplainer
+
+    model = AudioExplainer.from_hparams(
+        args.model,
+        trust_remote_code=args.trust_remote_code,
+        revision=args.revision,
+        run_opts=None if args.device is None else {"device": args.device},
+    )
+    # What no file could change is said before the first one is read.
+    if args.prompt is not None:
+        check_prompts(model.classifier, model.mods.interpreter, args.target)
+        model.classifier.asked(args.prompt)
+    elif args.target is not None:
+        class_index(args.target, model.labels)
+        check_target([args.target], model.mods.interpreter)
+    explain_files(
+        args.files,
+        lambda path: model.explain_file(path, args.target, args.prompt),
+        args.output_folder,
+        pictures=not args.no_pictures,
+    )
+
+
+def models(argv):
+    """`models`: those that come with the package, and what is known of one."""
+    parser = _parser("models", "Models of the package.")
+    parser.add_argument("action", choices=["list", "info"])
+    parser.add_argument("model", nargs="?", help="of info: a name, a folder, USER/NAME")
+    args = parser.parse_args(argv)
+    from speechbrain_lmac.shipped import find_model, model_file, model_lines
+
+    if args.action == "list":
+        print("\n".join(model_lines()))
+    elif args.model is None:
+        raise InputError("models info needs the name of a model, as esc10-lmac")
+    else:
+        card = model_file(find_model(args.model), "README.md")
+        print(card.read_text(encoding="utf-8"))
+
+
+def train(argv):
+    """`train`: the training script that a YAML file is for."""
+    _run_recipe("train", argv, ("train_", "pretrain_"))
+
+
+def evaluate(argv):
+    """`evaluate`: the script that a YAML file of a table is for."""
+    tables = ("evaluate", "two_sources", "zero_shot_checks", "ablations", "roar")
+    _run_recipe("evaluate", argv, tables)
+
+
+def publish(argv):
+    """`publish`: a trained model, to the hub."""
+    _run("publish", argv)
+
+
+def _parser(command, description):
+    return argparse.ArgumentParser(
+        prog=f"speechbrain-lmac {command}", description=description
+    )
+
+
+def _run_recipe(command, argv, kinds):
+    """Run the script that is named in the head of a YAML file."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(
+            f"usage: speechbrain-lmac {command} FILE.yaml [--key value ...]\n\n"
+            "The script is the one that the head of the file names; keys of the file, "
+            "and options\nof SpeechBrain such as --device cuda, are set behind it."
+        )
+        return
+    from speechbrain_lmac.hparams_files import find_hparams
+
+    path = find_hparams(argv[0])
+    named = RECIPE.search(path.read_text(encoding="utf-8"))
+    if named is None:
+        raise InputError(
+            f"{path} does not say which script it is for: begin it with a line like\n"
+            "#   python train_lmac.py FILE.yaml"
+        )
+    if not named.group(1).startswith(kinds):
+        raise InputError(f"{path} is for {named.group(1)}.py, not for {command}")
+    _run(named.group(1), argv)
+
+
+def _run(recipe, argv):
+    """Run a recipe as a script, with its own exit status."""
+    script = importlib.util.find_spec(f"{RECIPES}.{recipe}").origin
+    sys.argv = [script, *argv]
+    runpy.run_path(script, run_name="__main__")
+
+
+COMMANDS = {
+    "explain": explain,
+    "evaluate": evaluate,
+    "train": train,
+    "publish": publish,
+    "models": models,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""The command speechbrain-lmac, as a user types it."""
+
+import io
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+
+from speechbrain_lmac.cli import COMMANDS, main
+from speechbrain_lmac.shipped import shipped_models
+
+ROOT = Path(__file__).resolve().parents[2]
+FAST = ("--no_pictures", "--device=cpu")
+
+
+@pytest.fixture
+def cli(capsys):
+    """`cli(argument, ...)`: exit status, what was printed, what was said of errors."""
+
+    def cli(*arguments):
+        try:
+            main([str(argument) for argument in arguments])
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return status, out, err
+
+    return cli
+
+
+@pytest.fixture
+def sounds(toy, tmp_path):
+    """A folder with two sounds, one in a folder within, and what is no sound."""
+    clips = sorted((toy / "audio").glob("5-*.wav"))
+    (tmp_path / "sounds" / "more").mkdir(parents=True)
+    for clip, name in zip(clips, ("a.wav", "more/b.WAV"), strict=False):
+        (tmp_path / "sounds" / name).write_bytes(clip.read_bytes())
+    (tmp_path / "sounds" / "notes.txt").write_text("no sound")
+    return tmp_path / "sounds"
+
+
+def test_the_literal_command_explains_a_file(run, sounds, tmp_path):
+    command = [sys.executable, "-m", "speechbrain_lmac.cli", "explain"]
+    out = tmp_path / "out"
+    done = run([*command, sounds / "a.wav", "--output_folder", out], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in out.iterdir()} == {
+        *("a_explanation.wav", "a_input.wav", "a_rest.wav", "a.png"),
+        "explanations.csv",
+    }
+    assert str(out) in done.stdout
+
+
+def test_folders_patterns_and_lists_are_files(cli, sounds, tmp_path, monkeypatch):
+    out = f"--output_folder={tmp_path / 'out'}"
+    lines = f"{sounds / 'a.wav'}\n\n{sounds}\n"
+    wanted = {
+        str(sounds): ["a", "b"],
+        str(sounds / "**" / "*.[wW]*"): ["a", "b"],
+        str(sounds / "*.wav"): ["a"],
+        "-": ["a", "b"],  # each file once
+    }
+    for argument, names in wanted.items():
+        monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+        status, _, err = cli("explain", argument, out, *FAST)
+        assert status == 0, err
+        table = pd.read_csv(tmp_path / "out" / "explanations.csv")
+        assert list(table["name"]) == names
+
+
+def test_bad_files_among_good_ones_are_told_at_the_end(cli, sounds, tmp_path):
+    (sounds / "broken.wav").write_bytes(b"RIFF no sound")
+    (sounds / "empty.flac").write_bytes(b"")
+    (tmp_path / "nothing").mkdir()
+    bad = [tmp_path / "missing.wav", tmp_path / "nothing", str(sounds / "*.mp3")]
+    out = tmp_path / "out"
+    status, printed, err = cli("explain", *bad, sounds, f"--output_folder={out}", *FAST)
+    assert status == 2
+    said = err[err.index("error: ") :]
+    assert said.startswith("error: 5 of 7 files could not be explained:")
+    for name in ("missing.wav", "nothing: no audio", "*.mp3: no file", "broken.wav"):
+        assert name in said
+    assert list(pd.read_csv(out / "explanations.csv")["name"]) == ["a", "b"]
+    assert (out / "b_explanation.wav").is_file()
+
+
+def test_what_is_finished_is_kept_when_it_is_interrupted(
+    cli, sounds, tmp_path, monkeypatch
+):
+    from speechbrain_lmac.inference import AudioExplainer
+
+    explain = AudioExplainer.explain_file
+
+    def interrupted(self, path, *args):
+        if "b.WAV" in str(path):
+            raise KeyboardInterrupt
+        return explain(self, path, *args)
+
+    monkeypatch.setattr(AudioExplainer, "explain_file", interrupted)
+    out = tmp_path / "out"
+    status, _, err = cli("explain", sounds, f"--output_folder={out}", *FAST)
+    assert status == 130 and "what is finished is kept" in err
+    assert list(pd.read_csv(out / "explanations.csv")["name"]) == ["a"]
+
+
+def test_prompts_for_a_zero_shot_model(cli, sounds, tmp_path):
+    out = tmp_path / "out"
+    status, printed, err = cli(
+        *("explain", sounds / "a.wav", "--model=esc10-lmac-zs", *FAST),
+        *("--prompt=a dog barking", "--prompt=rain", f"--output_folder={out}"),
+    )
+    assert status == 0, err
+    table = pd.read_csv(out / "explanations.csv")
+    assert list(table["prompt"]) == ["a dog barking", "rain"]
+    assert (out / "a_a-dog-barking_explanation.wav").is_file()
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--target=dog"], "is not told which class to explain"),
+        (["--prompt=dog"], "reads no text"),
+        (["--model=esc10-lmac-zs", "--prompt="], "every prompt needs words"),
+        (["--model=esc10-lmac-zs", "--target=dgo"], "did you mean dog"),
+        (["--model=esc10-classifier"], "AudioExplainer needs 'interpreter'"),
+        (["--model=esc10-lmca"], "Did you mean esc10-lmac"),
+    ],
+)
+def test_what_no_file_could_change_is_said_first(cli, sounds, tmp_path, options, said):
+    out = tmp_path / "out"
+    status, _, err = cli("explain", sounds, f"--output_folder={out}", *options)
+    assert status == 2
+    assert err.count("error: ") == 1 and said in err
+    assert not out.exists()
+
+
+def test_a_long_file_has_a_table_of_its_windows(cli, sounds, tmp_path):
+    wav, rate = soundfile.read(sounds / "a.wav")
+    soundfile.write(tmp_path / "long.wav", list(wav) * 8, rate)
+    out = tmp_path / "out"
+    status, _, err = cli(
+        "explain", tmp_path / "long.wav", f"--output_folder={out}", *FAST
+    )
+    assert status == 0, err
+    table = pd.read_csv(out / "long_windows.csv")
+    assert list(table.columns[:3]) == ["start", "end", "predicted"]
+    assert table["end"].iloc[-1] == pytest.approx(8, abs=0.01)
+    assert soundfile.info(out / "long_explanation.wav").frames == 8 * rate
+
+
+def test_models_are_listed_and_told_of(cli):
+    status, out, _ = cli("models", "list")
+    assert status == 0
+    for name, folder in shipped_models().items():
+        assert name in out
+        status, card, _ = cli("models", "info", name)
+        assert card.strip() == (folder / "README.md").read_text("utf-8").strip()
+    status, _, err = cli("models", "info")
+    assert status == 2 and "needs the name of a model" in err
+
+
+def test_a_yaml_is_run_by_the_script_it_is_for(
+    run, tiny, short, toy, tmp_path, trained_classifier, classifier, interpreter
+):
+    command = [sys.executable, "-m", "speechbrain_lmac.cli"]
+    out = tmp_path / "classifier"
+    options = [*tiny, *short, f"--output_folder={out}"]
+    done = run([*command, "train", "hparams/toy_classifier.yaml", *options], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (out / "classifier" / "model.ckpt").is_file()
+    assert (out / "train_classifier.py").is_file()  # what ran is kept beside
+    assert "recipes/train_classifier.py" in (out / "training.json").read_text()
+
+    out = tmp_path / "evaluated"
+    options = [*tiny, classifier, interpreter, f"--output_folder={out}"]
+    done = run([*command, "evaluate", "hparams/toy_evaluate.yaml", *options], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (out / "summary.md").is_file()
+
+    model = tmp_path / "model"
+    options = ["--repo=me/it", "--dry-run", f"--model_folder={model}"]
+    done = run([*command, "publish", trained_classifier, *options], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (model / "model.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["train", "hparams/nothing.yaml"], "no such hyperparameter file"),
+        (["train", "hparams/toy_evaluate.yaml"], "is for evaluate.py, not for train"),
+        (["evaluate", "hparams/toy_lmac.yaml"], "is for train_lmac.py, not for"),
+        (["train", "{folder}/headless.yaml"], "does not say which script it is for"),
+        (["publish", "{folder}", "--repo=me/it"], "holds no results of a training"),
+    ],
+)
+def test_a_yaml_for_something_else_is_refused(cli, tmp_path, arguments, said):
+    (tmp_path / "headless.yaml").write_text("seed: 1\n")
+    arguments = [argument.format(folder=tmp_path) for argument in arguments]
+    status, _, err = cli(*arguments)
+    assert status == 2 and said in err
+
+
+def test_every_experiment_file_says_which_script_it_is_for():
+    from speechbrain_lmac.cli import RECIPE
+
+    files = [*(ROOT / "hparams").glob("*.yaml"), *(ROOT / "hparams").glob("a*/*.yaml")]
+    assert len(files) > 100
+    for path in files:
+        named = RECIPE.search(path.read_text(encoding="utf-8"))
+        assert named, path
+        assert (ROOT / "recipes" / f"{named.group(1)}.py").is_file(), path
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_has_help(cli, command):
+    status, out, _ = cli(command, "--help")
+    assert status == 0 and "usage: " in out
+    status, out, _ = cli("--help")
+    assert status == 0 and re.search(rf"speechbrain-lmac {command} ", out)
+
+
+def test_no_command_and_a_wrong_one(cli):
+    assert cli()[0] == 2
+    status, _, err = cli("describe")
+    assert status == 2 and "explain" in err
+
+
+# --- The quick start of the README ----------------------------------------------------
+
+
+def quick_start(kind):
+    """The lines of a block of code in "In three lines"."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("## In three lines\n", 1)[1].split("\n## ", 1)[0]
+    blocks = re.findall(rf"```{kind}\n(.*?)```", section, flags=re.DOTALL)
+    return list(filter(None, blocks[-1].splitlines()))
+
+
+def test_the_three_lines_of_python(sounds, tmp_path, monkeypatch):
+    lines, found = quick_start("python"), {}
+    assert len(lines) == 3
+    (tmp_path / "clip.wav").write_bytes((sounds / "a.wav").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(lines), found)
+    explained = found["explained"]
+    assert explained.explanation.shape == explained.rest.shape == (16000,)
+    assert explained.predicted in found["explainer"].labels
+
+
+def test_the_three_lines_of_shell(run, sounds, tmp_path):
+    lines = quick_start("sh")
+    assert len(lines) == 3
+    (tmp_path / "clip.wav").write_bytes((sounds / "a.wav").read_bytes())
+    for line in lines:
+        command, *words = shlex.split(line)
+        assert command == "speechbrain-lmac"
+        script = [sys.executable, "-m", "speechbrain_lmac.cli"]
+        done = run([*script, *words], tmp_path)
+        assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "out").glob("*.wav")}
+    assert {"clip_explanation.wav", "clip_a-dog-barking_explanation.wav"} <= names
+    assert "esc10-lmac" in done.stdout
+
+
+def test_without_matplotlib_there_are_no_pictures(cli, sounds, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("speechbrain_lmac.explained_files.find_spec", lambda name: None)
+    out = tmp_path / "out"
+    status, _, err = cli(
+        "explain", sounds / "a.wav", f"--output_folder={out}", "--device=cpu"
+    )
+    assert status == 0 and "no pictures" in err
+    assert (out / "a_rest.wav").is_file() and not list(out.glob("*.png"))

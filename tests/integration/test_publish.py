@@ -1,0 +1,259 @@
+"""A finished training becomes a model that a stranger loads, from a folder or a hub."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+import yaml
+
+from recipes.publish import publish
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
+from speechbrain_lmac.shipped import read_record
+from tests.hub_server import Hub, running
+
+ROOT = Path(__file__).resolve().parents[2]
+DRY = ("--repo=me/toy-lmac", "--dry-run")
+CPU = {"device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def published(run, trained_lmac, tmp_path_factory):
+    """The folder of the literal command, from inside recipes/."""
+    folder = tmp_path_factory.mktemp("published") / "toy-lmac"
+    command = [sys.executable, "publish.py", trained_lmac, *DRY]
+    done = run([*command, f"--model_folder={folder}"], ROOT / "recipes")
+    assert done.returncode == 0, done.stderr
+    assert "Nothing was uploaded (--dry-run)." in done.stdout
+    for path in folder.iterdir():  # files, sizes and card are shown
+        assert f"  {path.name} " in done.stdout
+        assert f"{path.stat().st_size:,} bytes" in done.stdout
+    assert (folder / "README.md").read_text() in done.stdout
+    return folder
+
+
+def test_the_folder_holds_everything_and_nothing_of_this_computer(published, toy):
+    names = {path.name for path in published.iterdir()}
+    assert names == {
+        *("README.md", "hyperparams.yaml", "model.json", "custom_interface.py"),
+        *("model.ckpt", "interpreter.ckpt", "label_encoder.ckpt", "label_encoder.txt"),
+        *("example.wav", "example_explanation.wav", "example_rest.wav"),
+    }
+    for path in published.iterdir():
+        content = path.read_bytes()
+        for told in (str(ROOT), str(toy), "!include", "/tmp/"):
+            assert told.encode() not in content, (path, told)
+    assert len((published / "custom_interface.py").read_text().splitlines()) == 3
+    lengths = {soundfile.info(path).frames for path in published.glob("*.wav")}
+    assert lengths == {5 * 16000}
+
+
+def test_the_card_tells_what_the_hub_wants_to_know(published):
+    _, front, body = (published / "README.md").read_text().split("---\n", 2)
+    front, record = yaml.safe_load(front), read_record(published)
+    assert front["license"] == record.license == "cc0-1.0"
+    assert front["library_name"] == "speechbrain"
+    assert front["pipeline_tag"] == "audio-classification"
+    assert front["datasets"] == ["generated sounds"]
+    assert record.interface == "AudioExplainer" and record.method == "L-MAC"
+    assert "--data_folder=DATASET" in record.commands[-1]
+    for name, value in record.metrics.items():
+        assert f"| {name}" in body and f"| {value['mean']:.4g} |" in body
+        assert value["low"] <= value["mean"] <= value["high"] and value["n"] == 6
+    assert 'AudioExplainer.from_hparams("me/toy-lmac")' in body
+    assert "@inproceedings{paissan2024listenable" in body
+    assert "runs whatever" in body  # of foreign_class
+
+
+def test_the_same_training_makes_the_same_files(
+    published, trained_lmac, call, tmp_path
+):
+    call(publish, trained_lmac, *DRY, f"--model_folder={tmp_path / 'again'}")
+    for path in published.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path
+
+
+def test_the_loaded_model_says_what_the_trained_one_says(
+    published, trained_lmac, tiny, classifier, interpreter, call, toy, tmp_path
+):
+    from recipes.explain import explain
+
+    clip = toy / "audio" / "5-24-A-0.wav"
+    options = [*tiny, classifier, interpreter, f"--output_folder={tmp_path / 'out'}"]
+    call(explain, "hparams/toy_lmac.yaml", clip, *options)
+    explained = AudioExplainer.from_hparams(published, run_opts=CPU).explain_file(clip)
+    wav, _ = soundfile.read(
+        tmp_path / "out" / "5-24-A-0_explanation.wav", dtype="float32"
+    )
+    torch.testing.assert_close(explained.explanation, torch.from_numpy(wav))
+
+
+def test_speechbrain_loads_it_too(published, toy):
+    from speechbrain.inference.interfaces import foreign_class
+
+    clip = toy / "audio" / "5-24-A-0.wav"
+    theirs = foreign_class(
+        source=str(published),
+        pymodule_file="custom_interface.py",
+        classname="AudioExplainer",
+        run_opts=CPU,
+    )
+    ours = AudioExplainer.from_hparams(published, run_opts=CPU)
+    trusted = AudioExplainer.from_hparams(
+        published, trust_remote_code=True, run_opts=CPU
+    )
+    wanted = ours.explain_file(clip)
+    for model in (theirs, trusted):
+        got = model.explain_file(clip)
+        assert got.row() == wanted.row()
+        assert torch.equal(got.mask, wanted.mask)
+
+
+def test_a_classifier_is_published_and_named_as_a_source(
+    trained_classifier, call, refused, tiny, short, tmp_path
+):
+    from recipes.train_lmac import train_lmac
+
+    folder = tmp_path / "classifier"
+    call(publish, trained_classifier, *DRY, f"--model_folder={folder}")
+    assert read_record(folder).method == "classifier"
+    assert list(read_record(folder).metrics) == ["accuracy"]
+    model = AudioClassifier.from_hparams(folder, run_opts=CPU)
+    probabilities, score, index, labels = model.classify_file(folder / "example.wav")
+    assert probabilities.shape == (1, 6) and labels == [model.labels[int(index)]]
+    assert score.item() == pytest.approx(probabilities.max().item())
+    with pytest.raises(InputError, match="AudioExplainer needs 'interpreter'"):
+        AudioExplainer.from_hparams(folder)
+    source = f"--classifier_source={folder}"
+    out = f"--output_folder={tmp_path / 'trained'}"
+    call(train_lmac, "hparams/toy_lmac.yaml", *tiny, *short, source, out)
+    assert (tmp_path / "trained" / "interpreter.ckpt").is_file()
+
+
+def test_l2i_is_published(trained_l2i, call, tmp_path):
+    folder = tmp_path / "l2i"
+    call(publish, trained_l2i, *DRY, f"--model_folder={folder}")
+    assert read_record(folder).method == "L2I"
+    assert AudioExplainer.from_hparams(folder, run_opts=CPU).explain_file(
+        folder / "example.wav"
+    )
+
+
+def test_an_example_of_ones_own_needs_its_credit(
+    trained_lmac, call, refused, toy, tmp_path
+):
+    clip, folder = toy / "audio" / "5-24-A-0.wav", tmp_path / "model"
+    assert "--credit" in refused(publish, trained_lmac, *DRY, f"--example={clip}")
+    own = [f"--example={clip}", "--credit=by me, CC0", f"--model_folder={folder}"]
+    call(publish, trained_lmac, *DRY, *own)
+    assert soundfile.info(folder / "example.wav").frames == 16000
+    assert "`example.wav`: by me, CC0" in (folder / "README.md").read_text()
+
+
+def copied(folder, to, change=lambda text: text):
+    shutil.copytree(folder, to, ignore=shutil.ignore_patterns("save", "model"))
+    path = to / "hyperparams.yaml"
+    path.write_text(change(path.read_text()))
+    return to
+
+
+@pytest.mark.parametrize(
+    "repo", ["name", "a/b/c", "me/", "me/a b", "--", "https://hf.co/me/x"]
+)
+def test_a_wrong_name_is_refused_first(trained_lmac, refused, repo):
+    said = refused(publish, trained_lmac, f"--repo={repo}", "--dry-run")
+    assert "it has to be USER/NAME" in said
+
+
+def test_what_is_no_finished_training_is_refused(
+    trained_lmac, trained_lmac_mel, trained_nmf, refused, tmp_path
+):
+    assert "holds no results of a training" in refused(publish, tmp_path / "x", *DRY)
+    half = copied(trained_lmac, tmp_path / "half")
+    (half / "training.json").unlink()
+    assert "is not finished" in refused(publish, half, *DRY)
+    assert "cannot be listened to" in refused(publish, trained_lmac_mel, *DRY)
+    assert "neither a classifier nor" in refused(publish, trained_nmf, *DRY)
+
+
+def test_without_the_terms_of_the_data_nothing_is_published(
+    trained_lmac, refused, tmp_path
+):
+    before = copied(
+        trained_lmac,
+        tmp_path / "before",
+        lambda text: text.replace("license: cc0-1.0", "license: null"),
+    )
+    said = refused(publish, before, *DRY)
+    assert "terms: license" in said
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(
+    trained_lmac, refused, tmp_path
+):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    said = refused(publish, trained_lmac, *DRY, f"--model_folder={tmp_path / 'mine'}")
+    assert "holds something else than a model" in said
+
+
+def test_a_result_folder_is_no_model(trained_lmac):
+    with pytest.raises(InputError, match="holds the results of a training"):
+        AudioExplainer.from_hparams(trained_lmac)
+
+
+STRANGER = """\
+import json, sys
+from speechbrain_lmac.inference import AudioExplainer
+model = AudioExplainer.from_hparams("me/toy-lmac", run_opts={"device": "cpu"})
+print(json.dumps(model.explain_file(sys.argv[1]).row()))
+"""
+
+
+def test_from_the_results_to_the_hub_and_to_a_stranger(trained_lmac, toy, tmp_path):
+    clip = str(toy / "audio" / "5-24-A-0.wav")
+    with running(Hub()) as hub:
+        settings = {
+            **{k: v for k, v in os.environ.items() if "proxy" not in k.lower()},
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_TOKEN": hub.token,
+            "OMP_NUM_THREADS": "1",
+        }
+
+        def run(*command, home):
+            return subprocess.run(
+                [sys.executable, *map(str, command)],
+                cwd=tmp_path,
+                env={**settings, "HF_HOME": str(tmp_path / home)},
+                capture_output=True,
+                text=True,
+            )
+
+        script = [ROOT / "recipes/publish.py", trained_lmac, "--repo=me/toy-lmac"]
+        options = ["--private", "--verify", f"--model_folder={tmp_path / 'model'}"]
+        first = run(*script, *options, home="mine")
+        assert first.returncode == 0, first.stderr
+        assert "uploaded, commit " in first.stdout
+        assert "What the hub has was downloaded, and is the same." in first.stdout
+        again = run(*script, *options, home="mine")
+        assert "is there already, nothing was changed" in again.stdout, again.stderr
+        assert len(hub.repos["me/toy-lmac"].commits) == 2
+        for said in (first, again):
+            assert hub.token not in said.stdout + said.stderr
+
+        theirs = run("-c", STRANGER, clip, home="theirs")
+        assert theirs.returncode == 0, theirs.stderr
+        ours = AudioExplainer.from_hparams(tmp_path / "model", run_opts=CPU)
+        told = json.loads(theirs.stdout.splitlines()[-1])
+        assert told == pytest.approx(ours.explain_file(clip).row())
+        # Both verifications fetch everything; a stranger fetches what is needed.
+        assert hub.count("GET .*/resolve/.*/model.ckpt") == 3
+        assert hub.count("GET .*/resolve/.*/custom_interface.py") == 2
