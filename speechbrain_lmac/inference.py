@@ -46,6 +46,10 @@ class _Trained(Pretrained):
             )
         super().__init__(modules, hparams, run_opts, freeze_params)
         self.window_seconds = hparams.get("window_seconds")
+        if self.window_seconds is not None and not self.window_seconds > 0:
+            raise InputError(
+                f"window_seconds must be above 0, got {self.window_seconds}"
+            )
         self.classifier = self._classifier(hparams)
 
     def _classifier(self, hparams):
@@ -130,7 +134,15 @@ class _Trained(Pretrained):
 
         hparams = read_safely(file(hparams_file), overrides)
         load_loadables(hparams, file)
-        return cls(hparams.get("modules"), hparams, **kwargs)
+        try:
+            return cls(hparams.get("modules"), hparams, **kwargs)
+        except InputError:
+            raise
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"the parts of the model in {source} do not fit together "
+                f"({type(error).__name__}: {error}): it is none that publish.py writes"
+            ) from error
 
     @property
     def labels(self):

@@ -8,6 +8,7 @@ import ast
 import re
 import zipfile
 
+import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_lmac.classifiers.checkpoint import load_weights
@@ -23,7 +24,8 @@ def load_loadables(hparams, file):
     Arguments
     ---------
     hparams : dict
-        From `safe_hparams.read_safely`.
+        From `safe_hparams.read_safely`; all weights of its `modules` have to be
+        listed.
     file : callable
         The name of a file to its path, where it can be read.
 
@@ -47,6 +49,25 @@ def load_loadables(hparams, file):
         else:
             check_archive(path)
             load_weights(loadable, path)
+    check_all_loaded(hparams.get("modules") or {}, pretrainer.loadables)
+
+
+def check_all_loaded(modules, loadables):
+    """Refuse a model of which some weights are in no file: they would be random.
+
+    Raises
+    ------
+    InputError
+        Naming the module.
+    """
+    weights = [p for p in loadables.values() if isinstance(p, torch.nn.Module)]
+    loaded = {id(weight) for module in weights for weight in module.parameters()}
+    for name, module in modules.items():
+        if any(id(weight) not in loaded for weight in module.parameters()):
+            raise InputError(
+                f"the YAML of the model does not say where the weights of {name} are: "
+                "pretrainer.loadables lacks it"
+            )
 
 
 def check_archive(path):

@@ -51,7 +51,7 @@ class SpeechBrainClassifier(Frozen):
     source : str
         A folder with hyperparams.yaml and the files it names, or a hub id
         ("user/name"). From a folder nothing is fetched: its `pretrained_path` is the
-        folder itself. hyperparams.yaml is code: load what you trust.
+        folder itself. hyperparams.yaml is code: put there what you trust.
     hidden_layers : list
         Names of layers in `embedding_model` and `classifier`, for example
         "embedding_model.blocks.1".
@@ -67,6 +67,9 @@ class SpeechBrainClassifier(Frozen):
         Shorter waveforms are followed by silence.
     labels : list or None
         Class names in the order of the logits. None: those of the label encoder.
+    trust_remote_code : bool
+        Whether to load from the hub: SpeechBrain builds whatever the YAML there says,
+        and it can then do anything that you can do on this computer.
 
     Raises
     ------
@@ -75,9 +78,16 @@ class SpeechBrainClassifier(Frozen):
     """
 
     def __init__(
-        self, source, hidden_layers, layout, scale=1.0, min_samples=1, labels=None
+        self,
+        source,
+        hidden_layers,
+        layout,
+        scale=1.0,
+        min_samples=1,
+        labels=None,
+        trust_remote_code=False,
     ):
-        loaded = load_encoder_classifier(source)
+        loaded = load_encoder_classifier(source, trust_remote_code)
         net = EncoderNet(loaded.mods, scale)
         front_end = loaded.mods["compute_features"]
         sample_rate = loaded.audio_normalizer.sample_rate
@@ -95,7 +105,7 @@ class SpeechBrainClassifier(Frozen):
         super().__init__(model, stored_labels(loaded) if labels is None else labels)
 
 
-def load_encoder_classifier(source):
+def load_encoder_classifier(source, trust_remote_code=False):
     """An `EncoderClassifier` on the CPU, from a folder or a hub id.
 
     Raises
@@ -116,6 +126,13 @@ def load_encoder_classifier(source):
     elif source.count("/") != 1:
         raise InputError(
             f"there is no folder {source}, and it is no hub id (user/name) either"
+        )
+    elif not trust_remote_code:
+        raise InputError(
+            f"SpeechBrain builds whatever the hyperparams.yaml of {source} on the hub "
+            "says. If you trust who published it, set trust_remote_code: true where "
+            "the YAML has SpeechBrainClassifier; else download it into a folder and "
+            "read it"
         )
     try:
         return EncoderClassifier.from_hparams(

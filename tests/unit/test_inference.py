@@ -1,5 +1,7 @@
 """The shipped models and the two classes that read models, as a user calls them."""
 
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
@@ -334,6 +336,45 @@ def test_a_link_out_of_a_model_is_refused(tmp_path):
     (tmp_path / "model" / RECORD).symlink_to(shipped_models()["esc10-lmac"] / RECORD)
     with pytest.raises(InputError, match="leads out of its folder"):
         model_file(tmp_path / "model", RECORD)
+
+
+@pytest.mark.parametrize(
+    "before, after, said",
+    [
+        ("window_seconds: 5.0", "window_seconds: -1", "window_seconds must be above 0"),
+        ("window_seconds: 5.0", "window_seconds: x", "do not fit together"),
+        ("!name:speechbrain_lmac.explainers.AmortizedExplainer", "x", "do not fit"),
+        ("    model: !ref <model>\n    interp", "    interp", "do not fit together"),
+        ("        interpreter: !ref <interpreter>\n", "", "the weights of interpreter"),
+        ("channels: [16, 32", "channels: [8, 32", "does not fit CompactClassifier"),
+        ("n_mels: 80\nmodel", "n_mels: eighty\nmodel", "cannot be built like this"),
+    ],
+)
+def test_a_model_whose_parts_do_not_fit_is_one_error(tmp_path, before, after, said):
+    folder = shutil.copytree(shipped_models()["esc10-lmac"], tmp_path / "model")
+    path = folder / "hyperparams.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after))
+    with pytest.raises(InputError, match=said):
+        AudioExplainer.from_hparams(folder, run_opts=CPU)
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "label_encoder.ckpt"])
+def test_a_model_that_lacks_a_file(tmp_path, name):
+    folder = shutil.copytree(shipped_models()["esc10-lmac"], tmp_path / "model")
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=f"has no file {name}"):
+        AudioExplainer.from_hparams(folder, run_opts=CPU)
+
+
+def test_class_names_of_another_model(tmp_path):
+    folder = shutil.copytree(shipped_models()["esc10-lmac"], tmp_path / "model")
+    (folder / "label_encoder.ckpt").write_text(
+        "'dog' => 0\n================\n'starting_index' => 0\n"
+    )
+    with pytest.raises(InputError, match="names 1 classes, but the model has 10"):
+        AudioExplainer.from_hparams(folder, run_opts=CPU)
 
 
 def test_a_classifier_explains_nothing():

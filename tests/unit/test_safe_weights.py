@@ -212,6 +212,16 @@ def test_names_that_lead_out_are_refused(tmp_path, name):
         load(saved(tmp_path / "layer.ckpt"), name=name)
 
 
+def test_weights_that_are_in_no_file_are_refused(tmp_path):
+    path, given, forgotten = saved(tmp_path / "layer.ckpt"), layer(), layer()
+    model = hparams(layer=given)
+    model["modules"] = {"a": given, "b": torch.nn.Sequential(given, torch.nn.ReLU())}
+    load_loadables(model, lambda name: path)
+    model["modules"]["c"] = torch.nn.Sequential(given, forgotten)
+    with pytest.raises(InputError, match="where the weights of c are"):
+        load_loadables(model, lambda name: path)
+
+
 def test_a_model_without_a_pretrainer(tmp_path):
     with pytest.raises(InputError, match="has no pretrainer, but a, b"):
         load_loadables({"a": 1, "b": 2}, None)

@@ -480,9 +480,20 @@ def test_a_folder_without_settings_or_weights_is_told(copied, no_network):
 @pytest.mark.parametrize("kind", [HuggingFaceClassifier, SpeechBrainClassifier])
 @pytest.mark.parametrize("source", ["results/no/such/folder", "nowhere", "no/where"])
 def test_a_folder_that_is_not_there_is_told(kind, source, no_network):
-    more = (["x"], Axes("BCT")) if kind is SpeechBrainClassifier else ()
+    more = {}
+    if kind is SpeechBrainClassifier:
+        more = {
+            "hidden_layers": ["x"],
+            "layout": Axes("BCT"),
+            "trust_remote_code": True,
+        }
     with pytest.raises(InputError, match=f"(no folder|from) {source}"):
-        kind(source, *more)
+        kind(source, **more)
+
+
+def test_speechbrains_yaml_on_the_hub_is_code(no_network):
+    with pytest.raises(InputError, match="builds whatever .* trust_remote_code: true"):
+        SpeechBrainClassifier("some/one", ["x"], Axes("BCT"))
 
 
 def test_transformers_that_is_not_installed_is_told(monkeypatch):
