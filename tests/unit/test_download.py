@@ -244,6 +244,7 @@ def zip_with_link():
         (tar_of(["top/a"], link="top/link"), "has a link"),
         (zip_with_link(), "has a link"),
     ],
+    ids=range(10),  # archives have the time in them
 )
 def test_a_bad_archive_leaves_nothing(tmp_path, archive, message):
     inner = tmp_path / "inner"
