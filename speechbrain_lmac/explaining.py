@@ -33,6 +33,8 @@ TOLD = (ClassConditionedInterpreter, *TOLD_IN_WORDS)
 
 # Windows of a long file that are explained at once.
 WINDOWS_AT_ONCE = 4
+# So many windows long a file may be and is still heard as a whole.
+LONGEST = 1.5
 
 
 def class_index(name, labels):
@@ -191,9 +193,10 @@ def explain_file(
         answers only if the explainer listens to its target: L-MAC's does so with a
         `ClassConditionedInterpreter`.
     window_seconds : float, optional
-        A longer file is explained in windows of this length that overlap by half, each
-        brought to the model's level, and put together by fading (`windows.Faded`). The
-        class is that of the highest mean probability. Without: the file as a whole.
+        A file that is longer than one and a half of these is explained in windows of
+        this length, which overlap by half: each is brought to the model's level, each
+        explains the class that is predicted in it (unless there is a target), and they
+        are put together by fading (`windows.Faded`). Without: the file as a whole.
 
     Returns
     -------
@@ -265,11 +268,9 @@ def _explain(explainer, path, labels, device, target, window_seconds):
     heard = torchaudio.functional.resample(channels.mean(0), file_rate, rate)
     del channels  # a long file's
     length = len(heard)
-    if window_seconds is not None and len(heard) > window_seconds * rate:
+    if window_seconds is not None and length > LONGEST * window_seconds * rate:
         length = max(hop, round(window_seconds * rate) // hop * hop)
     starts = window_starts(len(heard), length, hop)
-    if target is None and len(starts) > 1:
-        target = _class_of_all(explainer, heard, starts, length, device)
     n_frames = len(heard) // hop + 1
     faded = {
         "explanation": Faded(len(heard)),
@@ -296,6 +297,7 @@ def _explain(explainer, path, labels, device, target, window_seconds):
         resampled = torchaudio.functional.resample(wave, rate, file_rate)
         return fix_length(resampled, n_samples)
 
+    predicted = labels[int(logits[0].double().softmax(1).mean(0).argmax())]
     fields = {
         "path": str(path),
         "sample_rate": file_rate,
@@ -304,8 +306,8 @@ def _explain(explainer, path, labels, device, target, window_seconds):
         "rest": as_the_file(whole.pop("rest")),
         "model_rate": rate,
         **whole,
-        "predicted": labels[int(logits[0].double().softmax(1).mean(0).argmax())],
-        "explained": answer.labels[0],
+        "predicted": predicted,
+        "explained": predicted if target is None else labels[target],
         "confidence": fmean(window.confidence for window in windows),
         "confidence_in": fmean(window.confidence_in for window in windows),
         "confidence_out": fmean(window.confidence_out for window in windows),
@@ -321,22 +323,11 @@ def _chunks(starts):
         yield starts[first : first + WINDOWS_AT_ONCE]
 
 
-@torch.no_grad()
-def _class_of_all(explainer, heard, starts, length, device):
-    """The class of the highest mean probability over all windows."""
-    domain, total = explainer.domain, 0
-    for some in _chunks(starts):
-        wavs = torch.stack([to_model_level(heard[s : s + length]) for s in some])
-        features = domain.features(domain.encode(wavs.to(device)))
-        logits = explainer.classifier(features).logits
-        total = total + logits.double().softmax(1).sum(0)
-    return int(total.argmax())
-
-
 def _windows(answer, starts, length, rate):
     """`WindowScores` of some windows, of `length` samples at `rate`."""
     scores = zip(
         answer.predicted,
+        answer.labels,
         answer.confidence.tolist(),
         answer.confidence_in.tolist(),
         answer.confidence_out.tolist(),

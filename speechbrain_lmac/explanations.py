@@ -35,8 +35,9 @@ class WindowScores:
 
     start: float  # s
     end: float  # s
-    predicted: str  # class, of this window
-    confidence: float  # of the class that is explained in the file, 0 to 1
+    predicted: str  # class
+    explained: str  # class: the predicted one, or the one that was asked for
+    confidence: float  # of the explained class, 0 to 1
     confidence_in: float
     confidence_out: float
 
@@ -45,8 +46,8 @@ class WindowScores:
 class FileExplanation:
     """One file, explained.
 
-    A file that is longer than the window is explained in windows: the confidences are
-    their means, `predicted` is the class of the highest mean.
+    A long file is explained in windows, each for the class that is predicted in it: the
+    confidences are means over them, `predicted` is the class of the highest mean.
     """
 
     path: str

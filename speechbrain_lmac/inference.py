@@ -17,6 +17,7 @@ from speechbrain_lmac.classifiers.zero_shot import TEMPLATE, ClapClassifier
 from speechbrain_lmac.dataio import read_mono, to_model_level
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining import (
+    LONGEST,
     check_prompts,
     check_target,
     class_index,
@@ -234,8 +235,8 @@ class AudioExplainer(_Trained):
     def explain_file(self, path, target=None, prompts=None):
         """Explain an audio file of any rate, length and number of channels.
 
-        A file that is longer than `window_seconds` is explained in overlapping windows,
-        with a memory that grows by the file's own samples and maps alone.
+        A file that is longer than one and a half times `window_seconds` is explained in
+        overlapping windows: the memory of the model does not grow with it.
 
         Arguments
         ---------
@@ -325,7 +326,8 @@ class AudioClassifier(_Trained):
         wav = read_mono(path, self.sample_rate)
         length = len(wav)
         if self.window_seconds is not None:
-            length = min(length, round(self.window_seconds * self.sample_rate))
+            window = self.window_seconds * self.sample_rate
+            length = length if length <= LONGEST * window else round(window)
         starts = window_starts(len(wav), length)
         parts = [self.classify_batch(wav[None, s : s + length])[0] for s in starts]
         probabilities = torch.cat(parts).mean(0, keepdim=True)

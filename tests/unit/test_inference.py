@@ -254,7 +254,21 @@ def test_the_first_window_is_explained_as_the_beginning_alone(loaded, long_file)
     torch.testing.assert_close(
         explained.mask[:n_frames], alone.mask[0, :n_frames], rtol=1e-4, atol=1e-5
     )
-    assert first.predicted == alone.predicted[0]
+    assert first.predicted == first.explained == alone.predicted[0]
+
+
+@pytest.mark.parametrize("seconds, n_windows", [(5.01, 1), (7.49, 1), (7.51, 3)])
+def test_a_file_a_little_longer_than_a_window_is_heard_as_a_whole(
+    loaded, tmp_path, seconds, n_windows
+):
+    path = write(tmp_path / "a.wav", clip(0, seconds))
+    assert len(loaded("esc10-lmac").explain_file(path).windows) == n_windows
+
+
+def test_the_windows_of_a_target_are_all_explained_for_it(loaded, long_file):
+    explained = loaded("esc10-lmac-zs").explain_file(long_file, target="dog")
+    assert explained.explained == "dog"
+    assert {window.explained for window in explained.windows} == {"dog"}
 
 
 def test_windows_are_joined_without_clicks(loaded, tmp_path):
