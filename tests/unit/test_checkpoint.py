@@ -1,5 +1,7 @@
 """Writing and reading classifiers, and what is said when it does not work."""
 
+from pathlib import Path
+
 import huggingface_hub.constants
 import pytest
 import torch
@@ -210,15 +212,24 @@ def test_a_hub_id_without_network(no_network):
 def test_an_interrupted_write_leaves_the_old_file_alone(folder, monkeypatch):
     before = (folder / "model.ckpt").read_bytes()
 
-    def interrupted(state, path):
-        path.write_bytes(b"half")
+    def interrupted(path, content):
+        with open(path, "wb") as stream:
+            stream.write(content[: len(content) // 2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        save_weights(compact(seed=3), folder / "model.ckpt")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            save_weights(compact(seed=3), folder / "model.ckpt")
     assert (folder / "model.ckpt").read_bytes() == before
     assert len(list(folder.iterdir())) == 2
+
+
+def test_equal_weights_make_equal_files(tmp_path):
+    for name in ("a.ckpt", "longer-name.ckpt"):
+        save_weights(compact(seed=3), tmp_path / name)
+    one, other = (path.read_bytes() for path in tmp_path.iterdir())
+    assert one == other
 
 
 def test_weights_keep_the_modules_own_type(folder):
