@@ -150,8 +150,8 @@ models: esc10-folder .venv/.installed-demo  ## make the models of the package ag
 	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_sources.yaml $(ESC10_DATA)
 	$(PY) recipes/models.py make $(ESC10_DATA)
 
-models-check: esc10-folder .venv/.installed-demo  ## measure the models of the package on ESC10_FOLDER, and compare with their cards
-	$(PY) recipes/models.py check $(ESC10_DATA)
+models-check: esc10-folder .venv/.installed-demo  ## measure the models of the package on ESC10_FOLDER, compare with their cards, and write docs/models.md
+	$(PY) recipes/models.py check $(ESC10_DATA) --output docs/models.md
 
 # --- What developers run ------------------------------------------------------
 

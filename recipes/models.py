@@ -6,7 +6,8 @@
 `make` needs the finished trainings of `MODELS` in `results/` (`make models` trains
 them) and writes `speechbrain_lmac/pretrained`. `check` measures the shipped models
 again on the clean test clips and ends with status 2 if a number is another than in
-their card. Names of models behind either limit it to these.
+their card; with `--output docs/models.md` it writes a page of what it found, and how
+long the models take. Names of models behind either limit it to these.
 """
 
 import argparse
@@ -19,7 +20,9 @@ from speechbrain_lmac.dataio import ClipDataset
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.export import open_trained, read_training
-from speechbrain_lmac.measuring import ACCURACY, differences, measure
+from speechbrain_lmac.files import write_text
+from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.measuring import ACCURACY, differences, measure, time_model
 from speechbrain_lmac.model_card import metrics_table
 from speechbrain_lmac.publishing import make_model
 from speechbrain_lmac.shipped import SHIPPED, read_record, shipped_models
@@ -49,6 +52,7 @@ def models(argv):
     parser.add_argument("action", choices=["make", "check"])
     parser.add_argument("names", nargs="*", help="of models (default: all)")
     parser.add_argument("--data_folder", required=True, help="ESC-50 or ESC-10")
+    parser.add_argument("--output", help="of check: a page, as docs/models.md")
     args = parser.parse_args(argv)
     unknown = sorted(set(args.names) - set(MODELS))
     if unknown:
@@ -57,7 +61,10 @@ def models(argv):
     if args.action == "make":
         make(names, args.data_folder)
     else:
-        check(names, args.data_folder)
+        measured = check(names, args.data_folder)
+        if args.output is not None:
+            lines = page(measured, command_line(argv))
+            write_text("\n".join(lines) + "\n", args.output)
 
 
 def make(names, data_folder):
@@ -79,7 +86,7 @@ def make(names, data_folder):
 
 def check(names, data_folder):
     """Measure the models once more, and refuse numbers that do not come out again."""
-    wrong = []
+    wrong, found = [], {}
     for name in names:
         record = read_record(SHIPPED / name)
         dataset = ClipDataset(
@@ -92,12 +99,55 @@ def check(names, data_folder):
         scores = [metric for metric in record.metrics if metric != ACCURACY]
         measured = measure(model, dataset, scores)
         print(f"{name}:", *metrics_table(measured), sep="\n")
+        found[name] = measured
         wrong += [f"{name}: {line}" for line in differences(record.metrics, measured)]
     if wrong:
         raise InputError(
             "numbers that did not come out again:\n  " + "\n  ".join(wrong)
         )
     print("All numbers are those of the cards.")
+    return found
+
+
+def page(measured, command):
+    """The lines of a page on the models: their numbers, and how long they take."""
+    lines = [
+        "# The models of the package",
+        "",
+        f"- command: `{command}`",
+        "- data: the clean test clips of ESC-10, fold 5; example clips for the times",
+        f"- versions: {versions()}",
+        "",
+        "Means over clips, measured again of the shipped weights; the cards have the "
+        "95 % intervals.",
+        "",
+    ]
+    scores = list(dict.fromkeys(n for found in measured.values() for n in found))
+    lines += [
+        "| model | MB | " + " | ".join(scores) + " |",
+        "|---" * (len(scores) + 2) + "|",
+    ]
+    for name, found in measured.items():
+        size = sum(p.stat().st_size for p in shipped_models()[name].iterdir()) / 1e6
+        cells = [f"{found[s]['mean']:.4g}" if s in found else "" for s in scores]
+        lines.append(f"| {name} | {size:.1f} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "Time for a clip of 5 s: *cold*, a new process that imports, loads and "
+        "explains; *warm*, from file to waveform with a loaded model; *batch*, "
+        "`explain_batch` of 16 clips.",
+        "",
+        "| model | cold, s | warm, s | batch, clips/s |",
+        "|---|---|---|---|",
+    ]
+    for name in measured:
+        if read_record(SHIPPED / name).interface == "AudioExplainer":
+            times = time_model(name)
+            lines.append(
+                f"| {name} | {times['cold']:.2f} | {times['warm']:.3f} | "
+                f"{times['clips_per_second']:.1f} |"
+            )
+    return lines
 
 
 if __name__ == "__main__":

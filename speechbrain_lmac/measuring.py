@@ -1,14 +1,20 @@
 """How good a model is that is passed on: the numbers of its card, and their check."""
 
 import math
+import statistics
+import subprocess
+import sys
+import time
 from tempfile import TemporaryDirectory
 
 from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.conditions import CleanCondition
+from speechbrain_lmac.dataio import read_mono
 from speechbrain_lmac.evaluation import Block, bootstrap_interval, summarise
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.inference import AudioExplainer
 from speechbrain_lmac.metrics import metrics_by_name
+from speechbrain_lmac.shipped import shipped_models
 
 ACCURACY = "accuracy"
 DECIMALS = 4  # of what is written down
@@ -72,6 +78,50 @@ def measure(model, dataset, names, batch_size=8, progress=True):
         values = [row[key] for key in (name, f"{name}_low", f"{name}_high")]
         measured[name] = _rounded(*values, row[f"{name}_n"])
     return measured
+
+
+def time_model(name, repeats=20, batch_size=16):
+    """How long a model of the package takes to explain a clip of 5 s.
+
+    Arguments
+    ---------
+    name : str
+        Of a shipped explainer.
+    repeats : int
+        Of the warm explanation; the median is taken.
+    batch_size : int
+        Clips that are explained at once.
+
+    Returns
+    -------
+    times : dict
+        `cold`, s: a new process imports, loads and explains its example. `warm`, s: the
+        same of a loaded model, file to waveform. `clips_per_second` in batches.
+    """
+    example = shipped_models()[name] / "example.wav"
+    script = (
+        "from speechbrain_lmac.inference import AudioExplainer\n"
+        f"AudioExplainer.from_hparams({name!r}).explain_file({str(example)!r})"
+    )
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    cold = time.perf_counter() - start
+    model = AudioExplainer.from_hparams(name)
+    warm = _median_time(lambda: model.explain_file(example), repeats)
+    wavs = read_mono(example, model.sample_rate).repeat(batch_size, 1)
+    batch = _median_time(lambda: model.explain_batch(wavs), max(1, repeats // 4))
+    return {"cold": cold, "warm": warm, "clips_per_second": batch_size / batch}
+
+
+def _median_time(run, repeats):
+    """Seconds that a call takes, the median of some; the first does not count."""
+    run()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
 def differences(before, now):

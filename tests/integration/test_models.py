@@ -1,0 +1,83 @@
+"""The models of the package reproduce the numbers of their cards on real recordings."""
+
+from dataclasses import replace
+
+import pytest
+
+from recipes import models as recipe
+from recipes.models import MODELS, models, page
+from speechbrain_lmac.measuring import differences
+from speechbrain_lmac.shipped import read_record, shipped_models, write_record
+
+
+def test_every_model_has_its_training_and_only_these():
+    assert set(MODELS) == set(shipped_models())
+
+
+def test_the_cards_are_true(call, esc10_folder, capsys, tmp_path):
+    names = ["esc10-lmac", "esc10-lmac-zs"]
+    out = tmp_path / "models.md"
+    data = f"--data_folder={esc10_folder}"
+    call(models, "check", *names, data, f"--output={out}")
+    assert "All numbers are those of the cards." in capsys.readouterr().out
+    text = out.read_text(encoding="utf-8")
+    for name in names:
+        fid = read_record(shipped_models()[name]).metrics["Fid-In"]["mean"]
+        (line, times) = [x for x in text.splitlines() if x.startswith(f"| {name} ")]
+        assert f"| {fid:.4g} |" in line
+        assert all(float(cell) > 0 for cell in times.strip("| ").split("|")[1:])
+
+
+def test_a_card_that_is_not_true_is_told(refused, esc10_folder, monkeypatch):
+    record = read_record(shipped_models()["esc10-classifier"])
+    record.metrics["accuracy"]["mean"] = 99.0
+    monkeypatch.setattr(recipe, "read_record", lambda folder: record)
+    said = refused(models, "check", "esc10-classifier", f"--data_folder={esc10_folder}")
+    assert "esc10-classifier: accuracy was 99.0 and is 88.75" in said
+
+
+@pytest.mark.parametrize(
+    "name, now, n_lines",
+    [
+        ("Fid-In", 0.91, 0),
+        ("Fid-In", 0.935, 1),
+        ("AI", 61.25, 0),
+        ("AI", 63.0, 1),
+        ("MM", float("nan"), 1),
+    ],
+)
+def test_differences_beyond_the_last_clip_are_told(name, now, n_lines):
+    before = {"Fid-In": 0.91, "AI": 60.0, "MM": 0.07}
+    told = {key: {"mean": value} for key, value in before.items()}
+    found = {**told, name: {"mean": now}}
+    assert len(differences(told, found)) == n_lines
+    assert len(differences(told, {})) == 3
+
+
+def test_an_unknown_model_and_missing_data(refused, tmp_path):
+    data = f"--data_folder={tmp_path}"
+    assert "no model is called x" in refused(models, "check", "x", data)
+    assert "esc50.csv" in refused(models, "check", "esc10-classifier", data)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    record = read_record(shipped_models()["esc10-lmac"])
+    changed = replace(record, credit="d'Alché")
+    write_record(changed, tmp_path)
+    assert read_record(tmp_path) == changed
+
+
+def test_the_page_has_a_cell_for_what_a_model_has(monkeypatch):
+    monkeypatch.setattr(
+        recipe,
+        "time_model",
+        lambda name: {"cold": 1.0, "warm": 0.5, "clips_per_second": 2.0},
+    )
+    measured = {
+        "esc10-classifier": {"accuracy": {"mean": 90.0}},
+        "esc10-lmac": {"accuracy": {"mean": 90.0}, "AI": {"mean": 50.0}},
+    }
+    lines = page(measured, "command")
+    assert "| esc10-classifier | 1.5 | 90 |  |" in lines
+    assert "| esc10-lmac | 2.1 | 90 | 50 |" in lines
+    assert "| esc10-lmac | 1.00 | 0.500 | 2.0 |" in lines
