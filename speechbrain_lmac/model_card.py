@@ -39,12 +39,16 @@ probabilities, score, index, labels = classifier.classify_file("example.wav")
 }
 
 TRUST = """\
-The package has to be installed (`pip install speechbrain_lmac`). It reads
-`hyperparams.yaml` as data: nothing is built but classes of an allow-list, and weights
-are read without unpickling code. SpeechBrain's own
-`foreign_class(source="{source}", pymodule_file="custom_interface.py",
-classname="{interface}")` works too, but it runs whatever the YAML and the Python file
-say: use it for publishers that you trust, and pin a revision.
+The package speechbrain_lmac has to be installed. It reads `hyperparams.yaml` as data:
+nothing is built but classes of an allow-list, and weights are read without unpickling
+code. SpeechBrain's own `foreign_class(source=..., pymodule_file="custom_interface.py",
+classname="{interface}")`, of a folder or a hub id, works too, but it runs whatever the
+YAML and the Python file say: use it for publishers that you trust, and pin a revision.
+"""
+
+WORDS = """\
+A prompt is read by its words: those in `hyperparams.yaml`. What it does not know of one
+it says, and a prompt of unknown words alone is refused.
 """
 
 METHODS = {
@@ -122,7 +126,8 @@ def model_card(record, source, example):
         + WHAT[interface],
         "## Use",
         USE[interface].format(source=source, prompts=prompts).rstrip(),
-        TRUST.format(source=source, interface=interface).rstrip(),
+        *([WORDS.rstrip()] if record.method == "LMAC-ZS" else []),
+        TRUST.format(interface=interface).rstrip(),
         "## Numbers",
         f"On {record.measured_on}; in brackets the 95 % interval of a bootstrap over "
         "clips.",
