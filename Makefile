@@ -12,8 +12,8 @@ PYTHON_VERSIONS := 3.11 3.12 3.13 3.14
 PIP_FLAGS ?= --quiet
 
 PY := .venv/bin/python
-DEMO_EXTRAS := report,baselines
-TEST_EXTRAS := report,baselines,hf,tensorboard,parity,dev
+DEMO_EXTRAS := baselines
+TEST_EXTRAS := baselines,hf,tensorboard,parity,dev
 INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help

@@ -23,11 +23,11 @@ CORE = [
     "huggingface_hub>=1.31,<3",
     "numpy>=1.26",
     "scipy>=1.11",
+    "matplotlib>=3.8",
     "tqdm>=4.66",
 ]
 
 EXTRAS = {
-    "report": ["matplotlib>=3.8"],
     # Gradient methods of the tables.
     "baselines": ["captum>=0.9,<0.10"],
     # Audio classifiers of Hugging Face. Version 4 wants huggingface_hub below 1.

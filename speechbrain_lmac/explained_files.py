@@ -4,7 +4,6 @@ import re
 import sys
 from dataclasses import asdict
 from glob import glob
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -90,12 +89,6 @@ def explain_files(arguments, explain, output_folder, pictures=True):
     InputError
         At the end, naming what could not be explained.
     """
-    if pictures and find_spec("matplotlib") is None:
-        print(
-            "no pictures: they need matplotlib (pip install matplotlib)",
-            file=sys.stderr,
-        )
-        pictures = False
     files, failures = files_of(arguments)
     n_named = len(files) + len(failures)
     rows = []

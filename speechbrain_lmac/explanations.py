@@ -84,8 +84,11 @@ class FileExplanation:
 
     def title(self):
         """What stands over its picture."""
+        what = f"{self.explained},"
+        if len(self.windows) > 1:
+            what = f"{len(self.windows)} windows, most like {self.explained}; mean"
         return (
-            f"{Path(self.path).name}: {self.explained}, confidence "
+            f"{Path(self.path).name}: {what} confidence "
             f"{self.confidence:.2f}, explanation alone "
             f"{self.confidence_in:.2f}, rest {self.confidence_out:.2f}"
         )

@@ -1,4 +1,4 @@
-"""Pictures. Matplotlib is imported when one is drawn (extra `report`)."""
+"""Pictures. Matplotlib is imported when one is drawn: it takes a while."""
 
 import numpy as np
 import pandas as pd

@@ -267,14 +267,3 @@ def test_the_three_lines_of_shell(run, sounds, tmp_path):
     names = {path.name for path in (tmp_path / "out").glob("*.wav")}
     assert {"clip_explanation.wav", "clip_a-dog-barking_explanation.wav"} <= names
     assert "esc10-lmac" in done.stdout
-
-
-def test_without_matplotlib_there_are_no_pictures(cli, sounds, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr("speechbrain_lmac.explained_files.find_spec", lambda name: None)
-    out = tmp_path / "out"
-    status, _, err = cli(
-        "explain", sounds / "a.wav", f"--output_folder={out}", "--device=cpu"
-    )
-    assert status == 0 and "no pictures" in err
-    assert (out / "a_rest.wav").is_file() and not list(out.glob("*.png"))
