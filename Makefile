@@ -20,8 +20,8 @@ INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c cons
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test check smoke results results-quick tables roar ablations \
-    two-sources any-classifier zero-shot zero-shot-ablations models models-check clean \
-    lint doctest esc10-folder speech-folder stale
+    two-sources any-classifier zero-shot zero-shot-ablations models models-check report \
+    test-browser screenshots clean lint doctest esc10-folder speech-folder stale
 
 help:  ## list the targets (what `make` alone does)
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,7 @@ demo: .venv/.installed-demo  ## train, judge and hear explanations of generated 
 	    "$$1" "$$2" "$$3" --output_folder results/demo
 	@for table in results/toy_evaluate/*/summary.md; do \
 	    printf '\n%s\n\n' "$$table"; cat "$$table"; done
+	$(PY) recipes/report.py results/toy_evaluate/1234
 	@printf '\nListen to and look at:\n'
 	@find results/demo -name '*.wav' -o -name '*.png' | sort | sed 's/^/  /'
 
@@ -140,6 +141,10 @@ zero-shot-ablations: .venv/.installed-demo  ## LMAC-ZS with one thing changed at
 	$(PY) recipes/tables.py --title "Ablations of LMAC-ZS on the generated sounds" \
 	    --output docs/zero_shot_ablations.md --evaluations results/toy_zs_ablations/1234
 
+report: esc10-folder .venv/.installed-demo  ## pages to hear and see, of the tables that `make results` left
+	for table in esc10_table_id esc10_table_ood esc10_table_td; do \
+	    $(PY) recipes/report.py results/$$table/1234 $(ESC10_DATA) || exit 1; done
+
 models: esc10-folder .venv/.installed-demo  ## make the models of the package again of their trainings on ESC10_FOLDER (an hour; resumes)
 	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
@@ -161,6 +166,15 @@ IN_PARALLEL := --numprocesses 2 --dist loadfile
 test: .venv/.installed-test lint  ## lint, all tests and doctests (at most 10 minutes); real recordings if ESC10_FOLDER is set
 	@$(MAKE) --no-print-directory doctest
 	OMP_NUM_THREADS=1 $(PY) -m pytest tests $(IN_PARALLEL)
+
+# The pages in a browser. Debian's Chromium, where there is none, needs root.
+test-browser: .venv/.installed-test  ## test the report in headless Chromium, which is installed where it is missing
+	command -v chromium >/dev/null || { apt-get update && apt-get install --yes chromium; }
+	$(INSTALL) playwright
+	$(PY) -m pytest tests/browser
+
+screenshots: test-browser  ## docs/report/*.png, of the page that `make report` left
+	$(PY) -m tests.browser.screenshots results/esc10_table_td/1234/report/index.html docs/report
 
 check: .venv/.installed-test lint  ## what to run before a commit: lint, unit tests, laws, doctests (a minute)
 	@$(MAKE) --no-print-directory doctest

@@ -24,6 +24,8 @@ CORE = [
     "numpy>=1.26",
     "scipy>=1.11",
     "matplotlib>=3.8",
+    "pillow>=10",
+    "jinja2>=3.1",
     "tqdm>=4.66",
 ]
 
@@ -58,6 +60,7 @@ setup(
         "speechbrain_lmac.explainers",
         "speechbrain_lmac.metrics",
         "speechbrain_lmac.published",
+        "speechbrain_lmac.report",
         "speechbrain_lmac.hparams",
         "speechbrain_lmac.data_prep",
         "speechbrain_lmac.recipes",
@@ -71,6 +74,7 @@ setup(
         "speechbrain_lmac": ["pretrained/*/*"],
         "speechbrain_lmac.hparams": ["**/*.yaml"],
         "speechbrain_lmac.published": ["*.csv"],
+        "speechbrain_lmac.report": ["template/*"],
     },
     entry_points={"console_scripts": ["speechbrain-lmac = speechbrain_lmac.cli:main"]},
     install_requires=CORE,

@@ -9,6 +9,7 @@
     speechbrain-lmac models info esc10-lmac
     speechbrain-lmac train hparams/esc10_lmac.yaml --data_folder data/ESC-50
     speechbrain-lmac evaluate hparams/esc10_table_id.yaml --data_folder data/ESC-50
+    speechbrain-lmac report results/esc10_table_id/1234
     speechbrain-lmac publish results/esc10_lmac/1234 --repo user/name --dry-run
 
 Exit status: 0, or 2 with one line that says what is wrong and what to do. Of many files
@@ -123,6 +124,11 @@ def evaluate(argv):
     _run_recipe("evaluate", argv, tables)
 
 
+def report(argv):
+    """`report`: a page of an evaluation, to hear and to see."""
+    _run("report", argv)
+
+
 def publish(argv):
     """`publish`: a trained model, to the hub."""
     _run("publish", argv)
@@ -168,6 +174,7 @@ COMMANDS = {
     "explain": explain,
     "evaluate": evaluate,
     "train": train,
+    "report": report,
     "publish": publish,
     "models": models,
 }

@@ -1,0 +1,86 @@
+"""A page of an evaluation, to open from disk: tables, and clips to hear and to see.
+
+    python report.py results/toy_evaluate/1234
+
+takes what evaluate.py left, explains some clips of each condition once more with each
+method of its table, and writes `results/toy_evaluate/1234/report/index.html` with the
+sounds and pictures beside it: input, explanation and rest with a playhead over the
+spectrogram and the mask, each clip's scores, tables to sort, curves, checks, confusion.
+No server and no network is needed. `--n_clips` (default 12) are taken of each
+condition, evenly spread; 0 takes all. `--single_file` puts everything into the page, to
+be sent.
+`--data_folder` tells where the data lie now, if they are not where they were.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from speechbrain_lmac.data_prep.manifest import made_whole
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.experiment import load_experiment, main, open_benchmark
+from speechbrain_lmac.report.page import (
+    add_clips,
+    copy_pictures,
+    read_evaluation,
+    write_page,
+)
+from speechbrain_lmac.report.rendering import render_clips
+
+
+def report(argv):
+    """Everything that the command above does."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", help="the output folder of evaluate.py")
+    parser.add_argument("--n_clips", type=int, default=12, help="of each condition")
+    parser.add_argument("--single_file", action="store_true", help="all in the page")
+    parser.add_argument("--report_folder", help="default: RESULTS/report")
+    parser.add_argument("--data_folder", help="where the data lie now")
+    args, overrides = parser.parse_known_args(argv)
+    if args.n_clips < 0:
+        raise InputError(f"--n_clips must be 0 (all) or more, got {args.n_clips}")
+    results = Path(args.results)
+    page, per_clip = read_evaluation(results)
+    folder = Path(args.report_folder or results / "report")
+    if folder.exists() and not (folder / "index.html").is_file():
+        raise InputError(f"{folder} holds something else than a report: name another")
+    if args.data_folder is not None:
+        overrides.append(f"--dataset={{data_folder: {json.dumps(args.data_folder)}}}")
+    with made_whole(folder) as draft:
+        if not per_clip.empty:
+            try:
+                benchmark = open_results(results, overrides, args.n_clips)
+            except InputError as error:  # the tables can be seen all the same
+                page.notes.append(f"There are no clips to hear: {error}")
+                print(f"no clips to hear: {error}", file=sys.stderr)
+            else:
+                add_clips(page, render_clips(benchmark, draft), per_clip)
+        copy_pictures(page, results, draft)
+        write_page(page, draft, args.single_file)
+        if args.single_file:
+            remove_all_but_the_page(draft)
+    print(f"open in a browser: {folder / 'index.html'}")
+
+
+def open_results(results, overrides, n_clips):
+    """The benchmark of an evaluation that was made, with some of its clips."""
+    path = results / "hyperparams.yaml"
+    hparams, run_opts, _ = load_experiment([str(path), *overrides])
+    hparams["dataset"].prepare_manifests(results / "manifest")
+    hparams["n_clips"] = n_clips or None
+    hparams["curves"] = None
+    return open_benchmark(hparams, run_opts, results / "manifest", hparams["metrics"])
+
+
+def remove_all_but_the_page(folder):
+    """What is in the page need not lie beside it."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+        elif path.name != "index.html":
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main(report)

@@ -1,0 +1,124 @@
+"""Clips of an evaluation, explained once more: their sounds and pictures as files."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from tqdm import tqdm
+
+from speechbrain_lmac.dataio import lens_on
+from speechbrain_lmac.explained_files import unique_names
+from speechbrain_lmac.explaining import explain_batch
+from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.report.images import mask_png, spectrogram_png
+
+# Lossless, and every browser plays it.
+SOUND = ".flac"
+
+
+def render_clips(benchmark, folder, progress=True):
+    """Write what is heard and seen of each clip and method of an evaluation.
+
+    Arguments
+    ---------
+    benchmark : Benchmark
+        Its conditions, blocks and number of clips are those of the page. Blocks that
+        cannot be listened to are left out.
+    folder : str or Path
+        FLAC of 16 bits and PNG go there, below a folder for each condition and block.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    clips : list of dict
+        For each condition, block and clip: `condition block id seconds top_hz input
+        picture methods`, where `methods` has for each name `explanation rest mask
+        explained`. Files are named relative to `folder`, with `/`.
+    """
+    folder, clips = Path(folder), []
+    pairs = [
+        (condition, name, block)
+        for condition in benchmark.conditions
+        for name, block in benchmark.blocks.items()
+        if block.domain.listenable
+    ]
+    total = sum(len(benchmark.clips(condition)) for condition, _, _ in pairs)
+    with tqdm(total=total, desc="clips", disable=not progress) as bar:
+        for number, (condition, name, block) in enumerate(pairs):
+            place = f"clips/{number}"
+            for batch in benchmark.batches(condition):
+                found = _render_batch(block, batch, benchmark, folder, place)
+                clips += [{"condition": condition, "block": name, **c} for c in found]
+                bar.update(len(batch.ids))
+    return clips
+
+
+def _render_batch(block, batch, benchmark, folder, place):
+    """The files of a batch, and what the page has to know of them."""
+    wav, lens = batch.wav.to(benchmark.device), lens_on(batch, benchmark.device)
+    domain, rate = block.domain, block.domain.sample_rate
+    names = [f"{place}/{name}" for name in unique_names(map(_as_file, batch.ids))]
+    clips = []
+    with torch.no_grad():
+        magnitude = domain.magnitude(domain.encode(wav, lens)).cpu().numpy()
+    for index, (clip, name) in enumerate(zip(batch.ids, names, strict=True)):
+        _write_sound(folder / f"{name}{SOUND}", wav[index], rate)
+        _write(folder / f"{name}.png", spectrogram_png(magnitude[index]))
+        clips.append(
+            {
+                "id": str(clip),
+                "seconds": wav.shape[1] / rate,
+                "top_hz": rate / 2,
+                "input": f"{name}{SOUND}",
+                "picture": f"{name}.png",
+                "methods": {},
+            }
+        )
+    for number, (method, explainer) in enumerate(block.explainers.items()):
+        explained = explain_batch(
+            _InDomain(explainer, block, benchmark), wav, benchmark.labels, None, lens
+        )
+        for index, (clip, name) in enumerate(zip(clips, names, strict=True)):
+            stem = f"{name}_{number}"
+            for part in ("explanation", "rest"):
+                sound = getattr(explained, part)[index]
+                _write_sound(folder / f"{stem}_{part}{SOUND}", sound, rate)
+            mask = explained.mask[index].float().cpu().numpy()
+            _write(folder / f"{stem}.png", mask_png(mask))
+            clip["methods"][method] = {
+                "explained": explained.labels[index],
+                "explanation": f"{stem}_explanation{SOUND}",
+                "rest": f"{stem}_rest{SOUND}",
+                "mask": f"{stem}.png",
+            }
+    return clips
+
+
+class _InDomain:
+    """An explainer of a block, with the domain and classifier of the block."""
+
+    def __init__(self, explainer, block, benchmark):
+        self.explain = explainer.explain
+        self.domain = block.domain
+        self.classifier = benchmark.classifier
+
+
+def _as_file(clip):
+    """The id of a clip as the name of a file."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in str(clip))[:80]
+
+
+def _write_sound(path, wav, rate):
+    """16 bits, with room for what lies beyond 1."""
+    wav = wav.detach().float().cpu().numpy()
+    wav = wav / max(1.0, np.abs(wav).max())
+    content = io.BytesIO()
+    soundfile.write(content, wav, round(rate), "PCM_16", format="FLAC")
+    _write(path, content.getvalue())
+
+
+def _write(path, content):
+    write_atomically(path, lambda part: part.write_bytes(content))

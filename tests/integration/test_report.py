@@ -1,0 +1,81 @@
+"""report.py on a real evaluation: what is on the page is what was evaluated."""
+
+import json
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from recipes.report import report
+
+
+@pytest.fixture(scope="module")
+def evaluated(tiny, classifier, interpreter, run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated") / "toy"
+    script = ["recipes/evaluate.py", "hparams/toy_evaluate.yaml"]
+    options = [*tiny, classifier, interpreter, f"--output_folder={folder}"]
+    done = run([sys.executable, *script, *options])
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def data_of(path):
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r'id="data">(.*?)</script>', text, flags=re.DOTALL)
+    return json.loads(found.group(1))
+
+
+def test_the_page_has_the_clips_of_the_evaluation(call, evaluated, tmp_path, capsys):
+    folder = tmp_path / "report"
+    call(report, evaluated, "--n_clips=3", f"--report_folder={folder}")
+    assert str(folder / "index.html") in capsys.readouterr().out
+    clips = data_of(folder / "index.html")["clips"]
+    assert len(clips) == 3
+    for clip in clips:
+        assert clip["label"] and clip["predicted"]
+        heard, rate = soundfile.read(folder / clip["input"])
+        assert len(heard) == clip["seconds"] * rate == rate
+        assert clip["top_hz"] == rate / 2
+        everything = clip["methods"]["all ones"]
+        kept, _ = soundfile.read(folder / everything["explanation"])
+        rest, _ = soundfile.read(folder / everything["rest"])
+        assert np.abs(kept - heard).max() < 0.01 and not rest.any()
+        for own in clip["methods"].values():
+            assert 0 <= own["p_out"] <= 1 and own["explained"] == clip["predicted"]
+            assert own["scores"]["MM"] is not None
+            for key in ("explanation", "rest", "mask"):
+                assert (folder / own[key]).is_file()
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    assert "python recipes/evaluate.py hparams/toy_evaluate.yaml" in text
+
+
+def test_one_file_and_all_clips(call, evaluated, tmp_path):
+    folder = tmp_path / "report"
+    options = ["--n_clips=0", "--single_file", f"--report_folder={folder}"]
+    call(report, evaluated, *options)
+    assert [path.name for path in folder.iterdir()] == ["index.html"]
+    data = data_of(folder / "index.html")
+    assert len(data["clips"]) == 6 and len(data["files"]) > 6 * 5
+
+
+def test_what_is_wrong_is_one_error(call, refused, evaluated, tmp_path):
+    assert "holds no evaluation" in refused(report, tmp_path)
+    assert "--n_clips" in refused(report, evaluated, "--n_clips=-1")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    mine = f"--report_folder={tmp_path / 'mine'}"
+    assert "holds something else than a report" in refused(report, evaluated, mine)
+
+
+def test_without_the_models_the_tables_are_shown(call, evaluated, tmp_path, capsys):
+    moved = shutil.copytree(evaluated, tmp_path / "moved")
+    path = moved / "hyperparams.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r"source: \S+", "source: /mnt/gone", text))
+    call(report, moved)
+    assert "no clips to hear: cannot load" in capsys.readouterr().err
+    page = (moved / "report" / "index.html").read_text(encoding="utf-8")
+    assert "There are no clips to hear" in page and "all ones" in page
