@@ -26,6 +26,7 @@ CORE = [
     "matplotlib>=3.8",
     "pillow>=10",
     "jinja2>=3.1",
+    "pyloudnorm>=0.1.1",
     "tqdm>=4.66",
 ]
 
@@ -61,6 +62,7 @@ setup(
         "speechbrain_lmac.metrics",
         "speechbrain_lmac.published",
         "speechbrain_lmac.report",
+        "speechbrain_lmac.listening",
         "speechbrain_lmac.hparams",
         "speechbrain_lmac.data_prep",
         "speechbrain_lmac.recipes",
@@ -75,6 +77,7 @@ setup(
         "speechbrain_lmac.hparams": ["**/*.yaml"],
         "speechbrain_lmac.published": ["*.csv"],
         "speechbrain_lmac.report": ["template/*"],
+        "speechbrain_lmac.listening": ["template/*"],
     },
     entry_points={"console_scripts": ["speechbrain-lmac = speechbrain_lmac.cli:main"]},
     install_requires=CORE,

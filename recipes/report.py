@@ -19,7 +19,7 @@ from pathlib import Path
 
 from speechbrain_lmac.data_prep.manifest import made_whole
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import load_experiment, main, open_benchmark
+from speechbrain_lmac.experiment import main
 from speechbrain_lmac.report.page import (
     add_clips,
     copy_pictures,
@@ -27,6 +27,7 @@ from speechbrain_lmac.report.page import (
     write_page,
 )
 from speechbrain_lmac.report.rendering import render_clips
+from speechbrain_lmac.report.reopen import open_results
 
 
 def report(argv):
@@ -50,7 +51,7 @@ def report(argv):
     with made_whole(folder) as draft:
         if not per_clip.empty:
             try:
-                benchmark = open_results(results, overrides, args.n_clips)
+                benchmark = open_results(results, overrides, args.n_clips or None)
             except InputError as error:  # the tables can be seen all the same
                 page.notes.append(f"There are no clips to hear: {error}")
                 print(f"no clips to hear: {error}", file=sys.stderr)
@@ -61,16 +62,6 @@ def report(argv):
         if args.single_file:
             remove_all_but_the_page(draft)
     print(f"open in a browser: {folder / 'index.html'}")
-
-
-def open_results(results, overrides, n_clips):
-    """The benchmark of an evaluation that was made, with some of its clips."""
-    path = results / "hyperparams.yaml"
-    hparams, run_opts, _ = load_experiment([str(path), *overrides])
-    hparams["dataset"].prepare_manifests(results / "manifest")
-    hparams["n_clips"] = n_clips or None
-    hparams["curves"] = None
-    return open_benchmark(hparams, run_opts, results / "manifest", hparams["metrics"])
 
 
 def remove_all_but_the_page(folder):

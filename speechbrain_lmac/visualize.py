@@ -307,3 +307,31 @@ def write_roar(rows, path):
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
     _finish(figure, path, "")
+
+
+def write_opinions(scores, path):
+    """Mean opinion scores with their intervals: a panel per question.
+
+    Arguments
+    ---------
+    scores : pandas.DataFrame
+        From `listening.scoring.opinion_scores`.
+    path : Path
+        The png to write.
+    """
+    questions = list(scores.groupby("question", sort=False))
+    methods = list(dict.fromkeys(scores["method"]))
+    figure = new_figure(figsize=(3.4 * len(questions) + 2, 0.45 * len(methods) + 1.4))
+    all_axes = figure.subplots(1, len(questions), squeeze=False, sharey=True)[0]
+    places = {method: len(methods) - i for i, method in enumerate(methods)}
+    for axes, (question, own) in zip(all_axes, questions, strict=True):
+        half = own["high"] - own["mos"]
+        heights = own["method"].map(places)
+        axes.errorbar(own["mos"], heights, xerr=half, fmt="o", capsize=3, color="C0")
+        axes.set_xlim(0, 101)
+        axes.set_xlabel("mean opinion score, 1 to 100")
+        axes.set_title(question, loc="left", fontsize=9)
+        axes.grid(color="0.92", axis="x")
+        axes.set_axisbelow(True)
+    all_axes[0].set_yticks(list(places.values()), list(places))
+    write_atomically(path, lambda part: figure.savefig(part, dpi=110))

@@ -1,4 +1,4 @@
-"""report.py on a real evaluation: what is on the page is what was evaluated."""
+"""Pages of a real evaluation: the report, and a listening test."""
 
 import json
 import re
@@ -6,9 +6,11 @@ import shutil
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
+from recipes.listening_test import listening_test
 from recipes.report import report
 
 
@@ -79,3 +81,45 @@ def test_without_the_models_the_tables_are_shown(call, evaluated, tmp_path, caps
     assert "no clips to hear: cannot load" in capsys.readouterr().err
     page = (moved / "report" / "index.html").read_text(encoding="utf-8")
     assert "There are no clips to hear" in page and "all ones" in page
+
+
+def test_a_listening_test_is_made_of_it(call, evaluated, tmp_path, capsys):
+    folder = tmp_path / "test"
+    options = ["--clips=2", f"--output_folder={folder}"]
+    methods = ["--methods", "L-MAC", "all ones"]
+    call(listening_test, "create", evaluated, *methods, *options)
+    assert str(folder / "page") in capsys.readouterr().out
+    key = pd.read_csv(folder / "key.csv", keep_default_na=False)
+    assert list(key.groupby("trial").size()) == [3, 3, 3]  # two, and one to train
+    assert set(key["method"]) == {"", "L-MAC", "all ones"}
+    for _, own in key.groupby("trial"):  # all ones keeps the input
+        sounds = {
+            row.method: soundfile.read(folder / "page" / row.file)[0]
+            for row in own.itertuples()
+        }
+        assert np.abs(sounds[""] - sounds["all ones"]).max() < 0.02
+        assert np.abs(sounds[""] - sounds["L-MAC"]).max() > 0.02
+    files = {path.name for path in (folder / "page").iterdir()}
+    assert files == {"index.html", "webmushra.yaml", "stimuli.csv", "audio"}
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--methods", "L-MAC"], "two or more different methods"),
+        (["--methods", "L-MAC", "L-MAC"], "two or more different methods"),
+        (["--methods", "L-MAC", "magic"], "no method is called 'magic'"),
+        (["--methods", "L-MAC", "all ones", "--clips=99"], "has 6"),
+        (["--methods", "L-MAC", "all ones", "--clips=0"], "at least 1"),
+        (["--methods", "L-MAC", "all ones", "--condition=rain"], "'rain'"),
+        (["--methods", "L-MAC", "all ones", "--block=rain"], "'rain'"),
+    ],
+)
+def test_a_listening_test_that_cannot_be(refused, evaluated, tmp_path, options, said):
+    where = f"--output_folder={tmp_path / 'test'}"
+    assert said in refused(listening_test, "create", evaluated, *options, where)
+
+
+def test_nobody_has_answered(refused, tmp_path):
+    said = refused(listening_test, "score", tmp_path, tmp_path / "x.json")
+    assert "holds no listening test" in said

@@ -1,0 +1,152 @@
+"""A listening test of explanations: make its pages, score what people say.
+
+    python listening_test.py create results/esc10_table_ood/1234 \
+        --methods "L-MAC" "GradCAM++" "random blocks" --clips 9 --output_folder test
+
+writes `test/page`: `index.html`, a blind and randomised test that runs from disk (the
+two questions of the papers' study, sliders from 1 to 100, a page to train, a check of
+attention; each participant gets a JSON file to send back), and the same test for
+webMUSHRA (`webmushra.yaml`) and as a table (`stimuli.csv`). All sounds of a clip are
+equally loud (ITU-R BS.1770). Who is behind which sound is in `test/key.csv`: keep it
+from the participants.
+
+    python listening_test.py score test answers/*.json answers/lms.csv
+
+leaves out who did not finish or failed the check, and writes `mos.csv`, `pairs.csv`,
+`ratings.csv`, `mos.png` and `summary.md` into `test/scores`.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from speechbrain_lmac.data_prep.manifest import made_whole
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.experiment import main
+from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.listening.design import TEST_FILE, choose_trials, write_test
+from speechbrain_lmac.listening.scoring import (
+    opinion_scores,
+    paired_tests,
+    read_answers,
+    read_test,
+)
+from speechbrain_lmac.machine import command_line
+from speechbrain_lmac.report.reopen import open_results
+from speechbrain_lmac.visualize import write_opinions
+
+
+def listening_test(argv):
+    """Everything that the commands above do."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    actions = parser.add_subparsers(dest="action", required=True)
+    making = actions.add_parser("create", help="make the pages of a test")
+    making.add_argument("results", help="the output folder of evaluate.py")
+    making.add_argument("--methods", nargs="+", required=True, help="of its table")
+    making.add_argument("--clips", type=int, default=9, help="default: %(default)s")
+    making.add_argument("--seed", type=int, default=1234, help="of clips and names")
+    making.add_argument("--condition", help="default: the first of the table")
+    making.add_argument("--block", help="default: the first that can be listened to")
+    making.add_argument("--output_folder", required=True, help="where to write")
+    making.add_argument("--data_folder", help="where the data lie now")
+    making.add_argument("--title", default="What did the computer hear?")
+    scoring = actions.add_parser("score", help="score what people said")
+    scoring.add_argument("test", help="the output folder of create")
+    scoring.add_argument("answers", nargs="+", help="JSON of ours, csv of webMUSHRA")
+    args, overrides = parser.parse_known_args(argv)
+    if args.action == "create":
+        create(args, overrides)
+    else:
+        score(args, argv)
+
+
+def create(args, overrides):
+    """Make the pages of a test."""
+    if args.clips < 1:
+        raise InputError(f"--clips must be at least 1, got {args.clips}")
+    if len(set(args.methods)) != len(args.methods) or len(args.methods) < 2:
+        raise InputError("--methods needs two or more different methods to compare")
+    folder = Path(args.output_folder)
+    if folder.exists() and not (folder / TEST_FILE).is_file():
+        raise InputError(f"{folder} holds something else than a test: name another")
+    if args.data_folder is not None:
+        overrides.append(f"--dataset={{data_folder: {json.dumps(args.data_folder)}}}")
+    benchmark = open_results(args.results, overrides)
+    condition = args.condition or next(iter(benchmark.conditions))
+    benchmark.check_condition(condition, "the listening test")
+    block = chosen_block(benchmark, args.block)
+    trials = choose_trials(
+        block, benchmark, condition, args.methods, args.clips, args.seed
+    )
+    with made_whole(folder) as draft:
+        write_test(trials, draft, block.domain.sample_rate, args.seed, args.title)
+    print(
+        f"give to the participants: {folder / 'page'} (index.html opens from disk)\n"
+        f"keep to yourself: {folder / 'key.csv'}, {folder / TEST_FILE}"
+    )
+
+
+def chosen_block(benchmark, name):
+    """A block that can be listened to."""
+    there = {n: b for n, b in benchmark.blocks.items() if b.domain.listenable}
+    if name is None and there:
+        return next(iter(there.values()))
+    if name not in there:
+        raise InputError(
+            f"no block that can be listened to is called {name!r}; there are "
+            f"{', '.join(there) or 'none'}"
+        )
+    return there[name]
+
+
+def score(args, argv):
+    """Score what people said."""
+    key, record = read_test(args.test)
+    answers = read_answers(args.answers, key, record)
+    scores, pairs = opinion_scores(answers), paired_tests(answers)
+    folder = Path(args.test) / "scores"
+    write_csv(answers.ratings, folder / "ratings.csv")
+    write_csv(scores, folder / "mos.csv")
+    write_csv(pairs, folder / "pairs.csv")
+    write_opinions(scores, folder / "mos.png")
+    text = "\n".join(summary(record, answers, scores, pairs, command_line(argv)))
+    write_text(text + "\n", folder / "summary.md")
+    print(text)
+
+
+def summary(record, answers, scores, pairs, command):
+    """The lines of a page on what people said."""
+    clips = answers.ratings["clip"].nunique()
+    lines = [
+        f"# {record['title']}",
+        "",
+        f"- command: `{command}`",
+        f"- {len(answers.participants)} participants, {clips} clips, "
+        f"test {record['test_id']}, seed {record['seed']}",
+        *(f"- left out: {who}: {why}" for who, why in answers.left_out),
+        "",
+        "MOS: mean over participants of their means over clips, 1 to 100; 95 % "
+        "interval of Student's t over participants. p: Wilcoxon's signed-rank test "
+        "on participants' means, after Holm's correction.",
+    ]
+    for question, own in scores.groupby("question", sort=False):
+        lines += ["", f"## {question}", "", "| method | MOS | 95 % interval |"]
+        lines.append("| --- | --- | --- |")
+        lines += [
+            f"| {row.method} | {row.mos:.1f} | {row.low:.1f} to {row.high:.1f} |"
+            for row in own.itertuples()
+        ]
+        lines += [
+            "",
+            "| method | other | difference | p |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| {row.method} | {row.other} | {row.difference:.1f} | {row.p_holm:.2g} |"
+            for row in pairs[pairs["question"] == question].itertuples()
+        ]
+    return lines
+
+
+if __name__ == "__main__":
+    main(listening_test)

@@ -1,0 +1,1 @@
+"""A listening test of explanations: its pages, and what people say."""
