@@ -49,6 +49,7 @@ def explain(argv):
     parser.add_argument(
         "--prompt", action="append", help="what to look for, in words; more than once"
     )
+    parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
     args, overrides = parser.parse_known_args(argv)
     hparams, run_opts, source = load_experiment([args.param_file, *overrides])
     require_keys(
@@ -82,7 +83,8 @@ def explain(argv):
         return explain_file(explainer, path, labels, device, args.target, window)
 
     window = clip_seconds(hparams)
-    explain_files(args.files, explain_one, args.output_folder)
+    pictures = ["png", "pdf"] if args.pdf else ["png"]
+    explain_files(args.files, explain_one, args.output_folder, pictures)
 
 
 def clip_seconds(hparams):

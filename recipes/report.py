@@ -8,7 +8,7 @@ sounds and pictures beside it: input, explanation and rest with a playhead over 
 spectrogram and the mask, each clip's scores, tables to sort, curves, checks, confusion.
 No server and no network is needed. `--n_clips` (default 12) are taken of each
 condition, evenly spread; 0 takes all. `--single_file` puts everything into the page, to
-be sent.
+be sent. `--figures` adds a figure for a paper of each clip with all methods, as PDF.
 `--data_folder` tells where the data lie now, if they are not where they were.
 """
 
@@ -36,6 +36,7 @@ def report(argv):
     parser.add_argument("results", help="the output folder of evaluate.py")
     parser.add_argument("--n_clips", type=int, default=12, help="of each condition")
     parser.add_argument("--single_file", action="store_true", help="all in the page")
+    parser.add_argument("--figures", action="store_true", help="PDFs of the clips")
     parser.add_argument("--report_folder", help="default: RESULTS/report")
     parser.add_argument("--data_folder", help="where the data lie now")
     args, overrides = parser.parse_known_args(argv)
@@ -56,7 +57,7 @@ def report(argv):
                 page.notes.append(f"There are no clips to hear: {error}")
                 print(f"no clips to hear: {error}", file=sys.stderr)
             else:
-                add_clips(page, render_clips(benchmark, draft), per_clip)
+                add_clips(page, render_clips(benchmark, draft, args.figures), per_clip)
         copy_pictures(page, results, draft)
         write_page(page, draft, args.single_file)
         if args.single_file:

@@ -26,6 +26,7 @@ from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_csv
 from speechbrain_lmac.finetuning import GuidedEvidence
 from speechbrain_lmac.machine import peak_memory_mib
+from speechbrain_lmac.samples import write_samples
 from speechbrain_lmac.targets import PredictedClass
 
 # Which part of a noise each stage draws from.
@@ -233,6 +234,44 @@ class ExplainerBrain(RecordingBrain):
         """The interpreter in training (wrapped for DDP, if so) as an explainer."""
         return AmortizedExplainer(
             self.modules.domain, self.hparams.classifier, self.modules.interpreter
+        )
+
+    def on_stage_start(self, stage, epoch=None):
+        """Forget the first batch of the last validation."""
+        super().on_stage_start(stage, epoch)
+        if stage == sb.Stage.VALID:
+            self.first_batch = None
+
+    def evaluate_batch(self, batch, stage):
+        """Remember the first batch of a validation."""
+        if stage == sb.Stage.VALID and self.first_batch is None:
+            self.first_batch = batch
+        return super().evaluate_batch(batch, stage)
+
+    def end_epoch(self, epoch, valid_means):
+        """See `RecordingBrain`; then a few clips to be heard and seen, if asked for."""
+        super().end_epoch(epoch, valid_means)
+        every = self.hparams.training.samples_every
+        due = every and epoch % every == 0 and self.modules.domain.listenable
+        if due and if_main_process() and not self.debug:
+            self.write_samples(epoch)
+
+    @torch.no_grad()
+    def write_samples(self, epoch):
+        """Explain the first clips of the validation."""
+        batch, classifier = self.first_batch, self.hparams.classifier
+        wav = self.heard(batch, sb.Stage.VALID)
+        lens = lens_heard(batch, wav)
+        some = slice(self.hparams.training.n_samples)
+        write_samples(
+            self.explainer,
+            wav[some],
+            None if lens is None else lens[some],
+            batch.ids[some],
+            classifier.labels or [f"class {i}" for i in range(classifier.n_classes)],
+            Path(self.hparams.output_folder) / "samples",
+            epoch,
+            self.hparams.loggers,
         )
 
     def compute_forward(self, batch, stage):

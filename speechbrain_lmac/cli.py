@@ -63,6 +63,7 @@ def explain(argv):
     parser.add_argument("--target", help="class to explain (default: the predicted)")
     parser.add_argument("--prompt", action="append", help="in words; more than once")
     parser.add_argument("--no_pictures", action="store_true", help="which take time")
+    parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: what there is)")
     parser.add_argument("--revision", help="of a model on the hub")
     parser.add_argument(
@@ -92,7 +93,7 @@ def explain(argv):
         args.files,
         lambda path: model.explain_file(path, args.target, args.prompt),
         args.output_folder,
-        pictures=not args.no_pictures,
+        pictures=[] if args.no_pictures else ["png", *["pdf"] * args.pdf],
     )
 
 

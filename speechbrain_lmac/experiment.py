@@ -19,13 +19,13 @@ from ruamel.yaml import YAMLError
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 from speechbrain.utils.epoch_loop import EpochCounter
-from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger
 
 from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
+from speechbrain_lmac.loggers import build_loggers
 from speechbrain_lmac.machine import command_line, versions
 
 logger = logging.getLogger(__name__)
@@ -102,6 +102,13 @@ class Training:
         Processes that load audio; 0 loads in the main one.
     use_tensorboard : bool
         Write the curves to `OUTPUT_FOLDER/tb_logs` as well.
+    wandb : dict
+        Settings of `wandb.init`: write them to Weights & Biases as well. Empty: do not.
+    samples_every : int
+        After so many epochs the first clips of the validation are explained, to be
+        heard and seen in `OUTPUT_FOLDER/samples` (and in TensorBoard, W&B); 0: never.
+    n_samples : int
+        How many clips these are, at most a batch.
     """
 
     number_of_epochs: int
@@ -111,6 +118,9 @@ class Training:
     schedule: object
     num_workers: int = 0
     use_tensorboard: bool = False
+    wandb: dict = field(default_factory=dict)
+    samples_every: int = 0
+    n_samples: int = 3
     loader: dict = field(init=False)
 
     def __post_init__(self):
@@ -284,15 +294,6 @@ def start_experiment(hparams, run_opts, source):
         if script.suffix == ".py":
             shutil.copy(script, output_folder)
     return manifest_folder
-
-
-def build_loggers(hparams):
-    """`train_log.txt`, and TensorBoard if asked for."""
-    folder = Path(hparams["output_folder"])
-    loggers = [FileTrainLogger(str(folder / "train_log.txt"), precision=4)]
-    if hparams["training"].use_tensorboard and if_main_process():
-        loggers.append(TensorboardLogger(str(folder / "tb_logs")))
-    return loggers
 
 
 def fit_and_test(brain_class, modules, hparams, run_opts, datasets):

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.figures import write_explanation_picture
 from speechbrain_lmac.files import write_atomically, write_csv
-from speechbrain_lmac.visualize import write_explanation_picture
 
 # What is taken for audio in a folder; a file that is named may be called anything.
 AUDIO = ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .w64".split()
@@ -62,7 +62,7 @@ def files_of(arguments):
     return list(dict.fromkeys(files)), failures
 
 
-def explain_files(arguments, explain, output_folder, pictures=True):
+def explain_files(arguments, explain, output_folder, pictures=("png",)):
     """Explain files one after the other, and write what is heard of each.
 
     A file that cannot be read does not stop the others. What is finished is in the
@@ -76,8 +76,8 @@ def explain_files(arguments, explain, output_folder, pictures=True):
         A path to a FileExplanation, or to a list of PromptExplanation.
     output_folder : str or Path
         Where `explanations.csv` and, for each file, what `write_explanation` writes go.
-    pictures : bool
-        Whether to draw them, which takes longer than to explain.
+    pictures : sequence of str
+        Their kinds, of "png", "pdf" and "svg"; to draw takes longer than to explain.
 
     Returns
     -------
@@ -128,39 +128,42 @@ def _by_name(name, explained):
     return {f"{name}_{p}": a for p, a in zip(parts, explained, strict=True)}
 
 
-def write_explanation(explained, folder, name, picture=True):
+def write_sound(path, wav, sample_rate):
+    """Write a waveform (N,) as 32-bit float WAV, atomically: nothing is clipped."""
+    write_atomically(
+        path,
+        lambda part: audio_io.save(str(part), wav[None], sample_rate, subtype="FLOAT"),
+    )
+
+
+def write_explanation(explained, folder, name, pictures=("png",)):
     """Write `NAME_input.wav`, `NAME_explanation.wav`, `NAME_rest.wav`, `NAME.png`.
 
     The audio is 32-bit float WAV, mono: nothing is clipped. Of a file that was
     explained in windows, `NAME_windows.csv` tells what the model says of each.
+    `pictures` are kinds of picture, "png", "pdf", "svg".
     """
     folder = Path(folder)
     for part in ("input", "explanation", "rest"):
-        wav = getattr(explained, part)[None]
-        write_atomically(
-            folder / f"{name}_{part}.wav",
-            lambda path, wav=wav: audio_io.save(
-                str(path), wav, explained.sample_rate, subtype="FLOAT"
-            ),
-        )
+        wav = getattr(explained, part)
+        write_sound(folder / f"{name}_{part}.wav", wav, explained.sample_rate)
     if len(explained.windows) > 1:
         table = pd.DataFrame([asdict(window) for window in explained.windows])
         write_csv(table, folder / f"{name}_windows.csv")
-    if not picture:
-        return
-    write_explanation_picture(
-        folder / f"{name}.png",
-        {
-            "input": explained.magnitude,
-            "mask": explained.mask,
-            "explanation": explained.masked_magnitude,
-        },
-        extent=(
-            len(explained.input) / explained.sample_rate,
-            explained.model_rate / 2,
-        ),
-        title=explained.title(),
-    )
+    for kind in pictures:
+        write_explanation_picture(
+            folder / f"{name}.{kind}",
+            {
+                "input": explained.magnitude,
+                "mask": explained.mask,
+                "explanation": explained.masked_magnitude,
+            },
+            extent=(
+                len(explained.input) / explained.sample_rate,
+                explained.model_rate / 2,
+            ),
+            title=explained.title(),
+        )
 
 
 def unique_names(paths):

@@ -1,16 +1,10 @@
-"""Pictures. Matplotlib is imported when one is drawn: it takes a while."""
+"""Pictures of tables: confusions, curves, checks, opinions."""
 
 import numpy as np
 import pandas as pd
 
+from speechbrain_lmac.figures import new_figure, save_figure
 from speechbrain_lmac.files import write_atomically
-
-
-def new_figure(*args, **kwargs):
-    """A matplotlib figure that needs no screen."""
-    from matplotlib.figure import Figure
-
-    return Figure(*args, layout="constrained", **kwargs)
 
 
 def write_confusion(counts, labels, folder):
@@ -48,53 +42,7 @@ def write_confusion(counts, labels, folder):
             fontsize=7,
             color="white" if dark else "black",
         )
-    write_atomically(
-        folder / "confusion.png", lambda part: figure.savefig(part, dpi=120)
-    )
-
-
-def write_explanation_picture(path, panels, extent, title):
-    """Input, mask and explanation above each other, axes in s and Hz.
-
-    Arguments
-    ---------
-    path : Path
-        The png to write.
-    panels : dict
-        Name to map (T, F): magnitudes are drawn in dB below the loudest cell of the
-        first panel, "mask" as it is (0 to 1).
-    extent : tuple
-        (seconds, highest frequency in Hz).
-    title : str
-        Above the picture.
-    """
-    seconds, top = extent
-    figure = new_figure(figsize=(9, 2.6 * len(panels)))
-    all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    loudest = None
-    for axes, (name, values) in zip(all_axes, panels.items(), strict=True):
-        values = np.asarray(values)
-        limits, label = (0, 1), "mask"
-        if name != "mask":
-            loudest = max(values.max(), 1e-6) if loudest is None else loudest
-            values = 20 * np.log10(np.maximum(values, 1e-6 * loudest) / loudest)
-            limits, label = (-80, 0), "dB"
-        image = axes.imshow(
-            values.T,
-            origin="lower",
-            aspect="auto",
-            extent=(0, seconds, 0, top),
-            vmin=limits[0],
-            vmax=limits[1],
-            cmap="magma",
-            interpolation="nearest",
-        )
-        axes.set_ylabel("frequency (Hz)")
-        axes.set_title(name, loc="left", fontsize=9)
-        figure.colorbar(image, ax=axes, label=label)
-    all_axes[-1].set_xlabel("time (s)")
-    figure.suptitle(title, fontsize=10, parse_math=False)
-    write_atomically(path, lambda part: figure.savefig(part, dpi=100))
+    save_figure(figure, folder / "confusion.png")
 
 
 def write_curves(means, scores, path, title=""):
@@ -270,7 +218,7 @@ def _finish(figure, path, title):
     figure.legend(handles, labels, loc="outside right upper", fontsize=8)
     if title:
         figure.suptitle(title, fontsize=10, parse_math=False)
-    write_atomically(path, lambda part: figure.savefig(part, dpi=110))
+    save_figure(figure, path)
 
 
 def write_roar(rows, path):
@@ -334,4 +282,4 @@ def write_opinions(scores, path):
         axes.grid(color="0.92", axis="x")
         axes.set_axisbelow(True)
     all_axes[0].set_yticks(list(places.values()), list(places))
-    write_atomically(path, lambda part: figure.savefig(part, dpi=110))
+    save_figure(figure, path)

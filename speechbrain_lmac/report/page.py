@@ -199,6 +199,8 @@ def _files_of(clip):
     """The places where a clip names a file."""
     yield clip, "input"
     yield clip, "picture"
+    if clip.get("figure"):
+        yield clip, "figure"
     for own in clip["methods"].values():
         for key in ("explanation", "rest", "mask"):
             yield own, key

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.explained_files import unique_names
 from speechbrain_lmac.explaining import explain_batch
+from speechbrain_lmac.figures import write_method_grid
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.report.images import mask_png, spectrogram_png
 
@@ -18,7 +19,7 @@ from speechbrain_lmac.report.images import mask_png, spectrogram_png
 SOUND = ".flac"
 
 
-def render_clips(benchmark, folder, progress=True):
+def render_clips(benchmark, folder, figures=False, progress=True):
     """Write what is heard and seen of each clip and method of an evaluation.
 
     Arguments
@@ -28,6 +29,8 @@ def render_clips(benchmark, folder, progress=True):
         cannot be listened to are left out.
     folder : str or Path
         FLAC of 16 bits and PNG go there, below a folder for each condition and block.
+    figures : bool
+        Also a figure for a paper of each clip with all methods, as PDF.
     progress : bool
         Show a bar.
 
@@ -35,8 +38,8 @@ def render_clips(benchmark, folder, progress=True):
     -------
     clips : list of dict
         For each condition, block and clip: `condition block id seconds top_hz input
-        picture methods`, where `methods` has for each name `explanation rest mask
-        explained`. Files are named relative to `folder`, with `/`.
+        picture figure methods`, where `methods` has for each name `explanation rest
+        mask explained`. Files are named relative to `folder`, with `/`.
     """
     folder, clips = Path(folder), []
     pairs = [
@@ -50,13 +53,13 @@ def render_clips(benchmark, folder, progress=True):
         for number, (condition, name, block) in enumerate(pairs):
             place = f"clips/{number}"
             for batch in benchmark.batches(condition):
-                found = _render_batch(block, batch, benchmark, folder, place)
+                found = _render_batch(block, batch, benchmark, folder, place, figures)
                 clips += [{"condition": condition, "block": name, **c} for c in found]
                 bar.update(len(batch.ids))
     return clips
 
 
-def _render_batch(block, batch, benchmark, folder, place):
+def _render_batch(block, batch, benchmark, folder, place, figures):
     """The files of a batch, and what the page has to know of them."""
     wav, lens = batch.wav.to(benchmark.device), lens_on(batch, benchmark.device)
     domain, rate = block.domain, block.domain.sample_rate
@@ -74,9 +77,11 @@ def _render_batch(block, batch, benchmark, folder, place):
                 "top_hz": rate / 2,
                 "input": f"{name}{SOUND}",
                 "picture": f"{name}.png",
+                "figure": f"{name}.pdf" if figures else None,
                 "methods": {},
             }
         )
+    drawn = [{} for _ in clips]
     for number, (method, explainer) in enumerate(block.explainers.items()):
         explained = explain_batch(
             _InDomain(explainer, block, benchmark), wav, benchmark.labels, None, lens
@@ -88,12 +93,24 @@ def _render_batch(block, batch, benchmark, folder, place):
                 _write_sound(folder / f"{stem}_{part}{SOUND}", sound, rate)
             mask = explained.mask[index].float().cpu().numpy()
             _write(folder / f"{stem}.png", mask_png(mask))
+            if figures:
+                kept = explained.masked_magnitude[index].float().cpu().numpy()
+                drawn[index][method] = (mask, kept)
             clip["methods"][method] = {
                 "explained": explained.labels[index],
                 "explanation": f"{stem}_explanation{SOUND}",
                 "rest": f"{stem}_rest{SOUND}",
                 "mask": f"{stem}.png",
             }
+    if figures:
+        for index, clip in enumerate(clips):
+            write_method_grid(
+                folder / clip["figure"],
+                magnitude[index],
+                drawn[index],
+                (clip["seconds"], clip["top_hz"]),
+                clip["id"],
+            )
     return clips
 
 

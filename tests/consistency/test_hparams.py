@@ -373,13 +373,16 @@ def load_part(part, document, folder):
 
 
 def places():
-    """Each mapping of each part, but for the terms of an objective: these are free."""
+    """Each mapping of each part, but for those that are free.
+
+    The terms of an objective, and the settings of wandb.init, which checks them.
+    """
     for part in PARTS:
         if part.parent.name == "table":
             continue  # no object; the experiments build it, see the test below
         for place, _ in mappings(parsed(part)):
             name = f"{name_of(part)} {'.'.join(map(str, place))}"
-            if place != ("terms",):
+            if place not in (("terms",), ("wandb",)):
                 yield pytest.param(part, place, id=name)
 
 

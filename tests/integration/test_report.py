@@ -54,6 +54,13 @@ def test_the_page_has_the_clips_of_the_evaluation(call, evaluated, tmp_path, cap
     assert "python recipes/evaluate.py hparams/toy_evaluate.yaml" in text
 
 
+def test_figures_for_papers(call, evaluated, tmp_path):
+    folder = tmp_path / "report"
+    call(report, evaluated, "--n_clips=1", "--figures", f"--report_folder={folder}")
+    (clip,) = data_of(folder / "index.html")["clips"]
+    assert (folder / clip["figure"]).read_bytes().startswith(b"%PDF")
+
+
 def test_one_file_and_all_clips(call, evaluated, tmp_path):
     folder = tmp_path / "report"
     options = ["--n_clips=0", "--single_file", f"--report_folder={folder}"]
@@ -76,7 +83,7 @@ def test_without_the_models_the_tables_are_shown(call, evaluated, tmp_path, caps
     moved = shutil.copytree(evaluated, tmp_path / "moved")
     path = moved / "hyperparams.yaml"
     text = path.read_text(encoding="utf-8")
-    path.write_text(re.sub(r"source: \S+", "source: /mnt/gone", text))
+    path.write_text(re.sub(r"source:\s+\S+", "source: /mnt/gone", text))
     call(report, moved)
     assert "no clips to hear: cannot load" in capsys.readouterr().err
     page = (moved / "report" / "index.html").read_text(encoding="utf-8")

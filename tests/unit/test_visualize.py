@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 pytest.importorskip("matplotlib")
 from PIL import Image  # noqa: E402
@@ -26,72 +25,12 @@ def figures(monkeypatch):
     return drawn
 
 
-def panels(n_frames=40, n_bins=33):
-    magnitude = torch.zeros(n_frames, n_bins)
-    magnitude[10, 5] = 2.0
-    magnitude[30, 20] = 0.02  # 40 dB below
-    mask = torch.zeros(n_frames, n_bins)
-    mask[10, 5] = 1.0
-    return {"input": magnitude, "mask": mask, "explanation": magnitude * mask}
-
-
 def assert_picture(path):
     with Image.open(path) as picture:
         picture.verify()
         assert picture.format == "PNG"
         assert 300 <= picture.width <= 3000
         assert 300 <= picture.height <= 3000
-
-
-def test_an_explanation_is_three_readable_panels(tmp_path, figures):
-    path = tmp_path / "new" / "clip.png"
-    visualize.write_explanation_picture(path, panels(), (5.0, 8000.0), "dog: 0.93")
-    assert_picture(path)
-    assert [p.name for p in path.parent.iterdir()] == ["clip.png"]
-    (figure,) = figures
-    axes = [a for a in figure.axes if a.images and a.get_ylabel() == "frequency (Hz)"]
-    assert [a.get_title(loc="left") for a in axes] == ["input", "mask", "explanation"]
-    assert axes[-1].get_xlabel() == "time (s)"
-    for panel in axes:
-        assert panel.get_xlim() == (0, 5)
-        assert panel.get_ylim() == (0, 8000)
-    assert figure.get_suptitle() == "dog: 0.93"
-
-
-def test_low_frequencies_lie_below_and_early_frames_on_the_left(tmp_path, figures):
-    visualize.write_explanation_picture(tmp_path / "a.png", panels(), (4.0, 3300.0), "")
-    image = figures[0].axes[0].images[0]
-    assert image.origin == "lower"
-    assert list(image.get_extent()) == [0, 4, 0, 3300]
-    drawn = np.asarray(image.get_array())
-    assert drawn.shape == (33, 40)  # rows are frequencies
-    assert drawn.argmax() == 5 * 40 + 10
-
-
-def test_levels_are_db_below_the_loudest_cell_and_masks_are_0_to_1(tmp_path, figures):
-    loud = panels()
-    loud["explanation"] = 0.1 * loud["explanation"]
-    visualize.write_explanation_picture(tmp_path / "a.png", loud, (1.0, 1.0), "")
-    images = {a.get_title(loc="left"): a.images[0] for a in figures[0].axes if a.images}
-    level = np.asarray(images["input"].get_array())
-    assert level.max() == pytest.approx(0)
-    assert level[20, 30] == pytest.approx(-40)
-    # The explanation is drawn against the input's loudest cell, not against its own.
-    assert np.asarray(images["explanation"].get_array()).max() == pytest.approx(-20)
-    assert images["mask"].get_clim() == (0, 1)
-    assert images["input"].get_clim() == images["explanation"].get_clim() == (-80, 0)
-
-
-def test_silence_can_be_drawn(tmp_path):
-    silent = {name: torch.zeros(1, 33) for name in ("input", "mask", "explanation")}
-    visualize.write_explanation_picture(tmp_path / "a.png", silent, (0.01, 8e3), "")
-    assert_picture(tmp_path / "a.png")
-
-
-def test_names_with_dollars_are_titles_too(tmp_path):
-    title = "$_$ a_\\frac{.wav: $, 0.93"  # no formula
-    visualize.write_explanation_picture(tmp_path / "a.png", panels(), (1.0, 8e3), title)
-    assert_picture(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("n_classes", [2, 50])

@@ -200,7 +200,9 @@
         plot(clip, own.mask, `Spectrogram of ${clip.id} with the mask of ${name} over it`, row),
         element("ul", { class: "scores" }, ...scores));
     });
-    detail.replaceChildren(element("h3", {}, `${clip.id}${classes}`), first, ...rows);
+    const head = element("h3", {}, `${clip.id}${classes}`);
+    if (clip.figure) head.append(" ", element("a", { href: url(clip.figure) }, "figure (PDF)"));
+    detail.replaceChildren(head, first, ...rows);
     detail.addEventListener("focusin", follow);
     mark();
     press();

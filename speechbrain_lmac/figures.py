@@ -1,0 +1,208 @@
+"""Figures for papers: one look, axes in s and kHz, levels in dB, PNG or PDF.
+
+Matplotlib is imported when a figure is drawn: it takes a while.
+"""
+
+import numpy as np
+
+from speechbrain_lmac.files import write_atomically
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "figure.titlesize": 10,
+    "pdf.fonttype": 42,  # letters stay letters, as journals ask for
+    "image.interpolation": "nearest",
+}
+COLOURS = "magma"  # perceptually uniform; grows in lightness, so that it prints
+FLOOR_DB = -80.0
+DPI = 110
+
+
+def new_figure(*args, **kwargs):
+    """A matplotlib figure that needs no screen."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        return Figure(*args, layout="constrained", **kwargs)
+
+
+def save_figure(figure, path):
+    """Write a figure, atomically; what it is is said by the path: .png, .pdf, .svg."""
+    import matplotlib
+
+    metadata = {"CreationDate": None} if str(path).endswith(".pdf") else {}
+    with matplotlib.rc_context(STYLE):
+        write_atomically(
+            path, lambda part: figure.savefig(part, dpi=DPI, metadata=metadata)
+        )
+
+
+def write_explanation_picture(path, panels, extent, title):
+    """Input, mask and explanation above each other.
+
+    Arguments
+    ---------
+    path : Path
+        The png or pdf to write.
+    panels : dict
+        Name to map (T, F): magnitudes are drawn in dB below the loudest cell of the
+        first panel, "mask" as it is (0 to 1).
+    extent : tuple
+        (seconds, highest frequency in Hz).
+    title : str
+        Above the picture.
+    """
+    figure = new_figure(figsize=(7, 1.9 * len(panels) + 0.5))
+    all_axes = _styled(figure, len(panels), 1)[:, 0]
+    loudest = None
+    for axes, (name, values) in zip(all_axes, panels.items(), strict=True):
+        values = np.asarray(values)
+        if name == "mask":
+            image, label = _draw(axes, values, extent, (0, 1)), "mask"
+        else:
+            loudest = max(values.max(), 1e-6) if loudest is None else loudest
+            decibels = to_decibels(values, loudest)
+            image, label = _draw(axes, decibels, extent, (FLOOR_DB, 0)), "level (dB)"
+        axes.set_title(name, loc="left")
+        figure.colorbar(image, ax=axes, label=label)
+    all_axes[-1].set_xlabel("time (s)")
+    figure.suptitle(title, parse_math=False)
+    save_figure(figure, path)
+
+
+def write_method_grid(path, magnitude, explanations, extent, title):
+    """One clip, all methods: the input, then mask and explanation of each.
+
+    Arguments
+    ---------
+    path : Path
+        The png or pdf to write.
+    magnitude : array
+        Of the input, shape (T, F).
+    explanations : dict
+        Name of the method to (mask (T, F) in 0..1, magnitude of the explanation
+        (T, F)).
+    extent : tuple
+        (seconds, highest frequency in Hz).
+    title : str
+        Above the picture.
+    """
+    rows = len(explanations) + 1
+    figure = new_figure(figsize=(7, 1.25 * rows + 0.9))
+    all_axes = _styled(figure, rows, 2)
+    loudest = max(np.asarray(magnitude).max(), 1e-6)
+    decibels = (FLOOR_DB, 0)
+    levels = _draw(all_axes[0, 0], to_decibels(magnitude, loudest), extent, decibels)
+    all_axes[0, 0].set_title("input", loc="left")
+    all_axes[0, 1].axis("off")
+    masks = None
+    for axes, (name, (mask, kept)) in zip(
+        all_axes[1:], explanations.items(), strict=True
+    ):
+        masks = _draw(axes[0], np.asarray(mask), extent, (0, 1))
+        _draw(axes[1], to_decibels(kept, loudest), extent, decibels)
+        axes[0].set_title(f"{name}: mask", loc="left", parse_math=False)
+        axes[1].set_title(f"{name}: explanation", loc="left", parse_math=False)
+        axes[1].set_ylabel("")
+    for axes in all_axes[-1]:
+        axes.set_xlabel("time (s)")
+    if masks is not None:
+        figure.colorbar(masks, ax=all_axes[:, 0], label="mask", location="left")
+    figure.colorbar(levels, ax=all_axes[:, 1], label="level (dB)")
+    figure.suptitle(title, parse_math=False)
+    save_figure(figure, path)
+
+
+def write_training_curves(runs, path):
+    """What trainings recorded in each epoch: a panel per quantity, a colour per run.
+
+    Arguments
+    ---------
+    runs : dict
+        Name to the table of `epochs.csv`: solid lines are of the validation, dotted
+        ones of the training.
+    path : Path
+        The png or pdf to write.
+    """
+    quantities = list(
+        dict.fromkeys(
+            column.split("_", 1)[1]
+            for table in runs.values()
+            for column in table.columns
+            if column.startswith(("train_", "valid_"))
+        )
+    )
+    quantities.sort(key=lambda name: name != "loss")
+    columns = min(3, len(quantities) + 1)
+    rows = -(-(len(quantities) + 1) // columns)
+    figure = new_figure(figsize=(2.9 * columns + 1.2, 2.2 * rows + 0.4))
+    all_axes = _styled(figure, rows, columns, sharey=False, frequency=False).flatten()
+    for axes, quantity in zip(all_axes, [*quantities, "learning rate"], strict=False):
+        for index, (name, table) in enumerate(runs.items()):
+            colour = f"C{index % 10}"
+            if quantity == "learning rate":
+                axes.plot(table["epoch"], table["lr"], color=colour)
+            for part, stroke in (("train", ":"), ("valid", "-")):
+                column = f"{part}_{quantity}"
+                if column in table:
+                    axes.plot(
+                        *(table["epoch"], table[column], stroke),
+                        color=colour,
+                        label=f"{name}, {part}",
+                    )
+        axes.set_title(quantity, loc="left", parse_math=False)
+        axes.grid(color="0.92")
+        axes.set_axisbelow(True)
+        axes.set_xlabel("epoch")
+    for axes in all_axes[len(quantities) + 1 :]:
+        axes.remove()
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    save_figure(figure, path)
+
+
+def to_decibels(magnitude, loudest):
+    """Magnitudes as dB below the loudest, at least -120.
+
+    Example
+    -------
+    >>> to_decibels(np.array([1.0, 0.1]), 1.0)
+    array([  0., -20.])
+    """
+    magnitude = np.asarray(magnitude)
+    return 20 * np.log10(np.maximum(magnitude, 1e-6 * loudest) / loudest)
+
+
+def _styled(figure, rows, columns, sharey=True, frequency=True):
+    """The axes of a figure, (rows, columns), in our style."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        axes = figure.subplots(
+            rows, columns, sharex=frequency, sharey=sharey, squeeze=False
+        )
+        if frequency:
+            for one in axes[:, 0]:
+                one.set_ylabel("frequency (kHz)")
+    return axes
+
+
+def _draw(axes, values, extent, limits):
+    """A map (T, F) over s and kHz."""
+    seconds, top_hz = extent
+    return axes.imshow(
+        np.asarray(values).T,
+        origin="lower",
+        aspect="auto",
+        extent=(0, seconds, 0, top_hz / 1000),
+        vmin=limits[0],
+        vmax=limits[1],
+        cmap=COLOURS,
+    )
