@@ -3,6 +3,8 @@
 Matplotlib is imported when a figure is drawn: it takes a while.
 """
 
+import functools
+
 import numpy as np
 
 from speechbrain_lmac.files import write_atomically
@@ -24,26 +26,35 @@ FLOOR_DB = -80.0
 DPI = 110
 
 
+def in_style(draw):
+    """Let a function draw in `STYLE`."""
+
+    @functools.wraps(draw)
+    def styled(*args, **kwargs):
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
 def new_figure(*args, **kwargs):
     """A matplotlib figure that needs no screen."""
-    import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE):
-        return Figure(*args, layout="constrained", **kwargs)
+    return Figure(*args, layout="constrained", **kwargs)
 
 
 def save_figure(figure, path):
     """Write a figure, atomically; what it is is said by the path: .png, .pdf, .svg."""
-    import matplotlib
-
     metadata = {"CreationDate": None} if str(path).endswith(".pdf") else {}
-    with matplotlib.rc_context(STYLE):
-        write_atomically(
-            path, lambda part: figure.savefig(part, dpi=DPI, metadata=metadata)
-        )
+    write_atomically(
+        path, lambda part: figure.savefig(part, dpi=DPI, metadata=metadata)
+    )
 
 
+@in_style
 def write_explanation_picture(path, panels, extent, title):
     """Input, mask and explanation above each other.
 
@@ -77,6 +88,7 @@ def write_explanation_picture(path, panels, extent, title):
     save_figure(figure, path)
 
 
+@in_style
 def write_method_grid(path, magnitude, explanations, extent, title):
     """One clip, all methods: the input, then mask and explanation of each.
 
@@ -108,18 +120,19 @@ def write_method_grid(path, magnitude, explanations, extent, title):
     ):
         masks = _draw(axes[0], np.asarray(mask), extent, (0, 1))
         _draw(axes[1], to_decibels(kept, loudest), extent, decibels)
-        axes[0].set_title(f"{name}: mask", loc="left", parse_math=False)
-        axes[1].set_title(f"{name}: explanation", loc="left", parse_math=False)
-        axes[1].set_ylabel("")
+        axes[0].set_title(f"{name}, mask", loc="left", parse_math=False)
+        axes[1].set_title("explanation", loc="left")
     for axes in all_axes[-1]:
         axes.set_xlabel("time (s)")
+    bar = {"location": "bottom", "fraction": 0.15 / rows, "aspect": 30}
     if masks is not None:
-        figure.colorbar(masks, ax=all_axes[:, 0], label="mask", location="left")
-    figure.colorbar(levels, ax=all_axes[:, 1], label="level (dB)")
+        figure.colorbar(masks, ax=all_axes[:, 0], label="mask", **bar)
+    figure.colorbar(levels, ax=all_axes[:, 1], label="level (dB)", **bar)
     figure.suptitle(title, parse_math=False)
     save_figure(figure, path)
 
 
+@in_style
 def write_training_curves(runs, path):
     """What trainings recorded in each epoch: a panel per quantity, a colour per run.
 
@@ -182,15 +195,12 @@ def to_decibels(magnitude, loudest):
 
 def _styled(figure, rows, columns, sharey=True, frequency=True):
     """The axes of a figure, (rows, columns), in our style."""
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
-        axes = figure.subplots(
-            rows, columns, sharex=frequency, sharey=sharey, squeeze=False
-        )
-        if frequency:
-            for one in axes[:, 0]:
-                one.set_ylabel("frequency (kHz)")
+    axes = figure.subplots(
+        rows, columns, sharex=frequency, sharey=sharey, squeeze=False
+    )
+    if frequency:
+        for one in axes[:, 0]:
+            one.set_ylabel("kHz" if columns > 1 else "frequency (kHz)")
     return axes
 
 

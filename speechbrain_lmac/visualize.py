@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from speechbrain_lmac.figures import new_figure, save_figure
+from speechbrain_lmac.figures import in_style, new_figure, save_figure
 from speechbrain_lmac.files import write_atomically
 
 
+@in_style
 def write_confusion(counts, labels, folder):
     """The confusion matrix as `confusion.csv` and `confusion.png`.
 
@@ -45,6 +46,7 @@ def write_confusion(counts, labels, folder):
     save_figure(figure, folder / "confusion.png")
 
 
+@in_style
 def write_curves(means, scores, path, title=""):
     """Scores against the share of cells that is kept: a panel each, a line per method.
 
@@ -70,6 +72,7 @@ def write_curves(means, scores, path, title=""):
     _finish(panels, path, title)
 
 
+@in_style
 def write_sanity(means, scores, path, title=""):
     """Similarity of masks against the layers that are random: a line per method.
 
@@ -96,6 +99,7 @@ def write_sanity(means, scores, path, title=""):
     _finish(panels, path, title)
 
 
+@in_style
 def write_relation(rows, x, y, kind, path, title=""):
     """Two columns against each other: a panel per method, a line through bins.
 
@@ -221,6 +225,7 @@ def _finish(figure, path, title):
     save_figure(figure, path)
 
 
+@in_style
 def write_roar(rows, path):
     """Accuracy after retraining against the removed share: a line per method.
 
@@ -257,6 +262,7 @@ def write_roar(rows, path):
     _finish(figure, path, "")
 
 
+@in_style
 def write_opinions(scores, path):
     """Mean opinion scores with their intervals: a panel per question.
 

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("matplotlib")
-from PIL import Image  # noqa: E402
 
 from speechbrain_lmac import visualize  # noqa: E402
 from speechbrain_lmac.metrics.curves import CURVES  # noqa: E402
 from speechbrain_lmac.sanity import SIMILARITIES  # noqa: E402
+from tests.unit.test_figures import assert_picture  # noqa: E402
 
 
 @pytest.fixture
@@ -23,14 +23,6 @@ def figures(monkeypatch):
 
     monkeypatch.setattr(visualize, "new_figure", remember)
     return drawn
-
-
-def assert_picture(path):
-    with Image.open(path) as picture:
-        picture.verify()
-        assert picture.format == "PNG"
-        assert 300 <= picture.width <= 3000
-        assert 300 <= picture.height <= 3000
 
 
 @pytest.mark.parametrize("n_classes", [2, 50])
