@@ -19,6 +19,7 @@ from speechbrain_lmac.explanations import (
 )
 from speechbrain_lmac.interpreters import (
     ClassConditionedInterpreter,
+    L2IInterpreter,
     PresenceInterpreter,
     TextAttentionInterpreter,
     TextFiLMInterpreter,
@@ -27,9 +28,10 @@ from speechbrain_lmac.interpreters import (
 from speechbrain_lmac.metrics import MM
 from speechbrain_lmac.windows import Faded, window_starts
 
-# Interpreters that are told in words what to look for, and all that are told.
+# Interpreters that are told in words what to look for, and all that answer for a class
+# that is asked for (L2I's says what each component says for each class).
 TOLD_IN_WORDS = (TextFiLMInterpreter, TextAttentionInterpreter, PresenceInterpreter)
-TOLD = (ClassConditionedInterpreter, *TOLD_IN_WORDS)
+TOLD = (ClassConditionedInterpreter, L2IInterpreter, *TOLD_IN_WORDS)
 
 # Windows of a long file that are explained at once.
 WINDOWS_AT_ONCE = 4

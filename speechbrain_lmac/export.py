@@ -125,7 +125,13 @@ def open_trained(folder, overrides=()):
             "output_folder of a training"
         )
     record = read_training(folder)
-    hparams, _, (path, overrides) = load_experiment([str(path), *overrides])
+    try:
+        hparams, _, (path, overrides) = load_experiment([str(path), *overrides])
+    except InputError as error:
+        raise InputError(
+            f"{error}\n  Folders in {path} are relative to where the training was "
+            "started: start there, or write where they are now into that file."
+        ) from error
     if "domain" not in hparams or not {"model", "classifier"} & set(hparams):
         raise InputError(
             f"{folder} holds neither a classifier nor an interpreter: there is nothing "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -140,9 +141,12 @@ def test_l2i_is_published(trained_l2i, call, tmp_path):
     folder = tmp_path / "l2i"
     call(publish, trained_l2i, *DRY, f"--model_folder={folder}")
     assert read_record(folder).method == "L2I"
-    assert AudioExplainer.from_hparams(folder, run_opts=CPU).explain_file(
-        folder / "example.wav"
+    model = AudioExplainer.from_hparams(folder, run_opts=CPU)
+    one, other = (
+        model.explain_file(folder / "example.wav", target=label)
+        for label in model.labels[:2]
     )
+    assert not torch.equal(one.mask, other.mask)  # L2I answers for any class
 
 
 def test_an_example_of_ones_own_needs_its_credit(
@@ -180,6 +184,16 @@ def test_what_is_no_finished_training_is_refused(
     assert "is not finished" in refused(publish, half, *DRY)
     assert "cannot be listened to" in refused(publish, trained_lmac_mel, *DRY)
     assert "neither a classifier nor" in refused(publish, trained_nmf, *DRY)
+
+
+def test_a_classifier_that_is_not_where_it_was(trained_lmac, refused, tmp_path):
+    moved = copied(
+        trained_lmac,
+        tmp_path / "moved",
+        lambda text: re.sub(r"( +source:)\s+\S+", r"\1 gone/classifier", text),
+    )
+    said = refused(publish, moved, *DRY)
+    assert "gone/classifier" in said and "relative to where the training was" in said
 
 
 def test_without_the_terms_of_the_data_nothing_is_published(

@@ -9,6 +9,7 @@ from speechbrain.lobes.models.Cnn14 import Cnn14
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
 from speechbrain_lmac.classifiers.checkpoint import (
+    fetch,
     load_classifier,
     load_weights,
     save_classifier,
@@ -284,3 +285,8 @@ def test_a_hub_id_of_an_interpreter_without_network(no_network):
     message = str(error.value)
     assert "cannot load interpreter.ckpt from 'me/lmac'" in message
     assert "--pretrained_interpreter SOURCE" in message
+
+
+def test_a_shipped_model_is_a_source():
+    path = fetch("esc10-classifier", "model.ckpt")
+    assert path.is_file() and path.parent.name == "esc10-classifier"
