@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import soundfile
 import torch
 import torchaudio
+from scipy.signal import resample_poly
 from speechbrain.dataio import audio_io
 from speechbrain.dataio.dataset import DynamicItemDataset
 
@@ -19,6 +21,9 @@ from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.machine import one_thread
 
 logger = logging.getLogger(__name__)
+
+# Up to which torchaudio's filter for two sample rates is small.
+LARGEST_FACTOR = 2000
 
 
 @dataclass(frozen=True)
@@ -317,7 +322,38 @@ def read_mono(path, sample_rate):
     channels, file_rate = read_audio(path)
     with one_thread():  # what is cached shall not depend on who read it first
         wav = channels.mean(0)
-        return torchaudio.functional.resample(wav, file_rate, sample_rate)
+        return resample(wav, file_rate, sample_rate)
+
+
+def resample(wav, from_rate, to_rate):
+    """Another sample rate: windowed sinc of torchaudio, or scipy's polyphase filter.
+
+    torchaudio's filter is as large as the product of what the rates do not share:
+    44,101 Hz would take minutes and gigabytes. Beyond `LARGEST_FACTOR`, which no rate
+    in use is, scipy's takes over.
+
+    Arguments
+    ---------
+    wav : torch.Tensor
+        Shape (N,), float32, on the CPU.
+    from_rate, to_rate : int
+        Hz.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        Shape (ceil(N to_rate / from_rate),), float32.
+
+    Example
+    -------
+    >>> resample(torch.zeros(44101), 44101, 16000).shape
+    torch.Size([16000])
+    """
+    shared = math.gcd(from_rate, to_rate)
+    down, up = from_rate // shared, to_rate // shared
+    if max(down, up) <= LARGEST_FACTOR:
+        return torchaudio.functional.resample(wav, from_rate, to_rate)
+    return torch.from_numpy(resample_poly(wav.numpy(), up, down)).float()
 
 
 def read_audio(path):

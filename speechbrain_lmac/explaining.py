@@ -4,10 +4,14 @@ import difflib
 from statistics import fmean
 
 import torch
-import torchaudio
 
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
-from speechbrain_lmac.dataio import fix_length, read_audio, to_model_level
+from speechbrain_lmac.dataio import (
+    fix_length,
+    read_audio,
+    resample,
+    to_model_level,
+)
 from speechbrain_lmac.domains import check_lens, recorded_samples
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.evidence import gather_evidence
@@ -267,7 +271,7 @@ def _explain(explainer, path, labels, device, target, window_seconds):
     channels, file_rate = read_audio(path)
     n_samples = channels.shape[1]
     rate, hop = domain.sample_rate, domain.hop_length
-    heard = torchaudio.functional.resample(channels.mean(0), file_rate, rate)
+    heard = resample(channels.mean(0), file_rate, rate)
     del channels  # a long file's
     length = len(heard)
     if window_seconds is not None and length > LONGEST * window_seconds * rate:
@@ -296,7 +300,7 @@ def _explain(explainer, path, labels, device, target, window_seconds):
     whole = {name: parts.whole() for name, parts in faded.items()}
 
     def as_the_file(wave):
-        resampled = torchaudio.functional.resample(wave, rate, file_rate)
+        resampled = resample(wave, rate, file_rate)
         return fix_length(resampled, n_samples)
 
     predicted = labels[int(logits[0].double().softmax(1).mean(0).argmax())]

@@ -2,11 +2,13 @@
 
 import math
 import os
+import time
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+import torchaudio
 
 from speechbrain_lmac import dataio
 from speechbrain_lmac.dataio import (
@@ -18,6 +20,7 @@ from speechbrain_lmac.dataio import (
     lens_heard,
     read_audio,
     read_mono,
+    resample,
     to_model_level,
 )
 from speechbrain_lmac.errors import InputError
@@ -295,3 +298,31 @@ def test_classes_that_the_classifier_does_not_know_are_named(tmp_path):
 def test_a_wrong_number_of_classes_is_refused(tmp_path):
     with pytest.raises(InputError, match="names 2 categories, but n_classes: 3"):
         dataset_of(tmp_path, n_classes=3)
+
+
+# --- Sample rates ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 96000, 192000])
+def test_rates_in_use_are_resampled_exactly_as_torchaudio_does(rate):
+    wav = torch.randn(rate // 10, generator=torch.Generator().manual_seed(0))
+    for rates in ((rate, 16000), (16000, rate)):
+        theirs = torchaudio.functional.resample(wav, *rates)
+        assert torch.equal(resample(wav, *rates), theirs)
+
+
+@pytest.mark.parametrize("rate", [4001, 11127, 22254, 44101, 47999, 191999])
+def test_rates_without_a_common_factor_are_quick_and_right(rate):
+    n_samples = 2 * rate
+    wave = torch.sin(2 * math.pi * 440 * torch.arange(n_samples) / rate)
+    begin = time.perf_counter()
+    heard = resample(wave, rate, 16000)
+    back = resample(heard, 16000, rate)
+    assert time.perf_counter() - begin < 5
+    assert len(heard) == 32000
+    assert len(back) == n_samples
+    wanted = torch.sin(2 * math.pi * 440 * torch.arange(len(heard)) / 16000)
+    inner = slice(1000, 31000)
+    assert (heard[inner] - wanted[inner]).abs().max() < 0.02
+    inner = slice(rate // 4, n_samples - rate // 4)
+    assert (back[inner] - wave[inner]).abs().max() < 0.02
