@@ -127,6 +127,10 @@ def test_a_sound_plays_and_the_playhead_moves_over_all_spectrograms(open_page, s
     page.wait_for_function(
         "!document.querySelector('button[aria-pressed=true]')", timeout=5000
     )  # it ends by itself
+    assert min(heads(page)) == 100
+    page.keyboard.press(" ")
+    page.wait_for_timeout(100)
+    assert max(heads(page)) < 50  # it begins anew
 
 
 def test_another_sound_goes_on_at_the_same_moment(open_page, small):

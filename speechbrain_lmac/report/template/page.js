@@ -157,7 +157,13 @@
     const made = new Audio();
     made.preload = "none";
     made.src = url(file);
-    made.addEventListener("ended", () => { playing = null; press(); });
+    made.addEventListener("ended", () => {
+      moment = current.seconds;  // the playhead stays there; the next one begins anew
+      before = playing;
+      playing = null;
+      press();
+      place();
+    });
     return made;
   };
 
