@@ -15,8 +15,8 @@ from speechbrain_lmac.figures import write_method_grid
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.report.images import mask_png, spectrogram_png
 
-# Lossless, and every browser plays it.
-SOUND = ".flac"
+# Every browser plays it, from any moment: in FLAC Chromium fails at times to go there.
+SOUND = ".wav"
 
 
 def render_clips(benchmark, folder, figures=False, progress=True):
@@ -28,7 +28,7 @@ def render_clips(benchmark, folder, figures=False, progress=True):
         Its conditions, blocks and number of clips are those of the page. Blocks that
         cannot be listened to are left out.
     folder : str or Path
-        FLAC of 16 bits and PNG go there, below a folder for each condition and block.
+        WAV of 16 bits and PNG go there, below a folder for each condition and block.
     figures : bool
         Also a figure for a paper of each clip with all methods, as PDF.
     progress : bool
@@ -133,7 +133,7 @@ def _write_sound(path, wav, rate):
     wav = wav.detach().float().cpu().numpy()
     wav = wav / max(1.0, np.abs(wav).max())
     content = io.BytesIO()
-    soundfile.write(content, wav, round(rate), "PCM_16", format="FLAC")
+    soundfile.write(content, wav, round(rate), "PCM_16", format="WAV")
     _write(path, content.getvalue())
 
 

@@ -39,6 +39,7 @@ def open_page(chromium):
             viewport={"width": width, "height": height},
             color_scheme=scheme,
             accept_downloads=True,
+            reduced_motion="reduce",  # or a click may meet a page that still scrolls
         )
         contexts.append(context)
         page = context.new_page()

@@ -18,7 +18,7 @@ def sound(frequency):
     time_s = np.arange(round(SECONDS * RATE)) / RATE
     content = io.BytesIO()
     wav = 0.2 * np.sin(2 * np.pi * frequency * time_s)
-    soundfile.write(content, wav, RATE, "PCM_16", format="FLAC")
+    soundfile.write(content, wav, RATE, "PCM_16", format="WAV")
     return content.getvalue()
 
 
@@ -35,16 +35,16 @@ def report(folder, n_clips, n_methods, single_file=False):
             stem = f"{index}_{number}"
             names[f"method {number}"] = {
                 "explained": "dog",
-                "explanation": f"{stem}_explanation.flac",
-                "rest": f"{stem}_rest.flac",
+                "explanation": f"{stem}_explanation.wav",
+                "rest": f"{stem}_rest.wav",
                 "mask": f"{stem}.png",
                 **{"p": 0.9, "p_in": 0.8, "p_out": 0.1},
                 "scores": {"AD": 10.0 * index + number, "MM": 0.1},
             }
             for part in ("explanation", "rest"):
-                (folder / f"{stem}_{part}.flac").write_bytes(sound(300 + 100 * number))
+                (folder / f"{stem}_{part}.wav").write_bytes(sound(300 + 100 * number))
             (folder / f"{stem}.png").write_bytes(mask)
-        (folder / f"{index}.flac").write_bytes(sound(200))
+        (folder / f"{index}.wav").write_bytes(sound(200))
         (folder / f"{index}.png").write_bytes(picture)
         clips.append(
             {
@@ -53,7 +53,7 @@ def report(folder, n_clips, n_methods, single_file=False):
                 "id": f"clip {index}",
                 "seconds": SECONDS,
                 "top_hz": RATE / 2,
-                "input": f"{index}.flac",
+                "input": f"{index}.wav",
                 "picture": f"{index}.png",
                 "label": ["dog", "rain", SCRIPT][index % 3],
                 "predicted": "dog",

@@ -157,6 +157,7 @@
     const made = new Audio();
     made.preload = "none";
     made.src = url(file);
+    made.addEventListener("error", () => { playing = null; press(); });
     made.addEventListener("ended", () => {
       moment = current.seconds;  // the playhead stays there; the next one begins anew
       before = playing;
