@@ -7,8 +7,8 @@ method of its table, and writes `results/toy_evaluate/1234/report/index.html` wi
 sounds and pictures beside it: input, explanation and rest with a playhead over the
 spectrogram and the mask, each clip's scores, tables to sort, curves, checks, confusion.
 No server and no network is needed. `--n_clips` (default 12) are taken of each
-condition, evenly spread; 0 takes all. `--single_file` puts everything into the page, to
-be sent. `--figures` adds a figure for a paper of each clip with all methods, as PDF.
+condition, of each class in turn; 0 takes all. `--single_file` puts everything into the
+page, to be sent. `--figures` adds a figure for a paper of each clip, as PDF.
 `--data_folder` tells where the data lie now, if they are not where they were.
 """
 
@@ -26,7 +26,7 @@ from speechbrain_lmac.report.page import (
     read_evaluation,
     write_page,
 )
-from speechbrain_lmac.report.rendering import render_clips
+from speechbrain_lmac.report.rendering import render_clips, spread
 from speechbrain_lmac.report.reopen import open_results
 
 
@@ -52,12 +52,14 @@ def report(argv):
     with made_whole(folder) as draft:
         if not per_clip.empty:
             try:
-                benchmark = open_results(results, overrides, args.n_clips or None)
+                benchmark = open_results(results, overrides)
             except InputError as error:  # the tables can be seen all the same
                 page.notes.append(f"There are no clips to hear: {error}")
                 print(f"no clips to hear: {error}", file=sys.stderr)
             else:
-                add_clips(page, render_clips(benchmark, draft, args.figures), per_clip)
+                chosen = spread(per_clip, args.n_clips or None)
+                clips = render_clips(benchmark, draft, chosen, args.figures)
+                add_clips(page, clips, per_clip)
         copy_pictures(page, results, draft)
         write_page(page, draft, args.single_file)
         if args.single_file:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from speechbrain_lmac.dataio import lens_on
+from speechbrain_lmac.dataio import collate_clips, lens_on
 from speechbrain_lmac.explained_files import unique_names
 from speechbrain_lmac.explaining import explain_batch
 from speechbrain_lmac.figures import write_method_grid
@@ -19,16 +20,18 @@ from speechbrain_lmac.report.images import mask_png, spectrogram_png
 SOUND = ".wav"
 
 
-def render_clips(benchmark, folder, figures=False, progress=True):
+def render_clips(benchmark, folder, chosen, figures=False, progress=True):
     """Write what is heard and seen of each clip and method of an evaluation.
 
     Arguments
     ---------
     benchmark : Benchmark
-        Its conditions, blocks and number of clips are those of the page. Blocks that
-        cannot be listened to are left out.
+        Its conditions and blocks are those of the page. Blocks that cannot be listened
+        to are left out.
     folder : str or Path
         WAV of 16 bits and PNG go there, below a folder for each condition and block.
+    chosen : dict
+        Name of a condition to the ids of its clips, see `spread`.
     figures : bool
         Also a figure for a paper of each clip with all methods, as PDF.
     progress : bool
@@ -48,15 +51,54 @@ def render_clips(benchmark, folder, figures=False, progress=True):
         for name, block in benchmark.blocks.items()
         if block.domain.listenable
     ]
-    total = sum(len(benchmark.clips(condition)) for condition, _, _ in pairs)
+    total = sum(len(chosen.get(condition, ())) for condition, _, _ in pairs)
     with tqdm(total=total, desc="clips", disable=not progress) as bar:
         for number, (condition, name, block) in enumerate(pairs):
             place = f"clips/{number}"
-            for batch in benchmark.batches(condition):
+            for batch in _batches(benchmark, condition, chosen.get(condition, ())):
                 found = _render_batch(block, batch, benchmark, folder, place, figures)
                 clips += [{"condition": condition, "block": name, **c} for c in found]
                 bar.update(len(batch.ids))
     return clips
+
+
+def spread(per_clip, n_clips):
+    """Some clips of each condition: of each class in turn, in the order of the table.
+
+    Arguments
+    ---------
+    per_clip : pandas.DataFrame
+        From `evaluate`.
+    n_clips : int or None
+        Of each condition; None: all.
+
+    Returns
+    -------
+    chosen : dict
+        Name of a condition to ids, str.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> rows = {"condition": "clean", "id": [1, 2, 3, 4], "label": ["a", "a", "b", "b"]}
+    >>> spread(pd.DataFrame(rows), 3)
+    {'clean': ['1', '3', '2']}
+    """
+    chosen = {}
+    for condition, rows in per_clip.groupby("condition", sort=False):
+        clips = rows.drop_duplicates("id")
+        turn = clips.groupby("label", dropna=False).cumcount()
+        order = clips.assign(turn=turn).sort_values("turn", kind="stable")
+        chosen[condition] = order["id"].astype(str).head(n_clips or len(clips)).tolist()
+    return chosen
+
+
+def _batches(benchmark, condition, ids):
+    """Batches of some clips of a condition."""
+    clips = benchmark.clips(condition)
+    place = {str(clip): index for index, clip in enumerate(clips.ids)}
+    some = Subset(clips, [place[clip] for clip in ids if clip in place])
+    return DataLoader(some, benchmark.batch_size, collate_fn=collate_clips)
 
 
 def _render_batch(block, batch, benchmark, folder, place, figures):

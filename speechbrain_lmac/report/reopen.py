@@ -5,8 +5,8 @@ from pathlib import Path
 from speechbrain_lmac.experiment import load_experiment, open_benchmark
 
 
-def open_results(results, overrides, n_clips=None):
-    """The benchmark of an evaluation, with some of its clips.
+def open_results(results, overrides):
+    """The benchmark of an evaluation, with all its clips.
 
     Arguments
     ---------
@@ -14,8 +14,6 @@ def open_results(results, overrides, n_clips=None):
         The output folder of evaluate.py.
     overrides : sequence of str
         Options of the command line.
-    n_clips : int, optional
-        Of each condition, evenly spread. Without: all.
 
     Returns
     -------
@@ -30,5 +28,5 @@ def open_results(results, overrides, n_clips=None):
     path, manifests = Path(results) / "hyperparams.yaml", Path(results) / "manifest"
     hparams, run_opts, _ = load_experiment([str(path), *overrides])
     hparams["dataset"].prepare_manifests(manifests)
-    hparams |= {"n_clips": n_clips, "curves": None}
+    hparams |= {"n_clips": None, "curves": None}
     return open_benchmark(hparams, run_opts, manifests, hparams["metrics"])
