@@ -16,9 +16,10 @@ MASK_TOLERANCE = 1e-6
 def gather_evidence(domain, classifier, explanation):
     """Evidence to be scored: without gradient, and p(X) heard as p_in is.
 
-    The whole, the masked-in and the masked-out part take the same path through
-    `domain.features` in one pass of 3B. If p(X) came from another pass, rounding
-    alone would raise the confidence of a mask of ones.
+    The masked-in and the masked-out part are heard in two passes of B, each as the
+    explainer heard the whole: by the same `domain.features`, in a batch of the same
+    size and order. Then rounding is the same, too, and a mask of ones changes no bit
+    of the logits; were the shapes others, rounding alone would raise its confidence.
 
     Arguments
     ---------
@@ -26,7 +27,8 @@ def gather_evidence(domain, classifier, explanation):
     classifier : Classifier
     explanation : Explanation
         Its mask has the shape of `explanation.encoded.rep` and values in 0..1. A NaN
-        is let through: it makes NaN scores, which are counted.
+        is let through: it makes NaN scores, which are counted. Its logits are
+        ``classifier(domain.features(explanation.encoded)).logits``.
 
     Returns
     -------
@@ -34,13 +36,15 @@ def gather_evidence(domain, classifier, explanation):
     """
     with torch.no_grad():
         whole = explanation.encoded
-        parts = [whole, *_in_and_out(domain, explanation)]
-        logits, logits_in, logits_out = _hear(domain, classifier, parts)
+        logits_in, logits_out = (
+            classifier(domain.features(part)).logits
+            for part in _in_and_out(domain, explanation)
+        )
         mask = explanation.mask.detach()
         return Evidence(
             mask=mask,
             target=explanation.target,
-            logits=logits,
+            logits=explanation.logits.detach(),
             logits_in=logits_in,
             logits_out=logits_out,
             frames=whole.frames,
@@ -51,13 +55,13 @@ def gather_evidence(domain, classifier, explanation):
 def training_evidence(domain, classifier, explanation):
     """Evidence to be learned from: with gradient, in one pass of 2B.
 
-    `logits` are those of the explanation, for which the classifier has heard the
-    whole input already. They differ from `gather_evidence` by rounding.
+    What the classifier says of the parts differs from `gather_evidence` by rounding.
 
     Arguments and returns are those of `gather_evidence`.
     """
     parts = _in_and_out(domain, explanation)
-    logits_in, logits_out = _hear(domain, classifier, parts)
+    features = torch.cat([domain.features(part) for part in parts])
+    logits_in, logits_out = classifier(features).logits.chunk(2)
     return Evidence(
         mask=explanation.mask,
         target=explanation.target,
@@ -100,9 +104,3 @@ def _in_and_out(domain, explanation):
         domain.apply(explanation.encoded, explanation.mask),
         domain.apply(explanation.encoded, 1 - explanation.mask),
     ]
-
-
-def _hear(domain, classifier, parts):
-    """Logits (B, C) of each of the parts, in one pass of the classifier."""
-    features = torch.cat([domain.features(part) for part in parts])
-    return classifier(features).logits.chunk(len(parts))

@@ -21,7 +21,9 @@ from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_o
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_lmac.benchmark import Benchmark
+from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
@@ -334,7 +336,9 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
         ),
     )
     if "classifier" in hparams:
-        hparams["classifier"].to(brain.device)
+        brain.hparams.classifier = classifier_to_train_against(
+            hparams["classifier"].to(brain.device), modules["domain"].to(brain.device)
+        )
     brain.fit(
         counter,
         datasets["train"],
@@ -346,6 +350,17 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
         datasets["test"], min_key="loss", test_loader_kwargs=dict(training.loader)
     )
     return brain
+
+
+def classifier_to_train_against(classifier, domain):
+    """The same classifier with less work; see `folding.fold_batch_norms`."""
+    with torch.no_grad():
+        noise = torch.rand(
+            1, domain.sample_rate, generator=generator("a second, heard once")
+        )
+        device = next(classifier.parameters()).device
+        features = domain.features(domain.encode(noise.to(device)))
+        return fold_batch_norms(classifier, features)
 
 
 def write_record(brain, folder, module, argv, before=None):

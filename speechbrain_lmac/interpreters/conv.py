@@ -9,11 +9,11 @@ from speechbrain_lmac.masks import fit_map
 class ConvTrunk(torch.nn.Module):
     """From hidden maps to maps at the resolution of the classifier's input.
 
-    From the deepest hidden map upwards: double the map in time and frequency, add
-    a 1x1 convolution of the next shallower hidden map, then 3x3 convolution, batch
-    norm (without it the mask stays flat for many epochs), ReLU. Since each
-    classifier block halves its map, step i of a map covers steps 2i and 2i + 1 of
-    the map above: doubling keeps every event in its place, for inputs of any length.
+    From the deepest level upwards: double the map in time and frequency, add a 1x1
+    convolution of each hidden map of this level, then 3x3 convolution, batch norm
+    (without it the mask stays flat for many epochs), ReLU. A level is half as fine as
+    the one above it, and step i of a map covers steps 2i and 2i + 1 of the map above:
+    doubling keeps every event in its place, for inputs of any length.
     (The published decoder shifts by up to 5 frames, and accepts one length in four;
     see `PublishedInterpreter`.)
 
@@ -23,28 +23,37 @@ class ConvTrunk(torch.nn.Module):
         Channels of the classifier's hidden maps, the shallowest first; None for a map
         that is not looked at.
     widths : list
-        Channels of the decoder at each of these maps, the shallowest first.
+        Channels of the decoder at each level, the shallowest first.
     head_width : int
         Channels at the resolution of the classifier's input.
     n_bands : int
         Frequency bands of the classifier's input (its mel bins).
+    strides : list, optional
+        Frames that a step of each hidden map stands for: powers of two, and bands as
+        many. Level k has 2^k. Without: 2, 4, 8, ..., a map for each level.
     """
 
-    def __init__(self, hidden_channels, widths, head_width, n_bands):
+    def __init__(self, hidden_channels, widths, head_width, n_bands, strides=None):
         super().__init__()
-        if len(hidden_channels) != len(widths):
+        if strides is None:
+            strides = [2 ** (place + 1) for place in range(len(hidden_channels))]
+        self.strides = list(strides)
+        if len(strides) != len(hidden_channels) or strides[-1] != 2 ** len(widths):
             raise ValueError(
-                "one width for each hidden map: got "
-                f"{len(widths)} widths for {len(hidden_channels)} maps"
+                "one stride for each hidden map, and one width for each level up to "
+                f"the last stride: got {len(hidden_channels)} maps of the strides "
+                f"{self.strides}, and {len(widths)} widths"
             )
         self.n_bands = n_bands
         if hidden_channels[-1] is None:
             raise ValueError("the deepest hidden map must be looked at, got None")
         self.laterals = torch.nn.ModuleDict(
             {
-                str(level): torch.nn.Conv2d(channels, width, 1)
-                for level, (channels, width) in enumerate(
-                    zip(hidden_channels, widths, strict=True)
+                str(place): torch.nn.Conv2d(
+                    channels, widths[stride.bit_length() - 2], 1
+                )
+                for place, (channels, stride) in enumerate(
+                    zip(hidden_channels, self.strides, strict=True)
                 )
                 if channels is not None
             }
@@ -58,10 +67,15 @@ class ConvTrunk(torch.nn.Module):
     def maps(self, hidden, frames):
         """Hidden maps (B, C', T', F') to (B, head_width, frames, n_bands)."""
         maps = None
-        for level in reversed(range(len(hidden))):
-            below = [] if maps is None else [double(maps, hidden[level].shape[2:])]
-            if str(level) in self.laterals:
-                below.append(self.laterals[str(level)](hidden[level]))
+        for level in reversed(range(len(self.merges))):
+            places = [i for i, s in enumerate(self.strides) if s == 2 ** (level + 1)]
+            size = hidden[places[0]].shape[2:] if places else None
+            below = [] if maps is None else [double(maps, size)]
+            below += [
+                self.laterals[str(place)](hidden[place])
+                for place in places
+                if str(place) in self.laterals
+            ]
             maps = self.merges[level](F.relu(sum(below)))
         return double(maps, (frames, self.n_bands))
 
@@ -71,7 +85,7 @@ class ConvInterpreter(ConvTrunk):
 
     Arguments
     ---------
-    hidden_channels, widths, head_width, n_bands
+    hidden_channels, widths, head_width, n_bands, strides
         As `ConvTrunk`.
     frequency : torch.nn.Module
         From these bands to the mask's bins: `MelToBins` or `SameBins`.
@@ -94,8 +108,10 @@ class ConvInterpreter(ConvTrunk):
     torch.Size([1, 101, 513])
     """
 
-    def __init__(self, hidden_channels, widths, head_width, n_bands, frequency):
-        super().__init__(hidden_channels, widths, head_width, n_bands)
+    def __init__(
+        self, hidden_channels, widths, head_width, n_bands, frequency, strides=None
+    ):
+        super().__init__(hidden_channels, widths, head_width, n_bands, strides)
         self.frequency = frequency
         self.head = torch.nn.Sequential(
             normalised_conv(head_width, head_width),
@@ -117,6 +133,6 @@ def normalised_conv(channels_in, channels_out):
 
 
 def double(maps, size):
-    """Twice as many steps in time and frequency, then cropped or padded to `size`."""
+    """Twice as many steps in time and frequency, cropped or padded to any `size`."""
     maps = F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
-    return fit_map(maps, size)
+    return maps if size is None else fit_map(maps, size)

@@ -136,7 +136,7 @@ class ConvUpsampler(ConvTrunk):
 
     Arguments
     ---------
-    hidden_channels, widths, head_width, n_bands
+    hidden_channels, widths, head_width, n_bands, strides
         As `ConvTrunk`.
     n_channels : int
         F.
@@ -163,8 +163,9 @@ class ConvUpsampler(ConvTrunk):
         sample_rate,
         hop_length_ms,
         kernel_size,
+        strides=None,
     ):
-        super().__init__(hidden_channels, widths, head_width, n_bands)
+        super().__init__(hidden_channels, widths, head_width, n_bands, strides)
         self.hop = round(sample_rate / 1000 * hop_length_ms)
         self.stride = kernel_size // 2
         self.head = torch.nn.Linear(head_width * n_bands, n_channels)

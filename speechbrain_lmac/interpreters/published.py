@@ -61,12 +61,16 @@ class PublishedTrunk(torch.nn.Module):
 
     def maps(self, hidden, frames):
         """Maps of blocks 3 to 6 to what the ninth layer takes, (B, C', T', F')."""
+        return self.layers[7](self.seven_layers(hidden, frames))
+
+    def seven_layers(self, hidden, frames):
+        """Maps of blocks 3 to 6 to what the eighth layer takes, (B, C', T', F')."""
         block3, block4, block5, block6 = pad_hidden(hidden, frames, self.surplus)
         layers = self.layers
         maps = F.relu(layers[0](block6)) + F.relu(layers[1](block5))
         maps = F.relu(layers[2](maps)) + F.relu(layers[3](block4))
         maps = F.relu(layers[4](maps)) + F.relu(layers[5](block3))
-        return layers[7](F.relu(layers[6](maps)))
+        return F.relu(layers[6](maps))
 
 
 class PublishedInterpreter(PublishedTrunk):
@@ -80,6 +84,9 @@ class PublishedInterpreter(PublishedTrunk):
     silence (zeros) to the next size that fits and covers the representation, and
     the mask is cropped to it: any length works, no frame is lost. Up to the last
     frames, which the padding reaches, the mask equals the published one.
+
+    The last two layers, with nothing between them, are computed as the one that they
+    are together (`merged`): the same numbers for a quarter less time.
 
     Arguments
     ---------
@@ -98,7 +105,8 @@ class PublishedInterpreter(PublishedTrunk):
 
     def forward(self, hidden, encoded, condition=None):
         frames, bins = encoded.rep.shape[1:]
-        maps = self.layers[8](self.maps(hidden, frames))[:, 0, :frames].float()
+        maps = merged(*self.layers[7:], self.seven_layers(hidden, frames))
+        maps = maps[:, 0, :frames].float()
         if maps.shape[2] != bins:
             raise ValueError(
                 f"the published decoder makes {maps.shape[2]} bins from these hidden "
@@ -106,6 +114,49 @@ class PublishedInterpreter(PublishedTrunk):
                 "and n_fft 1024; take ConvInterpreter for others"
             )
         return torch.sigmoid(maps)
+
+
+def merged(first, second, maps):
+    """Two transposed convolutions, one after the other, in one: second(first(maps)).
+
+    Their kernels make one of (3, 17) with strides (2, 8) in place of (3, 4) and (1, 5).
+    The frequencies that the padding of `first` cuts off, two at either end, would reach
+    the outermost bins through the fifth tap of `second` and through its first; what
+    they bring there is taken away again.
+
+    Arguments
+    ---------
+    first : torch.nn.ConvTranspose2d
+        Kernel (3, 4), stride (2, 2), padding (0, 2).
+    second : torch.nn.ConvTranspose2d
+        Kernel (1, 5), stride (1, 4), one channel.
+    maps : torch.Tensor
+        What `first` takes, (B, C, T', F').
+
+    Returns
+    -------
+    maps : torch.Tensor
+        Shape (B, 1, 2 T' + 1, 8 F' - 7), up to rounding.
+    """
+    kernel = F.conv_transpose2d(first.weight, second.weight, stride=(1, 4))
+    n_between = 2 * maps.shape[3] - 2
+    between = first.bias[None, :, None, None].expand(1, -1, 1, n_between)
+    bias = F.conv_transpose2d(between, second.weight, second.bias, stride=(1, 4))
+    whole = F.conv_transpose2d(maps, kernel, stride=(2, 8))
+    inner = whole[..., 8 : 8 + bias.shape[3]] + bias
+    lowest, highest = (
+        F.conv_transpose2d(
+            maps[..., column : column + 1],
+            torch.einsum(
+                "cmt,m->ct", first.weight[..., tap], second.weight[:, 0, 0, end]
+            )[:, None, :, None],
+            stride=(2, 1),
+        )
+        for column, tap, end in ((0, 1, 4), (maps.shape[3] - 1, 2, 0))
+    )
+    return torch.cat(
+        [inner[..., :1] - lowest, inner[..., 1:-1], inner[..., -1:] - highest], 3
+    )
 
 
 def pad_hidden(hidden, frames, surplus):

@@ -139,7 +139,7 @@ def top_cells(cells, share, shape):
 def size_curves(domain, classifier, explanation, shares=SHARES, seed=1234):
     """Scores of the cells that a mask ranks highest, at each size.
 
-    The whole, the kept and the left out cells are heard in one pass for each share
+    The kept and the left out cells are heard one share after the other
     (`evidence.gather_evidence`), so that memory does not grow with their number. A
     share is one of the cells that hold recording; padding is never kept.
 

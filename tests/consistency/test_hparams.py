@@ -45,6 +45,10 @@ FOR_COPIES = {
 # What makes the published networks small; a part that is not named stays as it is.
 SMALL = {
     "classifier/cnn14.yaml": {"emb_dim": 64},
+    "interpreter/conv_cnn14.yaml": {"hidden_channels": [256, 512, 1024, 64]},
+    "interpreter/masknet_cnn14.yaml": {
+        "upsampler": {"hidden_channels": [256, 512, 1024, 64]}
+    },
     "interpreter/published.yaml": {
         "hidden_channels": [256, 512, 1024, 64],
         "width": 16,

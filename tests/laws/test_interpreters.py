@@ -14,6 +14,7 @@ from speechbrain_lmac.interpreters import (
     PublishedInterpreter,
     SameBins,
 )
+from speechbrain_lmac.interpreters.published import merged
 from speechbrain_lmac.types import Encoded
 
 PARTS = Path(__file__).parents[2] / "hparams" / "parts"
@@ -189,8 +190,55 @@ def test_published_refuses_another_frequency_axis():
 
 
 def test_conv_wants_a_width_for_each_map():
-    with pytest.raises(ValueError, match="3 widths for 4 maps"):
+    with pytest.raises(ValueError, match=r"4 maps .*\[2, 4, 8, 16\], and 3 widths"):
         ConvInterpreter(CHANNELS, [1, 2, 3], 2, 80, SameBins())
+
+
+@pytest.mark.parametrize("bands", [2, 3, 17])
+def test_two_layers_merged_are_the_two_layers(bands):
+    torch.manual_seed(0)
+    first = torch.nn.ConvTranspose2d(6, 5, (3, 4), (2, 2), (0, 2)).double()
+    second = torch.nn.ConvTranspose2d(5, 1, (1, 5), (1, 4)).double()
+    maps = torch.randn(2, 6, 7, bands).double()
+    together = merged(first, second, maps)
+    torch.testing.assert_close(together, second(first(maps)), rtol=0, atol=1e-12)
+
+
+STRIDES = [8, 16, 32, 32]
+
+
+def conv_cnn14(seed=0):
+    """The compact decoder for maps as CNN14's, in few channels."""
+    torch.manual_seed(seed)
+    frequency = MelToBins(RATE, 1024, 80)
+    return ConvInterpreter(CHANNELS, [4, 4, 8, 8, 8], 6, 80, frequency, STRIDES).eval()
+
+
+@pytest.mark.parametrize("n_frames", [32, 63, 64, 431, 1000])
+@torch.no_grad()
+def test_conv_makes_a_mask_of_maps_that_skip_levels(n_frames):
+    mask = conv_cnn14()(published_hidden(n_frames), encoded_of(n_frames))
+    assert mask.shape == (1, n_frames, 513)
+    assert mask.min() >= 0 and mask.max() <= 1 and mask.std() > 0
+
+
+@pytest.mark.parametrize("place", range(4))
+@torch.no_grad()
+def test_an_event_in_a_map_of_cnn14_is_at_its_time_in_the_mask(place):
+    # Weights and maps that are the same forwards and backwards in time: so is the mask
+    # around the middle of the step, unless a level is out of place.
+    decoder, stride = conv_cnn14(), STRIDES[place]
+    for module in decoder.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.copy_((module.weight + module.weight.flip(2)) / 2)
+    hidden = [torch.ones_like(maps) for maps in published_hidden(640)]
+    before = decoder(hidden, encoded_of(640))
+    step = 300 // stride
+    hidden[place][:, :, step] += 3
+    change = (decoder(hidden, encoded_of(640)) - before).abs().sum((0, 2))
+    centre = (change * torch.arange(640)).sum() / change.sum()
+    assert change.sum() > 0
+    assert abs(centre - (step * stride + (stride - 1) / 2)) < 0.1
 
 
 def n_parameters(module):

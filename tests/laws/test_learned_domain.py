@@ -235,11 +235,9 @@ def test_the_map_shows_when_the_mask_is_open(domain):
 def test_in_the_stft_domain_the_map_is_that_of_the_waveform():
     stft = STFTDomain(RATE)
     encoded = stft.encode(noise(1, 16000))
-    evidence = gather_evidence(
-        stft,
-        CompactClassifier(3, channels=(4, 8)).eval(),
-        Explanation(torch.ones_like(encoded.rep), torch.tensor([0]), encoded, None),
-    )
+    classifier = CompactClassifier(3, channels=(4, 8)).eval()
+    explanation = AllOnesExplainer(stft, classifier).explain(encoded.wav)
+    evidence = gather_evidence(stft, classifier, explanation)
     torch.testing.assert_close(
         evidence.heard.map, torch.ones_like(encoded.rep), rtol=0, atol=1e-3
     )

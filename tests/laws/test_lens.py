@@ -66,6 +66,9 @@ def padded(wav, n_samples):
     return torch.nn.functional.pad(wav, (0, n_samples - wav.shape[1]))
 
 
+SILENT = torch.zeros(2, 4)  # logits of an input that is not asked about
+
+
 class Summing(torch.nn.Module):
     """Classes by the sum over time: silence behind a clip changes no logit."""
 
@@ -246,12 +249,12 @@ def test_what_is_heard_is_scored_on_the_recorded_frames_of_the_stft(domain, name
     for padding in (0.0, 1.0):
         longer = torch.full_like(long.rep, padding)
         longer[:, : mask.shape[1]] = mask
-        explanation = Explanation(longer, torch.zeros(2).long(), long, None)
+        explanation = Explanation(longer, torch.zeros(2).long(), long, SILENT)
         evidence.append(gather_evidence(domain, Summing(), explanation))
     none, full = (OF_HEARD[name](e) for e in evidence)
     torch.testing.assert_close(full, none, rtol=1e-5, atol=1e-6)
     # As of the clip alone, which ends within the last frame of the code.
-    explanation = Explanation(mask, torch.zeros(2).long(), short, None)
+    explanation = Explanation(mask, torch.zeros(2).long(), short, SILENT)
     alone = OF_HEARD[name](gather_evidence(domain, Summing(), explanation))
     torch.testing.assert_close(none, alone, rtol=0.02, atol=0)
 
@@ -263,7 +266,7 @@ def test_heard_maps_are_cropped_exactly(name):
     wav[1, 4000:] = 0
     encoded = domain.encode(wav, torch.tensor([0.5, 0.25]))
     explanation = Explanation(
-        random(*encoded.rep.shape), torch.zeros(2).long(), encoded, None
+        random(*encoded.rep.shape), torch.zeros(2).long(), encoded, SILENT
     )
     evidence = gather_evidence(domain, Summing(), explanation)
     found = OF_HEARD[name](evidence)
