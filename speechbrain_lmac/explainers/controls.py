@@ -12,7 +12,7 @@ from speechbrain_lmac.draws import generator
 from speechbrain_lmac.masks import join_recordings, recordings, score_recordings
 from speechbrain_lmac.types import Explanation
 
-# Of ln a (see `_with_mean`). At its ends every draw becomes 1 or 0 in float64, so that
+# Of ln a (see `with_mean`). At its ends every draw becomes 1 or 0 in float64, so that
 # means of 1 and 0 are met exactly; 40 halvings leave 1e-10 of it, and no mean moves by
 # more than that.
 BISECTIONS = 40
@@ -105,7 +105,7 @@ class RandomExplainer:
         draws = torch.stack([self._uniform(clip, shape) for clip in wav])
         parts = recordings(frames, draws.to(means.device))
         means = means.double().split([len(part) for part in parts])
-        return join_recordings(map(_with_mean, parts, means), shape[0])
+        return join_recordings(map(with_mean, parts, means), shape[0])
 
     def _uniform(self, clip, shape):
         """Uniform draws (T, F), one per block; those at the edges are cut."""
@@ -147,7 +147,7 @@ class Remembered:
         return self._answer
 
 
-def _with_mean(draws, means):
+def with_mean(draws, means):
     """`draws ** a`, with the `a` of each item (B, T, F) that gives its mean (B,).
 
     The mean falls from 1 to 0 while `a` rises from 0, and by at most 1/e per unit of

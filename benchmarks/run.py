@@ -1,0 +1,49 @@
+"""Run the benchmarks: python -m benchmarks.run [NAME ...] [--settings tiny].
+
+Each writes `results/bench/NAME.json`; without names all are run.
+"""
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+
+from benchmarks.settings import SETTINGS
+from speechbrain_lmac.files import write_text
+from speechbrain_lmac.machine import versions
+
+BENCHMARKS = (
+    "training",
+    "evaluation",
+    "explanation",
+    "loading",
+    "scaling",
+    "ranks",
+    "faithfulness",
+)
+FOLDER = Path("results/bench")
+
+
+def run(names, settings, folder=FOLDER):
+    """Run some benchmarks and write what they measured."""
+    for name in names:
+        print(f"benchmark: {name}", flush=True)
+        measured = importlib.import_module(f"benchmarks.{name}").measure(settings)
+        record = {"versions": versions(), "settings": settings.name, name: measured}
+        write_text(json.dumps(record, indent=1) + "\n", Path(folder) / f"{name}.json")
+
+
+def main():
+    """From the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=[], help=", ".join(BENCHMARKS))
+    parser.add_argument("--settings", choices=SETTINGS, default="full")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(unknown)}")
+    run(arguments.names or BENCHMARKS, SETTINGS[arguments.settings])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Fair timings on a machine whose speed changes: turns, medians, and a probe."""
+
+import json
+import subprocess
+import sys
+import time
+from statistics import median
+
+import torch
+
+PROBE_SIZE = 1024  # of the matrices whose product is timed
+PROBES = 3
+
+
+def probe():
+    """Seconds of a product of two matrices, the best of a few: how fast is it now?"""
+    a, b = torch.rand(2, PROBE_SIZE, PROBE_SIZE)
+    return min(seconds_of(lambda: a @ b) for _ in range(PROBES))
+
+
+def seconds_of(work):
+    """Seconds that a function takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def race(cases, rounds, warm_up=True):
+    """Time some functions in turns, so that a slow minute hits them all.
+
+    Arguments
+    ---------
+    cases : dict
+        Name to function without arguments.
+    rounds : int
+        How often each is timed.
+    warm_up : bool
+        Call each once before.
+
+    Returns
+    -------
+    timings : dict
+        Name to `{"seconds": [...], "probes": [...]}`, a number for each round; the
+        probe is that of just before.
+    """
+    for work in cases.values() if warm_up else ():
+        work()
+    timings = {name: {"seconds": [], "probes": []} for name in cases}
+    for _ in range(rounds):
+        for name, work in cases.items():
+            timings[name]["probes"].append(probe())
+            timings[name]["seconds"].append(seconds_of(work))
+    return timings
+
+
+def seconds(timings, name):
+    """The median of a case's seconds."""
+    return median(timings[name]["seconds"])
+
+
+def ratio(timings, name, to):
+    """The median over the rounds of how many times another case's time this one took.
+
+    Example
+    -------
+    >>> timings = {"a": {"seconds": [3.0, 9.0]}, "b": {"seconds": [1.0, 3.0]}}
+    >>> ratio(timings, "a", "b")
+    3.0
+    """
+    pairs = zip(timings[name]["seconds"], timings[to]["seconds"], strict=True)
+    return median(one / other for one, other in pairs)
+
+
+def in_matmuls(timings, name):
+    """The median of a case's seconds in those of the probe before it."""
+    pairs = zip(timings[name]["seconds"], timings[name]["probes"], strict=True)
+    return median(one / other for one, other in pairs)
+
+
+def alone(module, case, settings):
+    """Run one case of a module in a process of its own.
+
+    Arguments
+    ---------
+    module : str
+        Of this package; its function `run_alone(case, settings)` returns a dict.
+    case : str
+    settings : Settings
+
+    Returns
+    -------
+    answer : dict
+        What it returned, with `peak_mib`, the most memory that the process held.
+    """
+    command = [sys.executable, "-m", "benchmarks.alone", module, case, settings.name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,217 @@
+"""A training step: L-MAC, LMAC-TD and LMAC-ZS next to the classifier's own work."""
+
+import itertools
+from functools import partial
+
+import torch
+
+from benchmarks import published
+from benchmarks.settings import (
+    RATE,
+    clips,
+    cnn14,
+    conv_decoder,
+    folded,
+    hidden_channels,
+    part,
+    published_decoder,
+    stft,
+)
+from benchmarks.timing import alone, race
+from speechbrain_lmac.evidence import training_evidence
+from speechbrain_lmac.explainers import AmortizedExplainer
+from speechbrain_lmac.inference import AudioExplainer
+from speechbrain_lmac.interpreters import MaskNetInterpreter, PublishedUpsampler
+from speechbrain_lmac.learned import LearnedDomain
+from speechbrain_lmac.pairs import gather_pairs
+from speechbrain_lmac.prompts import PromptMemory
+
+TD_BATCH = 2
+PAIRS_AT_ONCE = 8
+WORDS = "dog rain rooster sea waves clock helicopter chainsaw fire baby sneeze".split()
+
+
+def floor(classifier, features):
+    """The least: one pass, and one forwards and backwards for each part."""
+    with torch.no_grad():
+        classifier(features)
+    for _ in range(2):
+        part_features = features.clone().requires_grad_()
+        classifier(part_features).logits.sum().backward()
+
+
+def adam(model, fused):
+    """The published optimizer."""
+    return torch.optim.Adam(
+        model.parameters(), lr=2e-4, weight_decay=2e-6, fused=fused, foreach=False
+    )
+
+
+def train_step(domain, classifier, interpreter, optimizer, objective, wav, evidence):
+    """One step of L-MAC or LMAC-TD."""
+    explanation = AmortizedExplainer(domain, classifier, interpreter).explain(wav)
+    published.step(objective, evidence(domain, classifier, explanation), optimizer)
+
+
+def lmac_case(name, settings, domain, classifier):
+    """A step of one of the decoders, as a function."""
+    wav = clips(settings, settings.batch_size)
+    if name == "floor":
+        features = domain.features(domain.encode(wav))
+        return partial(floor, classifier, features)
+    if name == "compact decoder":
+        return lmac_step(conv_decoder(settings), settings, domain, classifier)
+    if name == "published decoder":
+        return lmac_step(published_decoder(settings), settings, domain, classifier)
+    decoder = published.LayerByLayer(hidden_channels(settings), settings.width)
+    return partial(
+        train_step,
+        domain,
+        classifier,
+        decoder,
+        adam(decoder, fused=False),
+        part("objective/lmac"),
+        wav,
+        published.evidence_in_two_passes,
+    )
+
+
+def lmac_step(decoder, settings, domain, classifier):
+    """A step of L-MAC as the recipe takes it, as a function."""
+    return partial(
+        train_step,
+        domain,
+        folded(classifier, domain, settings),
+        decoder,
+        adam(decoder, fused=True),
+        part("objective/lmac"),
+        clips(settings, settings.batch_size),
+        training_evidence,
+    )
+
+
+def td_case(name, settings, classifier):
+    """A step of LMAC-TD with one of the mask networks, as a function."""
+    torch.manual_seed(0)
+    domain = LearnedDomain(
+        stft(), part("codec/sepformer", sample_rate=RATE).requires_grad_(False)
+    )
+    objective = part("objective/lmac_td")
+    wav = clips(settings, TD_BATCH)
+    if name == "floor":
+        features = domain.features(domain.encode(wav))
+        return partial(floor, classifier, features)
+    evidence, fused, heard = training_evidence, True, None
+    sizes = dict(settings.mask_net)
+    if name == "published way":
+        interpreter = MaskNetInterpreter(
+            published.mask_net(**sizes),
+            partial(PublishedUpsampler, hidden_channels(settings), settings.td_width),
+            alpha=0.75,
+        )
+        evidence, fused, heard = published.evidence_in_two_passes, False, classifier
+    elif name == "published mask network":
+        interpreter = part(
+            "interpreter/masknet_published",
+            alpha=0.75,
+            mask_net=sizes,
+            upsampler={
+                "hidden_channels": hidden_channels(settings),
+                "width": settings.td_width,
+            },
+        )
+    else:
+        interpreter = part(
+            "interpreter/masknet_cnn14",
+            alpha=0.75,
+            upsampler={
+                "hidden_channels": hidden_channels(settings),
+                "sample_rate": RATE,
+                "hop_length_ms": 11.6099,
+                "kernel_size": 16,
+            },
+        )
+    heard = heard or folded(classifier, domain, settings)
+    optimizer = adam(interpreter, fused)
+    return partial(
+        train_step, domain, heard, interpreter, optimizer, objective, wav, evidence
+    )
+
+
+def zs_case(n_clips, settings):
+    """A step of LMAC-ZS: every prompt of a batch asked of every clip of it.
+
+    The small CLAP and the interpreter that the package has; as many prompts as clips.
+    """
+    model = AudioExplainer.from_hparams("esc10-lmac-zs", run_opts={"device": "cpu"})
+    explainer = model.explainer
+    domain, classifier = explainer.domain, explainer.classifier
+    interpreter = explainer.interpreter.interpreter.train()
+    interpreter.requires_grad_(True)
+    objective = part("objective/lmac_zs")
+    optimizer = adam(interpreter, fused=True)
+    pairs = itertools.product(WORDS, WORDS)
+    sentences = [f"{one} and {other}" for one, other in pairs if one < other][:n_clips]
+    asked = PromptMemory(classifier).ask(sentences)
+    wav = clips(settings, n_clips)
+
+    def step():
+        evidence = gather_pairs(
+            domain, classifier, interpreter, wav, asked, None, PAIRS_AT_ONCE
+        )
+        published.step(objective, evidence, optimizer)
+
+    return step
+
+
+LMAC = ("floor", "compact decoder", "published decoder", "published way")
+TD = ("floor", "compact mask network", "published mask network", "published way")
+
+
+def run_alone(case, settings):
+    """Two steps of one case."""
+    method, name = case.split(": ")
+    if method == "L-MAC":
+        step = lmac_case(name, settings, stft(), cnn14(settings))
+    elif method == "LMAC-TD":
+        step = td_case(name, settings, cnn14(settings))
+    else:
+        step = zs_case(int(name), settings)
+    for _ in range(2):
+        step()
+
+
+def measure(settings):
+    """Timings and memory of steps.
+
+    Returns
+    -------
+    answer : dict
+        "L-MAC", "LMAC-TD" and "LMAC-ZS": `timings` of `timing.race`, and `peak_mib` of
+        each case alone.
+    """
+    domain, classifier = stft(), cnn14(settings)
+    answer = {}
+    for method, names in (("L-MAC", LMAC), ("LMAC-TD", TD)):
+        cases = {
+            name: lmac_case(name, settings, domain, classifier)
+            if method == "L-MAC"
+            else td_case(name, settings, classifier)
+            for name in names
+        }
+        answer[method] = {"timings": race(cases, settings.rounds)}
+        del cases
+        answer[method]["peak_mib"] = {
+            name: alone("training", f"{method}: {name}", settings)["peak_mib"]
+            for name in names
+        }
+    sizes = settings.zs_batch_sizes
+    cases = {str(size): zs_case(size, settings) for size in sizes}
+    answer["LMAC-ZS"] = {
+        "timings": race(cases, settings.rounds),
+        "peak_mib": {
+            str(size): alone("training", f"LMAC-ZS: {size}", settings)["peak_mib"]
+            for size in sizes
+        },
+    }
+    return answer
