@@ -13,7 +13,7 @@ PIP_FLAGS ?= --quiet
 
 PY := .venv/bin/python
 DEMO_EXTRAS := baselines
-TEST_EXTRAS := baselines,hf,tensorboard,parity,dev
+TEST_EXTRAS := baselines,hf,tensorboard,webdataset,parity,dev
 INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help

@@ -36,11 +36,14 @@ EXTRAS = {
     # Audio classifiers of Hugging Face. Version 4 wants huggingface_hub below 1.
     "hf": ["transformers>=5,<6"],
     "tensorboard": ["tensorboard>=2.16"],
+    # Corpora in tar archives.
+    "webdataset": ["webdataset>=0.2.100", "braceexpand>=0.1.7"],
     # An oracle in the tests only; the metrics themselves are our own torch code.
     "parity": ["quantus>=0.6,<0.7"],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.6",
+        "hypothesis>=6.100",
         "ruff>=0.9",
         "yamllint>=1.35",
         "codespell>=2.3",

@@ -9,12 +9,15 @@ and of scores that are not finite), `comparison.csv` (each method against the YA
 `reference`, clip by clip), and where the YAML asks for it `curves.csv` (faithfulness
 at equal sizes of the mask) and `sanity.csv` (maps of a randomised classifier), both
 with pictures. Interrupted, the same command goes on; finished rows are kept in
-`rows/`. Every score is defined in `speechbrain_lmac.metrics`. Scroll to the bottom
+`rows/`. With torchrun the batches are shared out over its processes, with the same
+result. Every score is defined in `speechbrain_lmac.metrics`. Scroll to the bottom
 first.
 """
 
 import sys
 from pathlib import Path
+
+from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.experiment import (
@@ -46,6 +49,8 @@ def run_evaluation(argv):
     benchmark = open_benchmark(hparams, run_opts, manifests, hparams["metrics"])
     folder, progress = Path(hparams["output_folder"]), not run_opts.noprogressbar
     per_clip = benchmark.score(folder / "rows", progress)
+    if not if_main_process():
+        return  # what follows is made of everyone's rows, once
     sanity = hparams.get("sanity")
     if sanity is not None:
         rows = folder / "rows"

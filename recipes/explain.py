@@ -25,10 +25,14 @@ and one that cannot be read does not stop the others; it is named at the end.
 
 import argparse
 
-from speechbrain_lmac.codec import check_codec_of
-from speechbrain_lmac.experiment import load_experiment, main, pick_device, require_keys
+from speechbrain_lmac.experiment import (
+    class_names,
+    load_experiment,
+    main,
+    open_explainer,
+    require_keys,
+)
 from speechbrain_lmac.explained_files import explain_files
-from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.explaining import (
     check_prompts,
     check_target,
@@ -36,7 +40,6 @@ from speechbrain_lmac.explaining import (
     explain_file,
     explain_prompts,
 )
-from speechbrain_lmac.interpreters import TrainedInterpreter
 
 
 def explain(argv):
@@ -52,30 +55,16 @@ def explain(argv):
     parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
     args, overrides = parser.parse_known_args(argv)
     hparams, run_opts, source = load_experiment([args.param_file, *overrides])
-    require_keys(
-        hparams,
-        ["domain", "classifier", "interpreter", "interpreter_checkpoint"],
-        source[0],
-    )
-    if "codec" in hparams:
-        check_codec_of(hparams["codec"], hparams["interpreter_checkpoint"])
+    require_keys(hparams, ["classifier", "interpreter"], source[0])
     classifier = hparams["classifier"]
-    labels = classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]
+    labels = class_names(classifier)
     if args.target is not None:
         class_index(args.target, labels)
         check_target([args.target], hparams["interpreter"])
     if args.prompt is not None:
         check_prompts(classifier, hparams["interpreter"], args.target)
         classifier = classifier.asked(args.prompt)
-    device = pick_device(run_opts)
-    interpreter = TrainedInterpreter(
-        hparams["interpreter"], hparams["interpreter_checkpoint"]
-    )
-    explainer = hparams.get("explainer", AmortizedExplainer)(
-        hparams["domain"].to(device),
-        classifier.to(device),
-        interpreter.to(device),
-    )
+    explainer, labels, device = open_explainer(hparams, run_opts, source[0], classifier)
 
     def explain_one(path):
         if args.prompt is not None:

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.evaluation import RowStore, evaluate
 from speechbrain_lmac.files import write_csv
@@ -174,7 +175,9 @@ class Benchmark:
             method: fingerprint_of(about, explainer)
             for method, explainer in block.explainers.items()
         }
-        store = RowStore(Path(rows_folder) / f"{condition} {name}.csv", prints)
+        share = own_share()
+        path = Path(rows_folder) / f"{condition} {name}.csv"
+        store = RowStore(path, prints, share)
         try:
             return evaluate(
                 block.explainers,
@@ -188,6 +191,7 @@ class Benchmark:
                 device=self.device,
                 store=store,
                 bar=bar,
+                share=share,
             )
         finally:  # what is finished stays finished, whatever stopped the rest
             store.save()

@@ -1,6 +1,7 @@
 """From audio files to batches of waveforms of one rate, length and level."""
 
 import hashlib
+import io
 import json
 import logging
 import math
@@ -319,7 +320,35 @@ def read_mono(path, sample_rate):
     InputError
         When the file is missing, unreadable, empty or holds NaN or infinities.
     """
-    channels, file_rate = read_audio(path)
+    return _mono(*read_audio(path), sample_rate)
+
+
+def decode_mono(data, name, sample_rate):
+    """A sound in memory as mono at a sample rate.
+
+    Arguments
+    ---------
+    data : bytes
+        What an audio file holds.
+    name : str
+        What it is called in an error.
+    sample_rate : int
+        Wanted rate in Hz.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        Shape (N,), float32.
+
+    Raises
+    ------
+    InputError
+        As `read_mono`.
+    """
+    return _mono(*_decode(io.BytesIO(data), name), sample_rate)
+
+
+def _mono(channels, file_rate, sample_rate):
     with one_thread():  # what is cached shall not depend on who read it first
         wav = channels.mean(0)
         return resample(wav, file_rate, sample_rate)
@@ -373,17 +402,22 @@ def read_audio(path):
     """
     if not Path(path).is_file():
         raise InputError(f"no such audio file: {path}")
+    return _decode(str(path), path)
+
+
+def _decode(source, name):
+    """Channels (C, N) and rate of a file's path or of a stream of bytes."""
     try:
-        channels, sample_rate = audio_io.load(str(path))
+        channels, sample_rate = audio_io.load(source)
     except (RuntimeError, soundfile.LibsndfileError) as error:
         raise InputError(
-            f"cannot read {path} as audio ({error}); is it truncated, or no audio file?"
+            f"cannot read {name} as audio ({error}); is it truncated, or no audio file?"
         ) from error
     if channels.shape[1] == 0:
-        raise InputError(f"{path} holds no samples")
+        raise InputError(f"{name} holds no samples")
     if not torch.isfinite(channels).all():
         bad = int((~torch.isfinite(channels)).sum())
-        raise InputError(f"{path} holds {bad} samples that are NaN or infinite")
+        raise InputError(f"{name} holds {bad} samples that are NaN or infinite")
     return channels, sample_rate
 
 

@@ -5,6 +5,7 @@ counted next to the means. Finished rows are kept, so that an interrupted evalua
 goes on where it stopped.
 """
 
+import glob
 import math
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 import torch
 
 from speechbrain_lmac.dataio import lens_on
+from speechbrain_lmac.distributed import wait_for_all
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.files import write_csv
@@ -66,6 +68,7 @@ def evaluate(
     device="cpu",
     store=None,
     bar=None,
+    share=(0, 1),
 ):
     """Explain every clip with every explainer, and score the explanations.
 
@@ -94,6 +97,9 @@ def evaluate(
         What it knows already is not computed again; what is new is kept there.
     bar : tqdm
         Moved on by one for each row.
+    share : tuple
+        This process's number and how many there are: it does every so-manieth batch,
+        and `store.gather` brings the others' rows.
 
     Returns
     -------
@@ -105,9 +111,12 @@ def evaluate(
     """
     store = RowStore() if store is None else store
     ids = []
-    for batch in batches:
+    rank, n_ranks = share
+    for number, batch in enumerate(batches):
         _check_batch(batch)
         ids += batch.ids
+        if number % n_ranks != rank:
+            continue
         wav, lens = batch.wav.to(device), lens_on(batch, device)
         parts = None  # the stems: rendered once for all methods, and only if one asks
         for method, explainer in explainers.items():
@@ -134,9 +143,9 @@ def evaluate(
                 store.add(method, table)
             if bar is not None:
                 bar.update(len(batch.ids))
-    store.save()
     if not explainers or not ids:
         raise InputError("nothing to evaluate: no explainer, or no clip in the data")
+    store.gather()
     return store.rows(explainers, ids)
 
 
@@ -162,19 +171,32 @@ class RowStore:
     fingerprints : dict, optional
         Method to what its rows depend on. Rows of the file with another fingerprint,
         or of another method, are not taken.
+    share : tuple
+        This process's number and how many there are. Where there are more than one,
+        each writes a file of its own beside the first, `NAME.RANK.csv`, which the next
+        run finds, however many it has, and which `gather` puts together.
     """
 
-    def __init__(self, path=None, fingerprints=None):
+    def __init__(self, path=None, fingerprints=None, share=(0, 1)):
         self.path = None if path is None else Path(path)
         self.fingerprints = fingerprints or {}
+        self.rank, self.n_ranks = share
         self._rows = {}  # (method, id) -> column -> value
         self._saved = time.monotonic()
         self._changed = False
-        if self.path is not None and self.path.is_file():
-            self._read()
+        for file in self._files():
+            self._read(file)
 
-    def _read(self):
-        rows = pd.read_csv(self.path, dtype=dict.fromkeys(TEXT, str))
+    def _files(self):
+        """The file, and those that processes have left beside it."""
+        if self.path is None:
+            return []
+        pattern = f"{glob.escape(self.path.stem)}.*{self.path.suffix}"
+        others = sorted(self.path.parent.glob(pattern))
+        return [*([self.path] if self.path.is_file() else []), *others]
+
+    def _read(self, file):
+        rows = pd.read_csv(file, dtype=dict.fromkeys(TEXT, str))
         wanted = rows["method"].map(self.fingerprints)
         rows = _typed(rows[rows["fingerprint"] == wanted])
         for method, table in rows.groupby("method", sort=False):
@@ -201,13 +223,34 @@ class RowStore:
         return _typed(pd.DataFrame(rows))
 
     def save(self):
-        """Write the file, atomically."""
+        """Write this process's file, atomically."""
         if self.path is None or not self._changed:
             return
+        path = self.path
+        if self.n_ranks > 1:
+            path = path.with_name(f"{path.stem}.{self.rank}{path.suffix}")
+        self._write(path)
+        self._saved, self._changed = time.monotonic(), False
+
+    def _write(self, path):
         rows = pd.DataFrame(list(self._rows.values()))
         rows["fingerprint"] = rows["method"].map(self.fingerprints)
-        write_csv(rows, self.path)
-        self._saved, self._changed = time.monotonic(), False
+        write_csv(rows, path)
+
+    def gather(self):
+        """Save, wait for the other processes, and take their rows; one file remains."""
+        self.save()
+        wait_for_all()
+        files = self._files()
+        if self.n_ranks > 1:
+            for file in files:
+                self._read(file)
+        wait_for_all()  # all have read
+        if self.rank == 0 and files and files != [self.path]:
+            self._write(self.path)
+            for file in files:
+                if file != self.path:
+                    file.unlink()
 
 
 def _typed(rows):

@@ -22,11 +22,15 @@ from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
+from speechbrain_lmac.codec import check_codec_of
 from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.distributed import wait_for_all
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, check_arguments, check_counts
+from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
+from speechbrain_lmac.interpreters import TrainedInterpreter
 from speechbrain_lmac.loggers import build_loggers
 from speechbrain_lmac.machine import command_line, versions
 
@@ -145,7 +149,7 @@ def main(run):
     if dist.is_available() and dist.is_initialized():
         # Together: threads of a process that leaves while others still talk to it
         # abort it now and then, and torchrun takes that for a failure.
-        dist.barrier()
+        wait_for_all()
         dist.destroy_process_group()
 
 
@@ -404,6 +408,47 @@ def write_record(brain, folder, module, argv, before=None):
 def pick_device(run_opts):
     """The device of a recipe that does not train."""
     return torch.device(run_opts.device or sb.utils.distributed.infer_device())
+
+
+def open_explainer(hparams, run_opts, path, classifier=None):
+    """A trained interpreter as an explainer, on its device.
+
+    Arguments
+    ---------
+    hparams : dict
+        The experiment of a training.
+    run_opts : RunOptions
+        SpeechBrain's.
+    path : str or Path
+        Its YAML file, for errors.
+    classifier : Classifier, optional
+        In place of the experiment's.
+
+    Returns
+    -------
+    explainer : Explainer
+    labels : list
+        Class names in the order of the logits.
+    device : torch.device
+    """
+    needed = ["domain", "classifier", "interpreter", "interpreter_checkpoint"]
+    require_keys(hparams, needed, path)
+    if "codec" in hparams:
+        check_codec_of(hparams["codec"], hparams["interpreter_checkpoint"])
+    classifier = classifier or hparams["classifier"]
+    interpreter = TrainedInterpreter(
+        hparams["interpreter"], hparams["interpreter_checkpoint"]
+    )
+    device = pick_device(run_opts)
+    explainer = hparams.get("explainer", AmortizedExplainer)(
+        hparams["domain"].to(device), classifier.to(device), interpreter.to(device)
+    )
+    return explainer, class_names(classifier), device
+
+
+def class_names(classifier):
+    """The names of a classifier's classes, or their numbers."""
+    return classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]
 
 
 def open_benchmark(hparams, run_opts, manifests, metrics):

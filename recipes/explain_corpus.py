@@ -1,0 +1,83 @@
+"""Explain and score a corpus of any size with a trained interpreter.
+
+    python explain_corpus.py hparams/esc10_lmac.yaml --list paths.txt \
+        --output_folder out
+    torchrun --nproc_per_node=2 explain_corpus.py hparams/esc10_lmac.yaml \
+        --shards 'corpus-{000000..000099}.tar' --output_folder out
+
+reads a list of files, one in each line, or the shards of a WebDataset, as a stream: the
+memory does not grow with their number. Every clip is given the length of the training's
+(`clip_seconds`): longer ones are cut. `out/corpus.csv` has a row of each clip in the
+order of the corpus, with what the classifier says of it, of its explanation and of the
+rest, and the scores; a clip that cannot be read has a row that says why, and stops
+nothing. Interrupted, the same command goes on after the last finished part, with any
+number of processes. Scroll to the bottom first.
+"""
+
+import argparse
+from pathlib import Path
+
+from speechbrain.utils.distributed import ddp_init_group
+from tqdm import tqdm
+
+from speechbrain_lmac.corpus import ListedClips, ShardedClips, explain_corpus
+from speechbrain_lmac.distributed import own_share
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.experiment import (
+    load_experiment,
+    main,
+    open_explainer,
+    require_keys,
+)
+
+
+def run(argv):
+    """Everything that the command above does."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("param_file", help="the YAML file of the training")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--list", help="a text file, a path in each line")
+    source.add_argument("--shards", help="tar archives, as 'name-{000..099}.tar'")
+    parser.add_argument("--output_folder", required=True, help="where to write")
+    parser.add_argument("--part_size", type=int, default=1000, help="lines of a part")
+    parser.add_argument("--clips_at_once", type=int, default=32, help="in a batch")
+    parser.add_argument("--workers", type=int, choices=[0, 1], default=1)
+    parser.add_argument("--sounds", action="store_true", help="write what is heard")
+    args, overrides = parser.parse_known_args(argv)
+    hparams, run_opts, source = load_experiment([args.param_file, *overrides])
+    require_keys(hparams, ["dataset"], source[0])
+    ddp_init_group(run_opts)  # does nothing unless torchrun started us
+    explainer, labels, device = open_explainer(hparams, run_opts, source[0])
+    corpus = (
+        ShardedClips(args.shards)
+        if args.shards
+        else ListedClips(args.list, args.part_size)
+    )
+    first = own_share()[0] == 0
+    with tqdm(unit="clip", disable=run_opts.noprogressbar or not first) as bar:
+        counts = explain_corpus(
+            explainer,
+            corpus,
+            labels,
+            hparams["dataset"].n_samples,
+            args.output_folder,
+            batch_size=args.clips_at_once,
+            num_workers=args.workers,
+            sounds=args.sounds,
+            device=device,
+            progress=bar.update,
+        )
+    if counts is None:
+        return
+    table = Path(args.output_folder) / "corpus.csv"
+    print(f"{counts['clips'] - counts['failed']} clips explained, in {table}")
+    if counts["failed"]:
+        kinds = (f"{n} x {kind}" for kind, n in counts["errors"].most_common(10))
+        raise InputError(
+            f"{counts['failed']} of {counts['clips']} clips could not be explained; "
+            f"their rows in {table} say why:\n  " + "\n  ".join(kinds)
+        )
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,400 @@
+"""A corpus of any size, explained in parts: streamed, shared out, taken up again.
+
+The corpus is a stream of parts: runs of lines of a list, or the shards of a WebDataset.
+Part i is the work of process i modulo their number. A part's rows are a file of their
+own, whose name tells what it was made of: finished parts are not made again, whoever
+made them, and no part of another list or model is taken for one of this. At the end the
+parts are put together in their order. Nothing grows with the number of clips.
+"""
+
+import csv
+import io
+import itertools
+import shutil
+import tarfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
+from speechbrain_lmac.dataio import (
+    decode_mono,
+    fix_length,
+    read_mono,
+    recorded_share,
+    to_model_level,
+)
+from speechbrain_lmac.distributed import own_share, wait_for_all
+from speechbrain_lmac.errors import InputError, check_counts
+from speechbrain_lmac.evidence import gather_evidence
+from speechbrain_lmac.explained_files import AUDIO, write_sound
+from speechbrain_lmac.files import write_atomically, write_csv
+from speechbrain_lmac.fingerprints import fingerprint_of
+from speechbrain_lmac.metrics import metrics_by_name
+from speechbrain_lmac.metrics.faithfulness import target_probability
+
+METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "MM")
+COLUMNS = ("name", "predicted", "p", "p_in", "p_out", *METRICS, "error")
+TAR_END = 1024  # zeros, two blocks, at the end of a whole archive
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a corpus: what makes it, and the function that reads its clips."""
+
+    index: int
+    content: tuple  # what its rows depend on
+    clips: object  # () -> (name, () -> samples (N,) at the model's rate), in order
+
+    @property
+    def name(self):
+        """Of its file."""
+        return f"part-{self.index:06d}-{fingerprint_of(self.content)}.csv"
+
+
+class ListedClips:
+    """The files that a text names, one in each line; read line by line.
+
+    Arguments
+    ---------
+    path : str or Path
+    part_size : int
+        Lines of a part.
+    """
+
+    def __init__(self, path, part_size=1000):
+        check_counts(part_size=part_size)
+        if not Path(path).is_file():
+            raise InputError(f"no such list of files: {path}")
+        self.path = Path(path)
+        self.part_size = part_size
+
+    def parts(self, sample_rate):
+        """The parts of the list, one after the other."""
+        with open(self.path, encoding="utf-8") as stream:
+            names = (line.rstrip("\n") for line in stream)
+            names = (name for name in names if name)
+            for index in itertools.count():
+                some = tuple(itertools.islice(names, self.part_size))
+                if not some:
+                    return
+                yield Part(index, some, _Listed(some, sample_rate))
+
+
+class _Listed:
+    """The clips of a part of a list; a class, so that it can go to another process."""
+
+    def __init__(self, names, sample_rate):
+        self.names = names
+        self.sample_rate = sample_rate
+
+    def __call__(self):
+        for name in self.names:
+            yield name, lambda name=name: self.read(name)
+
+    def read(self, name):
+        """Samples (N,) of a file."""
+        try:
+            check_audio(name)
+        except AudioFault as fault:
+            raise InputError(str(fault)) from None
+        return read_mono(name, self.sample_rate)
+
+
+class ShardedClips:
+    """The shards of a WebDataset: tar archives whose members are sounds.
+
+    Arguments
+    ---------
+    pattern : str
+        Path of a shard, or of many as `corpus-{000000..000099}.tar`.
+    """
+
+    def __init__(self, pattern):
+        try:
+            from braceexpand import braceexpand
+        except ImportError as error:
+            raise InputError(
+                "shards need webdataset, which is not installed: "
+                "pip install 'speechbrain_lmac[webdataset]'"
+            ) from error
+        self.paths = list(braceexpand(str(pattern)))
+        missing = [path for path in self.paths if not Path(path).is_file()]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of {len(self.paths)} shards are not there, the first: "
+                f"{missing[0]}"
+            )
+
+    def parts(self, sample_rate):
+        """A part for each shard."""
+        for index, path in enumerate(self.paths):
+            content = (Path(path).name, Path(path).stat().st_size)
+            yield Part(index, content, _Shard(path, sample_rate))
+
+
+class _Shard:
+    """The clips of a shard."""
+
+    def __init__(self, path, sample_rate):
+        self.path = path
+        self.sample_rate = sample_rate
+
+    def __call__(self):
+        import webdataset
+
+        samples = webdataset.WebDataset(
+            [self.path],
+            shardshuffle=False,
+            nodesplitter=_all_of_them,
+            workersplitter=_all_of_them,
+            empty_check=False,
+        )
+        try:
+            for sample in samples:
+                sound = [key for key in sample if f".{key.lower()}" in AUDIO]
+                name = f"{Path(self.path).name}/{sample['__key__']}"
+                if sound:
+                    data = sample[sound[0]]
+                    yield name, lambda d=data, n=name: self.read(d, n)
+        except (tarfile.ReadError, EOFError, OSError) as error:
+            reason = f"the archive cannot be read to its end: {error.args[0]}"
+            yield Path(self.path).name, lambda: _refuse(reason)
+            return
+        if not _ends_whole(self.path):
+            message = "the archive was cut short, clips at its end are lost"
+            yield Path(self.path).name, lambda: _refuse(message)
+
+    def read(self, data, name):
+        """Samples (N,) of a sound in memory."""
+        return decode_mono(data, name, self.sample_rate)
+
+
+def _all_of_them(urls):
+    return urls
+
+
+def _refuse(message):
+    raise InputError(message)
+
+
+def _ends_whole(path):
+    """Whether an archive ends as archives do."""
+    with open(path, "rb") as file:
+        file.seek(0, io.SEEK_END)
+        file.seek(max(0, file.tell() - TAR_END))
+        return not any(file.read())
+
+
+@dataclass(frozen=True)
+class PartBatch:
+    """Some clips of a part, read."""
+
+    part: str  # its name
+    names: list  # of all of them, in their order
+    errors: dict  # name to what is wrong with it
+    wav: torch.Tensor  # (B, N), of those that could be read
+    lens: torch.Tensor  # (B,)
+    last: bool  # of its part
+
+
+class Batches(IterableDataset):
+    """The batches of this process's unfinished parts, in their order.
+
+    Which clips make a batch depends on the part alone, not on who reads it.
+
+    Arguments
+    ---------
+    source : ListedClips or ShardedClips
+    sample_rate : int
+        In Hz.
+    n_samples : int
+        N. Longer clips are cut at their end, shorter ones followed by silence.
+    batch_size : int
+    finished : Path
+        Where the files of finished parts are.
+    share : tuple
+        This process's number, and how many there are.
+    """
+
+    def __init__(self, source, sample_rate, n_samples, batch_size, finished, share):
+        self.source = source
+        self.sample_rate = sample_rate
+        self.n_samples = n_samples
+        self.batch_size = batch_size
+        self.finished = finished
+        self.rank, self.n_ranks = share
+
+    def __iter__(self):
+        for part in self.source.parts(self.sample_rate):
+            mine = part.index % self.n_ranks == self.rank
+            if mine and not (self.finished / part.name).is_file():
+                yield from self._batches(part)
+
+    def _batches(self, part):
+        clips = iter(part.clips())
+        some = list(itertools.islice(clips, self.batch_size))
+        while True:
+            following = list(itertools.islice(clips, self.batch_size))
+            yield self._batch(part.name, some, last=not following)
+            if not following:
+                return
+            some = following
+
+    def _batch(self, part, clips, last):
+        wavs, lens, errors = [], [], {}
+        for name, read in clips:
+            try:
+                wav = read()
+            except InputError as error:
+                errors[name] = " ".join(str(error).split())
+                continue
+            lens.append(recorded_share(len(wav), self.n_samples))
+            wavs.append(to_model_level(fix_length(wav, self.n_samples)))
+        wav = torch.stack(wavs) if wavs else torch.empty(0, self.n_samples)
+        names = [name for name, _ in clips]
+        return PartBatch(part, names, errors, wav, torch.tensor(lens), last)
+
+
+def explain_corpus(
+    explainer,
+    source,
+    labels,
+    n_samples,
+    output_folder,
+    batch_size=32,
+    num_workers=1,
+    sounds=False,
+    device="cpu",
+    progress=None,
+):
+    """Explain and score every clip of a corpus; call it in each process alike.
+
+    Arguments
+    ---------
+    explainer : Explainer
+        With `domain` and `classifier`.
+    source : ListedClips or ShardedClips
+    labels : list
+        Class names in the order of the logits.
+    n_samples : int
+        N, the length that every clip is given, as in the training.
+    output_folder : str or Path
+        Shared by all processes. `parts-FINGERPRINT/` has the finished parts,
+        `corpus.csv` all rows in the order of the corpus: `COLUMNS`. A clip that could
+        not be read has `error` in place of scores.
+    batch_size : int
+    num_workers : int
+        0, or 1 that reads ahead.
+    sounds : bool
+        Write what the explanation lets through, `sounds/PART/NUMBER.wav`, N samples at
+        the model's rate and the clip's level brought to a peak of 1.
+    device : str or torch.device
+        Where the explainer is.
+    progress : callable, optional
+        Told the number of clips of each batch.
+
+    Returns
+    -------
+    counts : dict or None
+        "clips", "failed" and "errors" (kinds, with their numbers); None in all
+        processes but the first.
+    """
+    check_counts(batch_size=batch_size, n_samples=n_samples)
+    share = own_share()
+    rate = explainer.domain.sample_rate
+    about = fingerprint_of(explainer, labels, n_samples, batch_size, METRICS)
+    finished = Path(output_folder) / f"parts-{about}"
+    finished.mkdir(parents=True, exist_ok=True)
+    batches = DataLoader(
+        Batches(source, rate, n_samples, batch_size, finished, share),
+        batch_size=None,
+        num_workers=num_workers,
+    )
+    rows = []
+    for batch in batches:
+        rows += _rows(explainer, batch, labels, device)
+        if sounds:
+            folder = Path(output_folder) / "sounds" / Path(batch.part).stem
+            _write_sounds(folder, explainer, batch, len(rows), device)
+        if progress is not None:
+            progress(len(batch.names))
+        if batch.last:
+            write_csv(pd.DataFrame(rows, columns=COLUMNS), finished / batch.part)
+            rows = []
+    wait_for_all()
+    if share[0]:
+        return None
+    return _put_together(source.parts(rate), finished, Path(output_folder))
+
+
+@torch.no_grad()
+def _rows(explainer, batch, labels, device):
+    """The rows of a batch, in its order."""
+    scores = {}
+    if len(batch.wav):
+        lens = None if (batch.lens == 1).all() else batch.lens.to(device)
+        explanation = explainer.explain(batch.wav.to(device), lens=lens)
+        evidence = gather_evidence(explainer.domain, explainer.classifier, explanation)
+        kinds = ("logits", "logits_in", "logits_out")
+        columns = [
+            [labels[index] for index in evidence.logits.argmax(1).tolist()],
+            *(
+                target_probability(getattr(evidence, kind), evidence.target).tolist()
+                for kind in kinds
+            ),
+            *(metric(evidence).tolist() for metric in metrics_by_name(METRICS)),
+        ]
+        heard = [name for name in batch.names if name not in batch.errors]
+        scores = dict(zip(heard, zip(*columns, strict=True), strict=True))
+    empty = (None,) * (len(COLUMNS) - 2)
+    return [
+        (name, *scores.get(name, empty), batch.errors.get(name)) for name in batch.names
+    ]
+
+
+@torch.no_grad()
+def _write_sounds(folder, explainer, batch, n_rows, device):
+    """The explanations of a batch, called by their number in the part."""
+    if not len(batch.wav):
+        return
+    domain = explainer.domain
+    explanation = explainer.explain(batch.wav.to(device), lens=batch.lens.to(device))
+    heard = domain.decode(domain.apply(explanation.encoded, explanation.mask)).cpu()
+    first = n_rows - len(batch.names)
+    numbers = [
+        first + place
+        for place, name in enumerate(batch.names)
+        if name not in batch.errors
+    ]
+    for number, wav in zip(numbers, heard, strict=True):
+        write_sound(folder / f"{number:06d}.wav", wav, domain.sample_rate)
+
+
+def _put_together(parts, finished, folder):
+    """Write `corpus.csv`, a line at a time, and count."""
+    counts = {"clips": 0, "failed": 0, "errors": Counter()}
+
+    def write(path):
+        with open(path, "w", encoding="utf-8", newline="") as whole:
+            csv.writer(whole, lineterminator="\n").writerow(COLUMNS)
+            for part in parts:
+                with open(finished / part.name, encoding="utf-8", newline="") as rows:
+                    rows.readline()
+                    for row in csv.reader(io.StringIO(rows.read())):
+                        counts["clips"] += 1
+                        if row[-1] != "nan":
+                            counts["failed"] += 1
+                            counts["errors"][row[-1][:60]] += 1
+                    rows.seek(0)
+                    rows.readline()
+                    shutil.copyfileobj(rows, whole)
+
+    write_atomically(folder / "corpus.csv", write)
+    if not counts["clips"]:
+        raise InputError("there is no clip in the corpus")
+    return counts

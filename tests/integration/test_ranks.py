@@ -1,0 +1,56 @@
+"""Two processes judge what one does, and take up what others left."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from speechbrain_lmac import evaluation
+from speechbrain_lmac.recipes.evaluate import run_evaluation
+
+ROOT = Path(__file__).resolve().parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+
+
+@pytest.fixture
+def options(tiny, classifier, interpreter):
+    return ["hparams/toy_evaluate.yaml", *tiny, classifier, interpreter]
+
+
+def table(folder):
+    """What must be equal."""
+    return pd.read_csv(Path(folder) / "per_clip.csv").drop(columns="seconds")
+
+
+def test_two_processes_judge_what_one_does(run, call, options, tmp_path):
+    options = [*options, "--batch_size=2"]
+    call(run_evaluation, *options, f"--output_folder={tmp_path}/one")
+    script = ["--nproc_per_node=2", ROOT / "recipes" / "evaluate.py"]
+    own = ["--distributed_backend=gloo", f"--output_folder={tmp_path}/two"]
+    done = run([*TORCHRUN, *script, *options, *own])
+    assert done.returncode == 0, done.stderr
+    one, two = table(tmp_path / "one"), table(tmp_path / "two")
+    pd.testing.assert_frame_equal(two, one, check_exact=True)
+    assert [p.name for p in (tmp_path / "two" / "rows").iterdir()] == ["clean STFT.csv"]
+
+
+def test_the_rows_of_a_process_that_died_are_taken_up(
+    call, options, tmp_path, monkeypatch
+):
+    call(run_evaluation, *options, f"--output_folder={tmp_path}/out")
+    whole = table(tmp_path / "out")
+    rows = tmp_path / "out" / "rows" / "clean STFT.csv"
+    finished = pd.read_csv(rows)
+    half = finished["id"].isin(sorted(finished["id"].unique())[:3])
+    rows.unlink()
+    finished[~half].to_csv(rows.with_name("clean STFT.1.csv"), index=False)
+    finished[half].to_csv(rows.with_name("clean STFT.5.csv"), index=False)
+
+    def not_again(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(evaluation, "_timed", not_again)
+    call(run_evaluation, *options, f"--output_folder={tmp_path}/out")
+    pd.testing.assert_frame_equal(table(tmp_path / "out"), whole)
+    assert [p.name for p in rows.parent.iterdir()] == ["clean STFT.csv"]
