@@ -28,6 +28,7 @@ CORE = [
     "jinja2>=3.1",
     "pyloudnorm>=0.1.1",
     "tqdm>=4.66",
+    "filelock>=3.12",
 ]
 
 EXTRAS = {

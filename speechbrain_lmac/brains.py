@@ -1,5 +1,6 @@
 """The training loops: SpeechBrain Brains for classifiers and for interpreters."""
 
+import logging
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -21,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from speechbrain_lmac.dataio import lens_heard
 from speechbrain_lmac.draws import seed_of
+from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_csv
@@ -35,6 +37,13 @@ NOISE_PARTS = {
     sb.Stage.VALID: "valid",
     sb.Stage.TEST: "test",
 }
+
+
+logger = logging.getLogger(__name__)
+
+
+class NotFiniteError(Exception):
+    """A loss or a gradient with a NaN or an infinity: nothing to learn from."""
 
 
 @register_checkpoint_hooks
@@ -63,6 +72,63 @@ class RecordingBrain(sb.Brain):
         for name, module in self.modules.items():
             if any(p.requires_grad for p in module.parameters()):
                 self.modules[name] = DistributedDataParallel(module)
+
+    def fit_batch(self, batch):
+        """One step; it changes nothing where loss or gradient are not finite."""
+        recorded = {name: len(values) for name, values in self.scores.items()}
+        buffers = {
+            buffer: buffer.clone()
+            for module in self.modules.values()
+            if any(p.requires_grad for p in module.parameters())
+            for buffer in module.buffers()
+        }
+        try:
+            return super().fit_batch(batch)
+        except NotFiniteError as reason:
+            self.zero_grad(set_to_none=True)
+            for buffer, value in buffers.items():  # running means of the batch
+                buffer.copy_(value)
+            for name, values in self.scores.items():
+                del values[recorded.get(name, 0) :]
+            self.skip(batch, str(reason))
+            return torch.tensor(float("nan"))
+
+    def skip(self, batch, reason):
+        """Count a batch that could not be learned from, and stop where it is too much.
+
+        Raises
+        ------
+        InputError
+            Beyond `training.max_skipped_batches` in an epoch.
+        """
+        self.skipped += 1
+        allowed = self.hparams.training.max_skipped_batches
+        where = f"epoch {self.epoch}, step {self.step}, clips {some_of(batch.ids, 3)}"
+        logger.warning("%s is not finite (%s): skipped", reason, where)
+        if self.skipped > allowed:
+            raise InputError(
+                f"{reason} was not finite in {self.skipped} batches of epoch "
+                f"{self.epoch}, the last at step {self.step} with the clips "
+                f"{some_of(batch.ids, 3)}. Lower the learning rate (--lr) or, if they "
+                "are to be skipped, raise --training='{max_skipped_batches: "
+                f"{2 * self.skipped}}}'"
+            )
+
+    def check_loss_isfinite(self, loss):
+        """In all processes together: one that steps alone would wait for ever."""
+        finite = loss.detach().isfinite().all().float()
+        if self.distributed_launch:
+            torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
+        if not finite:
+            raise NotFiniteError("the loss")
+
+    def optimizers_step(self):
+        """A step, unless the gradient is not finite (mixed precision sees to it)."""
+        gradients = [p.grad for p in self.modules.parameters() if p.grad is not None]
+        if not self.scaler.is_enabled() and gradients:
+            if not torch.nn.utils.get_total_norm(gradients).isfinite():
+                raise NotFiniteError("the gradient")
+        super().optimizers_step()
 
     def record(self, name, values):
         """Keep one value per clip of this stage; their mean is reported."""
@@ -95,6 +161,8 @@ class RecordingBrain(sb.Brain):
         """Forget the last stage, but not what a checkpoint within this epoch knew."""
         if stage != sb.Stage.TRAIN or not self.step:
             self.scores = defaultdict(list)
+            if stage == sb.Stage.TRAIN:
+                self.skipped = 0
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
             self.started = time.perf_counter()
@@ -141,6 +209,7 @@ class RecordingBrain(sb.Brain):
             "seconds": time.perf_counter() - self.started,
             "peak_memory_mib": peak_memory_mib(),
             "lr": lr,
+            "skipped_batches": self.skipped,
             **{f"train_{name}": value for name, value in self.train_means.items()},
             **{f"valid_{name}": value for name, value in valid_means.items()},
         }
@@ -156,14 +225,15 @@ class RecordingBrain(sb.Brain):
         super()._save(path)
         scores = {name: torch.cat(v).tolist() for name, v in self.scores.items()}
         with open(path, "a", encoding="utf-8") as file:
-            yaml.dump({"scores": scores}, file)
+            yaml.dump({"scores": scores, "skipped": self.skipped}, file)
 
     @mark_as_loader
     def _recover(self, path, end_of_epoch):
         super()._recover(path, end_of_epoch)
         if not end_of_epoch:
             with open(path, encoding="utf-8") as file:
-                scores = yaml.safe_load(file)["scores"]
+                saved = yaml.safe_load(file)
+            self.skipped, scores = saved["skipped"], saved["scores"]
             kept = {name: [torch.tensor(values)] for name, values in scores.items()}
             self.scores = defaultdict(list, kept)
 

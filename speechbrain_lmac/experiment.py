@@ -4,6 +4,7 @@ import difflib
 import json
 import logging
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -16,11 +17,11 @@ import torch
 import torch.distributed as dist
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAMLError
-from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_lmac.benchmark import Benchmark
+from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.codec import check_codec_of
 from speechbrain_lmac.dataio import collate_clips
@@ -28,9 +29,10 @@ from speechbrain_lmac.distributed import wait_for_all
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.explainers import AmortizedExplainer
-from speechbrain_lmac.files import write_text
+from speechbrain_lmac.files import cannot_write, write_text
 from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
 from speechbrain_lmac.interpreters import TrainedInterpreter
+from speechbrain_lmac.locks import lock_folder, release_folders
 from speechbrain_lmac.loggers import build_loggers
 from speechbrain_lmac.machine import command_line, versions
 
@@ -115,6 +117,9 @@ class Training:
         heard and seen in `OUTPUT_FOLDER/samples` (and in TensorBoard, W&B); 0: never.
     n_samples : int
         How many clips these are, at most a batch.
+    max_skipped_batches : int
+        A batch whose loss or gradient is not finite changes nothing and is counted; one
+        more than this in an epoch, and the training stops.
     """
 
     number_of_epochs: int
@@ -127,6 +132,7 @@ class Training:
     wandb: dict = field(default_factory=dict)
     samples_every: int = 0
     n_samples: int = 3
+    max_skipped_batches: int = 3
     loader: dict = field(init=False)
 
     def __post_init__(self):
@@ -143,9 +149,14 @@ def main(run):
     """Run a recipe; what a user can put right is one message, not a traceback."""
     try:
         run(sys.argv[1:])
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (InputError, OSError) as error:
+        told = cannot_write(error, getattr(error, "filename", None) or Path.cwd())
+        if not isinstance(told, InputError):
+            raise
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        release_folders()
     if dist.is_available() and dist.is_initialized():
         # Together: threads of a process that leaves while others still talk to it
         # abort it now and then, and torchrun takes that for a failure.
@@ -283,6 +294,8 @@ def start_experiment(hparams, run_opts, source):
     """
     ddp_init_group(run_opts)  # does nothing unless torchrun started us
     output_folder = Path(hparams["output_folder"])
+    if if_main_process():
+        lock_folder(output_folder, shlex.join(sys.argv))
     manifest_folder = output_folder / "manifest"
     dataset = hparams["dataset"]
     if hparams.get("noise") is not None:
@@ -334,7 +347,7 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
         opt_class=training.opt_class,
         hparams={**hparams, "loggers": build_loggers(hparams)},
         run_opts=run_opts,
-        checkpointer=Checkpointer(
+        checkpointer=WholeCheckpointer(
             str(Path(hparams["output_folder"]) / "save"),
             recoverables={**recoverables, **trained},
         ),

@@ -1,7 +1,48 @@
 """Files that are whole or not there."""
 
+import errno
 import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
+
+from speechbrain_lmac.errors import InputError
+
+# Of a write that the machine refused, and what to do.
+REFUSED = {
+    errno.ENOSPC: "the disk is full: make space, then run the same command again",
+    errno.EDQUOT: "the quota is used up: make space, then run the same command again",
+    errno.EROFS: "it can only be read: take another output folder",
+    errno.EACCES: "it may not be written to: take another output folder",
+    errno.EPERM: "it may not be written to: take another output folder",
+}
+LEAST_FREE = 1 << 20  # bytes; a library that could not write does not say why
+
+
+def cannot_write(error, path):
+    """What a user is told when the machine refused a write.
+
+    Arguments
+    ---------
+    error : Exception
+    path : str or Path
+        What was to be written, or its folder.
+
+    Returns
+    -------
+    error : Exception
+        An InputError, or the same error if it speaks of something else.
+    """
+    if isinstance(error, InputError):
+        return error
+    reason = REFUSED.get(getattr(error, "errno", None))
+    if reason is None and not isinstance(error, FileNotFoundError):
+        place = next(p for p in (Path(path), *Path(path).parents) if p.exists())
+        if shutil.disk_usage(place).free < LEAST_FREE:
+            reason = REFUSED[errno.ENOSPC]
+    if reason is None:
+        return error
+    return InputError(f"cannot write {path}: {reason}")
 
 
 def write_atomically(path, write):
@@ -13,15 +54,23 @@ def write_atomically(path, write):
         Its folder is made when missing.
     write : callable
         Gets the path of the file to write, which ends as `path` does.
+
+    Raises
+    ------
+    InputError
+        When the disk is full, or nothing may be written there.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part{os.getpid()}.{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
         os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        raise cannot_write(error, path) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def write_csv(frame, path):

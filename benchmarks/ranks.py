@@ -1,0 +1,166 @@
+"""Two processes next to one, and a corpus that passes through without being held."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import soundfile
+import torch
+import webdataset
+from speechbrain.utils.distributed import ddp_init_group
+from speechbrain.utils.run_opts import RunOptions
+from torch.nn.parallel import DistributedDataParallel
+
+from benchmarks.settings import RATE, SETTINGS, clips, part, stft
+from benchmarks.training import lmac_step
+from speechbrain_lmac.classifiers.frozen import Frozen
+from speechbrain_lmac.corpus import ShardedClips, explain_corpus
+from speechbrain_lmac.distributed import own_share, wait_for_all
+from speechbrain_lmac.inference import AudioExplainer
+from speechbrain_lmac.machine import peak_memory_mib
+
+CLIP_SECONDS = 0.3
+SHARD_SIZE = 1000
+N_STEPS = 12
+
+
+def make_shards(folder, n_clips):
+    """A shard of short sounds, by as many names as it takes."""
+    size = min(SHARD_SIZE, n_clips)
+    first = Path(folder) / "first"
+    with webdataset.TarWriter(str(first)) as writer:
+        for number, wav in enumerate(clips(SETTINGS["full"], size, CLIP_SECONDS)):
+            stream = io.BytesIO()
+            soundfile.write(stream, wav.numpy(), RATE, "PCM_16", format="WAV")
+            writer.write({"__key__": f"{number:06d}", "wav": stream.getvalue()})
+    n_shards = -(-n_clips // size)
+    for number in range(n_shards):
+        (Path(folder) / f"corpus-{number:06d}.tar").symlink_to(first)
+    return f"{folder}/corpus-{{000000..{n_shards - 1:06d}}}.tar"
+
+
+def resident_mib():
+    """The memory that this process holds now, without its children."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+def stream(shards, folder, n_clips):
+    """Explain a corpus; seconds, and the memory at every tenth of it."""
+    model = AudioExplainer.from_hparams("esc10-lmac", run_opts={"device": "cpu"})
+    memory, done = [], 0
+
+    def progress(n):
+        nonlocal done
+        if 10 * (done + n) // n_clips > 10 * done // n_clips:
+            memory.append(resident_mib())
+        done += n
+
+    started = time.perf_counter()
+    explain_corpus(
+        model.explainer,
+        ShardedClips(shards),
+        model.labels,
+        round(CLIP_SECONDS * RATE),
+        folder,
+        num_workers=0,
+        progress=progress,
+    )
+    return {
+        "seconds": time.perf_counter() - started,
+        "resident_mib": memory,
+        "peak_mib": peak_memory_mib(),
+    }
+
+
+def train(settings):
+    """Seconds of steps of L-MAC with the compact classifier, shared out by DDP."""
+    torch.manual_seed(0)
+    decoder = part("interpreter/conv", frequency={"sample_rate": RATE})
+    if own_share()[1] > 1:
+        decoder = DistributedDataParallel(decoder)
+    classifier = Frozen(part("classifier/compact", n_classes=10))
+    step = lmac_step(decoder, settings, stft(), classifier)
+    step()
+    wait_for_all()
+    started = time.perf_counter()
+    for _ in range(N_STEPS):
+        step()
+    wait_for_all()
+    return {"seconds": time.perf_counter() - started}
+
+
+def in_processes(n_ranks, *arguments):
+    """This module's `main` in processes of one thread each; what the first says."""
+    command = [sys.executable, "-m"]
+    if n_ranks > 1:
+        command += ["torch.distributed.run", "--standalone"]
+        command += [f"--nproc_per_node={n_ranks}", "-m"]
+    done = subprocess.run(
+        [*command, "benchmarks.ranks", *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(settings):
+    """One process and two, and a long stream.
+
+    Returns
+    -------
+    answer : dict
+        "corpus" and "training": seconds of "1" and "2" processes, in turns, and
+        "clips" of each (of a training those of one process); "stream": see `stream`;
+        "equal": whether the tables of both were the same, byte by byte.
+    """
+    answer = {"corpus": {"1": [], "2": []}, "training": {"1": [], "2": []}}
+    n_clips = max(4, settings.n_streamed // 20)
+    with tempfile.TemporaryDirectory() as folder:
+        tables = []
+        for number in range(settings.rounds):
+            for n_ranks in (1, 2):
+                name = Path(folder) / f"{number}-{n_ranks}"
+                name.mkdir()
+                shards = make_shards(name, n_clips)
+                said = in_processes(n_ranks, "stream", shards, name / "out", n_clips)
+                answer["corpus"][str(n_ranks)].append(said["seconds"])
+                tables.append((name / "out" / "corpus.csv").read_bytes())
+                said = in_processes(n_ranks, "train", settings.name)
+                answer["training"][str(n_ranks)].append(said["seconds"])
+        answer["equal"] = len(set(tables)) == 1
+        whole = Path(folder) / "whole"
+        whole.mkdir()
+        shards = make_shards(whole, settings.n_streamed)
+        said = in_processes(1, "stream", shards, whole / "out", settings.n_streamed)
+        with open(whole / "out" / "corpus.csv", encoding="utf-8") as table:
+            said["rows"] = sum(1 for _ in table) - 1
+        answer["stream"] = said
+    answer["corpus"]["clips"] = n_clips
+    answer["training"]["clips"] = N_STEPS * settings.batch_size
+    return answer
+
+
+def main(kind, *arguments):
+    """What one process does."""
+    ddp_init_group(RunOptions.from_dictionary({"distributed_backend": "gloo"}))
+    if kind == "stream":
+        shards, folder, n_clips = arguments
+        said = stream(shards, folder, int(n_clips))
+    else:
+        said = train(SETTINGS[arguments[0]])
+    if own_share()[0] == 0:
+        print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,83 @@
+"""One run for each output folder."""
+
+import json
+import os
+import platform
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.files import cannot_write, write_text
+
+LOCK = ".lock"
+HOLDER = ".running.json"
+
+_held = []
+
+
+def lock_folder(folder, command):
+    """Keep an output folder for this process, until `release_folders` or its end.
+
+    The operating system lets go of the lock when the process ends, however it does.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Made when missing.
+    command : str
+        What is run, for whoever is refused.
+
+    Raises
+    ------
+    InputError
+        When another process has it, naming that; or when nothing can be written there.
+    """
+    folder = Path(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+        holder = {
+            "process": os.getpid(),
+            "host": platform.node(),
+            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "command": command,
+        }
+        _held.append((lock, folder, made))
+        write_text(json.dumps(holder) + "\n", folder / HOLDER)
+    except Timeout:
+        raise InputError(
+            f"{folder} is in use by {_holder(folder)}. Wait for it or stop it, or take "
+            "another --output_folder"
+        ) from None
+    except OSError as error:
+        raise cannot_write(error, folder) from error
+
+
+def release_folders():
+    """Let go of all folders; those that were made and are empty are removed."""
+    while _held:
+        lock, folder, made = _held.pop()
+        (folder / HOLDER).unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):  # another one may have it already
+            (folder / LOCK).unlink(missing_ok=True)
+        for path in made:
+            with suppress(OSError):  # what is not empty stays
+                path.rmdir()
+
+
+def _holder(folder):
+    """Who has a folder, in words."""
+    try:
+        holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "another process"
+    return (
+        f"process {holder['process']} on {holder['host']}, since {holder['since']}: "
+        f"{holder['command']}"
+    )
