@@ -68,7 +68,9 @@ class WholeCheckpointer(Checkpointer):
         }
         return Checkpoint(path, saved.meta, files)
 
-    def save_and_keep_only(self, meta, min_keys=(), ckpt_predicate=None, **kwargs):
+    def save_and_keep_only(
+        self, meta, min_keys=(), num_to_keep=KEPT, ckpt_predicate=None, **kwargs
+    ):
         """Save, and keep the newest and the best.
 
         Arguments
@@ -77,6 +79,8 @@ class WholeCheckpointer(Checkpointer):
             What is known of the checkpoint.
         min_keys : sequence
             Of these the checkpoint with the lowest value is kept.
+        num_to_keep : int
+            Of the newest; there are always `KEPT` at least.
         ckpt_predicate : callable, optional
             Only checkpoints of which it is true may be deleted.
         **kwargs
@@ -86,7 +90,7 @@ class WholeCheckpointer(Checkpointer):
         if not if_main_process():
             return
         checkpoints = self.list_checkpoints()
-        kept = sorted(checkpoints, key=ckpt_recency)[-KEPT:]
+        kept = sorted(checkpoints, key=ckpt_recency)[-max(KEPT, num_to_keep) :]
         for key in min_keys:
             with_key = [c for c in checkpoints if key in c.meta]
             kept += [min(with_key, key=lambda c: c.meta[key])] if with_key else []

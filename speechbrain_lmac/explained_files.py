@@ -174,12 +174,13 @@ def unique_names(paths):
     >>> unique_names(["a/dog.wav", "b/dog.wav", "cat.flac"])
     ['dog', 'dog_2', 'cat']
     """
-    names = []
+    names, taken = [], set()
     for path in paths:
         stem = Path(path).stem
         name, number = stem, 2
-        while name in names:
+        while name in taken:
             name, number = f"{stem}_{number}", number + 1
+        taken.add(name)
         names.append(name)
     return names
 

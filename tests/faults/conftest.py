@@ -1,0 +1,48 @@
+"""Fixtures of the tests of faults: those of the whole commands, and how many cases."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import (  # noqa: F401
+    call,
+    classifier,
+    interpreter,
+    one_process_after_the_other,
+    refused,
+    run,
+    short,
+    tiny,
+    toy,
+    trained_classifier,
+    trained_lmac,
+)
+
+RECORDS = Path(__file__).resolve().parents[2] / "results" / "faults"
+
+
+@pytest.fixture(scope="session")
+def n_kills():
+    """How often a command is killed: 30 in `make faults`, else a few."""
+    return int(os.environ.get("FAULT_KILLS", 3))
+
+
+@pytest.fixture(scope="session")
+def n_files():
+    """How many files a command explains: 5,000 in `make faults`."""
+    return int(os.environ.get("FAULT_FILES", 60))
+
+
+@pytest.fixture(scope="session")
+def record():
+    """`record(name, **facts)`: for docs/reliability.md, only in `make faults`."""
+
+    def record(name, **facts):
+        if os.environ.get("FAULT_RECORD"):
+            RECORDS.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(facts, indent=1) + "\n"
+            (RECORDS / f"{name}.json").write_text(text, encoding="utf-8")
+
+    return record
