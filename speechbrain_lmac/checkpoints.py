@@ -7,7 +7,12 @@ import os
 import shutil
 from pathlib import Path
 
-from speechbrain.utils.checkpoints import Checkpoint, Checkpointer, ckpt_recency
+from speechbrain.utils.checkpoints import (
+    CKPT_PREFIX,
+    Checkpoint,
+    Checkpointer,
+    ckpt_recency,
+)
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.distributed import wait_for_all
@@ -101,9 +106,9 @@ class WholeCheckpointer(Checkpointer):
                 self._delete_checkpoint(checkpoint)
 
     def _list_checkpoint_dirs(self):
-        # Here, since SpeechBrain reads something of each of them.
-        paths = super()._list_checkpoint_dirs()
-        return [path for path in paths if self._is_whole(path)]
+        # Not SpeechBrain's, which says nothing of one that lost its meta file.
+        paths = Path(self.checkpoints_dir).glob(f"{CKPT_PREFIX}*")
+        return [path for path in paths if path.is_dir() and self._is_whole(path)]
 
     def _is_whole(self, path):
         if path not in self._whole:
