@@ -17,7 +17,7 @@ from scipy.signal import resample_poly
 from speechbrain.dataio import audio_io
 from speechbrain.dataio.dataset import DynamicItemDataset
 
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.machine import one_thread
 
@@ -149,6 +149,13 @@ class ClipDataset:
             When a category of the dataset is none of the labels.
         """
         self.check_labels(labels)
+        path = Path(manifest_folder) / f"{split}.json"
+        for name, clip in read_manifest(path).items():
+            if clip.get("category") not in labels:
+                raise InputError(
+                    f"{path}: the category of {name!r} is {clip.get('category')!r}, "
+                    f"which is none of {some_of(labels)}"
+                )
         dataset = self.signals(manifest_folder, split)
         dataset.add_dynamic_item(labels.index, takes="category", provides="label")
         dataset.set_output_keys(["id", "signal", "lens", "label"])
@@ -156,9 +163,10 @@ class ClipDataset:
 
     def signals(self, manifest_folder, split):
         """The clips of one split without labels: `id`, `signal`, `lens`."""
+        path = Path(manifest_folder) / f"{split}.json"
+        read_manifest(path)
         dataset = DynamicItemDataset.from_json(
-            Path(manifest_folder) / f"{split}.json",
-            replacements={"data_root": str(self.data_folder)},
+            path, replacements={"data_root": str(self.data_folder)}
         )
 
         def load_wav(path):
@@ -169,6 +177,37 @@ class ClipDataset:
         dataset.add_dynamic_item(load_wav, takes="wav", provides=["signal", "lens"])
         dataset.set_output_keys(["id", "signal", "lens"])
         return dataset
+
+
+def read_manifest(path):
+    """The clips of a manifest: name to fields, among them `wav`, a path.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, broken, or is something else.
+    """
+    try:
+        clips = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read the manifest {path} ({error}); remove its folder, and it is "
+            "made again"
+        ) from error
+    if not isinstance(clips, dict):
+        raise InputError(f"{path} is no manifest: it must map names to clips")
+    for name, clip in clips.items():
+        fields = {str(key) for key in clip} if isinstance(clip, dict) else None
+        if fields is None or "id" in fields:
+            raise InputError(
+                f"{path}: what stands at {name!r} is no clip, a mapping without 'id'"
+            )
+        if not isinstance(clip.get("wav"), str) or not clip["wav"].strip("\0"):
+            raise InputError(
+                f"{path}: the clip {name!r} has no 'wav', the path of a file, but "
+                f"{clip.get('wav')!r}"
+            )
+    return clips
 
 
 class ClipsById:
@@ -400,7 +439,7 @@ def read_audio(path):
     InputError
         As `read_mono`.
     """
-    if not Path(path).is_file():
+    if "\0" in str(path) or not Path(path).is_file():
         raise InputError(f"no such audio file: {path}")
     return _decode(str(path), path)
 

@@ -200,12 +200,28 @@ def load_experiment(argv):
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]}{hint(path, error)}") from error
     except (ValueError, TypeError, ImportError, OSError) as error:
-        if isinstance(error, InputError) or not is_from_yaml(error):
+        if isinstance(error, InputError):
+            raise
+        if not is_from_yaml(error) and overrides:
+            raise not_built(path, overrides, error) from error
+        if not is_from_yaml(error):
             raise
         if isinstance(error, OSError):
             raise InputError(f"{path}: {error}") from error
         raise InputError(f"{path}: {' '.join(map(str, error.args))}") from error
+    except (ArithmeticError, AttributeError, RuntimeError) as error:
+        if not overrides:
+            raise  # our file, and so our fault
+        raise not_built(path, overrides, error) from error
     return hparams, run_opts, (path, overrides)
+
+
+def not_built(path, overrides, error):
+    """What is told when a part cannot be built with what the command line says."""
+    return InputError(
+        f"{path} cannot be built with {' '.join(overrides.split())}: "
+        f"{' '.join(map(str, error.args))} ({type(error).__name__})"
+    )
 
 
 def is_from_yaml(error):
