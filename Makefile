@@ -21,7 +21,7 @@ INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c cons
 .NOTPARALLEL:
 .PHONY: help demo test check smoke results results-quick tables roar ablations \
     two-sources any-classifier zero-shot zero-shot-ablations models models-check report \
-    test-browser screenshots clean lint doctest esc10-folder speech-folder stale
+    bench bench-training faults test-browser screenshots clean lint doctest esc10-folder speech-folder stale
 
 help:  ## list the targets (what `make` alone does)
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' Makefile
@@ -175,6 +175,28 @@ test-browser: .venv/.installed-test  ## test the report in headless Chromium, wh
 
 screenshots: test-browser  ## docs/report/*.png, of the page that `make report` left
 	$(PY) -m tests.browser.screenshots results/esc10_table_td/1234/report/index.html docs/report
+
+# Ratios of interleaved timings: nothing else should run meanwhile.
+bench: .venv/.installed-test bench-training  ## what everything costs, next to the least and to the published way; writes docs/performance.md and docs/scaling.md (two hours)
+	$(PY) -m benchmarks.run
+	$(PY) -m benchmarks.page
+
+# The decoders that are compared, for CNN14; finished trainings are only tested again.
+bench-training: .venv/.installed-test
+	test -d data/bench_toy || $(PY) data_prep/toy_prepare.py data/bench_toy --n_clips 960 --seconds 1
+	$(PY) recipes/train_classifier.py benchmarks/hparams/classifier.yaml
+	$(PY) recipes/train_lmac.py benchmarks/hparams/lmac_conv.yaml
+	$(PY) recipes/train_lmac.py benchmarks/hparams/lmac_published.yaml
+	$(PY) recipes/pretrain_codec.py benchmarks/hparams/td_codec.yaml
+	$(PY) recipes/train_lmac_td.py benchmarks/hparams/td_conv.yaml
+	$(PY) recipes/train_lmac_td.py benchmarks/hparams/td_published.yaml
+
+FAULTS := FAULT_RECORD=1 FAULT_KILLS=30 FAULT_FILES=5000 FUZZ_CASES=2000 OMP_NUM_THREADS=1
+faults: .venv/.installed-test  ## kill, fill disks, damage, fuzz, and compare with the undisturbed; writes docs/reliability.md (half an hour)
+	rm -rf results/faults
+	$(FAULTS) $(PY) -m pytest tests/faults -m "faults or not faults" $(IN_PARALLEL) \
+	    --junitxml=results/faults/junit.xml
+	$(PY) -m tests.faults.page
 
 check: .venv/.installed-test lint  ## what to run before a commit: lint, unit tests, laws, doctests (a minute)
 	@$(MAKE) --no-print-directory doctest

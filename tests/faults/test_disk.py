@@ -33,9 +33,12 @@ def can_mount():
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(
-    not can_mount(), reason="needs unshare and tmpfs, to make a small disk"
-)
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(
+        not can_mount(), reason="needs unshare and tmpfs, to make a small disk"
+    ),
+]
 
 
 @pytest.fixture

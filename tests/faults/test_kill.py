@@ -30,6 +30,7 @@ RECIPES = {
 }
 PRELOADED = [f"speechbrain_lmac.recipes.{name}" for name in RECIPES]
 PRELOADED += ["pandas", "pytest", "speechbrain_lmac.data_prep.toy_prepare"]
+pytestmark = pytest.mark.faults
 EPOCHS = ("--number_of_epochs=3", "--batch_size=6")
 LONGEST_S = 120
 

@@ -1,0 +1,460 @@
+"""docs/performance.md and docs/scaling.md, from what `benchmarks.run` measured.
+
+python -m benchmarks.page
+"""
+
+import json
+from pathlib import Path
+from statistics import median
+
+from benchmarks.run import FOLDER
+from benchmarks.timing import in_matmuls, ratio, seconds
+from speechbrain_lmac.files import write_text
+
+GIB = 1024  # MiB
+TEN_MILLION = 10_000_000
+
+
+def load(name, folder):
+    """A benchmark's record, or None where it was not run."""
+    path = Path(folder) / f"{name}.json"
+    if not path.is_file():
+        return None
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def table(head, rows):
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+class Targets:
+    """The targets next to what was measured."""
+
+    def __init__(self):
+        self.rows = []
+
+    def at_most(self, what, value, limit, unit="", why=""):
+        """One that must not be passed."""
+        self._add(what, value, f"at most {limit:g}{unit}", value <= limit, unit, why)
+
+    def at_least(self, what, value, limit, unit="", why=""):
+        """One that must be reached."""
+        self._add(what, value, f"at least {limit:g}{unit}", value >= limit, unit, why)
+
+    def _add(self, what, value, target, met, unit, why):
+        state = "met" if met else f"missed{': ' + why if why else ''}"
+        self.rows.append([what, target, f"{value:.3g}{unit}", state])
+
+    def text(self):
+        """The table."""
+        return table(["", "target", "measured", ""], self.rows)
+
+
+def timing_rows(timings, peaks, to):
+    """A row of each case: seconds, matmuls, memory, and how many times another."""
+    for name in timings:
+        peak = peaks.get(name)
+        yield [
+            name,
+            f"{seconds(timings, name):.2f}",
+            f"{in_matmuls(timings, name):.0f}",
+            "" if peak is None else f"{peak / GIB:.2f}",
+            f"{ratio(timings, name, to):.2f}",
+        ]
+
+
+STEP_HEAD = ["", "s", "matmuls", "peak, GiB", "x floor"]
+
+
+def training_part(measured, targets):
+    """The training steps."""
+    lmac, td, zs = (measured[name] for name in ("L-MAC", "LMAC-TD", "LMAC-ZS"))
+    step = "L-MAC step, compact decoder"
+    targets.at_most(
+        f"{step}, to the floor",
+        ratio(lmac["timings"], "compact decoder", "floor"),
+        1.4,
+        " x",
+    )
+    peak = lmac["peak_mib"]["compact decoder"] / GIB
+    targets.at_most(f"{step}, memory at batch 16", peak, 4, " GiB")
+    own, plain = "published mask network", "published way"
+    peak = td["peak_mib"][own] / GIB
+    targets.at_most("LMAC-TD step, published mask network, memory", peak, 5, " GiB")
+    targets.at_most(
+        "the same, time to that without recomputing",
+        ratio(td["timings"], own, plain),
+        1.3,
+        " x",
+    )
+    targets.at_most(
+        "LMAC-TD step, compact mask network, time to the published one",
+        ratio(td["timings"], "compact mask network", own),
+        0.2,
+        " x",
+    )
+    yield "## A training step\n"
+    yield (
+        "L-MAC at batch 16, clips of 5 s, CNN14, float32. The floor is the least that "
+        "the objective can cost: the classifier forwards once, and forwards and "
+        "backwards for the masked-in and the masked-out part, as it is, without a "
+        "decoder. A ratio below 1 is no error: trainings hear a classifier whose batch "
+        "norms are folded. A matmul is a product of two matrices of 1024 x 1024, timed "
+        "just before. Memory is that of a process alone, all libraries included.\n"
+    )
+    rows = timing_rows(lmac["timings"], lmac["peak_mib"], "floor")
+    yield table(["L-MAC", *STEP_HEAD[1:]], rows)
+    yield (
+        '"Published way": the decoder layer by layer, a pass for each part, the '
+        "classifier as it is, Adam in a loop (`benchmarks/published.py`). "
+        f"{ratio(lmac['timings'], plain, 'compact decoder'):.1f} times the compact "
+        f"decoder's step, {ratio(lmac['timings'], plain, 'published decoder'):.2f} "
+        "times that of the same decoder here.\n"
+    )
+    yield "LMAC-TD at batch 2, alpha 0.75, the published codec.\n"
+    rows = timing_rows(td["timings"], td["peak_mib"], "floor")
+    yield table(["LMAC-TD", *STEP_HEAD[1:]], rows)
+    yield (
+        "LMAC-ZS for the package's small CLAP, as many prompts as clips, so that there "
+        "are B x B masks, 8 at once (`pairs_at_once`).\n"
+    )
+    sizes = list(zs["timings"])
+    rows = [
+        [
+            size,
+            int(size) ** 2,
+            f"{seconds(zs['timings'], size):.2f}",
+            f"{1000 * seconds(zs['timings'], size) / int(size) ** 2:.0f}",
+            f"{zs['peak_mib'][size] / GIB:.2f}",
+        ]
+        for size in sizes
+    ]
+    yield table(["B", "masks", "s", "ms a mask", "peak, GiB"], rows)
+
+
+def evaluation_part(measured, targets):
+    """The evaluation."""
+    timings, n_clips = measured["timings"], measured["n_clips"]
+    ours, floor = "ours, compact decoder", "floor, compact decoder"
+    targets.at_most(
+        "evaluation, to 3 passes of the classifier and 1 of the decoder",
+        ratio(timings, ours, floor),
+        1.2,
+        " x",
+    )
+    yield "## An evaluation\n"
+    yield (
+        f"Explain and score with all metrics of the papers, a batch of {n_clips} clips "
+        "of 5 s, CNN14. Floor: three passes of the classifier and one of the decoder.\n"
+    )
+    rows = [
+        [
+            name,
+            f"{seconds(timings, name) / n_clips:.3f}",
+            f"{in_matmuls(timings, name) / n_clips:.1f}",
+        ]
+        for name in timings
+    ]
+    yield table(["", "s a clip", "matmuls a clip"], rows)
+    published = ratio(timings, "published way", "ours, published decoder")
+    yield (
+        "The published way explains four times: with the same decoder it takes "
+        f"{published:.1f} times as long, and "
+        f"{ratio(timings, 'published way', ours):.0f} times as long as the compact "
+        "decoder.\n"
+    )
+
+
+def explanation_part(measured, targets):
+    """One explanation, and many."""
+    one = measured["1"]["timings"]
+    targets.at_most(
+        "a warm explanation, to a pass of the classifier",
+        ratio(one, "L-MAC", "classifier"),
+        1.5,
+        " x",
+    )
+    for name, setting in (("IG", "50 steps"), ("SmoothGrad", "50 samples")):
+        if name in one:
+            targets.at_least(
+                f"{name} with {setting}, to an explanation",
+                ratio(one, name, "L-MAC"),
+                30,
+                " x",
+            )
+    (many,) = (key for key in measured if key not in ("1", "cold"))
+    yield "## An explanation\n"
+    yield (
+        "CNN14, clips of 5 s, the compact decoder: the mask and the waveform of what "
+        "it keeps; of the gradient methods (through captum) the mask alone. IG with 50 "
+        "steps, SmoothGrad with 50 samples, SHAP as in the tables. Those three go clip "
+        f"by clip: {many} clips take {many} times as long, and were not timed.\n"
+    )
+    batch = measured[many]["timings"]
+    rows = [
+        [
+            name,
+            f"{seconds(one, name):.3f}",
+            f"{ratio(one, name, 'classifier'):.1f}",
+            f"{ratio(one, name, 'L-MAC'):.1f}",
+            f"{seconds(batch, name) / int(many):.3f}" if name in batch else "",
+        ]
+        for name in one
+    ]
+    head = ["", "s, one clip", "x classifier", "x L-MAC", f"s a clip, {many} at once"]
+    yield table(head, rows)
+    yield (
+        "Cold, a process that starts, loads `esc10-lmac` of the package and explains a "
+        f"clip: {measured['cold']:.1f} s.\n"
+    )
+
+
+def loading_part(measured, targets):
+    """Waiting for data."""
+    worst = max(row["share"] for row in measured if row["workers"] == 1)
+    targets.at_most(
+        "share of a training that waits for data, 1 worker", 100 * worst, 2, " %"
+    )
+    yield "## Data loading\n"
+    yield (
+        "L-MAC at batch 16 from WAV files of 44.1 kHz, read, resampled and never "
+        "cached, as in a first epoch. Where the compact classifier is explained a step "
+        "is shortest.\n"
+    )
+    rows = [
+        [
+            row["training"],
+            row["workers"],
+            f"{row['seconds_per_step']:.2f}",
+            f"{100 * row['share']:.2f} %",
+        ]
+        for row in measured
+    ]
+    yield table(["training", "workers", "s a step", "waiting"], rows)
+
+
+def scaling_part(measured, targets):
+    """Cost against size."""
+    yield "## Cost against size\n"
+    lengths = measured["lengths"]
+    rows = [
+        [
+            name,
+            f"{seconds(lengths, name):.3f}",
+            f"{1000 * seconds(lengths, name) / float(name):.1f}",
+        ]
+        for name in lengths
+    ]
+    yield "A file explained by `esc10-lmac`; from 7.5 s on in windows.\n"
+    yield table(["s of sound", "s", "ms for a second"], rows)
+    batches = measured["batches"]
+    rows = [
+        [n, f"{seconds(batches, n):.2f}", f"{seconds(batches, n) / int(n):.3f}"]
+        for n in batches
+    ]
+    yield "A batch explained with CNN14 and the compact decoder.\n"
+    yield table(["clips", "s", "s a clip"], rows)
+    classes = measured["classes"]
+    rows = [[n, f"{seconds(classes, n):.3f}"] for n in classes]
+    yield "A clip, by the number of classes of CNN14.\n"
+    yield table(["classes", "s"], rows)
+    widths, parameters = measured["widths"], measured["parameters"]
+    rows = [
+        [scale, f"{parameters[scale]:,}", f"{seconds(widths, scale):.3f}"]
+        for scale in widths
+    ]
+    yield "The compact decoder, forwards and backwards at batch 16, by its width.\n"
+    yield table(["x width", "parameters", "s"], rows)
+
+
+def faithfulness_part(measured, targets):
+    """Is the cheap decoder as faithful?"""
+    yield "## Faithfulness of the compact networks\n"
+    yield (
+        "CNN14 on generated sounds of 1 s (`benchmarks/hparams`), trained on the same "
+        "clips with the same objective for the same number of steps, each with the "
+        "optimizer and the learning rate that it was made with; scored on the test "
+        "fold. Masks of one size: each mask of one decoder raised to the power that "
+        "gives it the mean of the other's.\n"
+    )
+    for method, compared in measured.items():
+        scores, records = compared["scores"], compared["records"]
+        names = [name for name in scores["ours"] if name != "n"]
+        rows = [
+            [row, *(f"{scores[row][name]:.4g}" for name in names)] for row in scores
+        ]
+        yield (
+            f"{method}, {scores['ours']['n']} clips, of which the classifier is right "
+            f"on {100 * compared['accuracy']:.0f} %.\n"
+        )
+        yield table([method, *names], rows)
+        rows = [
+            [
+                name,
+                f"{record['parameters']:,}",
+                f"{record['seconds']:.0f}",
+                f"{record['interpreter_bytes'] / 1e6:.1f}",
+                f"{record['checkpoint_bytes'] / 1e6:.1f}",
+            ]
+            for name, record in records.items()
+        ]
+        head = ["", "parameters", "s of training", "interpreter, MB", "checkpoint, MB"]
+        yield table(head, rows)
+        better = _at_equal_size(scores)
+        targets.at_least(
+            f"{method}: scores of 5 in which the compact network is at least as good",
+            better,
+            5,
+            "",
+            "see the table",
+        )
+        own = records["ours"]
+        targets.at_most(
+            f"{method}: checkpoint, to 3 x the interpreter and 0.5 MB",
+            own["checkpoint_bytes"] / (3 * own["interpreter_bytes"] + 0.5e6),
+            1,
+            " x",
+        )
+
+
+def _at_equal_size(scores):
+    """In how many scores ours is as good as the published, at both sizes' mean."""
+    pairs = (
+        ("ours", "published, size of ours"),
+        ("ours, size of published", "published"),
+    )
+    higher = ("AI", "AG", "FF", "Fid-In")
+    better = 0
+    for name in (*higher, "AD"):
+        sign = 1 if name in higher else -1
+        gain = sum(sign * (scores[a][name] - scores[b][name]) for a, b in pairs)
+        better += gain >= 0
+    return better
+
+
+def ranks_part(measured, targets):
+    """One process and two."""
+    rows = []
+    names = {"corpus": "explaining a corpus", "training": "training steps (DDP)"}
+    for kind, what in names.items():
+        timed = measured[kind]
+        one, two = (
+            timed["clips"] * share / median(timed[n_ranks])
+            for n_ranks, share in (("1", 1), ("2", 2 if kind == "training" else 1))
+        )
+        targets.at_least(f"two processes, {what}", two / one, 1.6, " x")
+        rows.append([what, f"{one:.1f}", f"{two:.1f}", f"{two / one:.2f}"])
+    yield "## Two processes\n"
+    yield (
+        "gloo, one thread each, in turns; clips a second. The tables of both are "
+        f"{'equal byte by byte' if measured['equal'] else 'NOT EQUAL'}.\n"
+    )
+    yield table(["", "one", "two", "x"], rows)
+
+
+PARTS = {
+    "training": training_part,
+    "evaluation": evaluation_part,
+    "explanation": explanation_part,
+    "loading": loading_part,
+    "scaling": scaling_part,
+    "faithfulness": faithfulness_part,
+    "ranks": ranks_part,
+}
+
+
+def performance(folder=FOLDER):
+    """The text of docs/performance.md."""
+    targets, parts, versions = Targets(), [], set()
+    for name, part in PARTS.items():
+        record = load(name, folder)
+        if record is not None:
+            parts += part(record[name], targets)
+            versions.add(record["versions"])
+    return "\n".join(
+        [
+            "# Performance\n",
+            "Written by `make bench`. Every comparison is timed in turns, in one run, "
+            "and a ratio is the median over the turns: this machine changes its speed "
+            "by half for minutes. Data: noise, and generated sounds where something is "
+            "learned. Seed: 1234. Versions: " + "; ".join(sorted(versions)) + ".\n",
+            targets.text(),
+            *parts,
+            "## On a GPU\n",
+            "Not measured: none was at hand.\n",
+        ]
+    )
+
+
+def scaling(folder=FOLDER):
+    """The text of docs/scaling.md."""
+    record = load("ranks", folder)
+    measured = record["ranks"]
+    streamed, timed = measured["stream"], measured["corpus"]
+    n_clips = streamed["rows"]
+    per_clip = streamed["seconds"] / n_clips
+    memory = streamed["resident_mib"]
+    explanation = load("scaling", folder)["scaling"]["lengths"]
+    five = seconds(explanation, "5")
+    rows = [
+        ["0.3 s, as below", per_clip],
+        ["5 s, one by one (docs/performance.md)", five],
+    ]
+    rows = [
+        [
+            what,
+            f"{1000 * cost:.2f}",
+            f"{cost * TEN_MILLION / 3600:.0f}",
+            f"{cost * TEN_MILLION / 3600 / 64:.1f}",
+        ]
+        for what, cost in rows
+    ]
+    speed_up = median(timed["1"]) / median(timed["2"])
+    return "\n".join(
+        [
+            "# Large corpora\n",
+            "Written by `make bench`. Versions: " + record["versions"] + ".\n",
+            "`recipes/explain_corpus.py` explains a list of files or the shards of a "
+            "WebDataset as a stream. The corpus is cut in parts (1,000 lines, or a "
+            "shard); part i belongs to process i modulo their number; each part is "
+            "written whole, under a name made of what is in it and of the model. So a "
+            "process that dies costs its unfinished part, the same command takes up "
+            "the rest with any number of processes, every clip has one row, and at the "
+            "end the rows are put together in the order of the corpus.\n",
+            "```sh\n"
+            "torchrun --nproc_per_node=2 recipes/explain_corpus.py "
+            "hparams/esc10_lmac.yaml --shards 'corpus-{000000..000099}.tar' "
+            "--output_folder out --distributed_backend=gloo\n"
+            "```\n",
+            "Several machines share the output folder: torchrun's `--nnodes` and "
+            "`--rdzv_endpoint` start them.\n",
+            "## Measured\n",
+            f"{n_clips:,} clips of 0.3 s in shards of 1,000, `esc10-lmac`, one process "
+            f"of one thread: {streamed['seconds']:.0f} s, {1000 * per_clip:.2f} ms a "
+            f"clip, {n_clips} rows. Memory after each tenth, MiB: "
+            f"{', '.join(f'{value:.0f}' for value in memory)}; from the first to the "
+            f"last {memory[-1] - memory[0]:+.1f} MiB, "
+            f"peak {streamed['peak_mib']:.0f}.\n",
+            f"Two processes of one thread each: {speed_up:.2f} times as fast, and the "
+            f"same table, {'byte by byte' if measured['equal'] else 'NOT EQUAL'}.\n",
+            "## 10 million clips\n",
+            "From the cost of a clip on one such core; reading from a network is not "
+            "in it.\n",
+            table(["clips of", "ms a clip", "core hours", "hours on 64 cores"], rows),
+            "The table of 10 million rows is about 2 GB of csv, and is written a line "
+            "at a time. Sounds (`--sounds`) are 320 kB for 5 s at 16 kHz: 3.2 TB.\n",
+        ]
+    )
+
+
+def main():
+    """Write the pages."""
+    write_text(performance(), "docs/performance.md")
+    write_text(scaling(), "docs/scaling.md")
+    print("wrote docs/performance.md and docs/scaling.md")
+
+
+if __name__ == "__main__":
+    main()
