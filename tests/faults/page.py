@@ -31,9 +31,10 @@ OTHER = {
     "test_the_second_run_in_a_folder": "a second run in a folder is refused, and told "
     "which is the first",
     "test_a_killed_run_holds_nothing": "a killed run keeps no folder",
-    "test_a_batch_that_is_not_finite": "a loss of NaN, inf, or beyond float32: the batch "
-    "is skipped and counted",
-    "test_a_skipped_batch_leaves_no_trace": "weights and running means are as before it",
+    "test_a_batch_that_is_not_finite": "a loss of NaN, inf, or beyond float32: the "
+    "batch is skipped and counted",
+    "test_a_skipped_batch_leaves_no_trace": "weights and running means are as before "
+    "it",
     "test_too_many_of_them_stop": "beyond `max_skipped_batches` the training stops and "
     "says where",
     "test_the_term_without_a_bound": "mask_out has no bound below, but the norm of its "
@@ -110,14 +111,14 @@ def page():
             "and clip, so that nothing depends on what a process did before.\n",
             table(["", "kills", "runs", "what was equal"], killed),
             "## Disks\n",
-            "A tmpfs of a few hundred kB, or remounted read-only; the command ends with "
-            "one message and status 2. With space, the same command goes on.\n",
+            "A tmpfs of a few hundred kB, or remounted read-only; the command ends "
+            "with one message and status 2. With space, the same command goes on.\n",
             table(["", "result"], disks),
             "## Damage\n",
             table(["", "cases passed"], other),
             "## Broken files\n",
-            f"{many['files']:,} files of 0.3 s, of which {many['broken']} are broken or "
-            f"hostile ({', '.join(many['kinds'])}): {many['explained']:,} explained, "
+            f"{many['files']:,} files of 0.3 s, of which {many['broken']} are broken "
+            f"or hostile ({', '.join(many['kinds'])}): {many['explained']:,} explained, "
             f"{many['broken']} listed at the end, status 2.\n",
             "## Fuzzing\n",
             f"{n_cases:,} cases by hypothesis, the same ones in every run. Sounds of 0 "
