@@ -219,7 +219,7 @@ lint: .venv/.installed-test
 	$(PY) -m codespell_lib
 
 doctest: .venv/.installed-test
-	$(PY) -m pytest --doctest-modules speechbrain_lmac data_prep
+	$(PY) -m pytest --doctest-modules speechbrain_lmac data_prep benchmarks
 
 # $(call need_folder,VARIABLE,WHAT,EXAMPLE)
 define need_folder

@@ -199,7 +199,8 @@ def measure(settings):
             else td_case(name, settings, classifier)
             for name in names
         }
-        answer[method] = {"timings": race(cases, settings.rounds)}
+        timings = race(cases, settings.slow_rounds, warm_up=False)
+        answer[method] = {"timings": timings}
         del cases
         answer[method]["peak_mib"] = {
             name: alone("training", f"{method}: {name}", settings)["peak_mib"]
