@@ -118,8 +118,8 @@ def page():
             table(["", "cases passed"], other),
             "## Broken files\n",
             f"{many['files']:,} files of 0.3 s, of which {many['broken']} are broken "
-            f"or hostile ({', '.join(many['kinds'])}): {many['explained']:,} explained, "
-            f"{many['broken']} listed at the end, status 2.\n",
+            f"or hostile ({', '.join(many['kinds'])}): {many['explained']:,} "
+            f"explained, {many['broken']} listed at the end, status 2.\n",
             "## Fuzzing\n",
             f"{n_cases:,} cases by hypothesis, the same ones in every run. Sounds of 0 "
             "to 90 s (at most 4 M samples), 4 to 192 kHz, 1 to 8 channels, WAV of all "

@@ -1,0 +1,83 @@
+"""The benchmarks run, on next to nothing, and their pages say what was measured."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import page, published, run, settings, timing
+from benchmarks.training import lmac_step
+from speechbrain_lmac.types import Encoded
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = settings.SETTINGS["tiny"]
+FAST = ("evaluation", "loading", "scaling")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The folder of some benchmarks."""
+    folder = tmp_path_factory.mktemp("bench")
+    run.run(FAST, TINY, folder)
+    return folder
+
+
+def test_each_is_written_with_its_versions(measured):
+    for name in FAST:
+        record = json.loads((measured / f"{name}.json").read_text())
+        assert record["settings"] == "tiny" and "torch" in record["versions"]
+        assert record[name]
+
+
+def test_the_page_has_the_targets_and_a_table_of_each(measured):
+    text = page.performance(measured)
+    assert "| evaluation, to 3 passes of the classifier and 1 of the decoder |" in text
+    assert re.search(r"at most 1.2 x \| [\d.]+ x \| (met|missed)", text)
+    for title in ("An evaluation", "Data loading", "Cost against size"):
+        assert f"## {title}\n" in text
+    assert "LMAC-TD" not in text  # what was not run is not told
+
+
+def test_a_target_is_missed_beyond_its_limit_only():
+    targets = page.Targets()
+    targets.at_most("one", 1.4, 1.4, " x")
+    targets.at_most("two", 1.41, 1.4, " x", "a reason")
+    targets.at_least("three", 29.0, 30, " x")
+    states = [row[-1] for row in targets.rows]
+    assert states == ["met", "missed: a reason", "missed"]
+
+
+def test_cases_are_timed_in_turns():
+    order = []
+    timings = timing.race(
+        {name: lambda name=name: order.append(name) for name in "abc"}, rounds=2
+    )
+    assert "".join(order) == "abc" * 3  # and once before
+    assert [len(timing_["seconds"]) for timing_ in timings.values()] == [2, 2, 2]
+
+
+def test_the_published_way_is_the_same_arithmetic():
+    # Else the comparison would be of two different things.
+    torch.manual_seed(0)
+    ours = settings.published_decoder(TINY).eval()
+    theirs = published.LayerByLayer(settings.hidden_channels(TINY), TINY.width)
+    theirs.load_state_dict(ours.state_dict())
+    classifier, domain = settings.cnn14(TINY), settings.stft()
+    encoded = domain.encode(settings.clips(TINY, 2))
+    hidden = classifier(domain.features(encoded)).hidden
+    assert isinstance(encoded, Encoded)
+    torch.testing.assert_close(
+        theirs(hidden, encoded), ours(hidden, encoded), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_step_of_the_benchmark_learns():
+    decoder = settings.conv_decoder(TINY)
+    before = [p.clone() for p in decoder.parameters()]
+    lmac_step(decoder, TINY, settings.stft(), settings.cnn14(TINY))()
+    changed = [
+        not torch.equal(a, b) for a, b in zip(before, decoder.parameters(), strict=True)
+    ]
+    assert sum(changed) > len(changed) / 2
