@@ -1,6 +1,7 @@
 """Explanations of files, written: what is heard, a picture, and a table of them."""
 
 import re
+import shlex
 import sys
 from dataclasses import asdict
 from glob import glob
@@ -14,6 +15,7 @@ from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.figures import write_explanation_picture
 from speechbrain_lmac.files import write_atomically, write_csv
+from speechbrain_lmac.locks import locked
 
 # What is taken for audio in a folder; a file that is named may be called anything.
 AUDIO = ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .w64".split()
@@ -89,6 +91,11 @@ def explain_files(arguments, explain, output_folder, pictures=("png",)):
     InputError
         At the end, naming what could not be explained.
     """
+    with locked(output_folder, shlex.join(sys.argv)):
+        return _explain_files(arguments, explain, Path(output_folder), pictures)
+
+
+def _explain_files(arguments, explain, output_folder, pictures):
     files, failures = files_of(arguments)
     n_named = len(files) + len(failures)
     rows = []
@@ -108,7 +115,7 @@ def explain_files(arguments, explain, output_folder, pictures=("png",)):
     finally:
         table = pd.DataFrame(rows)
         if rows:
-            write_csv(table, Path(output_folder) / "explanations.csv")
+            write_csv(table, output_folder / "explanations.csv")
     if rows:
         print(table.to_string(index=False, float_format="{:.3f}".format))
         print(f"listen and look in {output_folder}")

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -56,6 +56,16 @@ def lock_folder(folder, command):
         ) from None
     except OSError as error:
         raise cannot_write(error, folder) from error
+
+
+@contextmanager
+def locked(folder, command):
+    """Keep an output folder for a while; see `lock_folder`."""
+    lock_folder(folder, command)
+    try:
+        yield
+    finally:
+        release_folders()
 
 
 def release_folders():

@@ -39,6 +39,8 @@ OTHER = {
     "says where",
     "test_the_term_without_a_bound": "mask_out has no bound below, but the norm of its "
     "gradient at the logits is at most the root of 2, at any size of the logits",
+    "test_a_rank_that_dies": "one of two processes of a corpus killed: three take up "
+    "the rest, no finished part is made again, the table is equal byte by byte",
     "test_a_checkpoint_has_the_interpreter": "a checkpoint is at most 3 times the "
     "interpreter and 0.5 MB",
 }

@@ -8,12 +8,16 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 
 from speechbrain_lmac.data_prep.toy_prepare import make_toy
@@ -254,3 +258,64 @@ def test_export(killed, trained_lmac, n_kills, tmp_path, record):
         runs=killed.runs,
         equal="every file of the model byte by byte",
     )
+
+
+def corpus_command(n_ranks, folder, source, options):
+    """explain_corpus.py in some processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [
+        *command,
+        f"--nproc_per_node={n_ranks}",
+        "recipes/explain_corpus.py",
+        "hparams/toy_lmac.yaml",
+        *options,
+        "--distributed_backend=gloo",
+        f"--list={source}",
+        f"--output_folder={folder}",
+        "--part_size=10",
+        "--clips_at_once=5",
+    ]
+
+
+def start(command):
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_rank_that_dies(tiny, classifier, interpreter, tmp_path, record):
+    # Once it has finished some parts; what it had not is done by the next run, of
+    # three processes in place of two.
+    rng = np.random.default_rng(2)
+    paths = [tmp_path / f"{i:04d}.wav" for i in range(1500)]
+    for path in paths:
+        soundfile.write(path, 0.1 * rng.standard_normal(4000), 16000)
+    source = tmp_path / "list.txt"
+    source.write_text("".join(f"{path}\n" for path in paths))
+    options = [*tiny, classifier, interpreter]
+    whole = start(corpus_command(1, tmp_path / "whole", source, options))
+    assert whole.wait(LONGEST_S) == 0
+
+    folder = tmp_path / "part"
+    run = start(corpus_command(2, folder, source, options))
+    until = time.monotonic() + LONGEST_S
+    while len(finished := list(folder.glob("parts-*/part-*.csv"))) < 20:
+        assert run.poll() is None and time.monotonic() < until
+        time.sleep(0.01)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    assert run.wait(LONGEST_S) != 0
+    assert not (folder / "corpus.csv").exists()
+    before = {path: path.stat().st_mtime_ns for path in finished}
+
+    again = start(corpus_command(3, folder, source, options))
+    assert again.wait(LONGEST_S) == 0
+    assert all(path.stat().st_mtime_ns == then for path, then in before.items())
+    one, two = (tmp_path / name / "corpus.csv" for name in ("whole", "part"))
+    assert one.read_bytes() == two.read_bytes()
+    record("kill_rank", clips=len(paths), finished=len(finished))
