@@ -113,6 +113,14 @@ def training_part(measured, targets):
         f"decoder's step, {ratio(lmac['timings'], plain, 'published decoder'):.2f} "
         "times that of the same decoder here.\n"
     )
+    pairs = measured["kept memory"]
+    gain = median(plain["seconds"] / kept["seconds"] for plain, kept in pairs)
+    peak = median(kept["peak_mib"] for _, kept in pairs) / GIB
+    yield (
+        "With `MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000` in the "
+        "environment glibc keeps what a step frees for the next one: the compact "
+        f"decoder's step is {gain:.2f} times as fast, at {peak:.2f} GiB.\n"
+    )
     yield "LMAC-TD at batch 2, alpha 0.75, the published codec.\n"
     rows = timing_rows(td["timings"], td["peak_mib"], "floor")
     yield table(["LMAC-TD", *STEP_HEAD[1:]], rows)

@@ -1,6 +1,7 @@
 """Fair timings on a machine whose speed changes: turns, medians, and a probe."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -77,7 +78,7 @@ def in_matmuls(timings, name):
     return median(one / other for one, other in pairs)
 
 
-def alone(module, case, settings):
+def alone(module, case, settings, environment=None):
     """Run one case of a module in a process of its own.
 
     Arguments
@@ -86,6 +87,8 @@ def alone(module, case, settings):
         Of this package; its function `run_alone(case, settings)` returns a dict.
     case : str
     settings : Settings
+    environment : dict, optional
+        Variables besides this process's.
 
     Returns
     -------
@@ -93,7 +96,13 @@ def alone(module, case, settings):
         What it returned, with `peak_mib`, the most memory that the process held.
     """
     command = [sys.executable, "-m", "benchmarks.alone", module, case, settings.name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -317,10 +317,11 @@ def explain_corpus(
     )
     rows = []
     for batch in batches:
-        rows += _rows(explainer, batch, labels, device)
-        if sounds:
+        explanation = _explained(explainer, batch, device)
+        if sounds and explanation is not None:
             folder = Path(output_folder) / "sounds" / Path(batch.part).stem
-            _write_sounds(folder, explainer, batch, len(rows), device)
+            _write_sounds(folder, explainer.domain, explanation, batch, len(rows))
+        rows += _rows(explainer, explanation, batch, labels)
         if progress is not None:
             progress(len(batch.names))
         if batch.last:
@@ -333,12 +334,18 @@ def explain_corpus(
 
 
 @torch.no_grad()
-def _rows(explainer, batch, labels, device):
+def _explained(explainer, batch, device):
+    """The explanation of the clips that could be read, or None if there are none."""
+    if not len(batch.wav):
+        return None
+    lens = None if (batch.lens == 1).all() else batch.lens.to(device)
+    return explainer.explain(batch.wav.to(device), lens=lens)
+
+
+def _rows(explainer, explanation, batch, labels):
     """The rows of a batch, in its order."""
     scores = {}
-    if len(batch.wav):
-        lens = None if (batch.lens == 1).all() else batch.lens.to(device)
-        explanation = explainer.explain(batch.wav.to(device), lens=lens)
+    if explanation is not None:
         evidence = gather_evidence(explainer.domain, explainer.classifier, explanation)
         kinds = ("logits", "logits_in", "logits_out")
         columns = [
@@ -358,14 +365,9 @@ def _rows(explainer, batch, labels, device):
 
 
 @torch.no_grad()
-def _write_sounds(folder, explainer, batch, n_rows, device):
+def _write_sounds(folder, domain, explanation, batch, first):
     """The explanations of a batch, called by their number in the part."""
-    if not len(batch.wav):
-        return
-    domain = explainer.domain
-    explanation = explainer.explain(batch.wav.to(device), lens=batch.lens.to(device))
     heard = domain.decode(domain.apply(explanation.encoded, explanation.mask)).cpu()
-    first = n_rows - len(batch.names)
     numbers = [
         first + place
         for place, name in enumerate(batch.names)

@@ -117,24 +117,24 @@ def test_two_processes_write_what_one_does(call, options, sounds, tmp_path):
 
 def test_what_is_finished_is_not_made_again(call, options, sounds, monkeypatch):
     explained(call, *options, *of_list(sounds, "whole"))
-    before = corpus._rows
+    before = corpus._explained
 
-    def power_cut(explainer, batch, labels, device):
+    def power_cut(explainer, batch, device):
         if batch.part.startswith("part-000002"):
             raise KeyboardInterrupt
-        return before(explainer, batch, labels, device)
+        return before(explainer, batch, device)
 
-    monkeypatch.setattr(corpus, "_rows", power_cut)
+    monkeypatch.setattr(corpus, "_explained", power_cut)
     with pytest.raises(KeyboardInterrupt):
         call(explain_corpus, *options, *of_list(sounds, "part"))
     assert not Path("part/corpus.csv").exists()
     made = []
 
-    def look(explainer, batch, labels, device):
+    def look(explainer, batch, device):
         made.append(batch.part[:11])
-        return before(explainer, batch, labels, device)
+        return before(explainer, batch, device)
 
-    monkeypatch.setattr(corpus, "_rows", look)
+    monkeypatch.setattr(corpus, "_explained", look)
     explained(call, *options, *of_list(sounds, "part"))
     assert set(made) == {"part-000002", "part-000003", "part-000004"}
     whole, part = (Path(n) / "corpus.csv" for n in ("whole", "part"))
