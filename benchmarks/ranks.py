@@ -144,6 +144,7 @@ def measure(settings):
         said = in_processes(1, "stream", shards, whole / "out", settings.n_streamed)
         with open(whole / "out" / "corpus.csv", encoding="utf-8") as table:
             said["rows"] = sum(1 for _ in table) - 1
+        said["table_bytes"] = (whole / "out" / "corpus.csv").stat().st_size
         answer["stream"] = said
     answer["corpus"]["clips"] = n_clips
     answer["training"]["clips"] = N_STEPS * settings.batch_size
