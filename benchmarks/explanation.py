@@ -57,10 +57,8 @@ def measure(settings):
         for name, explainer in baselines.items():
             if size == 1 or name not in BY_CLIP:
                 cases[name] = lambda e=explainer, w=wav: e.explain(w)
-        slow = any(name in cases for name in BY_CLIP)
-        answer[str(size)] = {
-            "timings": race(cases, settings.rounds, warm_up=not slow or size > 1)
-        }
+        rounds = settings.rounds if size == 1 else settings.slow_rounds
+        answer[str(size)] = {"timings": race(cases, rounds, warm_up=False)}
     command = ("explanation", "esc10-lmac", settings)
     answer["cold"] = seconds_of(lambda: alone(*command))
     return answer
