@@ -96,9 +96,8 @@ class Killed:
             if whole:  # the first run was slower: so long it takes now
                 seconds = time.monotonic() - started
             self.ended(process, folder, check)
-        if folder.exists():
-            self.end(name, argv(folder))
-            self.ended(None, folder, check)
+        self.end(name, argv(folder))
+        self.ended(None, folder, check)
 
     def end(self, name, argv):
         """Let it come to its end; the seconds that it took."""
