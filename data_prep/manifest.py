@@ -6,9 +6,11 @@ before a word is written, and its faults are told in one message.
 """
 
 import csv
+import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -361,7 +363,7 @@ def made_whole(folder):
 
     The body fills a draft beside `folder`; at its end the draft takes the place of
     `folder`, also of an old one. After an error the draft is gone and an old folder
-    is as it was.
+    is as it was. Drafts of processes that were killed are removed by the next one.
 
     Arguments
     ---------
@@ -379,8 +381,9 @@ def made_whole(folder):
         A folder or file cannot be written.
     """
     folder = Path(folder).resolve()  # through a link, so that the link stays
-    draft = folder.with_name(f".{folder.name}.new-{os.getpid()}")
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    own = f"{platform.node()}-{os.getpid()}"
+    draft = folder.with_name(f".{folder.name}.new-{own}")
+    old = folder.with_name(f".{folder.name}.old-{own}")
     new_folders = [p for p in folder.parents if not p.exists()]
     try:
         draft.mkdir(parents=True)
@@ -399,3 +402,20 @@ def made_whole(folder):
             raise InputError(f"cannot write {folder}: {error}") from error
         raise
     shutil.rmtree(old, ignore_errors=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*-*-*"):
+        if _is_of_a_dead_process(left.name):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_of_a_dead_process(name):
+    """Whether a draft was made on this machine by a process that is no more."""
+    head, _, number = name.rpartition("-")
+    if not head.endswith((f".new-{platform.node()}", f".old-{platform.node()}")):
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        return False  # another user's, or no draft of ours
+    return False

@@ -16,6 +16,7 @@ REFUSED = {
     errno.EACCES: "it may not be written to: take another output folder",
     errno.EPERM: "it may not be written to: take another output folder",
 }
+PART = ".part"  # how the name of a file begins that is being written
 LEAST_FREE = 1 << 20  # bytes; a library that could not write does not say why
 
 
@@ -61,7 +62,7 @@ def write_atomically(path, write):
         When the disk is full, or nothing may be written there.
     """
     path = Path(path)
-    part = path.with_name(f".part{os.getpid()}.{path.name}")
+    part = path.with_name(f"{PART}{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part)

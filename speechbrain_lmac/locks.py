@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import cannot_write, write_text
+from speechbrain_lmac.files import PART, cannot_write, write_text
 
 LOCK = ".lock"
 HOLDER = ".running.json"
@@ -48,6 +48,8 @@ def lock_folder(folder, command):
             "command": command,
         }
         _held.append((lock, folder, made))
+        for left in folder.rglob(f"{PART}*"):  # of a run that was killed
+            left.unlink()
         write_text(json.dumps(holder) + "\n", folder / HOLDER)
     except Timeout:
         raise InputError(

@@ -1,6 +1,8 @@
 """A damaged checkpoint, two runs in one folder, a loss that is not finite."""
 
 import multiprocessing
+import os
+import platform
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from speechbrain_lmac import objectives
 from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.checkpoints import WholeCheckpointer
+from speechbrain_lmac.data_prep.manifest import made_whole
 from speechbrain_lmac.locks import lock_folder, release_folders
 from speechbrain_lmac.recipes.train_lmac import train_lmac
 
@@ -232,3 +235,31 @@ def test_the_term_without_a_bound_has_a_bounded_gradient(scale):
     assert values.isfinite().all()
     values.sum().backward()
     assert logits.grad.norm(dim=1).max() <= 2**0.5 + 1e-5
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path):
+    (tmp_path / "out" / "rows").mkdir(parents=True)
+    for name in (".part17.summary.csv", "rows/.part17.a.csv", "rows/a.csv"):
+        (tmp_path / "out" / name).write_text("half")
+    lock_folder(tmp_path / "out", "command")
+    left = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    release_folders()
+    assert not any(name.startswith(".part") for name in left) and "a.csv" in left
+
+
+def test_a_folder_that_a_killed_process_was_filling_is_removed(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=time.time)
+    process.start()
+    process.join()
+    dead, alive = (
+        tmp_path / f".data.new-{platform.node()}-{number}"
+        for number in (process.pid, os.getpid())
+    )
+    other = tmp_path / f".data.new-elsewhere-{process.pid}"
+    for folder in (dead, other):
+        folder.mkdir()
+    with made_whole(tmp_path / "data") as draft:
+        assert draft == alive
+        (draft / "file").write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"data", other.name}

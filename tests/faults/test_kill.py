@@ -20,7 +20,7 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.data_prep.toy_prepare import make_toy
+from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.publish import publish
@@ -35,6 +35,7 @@ RECIPES = {
 PRELOADED = [f"speechbrain_lmac.recipes.{name}" for name in RECIPES]
 PRELOADED += ["pandas", "pytest", "speechbrain_lmac.data_prep.toy_prepare"]
 pytestmark = pytest.mark.faults
+CLASSES = ["chirp", "click", "tone", "burst", "siren", "hum"]
 EPOCHS = ("--number_of_epochs=3", "--batch_size=6")
 LONGEST_S = 120
 
@@ -46,8 +47,9 @@ def work(name, argv, log):
         os.dup2(stream.fileno(), 2)
     torch.set_num_threads(1)
     sys.argv = [f"{name}.py", *argv]
-    if name == "make_toy":
-        make_toy(argv[0], n_clips=24, seconds=1.0, progress=False)
+    if name == "manifests":
+        data = make_toy(f"{argv[0]}/toy", n_clips=60, seconds=1.0, progress=False)
+        prepare_toy(data, f"{argv[0]}/manifest", CLASSES)
     else:
         main(RECIPES[name])
 
@@ -220,14 +222,21 @@ def same_files(one, other):
         assert content == other[name], name
 
 
+def sounds_and_manifests(folder):
+    """All files but the one that knows when the others were written."""
+    files = files_of(folder)
+    assert sorted(Path(folder / "manifest").glob("*.json"))
+    return {name: data for name, data in files.items() if "fingerprint" not in name}
+
+
 def test_manifests(killed, n_kills, tmp_path, record):
     known = []
     killed.until(
         n_kills,
-        "make_toy",
-        lambda folder: (str(folder / "toy"),),
+        "manifests",
+        lambda folder: (str(folder),),
         tmp_path / "out",
-        lambda folder: first_or_same(known, files_of(folder / "toy"), same_files),
+        lambda folder: first_or_same(known, sounds_and_manifests(folder), same_files),
     )
     record(
         "kill_manifests",
