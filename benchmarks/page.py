@@ -386,8 +386,10 @@ def performance(folder=FOLDER):
             "# Performance\n",
             "Written by `make bench`. Every comparison is timed in turns, in one run, "
             "and a ratio is the median over the turns (two, and one of what takes a "
-            "minute): this machine changes its speed by half for minutes. Data: noise, and generated sounds where something is "
-            "learned. Seed: 1234. Versions: " + "; ".join(sorted(versions)) + ".\n",
+            "minute): this machine changes its speed by half for minutes. Data: noise, "
+            "and generated sounds where something is learned. Seed: 1234. Versions: "
+            + "; ".join(sorted(versions))
+            + ".\n",
             targets.text(),
             *parts,
             "## On a GPU\n",
