@@ -384,6 +384,9 @@ def made_whole(folder):
     own = f"{platform.node()}-{os.getpid()}"
     draft = folder.with_name(f".{folder.name}.new-{own}")
     old = folder.with_name(f".{folder.name}.old-{own}")
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*-*-*"):
+        if _is_of_a_dead_process(left.name):
+            shutil.rmtree(left, ignore_errors=True)
     new_folders = [p for p in folder.parents if not p.exists()]
     try:
         draft.mkdir(parents=True)
@@ -402,9 +405,6 @@ def made_whole(folder):
             raise InputError(f"cannot write {folder}: {error}") from error
         raise
     shutil.rmtree(old, ignore_errors=True)
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*-*-*"):
-        if _is_of_a_dead_process(left.name):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _is_of_a_dead_process(name):
