@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.data_prep.toy_prepare import make_toy
 from speechbrain_lmac.experiment import main
 
@@ -88,6 +89,40 @@ def refused(call, capsys, tmp_path):
         return message[message.index("error: ") :]
 
     return refused
+
+
+@pytest.fixture
+def classifiers_in_use(monkeypatch):
+    """The classifier of the file and the one that a training hears, each with a copy of
+    its parameters and buffers from before."""
+    seen = []
+
+    def look(before, *arguments):
+        classifier = fold_batch_norms(before, *arguments)
+        for model in (before, classifier):
+            state = model.state_dict()
+            seen.append((model, {name: value.clone() for name, value in state.items()}))
+        return classifier
+
+    monkeypatch.setattr("speechbrain_lmac.experiment.fold_batch_norms", look)
+    return seen
+
+
+@pytest.fixture
+def unchanged(classifiers_in_use):
+    """`unchanged(folder)`: no bit of them changed, and one is what the folder has."""
+
+    def unchanged(trained):
+        assert len(classifiers_in_use) == 2
+        for model, before in classifiers_in_use:
+            after = model.state_dict()
+            for name, value in before.items():  # buffers of the batch norm among them
+                assert torch.equal(value, after[name]), name
+        saved = torch.load(trained / "classifier" / "model.ckpt")
+        before = classifiers_in_use[0][1]
+        assert all(torch.equal(before[f"model.{k}"], v) for k, v in saved.items())
+
+    return unchanged
 
 
 @pytest.fixture(scope="session")
