@@ -400,9 +400,10 @@ def performance(folder=FOLDER):
 
 def scaling(folder=FOLDER):
     """The text of docs/scaling.md."""
-    record = load("ranks", folder)
-    measured = record["ranks"]
-    streamed, timed = measured["stream"], measured["corpus"]
+    record = load("streaming", folder)
+    streamed = record["streaming"]
+    measured = load("ranks", folder)["ranks"]
+    timed = measured["corpus"]
     n_clips = streamed["rows"]
     per_clip = streamed["seconds"] / n_clips
     memory = streamed["resident_mib"]

@@ -1,4 +1,4 @@
-"""Two processes next to one, and a corpus that passes through without being held."""
+"""Two processes next to one."""
 
 import io
 import json
@@ -114,13 +114,13 @@ def in_processes(n_ranks, *arguments):
 
 
 def measure(settings):
-    """One process and two, and a long stream.
+    """One process and two.
 
     Returns
     -------
     answer : dict
         "corpus" and "training": seconds of "1" and "2" processes, in turns, and
-        "clips" of each (of a training those of one process); "stream": see `stream`;
+        "clips" of each (of a training those of one process);
         "equal": whether the tables of both were the same, byte by byte.
     """
     answer = {"corpus": {"1": [], "2": []}, "training": {"1": [], "2": []}}
@@ -138,14 +138,6 @@ def measure(settings):
                 said = in_processes(n_ranks, "train", settings.name)
                 answer["training"][str(n_ranks)].append(said["seconds"])
         answer["equal"] = len(set(tables)) == 1
-        whole = Path(folder) / "whole"
-        whole.mkdir()
-        shards = make_shards(whole, settings.n_streamed)
-        said = in_processes(1, "stream", shards, whole / "out", settings.n_streamed)
-        with open(whole / "out" / "corpus.csv", encoding="utf-8") as table:
-            said["rows"] = sum(1 for _ in table) - 1
-        said["table_bytes"] = (whole / "out" / "corpus.csv").stat().st_size
-        answer["stream"] = said
     answer["corpus"]["clips"] = n_clips
     answer["training"]["clips"] = N_STEPS * settings.batch_size
     return answer

@@ -19,6 +19,7 @@ BENCHMARKS = (
     "loading",
     "scaling",
     "ranks",
+    "streaming",
     "faithfulness",
 )
 FOLDER = Path("results/bench")

@@ -43,7 +43,7 @@ class Settings:
     name: str
     seconds: float = 5.0
     batch_size: int = 16
-    rounds: int = 2
+    rounds: int = 1
     slow_rounds: int = 1
     emb_dim: int = 2048
     width: int = 2048
