@@ -384,12 +384,11 @@ def performance(folder=FOLDER):
     return "\n".join(
         [
             "# Performance\n",
-            "Written by `make bench`. Every comparison is timed in turns, in one run, "
-            "and a ratio is the median over the turns (two, and one of what takes a "
-            "minute): this machine changes its speed by half for minutes. Data: noise, "
-            "and generated sounds where something is learned. Seed: 1234. Versions: "
-            + "; ".join(sorted(versions))
-            + ".\n",
+            "Written by `make bench`. What is compared is timed in turns, in one run, "
+            "and a ratio is the median over the turns: this machine changes its speed "
+            "by half for minutes. So does what else it has to do: see the matmuls, "
+            "timed beside. Data: noise, and generated sounds where something is "
+            "learned. Seed: 1234. Versions: " + "; ".join(sorted(versions)) + ".\n",
             targets.text(),
             *parts,
             "## On a GPU\n",
