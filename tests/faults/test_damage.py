@@ -15,6 +15,7 @@ from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.data_prep.manifest import made_whole
 from speechbrain_lmac.locks import lock_folder, release_folders
+from speechbrain_lmac.machine import peak_memory_mib
 from speechbrain_lmac.recipes.train_lmac import train_lmac
 
 EPOCHS = ("--number_of_epochs=3", "--batch_size=6")
@@ -263,3 +264,18 @@ def test_a_folder_that_a_killed_process_was_filling_is_removed(tmp_path):
         assert draft == alive
         (draft / "file").write_text("whole")
     assert {path.name for path in tmp_path.iterdir()} == {"data", other.name}
+
+
+def small_process(answer):
+    answer.put(peak_memory_mib())
+
+
+def test_the_peak_memory_of_a_process_is_not_that_of_its_parent():
+    held = bytearray(900 * 2**20)  # getrusage tells of it in the child
+    context = multiprocessing.get_context("spawn")
+    answer = context.SimpleQueue()
+    process = context.Process(target=small_process, args=(answer,))
+    process.start()
+    peak = answer.get()
+    process.join()
+    assert len(held) and peak < peak_memory_mib() - 300
