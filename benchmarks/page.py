@@ -81,8 +81,10 @@ def training_part(measured, targets):
     peak = lmac["peak_mib"]["compact decoder"] / GIB
     targets.at_most(f"{step}, memory at batch 16", peak, 4, " GiB")
     own, plain = "published mask network", "published way"
-    peak = td["peak_mib"][own] / GIB
-    targets.at_most("LMAC-TD step, published mask network, memory", peak, 5, " GiB")
+    if own in td["peak_mib"]:
+        peak = td["peak_mib"][own] / GIB
+        what = "LMAC-TD step, published mask network, memory"
+        targets.at_most(what, peak, 5, " GiB")
     targets.at_most(
         "the same, time to that without recomputing",
         ratio(td["timings"], own, plain),
@@ -115,11 +117,10 @@ def training_part(measured, targets):
     )
     pairs = measured["kept memory"]
     gain = median(plain["seconds"] / kept["seconds"] for plain, kept in pairs)
-    peak = median(kept["peak_mib"] for _, kept in pairs) / GIB
     yield (
         "With `MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000` in the "
         "environment glibc keeps what a step frees for the next one: the compact "
-        f"decoder's step is {gain:.2f} times as fast, at {peak:.2f} GiB.\n"
+        f"decoder's step is {gain:.2f} times as fast; it takes more memory.\n"
     )
     yield "LMAC-TD at batch 2, alpha 0.75, the published codec.\n"
     rows = timing_rows(td["timings"], td["peak_mib"], "floor")
@@ -135,7 +136,7 @@ def training_part(measured, targets):
             int(size) ** 2,
             f"{seconds(zs['timings'], size):.2f}",
             f"{1000 * seconds(zs['timings'], size) / int(size) ** 2:.0f}",
-            f"{zs['peak_mib'][size] / GIB:.2f}",
+            f"{zs['peak_mib'][size] / GIB:.2f}" if size in zs["peak_mib"] else "",
         ]
         for size in sizes
     ]
@@ -406,13 +407,12 @@ def scaling(folder=FOLDER):
     n_clips = streamed["rows"]
     per_clip = streamed["seconds"] / n_clips
     memory = streamed["resident_mib"]
-    explanation = load("scaling", folder)["scaling"]["lengths"]
-    five = seconds(explanation, "5")
+    explanation = load("scaling", folder)
     row_bytes = streamed["table_bytes"] / n_clips
-    rows = [
-        ["0.3 s, as below", per_clip],
-        ["5 s, one by one (docs/performance.md)", five],
-    ]
+    rows = [["0.3 s, as above", per_clip]]
+    if explanation is not None:
+        five = seconds(explanation["scaling"]["lengths"], "5")
+        rows.append(["5 s, one by one (docs/performance.md)", five])
     rows = [
         [
             what,
