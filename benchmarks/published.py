@@ -80,14 +80,3 @@ def mask_net(n_channels=256, width=256, intra_layers=8, inter_layers=2):
         inter_layers=inter_layers,
         block=block,
     )
-
-
-def step(objective, evidence, optimizer):
-    """A training step from evidence on."""
-    loss = objective.total(objective(evidence)).mean()
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(
-        [p for group in optimizer.param_groups for p in group["params"]], 5.0
-    )
-    optimizer.step()

@@ -19,7 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.settings import RATE, SETTINGS, clips, part, stft
 from benchmarks.training import lmac_step
 from speechbrain_lmac.classifiers.frozen import Frozen
-from speechbrain_lmac.corpus import ShardedClips, explain_corpus
+from speechbrain_lmac.corpus import explain_corpus
+from speechbrain_lmac.corpus_sources import ShardedClips
 from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.inference import AudioExplainer
 from speechbrain_lmac.machine import peak_memory_mib

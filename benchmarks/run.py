@@ -34,6 +34,14 @@ def run(names, settings, folder=FOLDER):
         write_text(json.dumps(record, indent=1) + "\n", Path(folder) / f"{name}.json")
 
 
+def read_record(name, folder=FOLDER):
+    """A benchmark's record, or None where it was not run."""
+    path = Path(folder) / f"{name}.json"
+    if not path.is_file():
+        return None
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def main():
     """From the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

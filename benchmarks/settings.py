@@ -1,5 +1,6 @@
 """How large the benchmarks are, and the parts that they are made of."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_lmac.classifiers.cnn14 import CNN14Classifier
-from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.classifiers.frozen import Frozen
+from speechbrain_lmac.experiment import fold_for_training
 
 PARTS = Path(__file__).resolve().parents[1] / "hparams" / "parts"
 RATE = 16000
@@ -43,8 +44,8 @@ class Settings:
     name: str
     seconds: float = 5.0
     batch_size: int = 16
-    rounds: int = 1
-    slow_rounds: int = 1
+    rounds: int = 3
+    slow_rounds: int = 2
     emb_dim: int = 2048
     width: int = 2048
     td_width: int = 512
@@ -101,11 +102,11 @@ def cnn14(settings, n_classes=N_CLASSES):
     return Frozen(CNN14Classifier(n_classes, emb_dim=settings.emb_dim))
 
 
-def folded(classifier, domain, settings):
-    """As trainings use it."""
-    with torch.no_grad():
-        features = domain.features(domain.encode(clips(settings, 1)))
-        return fold_batch_norms(classifier, features)
+def folded(classifier, domain):
+    """A copy as trainings use it."""
+    classifier = copy.deepcopy(classifier)
+    fold_for_training(classifier, domain)
+    return classifier
 
 
 def clips(settings, n_clips, seconds=None):

@@ -20,7 +20,8 @@ from pathlib import Path
 from speechbrain.utils.distributed import ddp_init_group
 from tqdm import tqdm
 
-from speechbrain_lmac.corpus import ListedClips, ShardedClips, explain_corpus
+from speechbrain_lmac.corpus import explain_corpus
+from speechbrain_lmac.corpus_sources import ListedClips, ShardedClips
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import (

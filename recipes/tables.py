@@ -20,6 +20,7 @@ from pathlib import Path
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.files import write_atomically, write_text
+from speechbrain_lmac.tables import table_lines
 
 COLUMNS = {
     "training": "{name}",
@@ -105,9 +106,8 @@ def read(path, maker):
 
 def table(columns, records):
     """Rows of a Markdown table."""
-    rows = [columns, ["---"] * len(columns)]
-    rows += [[form.format(**record) for form in columns.values()] for record in records]
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    rows = [[form.format(**record) for form in columns.values()] for record in records]
+    return table_lines(columns, rows)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from speechbrain_lmac.tables import (
     interval,
     number,
     row_of,
+    table_lines,
     title,
 )
 
@@ -94,7 +95,7 @@ def ablation_page(ablations, per_clip, scores, header, seed=1234):
     summary = summarise(per_clip, scores, seed=seed)
     titles = ["experiment", *map(title, scores)]
     lines = ["# Evaluation", "", *(f"- {line}" for line in header), ""]
-    lines += [row_of(titles), row_of(["---"] * len(titles))]
+    lines += table_lines(titles)
     compared = []
     for ablation in ablations:
         (row,) = summary[summary["method"] == ablation.name].to_dict("records")

@@ -175,9 +175,8 @@ class Benchmark:
             method: fingerprint_of(about, explainer)
             for method, explainer in block.explainers.items()
         }
-        share = own_share()
         path = Path(rows_folder) / f"{condition} {name}.csv"
-        store = RowStore(path, prints, share)
+        store = RowStore(path, prints, own_share())
         try:
             return evaluate(
                 block.explainers,
@@ -191,7 +190,6 @@ class Benchmark:
                 device=self.device,
                 store=store,
                 bar=bar,
-                share=share,
             )
         finally:  # what is finished stays finished, whatever stopped the rest
             store.save()

@@ -16,7 +16,7 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.distributed import wait_for_all
-from speechbrain_lmac.files import cannot_write, write_text
+from speechbrain_lmac.files import write_text, writing
 
 logger = logging.getLogger(__name__)
 
@@ -45,21 +45,15 @@ class WholeCheckpointer(Checkpointer):
 
     def save_checkpoint(self, *args, **kwargs):
         """Save under another name, then rename; see SpeechBrain's."""
-        try:
+        with writing(self.checkpoints_dir):
             saved = super().save_checkpoint(*args, **kwargs)
             if saved is not None:
                 saved = self._finish(saved)
-        except (OSError, RuntimeError) as error:
-            raise cannot_write(error, self.checkpoints_dir) from error
         wait_for_all()  # before another process looks for it
         return saved
 
     def _new_checkpoint_dirpath(self):
         path = super()._new_checkpoint_dirpath()
-        return path.with_name(UNFINISHED + path.name)
-
-    def _custom_checkpoint_dirpath(self, name):
-        path = super()._custom_checkpoint_dirpath(name)
         return path.with_name(UNFINISHED + path.name)
 
     def _finish(self, saved):

@@ -11,7 +11,6 @@ import csv
 import io
 import itertools
 import shutil
-import tarfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,174 +19,19 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
-from speechbrain_lmac.dataio import (
-    decode_mono,
-    fix_length,
-    read_mono,
-    recorded_share,
-    to_model_level,
-)
+from speechbrain_lmac.dataio import fix_length, recorded_share, to_model_level
 from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.errors import InputError, check_counts
+from speechbrain_lmac.evaluation import score_clips
 from speechbrain_lmac.evidence import gather_evidence
-from speechbrain_lmac.explained_files import AUDIO, write_sound
+from speechbrain_lmac.explained_files import write_sound
 from speechbrain_lmac.files import write_atomically, write_csv
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.metrics import metrics_by_name
-from speechbrain_lmac.metrics.faithfulness import target_probability
 
 METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "MM")
-COLUMNS = ("name", "predicted", "p", "p_in", "p_out", *METRICS, "error")
-TAR_END = 1024  # zeros, two blocks, at the end of a whole archive
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of a corpus: what makes it, and the function that reads its clips."""
-
-    index: int
-    content: tuple  # what its rows depend on
-    clips: object  # () -> (name, () -> samples (N,) at the model's rate), in order
-
-    @property
-    def name(self):
-        """Of its file."""
-        return f"part-{self.index:06d}-{fingerprint_of(self.content)}.csv"
-
-
-class ListedClips:
-    """The files that a text names, one in each line; read line by line.
-
-    Arguments
-    ---------
-    path : str or Path
-    part_size : int
-        Lines of a part.
-    """
-
-    def __init__(self, path, part_size=1000):
-        check_counts(part_size=part_size)
-        if not Path(path).is_file():
-            raise InputError(f"no such list of files: {path}")
-        self.path = Path(path)
-        self.part_size = part_size
-
-    def parts(self, sample_rate):
-        """The parts of the list, one after the other."""
-        with open(self.path, encoding="utf-8") as stream:
-            names = (line.rstrip("\n") for line in stream)
-            names = (name for name in names if name)
-            for index in itertools.count():
-                some = tuple(itertools.islice(names, self.part_size))
-                if not some:
-                    return
-                yield Part(index, some, _Listed(some, sample_rate))
-
-
-class _Listed:
-    """The clips of a part of a list; a class, so that it can go to another process."""
-
-    def __init__(self, names, sample_rate):
-        self.names = names
-        self.sample_rate = sample_rate
-
-    def __call__(self):
-        for name in self.names:
-            yield name, lambda name=name: self.read(name)
-
-    def read(self, name):
-        """Samples (N,) of a file."""
-        try:
-            check_audio(name)
-        except AudioFault as fault:
-            raise InputError(str(fault)) from None
-        return read_mono(name, self.sample_rate)
-
-
-class ShardedClips:
-    """The shards of a WebDataset: tar archives whose members are sounds.
-
-    Arguments
-    ---------
-    pattern : str
-        Path of a shard, or of many as `corpus-{000000..000099}.tar`.
-    """
-
-    def __init__(self, pattern):
-        try:
-            from braceexpand import braceexpand
-        except ImportError as error:
-            raise InputError(
-                "shards need webdataset, which is not installed: "
-                "pip install 'speechbrain_lmac[webdataset]'"
-            ) from error
-        self.paths = list(braceexpand(str(pattern)))
-        missing = [path for path in self.paths if not Path(path).is_file()]
-        if missing:
-            raise InputError(
-                f"{len(missing)} of {len(self.paths)} shards are not there, the first: "
-                f"{missing[0]}"
-            )
-
-    def parts(self, sample_rate):
-        """A part for each shard."""
-        for index, path in enumerate(self.paths):
-            content = (Path(path).name, Path(path).stat().st_size)
-            yield Part(index, content, _Shard(path, sample_rate))
-
-
-class _Shard:
-    """The clips of a shard."""
-
-    def __init__(self, path, sample_rate):
-        self.path = path
-        self.sample_rate = sample_rate
-
-    def __call__(self):
-        import webdataset
-
-        samples = webdataset.WebDataset(
-            [self.path],
-            shardshuffle=False,
-            nodesplitter=_all_of_them,
-            workersplitter=_all_of_them,
-            empty_check=False,
-        )
-        try:
-            for sample in samples:
-                sound = [key for key in sample if f".{key.lower()}" in AUDIO]
-                name = f"{Path(self.path).name}/{sample['__key__']}"
-                if sound:
-                    data = sample[sound[0]]
-                    yield name, lambda d=data, n=name: self.read(d, n)
-        except (tarfile.ReadError, EOFError, OSError) as error:
-            reason = f"the archive cannot be read to its end: {error.args[0]}"
-            yield Path(self.path).name, lambda: _refuse(reason)
-            return
-        if not _ends_whole(self.path):
-            message = "the archive was cut short, clips at its end are lost"
-            yield Path(self.path).name, lambda: _refuse(message)
-
-    def read(self, data, name):
-        """Samples (N,) of a sound in memory."""
-        return decode_mono(data, name, self.sample_rate)
-
-
-def _all_of_them(urls):
-    return urls
-
-
-def _refuse(message):
-    raise InputError(message)
-
-
-def _ends_whole(path):
-    """Whether an archive ends as archives do."""
-    with open(path, "rb") as file:
-        file.seek(0, io.SEEK_END)
-        file.seek(max(0, file.tell() - TAR_END))
-        return not any(file.read())
+SCORED = ("predicted", "p", "p_in", "p_out", *METRICS)
+COLUMNS = ("name", *SCORED, "error")
 
 
 @dataclass(frozen=True)
@@ -196,10 +40,14 @@ class PartBatch:
 
     part: str  # its name
     names: list  # of all of them, in their order
-    errors: dict  # name to what is wrong with it
+    errors: dict  # place in it to what is wrong there
     wav: torch.Tensor  # (B, N), of those that could be read
     lens: torch.Tensor  # (B,)
     last: bool  # of its part
+
+    def heard(self):
+        """The places of the clips that could be read."""
+        return [place for place in range(len(self.names)) if place not in self.errors]
 
 
 class Batches(IterableDataset):
@@ -247,11 +95,11 @@ class Batches(IterableDataset):
 
     def _batch(self, part, clips, last):
         wavs, lens, errors = [], [], {}
-        for name, read in clips:
+        for place, (_, read) in enumerate(clips):
             try:
                 wav = read()
             except InputError as error:
-                errors[name] = " ".join(str(error).split())
+                errors[place] = " ".join(str(error).split())
                 continue
             lens.append(recorded_share(len(wav), self.n_samples))
             wavs.append(to_model_level(fix_length(wav, self.n_samples)))
@@ -344,23 +192,19 @@ def _explained(explainer, batch, device):
 
 def _rows(explainer, explanation, batch, labels):
     """The rows of a batch, in its order."""
+    heard = batch.heard()
     scores = {}
     if explanation is not None:
         evidence = gather_evidence(explainer.domain, explainer.classifier, explanation)
-        kinds = ("logits", "logits_in", "logits_out")
-        columns = [
-            [labels[index] for index in evidence.logits.argmax(1).tolist()],
-            *(
-                target_probability(getattr(evidence, kind), evidence.target).tolist()
-                for kind in kinds
-            ),
-            *(metric(evidence).tolist() for metric in metrics_by_name(METRICS)),
-        ]
-        heard = [name for name in batch.names if name not in batch.errors]
-        scores = dict(zip(heard, zip(*columns, strict=True), strict=True))
-    empty = (None,) * (len(COLUMNS) - 2)
+        ids = [batch.names[place] for place in heard]
+        metrics = metrics_by_name(METRICS)
+        table = score_clips(ids, None, evidence, metrics, labels)
+        rows = table[list(SCORED)].astype(object).to_numpy().tolist()
+        scores = dict(zip(heard, rows, strict=True))
+    empty = [None] * len(SCORED)
     return [
-        (name, *scores.get(name, empty), batch.errors.get(name)) for name in batch.names
+        (name, *scores.get(place, empty), batch.errors.get(place))
+        for place, name in enumerate(batch.names)
     ]
 
 
@@ -368,13 +212,8 @@ def _rows(explainer, explanation, batch, labels):
 def _write_sounds(folder, domain, explanation, batch, first):
     """The explanations of a batch, called by their number in the part."""
     heard = domain.decode(domain.apply(explanation.encoded, explanation.mask)).cpu()
-    numbers = [
-        first + place
-        for place, name in enumerate(batch.names)
-        if name not in batch.errors
-    ]
-    for number, wav in zip(numbers, heard, strict=True):
-        write_sound(folder / f"{number:06d}.wav", wav, domain.sample_rate)
+    for place, wav in zip(batch.heard(), heard, strict=True):
+        write_sound(folder / f"{first + place:06d}.wav", wav, domain.sample_rate)
 
 
 def _put_together(parts, finished, folder):

@@ -14,6 +14,7 @@ from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import require_keys
 from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
+from speechbrain_lmac.tables import table_lines
 
 KEYS = ["condition", "block", "method"]  # of a row of `summary.csv`
 # Beside a score in `summary.csv`: its interval and its number of clips.
@@ -219,8 +220,8 @@ def markdown_rows(table):
     >>> markdown_rows(pd.DataFrame({"score": ["AI"], "mean": [41.66666], "n": [3]}))
     ['| score | mean | n |', '| --- | --- | --- |', '| AI | 41.67 | 3 |']
     """
-    rows = [list(table.columns), ["---"] * len(table.columns)]
-    for row in table.itertuples(index=False):
-        cells = [f"{c:.4g}" if isinstance(c, float) else str(c) for c in row]
-        rows.append([cell.replace("|", "\\|") for cell in cells])
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    rows = [
+        [f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row]
+        for row in table.itertuples(index=False)
+    ]
+    return table_lines(table.columns, rows)

@@ -68,7 +68,6 @@ def evaluate(
     device="cpu",
     store=None,
     bar=None,
-    share=(0, 1),
 ):
     """Explain every clip with every explainer, and score the explanations.
 
@@ -94,12 +93,10 @@ def evaluate(
     device : str
         Where the clips are explained; models are there already.
     store : RowStore
-        What it knows already is not computed again; what is new is kept there.
+        What it knows already is not computed again; what is new is kept there. Of
+        several processes each does its share of the batches, every so-manieth.
     bar : tqdm
         Moved on by one for each row.
-    share : tuple
-        This process's number and how many there are: it does every so-manieth batch,
-        and `store.gather` brings the others' rows.
 
     Returns
     -------
@@ -111,11 +108,10 @@ def evaluate(
     """
     store = RowStore() if store is None else store
     ids = []
-    rank, n_ranks = share
     for number, batch in enumerate(batches):
         _check_batch(batch)
         ids += batch.ids
-        if number % n_ranks != rank:
+        if number % store.n_ranks != store.rank:
             continue
         wav, lens = batch.wav.to(device), lens_on(batch, device)
         parts = None  # the stems: rendered once for all methods, and only if one asks
@@ -126,7 +122,9 @@ def evaluate(
                     evidence = gather_evidence(domain, classifier, explanation)
                 except ValueError as error:
                     raise ValueError(f"explainer {method!r}: {error}") from error
-                table = _score(batch, evidence, metrics, class_names)
+                table = score_clips(
+                    batch.ids, batch.label, evidence, metrics, class_names
+                )
                 table.insert(1, "method", method)
                 if stems is not None:
                     if parts is None:
@@ -147,6 +145,61 @@ def evaluate(
         raise InputError("nothing to evaluate: no explainer, or no clip in the data")
     store.gather()
     return store.rows(explainers, ids)
+
+
+def score_clips(ids, label, evidence, metrics, class_names=None):
+    """What a classifier says of some clips and of their explanations, and the scores.
+
+    Arguments
+    ---------
+    ids : list
+        Of str, (B).
+    label : torch.Tensor or None
+        Class indices (B), if known.
+    evidence : Evidence
+    metrics : sequence
+        Of Metric.
+    class_names : list
+        As in `evaluate`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        A row for each clip, the columns as in `evaluate` but for `method` and
+        `seconds`.
+    """
+
+    def name_of(label):
+        return label if class_names is None else class_names[label]
+
+    heard = ~evidence.logits.isnan().any(1).cpu().numpy()
+    predicted = evidence.logits.argmax(1).tolist()
+    labels = [None] * len(ids) if label is None else label.tolist()
+    columns = {
+        "id": list(ids),
+        "label": [None if label is None else name_of(label) for label in labels],
+        "predicted": [
+            name_of(label) if known else None
+            for label, known in zip(predicted, heard, strict=True)
+        ],
+        "correct": [
+            label == guess if known and label is not None else None
+            for label, guess, known in zip(labels, predicted, heard, strict=True)
+        ],
+    }
+    columns["p"] = target_probability(evidence.logits, evidence.target)
+    columns["p_in"] = target_probability(evidence.logits_in, evidence.target)
+    columns["p_out"] = target_probability(evidence.logits_out, evidence.target)
+    for metric in metrics:
+        columns[metric.name] = metric(evidence)
+    columns["empty_mask"] = score_recordings(empty, evidence.frames, evidence.mask)
+    columns["saturated"] = saturated(evidence.logits, evidence.target)
+    return pd.DataFrame(
+        {
+            name: column.cpu().numpy() if torch.is_tensor(column) else column
+            for name, column in columns.items()
+        }
+    ).astype({"label": object, "predicted": object, "correct": "boolean"})
 
 
 def curve_column(name, share):
@@ -388,42 +441,6 @@ def _timed(explain, wav, lens):
     if wav.is_cuda:  # returns before the work is done
         torch.cuda.synchronize(wav.device)
     return explanation, time.perf_counter() - start
-
-
-def _score(batch, evidence, metrics, class_names):
-    """One row per clip."""
-
-    def name_of(label):
-        return label if class_names is None else class_names[label]
-
-    heard = ~evidence.logits.isnan().any(1).cpu().numpy()
-    predicted = evidence.logits.argmax(1).tolist()
-    labels = [None] * len(batch.ids) if batch.label is None else batch.label.tolist()
-    columns = {
-        "id": list(batch.ids),
-        "label": [None if label is None else name_of(label) for label in labels],
-        "predicted": [
-            name_of(label) if known else None
-            for label, known in zip(predicted, heard, strict=True)
-        ],
-        "correct": [
-            label == guess if known and label is not None else None
-            for label, guess, known in zip(labels, predicted, heard, strict=True)
-        ],
-    }
-    columns["p"] = target_probability(evidence.logits, evidence.target)
-    columns["p_in"] = target_probability(evidence.logits_in, evidence.target)
-    columns["p_out"] = target_probability(evidence.logits_out, evidence.target)
-    for metric in metrics:
-        columns[metric.name] = metric(evidence)
-    columns["empty_mask"] = score_recordings(empty, evidence.frames, evidence.mask)
-    columns["saturated"] = saturated(evidence.logits, evidence.target)
-    return pd.DataFrame(
-        {
-            name: column.cpu().numpy() if torch.is_tensor(column) else column
-            for name, column in columns.items()
-        }
-    ).astype({"label": object, "predicted": object, "correct": "boolean"})
 
 
 def _add(table, columns):

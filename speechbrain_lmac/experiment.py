@@ -29,7 +29,7 @@ from speechbrain_lmac.distributed import wait_for_all
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.explainers import AmortizedExplainer
-from speechbrain_lmac.files import cannot_write, write_text
+from speechbrain_lmac.files import why_refused, write_text
 from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
 from speechbrain_lmac.interpreters import TrainedInterpreter
 from speechbrain_lmac.locks import lock_folder, release_folders
@@ -87,6 +87,16 @@ KNOWN_KEYS = {
 }
 
 # How the resolved file in an output folder begins.
+# What building a part raises when it is given something that it cannot take.
+UNBUILT = (
+    ValueError,
+    TypeError,
+    ImportError,
+    OSError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+)
 RESOLVED = "# Generated"
 
 
@@ -149,12 +159,13 @@ def main(run):
     """Run a recipe; what a user can put right is one message, not a traceback."""
     try:
         run(sys.argv[1:])
-    except (InputError, OSError) as error:
-        told = cannot_write(error, getattr(error, "filename", None) or Path.cwd())
-        if not isinstance(told, InputError):
+    except InputError as error:
+        _refuse(error)
+    except OSError as error:
+        told = why_refused(error, getattr(error, "filename", None) or Path.cwd())
+        if told is None:
             raise
-        print(f"error: {told}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(told)
     finally:
         release_folders()
     if dist.is_available() and dist.is_initialized():
@@ -162,6 +173,11 @@ def main(run):
         # abort it now and then, and torchrun takes that for a failure.
         wait_for_all()
         dist.destroy_process_group()
+
+
+def _refuse(told):
+    print(f"error: {told}", file=sys.stderr)
+    sys.exit(2)
 
 
 def load_experiment(argv):
@@ -199,34 +215,25 @@ def load_experiment(argv):
         raise InputError(f"{path} is not readable as YAML: {error}") from error
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]}{hint(path, error)}") from error
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        if not is_from_yaml(error) and overrides:
-            raise not_built(path, overrides, error) from error
-        if not is_from_yaml(error):
-            raise
-        if isinstance(error, OSError):
-            raise InputError(f"{path}: {error}") from error
-        raise InputError(f"{path}: {' '.join(map(str, error.args))}") from error
-    except (ArithmeticError, AttributeError, RuntimeError) as error:
+    except InputError:
+        raise
+    except UNBUILT as error:
+        told = str(error)
+        if not isinstance(error, OSError):
+            told = " ".join(map(str, error.args))
+        if is_from_yaml(told):
+            raise InputError(f"{path}: {told}") from error
         if not overrides:
             raise  # our file, and so our fault
-        raise not_built(path, overrides, error) from error
+        raise InputError(
+            f"{path} cannot be built with {' '.join(overrides.split())}: {told} "
+            f"({type(error).__name__})"
+        ) from error
     return hparams, run_opts, (path, overrides)
 
 
-def not_built(path, overrides, error):
-    """What is told when a part cannot be built with what the command line says."""
-    return InputError(
-        f"{path} cannot be built with {' '.join(overrides.split())}: "
-        f"{' '.join(map(str, error.args))} ({type(error).__name__})"
-    )
-
-
-def is_from_yaml(error):
+def is_from_yaml(told):
     """Whether an error speaks of the YAML file rather than of our code."""
-    text = " ".join(map(str, error.args))
     spoken = (
         "Invalid argument to",
         "structure of the overrides",
@@ -240,7 +247,7 @@ def is_from_yaml(error):
         "could not find",
         "No such file",
     )
-    return any(words in text for words in spoken)
+    return any(words in told for words in spoken)
 
 
 def hint(path, error):
@@ -369,7 +376,7 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
         ),
     )
     if "classifier" in hparams:
-        brain.hparams.classifier = classifier_to_train_against(
+        fold_for_training(
             hparams["classifier"].to(brain.device), modules["domain"].to(brain.device)
         )
     brain.fit(
@@ -385,15 +392,15 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
     return brain
 
 
-def classifier_to_train_against(classifier, domain):
-    """The same classifier with less work; see `folding.fold_batch_norms`."""
+def fold_for_training(classifier, domain):
+    """Make a classifier cheaper to train against; see `folding.fold_batch_norms`."""
     with torch.no_grad():
         noise = torch.rand(
             1, domain.sample_rate, generator=generator("a second, heard once")
         )
         device = next(classifier.parameters()).device
         features = domain.features(domain.encode(noise.to(device)))
-        return fold_batch_norms(classifier, features)
+        fold_batch_norms(classifier, features)
 
 
 def write_record(brain, folder, module, argv, before=None):

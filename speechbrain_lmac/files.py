@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from speechbrain_lmac.errors import InputError
@@ -20,8 +20,31 @@ PART = ".part"  # how the name of a file begins that is being written
 LEAST_FREE = 1 << 20  # bytes; a library that could not write does not say why
 
 
-def cannot_write(error, path):
-    """What a user is told when the machine refused a write.
+@contextmanager
+def writing(path):
+    """Where something is written: tell the user when the machine refuses it.
+
+    Arguments
+    ---------
+    path : str or Path
+        What is written, or its folder.
+
+    Raises
+    ------
+    InputError
+        When the disk is full, or nothing may be written there.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = why_refused(error, path)
+        if reason is None:
+            raise
+        raise InputError(reason) from error
+
+
+def why_refused(error, path):
+    """What a user is told of a write that the machine refused.
 
     Arguments
     ---------
@@ -31,19 +54,15 @@ def cannot_write(error, path):
 
     Returns
     -------
-    error : Exception
-        An InputError, or the same error if it speaks of something else.
+    reason : str or None
+        None if the error speaks of something else.
     """
-    if isinstance(error, InputError):
-        return error
     reason = REFUSED.get(getattr(error, "errno", None))
     if reason is None and not isinstance(error, FileNotFoundError):
         place = next(p for p in (Path(path), *Path(path).parents) if p.exists())
         if shutil.disk_usage(place).free < LEAST_FREE:
             reason = REFUSED[errno.ENOSPC]
-    if reason is None:
-        return error
-    return InputError(f"cannot write {path}: {reason}")
+    return None if reason is None else f"cannot write {path}: {reason}"
 
 
 def write_atomically(path, write):
@@ -64,11 +83,10 @@ def write_atomically(path, write):
     path = Path(path)
     part = path.with_name(f"{PART}{os.getpid()}.{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:
-        raise cannot_write(error, path) from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(part)
+            os.replace(part, path)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

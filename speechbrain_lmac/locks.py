@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import PART, cannot_write, write_text
+from speechbrain_lmac.files import PART, write_text, writing
 
 LOCK = ".lock"
 HOLDER = ".running.json"
@@ -38,26 +38,25 @@ def lock_folder(folder, command):
     folder = Path(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     lock = FileLock(folder / LOCK)
-    try:
+    holder = {
+        "process": os.getpid(),
+        "host": platform.node(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "command": command,
+    }
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-        holder = {
-            "process": os.getpid(),
-            "host": platform.node(),
-            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "command": command,
-        }
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"{folder} is in use by {_holder(folder)}. Wait for it or stop it, or "
+                "take another --output_folder"
+            ) from None
         _held.append((lock, folder, made))
         for left in folder.rglob(f"{PART}*"):  # of a run that was killed
             left.unlink()
         write_text(json.dumps(holder) + "\n", folder / HOLDER)
-    except Timeout:
-        raise InputError(
-            f"{folder} is in use by {_holder(folder)}. Wait for it or stop it, or take "
-            "another --output_folder"
-        ) from None
-    except OSError as error:
-        raise cannot_write(error, folder) from error
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.files import write_csv
 from speechbrain_lmac.metrics.curves import ranking, top_cells
 from speechbrain_lmac.sanity import reinitialise
+from speechbrain_lmac.tables import table_text
 
 WHOLE = "nothing removed"  # the method of the clips as they are, with the share 0
 SPLITS = ("train", "valid", "test")
@@ -355,12 +356,12 @@ def roar_table(rows):
     """Accuracies in percent as Markdown: a row per method, a column per share."""
     shares = sorted(rows["share"].unique())
     head = ["method", *(f"{100 * share:g} % removed" for share in shares)]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for method, group in rows.groupby("method", sort=False):
         cells = []
         for share in shares:
             values = 100 * group.loc[group["share"] == share, "accuracy"]
             shown = f"{values.mean():.1f} ({values.min():.1f} to {values.max():.1f})"
             cells.append(shown if len(values) else "")
-        lines.append([str(method).replace("|", "\\|"), *cells])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+        lines.append([method, *cells])
+    return table_text(head, lines)

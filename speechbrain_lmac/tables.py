@@ -69,7 +69,7 @@ def markdown_table(summary, scores, counts=None):
     """
     counts = counts or {}
     titles = ["method", *map(title, scores), *counts.values()]
-    lines = [row_of(titles), row_of(["---"] * len(titles))]
+    lines = table_lines(titles)
     for _, row in in_paper_order(summary).iterrows():
         cells = [row["method"], *(interval(row, score) for score in scores)]
         cells += [f"{row[count]:.3g}" for count in counts]
@@ -182,7 +182,7 @@ def published_table(summary, published, condition, block, metrics):
     titles = ["method"]
     for metric in shown:
         titles += [f"{metric.name} here", "published"]
-    lines = [row_of(titles), row_of(["---"] * len(titles))]
+    lines = table_lines(titles)
     for row in rows:
         cells = [row["method"]]
         for metric in shown:
@@ -206,7 +206,7 @@ def comparison_table(comparison, reference, scores):
     """
     shown = [score for score in scores if score.higher_is_better is not None]
     titles = [f"{reference} less", *map(title, shown)]
-    lines = [row_of(titles), row_of(["---"] * len(titles))]
+    lines = table_lines(titles)
     rows = comparison.set_index(["method", "metric"])
     for method in in_paper_order(comparison.drop_duplicates("method"))["method"]:
         cells = [method]
@@ -293,7 +293,7 @@ def sanity_table(means, scores):
     titles = ["method"]
     for score in scores:
         titles += [f"{score.name}, {layers[0]} random", f"{score.name}, all random"]
-    lines = [row_of(titles), row_of(["---"] * len(titles))]
+    lines = table_lines(titles)
     for method in in_paper_order(means.drop_duplicates("method"))["method"]:
         cells = [method]
         for score in scores:
@@ -327,6 +327,22 @@ def interval(row, score):
     columns = (score.name, f"{score.name}_low", f"{score.name}_high")
     mean, low, high = (number(row[column], score) for column in columns)
     return "–" if mean == "–" else f"{mean} [{low}, {high}]"
+
+
+def table_lines(titles, rows=()):
+    """The lines of a Markdown table.
+
+    Example
+    -------
+    >>> table_lines(["score", "mean"], [["AI", 41.67]])
+    ['| score | mean |', '| --- | --- |', '| AI | 41.67 |']
+    """
+    return [row_of(line) for line in (titles, ["---"] * len(titles), *rows)]
+
+
+def table_text(titles, rows):
+    """A Markdown table with a line break at its end."""
+    return "\n".join(table_lines(titles, rows)) + "\n"
 
 
 def row_of(cells):

@@ -15,6 +15,7 @@ from speechbrain_lmac.tables import (
     number,
     row_of,
     sanity_table,
+    table_lines,
     title,
 )
 from speechbrain_lmac.visualize import write_relation, write_sanity
@@ -188,7 +189,7 @@ def checks_table(summary, scores, prompts=None):
     """
     titles = ["method", *map(title, scores), "non-finite"]
     titles += [] if prompts is None else ["empty"]
-    lines = [row_of(titles), row_of(["---"] * len(titles))]
+    lines = table_lines(titles)
     rows = summary.set_index(["method", "score"])
     for method in in_paper_order(summary.drop_duplicates("method"))["method"]:
         cells, non_finite = [method], 0

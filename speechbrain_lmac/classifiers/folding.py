@@ -1,6 +1,4 @@
-"""A frozen classifier in fewer steps: batch norms that became part of convolutions."""
-
-import copy
+"""A frozen classifier in fewer steps: batch norms that become part of convolutions."""
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,7 +9,7 @@ CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d)
 
 @torch.no_grad()
 def fold_batch_norms(classifier, features):
-    """A copy of a frozen classifier that says the same with less work.
+    """Let a frozen classifier say the same with less work, for good.
 
     In eval mode a batch norm multiplies and adds constants, which the convolution
     before it can do at no cost (`torch.nn.utils.fusion`). In a training against the
@@ -19,35 +17,29 @@ def fold_batch_norms(classifier, features):
     convolution's answer need not be kept for the norm. The logits differ by rounding.
 
     Which norm hears which convolution is found by listening to the model once. Where a
-    convolution's own answer, or a norm's, is a hidden map or used twice, the copy would
-    not say the same; then there is nothing to gain, and the classifier itself is
-    returned.
+    convolution's own answer, or a norm's, is a hidden map or used twice, it would not
+    say the same; then it stays as it is. It is not folded in a copy: of a large
+    classifier there would be two in memory.
 
     Arguments
     ---------
     classifier : torch.nn.Module
-        features to `ClassifierOutput`, in eval mode, on the device of the features. It
-        is left as it is.
+        features to `ClassifierOutput`, in eval mode, on the device of the features.
+        Afterwards its submodules and `state_dict` are others.
     features : torch.Tensor
         Anything that the classifier can hear.
-
-    Returns
-    -------
-    classifier : torch.nn.Module
-        In eval mode, frozen.
     """
-    pairs = _pairs(classifier, features)
-    if not pairs:
-        return classifier
-    folded = copy.deepcopy(classifier)
-    for convolution, norm in pairs:
-        fused = fuse_conv_bn_eval(
-            folded.get_submodule(convolution), folded.get_submodule(norm)
-        )
-        folded.set_submodule(convolution, fused)
-        folded.set_submodule(norm, torch.nn.Identity())
-    folded.requires_grad_(False)
-    return folded if _alike(classifier(features), folded(features)) else classifier
+    before = classifier(features)
+    replaced = {}
+    for convolution, norm in _pairs(classifier, features):
+        replaced[convolution] = classifier.get_submodule(convolution)
+        replaced[norm] = classifier.get_submodule(norm)
+        fused = fuse_conv_bn_eval(replaced[convolution], replaced[norm])
+        classifier.set_submodule(convolution, fused.requires_grad_(False))
+        classifier.set_submodule(norm, torch.nn.Identity().eval())
+    if not _alike(before, classifier(features)):
+        for name, module in replaced.items():
+            classifier.set_submodule(name, module)
 
 
 def _pairs(classifier, features):

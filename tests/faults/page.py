@@ -9,6 +9,7 @@ from pathlib import Path
 
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.machine import versions
+from speechbrain_lmac.tables import table_text
 
 FOLDER = Path("results/faults")
 KILLED = {
@@ -70,12 +71,6 @@ def outcomes():
     return found
 
 
-def table(head, rows):
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
-
-
 def page():
     """The text of docs/reliability.md."""
     tests = outcomes()
@@ -111,13 +106,13 @@ def page():
             "done; each result is compared with the undisturbed one. `runs` is how "
             "often it came to its end in between. Draws are functions of seed, epoch "
             "and clip, so that nothing depends on what a process did before.\n",
-            table(["", "kills", "runs", "what was equal"], killed),
+            table_text(["", "kills", "runs", "what was equal"], killed),
             "## Disks\n",
             "A tmpfs of a few hundred kB, or remounted read-only; the command ends "
             "with one message and status 2. With space, the same command goes on.\n",
-            table(["", "result"], disks),
+            table_text(["", "result"], disks),
             "## Damage\n",
-            table(["", "cases passed"], other),
+            table_text(["", "cases passed"], other),
             "## Broken files\n",
             f"{many['files']:,} files of 0.3 s, of which {many['broken']} are broken "
             f"or hostile ({', '.join(many['kinds'])}): {many['explained']:,} "
@@ -129,7 +124,7 @@ def page():
             "Only right answers and errors that say what is wrong appear; what they "
             "found is in tests/faults/test_fuzzing.py. A sound that its container "
             "cannot hold (8 channels at 192 kHz in Ogg) is no case.\n",
-            table(["", "answered", "refused"], fuzzed),
+            table_text(["", "answered", "refused"], fuzzed),
         ]
     )
 

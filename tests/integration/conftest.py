@@ -92,35 +92,29 @@ def refused(call, capsys, tmp_path):
 
 
 @pytest.fixture
-def classifiers_in_use(monkeypatch):
-    """The classifier of the file and the one that a training hears, each with a copy of
-    its parameters and buffers from before."""
+def unchanged(monkeypatch):
+    """`unchanged(folder)`: the training began with the classifier of that folder, and
+    did not change a bit of it."""
     seen = []
 
-    def look(before, *arguments):
-        classifier = fold_batch_norms(before, *arguments)
-        for model in (before, classifier):
-            state = model.state_dict()
-            seen.append((model, {name: value.clone() for name, value in state.items()}))
-        return classifier
+    def copies(model):
+        return {name: value.clone() for name, value in model.state_dict().items()}
+
+    def look(classifier, *arguments):
+        of_the_file = copies(classifier)
+        fold_batch_norms(classifier, *arguments)
+        seen.append((classifier, of_the_file, copies(classifier)))
 
     monkeypatch.setattr("speechbrain_lmac.experiment.fold_batch_norms", look)
-    return seen
-
-
-@pytest.fixture
-def unchanged(classifiers_in_use):
-    """`unchanged(folder)`: no bit of them changed, and one is what the folder has."""
 
     def unchanged(trained):
-        assert len(classifiers_in_use) == 2
-        for model, before in classifiers_in_use:
-            after = model.state_dict()
-            for name, value in before.items():  # buffers of the batch norm among them
-                assert torch.equal(value, after[name]), name
+        ((classifier, of_the_file, as_heard),) = seen
         saved = torch.load(trained / "classifier" / "model.ckpt")
-        before = classifiers_in_use[0][1]
-        assert all(torch.equal(before[f"model.{k}"], v) for k, v in saved.items())
+        assert all(torch.equal(of_the_file[f"model.{k}"], v) for k, v in saved.items())
+        after = classifier.state_dict()
+        assert after.keys() == as_heard.keys()
+        for name, value in as_heard.items():  # buffers of batch norms among them
+            assert torch.equal(value, after[name]), name
 
     return unchanged
 

@@ -13,7 +13,8 @@ import soundfile
 import torch
 import webdataset
 
-from speechbrain_lmac import corpus
+from speechbrain_lmac import corpus, corpus_sources
+from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.recipes.explain_corpus import run as explain_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,12 +200,12 @@ def test_what_is_not_there_is_refused(refused, options, tmp_path):
 def test_a_list_is_read_a_part_at_a_time(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("".join(f"{i}.wav\n\n" for i in range(10)))
-    parts = corpus.ListedClips(path, part_size=4).parts(16000)
+    parts = corpus_sources.ListedClips(path, part_size=4).parts(16000)
     first = next(parts)
     path.write_text("")  # what is read already is known; the buffer has the rest
     assert first.content == ("0.wav", "1.wav", "2.wav", "3.wav")
     assert [part.content for part in parts][-1] == ("8.wav", "9.wav")
-    sizes = [len(part.content) for part in corpus.ListedClips(path).parts(16000)]
+    sizes = [len(part.content) for part in corpus_sources.ListedClips(path).parts(16000)]
     assert sizes == []
 
 
@@ -223,11 +224,11 @@ def test_a_shard_without_its_end_is_told(shards, tmp_path):
     whole = tmp_path / "whole.tar"
     whole.write_bytes(data)
     (tmp_path / "cut.tar").write_bytes(data.rstrip(b"\0"))
-    (part,) = corpus.ShardedClips(whole).parts(16000)
+    (part,) = corpus_sources.ShardedClips(whole).parts(16000)
     names = [name for name, _ in part.clips()]
     assert len(names) == 9 and names[0] == "whole.tar/009"
-    (part,) = corpus.ShardedClips(tmp_path / "cut.tar").parts(16000)
+    (part,) = corpus_sources.ShardedClips(tmp_path / "cut.tar").parts(16000)
     *clips, (name, read) = part.clips()
     assert name == "cut.tar"
-    with pytest.raises(corpus.InputError, match="archive"):
+    with pytest.raises(InputError, match="archive"):
         read()
