@@ -13,10 +13,8 @@ from torch.utils.data import DataLoader
 
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.evaluation import evaluate, summarise
-from speechbrain_lmac.experiment import load_experiment
-from speechbrain_lmac.explainers import AmortizedExplainer
+from speechbrain_lmac.experiment import load_experiment, open_explainer
 from speechbrain_lmac.explainers.controls import Remembered, with_mean
-from speechbrain_lmac.interpreters import TrainedInterpreter
 from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.types import Explanation
 
@@ -47,15 +45,11 @@ class OfEqualSize:
 
 def opened(name):
     """A training's parts with its trained interpreter, and its record."""
-    hparams, _, _ = load_experiment([str(HPARAMS / f"{name}.yaml"), "--device=cpu"])
-    interpreter = TrainedInterpreter(
-        hparams["interpreter"], hparams["interpreter_checkpoint"]
-    )
+    argv = [str(HPARAMS / f"{name}.yaml"), "--device=cpu"]
+    hparams, run_opts, (path, _) = load_experiment(argv)
+    explainer, _ = open_explainer(hparams, run_opts, path)
     folder = Path(hparams["output_folder"])
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    explainer = AmortizedExplainer(
-        hparams["domain"], hparams["classifier"], interpreter.eval()
-    )
     saved = [path.stat().st_size for path in folder.glob("save/CKPT*/*")]
     record["checkpoint_bytes"] = sum(saved) / len(list(folder.glob("save/CKPT*")))
     record["interpreter_bytes"] = (folder / "interpreter.ckpt").stat().st_size

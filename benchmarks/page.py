@@ -306,13 +306,12 @@ def faithfulness_part(measured, targets):
             [
                 name,
                 f"{record['parameters']:,}",
-                f"{record['seconds']:.0f}",
                 f"{record['interpreter_bytes'] / 1e6:.1f}",
                 f"{record['checkpoint_bytes'] / 1e6:.1f}",
             ]
             for name, record in records.items()
         ]
-        head = ["", "parameters", "s of training", "interpreter, MB", "checkpoint, MB"]
+        head = ["", "parameters", "interpreter, MB", "checkpoint, MB"]
         yield table_text(head, rows)
         better = _at_equal_size(scores)
         targets.at_least(

@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from speechbrain_lmac.data_prep.manifest import made_whole
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.folders import made_whole
 
 BLOCK_BYTES = 1 << 18
 TIMEOUT_S = 30.0

@@ -6,13 +6,10 @@ before a word is written, and its faults are told in one message.
 """
 
 import csv
-import glob
 import hashlib
 import json
 import os
-import platform
-import shutil
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -355,67 +352,3 @@ def _manifests(folder, record):
         counts=record["counts"],
         warnings=tuple(record["warnings"]),
     )
-
-
-@contextmanager
-def made_whole(folder):
-    """A folder that bears its name only once it is complete.
-
-    The body fills a draft beside `folder`; at its end the draft takes the place of
-    `folder`, also of an old one. After an error the draft is gone and an old folder
-    is as it was. Drafts of processes that were killed are removed by the next one.
-
-    Arguments
-    ---------
-    folder : str or Path
-        Parents are made where they do not exist.
-
-    Yields
-    ------
-    draft : Path
-        The empty folder to fill.
-
-    Raises
-    ------
-    InputError
-        A folder or file cannot be written.
-    """
-    folder = Path(folder).resolve()  # through a link, so that the link stays
-    own = f"{platform.node()}-{os.getpid()}"
-    draft = folder.with_name(f".{folder.name}.new-{own}")
-    old = folder.with_name(f".{folder.name}.old-{own}")
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*-*-*"):
-        if _is_of_a_dead_process(left.name):
-            shutil.rmtree(left, ignore_errors=True)
-    new_folders = [p for p in folder.parents if not p.exists()]
-    try:
-        draft.mkdir(parents=True)
-        yield draft
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(draft, folder)
-    except BaseException as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        with suppress(OSError):
-            if old.exists() and not folder.exists():
-                os.replace(old, folder)
-            for new_folder in new_folders:
-                new_folder.rmdir()
-        if isinstance(error, OSError):
-            raise InputError(f"cannot write {folder}: {error}") from error
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _is_of_a_dead_process(name):
-    """Whether a draft was made on this machine by a process that is no more."""
-    head, _, number = name.rpartition("-")
-    if not head.endswith((f".new-{platform.node()}", f".old-{platform.node()}")):
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, ValueError):
-        return False  # another user's, or no draft of ours
-    return False

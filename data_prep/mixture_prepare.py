@@ -31,11 +31,11 @@ from speechbrain_lmac.contaminants import (
     Scene,
     WhiteNoise,
 )
-from speechbrain_lmac.data_prep.manifest import made_whole
 from speechbrain_lmac.data_prep.noise_prepare import CORPORA, checksum
 from speechbrain_lmac.dataio import AudioReader
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.folders import made_whole
 from speechbrain_lmac.metrics.truth import si_sdr
 from speechbrain_lmac.mixing import gains_of_snr, measured_snr, snr_of_gains
 from speechbrain_lmac.mixtures import (

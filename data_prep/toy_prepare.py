@@ -19,8 +19,8 @@ import soundfile
 from tqdm import tqdm
 
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
-from speechbrain_lmac.data_prep.manifest import made_whole
 from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.folders import made_whole
 
 N_FOLDS = 5
 LEAST = {"n_clips": 1, "seed": 0, "sample_rate": 16000, "seconds": 1}

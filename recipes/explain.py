@@ -26,6 +26,7 @@ and one that cannot be read does not stop the others; it is named at the end.
 import argparse
 
 from speechbrain_lmac.experiment import (
+    EXPLAINER_PARTS,
     class_names,
     load_experiment,
     main,
@@ -55,7 +56,7 @@ def explain(argv):
     parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
     args, overrides = parser.parse_known_args(argv)
     hparams, run_opts, source = load_experiment([args.param_file, *overrides])
-    require_keys(hparams, ["classifier", "interpreter"], source[0])
+    require_keys(hparams, EXPLAINER_PARTS, source[0])
     classifier = hparams["classifier"]
     labels = class_names(classifier)
     if args.target is not None:
@@ -64,7 +65,7 @@ def explain(argv):
     if args.prompt is not None:
         check_prompts(classifier, hparams["interpreter"], args.target)
         classifier = classifier.asked(args.prompt)
-    explainer, labels, device = open_explainer(hparams, run_opts, source[0], classifier)
+    explainer, device = open_explainer(hparams, run_opts, source[0], classifier)
 
     def explain_one(path):
         if args.prompt is not None:

@@ -25,6 +25,7 @@ from speechbrain_lmac.corpus_sources import ListedClips, ShardedClips
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import (
+    class_names,
     load_experiment,
     main,
     open_explainer,
@@ -45,10 +46,10 @@ def run(argv):
     parser.add_argument("--workers", type=int, choices=[0, 1], default=1)
     parser.add_argument("--sounds", action="store_true", help="write what is heard")
     args, overrides = parser.parse_known_args(argv)
-    hparams, run_opts, source = load_experiment([args.param_file, *overrides])
-    require_keys(hparams, ["dataset"], source[0])
+    hparams, run_opts, (path, _) = load_experiment([args.param_file, *overrides])
+    require_keys(hparams, ["dataset"], path)
     ddp_init_group(run_opts)  # does nothing unless torchrun started us
-    explainer, labels, device = open_explainer(hparams, run_opts, source[0])
+    explainer, device = open_explainer(hparams, run_opts, path)
     corpus = (
         ShardedClips(args.shards)
         if args.shards
@@ -59,7 +60,7 @@ def run(argv):
         counts = explain_corpus(
             explainer,
             corpus,
-            labels,
+            class_names(explainer.classifier),
             hparams["dataset"].n_samples,
             args.output_folder,
             batch_size=args.clips_at_once,

@@ -17,9 +17,9 @@ import json
 import sys
 from pathlib import Path
 
-from speechbrain_lmac.data_prep.manifest import made_whole
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
+from speechbrain_lmac.folders import made_whole
 from speechbrain_lmac.report.page import (
     add_clips,
     copy_pictures,

@@ -112,8 +112,7 @@ class ClipDataset:
         if stored is not None:
             return stored
         logger.warning("class names: in the order of the training manifest")
-        with open(Path(manifest_folder) / "train.json", encoding="utf-8") as stream:
-            clips = json.load(stream).values()
+        clips = read_manifest(Path(manifest_folder) / "train.json").values()
         return list(dict.fromkeys(clip["category"] for clip in clips))
 
     def check_labels(self, labels):
@@ -149,14 +148,13 @@ class ClipDataset:
             When a category of the dataset is none of the labels.
         """
         self.check_labels(labels)
-        path = Path(manifest_folder) / f"{split}.json"
-        for name, clip in read_manifest(path).items():
+        dataset = self.signals(manifest_folder, split)
+        for name, clip in dataset.data.items():
             if clip.get("category") not in labels:
                 raise InputError(
-                    f"{path}: the category of {name!r} is {clip.get('category')!r}, "
-                    f"which is none of {some_of(labels)}"
+                    f"{split}.json in {manifest_folder}: the category of {name!r} is "
+                    f"{clip.get('category')!r}, which is none of {some_of(labels)}"
                 )
-        dataset = self.signals(manifest_folder, split)
         dataset.add_dynamic_item(labels.index, takes="category", provides="label")
         dataset.set_output_keys(["id", "signal", "lens", "label"])
         return dataset

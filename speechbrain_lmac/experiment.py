@@ -97,6 +97,7 @@ UNBUILT = (
     AttributeError,
     RuntimeError,
 )
+EXPLAINER_PARTS = ("domain", "classifier", "interpreter", "interpreter_checkpoint")
 RESOLVED = "# Generated"
 
 
@@ -463,12 +464,9 @@ def open_explainer(hparams, run_opts, path, classifier=None):
     Returns
     -------
     explainer : Explainer
-    labels : list
-        Class names in the order of the logits.
     device : torch.device
     """
-    needed = ["domain", "classifier", "interpreter", "interpreter_checkpoint"]
-    require_keys(hparams, needed, path)
+    require_keys(hparams, EXPLAINER_PARTS, path)
     if "codec" in hparams:
         check_codec_of(hparams["codec"], hparams["interpreter_checkpoint"])
     classifier = classifier or hparams["classifier"]
@@ -479,7 +477,7 @@ def open_explainer(hparams, run_opts, path, classifier=None):
     explainer = hparams.get("explainer", AmortizedExplainer)(
         hparams["domain"].to(device), classifier.to(device), interpreter.to(device)
     )
-    return explainer, class_names(classifier), device
+    return explainer, device
 
 
 def class_names(classifier):

@@ -205,7 +205,9 @@ def test_a_list_is_read_a_part_at_a_time(tmp_path):
     path.write_text("")  # what is read already is known; the buffer has the rest
     assert first.content == ("0.wav", "1.wav", "2.wav", "3.wav")
     assert [part.content for part in parts][-1] == ("8.wav", "9.wav")
-    sizes = [len(part.content) for part in corpus_sources.ListedClips(path).parts(16000)]
+    sizes = [
+        len(part.content) for part in corpus_sources.ListedClips(path).parts(16000)
+    ]
     assert sizes == []
 
 
