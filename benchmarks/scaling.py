@@ -87,11 +87,12 @@ def measure(settings):
     Returns
     -------
     answer : dict
-        "lengths" (s), "batches", "classes", "widths": `timings`; "parameters" of the
-        widths.
+        "threads", how many; "lengths" (s), "batches", "classes", "widths": `timings`;
+        "parameters" of the widths.
     """
     timings, parameters = widths(settings)
     return {
+        "threads": torch.get_num_threads(),
         "lengths": lengths(settings),
         "batches": batches(settings),
         "classes": classes(settings),

@@ -22,7 +22,8 @@ def text(folder=FOLDER):
     row_bytes = streamed["table_bytes"] / n_clips
     rows = [["0.3 s, as above", per_clip]]
     if explanation is not None:
-        five = seconds(explanation["scaling"]["lengths"], "5")
+        sizes = explanation["scaling"]
+        five = sizes["threads"] * seconds(sizes["lengths"], "5")
         rows.append(["5 s, one by one (docs/performance.md)", five])
     rows = [
         [
@@ -62,8 +63,8 @@ def text(folder=FOLDER):
             f"Two processes of one thread each: {speed_up:.2f} times as fast, and the "
             f"same table, {'byte by byte' if measured['equal'] else 'NOT EQUAL'}.\n",
             "## 10 million clips\n",
-            "From the cost of a clip on one such core; reading from a network is not "
-            "in it.\n",
+            "From the cost of a clip, seconds times cores; reading from a network is "
+            "not in it.\n",
             table_text(
                 ["clips of", "ms a clip", "core hours", "hours on 64 cores"], rows
             ),
