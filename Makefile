@@ -187,6 +187,7 @@ bench-training: .venv/.installed-test
 	$(PY) recipes/train_classifier.py benchmarks/hparams/classifier.yaml
 	$(PY) recipes/train_lmac.py benchmarks/hparams/lmac_conv.yaml
 	$(PY) recipes/train_lmac.py benchmarks/hparams/lmac_published.yaml
+	test -d data/bench_toy_td || $(PY) data_prep/toy_prepare.py data/bench_toy_td --n_clips 480 --seconds 1
 	$(PY) recipes/pretrain_codec.py benchmarks/hparams/td_codec.yaml
 	$(PY) recipes/train_lmac_td.py benchmarks/hparams/td_conv.yaml
 	$(PY) recipes/train_lmac_td.py benchmarks/hparams/td_published.yaml
