@@ -86,7 +86,6 @@ KNOWN_KEYS = {
     "trunk_source",
 }
 
-# How the resolved file in an output folder begins.
 # What building a part raises when it is given something that it cannot take.
 UNBUILT = (
     ValueError,
@@ -98,6 +97,7 @@ UNBUILT = (
     RuntimeError,
 )
 EXPLAINER_PARTS = ("domain", "classifier", "interpreter", "interpreter_checkpoint")
+# How the resolved file in an output folder begins.
 RESOLVED = "# Generated"
 
 
