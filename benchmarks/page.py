@@ -6,6 +6,7 @@ python -m benchmarks.page
 from statistics import median
 
 from benchmarks import scaling_page
+from benchmarks.faithfulness_page import faithfulness_part
 from benchmarks.run import FOLDER, read_record
 from benchmarks.timing import in_matmuls, ratio, seconds
 from benchmarks.training import KEEP_MEMORY, SAVE_MEMORY
@@ -69,7 +70,7 @@ def training_part(measured, targets):
     own, plain = "published mask network", "published way"
     saved = measured["saved memory"]
     what = "LMAC-TD step, published mask network, memory"
-    why = "0.6 GiB of it are free blocks that glibc does not give back; see the next"
+    why = "some of it are free blocks that glibc does not give back; see the next"
     targets.at_most(what, td["peak_mib"][own] / GIB, 5, " GiB", why)
     peak = max(frugal["peak_mib"] for _, frugal in saved) / GIB
     targets.at_most(f"{what}, with `{_set(SAVE_MEMORY)}`", peak, 5, " GiB")
@@ -279,73 +280,6 @@ def scaling_part(measured, targets):
     ]
     yield "The compact decoder, forwards and backwards at batch 16, by its width.\n"
     yield table_text(["x width", "parameters", "s"], rows)
-
-
-def faithfulness_part(measured, targets):
-    """Is the cheap decoder as faithful?"""
-    yield "## Faithfulness of the compact networks\n"
-    yield (
-        "CNN14 on generated sounds of 1 s (`benchmarks/hparams`), trained on the same "
-        "clips with the same objective for the same number of steps, each with the "
-        "optimizer and the learning rate that it was made with; scored on the test "
-        "fold. Masks of one size: each mask of one decoder raised to the power that "
-        "gives it the mean of the other's. The target compares both pairs of one size, "
-        "in the mean.\n"
-    )
-    for method, compared in measured.items():
-        scores, records = compared["scores"], compared["records"]
-        names = [name for name in scores["ours"] if name != "n"]
-        rows = [
-            [row, *(f"{scores[row][name]:.4g}" for name in names)] for row in scores
-        ]
-        yield (
-            f"{method}, {scores['ours']['n']} clips, of which the classifier is right "
-            f"on {100 * compared['accuracy']:.0f} %.\n"
-        )
-        yield table_text([method, *names], rows)
-        rows = [
-            [
-                name,
-                f"{record['parameters']:,}",
-                f"{record['interpreter_bytes'] / 1e6:.1f}",
-                f"{record['checkpoint_bytes'] / 1e6:.1f}",
-            ]
-            for name, record in records.items()
-        ]
-        head = ["", "parameters", "interpreter, MB", "checkpoint, MB"]
-        yield table_text(head, rows)
-        worse = _worse_at_equal_size(scores)
-        targets.at_least(
-            f"{method}: scores of 5 in which the compact network is at least as good, "
-            "masks of one size",
-            len(COMPARED) - len(worse),
-            len(COMPARED),
-            why=f"behind in {', '.join(worse)}",
-        )
-        own = records["ours"]
-        targets.at_most(
-            f"{method}: checkpoint, to 3 x the interpreter and 0.5 MB",
-            own["checkpoint_bytes"] / (3 * own["interpreter_bytes"] + 0.5e6),
-            1,
-            " x",
-        )
-
-
-# At equal size: the sign of what is better.
-COMPARED = {"AI": 1, "AD": -1, "AG": 1, "FF": 1, "Fid-In": 1}
-
-
-def _worse_at_equal_size(scores):
-    """The scores in which ours is behind the published, in the mean of both sizes."""
-    pairs = (
-        ("ours", "published, size of ours"),
-        ("ours, size of published", "published"),
-    )
-    return [
-        name
-        for name, sign in COMPARED.items()
-        if sum(sign * (scores[a][name] - scores[b][name]) for a, b in pairs) < 0
-    ]
 
 
 def ranks_part(measured, targets):

@@ -4,10 +4,19 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
-from benchmarks import page, published, run, settings, timing
+from benchmarks import (
+    faithfulness,
+    faithfulness_page,
+    page,
+    published,
+    run,
+    settings,
+    timing,
+)
 from benchmarks.training import lmac_step
 from speechbrain_lmac.types import Encoded
 
@@ -47,6 +56,45 @@ def test_a_target_is_missed_beyond_its_limit_only():
     targets.at_least("three", 29.0, 30, " x")
     states = [row[-1] for row in targets.rows]
     assert states == ["met", "missed: a reason", "missed"]
+
+
+def test_decoders_are_compared_at_both_sizes_clip_by_clip():
+    # FF: 0.2 behind at one size, 0.6 ahead at the other; AD: the less the better.
+    scores = {
+        "ours": {"FF": 0.3, "AD": 4.0},
+        "published, size of ours": {"FF": 0.5, "AD": 2.0},
+        "ours, size of published": {"FF": 0.9, "AD": 1.0},
+        "published": {"FF": 0.3, "AD": 2.0},
+    }
+    per_clip = pd.DataFrame(
+        {"id": clip, "method": method, "AI": 0.0, "AG": 1.0, "Fid-In": 1.0}
+        | {name: value + 0.1 * clip for name, value in row.items()}
+        for clip in range(3)
+        for method, row in scores.items()
+    )
+    rows = json.loads(
+        json.dumps(faithfulness.at_equal_size(per_clip).to_dict("records"))
+    )
+    differences = {row["metric"]: row["difference"] for row in rows}
+    assert differences == pytest.approx(
+        {"AI": 0.0, "AD": 0.5, "AG": 0.0, "FF": 0.2, "Fid-In": 0.0}
+    )
+    verdicts = {row["metric"]: faithfulness_page.verdict(row) for row in rows}
+    assert verdicts == {
+        "AI": "equal",
+        "AD": "worse",
+        "AG": "equal",
+        "FF": "better",
+        "Fid-In": "equal",
+    }
+    behind = [row["metric"] for row in rows if faithfulness_page.is_behind(row)]
+    assert behind == ["AD"]
+
+
+def test_what_chance_may_explain_is_in_brackets():
+    row = {"difference": 1.0, "low": -0.5, "high": 2.0, "reference_better": False}
+    assert faithfulness_page.verdict(row) == "(worse)"
+    assert faithfulness_page.is_behind(row)  # the target knows no mercy
 
 
 def test_cases_are_timed_in_turns():
