@@ -1,9 +1,11 @@
 """The training loop of LMAC-ZS's interpreter."""
 
 import speechbrain as sb
+from torch.nn.parallel import DistributedDataParallel
 
 from speechbrain_lmac.brains import ExplainerBrain
 from speechbrain_lmac.dataio import lens_heard
+from speechbrain_lmac.distributed import average_gradients
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.explainers import ZeroShotExplainer
 from speechbrain_lmac.pairs import gather_pairs
@@ -40,16 +42,26 @@ class ZeroShotBrain(ExplainerBrain):
         wav = self.heard(batch, stage)
         lens = lens_heard(batch, wav)
         domain, classifier = self.modules.domain, self.hparams.classifier
+        interpreter = self.modules.interpreter
+        if isinstance(interpreter, DistributedDataParallel):
+            # It waits for the others in every call; processes differ in their prompts,
+            # and so in how many pieces they go through.
+            interpreter = interpreter.module
         pairs = gather_pairs(
             domain,
             classifier,
-            self.modules.interpreter,
+            interpreter,
             wav,
             self.memory.ask(self.prompts.of(batch)),
             lens,
             self.hparams.pairs_at_once,
         )
         return pairs, self.scored(wav, lens, stage)
+
+    def optimizers_step(self):
+        """A step with the mean of all processes' gradients; see `compute_forward`."""
+        average_gradients(self.modules.interpreter.parameters())
+        super().optimizers_step()
 
     def scored(self, wav, lens, stage):
         """Evidence of the predicted prompts; none in training."""

@@ -3,6 +3,7 @@
 import os
 from datetime import timedelta
 
+import torch
 import torch.distributed as dist
 
 # Others may have hours of work left when one is done; a process that died ends all of
@@ -27,3 +28,23 @@ def wait_for_all():
         group = dist.new_group(timeout=PATIENCE, backend="gloo")
         dist.monitored_barrier(group, PATIENCE)
         dist.destroy_process_group(group)
+
+
+def average_gradients(parameters):
+    """Give every process the mean of all processes' gradients; alone, change nothing.
+
+    Arguments
+    ---------
+    parameters : iterable
+        Of torch.nn.Parameter, the same in every process. One that is trained and has
+        no gradient in a process counts as 0 there.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    for parameter in parameters:
+        if not parameter.requires_grad:
+            continue
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= dist.get_world_size()

@@ -4,16 +4,16 @@ A pair is a clip and a prompt. P prompts and B clips make P B masks, each of whi
 audio tower hears again; kept for their gradient they would fill the memory. So pairs
 are gone through in pieces, of which only the outcome is kept, an embedding and the
 size of a mask; the gradient computes a piece once more when it comes to it
-(checkpointing). Pieces do not change the result: nothing in a pair depends on another.
+(`recomputed`). Pieces do not change the result: nothing in a pair depends on another.
 """
 
 from dataclasses import dataclass, replace
 
 import torch
-from torch.utils.checkpoint import checkpoint
 
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.masks import score_recordings
+from speechbrain_lmac.recomputed import recomputed
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,23 @@ def gather_pairs(domain, classifier, interpreter, wav, asked, lens=None, at_once
         size = score_recordings(mean_size, some.frames, mask)
         return heard(some, mask), size, heard(some, 1 - mask)
 
+    learned = tuple(interpreter.parameters())
+
     n_clips, n_prompts = len(wav), len(asked.text)
     every = torch.arange(n_clips, device=wav.device)
     clips = every.repeat_interleave(n_prompts)
     prompts = torch.arange(n_prompts, device=wav.device).repeat(n_clips)
     other = asked.own[clips] != prompts
     clips, prompts = clips[other], prompts[other]
-    own_in, own_size, own_out = in_pieces(kept_and_left, at_once, every, asked.own)
+    own_in, own_size, own_out = in_pieces(
+        kept_and_left, learned, at_once, every, asked.own
+    )
     embedding_in = own_in.new_zeros(n_clips, n_prompts, own_in.shape[1])
     embedding_in = embedding_in.index_put((every, asked.own), own_in)
     size = own_size.new_zeros(n_clips, n_prompts)
     size = size.index_put((every, asked.own), own_size)
     if len(clips):
-        other_in, other_size = in_pieces(kept, at_once, clips, prompts)
+        other_in, other_size = in_pieces(kept, learned, at_once, clips, prompts)
         embedding_in = embedding_in.index_put((clips, prompts), other_in)
         size = size.index_put((clips, prompts), other_size)
     return Pairs(
@@ -129,13 +133,15 @@ def gather_pairs(domain, classifier, interpreter, wav, asked, lens=None, at_once
     )
 
 
-def in_pieces(function, at_once, clips, prompts):
+def in_pieces(function, learned, at_once, clips, prompts):
     """A function of pairs, piece by piece, its outcomes put together.
 
     Arguments
     ---------
     function : callable
         Indices of clips and of prompts, (n,) each, to a tuple of tensors (n, ...).
+    learned : tuple
+        The parameters that it depends on.
     at_once : int
         The largest n.
     clips, prompts : torch.Tensor
@@ -143,11 +149,11 @@ def in_pieces(function, at_once, clips, prompts):
 
     Example
     -------
-    >>> in_pieces(lambda c, p: (10 * c + p,), 2, torch.arange(3), torch.arange(3))
+    >>> in_pieces(lambda c, p: (10 * c + p,), (), 2, torch.arange(3), torch.arange(3))
     (tensor([ 0, 11, 22]),)
     """
     outcomes = [
-        checkpoint(function, *piece, use_reentrant=False)
+        recomputed(function, learned, *piece)
         for piece in zip(clips.split(at_once), prompts.split(at_once), strict=True)
     ]
     return tuple(torch.cat(parts) for parts in zip(*outcomes, strict=True))

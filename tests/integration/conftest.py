@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -55,6 +56,55 @@ def _run(command, folder=ROOT):
 def run():
     """`run([PYTHON, "recipes/NAME.py", ...], folder)`, folder being the root."""
     return _run
+
+
+# After each epoch a process writes down what it has learned, before anything is loaded.
+_TWO_RANKS = """
+import os, runpy, sys
+import torch
+from speechbrain_lmac.brains import RecordingBrain
+
+on_stage_end, epochs = RecordingBrain.on_stage_end, []
+
+def keep_weights(brain, stage, *others):
+    if stage.name == "TRAIN":
+        learned = brain.modules.interpreter.module.named_parameters()
+        epochs.append({name: value.detach().clone() for name, value in learned})
+        torch.save(epochs, f"rank{os.environ['RANK']}.ckpt")
+    return on_stage_end(brain, stage, *others)
+
+RecordingBrain.on_stage_end = keep_weights
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+@pytest.fixture
+def two_ranks(tmp_path):
+    """`two_ranks(recipe, yaml, option, ...)` trains one interpreter in two processes:
+    the output folder. Both have learned the same, which is what is kept."""
+
+    def two_ranks(recipe, *arguments):
+        (tmp_path / "two_ranks.py").write_text(_TWO_RANKS)
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        script = ["--nproc_per_node=2", "two_ranks.py", ROOT / "recipes" / recipe]
+        options = ["--output_folder=out", "--distributed_backend=gloo"]
+        done = _run([*torchrun, *script, *arguments, *options], tmp_path)
+        assert done.returncode == 0, done.stderr
+        ranks = [torch.load(tmp_path / f"rank{rank}.ckpt") for rank in range(2)]
+        for epoch in zip(*ranks, strict=True):
+            assert_equal_weights(*epoch)
+        kept = torch.load(tmp_path / "out" / "interpreter.ckpt")
+        best = pd.read_csv(tmp_path / "out" / "epochs.csv")["valid_loss"].argmin()
+        assert_equal_weights(ranks[0][best], kept)
+        return tmp_path / "out"
+
+    return two_ranks
+
+
+def assert_equal_weights(some, others):
+    """What is in `some` is in `others`, bit by bit."""
+    for name, value in some.items():
+        assert torch.equal(value, others[name]), name
 
 
 @pytest.fixture

@@ -82,6 +82,10 @@ def test_the_terms_are_in_the_log(trained):
     np.testing.assert_allclose(epochs["train_loss"], by_hand, rtol=1e-4)
 
 
+def test_two_processes_train_one_interpreter(two_ranks, clap, tiny, short):
+    two_ranks("train_lmac_zs.py", STFT, *tiny, *short, clap)
+
+
 def test_a_training_before_its_end_has_told_its_accuracy(
     call, clap, tiny, short, tmp_path, monkeypatch, capsys
 ):
