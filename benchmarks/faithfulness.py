@@ -28,7 +28,6 @@ PAIRS = {
     "L-MAC": ("lmac_conv", "lmac_published"),
     "LMAC-TD": ("td_conv", "td_published"),
 }
-CONDITIONS = {"clean": "condition/clean", "white noise": "condition/white_noise"}
 METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "MM")
 COMPARED = METRICS[:-1]
 OURS, PUBLISHED = "ours", "published"
@@ -78,8 +77,11 @@ def compare(ours, published):
     }
     return {
         "conditions": {
-            name: scores_in(part(file), hparams, explainers)
-            for name, file in CONDITIONS.items()
+            name: scores_in(condition, hparams, explainers)
+            for name, condition in (
+                ("clean", part("condition/clean")),
+                ("white noise", part("condition/white_noise", per_clip=1)),
+            )
         },
         "records": {OURS: own_record, PUBLISHED: other_record},
     }
