@@ -12,6 +12,7 @@ from pathlib import Path
 
 from speechbrain_lmac.brains_td import CodecBrain
 from speechbrain_lmac.codec import save_codec
+from speechbrain_lmac.distributed import one_process_only
 from speechbrain_lmac.experiment import (
     fit_and_test,
     load_experiment,
@@ -26,6 +27,7 @@ def pretrain_codec(argv):
     """Everything that the command above does."""
     hparams, run_opts, source = load_experiment(argv)
     require_keys(hparams, ["dataset", "domain", "training"], source[0])
+    one_process_only("a codec")
     domain = hparams["domain"]
     manifests = start_experiment(hparams, run_opts, source)
     dataset = hparams["dataset"]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from speechbrain_lmac.brains_clap import ClapBrain, check_augment
 from speechbrain_lmac.classifiers.miniclap import hear_as_classifier, save_clap
+from speechbrain_lmac.distributed import one_process_only
 from speechbrain_lmac.experiment import (
     fit_and_test,
     load_experiment,
@@ -40,6 +41,7 @@ def train_clap(argv):
     """Everything that the command above does."""
     hparams, run_opts, source = load_experiment(argv)
     require_keys(hparams, NEEDED, source[0])
+    one_process_only("a CLAP")
     check_augment(hparams["augment"])
     clap, captions = hparams["clap"], hparams["captioned"].captions
     clap.learn_words(captions.words(), hparams["seed"])

@@ -7,7 +7,6 @@ LMAC-TD masks between. They start as a codec that loses nothing but rounding; tr
 
 import json
 import math
-import os
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from speechbrain.lobes.models.dual_path import Decoder, Encoder
 
 from speechbrain_lmac.classifiers.checkpoint import fetch, load_weights, save_weights
+from speechbrain_lmac.distributed import one_process_only
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_text
@@ -204,12 +204,9 @@ def check_one_process(codec):
     Its encoder and decoder run before and after the interpreter, so that nothing
     would bring their gradients together.
     """
-    # As torchrun says it; the process group is made later.
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and is_trained(codec):
-        raise InputError(
-            "a codec is trained in one process only: start without torchrun, or freeze "
-            "the codec (frozen_codec in the YAML)"
-        )
+    if is_trained(codec):
+        frozen = ", or freeze the codec (frozen_codec in the YAML)"
+        one_process_only("a codec", frozen)
 
 
 def check_codec_of(codec, checkpoint):

@@ -6,6 +6,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from speechbrain_lmac.errors import InputError
+
 # Others may have hours of work left when one is done; a process that died ends all of
 # them (torchrun sees to it), so that nobody waits for it.
 PATIENCE = timedelta(days=30)
@@ -20,6 +22,20 @@ def own_share():
         0 and 1 for a process that runs alone.
     """
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def one_process_only(what, otherwise=""):
+    """Refuse to train something on several processes.
+
+    Raises
+    ------
+    InputError
+        With what may be done in place of it.
+    """
+    if own_share()[1] > 1:
+        raise InputError(
+            f"{what} is trained in one process only: start without torchrun{otherwise}"
+        )
 
 
 def wait_for_all():

@@ -123,6 +123,12 @@ def test_a_trunk_of_another_size_is_refused(refused, options, trained_classifier
     assert "model.ckpt" in message and "nowhere/at/all" in message
 
 
+def test_several_processes_do_not_train_it(refused, options, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun says it
+    message = refused(train_clap, *options, "--output_folder=no")
+    assert "a CLAP is trained in one process only: start without torchrun" in message
+
+
 @pytest.mark.parametrize("key", ["mixup", "blank"])
 def test_captions_are_not_mixed_as_targets(refused, options, tmp_path, key):
     kept = {"mixup": "blank", "blank": "mixup"}[key]
