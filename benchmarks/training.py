@@ -153,10 +153,10 @@ def td_case(name, settings, classifier):
     )
 
 
-def zs_case(n_clips, settings):
+def zs_case(n_clips, n_prompts, settings):
     """A step of LMAC-ZS: every prompt of a batch asked of every clip of it.
 
-    The small CLAP and the interpreter that the package has; as many prompts as clips.
+    The small CLAP and the interpreter that the package has.
     """
     model = AudioExplainer.from_hparams("esc10-lmac-zs", run_opts={"device": "cpu"})
     explainer = model.explainer
@@ -166,8 +166,10 @@ def zs_case(n_clips, settings):
     objective = part("objective/lmac_zs")
     optimizer = adam(interpreter, fused=True)
     pairs = itertools.product(WORDS, WORDS)
-    sentences = [f"{one} and {other}" for one, other in pairs if one < other][:n_clips]
-    asked = PromptMemory(classifier).ask(sentences)
+    sentences = [f"{one} and {other}" for one, other in pairs if one < other]
+    asked = PromptMemory(classifier).ask(
+        [sentences[clip % n_prompts] for clip in range(n_clips)]
+    )
     wav = clips(settings, n_clips)
 
     def step():
@@ -191,7 +193,7 @@ def run_alone(case, settings):
     elif method == "LMAC-TD":
         step = td_case(name, settings, cnn14(settings))
     else:
-        step = zs_case(int(name), settings)
+        step = zs_case(*map(int, name.split(" x ")), settings)
     step()
     return {"seconds": seconds_of(step)}
 
@@ -203,8 +205,10 @@ def measure(settings):
     -------
     answer : dict
         "L-MAC", "LMAC-TD" and "LMAC-ZS": `timings` of `timing.race`, and `peak_mib` of
-        each case alone. "kept memory": pairs of a step of L-MAC alone as it is, and
-        with `KEEP_MEMORY`. "saved memory": the same of LMAC-TD with `SAVE_MEMORY`.
+        each case alone; of LMAC-ZS also of "few prompts", as many as the smallest
+        batch has, for the clips of the largest. "kept memory": pairs of a step of L-MAC
+        alone as it is, and with `KEEP_MEMORY`. "saved memory": the same of LMAC-TD with
+        `SAVE_MEMORY`.
     """
     domain, classifier = stft(), cnn14(settings)
     answer = {}
@@ -232,12 +236,16 @@ def measure(settings):
             for _ in range(settings.slow_rounds)
         ]
     sizes = settings.zs_batch_sizes
-    cases = {str(size): zs_case(size, settings) for size in sizes}
+    cases = {str(size): zs_case(size, size, settings) for size in sizes}
+    shapes = {str(size): (size, size) for size in sizes}
+    shapes["few prompts"] = (sizes[-1], sizes[0])
     answer["LMAC-ZS"] = {
         "timings": race(cases, settings.rounds),
         "peak_mib": {
-            str(size): alone("training", f"LMAC-ZS: {size}", settings)["peak_mib"]
-            for size in sizes
+            name: alone("training", "LMAC-ZS: {} x {}".format(*shape), settings)[
+                "peak_mib"
+            ]
+            for name, shape in shapes.items()
         },
     }
     return answer
