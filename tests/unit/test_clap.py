@@ -101,7 +101,12 @@ def test_a_new_clap_is_written_and_loaded(clap_folder, tmp_path):
     with torch.no_grad():
         assert torch.equal(loaded.text(["a dog"]), new.text(["a dog"]))
         wav = torch.rand(1, 9600)
-        assert torch.equal(loaded.audio(wav).embedding, new.audio(wav).embedding)
+        # Where a file's weights lie in memory may change the last bit of a product.
+        torch.testing.assert_close(
+            loaded.audio(wav).embedding, new.audio(wav).embedding
+        )
+    for name, value in new.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name]), name
     with pytest.raises(InputError, match="ClapAudioConfig has no dephts; it has"):
         NewHuggingFaceClap({"audio_config": {"dephts": [1]}}, clap_folder)
 
