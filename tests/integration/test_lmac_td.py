@@ -223,15 +223,8 @@ def test_bfloat16_runs_on_the_cpu(call, classifier, codec, tiny, once):
     assert np.isfinite(losses.to_numpy()).all()
 
 
-def test_two_processes_train_the_interpreter(
-    run, classifier, codec, tiny, once, tmp_path
-):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    torchrun += ["--nproc_per_node=2", ROOT / "recipes" / "train_lmac_td.py"]
-    options = [*tiny, *once, classifier, codec, "--distributed_backend=gloo"]
-    done = run([*torchrun, TD, *options, f"--output_folder={tmp_path}/out"])
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "interpreter.ckpt").is_file()
+def test_two_processes_train_one_interpreter(two_ranks, classifier, codec, tiny, once):
+    two_ranks("train_lmac_td.py", TD, *tiny, *once, classifier, codec)
 
 
 def test_several_processes_do_not_train_a_codec(
