@@ -58,12 +58,15 @@ def run():
     return _run
 
 
-# After each epoch a process writes down what it has learned, before anything is loaded.
+# A process writes down what it has learned after each epoch, before anything is loaded,
+# and all that it holds at its end.
 _TWO_RANKS = """
 import os, runpy, sys
 import torch
+import speechbrain_lmac.experiment as experiment
 from speechbrain_lmac.brains import RecordingBrain
 
+write_record = experiment.write_record
 on_stage_end, epochs = RecordingBrain.on_stage_end, []
 
 def keep_weights(brain, stage, *others):
@@ -73,7 +76,12 @@ def keep_weights(brain, stage, *others):
         torch.save(epochs, f"rank{os.environ['RANK']}.ckpt")
     return on_stage_end(brain, stage, *others)
 
+def keep_last(brain, folder, module, *others):
+    torch.save(module.state_dict(), f"last{os.environ['RANK']}.ckpt")
+    return write_record(brain, folder, module, *others)
+
 RecordingBrain.on_stage_end = keep_weights
+experiment.write_record = keep_last
 runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """
 
@@ -96,6 +104,8 @@ def two_ranks(tmp_path):
         kept = torch.load(tmp_path / "out" / "interpreter.ckpt")
         best = pd.read_csv(tmp_path / "out" / "epochs.csv")["valid_loss"].argmin()
         assert_equal_weights(ranks[0][best], kept)
+        for rank in range(2):
+            assert_equal_weights(torch.load(tmp_path / f"last{rank}.ckpt"), kept)
         return tmp_path / "out"
 
     return two_ranks

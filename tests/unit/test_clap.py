@@ -98,13 +98,14 @@ def test_a_new_clap_is_written_and_loaded(clap_folder, tmp_path):
     new.save(tmp_path / "clap")
     loaded = HuggingFaceClap(tmp_path / "clap").eval()
     assert (loaded.embedding_dim, loaded.front_end.low_hz) == (12, 50)
+    for weight in loaded.parameters():
+        # A file's weights may lie at any address, on which the last bit of the product
+        # of a single row depends; those of `new` are aligned.
+        weight.data = weight.data.clone()
     with torch.no_grad():
         assert torch.equal(loaded.text(["a dog"]), new.text(["a dog"]))
         wav = torch.rand(1, 9600)
-        # Where a file's weights lie in memory may change the last bit of a product.
-        torch.testing.assert_close(
-            loaded.audio(wav).embedding, new.audio(wav).embedding
-        )
+        assert torch.equal(loaded.audio(wav).embedding, new.audio(wav).embedding)
     for name, value in new.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name]), name
     with pytest.raises(InputError, match="ClapAudioConfig has no dephts; it has"):
