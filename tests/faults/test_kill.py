@@ -25,6 +25,7 @@ from speechbrain_lmac.experiment import main
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.publish import publish
 from speechbrain_lmac.recipes.train_lmac import train_lmac
+from tests.torchrun import torchrun
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = {
@@ -273,19 +274,16 @@ def test_export(killed, trained_lmac, n_kills, tmp_path, record):
 
 def corpus_command(n_ranks, folder, source, options):
     """explain_corpus.py in some processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [
-        *command,
-        f"--nproc_per_node={n_ranks}",
+    return torchrun(
         "recipes/explain_corpus.py",
         "hparams/toy_lmac.yaml",
         *options,
-        "--distributed_backend=gloo",
         f"--list={source}",
         f"--output_folder={folder}",
         "--part_size=10",
         "--clips_at_once=5",
-    ]
+        n_ranks=n_ranks,
+    )
 
 
 def start(command):

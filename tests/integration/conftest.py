@@ -17,6 +17,7 @@ import torch
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.data_prep.toy_prepare import make_toy
 from speechbrain_lmac.experiment import main
+from tests.torchrun import torchrun
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 1.0
@@ -93,10 +94,8 @@ def two_ranks(tmp_path):
 
     def two_ranks(recipe, *arguments):
         (tmp_path / "two_ranks.py").write_text(_TWO_RANKS)
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        script = ["--nproc_per_node=2", "two_ranks.py", ROOT / "recipes" / recipe]
-        options = ["--output_folder=out", "--distributed_backend=gloo"]
-        done = _run([*torchrun, *script, *arguments, *options], tmp_path)
+        script = ["two_ranks.py", ROOT / "recipes" / recipe]
+        done = _run(torchrun(*script, *arguments, "--output_folder=out"), tmp_path)
         assert done.returncode == 0, done.stderr
         ranks = [torch.load(tmp_path / f"rank{rank}.ckpt") for rank in range(2)]
         for epoch in zip(*ranks, strict=True):

@@ -1,9 +1,6 @@
 """A corpus is explained alike by one process and by two, whole and interrupted."""
 
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +13,8 @@ import webdataset
 from speechbrain_lmac import corpus, corpus_sources
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.recipes.explain_corpus import run as explain_corpus
+from tests.torchrun import torchrun
 
-ROOT = Path(__file__).resolve().parents[2]
 N_FILES = 23
 BROKEN = (4, 11)
 
@@ -92,24 +89,10 @@ def test_every_clip_has_its_row_and_a_broken_one_says_why(
     assert heard[["p", "p_in", "p_out", "MM"]].le(1).all(None)
 
 
-def test_two_processes_write_what_one_does(call, options, sounds, tmp_path):
+def test_two_processes_write_what_one_does(call, run, options, sounds, tmp_path):
     explained(call, *options, *of_list(sounds, tmp_path / "one"))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [
-            *command,
-            "--nproc_per_node=2",
-            "recipes/explain_corpus.py",
-            *options,
-            "--distributed_backend=gloo",
-            *of_list(sounds, tmp_path / "two"),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    out = of_list(sounds, tmp_path / "two")
+    done = run(torchrun("recipes/explain_corpus.py", *options, *out))
     assert "2 of 23 clips could not be explained" in done.stderr
     one, two = (tmp_path / name / "corpus.csv" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()

@@ -1,6 +1,5 @@
 """Two processes judge what one does, and take up what others left."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +7,9 @@ import pytest
 
 from speechbrain_lmac import evaluation
 from speechbrain_lmac.recipes.evaluate import run_evaluation
+from tests.torchrun import torchrun
 
 ROOT = Path(__file__).resolve().parents[2]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
 
 @pytest.fixture
@@ -26,9 +25,8 @@ def table(folder):
 def test_two_processes_judge_what_one_does(run, call, options, tmp_path):
     options = [*options, "--batch_size=2"]
     call(run_evaluation, *options, f"--output_folder={tmp_path}/one")
-    script = ["--nproc_per_node=2", ROOT / "recipes" / "evaluate.py"]
-    own = ["--distributed_backend=gloo", f"--output_folder={tmp_path}/two"]
-    done = run([*TORCHRUN, *script, *options, *own])
+    out = f"--output_folder={tmp_path}/two"
+    done = run(torchrun(ROOT / "recipes" / "evaluate.py", *options, out))
     assert done.returncode == 0, done.stderr
     one, two = table(tmp_path / "one"), table(tmp_path / "two")
     pd.testing.assert_frame_equal(two, one, check_exact=True)

@@ -1,7 +1,6 @@
 """From sounds to explanations of classifiers of waveforms, by YAML files alone."""
 
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.train_classifier import train_classifier
 from speechbrain_lmac.recipes.train_lmac import train_lmac
+from tests.torchrun import torchrun
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--number_of_epochs=1", "--batch_size=6")
@@ -102,14 +102,10 @@ def test_two_processes_in_bfloat16_leave_the_classifier_as_it_was(
 ):
     (tmp_path / "two_ranks.py").write_text(TWO_RANKS)
     source = hf_folder("wav2vec2")  # its dropout is 0.5
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     script = ["two_ranks.py", ROOT / "recipes/train_lmac.py"]
     options = [f"--classifier_source={source}", "--output_folder=out", *tiny, *SHORT]
-    done = run(
-        [*torchrun, "--nproc_per_node=2", *script, "hparams/toy_wav2vec2_lmac.yaml"]
-        + [*options, "--precision=bf16", "--distributed_backend=gloo"],
-        tmp_path,
-    )
+    yaml = "hparams/toy_wav2vec2_lmac.yaml"
+    done = run(torchrun(*script, yaml, *options, "--precision=bf16"), tmp_path)
     assert done.returncode == 0, done.stderr
     stored = load_file(source / "model.safetensors")
     ranks = [torch.load(tmp_path / f"rank{rank}.ckpt") for rank in range(2)]
