@@ -5,6 +5,8 @@ import math
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from speechbrain_lmac.machine import give_back_memory
+
 
 def positions(length, width, like):
     """Sines and cosines of the places, (length, width) (Vaswani et al. 2017).
@@ -65,23 +67,34 @@ class TransformerBlock(torch.nn.Module):
 
     def forward(self, x):
         x = x + positions(*x.shape[1:], like=x)
-        for layer in self.layers:
-            x = self.run_layer(layer, x)
-        return self.norm(x)
+        for layer in self.layers[:-1]:
+            x = self.run(layer, x)
+        return self.run(self._last_layer_and_norm, x)
 
-    def run_layer(self, layer, x):
-        """One layer."""
+    def run(self, layer, x):
+        """One layer; the last together with the norm."""
         return layer(x)
+
+    def _last_layer_and_norm(self, x):
+        return self.norm(self.layers[-1](x))
 
 
 class CheckpointedTransformerBlock(TransformerBlock):
     """The same with less memory in training.
 
-    A layer is computed again for its gradient; what lies within it is not kept.
+    A layer is computed again for its gradient; what lies within it is not kept. On a
+    CPU what the process no longer needs goes back before each, see
+    `machine.give_back_memory`.
     """
 
-    def run_layer(self, layer, x):
+    def run(self, layer, x):
         """One layer, of which only the input is kept."""
         if not torch.is_grad_enabled():
             return layer(x)
-        return checkpoint(layer, x, use_reentrant=False)
+        return checkpoint(_in_little_memory, layer, x, use_reentrant=False)
+
+
+def _in_little_memory(layer, x):
+    if x.device.type == "cpu":
+        give_back_memory()
+    return layer(x)

@@ -1,0 +1,39 @@
+"""Memory goes back to the system when asked."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+# Blocks of 4 MB that lie in glibc's heap, where the last one keeps it from shrinking:
+# a block that was mapped and freed raises the size from which blocks are mapped.
+FREED = """
+import re
+import torch
+from pathlib import Path
+from speechbrain_lmac.machine import give_back_memory
+
+def resident():
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmRSS:\\s+(\\d+) kB", status).group(1)) / 1024
+
+torch.ones(7_500_000)
+blocks = [torch.ones(1_000_000) for _ in range(100)]
+last = blocks[-1]
+full = resident()
+del blocks
+freed = resident()
+give_back_memory()
+print("MiB", full, freed, resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_freed_memory_goes_back_to_the_system():
+    answer = subprocess.run(
+        [sys.executable, "-c", FREED], capture_output=True, text=True, check=True
+    )
+    full, freed, after = map(float, re.search("MiB (.+)", answer.stdout)[1].split())
+    assert freed > full - 20  # else there is nothing to give back
+    assert after < full - 350
