@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from benchmarks.settings import part
 from speechbrain_lmac import comparison
 from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import evaluate, summarise
 from speechbrain_lmac.experiment import load_experiment, open_explainer
 from speechbrain_lmac.explainers.controls import Remembered, with_mean
@@ -24,6 +25,7 @@ from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.types import Explanation
 
 HPARAMS = Path(__file__).resolve().parent / "hparams"
+TRAININGS = Path("results/bench")
 PAIRS = {
     "L-MAC": ("lmac_conv", "lmac_published"),
     "LMAC-TD": ("td_conv", "td_published"),
@@ -136,19 +138,27 @@ def at_equal_size(per_clip):
 
 
 def measure(settings):
-    """The comparisons whose trainings are there.
+    """The comparisons, of the trainings that `make bench-training` made.
 
     Returns
     -------
     answer : dict
         "L-MAC", "LMAC-TD": see `compare`.
+
+    Raises
+    ------
+    InputError
+        When a training is not there.
     """
-    answer = {}
-    for method, (ours, published) in PAIRS.items():
-        done = [
-            Path(f"results/bench/{name}/1234/training.json").is_file()
-            for name in (ours, published)
-        ]
-        if all(done):
-            answer[method] = compare(ours, published)
-    return answer
+    missing = [
+        name
+        for names in PAIRS.values()
+        for name in names
+        if not (TRAININGS / name / "1234" / "training.json").is_file()
+    ]
+    if missing:
+        raise InputError(
+            f"these trainings are not in {TRAININGS}: {', '.join(missing)}; "
+            "`make bench-training` makes them"
+        )
+    return {method: compare(*names) for method, names in PAIRS.items()}

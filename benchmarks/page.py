@@ -324,12 +324,12 @@ PARTS = {
 
 def performance(folder=FOLDER):
     """The text of docs/performance.md."""
-    targets, parts, versions = Targets(), [], set()
+    targets, parts, records = Targets(), [], {}
     for name, part in PARTS.items():
         record = read_record(name, folder)
         if record is not None:
             parts += part(record[name], targets)
-            versions.add(record["versions"])
+            records[name] = record
     return "\n".join(
         [
             "# Performance\n",
@@ -337,13 +337,34 @@ def performance(folder=FOLDER):
             "and a ratio is the median over the turns: this machine changes its speed "
             "by half for minutes. So does what else it has to do: see the matmuls, "
             "timed beside. Data: noise, and generated sounds where something is "
-            "learned. Seed: 1234. Versions: " + "; ".join(sorted(versions)) + ".\n",
+            f"learned. Seed: 1234. {provenance(records)}\n",
             targets.text(),
             *parts,
             "## On a GPU\n",
             "Not measured: none was at hand.\n",
         ]
     )
+
+
+def provenance(records):
+    """When and with what the records were made: once, where it is the same of all.
+
+    Example
+    -------
+    >>> old, new = ({"date": day, "versions": "torch 2"} for day in ("May 1", "May 2"))
+    >>> provenance({"ranks": old, "loading": old})
+    'Measured on May 1. Versions: torch 2.'
+    >>> provenance({"ranks": old, "loading": new})[:50]
+    'Measured (ranks) on May 1. Versions: torch 2. Meas'
+    """
+    names = {}
+    for name, record in records.items():
+        names.setdefault((record["date"], record["versions"]), []).append(name)
+    sentences = []
+    for (date, versions), these in names.items():
+        which = f" ({', '.join(these)})" if len(names) > 1 else ""
+        sentences.append(f"Measured{which} on {date}. Versions: {versions}.")
+    return " ".join(sentences)
 
 
 def main():

@@ -1,11 +1,13 @@
 """Run the benchmarks: python -m benchmarks.run [NAME ...] [--settings tiny].
 
-Each writes `results/bench/NAME.json`; without names all are run.
+Each writes NAME.json; without names all are run. The full ones are kept in
+`benchmarks/records`, so that one can be run again without the others.
 """
 
 import argparse
 import importlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.settings import SETTINGS
@@ -22,7 +24,7 @@ BENCHMARKS = (
     "streaming",
     "faithfulness",
 )
-FOLDER = Path("results/bench")
+FOLDER = Path(__file__).resolve().parent / "records"
 
 
 def run(names, settings, folder=FOLDER):
@@ -30,7 +32,12 @@ def run(names, settings, folder=FOLDER):
     for name in names:
         print(f"benchmark: {name}", flush=True)
         measured = importlib.import_module(f"benchmarks.{name}").measure(settings)
-        record = {"versions": versions(), "settings": settings.name, name: measured}
+        record = {
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "versions": versions(),
+            "settings": settings.name,
+            name: measured,
+        }
         write_text(json.dumps(record, indent=1) + "\n", Path(folder) / f"{name}.json")
 
 
@@ -47,11 +54,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=[], help=", ".join(BENCHMARKS))
     parser.add_argument("--settings", choices=SETTINGS, default="full")
+    parser.add_argument("--folder", help="of the records; for tiny: results/bench")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}")
-    run(arguments.names or BENCHMARKS, SETTINGS[arguments.settings])
+    folder = FOLDER if arguments.settings == "full" else "results/bench"
+    run(
+        arguments.names or BENCHMARKS,
+        SETTINGS[arguments.settings],
+        arguments.folder or folder,
+    )
 
 
 if __name__ == "__main__":

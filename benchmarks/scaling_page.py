@@ -38,7 +38,8 @@ def text(folder=FOLDER):
     return "\n".join(
         [
             "# Large corpora\n",
-            "Written by `make bench`. Versions: " + record["versions"] + ".\n",
+            f"Written by `make bench`. Measured on {record['date']}. Versions: "
+            f"{record['versions']}.\n",
             "`recipes/explain_corpus.py` explains a list of files or the shards of a "
             "WebDataset as a stream. The corpus is cut in parts (1,000 lines, or a "
             "shard); part i belongs to process i modulo their number; each part is "

@@ -14,10 +14,12 @@ from benchmarks import (
     page,
     published,
     run,
+    scaling_page,
     settings,
     timing,
 )
 from benchmarks.training import lmac_step
+from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.types import Encoded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +49,26 @@ def test_the_page_has_the_targets_and_a_table_of_each(measured):
     for title in ("An evaluation", "Data loading", "Cost against size"):
         assert f"## {title}\n" in text
     assert "LMAC-TD" not in text  # what was not run is not told
+
+
+def test_the_pages_are_what_the_records_say():
+    # Whoever changes a page or a record writes the pages again.
+    assert {record.stem for record in run.FOLDER.glob("*")} == set(run.BENCHMARKS)
+    assert all(run.read_record(name)["settings"] == "full" for name in run.BENCHMARKS)
+    for name, text in (
+        ("performance", page.performance()),
+        ("scaling", scaling_page.text()),
+    ):
+        assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == text
+
+
+def test_decoders_that_were_not_trained_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(faithfulness, "TRAININGS", tmp_path)
+    (tmp_path / "lmac_conv" / "1234").mkdir(parents=True)
+    (tmp_path / "lmac_conv" / "1234" / "training.json").write_text("{}")
+    missing = "lmac_published, td_conv, td_published; `make bench-training`"
+    with pytest.raises(InputError, match=missing):
+        faithfulness.measure(TINY)
 
 
 def test_a_target_is_missed_beyond_its_limit_only():
