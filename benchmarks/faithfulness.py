@@ -35,6 +35,8 @@ COMPARED = METRICS[:-1]
 OURS, PUBLISHED = "ours", "published"
 OURS_RESIZED = "ours, size of published"
 PUBLISHED_RESIZED = "published, size of ours"
+FLAT_OURS = "one value, size of ours"
+FLAT_PUBLISHED = "one value, size of published"
 
 
 class OfEqualSize:
@@ -54,6 +56,21 @@ class OfEqualSize:
         return Explanation(mask, own.target, own.encoded, own.logits)
 
 
+class OfOneValue:
+    """Masks that show nothing: of each mask of an explainer the mean alone."""
+
+    def __init__(self, size_of):
+        self.size_of = size_of
+
+    @torch.no_grad()
+    def explain(self, wav, target=None, lens=None):
+        """The explanation of wav (B, N) by that value in every cell."""
+        own = self.size_of.explain(wav, target, lens)
+        mean = own.mask.double().mean(dim=(1, 2), keepdim=True)
+        mask = mean.to(own.mask).expand_as(own.mask)
+        return Explanation(mask, own.target, own.encoded, own.logits)
+
+
 def opened(name):
     """A training's parts with its trained interpreter, and its record."""
     argv = [str(HPARAMS / f"{name}.yaml"), "--device=cpu"]
@@ -68,7 +85,7 @@ def opened(name):
 
 
 def compare(ours, published):
-    """The scores of two decoders, as they are and at each other's size."""
+    """The scores of two decoders, as they are and at each other's size, and flat."""
     hparams, own, own_record = opened(ours)
     _, other, other_record = opened(published)
     explainers = {
@@ -76,6 +93,8 @@ def compare(ours, published):
         PUBLISHED: other,
         OURS_RESIZED: OfEqualSize(own, other),
         PUBLISHED_RESIZED: OfEqualSize(other, own),
+        FLAT_OURS: OfOneValue(own),
+        FLAT_PUBLISHED: OfOneValue(other),
     }
     return {
         "conditions": {
@@ -118,7 +137,7 @@ def at_equal_size(per_clip):
     Arguments
     ---------
     per_clip : pandas.DataFrame
-        A row for each clip and each of the four.
+        A row for each clip and each of them.
 
     Returns
     -------

@@ -13,8 +13,10 @@ def faithfulness_part(measured, targets):
         "compact ones were chosen on the validation fold. Scored on the test fold, and "
         "on the same clips in white noise, where there is more to gain: on the clean "
         "ones CNN14 is all but certain. Masks of one size: each mask of one network "
-        "raised to the power that gives it the mean of the other's. Differences are "
-        "ours less the published, in the mean of both pairs of one size, with the 95 % "
+        "raised to the power that gives it the mean of the other's. A mask of one "
+        "value shows what a size alone is worth. AI and AG rise only where the class "
+        "becomes more likely still: few clips decide about them. Differences are ours "
+        "less the published, in the mean of both pairs of one size, with the 95 % "
         "interval of a bootstrap over clips; in brackets where it holds 0. A target is "
         "met by the mean alone.\n"
     )

@@ -20,7 +20,7 @@ from benchmarks import (
 )
 from benchmarks.training import lmac_step
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.types import Encoded
+from speechbrain_lmac.types import Encoded, Explanation
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = settings.SETTINGS["tiny"]
@@ -111,6 +111,28 @@ def test_decoders_are_compared_at_both_sizes_clip_by_clip():
     }
     behind = [row["metric"] for row in rows if faithfulness_page.is_behind(row)]
     assert behind == ["AD"]
+
+
+class Fixed:
+    """An explainer of a mask."""
+
+    def __init__(self, mask):
+        self.mask = mask
+
+    def explain(self, wav, target=None, lens=None):
+        return Explanation(self.mask, None, None, None)
+
+
+def test_masks_are_brought_to_the_size_of_others():
+    torch.manual_seed(0)
+    own, other = torch.rand(2, 3, 5), torch.rand(2, 3, 5) ** 3
+    sized = faithfulness.OfEqualSize(Fixed(own), Fixed(other)).explain(None).mask
+    flat = faithfulness.OfOneValue(Fixed(other)).explain(None).mask
+    for mask in (sized, flat):
+        torch.testing.assert_close(mask.mean((1, 2)), other.mean((1, 2)))
+    for before, after in zip(own.flatten(1), sized.flatten(1), strict=True):
+        assert torch.equal(before.argsort(), after.argsort())  # its own still
+    assert all(len(mask.unique()) == 1 for mask in flat)
 
 
 def test_what_chance_may_explain_is_in_brackets():
