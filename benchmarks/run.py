@@ -1,7 +1,8 @@
 """Run the benchmarks: python -m benchmarks.run [NAME ...] [--settings tiny].
 
 Each writes NAME.json; without names all are run. The full ones are kept in
-`benchmarks/records`, so that one can be run again without the others.
+`benchmarks/records`, so that one can be run again without the others; the tiny ones
+are in `results/bench`.
 """
 
 import argparse
@@ -54,17 +55,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=[], help=", ".join(BENCHMARKS))
     parser.add_argument("--settings", choices=SETTINGS, default="full")
-    parser.add_argument("--folder", help="of the records; for tiny: results/bench")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}")
     folder = FOLDER if arguments.settings == "full" else "results/bench"
-    run(
-        arguments.names or BENCHMARKS,
-        SETTINGS[arguments.settings],
-        arguments.folder or folder,
-    )
+    run(arguments.names or BENCHMARKS, SETTINGS[arguments.settings], folder)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import math
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from speechbrain_lmac.errors import check_counts
 from speechbrain_lmac.machine import give_back_memory
 
 
@@ -36,7 +37,7 @@ class TransformerBlock(torch.nn.Module):
     Arguments
     ---------
     n_layers : int
-        Of attention and feed-forward each.
+        Of attention and feed-forward each, from 1.
     width : int
         Channels, even, a multiple of `n_heads`.
     n_heads : int
@@ -51,6 +52,7 @@ class TransformerBlock(torch.nn.Module):
 
     def __init__(self, n_layers, width, n_heads=8, n_hidden=256):
         super().__init__()
+        check_counts(n_layers=n_layers)
         self.layers = torch.nn.ModuleList(
             torch.nn.TransformerEncoderLayer(
                 width,

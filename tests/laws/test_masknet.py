@@ -267,6 +267,11 @@ def test_checkpointing_changes_memory_only():
         torch.testing.assert_close(ours, theirs)
 
 
+def test_a_transformer_has_a_layer():
+    with pytest.raises(InputError, match="n_layers must"):
+        TransformerBlock(0, 8, 2, 16)
+
+
 def kept_bytes(block, x):
     """What a forward pass keeps for its gradient."""
     kept = {}
