@@ -18,10 +18,11 @@ from benchmarks.settings import part
 from speechbrain_lmac import comparison
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import evaluate, summarise
+from speechbrain_lmac.evaluation import evaluate
 from speechbrain_lmac.experiment import load_experiment, open_explainer
 from speechbrain_lmac.explainers.controls import Remembered, with_mean
 from speechbrain_lmac.metrics import metrics_by_name
+from speechbrain_lmac.summary import summarise
 from speechbrain_lmac.types import Explanation
 
 HPARAMS = Path(__file__).resolve().parent / "hparams"

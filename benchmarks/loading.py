@@ -9,13 +9,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.settings import RATE, clips, cnn14, conv_decoder, part, stft
 from benchmarks.training import lmac_step
+from speechbrain_lmac.audio import AudioReader, fix_length, to_model_level
 from speechbrain_lmac.classifiers.frozen import Frozen
-from speechbrain_lmac.dataio import (
-    AudioReader,
-    collate_clips,
-    fix_length,
-    to_model_level,
-)
+from speechbrain_lmac.dataio import collate_clips
 
 FILE_RATE = 44100
 N_BATCHES = 6

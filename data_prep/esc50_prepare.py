@@ -87,7 +87,8 @@ def prepare_esc50(
     Example
     -------
     >>> import tempfile
-    >>> from speechbrain_lmac.data_prep.toy_prepare import TOY_CLASSES, make_toy
+    >>> from speechbrain_lmac.data_prep.toy_prepare import make_toy
+    >>> from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = make_toy(f"{folder}/toy", n_clips=30, seconds=1.0)
     ...     manifests = prepare_esc50(f"{folder}/toy", f"{folder}/json", TOY_CLASSES)

@@ -21,6 +21,7 @@ import soundfile
 from hyperpyyaml import load_hyperpyyaml
 from tqdm import tqdm
 
+from speechbrain_lmac.audio import AudioReader
 from speechbrain_lmac.contaminants import (
     PROTOCOLS,
     CorpusNoise,
@@ -32,7 +33,6 @@ from speechbrain_lmac.contaminants import (
     WhiteNoise,
 )
 from speechbrain_lmac.data_prep.noise_prepare import CORPORA, checksum
-from speechbrain_lmac.dataio import AudioReader
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.folders import made_whole

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from speechbrain_lmac.comparison import compare
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import summarise
 from speechbrain_lmac.hparams_files import PARENT, blocks_of, find_hparams
+from speechbrain_lmac.summary import summarise
 from speechbrain_lmac.tables import (
     HOW_TO_READ,
     descriptions,

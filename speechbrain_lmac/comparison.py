@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.evaluation import bootstrap_interval
+from speechbrain_lmac.summary import bootstrap_interval
 
 
 def compare(per_clip, reference, metrics, n_boot=2000, seed=1234):

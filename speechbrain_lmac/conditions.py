@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from speechbrain_lmac.audio import fix_length, read_mono
 from speechbrain_lmac.contaminants import Nothing
 from speechbrain_lmac.data_prep.mixture_prepare import (
     check_files,
@@ -17,7 +18,6 @@ from speechbrain_lmac.data_prep.mixture_prepare import (
     prepare_mixtures,
     sounds_of,
 )
-from speechbrain_lmac.dataio import fix_length, read_mono
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.mixtures import MixtureClips
 

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from speechbrain_lmac.dataio import fix_length, recorded_share, to_model_level
+from speechbrain_lmac.audio import fix_length, recorded_share, to_model_level
 from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.evaluation import score_clips

@@ -10,8 +10,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechbrain_lmac.audio import decode_mono, read_mono
 from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
-from speechbrain_lmac.dataio import decode_mono, read_mono
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.explained_files import AUDIO
 from speechbrain_lmac.fingerprints import fingerprint_of

@@ -1,30 +1,22 @@
-"""From audio files to batches of waveforms of one rate, length and level."""
+"""From the manifests of a dataset to batches of clips."""
 
-import hashlib
-import io
 import json
 import logging
-import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import soundfile
 import torch
-import torchaudio
-from scipy.signal import resample_poly
-from speechbrain.dataio import audio_io
 from speechbrain.dataio.dataset import DynamicItemDataset
 
+from speechbrain_lmac.audio import (
+    AudioReader,
+    fix_length,
+    recorded_share,
+    to_model_level,
+)
 from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.files import write_atomically
-from speechbrain_lmac.machine import one_thread
 
 logger = logging.getLogger(__name__)
-
-# Up to which torchaudio's filter for two sample rates is small.
-LARGEST_FACTOR = 2000
 
 
 @dataclass(frozen=True)
@@ -294,210 +286,3 @@ def lens_heard(batch, wav):
         return None
     changed = (wav != batch.wav.to(wav.device)).any(1)
     return lens.masked_fill(changed, 1.0)
-
-
-class AudioReader:
-    """Read files as mono at one sample rate, and keep what was converted.
-
-    Arguments
-    ---------
-    sample_rate : int
-        Hz.
-    cache_folder : str or None
-        Converted audio is kept there as float32 `.npy` under a name made of the
-        file's path, size, time of change and the sample rate: a changed file is
-        converted anew.
-    """
-
-    def __init__(self, sample_rate, cache_folder=None):
-        self.sample_rate = sample_rate
-        self.cache_folder = None if cache_folder is None else Path(cache_folder)
-
-    def __call__(self, path):
-        """Samples (N,) of a file, float32."""
-        if self.cache_folder is None:
-            return read_mono(path, self.sample_rate)
-        cached = self.cache_folder / self.cache_name(path)
-        if cached.is_file():
-            return torch.from_numpy(np.load(cached))
-        wav = read_mono(path, self.sample_rate)
-        write_atomically(cached, lambda part: np.save(part, wav.numpy()))
-        return wav
-
-    def cache_name(self, path):
-        """What a file's converted audio is called."""
-        try:
-            stat = os.stat(path)
-        except FileNotFoundError as error:
-            raise InputError(f"no such audio file: {path}") from error
-        key = (os.path.realpath(path), stat.st_size, stat.st_mtime_ns, self.sample_rate)
-        return hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest() + ".npy"
-
-
-def read_mono(path, sample_rate):
-    """Read an audio file as mono at a sample rate.
-
-    Channels are averaged; other rates are resampled (windowed sinc of
-    torchaudio).
-
-    Arguments
-    ---------
-    path : str or Path
-        WAV, FLAC, Ogg or what else libsndfile reads.
-    sample_rate : int
-        Wanted rate in Hz.
-
-    Returns
-    -------
-    wav : torch.Tensor
-        Shape (N,), float32.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, unreadable, empty or holds NaN or infinities.
-    """
-    return _mono(*read_audio(path), sample_rate)
-
-
-def decode_mono(data, name, sample_rate):
-    """A sound in memory as mono at a sample rate.
-
-    Arguments
-    ---------
-    data : bytes
-        What an audio file holds.
-    name : str
-        What it is called in an error.
-    sample_rate : int
-        Wanted rate in Hz.
-
-    Returns
-    -------
-    wav : torch.Tensor
-        Shape (N,), float32.
-
-    Raises
-    ------
-    InputError
-        As `read_mono`.
-    """
-    return _mono(*_decode(io.BytesIO(data), name), sample_rate)
-
-
-def _mono(channels, file_rate, sample_rate):
-    with one_thread():  # what is cached shall not depend on who read it first
-        wav = channels.mean(0)
-        return resample(wav, file_rate, sample_rate)
-
-
-def resample(wav, from_rate, to_rate):
-    """Another sample rate: windowed sinc of torchaudio, or scipy's polyphase filter.
-
-    torchaudio's filter is as large as the product of what the rates do not share:
-    44,101 Hz would take minutes and gigabytes. Beyond `LARGEST_FACTOR`, which no rate
-    in use is, scipy's takes over.
-
-    Arguments
-    ---------
-    wav : torch.Tensor
-        Shape (N,), float32, on the CPU.
-    from_rate, to_rate : int
-        Hz.
-
-    Returns
-    -------
-    wav : torch.Tensor
-        Shape (ceil(N to_rate / from_rate),), float32.
-
-    Example
-    -------
-    >>> resample(torch.zeros(44101), 44101, 16000).shape
-    torch.Size([16000])
-    """
-    shared = math.gcd(from_rate, to_rate)
-    down, up = from_rate // shared, to_rate // shared
-    if max(down, up) <= LARGEST_FACTOR:
-        return torchaudio.functional.resample(wav, from_rate, to_rate)
-    return torch.from_numpy(resample_poly(wav.numpy(), up, down)).float()
-
-
-def read_audio(path):
-    """Read an audio file as it is.
-
-    Returns
-    -------
-    channels : torch.Tensor
-        Shape (channels, N), float32.
-    sample_rate : int
-        In Hz.
-
-    Raises
-    ------
-    InputError
-        As `read_mono`.
-    """
-    if "\0" in str(path) or not Path(path).is_file():
-        raise InputError(f"no such audio file: {path}")
-    return _decode(str(path), path)
-
-
-def _decode(source, name):
-    """Channels (C, N) and rate of a file's path or of a stream of bytes."""
-    try:
-        channels, sample_rate = audio_io.load(source)
-    except (RuntimeError, soundfile.LibsndfileError) as error:
-        raise InputError(
-            f"cannot read {name} as audio ({error}); is it truncated, or no audio file?"
-        ) from error
-    if channels.shape[1] == 0:
-        raise InputError(f"{name} holds no samples")
-    if not torch.isfinite(channels).all():
-        bad = int((~torch.isfinite(channels)).sum())
-        raise InputError(f"{name} holds {bad} samples that are NaN or infinite")
-    return channels, sample_rate
-
-
-def fix_length(wav, n_samples):
-    """Silence at the end of what is shorter, the beginning of what is longer.
-
-    Example
-    -------
-    >>> fix_length(torch.tensor([1.0, 2.0, 3.0]), 2)
-    tensor([1., 2.])
-    >>> fix_length(torch.tensor([1.0]), 2)
-    tensor([1., 0.])
-    """
-    missing = n_samples - len(wav)
-    return (
-        torch.nn.functional.pad(wav, (0, missing)) if missing > 0 else wav[:n_samples]
-    )
-
-
-def recorded_share(length, n_samples):
-    """What share of a clip of `n_samples` a recording of `length` samples fills.
-
-    Example
-    -------
-    >>> recorded_share(800, 64000), recorded_share(80000, 64000)
-    (0.0125, 1.0)
-    """
-    return min(1.0, length / n_samples)
-
-
-def to_model_level(wav):
-    """Divide by the largest absolute sample; silence stays silence.
-
-    The public code divides by the signed maximum, which turns a clip of negative
-    peak upside down or beyond 1, and silence into NaN (docs/methods.md, signed
-    maximum).
-
-    Example
-    -------
-    >>> to_model_level(torch.tensor([0.1, -0.5]))
-    tensor([ 0.2000, -1.0000])
-    >>> to_model_level(torch.zeros(2))
-    tensor([0., 0.])
-    """
-    peak = wav.abs().max()
-    return wav / peak if peak > 0 else wav

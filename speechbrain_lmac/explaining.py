@@ -5,13 +5,8 @@ from statistics import fmean
 
 import torch
 
+from speechbrain_lmac.audio import fix_length, read_audio, resample, to_model_level
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
-from speechbrain_lmac.dataio import (
-    fix_length,
-    read_audio,
-    resample,
-    to_model_level,
-)
 from speechbrain_lmac.domains import check_lens, recorded_samples
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.evidence import gather_evidence

@@ -12,9 +12,9 @@ import torch
 from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
+from speechbrain_lmac.audio import read_mono, to_model_level
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.zero_shot import TEMPLATE, ClapClassifier
-from speechbrain_lmac.dataio import read_mono, to_model_level
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining import (
     LONGEST,

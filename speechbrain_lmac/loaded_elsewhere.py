@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from speechbrain_lmac import inference
-from speechbrain_lmac.dataio import read_mono
+from speechbrain_lmac.audio import read_mono
 from speechbrain_lmac.errors import InputError
 
 

@@ -7,14 +7,15 @@ import sys
 import time
 from tempfile import TemporaryDirectory
 
+from speechbrain_lmac.audio import read_mono
 from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.conditions import CleanCondition
-from speechbrain_lmac.dataio import read_mono
-from speechbrain_lmac.evaluation import Block, bootstrap_interval, summarise
+from speechbrain_lmac.evaluation import Block
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.inference import AudioExplainer
 from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.shipped import shipped_models
+from speechbrain_lmac.summary import bootstrap_interval, summarise
 
 ACCURACY = "accuracy"
 DECIMALS = 4  # of what is written down

@@ -14,7 +14,7 @@ with `start` and `length` in samples of the model's rate; or ``"background":
 
 import torch
 
-from speechbrain_lmac.dataio import fix_length, recorded_share, to_model_level
+from speechbrain_lmac.audio import fix_length, recorded_share, to_model_level
 from speechbrain_lmac.generated import GENERATORS
 from speechbrain_lmac.mixing import mix
 

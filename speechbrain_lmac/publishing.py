@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soundfile
 
-from speechbrain_lmac.data_prep.toy_prepare import render_clip
-from speechbrain_lmac.dataio import read_mono
+from speechbrain_lmac.audio import read_mono
+from speechbrain_lmac.data_prep.toy_sounds import render_clip
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.export import encoder_of, write_model

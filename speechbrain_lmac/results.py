@@ -7,7 +7,6 @@ import pandas as pd
 
 from speechbrain_lmac.comparison import compare, means_by
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import curves_of, summarise
 from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.metrics import (
     AD,
@@ -23,6 +22,7 @@ from speechbrain_lmac.metrics.curves import CURVES
 from speechbrain_lmac.metrics.truth import IRM_OVERLAP
 from speechbrain_lmac.published import WARNINGS, published_numbers
 from speechbrain_lmac.sanity import SIMILARITIES
+from speechbrain_lmac.summary import curves_of, summarise
 from speechbrain_lmac.tables import (
     COMPARISON,
     COUNTS,

@@ -61,7 +61,7 @@ def markdown_table(summary, scores, counts=None):
     Arguments
     ---------
     summary : pandas.DataFrame
-        From `evaluation.summarise`.
+        From `summary.summarise`.
     scores : sequence
         Of Score.
     counts : dict, optional
@@ -230,7 +230,7 @@ def verdict(summary, comparison, reference, scores):
     Arguments
     ---------
     summary : pandas.DataFrame
-        From `evaluation.summarise`.
+        From `summary.summarise`.
     comparison : pandas.DataFrame
         From `comparison.compare` with this reference.
     reference : str

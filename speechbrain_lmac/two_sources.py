@@ -16,7 +16,6 @@ import torch
 from speechbrain_lmac.comparison import compare
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import summarise
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.metrics import Score
@@ -27,6 +26,7 @@ from speechbrain_lmac.metrics.faithfulness import (
 )
 from speechbrain_lmac.metrics.masks import empty, mask_mean
 from speechbrain_lmac.metrics.truth import si_sdr
+from speechbrain_lmac.summary import summarise
 from speechbrain_lmac.tables import (
     COMPARISON,
     comparison_table,

@@ -14,7 +14,7 @@ from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.captions import TEMPLATES
 from speechbrain_lmac.classifiers import trained_clap
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
-from speechbrain_lmac.data_prep.toy_prepare import TOY_CLASSES
+from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.recipes.train_clap import train_clap
 
 ROOT = Path(__file__).resolve().parents[2]

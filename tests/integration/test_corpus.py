@@ -195,7 +195,7 @@ def test_a_list_is_read_a_part_at_a_time(tmp_path):
 
 
 def test_sounds_in_memory_are_those_of_the_file(sounds):
-    from speechbrain_lmac.dataio import decode_mono, read_mono
+    from speechbrain_lmac.audio import decode_mono, read_mono
 
     path = sounds / "002.wav"
     stream = io.BytesIO(path.read_bytes())

@@ -26,7 +26,8 @@ from speechbrain_lmac.contaminants import (
 )
 from speechbrain_lmac.data_prep.mixture_prepare import prepare_mixtures, sounds_of
 from speechbrain_lmac.data_prep.noise_prepare import SoundFolder
-from speechbrain_lmac.data_prep.toy_prepare import TOY_CLASSES, make_toy, prepare_toy
+from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
+from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.dataio import ClipDataset, collate_clips
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.mixing import measured_snr
@@ -115,7 +116,7 @@ def all_of(condition, batch_size=4, workers=0, order=None):
 
 RENDER = """
 import hashlib, json, sys, torch
-from speechbrain_lmac.dataio import AudioReader
+from speechbrain_lmac.audio import AudioReader
 from speechbrain_lmac.mixtures import MixtureClips, Sounds
 
 torch.set_num_threads(2)

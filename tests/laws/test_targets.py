@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers import CompactClassifier
-from speechbrain_lmac.data_prep.toy_prepare import TOY_CLASSES, make_toy, prepare_toy
+from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
+from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.dataio import ClipDataset, ClipsById
 from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError

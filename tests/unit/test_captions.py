@@ -16,7 +16,8 @@ from speechbrain_lmac.captions import (
     plain_name,
 )
 from speechbrain_lmac.classifiers.words import words_of
-from speechbrain_lmac.data_prep.toy_prepare import TOY_CLASSES, make_toy
+from speechbrain_lmac.data_prep.toy_prepare import make_toy
+from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
 

@@ -98,7 +98,7 @@ def test_p_and_interval_are_scipys(shift):
         method="percentile",
         rng=np.random.default_rng(4),
     )
-    # see tests/unit/test_evaluation.py for the tolerance
+    # see tests/unit/test_summary.py for the tolerance
     tolerance = 0.15 * theirs.standard_error
     assert row.low == pytest.approx(theirs.confidence_interval.low, abs=tolerance)
     assert row.high == pytest.approx(theirs.confidence_interval.high, abs=tolerance)

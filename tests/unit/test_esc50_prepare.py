@@ -13,7 +13,8 @@ import soundfile
 from speechbrain_lmac.data_prep import esc50_prepare, manifest
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
 from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio, write_manifests
-from speechbrain_lmac.data_prep.toy_prepare import TOY_CLASSES, make_toy
+from speechbrain_lmac.data_prep.toy_prepare import make_toy
+from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.errors import InputError
 
 RATE = 8000

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.data_prep.toy_prepare import render_clip
+from speechbrain_lmac.data_prep.toy_sounds import render_clip
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining import explain_file, silent_behind
 from speechbrain_lmac.explanations import FileExplanation, PromptExplanation

@@ -11,10 +11,10 @@ import pytest
 
 from speechbrain_lmac.comparison import compare, means_by
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import summarise
 from speechbrain_lmac.metrics import ALL_METRICS, MM, PAPER_METRICS, metrics_by_name
 from speechbrain_lmac.published import WARNINGS, published_numbers
 from speechbrain_lmac.sanity import SIMILARITIES
+from speechbrain_lmac.summary import summarise
 from speechbrain_lmac.tables import (
     COUNTS,
     comparison_table,

@@ -11,13 +11,12 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.data_prep import toy_prepare
-from speechbrain_lmac.data_prep.toy_prepare import (
+from speechbrain_lmac.data_prep import toy_prepare, toy_sounds
+from speechbrain_lmac.data_prep.toy_prepare import main, make_toy
+from speechbrain_lmac.data_prep.toy_sounds import (
     BACKGROUND_DBFS,
     SNR_DB,
     TOY_CLASSES,
-    main,
-    make_toy,
     render_clip,
 )
 from speechbrain_lmac.errors import InputError
@@ -148,7 +147,7 @@ def test_an_ideal_mask_separates_foreground_from_background(target):
 
 def test_the_background_does_not_know_the_class(monkeypatch):
     before = render_clip(5, 0)
-    monkeypatch.setattr(toy_prepare, "EVENTS", toy_prepare.EVENTS[::-1])
+    monkeypatch.setattr(toy_sounds, "EVENTS", toy_sounds.EVENTS[::-1])
     after = render_clip(5, 0)
     assert not np.array_equal(before["foreground"], after["foreground"])
     np.testing.assert_array_equal(before["background"], after["background"])
@@ -170,7 +169,7 @@ def test_background_level_and_colour_vary():
 
 
 def test_a_loud_clip_is_turned_down_as_a_whole(monkeypatch):
-    monkeypatch.setattr(toy_prepare, "BACKGROUND_DBFS", (-6.0, -6.0))
+    monkeypatch.setattr(toy_sounds, "BACKGROUND_DBFS", (-6.0, -6.0))
     sound = render_clip(1, 1)  # clicks: the highest peaks
     stems = sound["foreground"].astype(np.int32), sound["background"].astype(np.int32)
     np.testing.assert_array_equal(sound["clip"], stems[0] + stems[1])
@@ -210,7 +209,7 @@ def test_short_clips_of_every_class_have_events():
 
 def test_clicks_that_do_not_fit_are_left_out(monkeypatch):
     """In 0.35 s of a clip there is room for 5 of them and their pauses."""
-    monkeypatch.setattr(toy_prepare, "ACTIVE_SHARE", (0.35, 0.35))
+    monkeypatch.setattr(toy_sounds, "ACTIVE_SHARE", (0.35, 0.35))
     heard = np.flatnonzero(render_clip(1, 1, seconds=1.0)["foreground"])
     pauses = np.diff(heard) > 0.01 * 16000
     assert np.count_nonzero(pauses) + 1 == 5

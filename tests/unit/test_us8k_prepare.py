@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechbrain_lmac.audio import AudioReader
 from speechbrain_lmac.data_prep import us8k_prepare
 from speechbrain_lmac.data_prep.manifest import check_audio
 from speechbrain_lmac.data_prep.us8k_prepare import (
@@ -13,7 +14,7 @@ from speechbrain_lmac.data_prep.us8k_prepare import (
     prepare_us8k,
     us8k_folds,
 )
-from speechbrain_lmac.dataio import AudioReader, ClipDataset, collate_clips
+from speechbrain_lmac.dataio import ClipDataset, collate_clips
 from speechbrain_lmac.errors import InputError
 
 LONGEST = 0.6
