@@ -9,16 +9,13 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.data_prep import noise_prepare
+from speechbrain_lmac.data_prep import noise_parts
+from speechbrain_lmac.data_prep.noise_parts import PARTS, checksum, part_of, read_part
 from speechbrain_lmac.data_prep.noise_prepare import (
-    PARTS,
     LJSpeech,
     SoundFolder,
     WhamNoise,
-    checksum,
     main,
-    part_of,
-    read_part,
 )
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.mixtures import draw_pieces, resampled_length
@@ -217,7 +214,7 @@ def test_an_unchanged_corpus_is_left_alone(folder, tmp_path, monkeypatch):
     first = corpus.prepare()
     before = states(tmp_path / "json")
     with monkeypatch.context() as patch:
-        patch.setattr(noise_prepare, "check_audio", None)
+        patch.setattr(noise_parts, "check_audio", None)
         assert corpus.prepare() == first
     assert states(tmp_path / "json") == before
     write(folder / "new.wav", 99)
