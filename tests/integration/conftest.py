@@ -79,6 +79,15 @@ def keep_weights(brain, stage, *others):
 
 def keep_last(brain, folder, module, *others):
     torch.save(module.state_dict(), f"last{os.environ['RANK']}.ckpt")
+    classifier = brain.hparams.classifier
+    torch.save(
+        {
+            "state": classifier.state_dict(),
+            "training": [m.training for m in classifier.modules()],
+            "trainable": [p.requires_grad for p in classifier.parameters()],
+        },
+        f"classifier{os.environ['RANK']}.ckpt",
+    )
     return write_record(brain, folder, module, *others)
 
 RecordingBrain.on_stage_end = keep_weights
@@ -90,7 +99,8 @@ runpy.run_path(sys.argv.pop(1), run_name="__main__")
 @pytest.fixture
 def two_ranks(tmp_path):
     """`two_ranks(recipe, yaml, option, ...)` trains one interpreter in two processes:
-    the output folder. Both have learned the same, which is what is kept."""
+    the output folder. Both have learned the same, which is what is kept. Beside it lies
+    what each holds of the classifier at its end, `classifierRANK.ckpt`."""
 
     def two_ranks(recipe, *arguments):
         (tmp_path / "two_ranks.py").write_text(_TWO_RANKS)
