@@ -182,15 +182,20 @@ bench: .venv/.installed-test bench-training  ## what everything costs, next to t
 	$(PY) -m benchmarks.page
 
 # The decoders that are compared, for CNN14; finished trainings are only tested again.
+# What a step frees stays with the process, in large pages: far fewer page faults.
+bench-training: export MALLOC_MMAP_MAX_ := 0
+bench-training: export MALLOC_TRIM_THRESHOLD_ := 4000000000
+bench-training: export THP_MEM_ALLOC_ENABLE := 1
+trained = for seed in $(3); do $(PY) $(1) $(2) --seed=$$seed || exit 1; done
 bench-training: .venv/.installed-test
 	test -d data/bench_toy || $(PY) data_prep/toy_prepare.py data/bench_toy --n_clips 960 --seconds 1
 	$(PY) recipes/train_classifier.py benchmarks/hparams/classifier.yaml
-	$(PY) recipes/train_lmac.py benchmarks/hparams/lmac_conv.yaml
-	$(PY) recipes/train_lmac.py benchmarks/hparams/lmac_published.yaml
+	$(call trained,recipes/train_lmac.py,benchmarks/hparams/lmac_conv.yaml,1234 1235)
+	$(call trained,recipes/train_lmac.py,benchmarks/hparams/lmac_published.yaml,1234 1235)
 	test -d data/bench_toy_td || $(PY) data_prep/toy_prepare.py data/bench_toy_td --n_clips 480 --seconds 1
 	$(PY) recipes/pretrain_codec.py benchmarks/hparams/td_codec.yaml
-	$(PY) recipes/train_lmac_td.py benchmarks/hparams/td_conv.yaml
-	$(PY) recipes/train_lmac_td.py benchmarks/hparams/td_published.yaml
+	$(call trained,recipes/train_lmac_td.py,benchmarks/hparams/td_conv.yaml,1234)
+	$(call trained,recipes/train_lmac_td.py,benchmarks/hparams/td_published.yaml,1234)
 
 FAULTS := FAULT_RECORD=1 FAULT_KILLS=30 FAULT_FILES=5000 FUZZ_CASES=2100 OMP_NUM_THREADS=1
 faults: .venv/.installed-test  ## kill, fill disks, damage, fuzz, and compare with the undisturbed; writes docs/reliability.md (half an hour)

@@ -64,9 +64,11 @@ def test_the_pages_are_what_the_records_say():
 
 def test_decoders_that_were_not_trained_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(faithfulness, "TRAININGS", tmp_path)
-    (tmp_path / "lmac_conv" / "1234").mkdir(parents=True)
-    (tmp_path / "lmac_conv" / "1234" / "training.json").write_text("{}")
-    missing = "lmac_published, td_conv, td_published; `make bench-training`"
+    monkeypatch.setattr(faithfulness, "SEEDS", {"L-MAC": (1, 2), "LMAC-TD": (3,)})
+    for training in ("lmac_conv/1", "lmac_conv/2", "lmac_published/2", "td_conv/1"):
+        (tmp_path / training).mkdir(parents=True)
+        (tmp_path / training / "training.json").write_text("{}")
+    missing = "lmac_published/1, td_conv/3, td_published/3; `make bench-training`"
     with pytest.raises(InputError, match=missing):
         faithfulness.measure(TINY)
 
@@ -80,28 +82,50 @@ def test_a_target_is_missed_beyond_its_limit_only():
     assert states == ["met", "missed: a reason", "missed"]
 
 
-def test_decoders_are_compared_at_both_sizes_clip_by_clip():
+def test_the_makefile_trains_what_is_compared():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for method, names in faithfulness.PAIRS.items():
+        for name in names:
+            (seeds,) = re.findall(
+                rf"call trained,\S+,benchmarks/hparams/{name}\.yaml,([\d ]+)\)",
+                makefile,
+            )
+            assert tuple(map(int, seeds.split())) == faithfulness.SEEDS[method]
+
+
+def test_decoders_are_compared_at_both_sizes_clip_by_clip_over_trainings():
     # FF: 0.2 behind at one size, 0.6 ahead at the other; AD: the less the better.
     scores = {
         "ours": {"FF": 0.3, "AD": 4.0},
         "published, size of ours": {"FF": 0.5, "AD": 2.0},
         "ours, size of published": {"FF": 0.9, "AD": 1.0},
         "published": {"FF": 0.3, "AD": 2.0},
+        "one value, size of ours": {"FF": 0.0, "AD": 90.0},
     }
-    per_clip = pd.DataFrame(
-        {"id": clip, "method": method, "AI": 0.0, "AG": 1.0, "Fid-In": 1.0}
+    fixed = {"AI": 0.0, "AG": 1.0, "Fid-In": 1.0, "MM": 0.2}
+    fixed |= {"label": "1", "predicted": "1", "empty_mask": False, "saturated": False}
+    rows = pd.DataFrame(
+        fixed
+        | {"seed": seed, "id": clip, "method": method, "seconds": 1.0}
         | {name: value + 0.1 * clip for name, value in row.items()}
+        | ({"FF": 0.5} if (seed, method) == (2, "ours") else {})
+        for seed in (1, 2)
         for clip in range(3)
         for method, row in scores.items()
     )
-    rows = json.loads(
-        json.dumps(faithfulness.at_equal_size(per_clip).to_dict("records"))
-    )
-    differences = {row["metric"]: row["difference"] for row in rows}
+    found = json.loads(json.dumps(faithfulness.scores_of(rows)))
+    assert (found["n"], found["trainings"], found["accuracy"]) == (3, 2, 1.0)
+    assert found["scores"]["ours"]["FF"] == pytest.approx(0.45)  # 0.4 and 0.5
+    differences = {row["metric"]: row["difference"] for row in found["differences"]}
     assert differences == pytest.approx(
-        {"AI": 0.0, "AD": 0.5, "AG": 0.0, "FF": 0.2, "Fid-In": 0.0}
+        {"AI": 0.0, "AD": 0.5, "AG": 0.0, "FF": 0.225, "Fid-In": 0.0}
     )
-    verdicts = {row["metric"]: faithfulness_page.verdict(row) for row in rows}
+    each = {row["metric"]: row["each"] for row in found["differences"]}
+    assert each["FF"] == pytest.approx([0.2, 0.25])
+    assert each["AD"] == pytest.approx([0.5, 0.5])
+    verdicts = {
+        row["metric"]: faithfulness_page.verdict(row) for row in found["differences"]
+    }
     assert verdicts == {
         "AI": "equal",
         "AD": "worse",
@@ -109,8 +133,8 @@ def test_decoders_are_compared_at_both_sizes_clip_by_clip():
         "FF": "better",
         "Fid-In": "equal",
     }
-    behind = [row["metric"] for row in rows if faithfulness_page.is_behind(row)]
-    assert behind == ["AD"]
+    behind = filter(faithfulness_page.is_behind, found["differences"])
+    assert [row["metric"] for row in behind] == ["AD"]
 
 
 class Fixed:
