@@ -177,7 +177,7 @@ screenshots: test-browser  ## docs/report/*.png, of the page that `make report` 
 	$(PY) -m tests.browser.screenshots results/esc10_table_td/1234/report/index.html docs/report
 
 # Ratios of interleaved timings: nothing else should run meanwhile.
-bench: .venv/.installed-test bench-training  ## what everything costs, next to the least and to the published way; writes docs/performance.md and docs/scaling.md (two hours)
+bench: .venv/.installed-test bench-training  ## what everything costs, next to the least and to the published way; writes docs/performance.md and docs/scaling.md (two to three hours)
 	$(PY) -m benchmarks.run
 	$(PY) -m benchmarks.page
 
