@@ -134,17 +134,14 @@ def rows_in(condition, hparams, explainers):
 
 def scores_of(rows):
     """What a page says of the rows of all trainings in one condition."""
-    right = rows["label"].astype(int) == rows["predicted"].astype(int)
     scores = summarise(rows, metrics_by_name(METRICS)).set_index("method")
     differences = at_equal_size(rows)
-    each = [at_equal_size(one) for _, one in rows.groupby("seed")]
-    differences["each"] = [
-        list(found) for found in zip(*(one["difference"] for one in each), strict=True)
-    ]
+    each = [at_equal_size(one)["difference"] for _, one in rows.groupby("seed")]
+    differences["each"] = pd.concat(each, axis=1).to_numpy().tolist()
     return {
         "n": rows["id"].nunique(),
         "trainings": rows["seed"].nunique(),
-        "accuracy": float(right.mean()),
+        "accuracy": float(rows["correct"].mean()),
         "scores": scores[list(METRICS)].to_dict("index"),
         "differences": differences.to_dict("records"),
     }

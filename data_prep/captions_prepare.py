@@ -20,6 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from speechbrain_lmac.data_prep.manifest import (
+    SPLITS,
     AudioFault,
     Faults,
     check_audio,
@@ -30,7 +31,6 @@ from speechbrain_lmac.data_prep.manifest import (
 )
 from speechbrain_lmac.errors import InputError, some_of
 
-SPLITS = ("train", "valid", "test")
 CLOTHO_PARTS = {"train": "development", "valid": "validation", "test": "evaluation"}
 CLOTHO_CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
 AUDIOCAPS_PARTS = {"train": "train", "valid": "val", "test": "test"}

@@ -18,6 +18,7 @@ import soundfile
 
 from speechbrain_lmac.errors import InputError, some_of
 
+SPLITS = ("train", "valid", "test")
 FINGERPRINT = "manifest.fingerprint.json"
 FORMAT = 1  # one more when the manifests' content changes: old ones are remade
 BLOCK_FRAMES = 1 << 16  # decoded at once, so that long files need no memory

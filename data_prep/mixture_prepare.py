@@ -30,6 +30,7 @@ from speechbrain_lmac.contaminants import (
     Scene,
     WhiteNoise,
 )
+from speechbrain_lmac.data_prep.manifest import SPLITS
 from speechbrain_lmac.data_prep.mixture_audio import write_audio
 from speechbrain_lmac.data_prep.noise_parts import checksum
 from speechbrain_lmac.data_prep.noise_prepare import CORPORA
@@ -43,7 +44,6 @@ from speechbrain_lmac.mixtures import (
 )
 
 FORMAT = 1  # one more when the manifests' content changes: old ones are remade
-SPLITS = ("train", "valid", "test")
 
 logger = logging.getLogger(__name__)
 

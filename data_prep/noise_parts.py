@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from speechbrain_lmac.data_prep.manifest import (
+    SPLITS,
     AudioFault,
     Faults,
     check_audio,
@@ -22,7 +23,6 @@ from speechbrain_lmac.data_prep.manifest import (
 )
 from speechbrain_lmac.errors import InputError, some_of
 
-PARTS = ("train", "valid", "test")
 SHARES = (0.6, 0.2, 0.2)
 OPTION = "the data_folder of this corpus"
 
@@ -133,7 +133,7 @@ def prepare_corpus(root, manifest_folder, names, part_of_file, options, warnings
 def _check_corpus(root, names, part_of_file):
     """The files of each part and the warnings, or one error with all faults."""
     faults, silent, copies = Faults(), [], []
-    parts = {part: {} for part in PARTS}
+    parts = {part: {} for part in SPLITS}
     home = {}  # checksum -> (part, names in it)
     for name in tqdm(names, desc=f"checking {root.name}", disable=None):
         try:
@@ -147,7 +147,7 @@ def _check_corpus(root, names, part_of_file):
         digest = checksum(root / name)
         part = part_of_file(name, digest)
         other, twins = home.get(digest, (part, []))
-        if PARTS.index(other) > PARTS.index(part):
+        if SPLITS.index(other) > SPLITS.index(part):
             copies.append(name)
             continue
         if other != part:

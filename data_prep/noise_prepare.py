@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
-from speechbrain_lmac.data_prep.manifest import read_table
+from speechbrain_lmac.data_prep.manifest import SPLITS, read_table
 from speechbrain_lmac.data_prep.noise_parts import (
     OPTION,
-    PARTS,
     SHARES,
     check_shares,
     part_of,
@@ -151,7 +150,7 @@ class LJSpeech:
     first: int = 10_000
     download: bool = True
     url: str = LJSPEECH_URL
-    published_parts = PARTS
+    published_parts = SPLITS
 
     def prepare(self):
         """Check the corpus and write its manifests; see `prepare_corpus`."""
@@ -218,7 +217,7 @@ class SoundFolder:
     data_folder: str
     manifest_folder: str
     shares: tuple = SHARES
-    published_parts = PARTS
+    published_parts = SPLITS
 
     def prepare(self):
         """Check the corpus and write its manifests; see `prepare_corpus`."""

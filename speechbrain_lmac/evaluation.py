@@ -43,7 +43,7 @@ class Block:
     baselines : explainers.Baselines, optional
         Methods that come before these.
     background : callable, optional
-        Waveforms (n, N) that SHAP compares with, see `dataio.TrainingClips`.
+        Waveforms (n, N) that SHAP compares with, see `background.TrainingClips`.
     """
 
     def __init__(self, domain, classifier, explainers, baselines=None, background=None):

@@ -103,7 +103,7 @@ def test_decoders_are_compared_at_both_sizes_clip_by_clip_over_trainings():
         "one value, size of ours": {"FF": 0.0, "AD": 90.0},
     }
     fixed = {"AI": 0.0, "AG": 1.0, "Fid-In": 1.0, "MM": 0.2}
-    fixed |= {"label": "1", "predicted": "1", "empty_mask": False, "saturated": False}
+    fixed |= {"correct": True, "empty_mask": False, "saturated": False}
     rows = pd.DataFrame(
         fixed
         | {"seed": seed, "id": clip, "method": method, "seconds": 1.0}

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from speechbrain_lmac.data_prep import noise_parts
-from speechbrain_lmac.data_prep.noise_parts import PARTS, checksum, part_of, read_part
+from speechbrain_lmac.data_prep.noise_parts import SPLITS, checksum, part_of, read_part
 from speechbrain_lmac.data_prep.noise_prepare import (
     LJSpeech,
     SoundFolder,
@@ -70,7 +70,7 @@ def folder(tmp_path):
 
 def contents(corpus):
     """Part -> checksums of its files."""
-    return {p: {f["checksum"] for f in entries(corpus, p).values()} for p in PARTS}
+    return {p: {f["checksum"] for f in entries(corpus, p).values()} for p in SPLITS}
 
 
 def entries(corpus, part):
@@ -113,12 +113,12 @@ def test_wham_without_a_part_and_with_a_file_that_lacks(wham, tmp_path):
 def test_the_first_utterances_of_ljspeech(ljspeech, tmp_path):
     corpus = LJSpeech(ljspeech, tmp_path / "json", first=20)
     assert sum(corpus.prepare().counts.values()) == 20
-    names = {name for part in PARTS for name in entries(corpus, part)}
+    names = {name for part in SPLITS for name in entries(corpus, part)}
     assert names == {f"wavs/LJ001-{i:04}.wav" for i in range(20)}
     assert LJSpeech(ljspeech, tmp_path).first == 10_000
     more = LJSpeech(ljspeech, tmp_path / "more", first=30)
     more.prepare()
-    for part in PARTS:  # those that were there stay in their parts
+    for part in SPLITS:  # those that were there stay in their parts
         assert entries(corpus, part).items() <= entries(more, part).items()
 
 
@@ -171,13 +171,13 @@ def test_a_folder_is_split_by_content(folder, tmp_path):
     for path in folder.rglob("*.ogg"):
         path.unlink()
     corpus.prepare()
-    assert all(contents(corpus)[part] <= before[part] for part in PARTS)
+    assert all(contents(corpus)[part] <= before[part] for part in SPLITS)
 
 
 def test_shares_are_kept_in_the_long_run():
     digests = [f"{i * 2654435761 % 2**32:08x}" + 24 * "0" for i in range(5000)]
     parts = [part_of(digest, (0.5, 0.3, 0.2)) for digest in digests]
-    for part, share in zip(PARTS, (0.5, 0.3, 0.2), strict=True):
+    for part, share in zip(SPLITS, (0.5, 0.3, 0.2), strict=True):
         assert parts.count(part) / 5000 == pytest.approx(share, abs=0.01)
 
 
