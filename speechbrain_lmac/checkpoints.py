@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from pathlib import Path
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 CHECKSUMS = "checksums.json"
 UNFINISHED = "unfinished+"
 KEPT = 2  # of the newest; if one is damaged, there is the other
+# In the meta of a checkpoint: why it must not be the best while there is another.
+UNFIT = "unfit"
 
 
 class WholeCheckpointer(Checkpointer):
@@ -32,6 +35,10 @@ class WholeCheckpointer(Checkpointer):
     that is killed leaves none by halves. With it stand the checksums of its files. One
     that no longer fits them is passed over with a warning, and the one before it is
     loaded; so the two newest are kept, besides the best.
+
+    The best checkpoint is that of the lowest value; of equal ones the earliest, in
+    every process. One whose meta has a reason at `UNFIT`, or whose value is NaN, is the
+    best only where all are like that.
 
     Arguments are those of `speechbrain.utils.checkpoints.Checkpointer`.
     """
@@ -91,13 +98,33 @@ class WholeCheckpointer(Checkpointer):
         checkpoints = self.list_checkpoints()
         kept = sorted(checkpoints, key=ckpt_recency)[-max(KEPT, num_to_keep) :]
         for key in min_keys:
-            with_key = [c for c in checkpoints if key in c.meta]
-            kept += [min(with_key, key=lambda c: c.meta[key])] if with_key else []
+            kept += self.find_checkpoints(min_key=key, max_num_checkpoints=1)
         paths = {checkpoint.path for checkpoint in kept}
         for checkpoint in checkpoints:
             removable = ckpt_predicate is None or ckpt_predicate(checkpoint)
             if removable and checkpoint.path not in paths:
                 self._delete_checkpoint(checkpoint)
+
+    def find_checkpoints(
+        self,
+        importance_key=None,
+        max_key=None,
+        min_key=None,
+        ckpt_predicate=None,
+        max_num_checkpoints=None,
+    ):
+        """SpeechBrain's, but with `min_key` in the order of the class's docstring."""
+        if min_key is None or max_key is not None or importance_key is not None:
+            return super().find_checkpoints(
+                importance_key, max_key, min_key, ckpt_predicate, max_num_checkpoints
+            )
+        found = [
+            checkpoint
+            for checkpoint in self.list_checkpoints()
+            if min_key in checkpoint.meta
+            and (ckpt_predicate is None or ckpt_predicate(checkpoint))
+        ]
+        return sorted(found, key=_by_lowest(min_key))[:max_num_checkpoints]
 
     def _list_checkpoint_dirs(self):
         # Not SpeechBrain's, which says nothing of one that lost its meta file.
@@ -115,6 +142,18 @@ class WholeCheckpointer(Checkpointer):
                     path,
                 )
         return self._whole[path]
+
+
+def _by_lowest(key):
+    """A sort key of checkpoints: the best of them first."""
+
+    def rank(checkpoint):
+        value = checkpoint.meta[key]
+        unfit = bool(checkpoint.meta.get(UNFIT)) or math.isnan(value)
+        earlier = (checkpoint.meta.get("epoch", 0), checkpoint.meta["unixtime"])
+        return unfit, math.inf if math.isnan(value) else value, *earlier
+
+    return rank
 
 
 def _checksums(folder):
