@@ -20,11 +20,14 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import if_main_process
 from torch.nn.parallel import DistributedDataParallel
 
+from speechbrain_lmac.checkpoints import UNFIT
 from speechbrain_lmac.dataio import lens_heard
+from speechbrain_lmac.dead_masks import DeadMaskDetector
 from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
+from speechbrain_lmac.explainers.gradient_check import check_gradient
 from speechbrain_lmac.files import write_csv
 from speechbrain_lmac.finetuning import GuidedEvidence
 from speechbrain_lmac.machine import peak_memory_mib
@@ -59,6 +62,15 @@ class RecordingBrain(sb.Brain):
     A subclass calls `record(name, values)` with one value per clip, "loss" among
     them.
     """
+
+    def before_training(self, wav):
+        """Look for what would make the training useless, before it begins.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Clips of the validation, (B, N), on the brain's device.
+        """
 
     def _fit_train(self, train_set, epoch, enable):
         """Tell the schedule how long an epoch is, then train it."""
@@ -180,26 +192,61 @@ class RecordingBrain(sb.Brain):
         means = {
             name: float(torch.cat(values).nanmean())
             for name, values in self.scores.items()
+            if values
         }
         if stage == sb.Stage.TRAIN:
+            if "loss" not in means:
+                self.refuse(
+                    f"nothing was learned in epoch {epoch}: loss or gradient were not "
+                    f"finite in all {self.skipped} batches"
+                )
             self.train_means = means
         elif stage == sb.Stage.VALID:
+            loss = torch.cat(self.scores["loss"])
+            finite = loss.isfinite()
+            if not finite.any():
+                self.refuse(
+                    f"the validation loss of epoch {epoch} is not finite in any of "
+                    f"{len(loss)} clips"
+                )
+            means["loss"] = float(loss[finite].mean())
             self.end_epoch(epoch, means)
         else:
             self.test_means = means
-            for logger in self.hparams.loggers:
-                logger.log_stats(
+            for train_logger in self.hparams.loggers:
+                train_logger.log_stats(
                     {"epoch loaded": self.loaded_epoch()}, test_stats=means
                 )
 
+    def refuse(self, what):
+        """End the training with one line: nothing can be learned."""
+        raise InputError(
+            f"{what}. Lower the learning rate (--lr), or start from another seed; what "
+            "was reached before is kept"
+        )
+
+    def unfit(self):
+        """Why the weights must not be the best ones, or None; after a validation."""
+        infinite = ~torch.cat(self.scores["loss"]).isfinite()
+        if infinite.any():
+            return f"validation loss not finite in {int(infinite.sum())} clips"
+        return None
+
     def end_epoch(self, epoch, valid_means):
         """Log an epoch, move the schedule on, keep a checkpoint."""
+        unfit = self.unfit()
+        if unfit is not None:
+            logger.warning(
+                "epoch %d: %s. It is not taken as the best while there is another",
+                epoch,
+                unfit,
+            )
         lr = self.optimizer.param_groups[0]["lr"]
         self.hparams.training.schedule.on_epoch(
             self.optimizer, epoch, valid_means["loss"]
         )
-        for logger in self.hparams.loggers:
-            logger.log_stats(
+        for train_logger in self.hparams.loggers:
+            train_logger.log_stats(
                 {"epoch": epoch, "lr": lr},
                 train_stats=self.train_means,
                 valid_stats=valid_means,
@@ -210,13 +257,14 @@ class RecordingBrain(sb.Brain):
             "peak_memory_mib": peak_memory_mib(),
             "lr": lr,
             "skipped_batches": self.skipped,
+            "unfit": unfit,
             **{f"train_{name}": value for name, value in self.train_means.items()},
             **{f"valid_{name}": value for name, value in valid_means.items()},
         }
         if if_main_process() and not self.debug:
             append_epoch(Path(self.hparams.output_folder) / "epochs.csv", row)
         self.checkpointer.save_and_keep_only(
-            meta={"epoch": epoch, **valid_means}, min_keys=["loss"]
+            meta={"epoch": epoch, UNFIT: unfit, **valid_means}, min_keys=["loss"]
         )
 
     @mark_as_saver
@@ -306,11 +354,21 @@ class ExplainerBrain(RecordingBrain):
             self.modules.domain, self.hparams.classifier, self.modules.interpreter
         )
 
+    def before_training(self, wav):
+        """Refuse a classifier that no gradient passes through."""
+        check_gradient(self.modules.domain, self.hparams.classifier, wav)
+
     def on_stage_start(self, stage, epoch=None):
-        """Forget the first batch of the last validation."""
+        """Forget the first batch and the masks of the last validation."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.VALID:
             self.first_batch = None
+            self.masks = DeadMaskDetector()
+
+    def unfit(self):
+        """Also masks that are all 0, all 1, or the same for every clip."""
+        dead = self.masks.cause
+        return super().unfit() if dead is None else f"dead masks: {dead}"
 
     def evaluate_batch(self, batch, stage):
         """Remember the first batch of a validation."""
@@ -368,9 +426,15 @@ class ExplainerBrain(RecordingBrain):
             self.record(name, values)
         self.record("loss", loss)
         if stage != sb.Stage.TRAIN:
-            for metric in self.hparams.metrics:
-                self.record(metric.name, metric(evidence))
+            self.judge(evidence, stage)
         return loss.mean()
+
+    def judge(self, evidence, stage):
+        """Record the metrics; in the validation look for dead masks."""
+        for metric in self.hparams.metrics:
+            self.record(metric.name, metric(evidence))
+        if stage == sb.Stage.VALID:
+            self.masks.update(evidence.mask, evidence.frames)
 
 
 class FinetuningBrain(ExplainerBrain):

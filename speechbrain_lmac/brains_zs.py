@@ -83,6 +83,5 @@ class ZeroShotBrain(ExplainerBrain):
         self.record("mm_own", pairs.own_size)
         self.record("mm_other", pairs.other_size)
         if evidence is not None:
-            for metric in self.hparams.metrics:
-                self.record(metric.name, metric(evidence))
+            self.judge(evidence, stage)
         return loss.mean()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.explainers.gradient_check import check_gradient
 from speechbrain_lmac.masks import join_recordings, recordings
 from speechbrain_lmac.types import Encoded, Explanation
 
@@ -87,6 +88,12 @@ class AttributionExplainer:
         `speechbrain_lmac.explainers.Saliency`.
     background : callable
         ``() -> waveforms (K, N')``, for methods that compare with other clips.
+
+    Raises
+    ------
+    InputError
+        By `explain`, on its first clips: when no gradient passes through the
+        classifier (`gradient_check.check_gradient`).
     """
 
     def __init__(self, domain, classifier, method, background=None):
@@ -94,9 +101,13 @@ class AttributionExplainer:
         self.classifier = classifier
         self.method = method
         self.background = background
+        self._is_checked = False
 
     def explain(self, wav, target=None, lens=None):
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
+        if not self._is_checked:
+            check_gradient(self.domain, self.classifier, wav)
+            self._is_checked = True
         with torch.no_grad():
             encoded = self.domain.encode(wav, lens)
             logits = self.classifier(self.domain.features(encoded)).logits

@@ -183,7 +183,8 @@ def test_a_batch_that_is_not_finite_is_skipped_and_counted(
     call(train_lmac, *options, "--output_folder=out")
     epochs = pd.read_csv("out/epochs.csv")
     assert epochs["skipped_batches"].tolist() == [0, 1, 0]
-    assert epochs.drop(columns="epoch").notna().all(None)
+    assert epochs.drop(columns="unfit").notna().all(None)
+    assert epochs["unfit"].isna().all()
     assert all(value.isfinite().all() for value in weights("out").values())
     (warning,) = told("out", "is not finite")
     assert "epoch 2, step 2" in warning and "WARNING" in warning

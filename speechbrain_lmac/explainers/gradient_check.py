@@ -1,0 +1,80 @@
+"""Whether gradients pass through a classifier, before anything relies on them."""
+
+import torch
+
+from speechbrain_lmac.errors import InputError, some_of
+
+
+def check_gradient(domain, classifier, wav):
+    """Raise unless the logits can be differentiated by the representation.
+
+    On the clips and on digital silence of their length the gradient must exist and be
+    finite; on the clips it must not be 0 everywhere. Without a gradient an interpreter
+    learns nothing but its regulariser, and a gradient method has nothing to show.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : Classifier
+        Frozen; it is left as it is.
+    wav : torch.Tensor
+        Shape (B, N), on the device of the classifier; clips of the data.
+
+    Raises
+    ------
+    InputError
+        Naming the cause: no gradient (computed under `torch.no_grad`, detached, or in
+        NumPy), NaN or infinity (the square root of 0 is the usual one), or 0.
+    """
+    name = _name_of(classifier)
+    for sound, clips in (("digital silence", torch.zeros_like(wav[:1])), (None, wav)):
+        gradient = _gradient(domain, classifier, clips, name)
+        finite = gradient.isfinite().flatten(1).all(1)
+        if not finite.all():
+            bad = (~finite).nonzero().flatten().tolist()
+            where = sound or f"clips {some_of(bad)} of the first batch"
+            raise InputError(
+                f"the gradient of {name} is NaN or infinite on {where}. It comes from "
+                "the model, not from the learning rate: the usual cause is the square "
+                "root, or the norm, of 0 (torch.sqrt(x) has an infinite gradient at 0; "
+                "write torch.sqrt(x + 1e-12)), or the logarithm of 0"
+            )
+    if wav.any() and not gradient.any():
+        raise InputError(
+            f"the gradient of {name} is 0 everywhere on the first batch: its logits do "
+            "not depend on the input in a way that can be differentiated. Look for "
+            "rounding, thresholds, argmax, or saturated outputs in its forward"
+        )
+
+
+def _name_of(classifier):
+    """The class of the model that is wrapped as a classifier."""
+    while hasattr(classifier, "model"):
+        classifier = classifier.model
+    return type(classifier).__name__
+
+
+@torch.enable_grad()
+def _gradient(domain, classifier, wav, name):
+    """Gradient of the predicted class's logit by the representation, (B, T, F)."""
+    with torch.no_grad():
+        encoded = domain.encode(wav)
+    rep = encoded.rep.detach().requires_grad_()
+    gradient, reason = None, ""
+    try:
+        logits = classifier(domain.features(encoded.with_rep(rep))).logits
+        if logits.requires_grad:
+            predicted = logits.amax(1).sum()
+            (gradient,) = torch.autograd.grad(predicted, rep, allow_unused=True)
+    except RuntimeError as error:
+        with torch.no_grad():  # whose failure is another fault
+            classifier(domain.features(encoded))
+        reason = f" ({error})"
+    if gradient is None:
+        raise InputError(
+            f"no gradient passes through {name}{reason}: its logits are computed under "
+            "torch.no_grad or torch.inference_mode, detached, or outside of torch "
+            "(NumPy, librosa). Write its forward, front end included, in torch "
+            "operations without these"
+        )
+    return gradient

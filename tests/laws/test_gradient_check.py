@@ -1,0 +1,139 @@
+"""A classifier that no gradient passes through is refused, by name and cause."""
+
+import pytest
+import torch
+
+from speechbrain_lmac.classifiers import Axes, Frozen, WaveformClassifier
+from speechbrain_lmac.domains import STFTDomain, WaveformSTFTDomain
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.explainers import AttributionExplainer, GradCAM, Saliency
+from speechbrain_lmac.explainers.gradient_check import check_gradient
+from speechbrain_lmac.explainers.to_mask import absolute
+from speechbrain_lmac.types import ClassifierOutput
+
+RATE = 16000
+FAULTS = {
+    "no_grad": "no gradient passes through Net: its logits are computed under",
+    "inference": "no gradient passes through Net: its logits are computed under",
+    "detached": "no gradient passes through Net",
+    "numpy": r"no gradient passes through Net \(Can't call numpy",
+    "root": "the gradient of Net is NaN or infinite on digital silence",
+    "norm_of_zeros": "the gradient of Net is NaN or infinite on digital silence",
+    "nan": "the gradient of Net is NaN or infinite on digital silence",
+    "rounded": "the gradient of Net is 0 everywhere on the first batch",
+    "constant": "the gradient of Net is 0 everywhere on the first batch",
+}
+
+
+class Net(torch.nn.Module):
+    """A convolution over the waveform, with a fault of the kind that users have."""
+
+    def __init__(self, fault=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fault = fault
+        self.conv = torch.nn.Conv1d(1, 4, 64, stride=32)
+        self.linear = torch.nn.Linear(4, 3)
+
+    def forward(self, wav):
+        if self.fault == "no_grad":
+            with torch.no_grad():
+                return self.logits(wav)
+        if self.fault == "inference":
+            with torch.inference_mode():
+                return self.logits(wav)
+        return self.logits(wav)
+
+    def logits(self, wav):
+        if self.fault == "detached":
+            wav = wav.detach()
+        if self.fault == "numpy":
+            wav = torch.from_numpy(wav.numpy().copy())
+        if self.fault == "root":
+            wav = wav.square().sqrt()
+        if self.fault == "norm_of_zeros":
+            frames = wav[:, : len(wav[0]) // 8 * 8].unflatten(1, (-1, 8))
+            wav = frames.square().sum(2).sqrt()
+        if self.fault == "nan":
+            wav = wav / wav.abs().amax(1, keepdim=True)
+        if self.fault == "rounded":
+            wav = (wav * 4).round()
+        maps = self.conv(wav[:, None]).relu()
+        logits = self.linear(maps.mean(2))
+        return 0 * logits if self.fault == "constant" else logits
+
+
+def classifier(fault=None):
+    layout = Axes("BCT")
+    return Frozen(WaveformClassifier(Net(fault), 3, RATE, ["conv"], layout))
+
+
+@pytest.fixture
+def wav():
+    return torch.randn(2, RATE // 4, generator=torch.Generator().manual_seed(1)) / 5
+
+
+@pytest.fixture
+def domain():
+    return WaveformSTFTDomain(RATE)
+
+
+def test_a_sound_classifier_passes_and_is_left_alone(domain, wav):
+    frozen = classifier()
+    before = {name: value.clone() for name, value in frozen.state_dict().items()}
+    check_gradient(domain, frozen, wav)
+    assert all(torch.equal(before[n], v) for n, v in frozen.state_dict().items())
+    assert all(parameter.grad is None for parameter in frozen.parameters())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_named(domain, wav, fault):
+    with pytest.raises(InputError, match=FAULTS[fault]) as refused:
+        check_gradient(domain, classifier(fault), wav)
+    if "NaN" in FAULTS[fault]:
+        assert "not from the learning rate" in str(refused.value)
+
+
+def test_a_silent_first_batch_is_no_fault(domain):
+    check_gradient(domain, classifier(), torch.zeros(2, RATE // 4))
+
+
+def test_another_fault_of_the_model_stays_what_it_is(domain, wav, monkeypatch):
+    def broken(self, wav):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Net, "logits", broken)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        check_gradient(domain, classifier(), wav)
+
+
+class Mels(torch.nn.Module):
+    """A classifier of features with a layer for class activation maps."""
+
+    n_classes = 3
+    cam_stride = (1, 1)
+
+    def __init__(self, detached):
+        super().__init__()
+        self.detached = detached
+        self.conv = torch.nn.Conv2d(1, 3, 3, padding=1)
+
+    @property
+    def cam_layer(self):
+        return self.conv
+
+    def forward(self, features):
+        features = features.detach() if self.detached else features
+        maps = self.conv(features[:, None])
+        return ClassifierOutput(maps.mean((2, 3)), (maps,))
+
+
+@pytest.mark.parametrize("method", [Saliency, GradCAM])
+def test_gradient_baselines_check_the_same(wav, method):
+    pytest.importorskip("captum")
+    domain, to_mask = STFTDomain(RATE), absolute
+    healthy = AttributionExplainer(domain, Frozen(Mels(False)), method(to_mask))
+    assert healthy.explain(wav).mask.any()
+    dead = AttributionExplainer(domain, Frozen(Mels(True)), method(to_mask))
+    with pytest.raises(InputError, match="no gradient passes through Mels"):
+        dead.explain(wav)
