@@ -19,13 +19,14 @@ from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
 from speechbrain_lmac.dataio import ClipDataset
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
-from speechbrain_lmac.export import open_trained, read_training
+from speechbrain_lmac.export import open_trained
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.measuring import ACCURACY, differences, measure, time_model
 from speechbrain_lmac.model_card import metrics_table
 from speechbrain_lmac.publishing import make_model
 from speechbrain_lmac.shipped import SHIPPED, read_record, shipped_models
+from speechbrain_lmac.training_record import read_training
 
 MODELS = {
     "esc10-classifier": "results/esc10_classifier_compact/1234",

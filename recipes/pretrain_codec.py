@@ -18,9 +18,9 @@ from speechbrain_lmac.experiment import (
     load_experiment,
     main,
     require_keys,
-    start_experiment,
-    write_record,
+    start_training,
 )
+from speechbrain_lmac.training_record import write_record
 
 
 def pretrain_codec(argv):
@@ -29,7 +29,7 @@ def pretrain_codec(argv):
     require_keys(hparams, ["dataset", "domain", "training"], source[0])
     one_process_only("a codec")
     domain = hparams["domain"]
-    manifests = start_experiment(hparams, run_opts, source)
+    manifests = start_training(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = sorted(dataset.categories)
     brain = fit_and_test(
@@ -40,8 +40,13 @@ def pretrain_codec(argv):
         {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
     )
     folder = Path(hparams["output_folder"])
-    if write_record(brain, folder, domain.codec, argv):
-        save_codec(domain.codec, folder / "codec")
+    write_record(
+        brain,
+        folder,
+        domain.codec,
+        argv,
+        save=lambda: save_codec(domain.codec, folder / "codec"),
+    )
 
 
 if __name__ == "__main__":

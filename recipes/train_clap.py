@@ -22,9 +22,9 @@ from speechbrain_lmac.experiment import (
     load_experiment,
     main,
     require_keys,
-    start_experiment,
-    write_record,
+    start_training,
 )
+from speechbrain_lmac.training_record import write_record
 
 NEEDED = [
     "dataset",
@@ -47,7 +47,7 @@ def train_clap(argv):
     clap.learn_words(captions.words(), hparams["seed"])
     if hparams.get("trunk_source") is not None:
         hear_as_classifier(clap, hparams["trunk_source"])
-    manifests = start_experiment(hparams, run_opts, source)
+    manifests = start_training(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = hparams["labels"] = sorted(dataset.categories)
     brain = fit_and_test(
@@ -60,8 +60,9 @@ def train_clap(argv):
     found = {n: v for n, v in brain.test_means.items() if not math.isnan(v)}
     brain.test_means = {**found, **captions.chance()}
     folder = Path(hparams["output_folder"])
-    if write_record(brain, folder, clap, argv):
-        save_clap(clap, folder / "clap")
+    if write_record(
+        brain, folder, clap, argv, save=lambda: save_clap(clap, folder / "clap")
+    ):
         print(json.dumps(brain.test_means, indent=2))
 
 

@@ -17,9 +17,9 @@ from speechbrain_lmac.experiment import (
     load_experiment,
     main,
     require_keys,
-    start_experiment,
-    write_record,
+    start_training,
 )
+from speechbrain_lmac.training_record import write_record
 from speechbrain_lmac.visualize import write_confusion
 
 
@@ -27,7 +27,7 @@ def train_classifier(argv):
     """Everything that the command above does."""
     hparams, run_opts, source = load_experiment(argv)
     require_keys(hparams, ["dataset", "domain", "model", "training"], source[0])
-    manifests = start_experiment(hparams, run_opts, source)
+    manifests = start_training(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = hparams["labels"] = sorted(dataset.categories)
     brain = fit_and_test(
@@ -38,9 +38,12 @@ def train_classifier(argv):
         {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
     )
     folder = Path(hparams["output_folder"])
-    if write_record(brain, folder, hparams["model"], argv):
+
+    def save():
         hparams["model"].save(labels, folder / "classifier")
         write_confusion(brain.confusion, labels, folder)
+
+    write_record(brain, folder, hparams["model"], argv, save)
 
 
 if __name__ == "__main__":

@@ -9,19 +9,16 @@ dictionary that train_nmf.py wrote to `dictionary_checkpoint`, and writes to
 Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
 """
 
-from pathlib import Path
-
 from speechbrain_lmac.brains_l2i import L2IBrain
-from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.experiment import (
     fit_and_test,
     load_experiment,
     main,
     require_keys,
-    start_experiment,
-    write_record,
+    start_training,
 )
 from speechbrain_lmac.nmf import load_dictionary
+from speechbrain_lmac.training_record import write_interpreter
 
 NEEDED = [
     "dataset",
@@ -41,7 +38,7 @@ def train_l2i(argv):
     require_keys(hparams, NEEDED, source[0])
     domain, interpreter = hparams["domain"], hparams["interpreter"]
     load_dictionary(interpreter.dictionary, hparams["dictionary_checkpoint"], domain)
-    manifests = start_experiment(hparams, run_opts, source)
+    manifests = start_training(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = dataset.class_order(manifests, hparams["classifier"].labels)
     brain = fit_and_test(
@@ -51,9 +48,7 @@ def train_l2i(argv):
         run_opts,
         {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
     )
-    folder = Path(hparams["output_folder"])
-    if write_record(brain, folder, interpreter, argv):
-        save_weights(interpreter, hparams["interpreter_checkpoint"])
+    write_interpreter(brain, hparams, argv)
 
 
 if __name__ == "__main__":

@@ -15,19 +15,16 @@ starts from the interpreter that `pretrained_interpreter` names (a file, a folde
 hub id).
 """
 
-from pathlib import Path
-
 from speechbrain_lmac.brains import ExplainerBrain
-from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.experiment import (
     fit_and_test,
     load_experiment,
     main,
     require_keys,
-    start_experiment,
-    write_record,
+    start_training,
 )
 from speechbrain_lmac.interpreters.trained import load_interpreter
+from speechbrain_lmac.training_record import write_interpreter
 
 
 def train_lmac(argv):
@@ -40,8 +37,13 @@ def train_lmac(argv):
     )
     start = hparams.get("pretrained_interpreter")
     if start is not None:
-        load_interpreter(hparams["interpreter"], start, "pretrained_interpreter")
-    manifests = start_experiment(hparams, run_opts, source)
+        load_interpreter(
+            hparams["interpreter"],
+            start,
+            "pretrained_interpreter",
+            hparams["classifier"],
+        )
+    manifests = start_training(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = dataset.class_order(manifests, hparams["classifier"].labels)
     brain = fit_and_test(
@@ -51,9 +53,7 @@ def train_lmac(argv):
         run_opts,
         {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
     )
-    folder = Path(hparams["output_folder"])
-    if write_record(brain, folder, hparams["interpreter"], argv):
-        save_weights(hparams["interpreter"], hparams["interpreter_checkpoint"])
+    write_interpreter(brain, hparams, argv)
 
 
 if __name__ == "__main__":

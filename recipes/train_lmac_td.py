@@ -12,16 +12,15 @@ the waveform. Interrupted, the same command goes on. Scroll to the bottom first.
 from pathlib import Path
 
 from speechbrain_lmac.brains import ExplainerBrain
-from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.codec import check_one_process, is_trained, save_codec
 from speechbrain_lmac.experiment import (
     fit_and_test,
     load_experiment,
     main,
     require_keys,
-    start_experiment,
-    write_record,
+    start_training,
 )
+from speechbrain_lmac.training_record import write_interpreter
 
 NEEDED = [
     "dataset",
@@ -40,7 +39,7 @@ def train_lmac_td(argv):
     require_keys(hparams, NEEDED, source[0])
     codec, interpreter = hparams["codec"], hparams["interpreter"]
     check_one_process(codec)
-    manifests = start_experiment(hparams, run_opts, source)
+    manifests = start_training(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = dataset.class_order(manifests, hparams["classifier"].labels)
     brain = fit_and_test(
@@ -50,11 +49,12 @@ def train_lmac_td(argv):
         run_opts,
         {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
     )
-    folder = Path(hparams["output_folder"])
-    if write_record(brain, folder, interpreter, argv):
+
+    def save_trained_codec():
         if is_trained(codec):
-            save_codec(codec, folder / "codec")
-        save_weights(interpreter, hparams["interpreter_checkpoint"])
+            save_codec(codec, Path(hparams["output_folder"]) / "codec")
+
+    write_interpreter(brain, hparams, argv, save_also=save_trained_codec)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ writes; `training.json` has the zero-shot accuracy. Interrupted, the same comman
 on where it stopped. explain.py takes any prompt. Scroll to the bottom first.
 """
 
-import json
-from pathlib import Path
+import logging
 
 import torch
 from speechbrain.utils.distributed import if_main_process
 from torch.utils.data import DataLoader
 
 from speechbrain_lmac.brains_zs import ZeroShotBrain
-from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.experiment import (
     check_counts,
     fit_and_test,
@@ -25,10 +23,11 @@ from speechbrain_lmac.experiment import (
     main,
     pick_device,
     require_keys,
-    start_experiment,
-    write_record,
+    start_training,
 )
-from speechbrain_lmac.files import write_text
+from speechbrain_lmac.training_record import write_interpreter
+
+logger = logging.getLogger(__name__)
 
 NEEDED = [
     "dataset",
@@ -46,17 +45,15 @@ def train_lmac_zs(argv):
     hparams, run_opts, source = load_experiment(argv)
     require_keys(hparams, NEEDED, source[0])
     check_counts(pairs_at_once=hparams["pairs_at_once"])
-    manifests = start_experiment(hparams, run_opts, source)
+    manifests = start_training(hparams, run_opts, source)
     dataset, classifier = hparams["dataset"], hparams["classifier"]
     labels = dataset.class_order(manifests, classifier.labels)
     clips = {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")}
-    folder = Path(hparams["output_folder"])
     before = zero_shot_accuracy(hparams, clips["test"], pick_device(run_opts))
     if if_main_process():
-        print(accuracy_line(before, classifier.prompts), flush=True)
-        record = folder / "training.json"  # of a finished training it is complete
-        if not (run_opts.debug or record.is_file()):
-            write_text(json.dumps(before, indent=2) + "\n", record)
+        line = accuracy_line(before, classifier.prompts)
+        print(line, flush=True)
+        logger.info(line)
     brain = fit_and_test(
         hparams.get("brain", ZeroShotBrain),
         {"interpreter": hparams["interpreter"], "domain": hparams["domain"]},
@@ -64,8 +61,7 @@ def train_lmac_zs(argv):
         run_opts,
         clips,
     )
-    if write_record(brain, folder, hparams["interpreter"], argv, before):
-        save_weights(hparams["interpreter"], hparams["interpreter_checkpoint"])
+    write_interpreter(brain, hparams, argv, before=before)
 
 
 @torch.no_grad()

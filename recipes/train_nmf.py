@@ -16,10 +16,10 @@ from speechbrain_lmac.experiment import (
     load_experiment,
     main,
     require_keys,
-    start_experiment,
-    write_record,
+    start_training,
 )
 from speechbrain_lmac.nmf import front_end_of
+from speechbrain_lmac.training_record import write_record
 
 
 def train_nmf(argv):
@@ -32,7 +32,7 @@ def train_nmf(argv):
     )
     domain, autoencoder = hparams["domain"], hparams["autoencoder"]
     front_end_of(domain)  # refuses a domain that L2I cannot use
-    manifests = start_experiment(hparams, run_opts, source)
+    manifests = start_training(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = sorted(dataset.categories)
     brain = fit_and_test(
@@ -42,9 +42,12 @@ def train_nmf(argv):
         run_opts,
         {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
     )
-    if write_record(brain, Path(hparams["output_folder"]), autoencoder, argv):
+
+    def save():
         dictionary = autoencoder.dictionary(domain)
         save_weights(dictionary, hparams["dictionary_checkpoint"])
+
+    write_record(brain, Path(hparams["output_folder"]), autoencoder, argv, save)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ class RecordingBrain(sb.Brain):
     what the test uses.
 
     A subclass calls `record(name, values)` with one value per clip, "loss" among
-    them.
+    them. One that makes masks gives those of the validation to `masks`, which notices
+    when they are dead: such an epoch is not taken as the best.
     """
 
     def before_training(self, wav):
@@ -175,6 +176,8 @@ class RecordingBrain(sb.Brain):
             self.scores = defaultdict(list)
             if stage == sb.Stage.TRAIN:
                 self.skipped = 0
+        if stage == sb.Stage.VALID:
+            self.masks = DeadMaskDetector()
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
             self.started = time.perf_counter()
@@ -230,7 +233,8 @@ class RecordingBrain(sb.Brain):
         infinite = ~torch.cat(self.scores["loss"]).isfinite()
         if infinite.any():
             return f"validation loss not finite in {int(infinite.sum())} clips"
-        return None
+        dead = self.masks.cause
+        return None if dead is None else f"dead masks: {dead}"
 
     def end_epoch(self, epoch, valid_means):
         """Log an epoch, move the schedule on, keep a checkpoint."""
@@ -359,16 +363,10 @@ class ExplainerBrain(RecordingBrain):
         check_gradient(self.modules.domain, self.hparams.classifier, wav)
 
     def on_stage_start(self, stage, epoch=None):
-        """Forget the first batch and the masks of the last validation."""
+        """Forget the first batch of the last validation."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.VALID:
             self.first_batch = None
-            self.masks = DeadMaskDetector()
-
-    def unfit(self):
-        """Also masks that are all 0, all 1, or the same for every clip."""
-        dead = self.masks.cause
-        return super().unfit() if dead is None else f"dead masks: {dead}"
 
     def evaluate_batch(self, batch, stage):
         """Remember the first batch of a validation."""

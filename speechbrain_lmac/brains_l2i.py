@@ -1,8 +1,10 @@
 """The training loops of L2I: its dictionary, then its interpreter."""
 
+import speechbrain as sb
 import torch
 
 from speechbrain_lmac.brains import RecordingBrain
+from speechbrain_lmac.explainers.l2i import masks_of
 from speechbrain_lmac.nmf import relative_error, squared_error
 from speechbrain_lmac.objectives_l2i import Attempt, fidelity
 
@@ -49,5 +51,9 @@ class L2IBrain(RecordingBrain):
         reconstruction = attempt.interpretation.reconstruction
         self.record("relative_error", relative_error(reconstruction, attempt.rep))
         self.record("fidelity", fidelity(attempt))
+        if stage == sb.Stage.VALID:
+            self.masks.update(
+                masks_of(attempt.interpretation, attempt.logits.argmax(1))
+            )
         self.record("loss", loss)
         return loss.mean()

@@ -1,7 +1,6 @@
 """From a command line to a finished experiment: what the recipe scripts share."""
 
 import difflib
-import json
 import logging
 import re
 import shlex
@@ -11,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-import pandas as pd
 import speechbrain as sb
 import torch
 import torch.distributed as dist
@@ -25,16 +23,25 @@ from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.codec import check_codec_of
 from speechbrain_lmac.dataio import collate_clips
-from speechbrain_lmac.distributed import wait_for_all
+from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import why_refused, write_text
 from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
 from speechbrain_lmac.interpreters import TrainedInterpreter
+from speechbrain_lmac.interpreters.trained import hash_of_classifier
 from speechbrain_lmac.locks import lock_folder, release_folders
 from speechbrain_lmac.loggers import build_loggers
-from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.training_settings import (
+    check_settings,
+    data_tables,
+    kept_unless_accepted,
+    settings_of,
+    start_over,
+    weights_before,
+    write_settings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +104,9 @@ UNBUILT = (
     RuntimeError,
 )
 EXPLAINER_PARTS = ("domain", "classifier", "interpreter", "interpreter_checkpoint")
+# Clips that are looked at before a training begins.
+N_CHECKED = 4
+MANIFEST = "manifest"  # the folder of the manifests, in an output folder
 # How the resolved file in an output folder begins.
 RESOLVED = "# Generated"
 
@@ -311,32 +321,109 @@ def start_experiment(hparams, run_opts, source):
 
     The data come first: when something is wrong with them, nothing is left behind.
 
+    Arguments
+    ---------
+    hparams : dict
+        The experiment.
+    run_opts : RunOptions
+        SpeechBrain's.
+    source : tuple
+        From `load_experiment`.
+
     Returns
     -------
     manifest_folder : Path
         Where the manifests are.
     """
+    folder = open_output_folder(hparams, run_opts)
+    manifests, _ = prepare_data(hparams, folder / MANIFEST)
+    describe_experiment(hparams, source, manifests)
+    return folder / MANIFEST
+
+
+def start_training(hparams, run_opts, source):
+    """`start_experiment`, for a training: its output folder holds no other training.
+
+    One that is there goes on, or is tested again, if all that its weights depend on is
+    the same; see `training_settings`. With `--start_over` it is moved aside.
+
+    Arguments
+    ---------
+    hparams, run_opts, source
+        As `start_experiment`. What the training starts from is loaded by now.
+
+    Returns
+    -------
+    manifest_folder : Path
+        Where the manifests are.
+
+    Raises
+    ------
+    InputError
+        When the folder has a training with other settings, other data, or other
+        weights to start from. Then nothing in it is changed.
+    """
+    folder = open_output_folder(hparams, run_opts)
+    known = {
+        "settings": settings_of(resolved_yaml(source), run_opts, own_share()[1]),
+        "weights": weights_before(hparams),
+    }
+    if if_main_process():
+        if getattr(run_opts, "start_over", False):  # TEMP
+            start_over(folder)
+        check_settings(folder, **known)
+    with kept_unless_accepted(folder / MANIFEST):
+        manifests, noise = prepare_data(hparams, folder / MANIFEST)
+        if if_main_process():
+            known["data"] = data_tables(manifests, noise)
+            check_settings(folder, data=known["data"])
+    describe_experiment(hparams, source, manifests)
+    if if_main_process() and not run_opts.debug:
+        write_settings(folder, **known)
+    return folder / MANIFEST
+
+
+def open_output_folder(hparams, run_opts):
+    """Keep the output folder for this run; after `torchrun` for all its processes."""
     ddp_init_group(run_opts)  # does nothing unless torchrun started us
-    output_folder = Path(hparams["output_folder"])
+    folder = Path(hparams["output_folder"])
     if if_main_process():
-        lock_folder(output_folder, shlex.join(sys.argv))
-    manifest_folder = output_folder / "manifest"
-    dataset = hparams["dataset"]
-    if hparams.get("noise") is not None:
-        run_on_main(hparams["noise"].prepare)
-    manifests = run_on_main(dataset.prepare_manifests, args=[manifest_folder])
-    path, overrides = source
-    sb.create_experiment_directory(str(output_folder))
+        lock_folder(folder, shlex.join(sys.argv))
+    return folder
+
+
+def prepare_data(hparams, manifest_folder):
+    """Prepare noise and dataset in the main process.
+
+    Returns
+    -------
+    manifests, noise : Manifests or None
+        Of the dataset and of a corpus of noise; in the main process.
+    """
+    noise = hparams.get("noise")
+    noise = None if noise is None else run_on_main(noise.prepare)
+    prepare = hparams["dataset"].prepare_manifests
+    return run_on_main(prepare, args=[manifest_folder]), noise
+
+
+def describe_experiment(hparams, source, manifests):
+    """Write the resolved YAML, logs and the script into the output folder."""
+    folder, dataset = Path(hparams["output_folder"]), hparams["dataset"]
+    sb.create_experiment_directory(str(folder))
     if if_main_process():
-        resolved = resolve_references(open_hparams(path), overrides).getvalue()
-        head = f"{RESOLVED} {date.today()} from:\n# {path}\n# yamllint disable\n"
-        write_text(head + resolved, output_folder / "hyperparams.yaml")
+        head = f"{RESOLVED} {date.today()} from:\n# {source[0]}\n# yamllint disable\n"
+        write_text(head + resolved_yaml(source), folder / "hyperparams.yaml")
         for warning in manifests.warnings:  # log.txt did not exist when they came
             logger.warning("%s: %s", dataset.data_folder, warning)
         script = Path(getattr(sys.modules["__main__"], "__file__", ""))
         if script.suffix == ".py":
-            shutil.copy(script, output_folder)
-    return manifest_folder
+            shutil.copy(script, folder)
+
+
+def resolved_yaml(source):
+    """The YAML of an experiment with its overrides, all references resolved: text."""
+    path, overrides = source
+    return resolve_references(open_hparams(path), overrides).getvalue()
 
 
 def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
@@ -377,9 +464,13 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
         ),
     )
     if "classifier" in hparams:
-        fold_for_training(
-            hparams["classifier"].to(brain.device), modules["domain"].to(brain.device)
-        )
+        classifier = hparams["classifier"].to(brain.device)
+        domain = modules["domain"].to(brain.device)
+        brain.classifier_hash = hash_of_classifier(classifier)
+        clips = datasets["valid"]
+        some = collate_clips([clips[i] for i in range(min(N_CHECKED, len(clips)))])
+        brain.before_training(some.wav.to(brain.device))
+        fold_for_training(classifier, domain)
     brain.fit(
         counter,
         datasets["train"],
@@ -402,44 +493,6 @@ def fold_for_training(classifier, domain):
         device = next(classifier.parameters()).device
         features = domain.features(domain.encode(noise.to(device)))
         fold_batch_norms(classifier, features)
-
-
-def write_record(brain, folder, module, argv, before=None):
-    """Write `training.json`: what was reached, and what it took.
-
-    Arguments
-    ---------
-    brain : RecordingBrain
-    folder : Path
-    module : torch.nn.Module
-        What was trained.
-    argv : list
-    before : dict, optional
-        What was known before the training.
-
-    Returns
-    -------
-    written : bool
-        False in debug mode (its results are not kept) and on all processes but
-        the main one: what is trained shall not be saved there either.
-    """
-    if brain.debug or not if_main_process():
-        return False
-    epochs = pd.read_csv(folder / "epochs.csv")
-    record = {
-        "command": command_line(argv),
-        **(before or {}),
-        "epochs": int(epochs["epoch"].max()),
-        "epoch_tested": brain.loaded_epoch(),
-        "seconds_per_epoch": float(epochs["seconds"].median()),
-        "seconds": float(epochs["seconds"].sum()),
-        "peak_memory_mib": float(epochs["peak_memory_mib"].max()),
-        "parameters": sum(p.numel() for p in module.parameters()),
-        "test": brain.test_means,
-        "versions": versions(),
-    }
-    write_text(json.dumps(record, indent=2) + "\n", folder / "training.json")
-    return True
 
 
 def pick_device(run_opts):

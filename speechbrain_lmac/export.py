@@ -6,7 +6,6 @@ sound with its explanation.
 """
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +28,15 @@ from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import load_experiment
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.hparams_files import open_hparams
-from speechbrain_lmac.interpreters.trained import INTERPRETER_FILE, load_interpreter
+from speechbrain_lmac.interpreters.trained import (
+    INTERPRETER_FILE,
+    hash_of_classifier,
+    load_interpreter,
+    save_interpreter,
+)
+from speechbrain_lmac.training_record import check_publishable, read_training
 
 YAML_FILE = "hyperparams.yaml"
-# What a training writes last: it is finished.
-RECORD_FILE = "training.json"
 
 # Functions of an experiment that load weights: what remains of them in the folder,
 # where the weights come from a file beside the YAML, is this argument.
@@ -114,8 +117,9 @@ def open_trained(folder, overrides=()):
     Raises
     ------
     InputError
-        When it is no such folder, when the training is not finished, or when a file
-        that it needs is not there any more.
+        When it is no such folder, when the training is not finished or has no weights
+        to be passed on (`training_record.check_publishable`), or when a file that it
+        needs is not there any more.
     """
     folder = Path(folder)
     path = folder / YAML_FILE
@@ -144,7 +148,11 @@ def open_trained(folder, overrides=()):
             "classifier that stands at `model` or `clap` in the YAML"
         )
     if "interpreter" in hparams:
-        load_interpreter(hparams["interpreter"], str(folder / INTERPRETER_FILE))
+        source = str(folder / INTERPRETER_FILE)
+        load_interpreter(
+            hparams["interpreter"], source, classifier=hparams["classifier"]
+        )
+        check_publishable(record, hparams["interpreter"], folder)
         if "codec" in hparams and is_trained(hparams["codec"]):
             pretrained_codec(hparams["codec"], str(folder / "codec"))
         classifier = hparams["classifier"]
@@ -156,6 +164,7 @@ def open_trained(folder, overrides=()):
     else:
         model = hparams["model"]
         classifier = Frozen(model, load_classifier(model, str(folder / "classifier")))
+        check_publishable(record, model, folder)
     resolved = resolve_references(open_hparams(path), overrides)
     return Trained(
         folder=folder,
@@ -164,23 +173,6 @@ def open_trained(folder, overrides=()):
         classifier=classifier,
         record=record,
     )
-
-
-def read_training(folder):
-    """What a finished training has written down, `training.json`.
-
-    Raises
-    ------
-    InputError
-        When it is not finished.
-    """
-    path = Path(folder) / RECORD_FILE
-    if not path.is_file():
-        raise InputError(
-            f"the training in {folder} is not finished: give its command once more, "
-            "and it goes on"
-        )
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_model(trained, folder):
@@ -195,7 +187,11 @@ def write_model(trained, folder):
         It is there.
     """
     for name, module in trained.modules.items():
-        save_weights(module, folder / f"{name}.ckpt")
+        path = folder / f"{name}.ckpt"
+        if name == "interpreter":
+            save_interpreter(module, path, hash_of_classifier(trained.classifier))
+        else:
+            save_weights(module, path)
     if trained.heard == "model":
         encoder = encoder_of(trained.classifier.labels)
         encoder.save(str(folder / "label_encoder.ckpt"))

@@ -40,6 +40,38 @@ def fingerprint_of(*things):
     return digest.hexdigest()
 
 
+def weights_hash(*modules):
+    """A hash of the weights of modules: names, shapes, types and values.
+
+    Arguments
+    ---------
+    *modules : torch.nn.Module
+        Their `state_dict` counts, wherever it lies; not their class or settings.
+
+    Returns
+    -------
+    fingerprint : str
+        16 hexadecimal digits, the same on any device.
+
+    Example
+    -------
+    >>> first, second = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    >>> weights_hash(first) == weights_hash(second)
+    False
+    >>> _ = second.load_state_dict(first.state_dict())
+    >>> weights_hash(first) == weights_hash(second)
+    True
+    """
+    return fingerprint_of(*(dict(module.state_dict()) for module in modules))
+
+
+def file_hash(path):
+    """A hash of a file's content: 16 hexadecimal digits."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
+    return digest.hexdigest()
+
+
 def _update(digest, thing, seen):
     """Feed one object; `seen` are those around it, for objects in a circle."""
     if any(thing is outer for outer in seen):

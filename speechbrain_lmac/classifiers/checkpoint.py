@@ -136,16 +136,31 @@ def read_labels(path):
     return labels
 
 
-def save_weights(module, path):
-    """Write a module's state dict atomically; equal weights make equal files."""
+def save_weights(module, path, **facts):
+    """Write a module's state dict atomically; equal weights make equal files.
+
+    Arguments
+    ---------
+    module : torch.nn.Module
+    path : str or Path
+    **facts : str
+        Kept as attributes of the state dict, which others' loaders do not look at.
+    """
+    state = module.state_dict()
+    vars(state).update(facts)
     # Into a file torch would write the name of that file, too.
     content = io.BytesIO()
-    torch.save(module.state_dict(), content)
+    torch.save(state, content)
     write_atomically(path, lambda part: part.write_bytes(content.getvalue()))
 
 
 def load_weights(module, path):
     """Load a state dict strictly, and say in one line what does not fit.
+
+    Returns
+    -------
+    state : dict
+        What was in the file, with the facts of `save_weights` as attributes.
 
     Raises
     ------
@@ -176,6 +191,7 @@ def load_weights(module, path):
             "with other widths?"
         )
     module.load_state_dict(state)
+    return state
 
 
 def fetch(source, filename, advice=CLASSIFIER_ADVICE):

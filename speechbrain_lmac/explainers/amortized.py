@@ -2,6 +2,7 @@
 
 import torch
 
+from speechbrain_lmac.interpreters.trained import check_classifier
 from speechbrain_lmac.types import Explanation
 
 
@@ -20,9 +21,15 @@ class AmortizedExplainer:
         Frozen.
     interpreter : Interpreter
         Hidden maps to a mask.
+
+    Raises
+    ------
+    InputError
+        When the interpreter is known to be trained for another classifier.
     """
 
     def __init__(self, domain, classifier, interpreter):
+        check_classifier(interpreter, classifier)
         self.domain = domain
         self.classifier = classifier
         self.interpreter = interpreter

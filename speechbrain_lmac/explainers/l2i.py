@@ -3,8 +3,10 @@
 import torch
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.interpreters.trained import check_classifier
 from speechbrain_lmac.types import Explanation
 
+RELEVANT = 0.2  # of the papers: a component of at least this relevance is kept
 EPSILON = 1e-10  # of the public code, in the mask's denominator
 
 
@@ -28,15 +30,17 @@ class L2IExplainer:
     Raises
     ------
     InputError
-        For another domain than the dictionary's, and for a threshold from 1.
+        For another domain than the dictionary's, for a threshold from 1, and when the
+        interpreter is known to be trained for another classifier.
     """
 
-    def __init__(self, domain, classifier, interpreter, relevance_threshold=0.2):
+    def __init__(self, domain, classifier, interpreter, relevance_threshold=RELEVANT):
         if not relevance_threshold < 1:
             raise InputError(
                 "relevance_threshold must be below 1, the relevance of the most "
                 f"relevant component, got {relevance_threshold}"
             )
+        check_classifier(interpreter, classifier)
         interpreter.dictionary.check_domain(domain)
         self.domain = domain
         self.classifier = classifier
@@ -50,9 +54,23 @@ class L2IExplainer:
         output = self.classifier(self.domain.features(encoded))
         target = output.logits.argmax(1) if target is None else target
         interpretation = self.interpreter(output.hidden, encoded)
-        selected = relevance(interpretation, target) > self.relevance_threshold
-        mask = share_of(interpretation, selected)
+        mask = masks_of(interpretation, target, self.relevance_threshold)
         return Explanation(mask, target, encoded, output.logits)
+
+
+def masks_of(interpretation, target, relevance_threshold=RELEVANT):
+    """The share of the relevant components in each cell, (B, T, F), 0 to 1.
+
+    Arguments
+    ---------
+    interpretation : Interpretation
+    target : torch.Tensor
+        The classes that are explained, shape (B,).
+    relevance_threshold : float
+        See `L2IExplainer`.
+    """
+    selected = relevance(interpretation, target) > relevance_threshold
+    return share_of(interpretation, selected)
 
 
 def relevance(interpretation, target):

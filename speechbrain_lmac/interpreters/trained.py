@@ -4,8 +4,13 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_lmac.classifiers.checkpoint import fetch, load_weights
+from speechbrain_lmac.classifiers.checkpoint import (
+    fetch,
+    load_weights,
+    save_weights,
+)
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.fingerprints import weights_hash
 
 INTERPRETER_FILE = "interpreter.ckpt"
 ADVICE = """\
@@ -13,7 +18,68 @@ ADVICE = """\
   a folder with {filename} in it, or a hub id: --{option} SOURCE."""
 
 
-def load_interpreter(interpreter, source, option="interpreter_checkpoint"):
+def save_interpreter(interpreter, path, classifier):
+    """Write the weights of an interpreter, and for which classifier they are.
+
+    Arguments
+    ---------
+    interpreter : torch.nn.Module
+    path : str or Path
+    classifier : str
+        `hash_of_classifier` of the one that it was trained for.
+    """
+    save_weights(interpreter, path, classifier=classifier)
+
+
+def hash_of_classifier(classifier):
+    """A hash of a classifier's weights; of a CLAP's, whatever its prompts are.
+
+    Arguments
+    ---------
+    classifier : Classifier
+        As it was loaded: `folding.fold_batch_norms` gives it other weights.
+
+    Returns
+    -------
+    fingerprint : str
+        16 hexadecimal digits.
+    """
+    return weights_hash(getattr(classifier, "clap", classifier))
+
+
+def check_classifier(interpreter, classifier):
+    """Refuse a classifier that an interpreter was not trained for.
+
+    Arguments
+    ---------
+    interpreter : torch.nn.Module
+        A `TrainedInterpreter` knows its classifier, if its checkpoint says so; others
+        pass.
+    classifier : Classifier
+        The one to be explained.
+
+    Raises
+    ------
+    InputError
+        Naming the checkpoint.
+    """
+    if isinstance(interpreter, TrainedInterpreter):
+        _check_trained_for(interpreter.trained_for, interpreter.checkpoint, classifier)
+
+
+def _check_trained_for(expected, checkpoint, classifier):
+    got = expected if expected is None else hash_of_classifier(classifier)
+    if got != expected:
+        raise InputError(
+            f"{checkpoint} was trained for another classifier: weights {expected} "
+            f"expected, got {got}. Name that classifier (--classifier_source, "
+            "--clap_source), or train the interpreter again"
+        )
+
+
+def load_interpreter(
+    interpreter, source, option="interpreter_checkpoint", classifier=None
+):
     """Load the weights of a trained interpreter in place.
 
     Arguments
@@ -25,6 +91,13 @@ def load_interpreter(interpreter, source, option="interpreter_checkpoint"):
         holds it, or a hub id ("user/name").
     option : str
         The key that names the source, for the error.
+    classifier : Classifier, optional
+        The one to be explained: refused where the weights are known to be for another.
+
+    Returns
+    -------
+    trained_for : str or None
+        `hash_of_classifier` of the classifier that it was trained for, if known.
 
     Raises
     ------
@@ -40,7 +113,10 @@ def load_interpreter(interpreter, source, option="interpreter_checkpoint"):
             f"no trained interpreter at {source}.\n"
             + advice.format(filename=INTERPRETER_FILE)
         )
-    load_weights(interpreter, path)
+    trained_for = getattr(load_weights(interpreter, path), "classifier", None)
+    if classifier is not None:
+        _check_trained_for(trained_for, source, classifier)
+    return trained_for
 
 
 class TrainedInterpreter(torch.nn.Module):
@@ -62,7 +138,8 @@ class TrainedInterpreter(torch.nn.Module):
 
     def __init__(self, interpreter, checkpoint):
         super().__init__()
-        load_interpreter(interpreter, checkpoint)
+        self.checkpoint = str(checkpoint)
+        self.trained_for = load_interpreter(interpreter, checkpoint)
         self.interpreter = interpreter.requires_grad_(False)
         self.eval()
 

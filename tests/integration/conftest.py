@@ -64,10 +64,10 @@ def run():
 _TWO_RANKS = """
 import os, runpy, sys
 import torch
-import speechbrain_lmac.experiment as experiment
+import speechbrain_lmac.training_record as training_record
 from speechbrain_lmac.brains import RecordingBrain
 
-write_record = experiment.write_record
+write_record = training_record.write_record
 on_stage_end, epochs = RecordingBrain.on_stage_end, []
 
 def keep_weights(brain, stage, *others):
@@ -91,7 +91,7 @@ def keep_last(brain, folder, module, *others):
     return write_record(brain, folder, module, *others)
 
 RecordingBrain.on_stage_end = keep_weights
-experiment.write_record = keep_last
+training_record.write_record = keep_last
 runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """
 

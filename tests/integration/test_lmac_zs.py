@@ -95,9 +95,9 @@ def test_a_training_before_its_end_has_told_its_accuracy(
     monkeypatch.setattr("speechbrain_lmac.recipes.train_lmac_zs.fit_and_test", stop)
     with pytest.raises(KeyboardInterrupt):
         call(train_lmac_zs, STFT, *tiny, *short, clap, "--output_folder=out")
-    record = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert set(record) == {"zero_shot_accuracy", "zero_shot_clips"}
     assert "zero-shot: " in capsys.readouterr().out
+    assert "zero-shot: " in (tmp_path / "out" / "log.txt").read_text()
+    assert not (tmp_path / "out" / "training.json").exists()  # it is not finished
 
 
 def test_resumed_is_undisturbed(call, trained, clap, tiny, tmp_path):
