@@ -27,6 +27,7 @@ from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.explainers import AmortizedExplainer
+from speechbrain_lmac.explainers.gradient_check import N_CLIPS
 from speechbrain_lmac.files import why_refused, write_text
 from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
 from speechbrain_lmac.interpreters import TrainedInterpreter
@@ -104,8 +105,6 @@ UNBUILT = (
     RuntimeError,
 )
 EXPLAINER_PARTS = ("domain", "classifier", "interpreter", "interpreter_checkpoint")
-# Clips that are looked at before a training begins.
-N_CHECKED = 4
 MANIFEST = "manifest"  # the folder of the manifests, in an output folder
 # How the resolved file in an output folder begins.
 RESOLVED = "# Generated"
@@ -468,7 +467,7 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
         domain = modules["domain"].to(brain.device)
         brain.classifier_hash = hash_of_classifier(classifier)
         clips = datasets["valid"]
-        some = collate_clips([clips[i] for i in range(min(N_CHECKED, len(clips)))])
+        some = collate_clips([clips[i] for i in range(min(N_CLIPS, len(clips)))])
         brain.before_training(some.wav.to(brain.device))
         fold_for_training(classifier, domain)
     brain.fit(

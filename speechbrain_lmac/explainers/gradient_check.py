@@ -4,6 +4,8 @@ import torch
 
 from speechbrain_lmac.errors import InputError, some_of
 
+N_CLIPS = 4  # of a batch that are looked at
+
 
 def check_gradient(domain, classifier, wav):
     """Raise unless the logits can be differentiated by the representation.
@@ -18,7 +20,8 @@ def check_gradient(domain, classifier, wav):
     classifier : Classifier
         Frozen; it is left as it is.
     wav : torch.Tensor
-        Shape (B, N), on the device of the classifier; clips of the data.
+        Shape (B, N), on the device of the classifier; clips of the data, of which the
+        first `N_CLIPS` are looked at.
 
     Raises
     ------
@@ -26,7 +29,7 @@ def check_gradient(domain, classifier, wav):
         Naming the cause: no gradient (computed under `torch.no_grad`, detached, or in
         NumPy), NaN or infinity (the square root of 0 is the usual one), or 0.
     """
-    name = _name_of(classifier)
+    name, wav = _name_of(classifier), wav[:N_CLIPS]
     for sound, clips in (("digital silence", torch.zeros_like(wav[:1])), (None, wav)):
         gradient = _gradient(domain, classifier, clips, name)
         finite = gradient.isfinite().flatten(1).all(1)
