@@ -20,7 +20,7 @@ def listen(explainer, wav):
     with torch.no_grad():
         explanation = explainer.explain(wav)
         domain = explainer.domain
-        domain.decode(domain.apply(explanation.encoded, explanation.mask))
+        domain.decode(domain.apply_mask(explanation.encoded, explanation.mask))
 
 
 def run_alone(case, settings):

@@ -27,7 +27,7 @@ def evidence_in_two_passes(domain, classifier, explanation):
     """With gradient, each part heard by itself."""
     encoded, mask = explanation.encoded, explanation.mask
     logits_in, logits_out = (
-        classifier(domain.features(domain.apply(encoded, part))).logits
+        classifier(domain.features(domain.apply_mask(encoded, part))).logits
         for part in (mask, 1 - mask)
     )
     return Evidence(

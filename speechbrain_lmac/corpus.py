@@ -211,7 +211,9 @@ def _rows(explainer, explanation, batch, labels):
 @torch.no_grad()
 def _write_sounds(folder, domain, explanation, batch, first):
     """The explanations of a batch, called by their number in the part."""
-    heard = domain.decode(domain.apply(explanation.encoded, explanation.mask)).cpu()
+    heard = domain.decode(
+        domain.apply_mask(explanation.encoded, explanation.mask)
+    ).cpu()
     for place, wav in zip(batch.heard(), heard, strict=True):
         write_sound(folder / f"{first + place:06d}.wav", wav, domain.sample_rate)
 

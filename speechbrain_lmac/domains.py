@@ -204,7 +204,7 @@ class STFTDomain(torch.nn.Module):
                 wav=wav,
             )
 
-    def apply(self, encoded, mask):
+    def apply_mask(self, encoded, mask):
         """Multiply the representation by a mask of its shape."""
         return encoded.with_rep(encoded.rep * mask)
 

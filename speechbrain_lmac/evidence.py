@@ -101,6 +101,6 @@ def _in_and_out(domain, explanation):
     """The masked-in and the masked-out part, both Encoded."""
     check_mask(explanation.mask, explanation.encoded.rep)
     return [
-        domain.apply(explanation.encoded, explanation.mask),
-        domain.apply(explanation.encoded, 1 - explanation.mask),
+        domain.apply_mask(explanation.encoded, explanation.mask),
+        domain.apply_mask(explanation.encoded, 1 - explanation.mask),
     ]

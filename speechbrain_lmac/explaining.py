@@ -129,8 +129,8 @@ def explain_batch(explainer, wavs, labels, target=None, lens=None):
         explanation = explainer.explain(heard, target, **given)
         evidence = gather_evidence(domain, explainer.classifier, explanation)
         encoded, mask = explanation.encoded, explanation.mask
-        masked = domain.apply(encoded, mask)
-        rest = domain.apply(encoded, 1 - mask)
+        masked = domain.apply_mask(encoded, mask)
+        rest = domain.apply_mask(encoded, 1 - mask)
         everyone = torch.arange(len(wavs), device=wavs.device)
         confidence = [
             logits.double().softmax(1)[everyone, evidence.target]

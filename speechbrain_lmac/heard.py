@@ -39,12 +39,12 @@ class Heard:
     @cached_property
     def explanation(self):
         """What the mask lets through, (B, N)."""
-        return self.domain.decode(self.domain.apply(self.encoded, self.mask))
+        return self.domain.decode(self.domain.apply_mask(self.encoded, self.mask))
 
     @cached_property
     def rest(self):
         """What it does not, (B, N)."""
-        return self.domain.decode(self.domain.apply(self.encoded, 1 - self.mask))
+        return self.domain.decode(self.domain.apply_mask(self.encoded, 1 - self.mask))
 
     @cached_property
     def magnitude(self):

@@ -110,7 +110,7 @@ class LearnedDomain(torch.nn.Module):
             wav=wav.float(),
         )
 
-    def apply(self, encoded, mask):
+    def apply_mask(self, encoded, mask):
         """Multiply the representation by a mask of its shape."""
         return encoded.with_rep(encoded.rep * mask)
 

@@ -90,7 +90,7 @@ def gather_pairs(domain, classifier, interpreter, wav, asked, lens=None, at_once
         return some, mask
 
     def heard(some, mask):
-        features = domain.features(domain.apply(some, mask))
+        features = domain.features(domain.apply_mask(some, mask))
         return classifier.audio(features).embedding.float()
 
     def kept(clips, prompts):

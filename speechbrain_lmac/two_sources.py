@@ -229,7 +229,7 @@ def judge(explainer, wav, classes, sources, domain, classifier):
         columns[f"MM {name}"] = mask_mean(explanation.mask)
         if name in SOURCES:
             with torch.no_grad():
-                part = domain.apply(explanation.encoded, explanation.mask)
+                part = domain.apply_mask(explanation.encoded, explanation.mask)
                 heard = domain.decode(part)
             own, other = sources[place], sources[1 - place]
             columns[f"nearer {name}"] = nearness(heard, own, other)

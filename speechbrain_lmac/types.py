@@ -84,7 +84,7 @@ class MaskDomain(Protocol):
         at most 1; the rest, at the end, is padding. None: nothing is padded.
         """
 
-    def apply(self, encoded: Encoded, mask: torch.Tensor) -> Encoded:
+    def apply_mask(self, encoded: Encoded, mask: torch.Tensor) -> Encoded:
         """Multiply: `encoded.rep * mask`."""
 
     def features(self, encoded: Encoded) -> torch.Tensor:

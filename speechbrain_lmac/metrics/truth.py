@@ -198,7 +198,7 @@ def source_scores(domain, explanation, foreground, background):
     encoded = explanation.encoded
     _check_stems(encoded, foreground=foreground, background=background)
     with torch.no_grad():
-        part = domain.apply(encoded, explanation.mask)
+        part = domain.apply_mask(encoded, explanation.mask)
         whole = domain.magnitude(encoded).clamp(min=LEAST_MAGNITUDE)
         spectra = [
             domain.magnitude(domain.encode(stem)) for stem in (foreground, background)

@@ -158,7 +158,7 @@ def test_there_is_a_frame_at_every_hop_of_the_tower(clap, kind, length):
 def test_a_mask_of_ones_changes_nothing(clap, kind):
     domain, wav = kind(clap), noise(2, seconds(clap, 0.7))
     encoded = domain.encode(wav)
-    kept = domain.apply(encoded, torch.ones_like(encoded.rep))
+    kept = domain.apply_mask(encoded, torch.ones_like(encoded.rep))
     assert torch.equal(domain.features(kept), domain.features(encoded))
 
 
@@ -166,7 +166,7 @@ def test_a_mask_of_ones_changes_nothing(clap, kind):
 def test_a_mask_of_zeros_leaves_silence(clap, kind):
     domain, wav = kind(clap), noise(1, seconds(clap, 0.7))
     encoded = domain.encode(wav)
-    left = domain.features(domain.apply(encoded, torch.zeros_like(encoded.rep)))
+    left = domain.features(domain.apply_mask(encoded, torch.zeros_like(encoded.rep)))
     silence = clap.front_end(torch.zeros_like(wav))
     heard = left if kind is ClapMelDomain else clap.front_end(left)
     assert torch.equal(heard, silence)
@@ -203,7 +203,7 @@ def test_a_mask_is_repeated_as_the_audio_is(clap):
     encoded = domain.encode(wav)
     mask = torch.ones_like(encoded.rep)
     mask[:, 7] = 0
-    heard = domain.features(domain.apply(encoded, mask))[0]
+    heard = domain.features(domain.apply_mask(encoded, mask))[0]
     silent = (heard == -100).all(1).nonzero()[:, 0]
     assert torch.equal(silent, torch.arange(7, len(heard), hops)[: len(silent)])
     assert len(silent) >= (clap.front_end.n_frames - hops) // hops
@@ -216,7 +216,7 @@ def test_the_gradient_reaches_the_mask_and_is_finite_at_silence(clap, kind):
     domain, classifier = kind(clap), classifier_of(clap, kind)
     encoded = domain.encode(wav)
     mask = torch.full_like(encoded.rep, 0.5).requires_grad_()
-    features = domain.features(domain.apply(encoded, mask))
+    features = domain.features(domain.apply_mask(encoded, mask))
     classifier(features).logits[:, 0].sum().backward()
     assert torch.isfinite(mask.grad).all()
     # Bins below the first band are heard by nobody.
@@ -297,7 +297,7 @@ def test_the_similarity_trains_the_decoder(clap, kind):
     encoded = domain.encode(noise(1, seconds(clap, 0.3)))
     heard = classifier.audio(domain.features(encoded))
     mask = interpreter(heard.hidden, encoded, classifier.text[:1])
-    part = classifier.audio(domain.features(domain.apply(encoded, mask)))
+    part = classifier.audio(domain.features(domain.apply_mask(encoded, mask)))
     (part.embedding * classifier.text[:1]).sum().backward()
     for name, parameter in interpreter.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), name

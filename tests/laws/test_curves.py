@@ -33,7 +33,7 @@ class Domain:
         rep = wav.reshape(-1, FRAMES, BINS)
         return Encoded(rep, None, wav.shape[1])
 
-    def apply(self, encoded, mask):
+    def apply_mask(self, encoded, mask):
         return encoded.with_rep(encoded.rep * mask)
 
     def features(self, encoded):

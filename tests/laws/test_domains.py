@@ -57,14 +57,14 @@ def test_the_published_sizes(domain):
 
 def test_a_mask_of_ones_changes_nothing(domain):
     encoded = domain.encode(noise(2, 16000))
-    kept = domain.apply(encoded, torch.ones_like(encoded.rep))
+    kept = domain.apply_mask(encoded, torch.ones_like(encoded.rep))
     assert torch.equal(domain.features(kept), domain.features(encoded))
     assert torch.equal(domain.decode(kept), domain.decode(encoded))
 
 
 def test_a_mask_of_zeros_leaves_silence(domain):
     encoded = domain.encode(noise(2, 16000))
-    left = domain.apply(encoded, torch.zeros_like(encoded.rep))
+    left = domain.apply_mask(encoded, torch.zeros_like(encoded.rep))
     assert not domain.features(left).any()
     assert not domain.decode(left).any()
 
@@ -89,7 +89,7 @@ def test_the_mask_acts_as_the_domain_says(value):
     }
     for kind, law in wanted.items():
         domain = kind(sample_rate=RATE)
-        masked = domain.magnitude(domain.apply(domain.encode(wav), mask))
+        masked = domain.magnitude(domain.apply_mask(domain.encode(wav), mask))
         torch.testing.assert_close(masked.double(), law, rtol=1e-5, atol=2e-7)
 
 
@@ -98,7 +98,7 @@ def test_a_decoded_mask_keeps_the_phase(domain):
     time = torch.arange(16000) / RATE
     wav = torch.sin(2 * torch.pi * 1000 * time)[None]
     encoded = domain.encode(wav)
-    heard = domain.decode(domain.apply(encoded, torch.full_like(encoded.rep, 0.5)))
+    heard = domain.decode(domain.apply_mask(encoded, torch.full_like(encoded.rep, 0.5)))
     cosine = torch.cosine_similarity(heard[:, 2000:-2000], wav[:, 2000:-2000])
     assert cosine.item() > 0.99
 
@@ -129,7 +129,7 @@ def test_the_gradient_is_finite_at_digital_silence(domain):
 def test_the_gradient_reaches_the_mask(domain):
     encoded = domain.encode(noise(1, 4000))
     mask = torch.full_like(encoded.rep, 0.5).requires_grad_()
-    domain.features(domain.apply(encoded, mask)).sum().backward()
+    domain.features(domain.apply_mask(encoded, mask)).sum().backward()
     # Bin 0 lies at the edge of the first triangle, where the filterbank is 0.
     assert (mask.grad[..., 1:-1] > 0).all()
 
@@ -223,9 +223,9 @@ def test_the_mel_domain_hears_what_the_stft_domain_hears(mel):
 def test_a_mel_mask_multiplies_the_logarithm(mel):
     encoded = mel.encode(noise(2, 16000))
     mask = torch.rand(encoded.rep.shape, generator=torch.Generator().manual_seed(1))
-    heard = mel.features(mel.apply(encoded, mask))
+    heard = mel.features(mel.apply_mask(encoded, mask))
     assert torch.equal(heard, mask * encoded.rep)
-    ones = mel.apply(encoded, torch.ones_like(mask))
+    ones = mel.apply_mask(encoded, torch.ones_like(mask))
     assert torch.equal(mel.features(ones), mel.features(encoded))
 
 

@@ -105,7 +105,7 @@ def test_the_classifier_hears_the_input_itself_and_parts_decoded(domain):
     encoded, mask = masked(domain, wav)
     stft = domain.stft
     assert torch.equal(domain.features(encoded), stft.features(stft.encode(wav)))
-    part = domain.apply(encoded, mask)
+    part = domain.apply_mask(encoded, mask)
     decoded = domain.decode(part)
     assert torch.equal(domain.features(part), stft.features(stft.encode(decoded)))
     assert torch.equal(domain.magnitude(part), stft.magnitude(stft.encode(decoded)))
@@ -113,7 +113,7 @@ def test_the_classifier_hears_the_input_itself_and_parts_decoded(domain):
 
 def test_both_parts_add_up_to_the_decoded_input(domain):
     encoded, mask = masked(domain, noise(2, 5000))
-    parts = [domain.decode(domain.apply(encoded, m)) for m in (mask, 1 - mask)]
+    parts = [domain.decode(domain.apply_mask(encoded, m)) for m in (mask, 1 - mask)]
     torch.testing.assert_close(sum(parts), domain.decode(encoded), rtol=0, atol=1e-5)
 
 
@@ -145,10 +145,10 @@ def test_clips_do_not_know_of_each_other(domain):
     wavs = noise(3, 8001)
     wavs[1] *= 100
     encoded, mask = masked(domain, wavs)
-    together = domain.apply(encoded, mask)
+    together = domain.apply_mask(encoded, mask)
     for item in range(3):
         only = slice(item, item + 1)
-        alone = domain.apply(domain.encode(wavs[only]), mask[only])
+        alone = domain.apply_mask(domain.encode(wavs[only]), mask[only])
         torch.testing.assert_close(
             domain.decode(together)[only], domain.decode(alone), rtol=1e-4, atol=1e-4
         )
@@ -164,7 +164,7 @@ def test_clips_do_not_know_of_each_other(domain):
 def test_features_of_a_part_are_finite_at_any_level(domain, level):
     encoded, mask = masked(domain, level * noise(1, 4000))
     mask.requires_grad_()
-    features = domain.features(domain.apply(encoded, mask))
+    features = domain.features(domain.apply_mask(encoded, mask))
     assert torch.isfinite(features).all() and (features >= 0).all()
     features.sum().backward()
     assert torch.isfinite(mask.grad).all()
@@ -184,7 +184,7 @@ def test_a_representation_below_zero_is_heard_as_silence(domain):
 def test_autocast_changes_no_number(domain):
     wav = noise(1, 16000)
     encoded, mask = masked(domain, wav)
-    part = domain.apply(encoded, mask)
+    part = domain.apply_mask(encoded, mask)
     features, decoded = domain.features(part), domain.decode(part)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(domain.encode(wav).rep, encoded.rep)

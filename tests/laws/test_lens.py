@@ -127,7 +127,7 @@ def test_a_code_counts_its_own_frames_and_those_of_the_stft():
     encoded = domain.encode(torch.ones(2, 8000), lens)
     assert encoded.frames.tolist() == [51, 251]
     assert encoded.bin_frames.tolist() == [6, 23]
-    part = domain.apply(encoded, torch.ones_like(encoded.rep))
+    part = domain.apply_mask(encoded, torch.ones_like(encoded.rep))
     assert torch.equal(part.bin_frames, encoded.bin_frames)
     for other in (STFTDomain(RATE), MelDomain(RATE)):
         encoded = other.encode(torch.ones(2, 8000), lens)

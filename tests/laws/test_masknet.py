@@ -341,7 +341,7 @@ def test_silence_and_a_batch_of_one_can_be_trained_on(domain, classifier):
 def test_spectrogram_l1_is_the_mean_of_log1p_of_the_magnitude(domain, classifier):
     explainer = AmortizedExplainer(domain, classifier, interpreter_of(0.0))
     explanation = explainer.explain(torch.randn(2, 8000))
-    heard = domain.decode(domain.apply(explanation.encoded, explanation.mask))
+    heard = domain.decode(domain.apply_mask(explanation.encoded, explanation.mask))
     spectrum = torch.stft(
         heard, 1024, HOP, 372, torch.hamming_window(372), pad_mode="constant",
         return_complex=True,

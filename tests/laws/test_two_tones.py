@@ -73,7 +73,7 @@ def test_the_mask_lies_on_the_tone_that_is_used(used):
     parts = tones(4, seed=STEPS)
     with torch.no_grad():
         explanation = explainer.explain(parts.sum(1))
-        heard = domain.decode(domain.apply(explanation.encoded, explanation.mask))
+        heard = domain.decode(domain.apply_mask(explanation.encoded, explanation.mask))
     evidence = gather_evidence(domain, classifier, explanation)
     hz = torch.arange(domain.n_bins) * RATE / domain.n_fft
     near = (hz - TONES_HZ[used]).abs() < AROUND_HZ

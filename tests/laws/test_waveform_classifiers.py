@@ -162,7 +162,7 @@ def test_the_gradient_reaches_the_mask(classifier):
     domain = WaveformSTFTDomain(RATE)
     encoded = domain.encode(noise(2, 8000))
     mask = torch.full_like(encoded.rep, 0.5).requires_grad_()
-    logits = classifier(domain.features(domain.apply(encoded, mask))).logits
+    logits = classifier(domain.features(domain.apply_mask(encoded, mask))).logits
     logits[:, 0].sum().backward()
     assert torch.isfinite(mask.grad).all()
     # Each clip, at all its times but at edges that no frame of the model covers.
@@ -176,7 +176,9 @@ def test_the_gradient_is_finite_in_silence(classifier, level):
     domain = WaveformSTFTDomain(RATE)
     encoded = domain.encode(noise(1, 8000))
     mask = torch.full_like(encoded.rep, level).requires_grad_()
-    classifier(domain.features(domain.apply(encoded, mask))).logits.sum().backward()
+    classifier(
+        domain.features(domain.apply_mask(encoded, mask))
+    ).logits.sum().backward()
     assert torch.isfinite(mask.grad).all()
 
 
@@ -257,9 +259,9 @@ def test_the_classifier_hears_what_is_decoded(domain, n_samples):
     assert torch.equal(heard, domain.decode(encoded))
     error = (heard - wav).double().square().sum(1) / wav.double().square().sum(1)
     assert (error < 1e-6).all()  # -60 dB; the domain's tests ask for it as well
-    ones = domain.apply(encoded, torch.ones_like(encoded.rep))
+    ones = domain.apply_mask(encoded, torch.ones_like(encoded.rep))
     assert torch.equal(domain.features(ones), heard)
-    zeros = domain.apply(encoded, torch.zeros_like(encoded.rep))
+    zeros = domain.apply_mask(encoded, torch.zeros_like(encoded.rep))
     assert not domain.features(zeros).any()
 
 

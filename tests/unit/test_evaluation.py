@@ -30,7 +30,7 @@ class Domain:
         rep = wav.reshape(-1, 2, 2)
         return Encoded(rep, torch.ones_like(rep), wav.shape[1])
 
-    def apply(self, encoded, mask):
+    def apply_mask(self, encoded, mask):
         return encoded.with_rep(encoded.rep * mask)
 
     def features(self, encoded):
