@@ -17,7 +17,6 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import (
     check_counts,
@@ -53,11 +52,7 @@ def run_roar(argv):
     dataset, training = hparams["dataset"], hparams["training"]
     labels = dataset.class_order(manifests, hparams["classifier"].labels)
     splits = {
-        split: DataLoader(
-            dataset.load(manifests, split, labels),
-            training.batch_size,
-            collate_fn=collate_clips,
-        )
+        split: DataLoader(dataset.load(manifests, split, labels), **training.loader)
         for split in SPLITS
     }
     folder = Path(hparams["output_folder"])

@@ -1,5 +1,6 @@
 """From the manifests of a dataset to batches of clips."""
 
+import functools
 import json
 import logging
 from dataclasses import dataclass
@@ -159,14 +160,27 @@ class ClipDataset:
             path, replacements={"data_root": str(self.data_folder)}
         )
 
-        def load_wav(path):
-            wav = self.reader(path)
-            yield to_model_level(fix_length(wav, self.n_samples))
-            yield recorded_share(len(wav), self.n_samples)
-
-        dataset.add_dynamic_item(load_wav, takes="wav", provides=["signal", "lens"])
+        load = functools.partial(load_clip, self.reader, self.n_samples)
+        dataset.add_dynamic_item(load, takes="wav", provides=["signal", "lens"])
         dataset.set_output_keys(["id", "signal", "lens"])
         return dataset
+
+
+def load_clip(reader, n_samples, path):
+    """Yield a clip (n_samples,) at the model's level, then its relative length.
+
+    A function of the module, so that worker processes can unpickle it.
+
+    Arguments
+    ---------
+    reader : AudioReader
+    n_samples : int
+    path : str
+        Of the audio file.
+    """
+    wav = reader(path)
+    yield to_model_level(fix_length(wav, n_samples))
+    yield recorded_share(len(wav), n_samples)
 
 
 def read_manifest(path):

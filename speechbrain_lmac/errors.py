@@ -27,6 +27,23 @@ def some_of(names, limit=10):
     return f"{shown} and {left} more" if left > 0 else shown
 
 
+def message_of(error):
+    """Return the message of an InputError, also of one that a worker process raised.
+
+    torch's DataLoader raises it again with the worker's traceback as its text.
+
+    Example
+    -------
+    >>> told = "Caught InputError in DataLoader worker process 0.\\n  ...InputError: no"
+    >>> message_of(InputError(told))
+    'no'
+    """
+    message = str(error)
+    if message.startswith("Caught ") and "DataLoader worker process" in message:
+        message = message.rpartition(f"{InputError.__name__}: ")[2].strip()
+    return message
+
+
 def check_arguments(callable_):
     """Refuse arguments of a YAML's `!name:` that its function does not take.
 
@@ -42,8 +59,8 @@ def check_arguments(callable_):
             ) from error
 
 
-def check_counts(**counts):
-    """Refuse what is no whole number from 1.
+def check_counts(least=1, **counts):
+    """Raise InputError unless each count is a whole number from `least`.
 
     Example
     -------
@@ -53,5 +70,8 @@ def check_counts(**counts):
     speechbrain_lmac.errors.InputError: batch_size must be a whole number from 1, got 0
     """
     for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
-            raise InputError(f"{name} must be a whole number from 1, got {count!r}")
+        whole = isinstance(count, int) and not isinstance(count, bool)
+        if not whole or count < least:
+            raise InputError(
+                f"{name} must be a whole number from {least}, got {count!r}"
+            )

@@ -25,7 +25,12 @@ from speechbrain_lmac.codec import check_codec_of
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.draws import generator
-from speechbrain_lmac.errors import InputError, check_arguments, check_counts
+from speechbrain_lmac.errors import (
+    InputError,
+    check_arguments,
+    check_counts,
+    message_of,
+)
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.explainers.gradient_check import N_CLIPS
 from speechbrain_lmac.files import why_refused, write_text
@@ -158,6 +163,7 @@ class Training:
     def __post_init__(self):
         check_arguments(self.opt_class)
         check_counts(number_of_epochs=self.number_of_epochs, batch_size=self.batch_size)
+        check_counts(least=0, num_workers=self.num_workers)
         self.loader = {
             "batch_size": self.batch_size,
             "num_workers": self.num_workers,
@@ -170,7 +176,7 @@ def main(run):
     try:
         run(sys.argv[1:])
     except InputError as error:
-        _refuse(error)
+        _refuse(message_of(error))
     except OSError as error:
         told = why_refused(error, getattr(error, "filename", None) or Path.cwd())
         if told is None:
