@@ -16,6 +16,7 @@ from speechbrain.utils.distributed import if_main_process
 from torch.utils.data import DataLoader
 
 from speechbrain_lmac.brains_zs import ZeroShotBrain
+from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.experiment import (
     check_counts,
     fit_and_test,
@@ -25,6 +26,7 @@ from speechbrain_lmac.experiment import (
     require_keys,
     start_training,
 )
+from speechbrain_lmac.padding import classify
 from speechbrain_lmac.training_record import write_interpreter
 
 logger = logging.getLogger(__name__)
@@ -80,8 +82,9 @@ def zero_shot_accuracy(hparams, clips, device):
     for batch in DataLoader(clips, **hparams["training"].loader):
         if batch.label is None:
             return {}
-        features = domain.features(domain.encode(batch.wav.to(device)))
-        right.append(classifier(features).logits.argmax(1).cpu() == batch.label)
+        encoded = domain.encode(batch.wav.to(device), lens_on(batch, device))
+        logits = classify(domain, classifier, encoded).logits
+        right.append(logits.argmax(1).cpu() == batch.label)
     right = torch.cat(right)
     return {
         "zero_shot_accuracy": right.float().mean().item(),

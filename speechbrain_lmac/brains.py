@@ -31,6 +31,12 @@ from speechbrain_lmac.explainers.gradient_check import check_gradient
 from speechbrain_lmac.files import write_csv
 from speechbrain_lmac.finetuning import GuidedEvidence
 from speechbrain_lmac.machine import peak_memory_mib
+from speechbrain_lmac.padding import (
+    lengths_of,
+    masks_padding,
+    on_recordings,
+    warn_of_padding,
+)
 from speechbrain_lmac.samples import write_samples
 from speechbrain_lmac.targets import PredictedClass
 
@@ -315,10 +321,16 @@ class ClassifierBrain(RecordingBrain):
         if augment is not None:
             keys = [(self.hparams.seed, self.epoch, clip) for clip in batch.ids]
             wav, targets = augment.waveforms(wav, targets, keys)
-        features = self.modules.domain.features(self.modules.domain.encode(wav))
+        domain, model = self.modules.domain, self.modules.model
+        encoded = domain.encode(wav, lens_heard(batch, wav))
+        features, lengths = domain.features(encoded), lengths_of(domain, encoded)
         if augment is not None:
             features = augment.features(features, keys)
-        return self.modules.model(features).logits, targets
+        masks = masks_padding(model)
+        if stage == sb.Stage.TRAIN and lengths is not None and not masks:
+            warn_of_padding(type(model).__name__)
+            lengths = None  # clip by clip, batch norm would have nothing to average
+        return on_recordings(model, features, lengths, masks).logits, targets
 
     def compute_objectives(self, predictions, batch, stage):
         """Cross-entropy; in training with the label smoothing of the YAML."""

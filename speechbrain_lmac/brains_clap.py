@@ -8,8 +8,10 @@ import torch
 from speechbrain_lmac.augment import apply_each
 from speechbrain_lmac.brains import NOISE_PARTS, RecordingBrain
 from speechbrain_lmac.contrastive import silence, symmetric_contrastive, truth
+from speechbrain_lmac.dataio import lens_heard, lens_on
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.padding import embed, lengths_of
 from speechbrain_lmac.retrieval import Prompts
 
 FORGOTTEN = 0.05  # share of the words that a training reads as unknown
@@ -42,7 +44,8 @@ class ClapBrain(RecordingBrain):
         cosines (B, B) of the clips near silence and the captions."""
         part, keys = NOISE_PARTS[stage], self.keys(batch, stage)
         captioned = self.hparams.captioned(batch.wav, keys, part)
-        sounds = self.embed(replace(batch, wav=captioned.wav), stage)
+        batch = mixed(batch, captioned.wav)
+        sounds = self.embed(batch, stage)
         clap = self.modules.clap
         tokens = clap.vocabulary([caption.text for caption in captioned.captions])
         forget = None
@@ -53,7 +56,8 @@ class ClapBrain(RecordingBrain):
         stated = [caption.facts for caption in captioned.captions]
         true = truth(captioned.facts, stated).to(logits.device)
         quiet = nearly_silent(captioned.wav, keys).to(self.device)
-        return logits, true, self.hear(quiet) @ text.T
+        near_silence = self.hear(quiet, lens_on(batch, self.device))
+        return logits, true, near_silence @ text.T
 
     def embed(self, batch, stage):
         """Clips to embeddings (B, D), with noise and in training with augmentation."""
@@ -62,17 +66,20 @@ class ClapBrain(RecordingBrain):
         keys = self.keys(batch, stage)
         if augment is not None:
             wav = apply_each(augment.waveform, wav, keys)
+        lens = lens_heard(batch, wav)
         if augment is None:
-            return self.hear(wav)
-        features = self.modules.domain.features(self.modules.domain.encode(wav))
-        return self.modules.clap.audio(
-            augment.features(features, keys)
-        ).embedding.float()
+            return self.hear(wav, lens)
+        domain = self.modules.domain
+        encoded = domain.encode(wav, lens)
+        features = augment.features(domain.features(encoded), keys)
+        lengths = lengths_of(domain, encoded)
+        return self.modules.clap.audio(features, lengths).embedding.float()
 
-    def hear(self, wav):
-        """Waveforms (B, N) as they are to embeddings (B, D)."""
-        features = self.modules.domain.features(self.modules.domain.encode(wav))
-        return self.modules.clap.audio(features).embedding.float()
+    def hear(self, wav, lens=None):
+        """Waveforms (B, N) as they are, of relative lengths `lens` (B,), to embeddings
+        (B, D)."""
+        encoded = self.modules.domain.encode(wav, lens)
+        return embed(self.modules.domain, self.modules.clap, encoded).embedding.float()
 
     def compute_objectives(self, predictions, batch, stage):
         """The symmetric contrastive loss, and what silence adds to it."""
@@ -108,10 +115,13 @@ class ClapBrain(RecordingBrain):
         return {
             **self.prompts.classes(sounds, categories),
             **self.prompts.attributes(sounds, categories, attributes),
-            **self.prompts.pairs(
-                self.embed(replace(batch, wav=mixtures), stage), pairs
-            ),
+            **self.prompts.pairs(self.embed(mixed(batch, mixtures), stage), pairs),
         }
+
+
+def mixed(batch, wav):
+    """A batch with other waveforms (B, N); a clip that changed has no padding."""
+    return replace(batch, wav=wav, lens=lens_heard(batch, wav))
 
 
 def nearly_silent(wav, keys):

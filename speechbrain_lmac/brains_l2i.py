@@ -4,9 +4,11 @@ import speechbrain as sb
 import torch
 
 from speechbrain_lmac.brains import RecordingBrain
+from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.explainers.l2i import masks_of
 from speechbrain_lmac.nmf import relative_error, squared_error
 from speechbrain_lmac.objectives_l2i import Attempt, fidelity
+from speechbrain_lmac.padding import classify
 
 
 class DictionaryBrain(RecordingBrain):
@@ -36,9 +38,9 @@ class L2IBrain(RecordingBrain):
     def compute_forward(self, batch, stage):
         """Clips to an attempt."""
         with torch.no_grad():
-            encoded = self.modules.domain.encode(batch.wav.to(self.device))
-            features = self.modules.domain.features(encoded)
-            output = self.hparams.classifier(features)
+            wav, lens = batch.wav.to(self.device), lens_on(batch, self.device)
+            encoded = self.modules.domain.encode(wav, lens)
+            output = classify(self.modules.domain, self.hparams.classifier, encoded)
         interpretation = self.modules.interpreter(output.hidden, encoded)
         return Attempt(encoded.rep, output.logits, interpretation)
 

@@ -238,8 +238,15 @@ class ClipsById:
 
     def wav(self, name, split):
         """Samples (N,) of a clip, at the model's level."""
+        return self._clip(name, split)["signal"]
+
+    def lens(self, name, split):
+        """Relative length of a clip, above 0 to 1: 1 where it is not padded."""
+        return self._clip(name, split)["lens"]
+
+    def _clip(self, name, split):
         _, clips, places = self._open(split)
-        return clips[places[name]]["signal"]
+        return clips[places[name]]
 
     def _open(self, split):
         if split not in self._splits:

@@ -10,6 +10,7 @@ from speechbrain.processing.features import Filterbank
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.interpreters.frequency import MelToBins
+from speechbrain_lmac.masks import zero_behind
 from speechbrain_lmac.types import Encoded
 
 # Added to |X|^2 before the root, as SpeechBrain's `spectral_magnitude` does: the
@@ -56,6 +57,18 @@ def recorded_samples(lens, n_samples):
     tensor([ 1600, 16000])
     """
     return (lens.double() * n_samples).round().long()
+
+
+def silent_behind(wavs, lens):
+    """Waveforms (B, N) with silence behind the recording, a share `lens` (B,) of each.
+
+    Example
+    -------
+    >>> silent_behind(torch.ones(1, 4), torch.tensor([0.5]))
+    tensor([[1., 1., 0., 0.]])
+    """
+    check_lens(lens, len(wavs))
+    return zero_behind(wavs, recorded_samples(lens, wavs.shape[1]))
 
 
 class STFTDomain(torch.nn.Module):
@@ -176,12 +189,13 @@ class STFTDomain(torch.nn.Module):
         """Waveforms (B, N) to `Encoded` with rep (B, T, F).
 
         `lens` (B,), where it is known: the share of each clip that is recording, see
-        `frames_of`.
+        `frames_of`. What comes after it is taken for silence.
         """
         check_wav(wav)
+        frames = None
         if lens is not None:
-            check_lens(lens, len(wav))
-        frames = None if lens is None else self.frames_of(lens, wav.shape[1])
+            wav = silent_behind(wav, lens)
+            frames = self.frames_of(lens, wav.shape[1])
         with torch.autocast(wav.device.type, enabled=False):
             spectrum = torch.stft(
                 wav.float(),
@@ -202,6 +216,7 @@ class STFTDomain(torch.nn.Module):
                 frames=frames,
                 bin_frames=frames,
                 wav=wav,
+                lens=lens,
             )
 
     def apply_mask(self, encoded, mask):
@@ -222,6 +237,10 @@ class STFTDomain(torch.nn.Module):
         """The classifier's input: log1p of the mel spectrogram, (B, T, n_mels)."""
         with torch.autocast(encoded.rep.device.type, enabled=False):
             return (self.magnitude(encoded) @ self.mel_matrix).log1p()
+
+    def feature_lengths(self, encoded):
+        """Frames that each padded clip has alone, n // hop + 1 of n samples, (B,)."""
+        return recorded_samples(encoded.lens, encoded.length) // self.hop_length + 1
 
     def decode(self, encoded):
         """Back to waveforms (B, N), with the phase of the input."""
@@ -333,3 +352,7 @@ class WaveformSTFTDomain(STFTDomain):
     def features(self, encoded):
         """The classifier's input: the waveforms, (B, N)."""
         return self.decode(encoded)
+
+    def feature_lengths(self, encoded):
+        """Samples of recording of each padded clip, (B,)."""
+        return recorded_samples(encoded.lens, encoded.length).clamp(min=1)

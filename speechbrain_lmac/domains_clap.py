@@ -9,8 +9,10 @@ from speechbrain_lmac.domains import (
     WaveformSTFTDomain,
     check_lens,
     check_wav,
+    recorded_samples,
 )
 from speechbrain_lmac.interpreters.frequency import SlaneyToBins
+from speechbrain_lmac.masks import join_recordings
 from speechbrain_lmac.types import Encoded
 
 
@@ -83,12 +85,21 @@ class ClapMelDomain(MelDomain):
         self.front_end = clap.front_end
 
     def encode(self, wav, lens=None):
-        """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels)."""
+        """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels).
+
+        Of a padded clip it is what it is of the clip alone, followed by zeros.
+        """
         check_wav(wav)
+        n_samples = wav.shape[1]
         if lens is not None:
             check_lens(lens, len(wav))
-        n_samples = wav.shape[1]
-        frames = None if lens is None else self.frames_of(lens, n_samples)
+            frames = self.frames_of(lens, n_samples)
+            own = recorded_samples(lens, n_samples).clamp(min=1).tolist()
+            parts = [
+                self.encode(w[None, :n]).rep for w, n in zip(wav, own, strict=True)
+            ]
+            rep = join_recordings(parts, n_samples // self.hop_length + 1)
+            return Encoded(rep, None, n_samples, frames, frames, lens=lens)
         with torch.autocast(wav.device.type, enabled=False):
             heard = wav.float()
             if n_samples < self.front_end.n_samples:
@@ -96,11 +107,26 @@ class ClapMelDomain(MelDomain):
             power = self.front_end.mel_power(heard)
             power = power[:, : n_samples // self.hop_length + 1]
             rep = self.compress((power + POWER_FLOOR).sqrt()).float()
-        return Encoded(rep, None, n_samples, frames, frames)
+        return Encoded(rep, None, n_samples)
 
     def features(self, encoded):
-        """The CLAP's window (B, W, n_mels), dB."""
+        """The CLAP's window (B, W, n_mels), dB; each clip is laid out by itself."""
         with torch.autocast(encoded.rep.device.type, enabled=False):
             magnitude = self.magnitude(encoded)
-            window = self.front_end.folded(magnitude, encoded.length)
+            if encoded.lens is None:
+                window = self.front_end.folded(magnitude, encoded.length)
+            else:
+                own = recorded_samples(encoded.lens, encoded.length).clamp(min=1)
+                window = torch.cat(
+                    [
+                        self.front_end.folded(part[None, : n // self.hop_length + 1], n)
+                        for part, n in zip(
+                            magnitude, own.expand(len(magnitude)).tolist(), strict=True
+                        )
+                    ]
+                )
             return decibels(window.square())
+
+    def feature_lengths(self, encoded):
+        """None: the window is full, and has no padding."""
+        return None

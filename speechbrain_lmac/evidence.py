@@ -7,6 +7,12 @@ The classifier hears the masked-in part, `rep * mask`, and the masked-out part,
 import torch
 
 from speechbrain_lmac.heard import Heard
+from speechbrain_lmac.padding import (
+    classify,
+    lengths_of,
+    masks_padding,
+    on_recordings,
+)
 from speechbrain_lmac.types import Evidence
 
 # A sigmoid, an interpolation or a division by the maximum may miss 0 or 1 by rounding.
@@ -28,7 +34,7 @@ def gather_evidence(domain, classifier, explanation):
     explanation : Explanation
         Its mask has the shape of `explanation.encoded.rep` and values in 0..1. A NaN
         is let through: it makes NaN scores, which are counted. Its logits are
-        ``classifier(domain.features(explanation.encoded)).logits``.
+        ``classify(domain, classifier, explanation.encoded).logits``.
 
     Returns
     -------
@@ -37,7 +43,7 @@ def gather_evidence(domain, classifier, explanation):
     with torch.no_grad():
         whole = explanation.encoded
         logits_in, logits_out = (
-            classifier(domain.features(part)).logits
+            classify(domain, classifier, part).logits
             for part in _in_and_out(domain, explanation)
         )
         mask = explanation.mask.detach()
@@ -61,7 +67,14 @@ def training_evidence(domain, classifier, explanation):
     """
     parts = _in_and_out(domain, explanation)
     features = torch.cat([domain.features(part) for part in parts])
-    logits_in, logits_out = classifier(features).logits.chunk(2)
+    lengths = lengths_of(domain, explanation.encoded)
+    output = on_recordings(
+        classifier,
+        features,
+        None if lengths is None else lengths.repeat(2),
+        masks_padding(classifier),
+    )
+    logits_in, logits_out = output.logits.chunk(2)
     return Evidence(
         mask=explanation.mask,
         target=explanation.target,

@@ -15,6 +15,7 @@ from speechbrain_lmac.explanations import (
     FileExplanation,
     PromptExplanation,
     WindowScores,
+    join_batches,
 )
 from speechbrain_lmac.interpreters import (
     ClassConditionedInterpreter,
@@ -113,20 +114,35 @@ def explain_batch(explainer, wavs, labels, target=None, lens=None):
         The class to explain, shape (B,), int64; without: the predicted one.
     lens : torch.Tensor, optional
         Shape (B,): the share of each waveform that is recording, above 0, at most 1.
-        What comes after it is taken for silence. Without: all.
+        Waveforms of one length are explained by themselves, cut to it: none depends on
+        its neighbours. Waveforms, masks and magnitudes are 0 behind it. Without: all.
 
     Returns
     -------
     explained : BatchExplanation
     """
+    if lens is None:
+        return _explain_batch(explainer, wavs, labels, target)
+    check_lens(lens, len(wavs))
+    recorded = recorded_samples(lens, wavs.shape[1]).clamp(min=1)
+    places, parts = [], []
+    for length in recorded.unique().tolist():
+        own = (recorded == length).nonzero().flatten()
+        asked = None if target is None else target[own]
+        parts.append(_explain_batch(explainer, wavs[own, :length], labels, asked))
+        places.append(own)
+    n_frames = wavs.shape[1] // explainer.domain.hop_length + 1
+    order = torch.cat(places).argsort()
+    return join_batches(parts, order, wavs.shape[1], n_frames)
+
+
+def _explain_batch(explainer, wavs, labels, target):
+    """`explain_batch` of waveforms without padding."""
     domain = explainer.domain
-    if lens is not None:
-        wavs = silent_behind(wavs, lens)
     level = wavs.abs().amax(1, keepdim=True)
     heard = torch.stack([to_model_level(wav) for wav in wavs])
     with torch.no_grad():
-        given = {} if lens is None else {"lens": lens}
-        explanation = explainer.explain(heard, target, **given)
+        explanation = explainer.explain(heard, target)
         evidence = gather_evidence(domain, explainer.classifier, explanation)
         encoded, mask = explanation.encoded, explanation.mask
         masked = domain.apply_mask(encoded, mask)
@@ -152,21 +168,6 @@ def explain_batch(explainer, wavs, labels, target=None, lens=None):
             logits_in=evidence.logits_in,
             logits_out=evidence.logits_out,
         )
-
-
-def silent_behind(wavs, lens):
-    """Waveforms (B, N) with silence behind the recording, a share `lens` (B,) of each.
-
-    Example
-    -------
-    >>> silent_behind(torch.ones(1, 4), torch.tensor([0.5]))
-    tensor([[1., 1., 0., 0.]])
-    """
-    check_lens(lens, len(wavs))
-    n_samples = wavs.shape[1]
-    recorded = recorded_samples(lens, n_samples)
-    there = torch.arange(n_samples, device=wavs.device) < recorded[:, None]
-    return torch.where(there, wavs, torch.zeros_like(wavs))
 
 
 def explain_file(

@@ -29,6 +29,54 @@ class BatchExplanation:
     logits_out: torch.Tensor  # (B, C) of the rest
 
 
+def join_batches(parts, order, n_samples, n_frames):
+    """Put explanations of batches of different lengths together.
+
+    Arguments
+    ---------
+    parts : list
+        Of BatchExplanation.
+    order : torch.Tensor
+        Where each item of the result stands in the parts, one after the other, (B,).
+    n_samples, n_frames : int
+        N and T of the result: what is shorter is followed by zeros.
+
+    Returns
+    -------
+    joined : BatchExplanation
+    """
+    sizes = {
+        **dict.fromkeys(("explanation", "rest"), n_samples),
+        **dict.fromkeys(("mask", "magnitude", "masked_magnitude"), n_frames),
+    }
+    joined = {}
+    for name in vars(parts[0]):
+        values = [getattr(part, name) for part in parts]
+        if torch.is_tensor(values[0]):
+            size = sizes.get(name)
+            if size is not None:
+                values = [followed_by_zeros(value, size) for value in values]
+            joined[name] = torch.cat(values)[order]
+        else:
+            flat = [value for part in values for value in part]
+            joined[name] = [flat[place] for place in order.tolist()]
+    return BatchExplanation(**joined)
+
+
+def followed_by_zeros(values, size):
+    """Values (B, N, ...) to (B, `size`, ...).
+
+    Example
+    -------
+    >>> followed_by_zeros(torch.ones(1, 2), 3)
+    tensor([[1., 1., 0.]])
+    """
+    missing = size - values.shape[1]
+    return torch.cat(
+        [values, values.new_zeros(len(values), missing, *values.shape[2:])], 1
+    )
+
+
 @dataclass(frozen=True)
 class WindowScores:
     """What the model says of a part of a file that is explained in windows."""

@@ -15,6 +15,7 @@ from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 from speechbrain_lmac.audio import read_mono, to_model_level
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.zero_shot import TEMPLATE, ClapClassifier
+from speechbrain_lmac.domains import silent_behind
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining import (
     LONGEST,
@@ -24,8 +25,8 @@ from speechbrain_lmac.explaining import (
     explain_batch,
     explain_file,
     explain_prompts,
-    silent_behind,
 )
+from speechbrain_lmac.padding import classify
 from speechbrain_lmac.safe_hparams import read_safely
 from speechbrain_lmac.safe_weights import load_loadables
 from speechbrain_lmac.shipped import find_model, model_file
@@ -207,7 +208,8 @@ class AudioExplainer(_Trained):
         wavs : torch.Tensor
             Shape (B, N), of any level.
         lens : torch.Tensor, optional
-            Shape (B,): the share of each that is recording, above 0, at most 1.
+            Shape (B,): the share of each that is recording, above 0, at most 1. Each is
+            explained as it is alone, whatever stands behind it and beside it.
         target : str or sequence, optional
             The class to explain, of `labels`: one for all, or B of them. Without: the
             predicted ones.
@@ -294,7 +296,8 @@ class AudioClassifier(_Trained):
         wavs : torch.Tensor
             Shape (B, N), of any level.
         lens : torch.Tensor, optional
-            Shape (B,): the share of each that is recording, above 0, at most 1.
+            Shape (B,): the share of each that is recording, above 0, at most 1. Each
+            gets the probabilities that it has alone.
 
         Returns
         -------
@@ -310,8 +313,8 @@ class AudioClassifier(_Trained):
             wavs = silent_behind(wavs, lens)
         heard = torch.stack([to_model_level(wav) for wav in wavs])
         domain = self.mods.domain
-        probabilities = self.classifier(domain.features(domain.encode(heard, lens)))
-        probabilities = probabilities.logits.softmax(1)
+        output = classify(domain, self.classifier, domain.encode(heard, lens))
+        probabilities = output.logits.softmax(1)
         score, index = probabilities.max(1)
         return probabilities, score, index, [self.labels[i] for i in index.tolist()]
 

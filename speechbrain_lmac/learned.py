@@ -2,7 +2,7 @@
 
 import torch
 
-from speechbrain_lmac.domains import check_lens, check_wav, recorded_samples
+from speechbrain_lmac.domains import check_wav, recorded_samples, silent_behind
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.heard import Heard
 from speechbrain_lmac.types import Encoded
@@ -91,12 +91,13 @@ class LearnedDomain(torch.nn.Module):
         """Waveforms (B, N) to `Encoded` with rep (B, T, F).
 
         `lens` (B,), where it is known: the share of each clip that is recording, see
-        `frames_of`. On the bins of `on_bins` the frames are the STFT's.
+        `frames_of`. What comes after it is taken for silence. On the bins of `on_bins`
+        the frames are the STFT's.
         """
         check_wav(wav)
         frames = bin_frames = None
         if lens is not None:
-            check_lens(lens, len(wav))
+            wav = silent_behind(wav, lens)
             frames = self.frames_of(lens, wav.shape[1])
             bin_frames = self.stft.frames_of(lens, wav.shape[1])
         with torch.autocast(wav.device.type, enabled=False):
@@ -108,6 +109,7 @@ class LearnedDomain(torch.nn.Module):
             frames=frames,
             bin_frames=bin_frames,
             wav=wav.float(),
+            lens=lens,
         )
 
     def apply_mask(self, encoded, mask):
@@ -117,6 +119,8 @@ class LearnedDomain(torch.nn.Module):
     def spectrum(self, encoded):
         """The STFT of how it sounds: of the input itself, or of a decoded part."""
         wav = self.decode(encoded) if encoded.wav is None else encoded.wav
+        if encoded.lens is not None:  # a kernel reaches beyond the end of a recording
+            wav = silent_behind(wav, encoded.lens.expand(len(wav)))
         return self.stft.encode(wav)
 
     def magnitude(self, encoded):
@@ -126,6 +130,10 @@ class LearnedDomain(torch.nn.Module):
     def features(self, encoded):
         """The classifier's input: log1p of its mel spectrogram, (B, T', n_mels)."""
         return self.stft.features(self.spectrum(encoded))
+
+    def feature_lengths(self, encoded):
+        """Frames of the STFT that each padded clip has alone, (B,)."""
+        return self.stft.feature_lengths(encoded)
 
     def decode(self, encoded):
         """Back to waveforms (B, N)."""

@@ -94,6 +94,34 @@ def pad_frames(features, min_frames):
     return F.pad(features, (0, 0, 0, missing)) if missing > 0 else features
 
 
+def zero_behind(maps, lengths, dim=1):
+    """Return a batch with zeros from the length of each item on.
+
+    Whatever stood there, NaN or infinity too, has no part in what is made of it, and
+    gets no gradient.
+
+    Arguments
+    ---------
+    maps : torch.Tensor
+        Shape (B, ...).
+    lengths : torch.Tensor
+        Shape (B,).
+    dim : int
+        The axis that is counted, from 1.
+
+    Example
+    -------
+    >>> zero_behind(torch.ones(2, 3), torch.tensor([1, 3]))
+    tensor([[1., 0., 0.],
+            [1., 1., 1.]])
+    """
+    steps = torch.arange(maps.shape[dim], device=maps.device)
+    behind = steps >= lengths.to(maps.device)[:, None]
+    shape = [1] * maps.dim()
+    shape[0], shape[dim] = behind.shape
+    return maps.masked_fill(behind.view(shape), 0.0)
+
+
 def fit_map(maps, size):
     """Crop a map at its end, or repeat its last row and column, to a size.
 

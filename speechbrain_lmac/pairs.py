@@ -13,6 +13,7 @@ import torch
 
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.masks import score_recordings
+from speechbrain_lmac.padding import embed
 from speechbrain_lmac.recomputed import recomputed
 
 
@@ -79,7 +80,7 @@ def gather_pairs(domain, classifier, interpreter, wav, asked, lens=None, at_once
     """
     encoded = domain.encode(wav, lens)
     with torch.no_grad():
-        whole = classifier.audio(domain.features(encoded))
+        whole = embed(domain, classifier, encoded)
 
     def masked(clips, prompts):
         """Clips (n,) as representations, and their masks for prompts (n,)."""
@@ -90,8 +91,8 @@ def gather_pairs(domain, classifier, interpreter, wav, asked, lens=None, at_once
         return some, mask
 
     def heard(some, mask):
-        features = domain.features(domain.apply_mask(some, mask))
-        return classifier.audio(features).embedding.float()
+        part = domain.apply_mask(some, mask)
+        return embed(domain, classifier, part).embedding.float()
 
     def kept(clips, prompts):
         some, mask = masked(clips, prompts)

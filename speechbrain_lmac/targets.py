@@ -10,6 +10,7 @@ import torch
 
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.padding import classify
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,10 @@ class RandomTargets:
         if (part, name) not in self._heard:
             device = next(self.classifier.parameters()).device
             wav = self.clips.wav(name, part)[None].to(device)
+            share = self.clips.lens(name, part)
+            lens = None if share == 1 else torch.tensor([share], device=device)
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
-                logits = self.classifier(
-                    self.domain.features(self.domain.encode(wav))
-                ).logits
+                encoded = self.domain.encode(wav, lens)
+                logits = classify(self.domain, self.classifier, encoded).logits
             self._heard[part, name] = logits.float().softmax(1)[0]
         return self._heard[part, name]

@@ -14,10 +14,12 @@ import pandas as pd
 import torch
 
 from speechbrain_lmac.comparison import compare
+from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.faithfulness import (
     saturated,
@@ -26,6 +28,7 @@ from speechbrain_lmac.metrics.faithfulness import (
 )
 from speechbrain_lmac.metrics.masks import empty, mask_mean
 from speechbrain_lmac.metrics.truth import si_sdr
+from speechbrain_lmac.padding import classify
 from speechbrain_lmac.summary import summarise
 from speechbrain_lmac.tables import (
     COMPARISON,
@@ -198,7 +201,7 @@ def nearness(estimate, own, other):
     return si_sdr(estimate, own) - si_sdr(estimate, other)
 
 
-def judge(explainer, wav, classes, sources, domain, classifier):
+def judge(explainer, wav, classes, sources, domain, classifier, lens=None):
     """The scores of one explainer on a batch of mixtures.
 
     Arguments
@@ -213,6 +216,8 @@ def judge(explainer, wav, classes, sources, domain, classifier):
     domain : MaskDomain
         Listenable.
     classifier : Classifier
+    lens : torch.Tensor or None
+        Relative lengths (B,) of the mixtures, where they are padded.
 
     Returns
     -------
@@ -222,11 +227,12 @@ def judge(explainer, wav, classes, sources, domain, classifier):
     columns, flaws = {}, []
     for place, name in enumerate(QUESTIONS):
         target = classes[:, place]
-        explanation = explainer.explain(wav, target)
+        explanation = explainer.explain(wav, target, lens)
         evidence = gather_evidence(domain, classifier, explanation)
         columns[f"p_in {name}"] = target_probability(evidence.logits_in, target)
         columns[f"Target-In {name}"] = target_fidelity(evidence.logits_in, target)
-        columns[f"MM {name}"] = mask_mean(explanation.mask)
+        masks = evidence.frames, evidence.mask
+        columns[f"MM {name}"] = score_recordings(mask_mean, *masks)
         if name in SOURCES:
             with torch.no_grad():
                 part = domain.apply_mask(explanation.encoded, explanation.mask)
@@ -234,7 +240,8 @@ def judge(explainer, wav, classes, sources, domain, classifier):
             own, other = sources[place], sources[1 - place]
             columns[f"nearer {name}"] = nearness(heard, own, other)
             columns[f"SI-SDRi {name}"] = si_sdr(heard, own) - si_sdr(wav, own)
-            flaws.append((empty(evidence.mask), saturated(evidence.logits, target)))
+            no_mask = score_recordings(empty, *masks)
+            flaws.append((no_mask, saturated(evidence.logits, target)))
     right = torch.stack([columns[score.name] > 0 for score in NEARER]).all(0)
     columns[BOTH.name] = 100.0 * right
     empty_mask, is_saturated = (torch.stack(f).any(0) for f in zip(*flaws, strict=True))
@@ -277,7 +284,7 @@ def two_source_rows(
     domain, ids = block.domain, []
     for batch in batches:
         ids += batch.ids
-        wav = batch.wav.to(device)
+        wav, lens = batch.wav.to(device), lens_on(batch, device)
         asked = [
             (*classes[name], absent_class(name, classes[name], len(labels), seed))
             for name in batch.ids
@@ -288,8 +295,8 @@ def two_source_rows(
                 if sources is None:
                     sources = [stem.to(device) for stem in opened.stems(batch.ids)]
                     with torch.no_grad():
-                        features = domain.features(domain.encode(wav))
-                        top = classifier(features).logits.topk(2).indices.tolist()
+                        whole = classify(domain, classifier, domain.encode(wav, lens))
+                        top = whole.logits.topk(2).indices.tolist()
                 start = time.perf_counter()
                 columns = judge(
                     explainer,
@@ -298,6 +305,7 @@ def two_source_rows(
                     sources,
                     domain,
                     classifier,
+                    lens,
                 )
                 seconds = time.perf_counter() - start
                 table = pd.DataFrame(

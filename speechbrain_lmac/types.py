@@ -23,6 +23,8 @@ class Encoded:
     # The same of a map on the bins, see `MaskDomain.on_bins`.
     bin_frames: torch.Tensor | None = None
     wav: torch.Tensor | None = None  # (B, N), what was encoded; None once rep changed
+    # (B,) share of the samples that is recording, above 0, at most 1. None: all.
+    lens: torch.Tensor | None = None
 
     def with_rep(self, rep):
         """The same phase and length with another representation."""
@@ -90,6 +92,13 @@ class MaskDomain(Protocol):
     def features(self, encoded: Encoded) -> torch.Tensor:
         """The classifier's input: (B, T, n_mels), or waveforms (B, N)."""
 
+    def feature_lengths(self, encoded: Encoded) -> torch.Tensor | None:
+        """How many steps of the features hold recording, (B,) int64, of padded clips.
+
+        As many as the clip has alone: frames, or samples of waveforms. None: the
+        features have no padding.
+        """
+
     def decode(self, encoded: Encoded) -> torch.Tensor:
         """Back to waveforms (B, N): what is heard."""
 
@@ -100,6 +109,10 @@ class Classifier(Protocol):
     `cam_layer` is the module whose output (B, C', T', F') class activation maps look
     at; step (i, j) of it stands for the frames from i * `cam_stride[0]` on and the
     bands from j * `cam_stride[1]` on, as many as the stride says (whole or not).
+
+    One whose `masks_padding` is True is called with lengths where clips are padded, and
+    lets each clip have the logits that it has alone. Without the attribute the clips of
+    each length are heard by themselves (`speechbrain_lmac.padding`).
     """
 
     cam_layer: torch.nn.Module

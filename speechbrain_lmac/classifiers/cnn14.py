@@ -1,13 +1,17 @@
 """CNN14, the classifier that the papers explain."""
 
 import torch
+import torch.nn.functional as F
 from speechbrain.lobes.models.Cnn14 import Cnn14
 
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
-from speechbrain_lmac.masks import pad_frames
+from speechbrain_lmac.masks import pad_frames, zero_behind
+from speechbrain_lmac.padding import pool_over_time, zeros_behind
 from speechbrain_lmac.types import ClassifierOutput
 
+N_BLOCKS = 6  # all but the last halve time and frequency
 MIN_FRAMES = 32  # five halvings leave one step
+DROPOUT = 0.2  # of SpeechBrain's Cnn14, after each block
 
 
 class CNN14Classifier(torch.nn.Module):
@@ -30,7 +34,8 @@ class CNN14Classifier(torch.nn.Module):
     features (B, T, n_mels) to logits (B, C) and the outputs of blocks 3, 4, 5, 6,
     the shallowest first: for 431 frames of 80 bins (B, 256, 53, 10),
     (B, 512, 26, 5), (B, 1024, 13, 2) and (B, 2048, 13, 2). Inputs shorter than
-    32 frames are padded with silence.
+    32 frames are padded with silence. With `lengths` (B,), int64, frames from there on
+    have no part in the logits, and hidden maps are 0 there.
     """
 
     CHECKPOINTS = {
@@ -38,6 +43,7 @@ class CNN14Classifier(torch.nn.Module):
         "classifier.ckpt": "classifier",
     }
     save = save_classifier
+    masks_padding = True
 
     def __init__(self, n_classes, n_mels=80, emb_dim=2048):
         super().__init__()
@@ -55,8 +61,29 @@ class CNN14Classifier(torch.nn.Module):
         """Frames and bands that a step of that map stands for: five halvings."""
         return MIN_FRAMES, MIN_FRAMES
 
-    def forward(self, features):
-        features = pad_frames(features, MIN_FRAMES)
-        embedding, hidden = self.embedding_model(features)
-        logits = self.classifier(embedding[:, 0])
+    def forward(self, features, lengths=None):
+        if lengths is None:
+            features = pad_frames(features, MIN_FRAMES)
+            embedding, hidden = self.embedding_model(features)
+            embedding = embedding[:, 0]
+        else:
+            embedding, hidden = self.without_padding(features, lengths)
+        logits = self.classifier(embedding)
         return ClassifierOutput(logits.float(), tuple(reversed(hidden)))
+
+    def without_padding(self, features, lengths):
+        """Embedding (B, emb_dim) and maps, the deepest first, of padded clips."""
+        features = pad_frames(zero_behind(features, lengths), MIN_FRAMES)
+        lengths = lengths.clamp(min=MIN_FRAMES)
+        inputs, outputs = [], []
+        for number in range(1, N_BLOCKS + 1):
+            block = getattr(self.embedding_model, f"conv_block{number}")
+            inputs += [(block.conv1, lengths), (block.conv2, lengths)]
+            if number < N_BLOCKS:
+                lengths = lengths // 2
+            outputs.append((block, lengths))
+        with zeros_behind(inputs, outputs):
+            _, hidden = self.embedding_model(features)
+        # As Cnn14 does, but for what is padded.
+        maps = F.dropout(hidden[0], DROPOUT, self.training)
+        return pool_over_time(maps.mean(3), lengths), hidden

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
-from speechbrain_lmac.masks import pad_frames
+from speechbrain_lmac.masks import pad_frames, zero_behind
+from speechbrain_lmac.padding import pool_over_time, zeros_behind
 from speechbrain_lmac.types import ClassifierOutput
 
 
@@ -34,7 +35,8 @@ class CompactClassifier(torch.nn.Module):
     features (B, T, n_mels) to logits (B, C) and one hidden map
     (B, channels[i], T', F') for each block, the shallowest first: T' is about
     T / 2^(i+1), and its step j lies at frame j 2^(i+1). Inputs shorter than
-    2^len(channels) frames are padded with silence.
+    2^len(channels) frames are padded with silence. With `lengths` (B,), int64, frames
+    from there on have no part in the logits, and hidden maps are 0 there.
 
     Example
     -------
@@ -46,6 +48,7 @@ class CompactClassifier(torch.nn.Module):
 
     CHECKPOINTS = {"model.ckpt": ""}
     save = save_classifier
+    masks_padding = True
 
     def __init__(
         self, n_classes, n_mels=80, channels=(16, 32, 64, 128, 192), dropout=0.3
@@ -80,14 +83,26 @@ class CompactClassifier(torch.nn.Module):
         """Frames and bands that a step of that map stands for."""
         return self.min_frames, self.min_frames
 
-    def forward(self, features):
+    def forward(self, features, lengths=None):
+        if lengths is not None:
+            features = zero_behind(features, lengths)
+            lengths = lengths.clamp(min=self.min_frames)
         features = pad_frames(features, self.min_frames)
         maps = self.norm(features.transpose(1, 2)).transpose(1, 2)[:, None]
         hidden = []
-        for block in self.blocks:
-            maps = block(maps)
+        for place, block in enumerate(self.blocks):
+            if lengths is None:
+                maps = block(maps)
+            else:
+                # Pooled before the convolution, or halved by its stride.
+                taken, lengths = (
+                    (lengths // 2, lengths // 2)
+                    if place
+                    else (lengths, (lengths + 1) // 2)
+                )
+                with zeros_behind([(block[1], taken)], [(block, lengths)]):
+                    maps = block(maps)
             hidden.append(maps)
-        over_time = maps.mean(3)
-        pooled = over_time.amax(2) + over_time.mean(2)
+        pooled = pool_over_time(maps.mean(3), lengths)
         pooled = F.dropout(pooled, self.dropout, self.training)
         return ClassifierOutput(self.linear(pooled).float(), tuple(hidden))

@@ -4,6 +4,7 @@ import torch
 
 from speechbrain_lmac.classifiers.checkpoint import load_classifier
 from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.padding import masks_padding, on_recordings
 
 
 class Frozen(torch.nn.Module):
@@ -25,6 +26,8 @@ class Frozen(torch.nn.Module):
     InputError
         When there is not a name for each class.
     """
+
+    masks_padding = True
 
     def __init__(self, model, labels=None):
         super().__init__()
@@ -78,9 +81,16 @@ class Frozen(torch.nn.Module):
         """Stay in eval mode."""
         return super().train(False)
 
-    def forward(self, features):
-        """Features, or waveforms (B, N), to logits (B, C) and hidden maps."""
-        return self.model(features)
+    def forward(self, features, lengths=None):
+        """Features, or waveforms (B, N), to logits (B, C) and hidden maps.
+
+        `lengths` (B,), int64: how many frames or samples of padded clips hold
+        recording. Each clip has the logits that it has alone, to rounding: by masks in
+        the model, or, where it has none, by hearing the clips of each length by
+        themselves.
+        """
+        model = self.model
+        return on_recordings(model, features, lengths, masks_padding(model))
 
 
 class FrozenClassifier(Frozen):

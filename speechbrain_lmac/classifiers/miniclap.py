@@ -18,6 +18,7 @@ from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.files import write_text
+from speechbrain_lmac.padding import masks_padding, on_recordings
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,8 @@ class MiniClap(torch.nn.Module):
     (torch.Size([3, 8]), [4, 8])
     """
 
+    masks_padding = True
+
     def __init__(self, embedding_dim, audio, text, words=()):
         super().__init__()
         if audio.n_classes != embedding_dim:
@@ -173,9 +176,13 @@ class MiniClap(torch.nn.Module):
             "limit": self.text_tower.limit,
         }
 
-    def audio(self, features):
-        """Features (B, T, n_mels) to an `AudioEmbedding`."""
-        output = self.audio_tower(features)
+    def audio(self, features, lengths=None):
+        """Features (B, T, n_mels) to an `AudioEmbedding`.
+
+        `lengths` (B,): how many frames of padded clips hold recording.
+        """
+        tower = self.audio_tower
+        output = on_recordings(tower, features, lengths, masks_padding(tower))
         return AudioEmbedding(F.normalize(output.logits, dim=1), output.hidden)
 
     def text(self, sentences):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.padding import masks_padding, on_recordings
 from speechbrain_lmac.types import ClassifierOutput
 
 # The papers' (LMAC-ZS, Microsoft CLAP).
@@ -49,6 +50,8 @@ class ClapClassifier(torch.nn.Module):
         When a prompt is empty or stands there twice, when the template has no place
         for it, or when the text tower refuses it (too long).
     """
+
+    masks_padding = True
 
     def __init__(self, clap, prompts, template=TEMPLATE):
         super().__init__()
@@ -97,13 +100,14 @@ class ClapClassifier(torch.nn.Module):
         """Stay in eval mode."""
         return super().train(False)
 
-    def audio(self, features):
-        """Features to an `AudioEmbedding`."""
-        return self.clap.audio(features)
+    def audio(self, features, lengths=None):
+        """Features to an `AudioEmbedding`; `lengths` (B,) as in `padding`."""
+        masks = masks_padding(self.clap)
+        return on_recordings(self.clap.audio, features, lengths, masks)
 
-    def forward(self, features):
-        """Features to logits (B, C) and hidden maps."""
-        heard = self.audio(features)
+    def forward(self, features, lengths=None):
+        """Features to logits (B, C) and hidden maps; `lengths` (B,) as in `padding`."""
+        heard = self.audio(features, lengths)
         similarity = heard.embedding.float() @ self.text.T
         return ClassifierOutput(self.clap.scale.detach() * similarity, heard.hidden)
 

@@ -3,6 +3,7 @@
 import torch
 
 from speechbrain_lmac.interpreters.trained import check_classifier
+from speechbrain_lmac.padding import classify
 from speechbrain_lmac.types import Explanation
 
 
@@ -38,7 +39,7 @@ class AmortizedExplainer:
         """Explain waveforms (B, N); see `speechbrain_lmac.types.Explainer`."""
         encoded = self.domain.encode(wav, lens)  # a codec may be in training
         with torch.no_grad():
-            output = self.classifier(self.domain.features(encoded))
+            output = classify(self.domain, self.classifier, encoded)
         target = output.logits.argmax(1) if target is None else target
         mask = self.interpreter(output.hidden, encoded, self.condition(target))
         return Explanation(mask, target, encoded, output.logits)

@@ -12,6 +12,7 @@ import torch
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers.gradient_check import check_gradient
 from speechbrain_lmac.masks import join_recordings, recordings
+from speechbrain_lmac.padding import classify
 from speechbrain_lmac.types import Encoded, Explanation
 
 
@@ -38,7 +39,7 @@ class Question:
         (B = 1), whose phase they share.
         """
         encoded = self.encoded.with_rep(rep)
-        return self.classifier(self.domain.features(encoded)).logits
+        return classify(self.domain, self.classifier, encoded).logits
 
     def clips(self):
         """A question about each clip alone."""
@@ -51,6 +52,14 @@ class Question:
             yield replace(
                 self, wav=self.wav[only], encoded=encoded, target=self.target[only]
             )
+
+    def parts(self):
+        """The question itself where nothing is padded, else one about each clip.
+
+        In a part all clips are equally long, so that the classifier hears them in one
+        pass.
+        """
+        return [self] if self.encoded.lens is None else self.clips()
 
     def background_reps(self):
         """Representations (K, T, F) of the background, at the length of the clips.
@@ -110,7 +119,7 @@ class AttributionExplainer:
             self._is_checked = True
         with torch.no_grad():
             encoded = self.domain.encode(wav, lens)
-            logits = self.classifier(self.domain.features(encoded)).logits
+            logits = classify(self.domain, self.classifier, encoded).logits
         question = Question(
             wav=wav,
             encoded=encoded,

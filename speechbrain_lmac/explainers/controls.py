@@ -10,6 +10,7 @@ import torch
 
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.masks import join_recordings, recordings, score_recordings
+from speechbrain_lmac.padding import classify
 from speechbrain_lmac.types import Explanation
 
 # Of ln a (see `with_mean`). At its ends every draw becomes 1 or 0 in float64, so that
@@ -36,7 +37,7 @@ class AllOnesExplainer:
     def explain(self, wav, target=None, lens=None):
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
         encoded = self.domain.encode(wav, lens)
-        logits = self.classifier(self.domain.features(encoded)).logits
+        logits = classify(self.domain, self.classifier, encoded).logits
         return Explanation(
             mask=torch.ones_like(encoded.rep),
             target=logits.argmax(1) if target is None else target,

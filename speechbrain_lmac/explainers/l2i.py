@@ -4,6 +4,7 @@ import torch
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.interpreters.trained import check_classifier
+from speechbrain_lmac.padding import classify
 from speechbrain_lmac.types import Explanation
 
 RELEVANT = 0.2  # of the papers: a component of at least this relevance is kept
@@ -51,7 +52,7 @@ class L2IExplainer:
     def explain(self, wav, target=None, lens=None):
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
         encoded = self.domain.encode(wav, lens)
-        output = self.classifier(self.domain.features(encoded))
+        output = classify(self.domain, self.classifier, encoded)
         target = output.logits.argmax(1) if target is None else target
         interpretation = self.interpreter(output.hidden, encoded)
         mask = masks_of(interpretation, target, self.relevance_threshold)

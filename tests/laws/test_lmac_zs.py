@@ -28,6 +28,7 @@ from speechbrain_lmac.objectives_zs import (
     mask_out,
     match,
 )
+from speechbrain_lmac.padding import embed
 from speechbrain_lmac.pairs import Pairs, gather_pairs
 from speechbrain_lmac.prompts import AskedPrompts, PromptMemory
 from speechbrain_lmac.types import Encoded
@@ -258,7 +259,7 @@ def naive(domain, classifier, interpreter, wav, sentences, lens=None):
     n, frames = len(wav), None
     encoded = domain.encode(wav, lens)
     frames = encoded.frames
-    whole = classifier.audio(domain.features(encoded))
+    whole = embed(domain, classifier, encoded)
     sums = dict.fromkeys(TERMS, 0.0)
 
     def item(maps, j):
@@ -266,11 +267,12 @@ def naive(domain, classifier, interpreter, wav, sentences, lens=None):
 
     for j in range(n):
         hidden = tuple(item(maps, j) for maps in whole.hidden)
-        rep = Encoded(item(encoded.rep, j), None, encoded.length)
+        own_lens = None if lens is None else item(lens, j)
+        rep = Encoded(item(encoded.rep, j), None, encoded.length, lens=own_lens)
         heard = []
         for i in range(n):
             mask = interpreter(hidden, rep, item(text, i))
-            kept = classifier.audio(domain.features(rep.with_rep(rep.rep * mask)))
+            kept = embed(domain, classifier, rep.with_rep(rep.rep * mask))
             heard.append(kept.embedding[0])
             before, after = text[i] @ whole.embedding[j], text[i] @ heard[i]
             sums["match"] = sums["match"] + (before - after).abs()
@@ -278,7 +280,7 @@ def naive(domain, classifier, interpreter, wav, sentences, lens=None):
             sums["mask_l1"] = sums["mask_l1"] + recorded.mean()
             if i == j:
                 rest = rep.with_rep(rep.rep * (1 - mask))
-                left = classifier.audio(domain.features(rest)).embedding[0]
+                left = embed(domain, classifier, rest).embedding[0]
                 different = list(dict.fromkeys(sentences))
                 logits = classifier.clap.scale * classifier.embed(different) @ left
                 own = different.index(sentences[j])
