@@ -83,8 +83,9 @@ def on_recordings(function, features, lengths, masks):
 def one_by_one(function, features, lengths):
     """Apply a function to the items of each length by themselves, cut to the length.
 
-    Hidden maps are followed by zeros. A map of T' steps over n of N steps gets
-    round(T' N / n) of them, so that maps which lie evenly over the input still do.
+    Hidden maps are followed by zeros. Where the longest item has T' steps over n of N
+    steps, there are round(T' N / n) of them: maps that lie evenly over the input still
+    do.
 
     Arguments and returns are those of `on_recordings`.
 
@@ -100,17 +101,17 @@ def one_by_one(function, features, lengths):
     >>> output.logits.flatten(), output.hidden[0][0].flatten()
     (tensor([2., 2.]), tensor([1., 3., 0., 0.]))
     """
-    n_steps, places, outputs, scales = features.shape[1], [], [], []
-    for length in lengths.unique().tolist():
+    places, outputs = [], []
+    for length in lengths.unique().tolist():  # the longest comes last
         own = (lengths == length).nonzero().flatten()
         places.append(own)
         outputs.append(function(features[own, :length]))
-        scales.append(n_steps / length)
+    scale = features.shape[1] / length
     back = torch.cat(places).argsort()
     results, hidden = zip(*(vars(output).values() for output in outputs), strict=True)
     joined = []
     for maps in zip(*hidden, strict=True):
-        steps = max(round(m.shape[2] * s) for m, s in zip(maps, scales, strict=True))
+        steps = max(round(scale * maps[-1].shape[2]), *(m.shape[2] for m in maps))
         maps = [F.pad(m, (0, 0, 0, steps - m.shape[2])) for m in maps]
         joined.append(torch.cat(maps)[back])
     return type(outputs[0])(torch.cat(results)[back], tuple(joined))

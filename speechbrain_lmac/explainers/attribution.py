@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from speechbrain_lmac.domains import recorded_samples
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers.gradient_check import check_gradient
 from speechbrain_lmac.masks import join_recordings, recordings
@@ -53,13 +54,14 @@ class Question:
                 self, wav=self.wav[only], encoded=encoded, target=self.target[only]
             )
 
-    def parts(self):
-        """The question itself where nothing is padded, else one about each clip.
-
-        In a part all clips are equally long, so that the classifier hears them in one
-        pass.
-        """
-        return [self] if self.encoded.lens is None else self.clips()
+    def recordings(self):
+        """A question about each clip cut to its recording, as if it were alone."""
+        recorded = recorded_samples(self.encoded.lens, self.encoded.length)
+        for n, clip in zip(recorded.clamp(min=1).tolist(), self.clips(), strict=True):
+            wav = clip.wav[:, :n]
+            with torch.no_grad():
+                encoded = self.domain.encode(wav)
+            yield replace(clip, wav=wav, encoded=encoded)
 
     def background_reps(self):
         """Representations (K, T, F) of the background, at the length of the clips.
@@ -84,9 +86,9 @@ class AttributionExplainer:
 
     The logit of the target is explained, in the domain's representation: what is
     differentiated is ``classifier(domain.features(rep))``, on any domain and
-    classifier, which are left as they are. `to_mask` sees the frames that hold
-    recording only, so that padding does not decide what the largest attribution is;
-    the mask is 0 there.
+    classifier, which are left as they are. A padded clip is explained by itself, cut to
+    its recording; `to_mask` sees the frames that hold recording only, and the mask is 0
+    in the padding.
 
     Arguments
     ---------
@@ -129,10 +131,17 @@ class AttributionExplainer:
             background=self.background,
         )
         with torch.enable_grad():
-            attribution = self.method.attribute(question).detach()
+            attribution = self.attribution(question).detach()
         parts = map(self.method.to_mask, recordings(encoded.frames, attribution))
         mask = join_recordings(parts, attribution.shape[1])
         return Explanation(mask, question.target, encoded, logits)
+
+    def attribution(self, question):
+        """What the method says of each cell, (B, T, F): in padded clips 0 behind."""
+        if question.encoded.lens is None:
+            return self.method.attribute(question)
+        parts = map(self.method.attribute, question.recordings())
+        return join_recordings(parts, question.encoded.rep.shape[1])
 
 
 class Baselines:

@@ -62,10 +62,6 @@ def at_cells(maps, question):
 
 def grad_cam(question):
     """Grad-CAM at the cells of the representation, (B, T, F), not negative."""
-    return torch.cat([_grad_cam(part) for part in question.parts()])
-
-
-def _grad_cam(question):
     layer = question.classifier.cam_layer
     cam = captum_attr().LayerGradCam(question.logits, layer)
     maps = cam.attribute(question.rep, question.target, relu_attributions=True)
@@ -121,9 +117,6 @@ class GradCAMPlusPlus:
 
     def attribute(self, question):
         """Attribution (B, T, F), not negative, of a `Question`."""
-        return torch.cat([self._attribute(part) for part in question.parts()])
-
-    def _attribute(self, question):
         kept = []
         hook = question.classifier.cam_layer.register_forward_hook(
             lambda module, inputs, output: kept.append(output)

@@ -16,6 +16,7 @@ from speechbrain_lmac.explainers import (
     Saliency,
 )
 from speechbrain_lmac.interpreters import AlignedInterpreter, FiLMInterpreter
+from speechbrain_lmac.padding import classify
 
 PROMPTS = ["dog", "rain", "sea waves"]
 DOMAINS = [ClapSTFTDomain, ClapMelDomain]
@@ -328,3 +329,38 @@ def test_other_baselines_explain_it(clap, method):
     explanation = explainer.explain(noise(1, seconds(clap, 0.2)))
     assert explanation.mask.shape == explanation.encoded.rep.shape
     assert torch.isfinite(explanation.mask).all()
+
+
+# --- Padding --------------------------------------------------------------------------
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", DOMAINS)
+def test_a_padded_clip_is_heard_as_it_is_alone(kind, clap):
+    domain, classifier = kind(clap), classifier_of(clap, kind)
+    recorded = [seconds(clap, 0.25), seconds(clap, 0.6)]
+    wav = noise(2, recorded[1])
+    lens = torch.tensor(recorded) / recorded[1]
+    encoded = domain.encode(wav, lens)
+    found = classify(domain, classifier, encoded)
+    for item, n in enumerate(recorded):
+        alone = domain.encode(wav[item : item + 1, :n])
+        own = classify(domain, classifier, alone)
+        torch.testing.assert_close(
+            found.logits[item], own.logits[0], rtol=1e-3, atol=1e-3
+        )
+    ones = domain.apply_mask(encoded, torch.ones_like(encoded.rep))
+    assert torch.equal(classify(domain, classifier, ones).logits, found.logits)
+
+
+def test_grad_cam_of_a_padded_clip_is_that_of_the_clip_alone(clap):
+    domain = ClapSTFTDomain(clap)
+    method = GradCAM(lambda attribution: attribution / attribution.amax())
+    explainer = AttributionExplainer(
+        domain, classifier_of(clap, ClapSTFTDomain), method
+    )
+    n_recorded = 30 * domain.hop_length
+    wav = noise(2, 2 * n_recorded)
+    mask = explainer.explain(wav, torch.tensor([0, 0]), torch.tensor([0.5, 1.0])).mask
+    alone = explainer.explain(wav[:1, :n_recorded], torch.tensor([0])).mask
+    torch.testing.assert_close(mask[0, :31], alone[0], rtol=1e-2, atol=1e-3)

@@ -325,15 +325,17 @@ class Decoder(torch.nn.Module):
         return (level / (1 + level)).expand_as(encoded.rep)
 
 
-class SpikeBehind:
-    """An attribution that is largest in the last frame."""
+class Loudness:
+    """The representation itself as attribution; it knows how many frames it saw."""
 
     to_mask = staticmethod(absolute)
 
+    def __init__(self):
+        self.seen = []
+
     def attribute(self, question):
-        attribution = question.rep.detach().clone()
-        attribution[:, -1] = 1000.0
-        return attribution
+        self.seen.append((question.wav.shape[1], question.rep.shape[1]))
+        return question.rep.detach()
 
 
 METHODS = {
@@ -365,11 +367,13 @@ def test_an_attribution_is_that_of_the_clip_alone_and_nothing_in_the_padding(
         assert mask[item].amax() == 1
 
 
-def test_the_largest_attribution_is_one_of_the_recording():
-    domain = STFTDomain(RATE)
-    explainer = AttributionExplainer(domain, Summing(), SpikeBehind())
+def test_a_method_does_not_see_the_padding():
+    domain, method = STFTDomain(RATE), Loudness()
+    explainer = AttributionExplainer(domain, Summing(), method)
     wav = padded(random(2, N_RECORDED) - 0.5, 8000)
+    wav[:, -1] = 1000.0
     mask = explainer.explain(wav, lens=torch.full((2,), N_RECORDED / 8000)).mask
+    assert method.seen == [(N_RECORDED, 21)] * 2
     rep = domain.encode(wav).rep[:, :21]
     torch.testing.assert_close(mask[:, :21], rep / rep.amax((1, 2), keepdim=True))
 

@@ -272,3 +272,19 @@ def test_one_phase_serves_many_points(domain):
     heard = domain.features(encoded.with_rep(reps))
     halved = domain.features(encoded.with_rep(0.5 * encoded.rep))
     torch.testing.assert_close(heard[1:], halved)
+
+
+# --- Padding --------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_a_padded_clip_has_the_logits_and_maps_that_it_has_alone(classifier):
+    wav, lengths = noise(3, 16000), torch.tensor([7000, 16000, 300])
+    found = classifier(wav, lengths)
+    for item, n in enumerate(lengths.tolist()):
+        alone = classifier(wav[item : item + 1, :n])
+        torch.testing.assert_close(found.logits[item], alone.logits[0])
+        for maps, own in zip(found.hidden, alone.hidden, strict=True):
+            steps = own.shape[2]
+            torch.testing.assert_close(maps[item, :, :steps], own[0])
+            assert not maps[item, :, steps:].any()

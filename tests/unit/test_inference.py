@@ -145,6 +145,44 @@ def test_what_lies_behind_a_recording_does_not_count(loaded):
     assert not silent_behind(other, lens)[0, RATE // 2 :].any()
 
 
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_a_padded_clip_is_explained_as_it_is_alone(name, loaded):
+    model = loaded(name)
+    recorded = (5000, 16000, 5000, 11000)
+    wavs = torch.stack([clip(i) for i in range(4)])
+    found = model.explain_batch(wavs, torch.tensor(recorded) / 16000)
+    for item, n in enumerate(recorded):
+        alone = model.explain_batch(wavs[item : item + 1, :n])
+        for field, value in vars(alone).items():
+            padded = getattr(found, field)[item]
+            if not torch.is_tensor(value):
+                assert padded == value[0], field
+                continue
+            own = value[0]
+            if own.dim() and not field.startswith("logits"):
+                assert not padded[len(own) :].any()
+                assert len(padded) == (16000 if own.dim() == 1 else 87)
+                padded = padded[: len(own)]
+            torch.testing.assert_close(padded, own, rtol=1e-4, atol=1e-5, msg=field)
+
+
+def test_a_target_of_each_clip_stays_with_it(loaded):
+    model = loaded("esc10-lmac-zs")
+    wavs, lens = torch.stack([clip(i) for i in range(3)]), torch.tensor([0.9, 1.0, 0.3])
+    names = [model.labels[i] for i in (4, 0, 2)]
+    assert model.explain_batch(wavs, lens, names).labels == names
+
+
+def test_a_padded_clip_is_classified_as_it_is_alone():
+    model = AudioClassifier.from_hparams("esc10-classifier", run_opts=CPU)
+    wavs = torch.stack([clip(0), clip(1)])
+    wavs[0, 5000:] = 0.9
+    found, *_ = model.classify_batch(wavs, torch.tensor([5000 / 16000, 1.0]))
+    alone, *_ = model.classify_batch(wavs[:1, :5000])
+    torch.testing.assert_close(found[0], alone[0], rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(model.classify_batch(wavs)[0][0], alone[0], atol=0.01)
+
+
 @pytest.mark.parametrize(
     "wavs, lens, said",
     [
