@@ -21,6 +21,7 @@ from speechbrain.utils.distributed import if_main_process
 from torch.nn.parallel import DistributedDataParallel
 
 from speechbrain_lmac.checkpoints import UNFIT
+from speechbrain_lmac.compiling import without_forward
 from speechbrain_lmac.dataio import lens_heard
 from speechbrain_lmac.dead_masks import DeadMaskDetector
 from speechbrain_lmac.draws import seed_of
@@ -83,6 +84,32 @@ class RecordingBrain(sb.Brain):
         """Tell the schedule how long an epoch is, then train it."""
         self.steps_per_epoch = -(-len(train_set) // self.grad_accumulation_factor)
         super()._fit_train(train_set, epoch, enable)
+
+    def _compile(self):
+        """Compile what has a `forward`; checkpoints are those of the modules as is.
+
+        Raises
+        ------
+        InputError
+            When `--compile_module_keys` names a module that there is not.
+        """
+        named = self.compile_module_keys if self.compile else None
+        unknown = sorted(set(named or ()) - set(self.modules))
+        if unknown:
+            raise InputError(
+                f"--compile_module_keys names {some_of(unknown)}; the modules of this "
+                f"training are {some_of(self.modules)}"
+            )
+        left = without_forward(self.modules) if self.compile and not named else []
+        if left:
+            logger.info("not compiled, having no forward: %s", some_of(left))
+        everything = self.modules
+        self.modules = torch.nn.ModuleDict(
+            {name: module for name, module in everything.items() if name not in left}
+        )
+        super()._compile()
+        everything.update(self.modules)  # in place: the optimizer's state has an order
+        self.modules = everything
 
     def _wrap_distributed(self):
         """On the CPU without SyncBatchNorm, which needs a GPU."""

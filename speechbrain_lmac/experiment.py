@@ -22,6 +22,7 @@ from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.codec import check_codec_of
+from speechbrain_lmac.compiling import check_compile, why_uncompiled
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.draws import generator
@@ -177,6 +178,11 @@ def main(run):
         run(sys.argv[1:])
     except InputError as error:
         _refuse(message_of(error))
+    except RuntimeError as error:
+        told = why_uncompiled(error)
+        if told is None:
+            raise
+        _refuse(told)
     except OSError as error:
         told = why_refused(error, getattr(error, "filename", None) or Path.cwd())
         if told is None:
@@ -221,6 +227,7 @@ def load_experiment(argv):
     """
     hparams_file, run_opts, overrides = sb.parse_arguments(argv)
     path = find_hparams(hparams_file)
+    check_compile(run_opts)
     try:
         check_keys(path)
         hparams = load_hyperpyyaml(open_hparams(path), overrides)

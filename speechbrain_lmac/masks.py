@@ -147,5 +147,11 @@ def fit_map(maps, size):
     """
     frames, bins = size
     maps = maps[..., :frames, :bins]
-    missing = (0, bins - maps.shape[3], 0, frames - maps.shape[2])
-    return F.pad(maps, missing, mode="replicate") if any(missing) else maps
+    # Not F.pad: torch.compile (2.11) is wrong about the layout of its gradient.
+    if maps.shape[2] < frames:
+        last = maps[:, :, -1:].expand(-1, -1, frames - maps.shape[2], -1)
+        maps = torch.cat([maps, last], 2)
+    if maps.shape[3] < bins:
+        last = maps[..., -1:].expand(-1, -1, -1, bins - maps.shape[3])
+        maps = torch.cat([maps, last], 3)
+    return maps
