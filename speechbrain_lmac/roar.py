@@ -22,7 +22,9 @@ from speechbrain_lmac.draws import generator, seed_of
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.masks import join_recordings, recordings
 from speechbrain_lmac.metrics.curves import ranking, top_cells
+from speechbrain_lmac.padding import lengths_of, masks_padding, on_recordings
 from speechbrain_lmac.sanity import reinitialise
 from speechbrain_lmac.tables import table_text
 
@@ -37,10 +39,18 @@ class Inputs:
 
     features: torch.Tensor  # (n, T, n_mels)
     labels: torch.Tensor  # (n,) class indices
+    # (n,) int64, steps of the features that hold recording; None: nothing is padded.
+    lengths: torch.Tensor | None = None
+
+    def logits(self, model, places):
+        """Logits of a classifier for some clips, (len(places), C)."""
+        masks = self.lengths is not None and masks_padding(model)
+        lengths = self.lengths[places] if masks else None
+        return on_recordings(model, self.features[places], lengths, masks).logits
 
 
 def mean_of_bins(domain, batches):
-    """The mean of the representation in each bin, over clips and frames.
+    """The mean of the representation in each bin, over clips and recorded frames.
 
     Returns
     -------
@@ -50,9 +60,10 @@ def mean_of_bins(domain, batches):
     total, count = 0.0, 0
     with torch.no_grad():
         for batch in batches:
-            rep = domain.encode(batch.wav).rep.double()
-            total = total + rep.sum((0, 1))
-            count += rep.shape[0] * rep.shape[1]
+            encoded = domain.encode(batch.wav, batch.lens)
+            for rep in recordings(encoded.frames, encoded.rep.double()):
+                total = total + rep.sum((0, 1))
+                count += rep.shape[0] * rep.shape[1]
     if not count:
         raise InputError("nothing to retrain on: no clip in the training data")
     return (total / count).float()
@@ -91,8 +102,31 @@ def without_top(rep, cells, share, fill):
 def whole_inputs(domain, batches):
     """The features of the clips as they are: `Inputs`."""
     with torch.no_grad():
-        features = [domain.features(domain.encode(batch.wav)) for batch in batches]
-    return Inputs(torch.cat(features), torch.cat([batch.label for batch in batches]))
+        whole = [domain.encode(batch.wav, batch.lens) for batch in batches]
+        features = [domain.features(encoded) for encoded in whole]
+    labels = torch.cat([batch.label for batch in batches])
+    return Inputs(torch.cat(features), labels, joined_lengths(domain, whole, features))
+
+
+def joined_lengths(domain, whole, features):
+    """Lengths (n,) of the clips of some batches, or None where nothing is padded.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    whole : list
+        Of Encoded.
+    features : list
+        What the classifier hears of each, (B, T, n_mels).
+    """
+    if all(encoded.lens is None for encoded in whole):
+        return None
+    lengths = []
+    for encoded, heard in zip(whole, features, strict=True):
+        full = torch.full((len(heard),), heard.shape[1])
+        own = lengths_of(domain, encoded)
+        lengths.append(full if own is None else own)
+    return torch.cat(lengths)
 
 
 def remaining_inputs(explainer, domain, batches, shares, fill):
@@ -117,9 +151,9 @@ def remaining_inputs(explainer, domain, batches, shares, fill):
     inputs : dict
         Share to `Inputs`.
     """
-    features, labels = {share: [] for share in shares}, []
+    features, labels, whole = {share: [] for share in shares}, [], []
     for batch in batches:
-        explanation = explainer.explain(batch.wav)
+        explanation = explainer.explain(batch.wav, lens=batch.lens)
         encoded, mask = explanation.encoded, explanation.mask.detach()
         check_mask(mask, encoded.rep)
         broken = [
@@ -129,14 +163,22 @@ def remaining_inputs(explainer, domain, batches, shares, fill):
         ]
         if broken:
             raise InputError(f"the mask of clip {', '.join(broken)} holds NaN")
-        cells = ranking(mask)
+        reps = recordings(encoded.frames, encoded.rep)
+        cells = [ranking(part) for part in recordings(encoded.frames, mask)]
         with torch.no_grad():
             for share in shares:
-                rep = without_top(encoded.rep, cells, share, fill)
+                left = [
+                    without_top(rep, ranked, share, fill)
+                    for rep, ranked in zip(reps, cells, strict=True)
+                ]
+                rep = join_recordings(left, mask.shape[1])
                 features[share].append(domain.features(encoded.with_rep(rep)))
         labels.append(batch.label)
+        whole.append(encoded)
     return {
-        share: Inputs(torch.cat(parts), torch.cat(labels))
+        share: Inputs(
+            torch.cat(parts), torch.cat(labels), joined_lengths(domain, whole, parts)
+        )
         for share, parts in features.items()
     }
 
@@ -180,7 +222,7 @@ def retrain(model, splits, training, key):
             schedule.on_step(optimizer, (epoch - 1) * steps + step, steps)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(*key, "dropout", epoch, step))
-                logits = model(train.features[places]).logits
+                logits = train.logits(model, places)
             loss = F.cross_entropy(logits, train.labels[places])
             optimizer.zero_grad()
             loss.backward()
@@ -200,7 +242,8 @@ def _test(model, inputs, batch_size):
     """Mean cross-entropy and accuracy."""
     model.eval()
     with torch.no_grad():
-        parts = [model(part).logits for part in inputs.features.split(batch_size)]
+        every = torch.arange(len(inputs.labels)).split(batch_size)
+        parts = [inputs.logits(model, places) for places in every]
     logits = torch.cat(parts)
     loss = F.cross_entropy(logits, inputs.labels).item()
     return loss, (logits.argmax(1) == inputs.labels).double().mean().item()

@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
+from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.dataio import ClipBatch
+from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.metrics.curves import ranking
 from speechbrain_lmac.roar import (
     WHOLE,
@@ -260,3 +263,31 @@ def test_the_table_has_a_row_per_method():
         f"| {WHOLE} | 100.0 (100.0 to 100.0) |  |",
         "| a\\|b |  | 62.5 (50.0 to 75.0) |",
     ]
+
+
+def test_padded_clips_are_retrained_on_their_recordings():
+    domain = STFTDomain(16000, n_mels=32)
+    wav = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    own = 10 * domain.hop_length
+    wav[0, own:] = 0
+    lens = torch.tensor([own / 4000, 1.0])
+    label = torch.tensor([0, 1])
+    together = [ClipBatch(["a", "b"], wav, label, lens)]
+    alone = [
+        ClipBatch(["a"], wav[:1, :own], label[:1]),
+        ClipBatch(["b"], wav[1:], label[1:]),
+    ]
+    explainer = AllOnesExplainer(domain, CompactClassifier(2, 32, [4, 4]).eval())
+    means = mean_of_bins(domain, together)
+    torch.testing.assert_close(means, mean_of_bins(domain, alone))
+    found = remaining_inputs(explainer, domain, together, [0.5], means)[0.5]
+    assert found.lengths.tolist() == [11, 22]
+    assert whole_inputs(domain, together).lengths.tolist() == [11, 22]
+    assert whole_inputs(domain, alone[:1]).lengths is None
+    model = CompactClassifier(2, 32, [4, 4]).eval()
+    with torch.no_grad():
+        logits = found.logits(model, torch.arange(2))
+        for place, batch in enumerate(alone):
+            one = remaining_inputs(explainer, domain, [batch], [0.5], means)[0.5]
+            wanted = one.logits(model, torch.arange(1))[0]
+            torch.testing.assert_close(logits[place], wanted, rtol=1e-4, atol=1e-5)
