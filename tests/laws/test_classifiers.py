@@ -15,32 +15,20 @@ from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.interpreters import ConvInterpreter, MelToBins
 from speechbrain_lmac.objectives import WeightedObjective, mask_in, mask_l1
 from speechbrain_lmac.schedules import CosineSchedule
+from tests.small_models import N_MELS, small_cnn14, small_compact, with_statistics
 
-N_MELS = 32  # the fewest that CNN14 takes; 80 in the published model
 # Equal clips have equal scores up to the rounding of float32.
 BATCH_TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-def with_statistics(model):
-    """Batch norms as after a training: each channel has its own mean and scale."""
-    torch.manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
-            torch.nn.init.uniform_(module.running_var, 0.02, 0.1)
-    return model.eval()
-
-
 @pytest.fixture(scope="module")
 def compact():
-    torch.manual_seed(0)
-    return with_statistics(CompactClassifier(3, N_MELS, channels=(6, 8, 10, 12)))
+    return small_compact()
 
 
 @pytest.fixture(scope="module")
 def cnn14():
-    torch.manual_seed(0)
-    return with_statistics(CNN14Classifier(3, N_MELS, emb_dim=8))
+    return small_cnn14()
 
 
 @pytest.fixture(params=["compact", "cnn14"])

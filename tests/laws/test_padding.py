@@ -10,8 +10,6 @@ import torch
 from speechbrain_lmac.brains import ClassifierBrain
 from speechbrain_lmac.classifiers import (
     Axes,
-    CNN14Classifier,
-    CompactClassifier,
     Conv1dNet,
     Frozen,
     MiniClap,
@@ -42,50 +40,33 @@ from speechbrain_lmac.explainers.to_mask import absolute
 from speechbrain_lmac.learned import LearnedDomain
 from speechbrain_lmac.padding import classify, embed
 from speechbrain_lmac.types import Explanation
+from tests.small_models import N_MELS, small_cnn14, small_compact, with_statistics
 
 RATE = 16000
 HOP = 186
-N_MELS = 32  # the fewest that CNN14 takes
 N_FRAMES = 101
 # Shorter than the model takes, powers of two and beside them, odd and even, all.
-LENGTHS = torch.tensor([1, 5, 15, 16, 17, 31, 32, 33, 47, 64, 99, 100, 101])
+LENGTHS = torch.tensor([1, 16, 17, 31, 33, 47, 64, 101])
 # Sums in another order, float64: thousands of terms of 1e-16 each.
 ROUNDING = {"rtol": 1e-9, "atol": 1e-11}
 # The same in float32, after an STFT and its inverse.
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}
+MODELS = {"compact": small_compact, "cnn14": small_cnn14}
 
 
 def random(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def with_statistics(model):
-    """Batch norms as after a training: silence is not 0 behind them."""
-    torch.manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            torch.nn.init.uniform_(module.running_mean, -0.3, 0.3)
-            torch.nn.init.uniform_(module.running_var, 0.02, 0.1)
-            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
-    return model.eval()
-
-
 @pytest.fixture(scope="module")
 def compact():
-    torch.manual_seed(0)
-    return with_statistics(CompactClassifier(3, N_MELS, channels=(6, 8, 10, 12)))
+    return small_compact()
 
 
-@pytest.fixture(scope="module")
-def cnn14():
-    torch.manual_seed(0)
-    return with_statistics(CNN14Classifier(3, N_MELS, emb_dim=8))
-
-
-@pytest.fixture(scope="module", params=["compact", "cnn14"])
+@pytest.fixture(scope="module", params=MODELS)
 def model(request):
     """In float64, where equal is equal."""
-    return copy.deepcopy(request.getfixturevalue(request.param)).double()
+    return MODELS[request.param]().double()
 
 
 def filled(features, lengths, padding):
@@ -114,7 +95,7 @@ def alone(model):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("padding", [0.0, 1.0, "noise", float("nan")])
+@pytest.mark.parametrize("padding", [0.0, "noise", float("nan")])
 def test_a_padded_clip_has_the_logits_and_maps_that_it_has_alone(model, alone, padding):
     features, wanted = alone
     found = model(filled(features, LENGTHS, padding), LENGTHS)
@@ -129,7 +110,7 @@ def test_a_padded_clip_has_the_logits_and_maps_that_it_has_alone(model, alone, p
 @torch.no_grad()
 def test_neighbours_and_the_length_of_the_batch_change_nothing(model, alone):
     features, wanted = alone
-    some = torch.tensor([8, 2, 5])
+    some = torch.tensor([5, 2, 4])
     for n_frames in (47, 64, N_FRAMES):
         logits = model(features[some, :n_frames], LENGTHS[some]).logits
         for item, place in enumerate(some.tolist()):
@@ -165,9 +146,8 @@ def test_a_model_is_left_without_hooks(model):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["compact", "cnn14"])
-def test_folded_batch_norms_mask_as_well(name, request):
-    model = copy.deepcopy(request.getfixturevalue(name)).double()
+def test_folded_batch_norms_mask_as_well(model):
+    model = copy.deepcopy(model)
     features, lengths = random(2, 70, N_MELS).double(), torch.tensor([33, 70])
     before = model(features, lengths)
     fold_batch_norms(model, features)
@@ -298,7 +278,7 @@ def test_the_attribution_of_a_padded_clip_is_that_of_the_clip_alone(
 @torch.no_grad()
 def test_a_small_clap_masks_padding(compact):
     torch.manual_seed(0)
-    tower = with_statistics(CompactClassifier(8, N_MELS, channels=(6, 8)))
+    tower = small_compact(8, channels=(6, 8))
     clap = MiniClap(8, tower, WordBag(8)).learn_words(["dog", "rain"], 1).eval()
     classifier, domain = ClapClassifier(clap, ["dog", "rain"]), DOMAINS["stft"]
     wav = clips("noise")
