@@ -21,16 +21,15 @@ from speechbrain_lmac.ablations import ablation_page, read_ablations
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import Block
 from speechbrain_lmac.experiment import (
-    load_experiment,
     main,
     open_benchmark,
     pick_device,
-    require_keys,
     start_experiment,
 )
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.interpreters import TrainedInterpreter
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.metrics.truth import scores_of
 

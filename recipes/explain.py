@@ -28,10 +28,8 @@ import argparse
 from speechbrain_lmac.experiment import (
     EXPLAINER_PARTS,
     class_names,
-    load_experiment,
     main,
     open_explainer,
-    require_keys,
 )
 from speechbrain_lmac.explained_files import explain_files
 from speechbrain_lmac.explaining import (
@@ -41,6 +39,7 @@ from speechbrain_lmac.explaining import (
     explain_file,
     explain_prompts,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 
 
 def explain(argv):

@@ -24,13 +24,8 @@ from speechbrain_lmac.corpus import explain_corpus
 from speechbrain_lmac.corpus_sources import ListedClips, ShardedClips
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import (
-    class_names,
-    load_experiment,
-    main,
-    open_explainer,
-    require_keys,
-)
+from speechbrain_lmac.experiment import class_names, main, open_explainer
+from speechbrain_lmac.loading import load_experiment, require_keys
 
 
 def run(argv):

@@ -15,12 +15,11 @@ from speechbrain_lmac.codec import save_codec
 from speechbrain_lmac.distributed import one_process_only
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_experiment,
     write_record,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 
 
 def pretrain_codec(argv):

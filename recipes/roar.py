@@ -18,15 +18,10 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 
 from speechbrain_lmac.dataio import collate_clips
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import (
-    check_counts,
-    load_experiment,
-    main,
-    require_keys,
-    start_experiment,
-)
+from speechbrain_lmac.errors import InputError, check_counts
+from speechbrain_lmac.experiment import main, start_experiment
 from speechbrain_lmac.files import write_text
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.metrics.curves import check_shares
 from speechbrain_lmac.roar import (

@@ -19,12 +19,11 @@ from speechbrain_lmac.classifiers.miniclap import hear_as_classifier, save_clap
 from speechbrain_lmac.distributed import one_process_only
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_experiment,
     write_record,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 
 NEEDED = [
     "dataset",

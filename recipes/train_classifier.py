@@ -14,12 +14,11 @@ from pathlib import Path
 from speechbrain_lmac.brains import ClassifierBrain
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_experiment,
     write_record,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.visualize import write_confusion
 
 

@@ -15,12 +15,11 @@ from speechbrain_lmac.brains_l2i import L2IBrain
 from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_experiment,
     write_record,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.nmf import load_dictionary
 
 NEEDED = [

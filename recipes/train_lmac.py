@@ -21,13 +21,12 @@ from speechbrain_lmac.brains import ExplainerBrain
 from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_experiment,
     write_record,
 )
 from speechbrain_lmac.interpreters.trained import load_interpreter
+from speechbrain_lmac.loading import load_experiment, require_keys
 
 
 def train_lmac(argv):

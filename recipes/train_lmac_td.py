@@ -16,12 +16,11 @@ from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.codec import check_one_process, is_trained, save_codec
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_experiment,
     write_record,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 
 NEEDED = [
     "dataset",

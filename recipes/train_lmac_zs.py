@@ -18,17 +18,16 @@ from torch.utils.data import DataLoader
 
 from speechbrain_lmac.brains_zs import ZeroShotBrain
 from speechbrain_lmac.classifiers.checkpoint import save_weights
+from speechbrain_lmac.errors import check_counts
 from speechbrain_lmac.experiment import (
-    check_counts,
     fit_and_test,
-    load_experiment,
     main,
     pick_device,
-    require_keys,
     start_experiment,
     write_record,
 )
 from speechbrain_lmac.files import write_text
+from speechbrain_lmac.loading import load_experiment, require_keys
 
 NEEDED = [
     "dataset",

@@ -13,12 +13,11 @@ from speechbrain_lmac.brains_l2i import DictionaryBrain
 from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_experiment,
     write_record,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.nmf import front_end_of
 
 

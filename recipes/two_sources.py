@@ -17,17 +17,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.evaluation import RowStore
-from speechbrain_lmac.experiment import (
-    check_counts,
-    load_experiment,
-    main,
-    open_benchmark,
-    require_keys,
-    start_experiment,
-)
+from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
 from speechbrain_lmac.fingerprints import fingerprint_of
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.two_sources import (
     SCORES,

@@ -18,15 +18,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import (
-    check_counts,
-    load_experiment,
-    main,
-    open_benchmark,
-    require_keys,
-    start_experiment,
-)
+from speechbrain_lmac.errors import InputError, check_counts
+from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.zero_shot_checks import SCORES, explain_prompts
 from speechbrain_lmac.zero_shot_pages import placed, write_checks

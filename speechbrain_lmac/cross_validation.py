@@ -11,9 +11,9 @@ from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML, YAMLError
 
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import require_keys
 from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
+from speechbrain_lmac.loading import require_keys
 from speechbrain_lmac.tables import table_lines
 
 KEYS = ["condition", "block", "method"]  # of a row of `summary.csv`

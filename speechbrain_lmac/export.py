@@ -26,10 +26,10 @@ from speechbrain_lmac.classifiers.checkpoint import (
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.codec import is_trained, pretrained_codec
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import load_experiment
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.hparams_files import open_hparams
 from speechbrain_lmac.interpreters.trained import INTERPRETER_FILE, load_interpreter
+from speechbrain_lmac.loading import load_experiment
 
 YAML_FILE = "hyperparams.yaml"
 # What a training writes last: it is finished.
