@@ -12,11 +12,11 @@ their method by its name: remove `roar.csv` when an explainer's own settings cha
 Scroll to the bottom first.
 """
 
-import sys
 from pathlib import Path
 
 from torch.utils.data import DataLoader
 
+from speechbrain_lmac.console import show
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.experiment import main, start_experiment
@@ -101,7 +101,7 @@ def run_roar(argv):
     )
     write_text(page + "\n", folder / "roar.md")
     write_roar(rows, folder / "roar.png")
-    sys.stdout.write(page + "\n")
+    show(page + "\n")
 
 
 if __name__ == "__main__":

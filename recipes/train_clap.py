@@ -16,6 +16,7 @@ from pathlib import Path
 
 from speechbrain_lmac.brains_clap import ClapBrain, check_augment
 from speechbrain_lmac.classifiers.miniclap import hear_as_classifier, save_clap
+from speechbrain_lmac.console import show
 from speechbrain_lmac.distributed import one_process_only
 from speechbrain_lmac.experiment import (
     fit_and_test,
@@ -61,7 +62,7 @@ def train_clap(argv):
     folder = Path(hparams["output_folder"])
     if write_record(brain, folder, clap, argv):
         save_clap(clap, folder / "clap")
-        print(json.dumps(brain.test_means, indent=2))
+        show(json.dumps(brain.test_means, indent=2))
 
 
 if __name__ == "__main__":

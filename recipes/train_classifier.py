@@ -12,6 +12,7 @@ Interrupted, the same command goes on where it stopped. Scroll to the bottom fir
 from pathlib import Path
 
 from speechbrain_lmac.brains import ClassifierBrain
+from speechbrain_lmac.errors import check_numbers
 from speechbrain_lmac.experiment import (
     fit_and_test,
     main,
@@ -26,6 +27,7 @@ def train_classifier(argv):
     """Everything that the command above does."""
     hparams, run_opts, source = load_experiment(argv)
     require_keys(hparams, ["dataset", "domain", "model", "training"], source[0])
+    check_numbers(0, 1, label_smoothing=hparams.get("label_smoothing", 0.0))
     manifests = start_experiment(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = hparams["labels"] = sorted(dataset.categories)

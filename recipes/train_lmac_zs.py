@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from speechbrain_lmac.brains_zs import ZeroShotBrain
 from speechbrain_lmac.classifiers.checkpoint import save_weights
+from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import check_counts
 from speechbrain_lmac.experiment import (
     fit_and_test,
@@ -52,7 +53,7 @@ def train_lmac_zs(argv):
     folder = Path(hparams["output_folder"])
     before = zero_shot_accuracy(hparams, clips["test"], pick_device(run_opts))
     if if_main_process():
-        print(accuracy_line(before, classifier.prompts), flush=True)
+        show(accuracy_line(before, classifier.prompts))
         record = folder / "training.json"  # of a finished training it is complete
         if not (run_opts.debug or record.is_file()):
             write_text(json.dumps(before, indent=2) + "\n", record)

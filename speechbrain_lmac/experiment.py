@@ -13,7 +13,6 @@ import pandas as pd
 import speechbrain as sb
 import torch
 import torch.distributed as dist
-from hyperpyyaml import resolve_references
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 from speechbrain.utils.epoch_loop import EpochCounter
 
@@ -21,13 +20,19 @@ from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.codec import check_codec_of
+from speechbrain_lmac.console import open_console, quieten_logs
 from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.distributed import wait_for_all
 from speechbrain_lmac.draws import generator
-from speechbrain_lmac.errors import InputError, check_arguments, check_counts
+from speechbrain_lmac.errors import (
+    InputError,
+    check_arguments,
+    check_counts,
+    check_numbers,
+)
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import why_refused, write_text
-from speechbrain_lmac.hparams_files import open_hparams
 from speechbrain_lmac.interpreters import TrainedInterpreter
 from speechbrain_lmac.loading import RESOLVED, require_keys
 from speechbrain_lmac.locks import lock_folder, release_folders
@@ -85,8 +90,19 @@ class Training:
     loader: dict = field(init=False)
 
     def __post_init__(self):
-        check_arguments(self.opt_class)
-        check_counts(number_of_epochs=self.number_of_epochs, batch_size=self.batch_size)
+        check_counts(
+            number_of_epochs=self.number_of_epochs,
+            batch_size=self.batch_size,
+            n_samples=self.n_samples,
+        )
+        check_counts(
+            low=0,
+            num_workers=self.num_workers,
+            samples_every=self.samples_every,
+            max_skipped_batches=self.max_skipped_batches,
+        )
+        check_numbers(low=0, lr=self.lr)
+        check_optimizer(self.opt_class)
         self.loader = {
             "batch_size": self.batch_size,
             "num_workers": self.num_workers,
@@ -94,8 +110,18 @@ class Training:
         }
 
 
+def check_optimizer(opt_class):
+    """Raise `InputError` unless a callable makes an optimizer of parameters."""
+    check_arguments(opt_class)
+    try:
+        opt_class([torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"opt_class makes no optimizer: {error}") from error
+
+
 def main(run):
     """Run a recipe; what a user can put right is one message, not a traceback."""
+    open_console()
     try:
         run(sys.argv[1:])
     except InputError as error:
@@ -138,10 +164,10 @@ def start_experiment(hparams, run_opts, source):
     if hparams.get("noise") is not None:
         run_on_main(hparams["noise"].prepare)
     manifests = run_on_main(dataset.prepare_manifests, args=[manifest_folder])
-    path, overrides = source
+    path, resolved = source
     sb.create_experiment_directory(str(output_folder))
+    quieten_logs()
     if if_main_process():
-        resolved = resolve_references(open_hparams(path), overrides).getvalue()
         head = f"{RESOLVED} {date.today()} from:\n# {path}\n# yamllint disable\n"
         write_text(head + resolved, output_folder / "hyperparams.yaml")
         for warning in manifests.warnings:  # log.txt did not exist when they came
@@ -257,7 +283,7 @@ def write_record(brain, folder, module, argv, before=None):
 
 def pick_device(run_opts):
     """The device of a recipe that does not train."""
-    return torch.device(run_opts.device or sb.utils.distributed.infer_device())
+    return check_device(run_opts.device)
 
 
 def open_explainer(hparams, run_opts, path, classifier=None):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
@@ -27,7 +26,6 @@ from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.codec import is_trained, pretrained_codec
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_text
-from speechbrain_lmac.hparams_files import open_hparams
 from speechbrain_lmac.interpreters.trained import INTERPRETER_FILE, load_interpreter
 from speechbrain_lmac.loading import load_experiment
 
@@ -126,7 +124,7 @@ def open_trained(folder, overrides=()):
         )
     record = read_training(folder)
     try:
-        hparams, _, (path, overrides) = load_experiment([str(path), *overrides])
+        hparams, _, (path, resolved) = load_experiment([str(path), *overrides])
     except InputError as error:
         raise InputError(
             f"{error}\n  Folders in {path} are relative to where the training was "
@@ -156,7 +154,6 @@ def open_trained(folder, overrides=()):
     else:
         model = hparams["model"]
         classifier = Frozen(model, load_classifier(model, str(folder / "classifier")))
-    resolved = resolve_references(open_hparams(path), overrides)
     return Trained(
         folder=folder,
         hparams=hparams,

@@ -1,14 +1,28 @@
 """Loading an experiment: the command line and the YAML file, checked and built."""
 
 import difflib
+import logging
+import pydoc
 import re
+import shlex
+import sys
+from pathlib import Path
 
-import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAMLError
 
+from speechbrain_lmac.devices import check_precision
 from speechbrain_lmac.errors import InputError, check_arguments
-from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
+from speechbrain_lmac.hparams_files import (
+    HPARAMS,
+    find_hparams,
+    open_hparams,
+    top_level_keys,
+)
+from speechbrain_lmac.options import read_command
+from speechbrain_lmac.resolving import resolve
+
+logger = logging.getLogger(__name__)
 
 # Top-level keys that the code reads. Any other key must be referred to in the file
 # itself, or it is a misspelling.
@@ -68,6 +82,16 @@ UNBUILT = (
     AttributeError,
     RuntimeError,
 )
+# In errors that speak of the YAML file by themselves.
+OF_THE_FILE = (
+    "Invalid argument to",
+    "There is no such",
+    "Failed to import",
+    "No module named",
+    "not a valid",
+    "could not find",
+    "No such file",
+)
 # How the resolved file in an output folder begins.
 RESOLVED = "# Generated"
 
@@ -78,7 +102,8 @@ def load_experiment(argv):
     Arguments
     ---------
     argv : list
-        `PARAM_FILE [--key value ...] [run options of SpeechBrain]`.
+        `FILE.yaml [--key value ...] [run options of SpeechBrain]`; see
+        `options.read_command` and `resolving.resolve`.
 
     Returns
     -------
@@ -87,89 +112,101 @@ def load_experiment(argv):
     run_opts : RunOptions
         SpeechBrain's.
     source : tuple
-        (path of the YAML file, the overrides as YAML text), to be written down.
+        (path of the YAML file, the resolved YAML text that `hparams` is built of).
 
     Raises
     ------
     InputError
-        For a file that is missing or no YAML, for a misspelt key or argument, and
-        for whatever the objects themselves refuse.
+        For a file that is missing or no YAML, for a misspelt key or argument, for a
+        device or precision that this machine does not have, and for whatever the
+        objects themselves refuse.
     """
-    hparams_file, run_opts, overrides = sb.parse_arguments(argv)
-    path = find_hparams(hparams_file)
+    param_file, run_opts, overrides = read_command(argv)
+    check_precision(run_opts)
+    path = find_hparams(param_file)
+    check_keys(path)
+    resolved = resolve(path, overrides)
+    folders = extend_import_path(path)
     try:
-        check_keys(path)
-        hparams = load_hyperpyyaml(open_hparams(path), overrides)
+        hparams = load_hyperpyyaml(resolved)
         if "dataset" in hparams:
             check_arguments(hparams["dataset"].prepare)
         check_sample_rates(hparams)
-    except YAMLError as error:
-        raise InputError(f"{path} is not readable as YAML: {error}") from error
-    except KeyError as error:
-        raise InputError(f"{path}: {error.args[0]}{hint(path, error)}") from error
     except InputError:
         raise
+    except YAMLError as error:
+        raise InputError(f"{path} is not readable as YAML: {error}") from error
+    except pydoc.ErrorDuringImport as error:
+        raise InputError(f"{path}: {error}") from error
     except UNBUILT as error:
-        told = str(error)
-        if not isinstance(error, OSError):
-            told = " ".join(map(str, error.args))
-        if is_from_yaml(told):
-            raise InputError(f"{path}: {told}") from error
-        if not overrides:
+        if path.resolve().is_relative_to(HPARAMS) and not overrides:
             raise  # our file, and so our fault
-        raise InputError(
-            f"{path} cannot be built with {' '.join(overrides.split())}: {told} "
-            f"({type(error).__name__})"
-        ) from error
-    return hparams, run_opts, (path, overrides)
+        raise InputError(_why_unbuilt(error, path, overrides, folders)) from error
+    return hparams, run_opts, (path, resolved)
 
 
-def is_from_yaml(told):
-    """Whether an error speaks of the YAML file rather than of our code."""
-    spoken = (
-        "Invalid argument to",
-        "structure of the overrides",
-        "!PLACEHOLDER",
-        "There is no such class",
-        "The structure of",
-        "Failed to import",
-        "No module named",
-        "PLACEHOLDER",
-        "not a valid",
-        "could not find",
-        "No such file",
-    )
-    return any(words in told for words in spoken)
+def extend_import_path(path):
+    """Let `!new:module.Class` find modules beside the YAML file and where we are.
+
+    They come last, so that nothing installed is hidden; processes that are spawned get
+    them too.
+
+    Returns
+    -------
+    folders : list of str
+        That of the file (of a resolved one also that of the file it was made of), and
+        the current one.
+    """
+    head = Path(path).read_text(encoding="utf-8").split("\n", 2)
+    origin = head[1].removeprefix("# ") if head[0].startswith(RESOLVED) else path
+    files = dict.fromkeys(Path(file).resolve().parent for file in (path, origin))
+    folders = [str(folder) for folder in (*files, Path.cwd()) if folder.is_dir()]
+    sys.path += [folder for folder in folders if folder not in sys.path]
+    return folders
 
 
-def hint(path, error):
-    """The key that a misspelt override may have meant."""
-    wrong = re.search(r"'([^']+)'", str(error.args[0]))
-    close = (
-        difflib.get_close_matches(wrong.group(1), top_level_keys(path)) if wrong else []
-    )
-    return f" Did you mean '{close[0]}'?" if close else ""
+def _why_unbuilt(error, path, overrides, folders):
+    """A message for what building the parts raised."""
+    words = [str(error)] if isinstance(error, OSError) else map(str, error.args)
+    message = " ".join(" ".join(words).split())
+    if isinstance(error, ImportError) and message.startswith("There is no such"):
+        places = ", ".join(dict.fromkeys(folders))
+        return f"{path}: {message} (looked in what is installed, in {places})"
+    if any(words in message for words in OF_THE_FILE):
+        return f"{path}: {message}"
+    given = shlex.join(f"--{key}={value}" for key, value in overrides.items())
+    given = f" with {given}" if given else ""
+    return f"{path} cannot be built{given}: {message} ({type(error).__name__})"
 
 
 def check_keys(path):
-    """Refuse a top-level key that nothing reads.
+    """Look at top-level keys that nothing reads: misspelt ones, and a user's own.
 
     Raises
     ------
     InputError
-        Naming the key and the one that was probably meant.
+        For a key that is one or two letters from a known one. Others are warned of.
     """
     text = open_hparams(path).getvalue()
     if text.startswith(RESOLVED):
         return  # of a finished run: what the keys were for is in their places
     keys = top_level_keys(path)
-    referred = set(re.findall(r"<(\w+)", text))
+    known = KNOWN_KEYS | set(re.findall(r"<(\w+)", text))
     for key in keys:
-        if key in KNOWN_KEYS or key in referred or key.startswith("__"):
+        if key in known or key.startswith("__"):
             continue
-        close = difflib.get_close_matches(key, KNOWN_KEYS | referred)
+        close = difflib.get_close_matches(key, known)
         meant = f"; did you mean '{close[0]}'?" if close else ""
-        raise InputError(f"{path}: nothing reads the key '{key}'{meant}")
+        unknown = f"{path}: unknown key '{key}'{meant}"
+        if any(_is_misspelt(key, name) for name in close):
+            raise InputError(unknown)
+        logger.warning("%s", unknown if meant else f"{unknown}: nothing reads it")
+
+
+def _is_misspelt(key, name):
+    """Whether a key is another one but for a letter or two."""
+    alike = difflib.SequenceMatcher(None, key, name).ratio()
+    return alike > 0.8 and abs(len(key) - len(name)) < 3
 
 
 def check_sample_rates(hparams):

@@ -175,7 +175,7 @@ def test_all_kinds_of_clips_that_are_no_fault(
 def test_misspelt_key(refused, copy_of, tiny):
     yaml = copy_of(CLASSIFIER_YAML, "label_smoothing:", "label_smothing:")
     message = refused(train_classifier, yaml, *tiny, OUT)
-    assert "nothing reads the key 'label_smothing'" in message
+    assert "unknown key 'label_smothing'" in message
     assert "did you mean 'label_smoothing'?" in message
     assert str(yaml) in message
 
@@ -246,8 +246,8 @@ def test_part_that_is_not_there(refused, copy_of, tiny):
 def test_counts_that_are_none(refused, tiny, key, value):
     options = [*tiny, OUT, f"--{key}={value}"]
     message = refused(train_classifier, CLASSIFIER_YAML, *options)
-    wanted = f"{key} must be a whole number from 1, got {value}"
-    assert wanted in message.replace("'", "")
+    wanted = f"{key} must be a whole number"
+    assert wanted in message and f"got {value}" in message.replace("'", "")
 
 
 def test_numbers_of_an_evaluation(refused, tiny, classifier, interpreter):
