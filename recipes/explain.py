@@ -37,6 +37,7 @@ from speechbrain_lmac.explaining import (
     explain_file,
     explain_prompts,
 )
+from speechbrain_lmac.files import check_folder
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.options import Parser
 
@@ -53,6 +54,7 @@ def explain(argv):
     )
     parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
     args, overrides = parser.parse_known_args(argv)
+    check_folder(args.output_folder)
     hparams, run_opts, source = load_experiment([args.param_file, *overrides])
     require_keys(hparams, EXPLAINER_PARTS, source[0])
     classifier = hparams["classifier"]

@@ -24,6 +24,7 @@ from speechbrain_lmac.corpus_sources import ListedClips, ShardedClips
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import class_names, main, open_explainer
+from speechbrain_lmac.files import check_folder
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.options import Parser
 
@@ -41,6 +42,7 @@ def run(argv):
     parser.add_argument("--workers", type=int, choices=[0, 1], default=1)
     parser.add_argument("--sounds", action="store_true", help="write what is heard")
     args, overrides = parser.parse_known_args(argv)
+    check_folder(args.output_folder)
     hparams, run_opts, (path, _) = load_experiment([args.param_file, *overrides])
     require_keys(hparams, ["dataset"], path)
     ddp_init_group(run_opts)  # does nothing unless torchrun started us

@@ -55,8 +55,9 @@ def _command(argv):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=list(COMMANDS))
-    parser.parse_args(argv[: len(options) + 1])
-    return argv[len(options)], [*argv[len(options) + 1 :], *options]
+    rest = argv[len(options) :]
+    parser.parse_args([*rest[:1], *options])
+    return rest[0], [*rest[1:], *options]
 
 
 def explain(argv):

@@ -1,7 +1,9 @@
 """The terminal: `--quiet`, progress bars, results, warnings and errors."""
 
+import io
 import logging
 import sys
+from contextlib import contextmanager, redirect_stdout
 
 from tqdm import tqdm
 
@@ -35,18 +37,24 @@ def open_console():
 def be_quiet():
     """Print only warnings and errors from here on, and no progress bars."""
     _Console.quiet = True
-    quieten_logs()
 
 
-def quieten_logs():
-    """With `--quiet`, let only warnings through to the terminal; files get all.
+@contextmanager
+def quiet_logs():
+    """With `--quiet`, what configures `logging` within shows only warnings.
 
-    To be called again after `logging` was configured anew.
+    What goes to standard output goes to standard error then; files get all.
     """
-    if _Console.quiet:
-        for handler in logging.getLogger().handlers:
-            if not isinstance(handler, logging.FileHandler):
-                handler.setLevel(max(handler.level, logging.WARNING))
+    if not _Console.quiet:
+        yield
+        return
+    hidden = io.StringIO()
+    with redirect_stdout(hidden):
+        yield
+    for handler in logging.getLogger().handlers:
+        if getattr(handler, "stream", None) is hidden:
+            handler.setStream(sys.stderr)
+            handler.setLevel(logging.WARNING)
 
 
 def hides_progress():

@@ -20,7 +20,7 @@ from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.codec import check_codec_of
-from speechbrain_lmac.console import open_console, quieten_logs
+from speechbrain_lmac.console import open_console, quiet_logs
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.distributed import wait_for_all
@@ -165,8 +165,8 @@ def start_experiment(hparams, run_opts, source):
         run_on_main(hparams["noise"].prepare)
     manifests = run_on_main(dataset.prepare_manifests, args=[manifest_folder])
     path, resolved = source
-    sb.create_experiment_directory(str(output_folder))
-    quieten_logs()
+    with quiet_logs():
+        sb.create_experiment_directory(str(output_folder))
     if if_main_process():
         head = f"{RESOLVED} {date.today()} from:\n# {path}\n# yamllint disable\n"
         write_text(head + resolved, output_folder / "hyperparams.yaml")

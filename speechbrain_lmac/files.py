@@ -17,6 +17,7 @@ REFUSED = {
     errno.EACCES: f"it may not be written to: {ELSEWHERE}",
     errno.EPERM: f"it may not be written to: {ELSEWHERE}",
     errno.ENOTDIR: f"a file stands where a folder is needed: {ELSEWHERE}",
+    errno.EEXIST: f"a file stands where a folder is needed: {ELSEWHERE}",
     errno.EISDIR: "it is a folder: name a file",
 }
 PART = ".part"  # how the name of a file begins that is being written

@@ -7,6 +7,7 @@ import math
 import sys
 import typing
 from dataclasses import replace
+from os.path import expanduser
 
 from speechbrain_lmac.console import be_quiet, hides_progress
 from speechbrain_lmac.errors import InputError, check_counts
@@ -60,9 +61,9 @@ class Parser(argparse.ArgumentParser):
 
     Differences from argparse's: an error is an `InputError`; names are not abbreviated;
     an option that is given twice with different values is an error; arguments and
-    options may be mixed; every command has `--quiet`. `parse_known_args` takes an
-    unknown option for a run option of SpeechBrain or for a key of a YAML file, and
-    returns it with its value, as `--key=value`.
+    options may be mixed; `~` is the home folder also behind `=`; every command has
+    `--quiet`. `parse_known_args` takes an unknown option for a run option of
+    SpeechBrain or for a key of a YAML file, and returns it as `--key=value`.
 
     Arguments
     ---------
@@ -123,7 +124,7 @@ class Parser(argparse.ArgumentParser):
             word = argv[place]
             place += 1
             if not word.startswith("--"):
-                arguments.append(word)
+                arguments.append(expanduser(word))
                 continue
             name, equals, value = word.partition("=")
             action = self._option_string_actions.get(name)
@@ -141,7 +142,7 @@ class Parser(argparse.ArgumentParser):
                         self.error(f"{name} has no value{self._did_you_mean(name)}")
                     value = argv[place]
                     place += 1
-                words = [f"{name}={value}"]
+                words = [f"{name}={expanduser(value) if action else value}"]
             else:
                 values = [value] if equals else argv[place:end]
                 place = place if equals else end

@@ -139,6 +139,7 @@ def test_every_option_of_the_readme_is_known():
     scripts = [*ROOT.glob("recipes/*.py"), *ROOT.glob("data_prep/*.py")]
     sources = "".join(text_of(path) for path in scripts)
     sources += text_of(ROOT / "speechbrain_lmac/cli.py")
+    sources += text_of(ROOT / "speechbrain_lmac/options.py")
     own = {"help", *re.findall(r'add_argument\(\s*"--(\w+)"', sources)}
     for words in commands():
         if any(word.startswith("recipes/") for word in words):

@@ -178,6 +178,17 @@ def test_arguments_of_an_include_replace_tagged_nodes_too(tmp_path):
     assert (tag_of(part["a"]), dict(part["a"])) == ("!new:C", {"d": 1})
 
 
+def test_an_object_that_is_passed_into_an_include_stays_one(tmp_path):
+    (tmp_path / "part.yaml").write_text("!new:builtins.dict\na: !PLACEHOLDER\n")
+    path = tmp_path / "experiment.yaml"
+    path.write_text(
+        "one: !new:collections.Counter {a: 1}\n"
+        "part: !include:part.yaml\n    a: !ref <one>\n"
+    )
+    hparams = built(path)
+    assert hparams["part"]["a"] is hparams["one"]
+
+
 def test_includes_of_an_option_are_looked_for_beside_the_file_first(
     tmp_path, monkeypatch
 ):
@@ -219,10 +230,13 @@ def test_what_is_not_text_where_the_file_has_text(experiment):
 
 
 def test_a_tilde_is_the_home_folder(experiment, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/my/home")
     tree = changed(experiment, folder="~/a b", counter="{f: ~/c, g: a~/c}")
-    assert (tree["folder"], tree["below"]) == ("/home/me/a b", "/home/me/a b/below")
-    assert tree["counter"]["f"] == "/home/me/c" and tree["counter"]["g"] == "a~/c"
+    assert (tree["folder"], tree["below"]) == (
+        "/my/home/a b",
+        "/my/home/a b/below",
+    )
+    assert tree["counter"]["f"] == "/my/home/c" and tree["counter"]["g"] == "a~/c"
     assert changed(experiment, folder="~")["folder"] == os.path.expanduser("~")
 
 
