@@ -13,12 +13,12 @@ come from. Everything else that is wrong is a fault; all faults are told at once
 
 import argparse
 import hashlib
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
+from speechbrain_lmac.console import exit_status, progress_bar, show
 from speechbrain_lmac.data_prep.manifest import (
     SPLITS,
     AudioFault,
@@ -30,6 +30,9 @@ from speechbrain_lmac.data_prep.manifest import (
     write_manifests,
 )
 from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.options import Parser
+
+logger = logging.getLogger(__name__)
 
 CLOTHO_PARTS = {"train": "development", "valid": "validation", "test": "evaluation"}
 CLOTHO_CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
@@ -203,8 +206,10 @@ def write_captions(data_folder, manifest_folder, recordings):
     faults, missing = Faults(), []
     splits, silent = {split: {} for split in SPLITS}, []
     listed = zip(recordings, found, strict=True)
-    for recording, file in tqdm(
-        listed, f"checking {data_folder.name}", len(found), disable=None
+    for recording, file in progress_bar(
+        listed,
+        f"checking {data_folder.name}",
+        len(found),
     ):
         if recording.split not in SPLITS:
             faults.add(
@@ -255,24 +260,23 @@ LAYOUTS = {
 
 def main(argv=None):
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    return exit_status(_run, argv)
+
+
+def _run(argv):
+    parser = Parser(
+        epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("layout", choices=LAYOUTS)
     parser.add_argument("data_folder")
     parser.add_argument("manifest_folder")
     options = parser.parse_args(argv)
-    try:
-        prepare = LAYOUTS[options.layout]
-        manifests = prepare(options.data_folder, options.manifest_folder)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    prepare = LAYOUTS[options.layout]
+    manifests = prepare(options.data_folder, options.manifest_folder)
     for warning in manifests.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        logger.warning("%s", warning)
     counts = ", ".join(f"{count} {split}" for split, count in manifests.counts.items())
-    print(f"{options.manifest_folder}: {counts} recordings with captions")
-    return 0
+    show(f"{options.manifest_folder}: {counts} recordings with captions")
 
 
 if __name__ == "__main__":

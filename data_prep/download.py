@@ -17,8 +17,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
+from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.folders import made_whole
 
@@ -161,13 +160,12 @@ def _request(url, start, timeout):
 def _save(response, url, part, start, total):
     """Write a response behind the first `start` bytes of `part`; the size then."""
     part.parent.mkdir(parents=True, exist_ok=True)
-    bar = tqdm(
+    bar = progress_bar(
         desc=f"downloading {part.stem}",
         total=total,
         initial=start,
         unit="B",
         unit_scale=True,
-        disable=None,
     )
     with bar, open(part, "ab" if start else "wb") as file:
         while block := _read(response, url):
@@ -257,14 +255,14 @@ def _members(archive):
     """(name, open file) of every file of a zip or tar archive."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as bundle:
-            for info in tqdm(bundle.infolist(), desc="unpacking", disable=None):
+            for info in progress_bar(bundle.infolist(), desc="unpacking"):
                 if stat.S_ISLNK(info.external_attr >> 16):
                     raise InputError(f"{archive} has a link: {info.filename}")
                 if not info.is_dir():
                     yield info.filename, bundle.open(info)
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as bundle:
-            for info in tqdm(bundle, desc="unpacking", disable=None):
+            for info in progress_bar(bundle, desc="unpacking"):
                 if not info.isfile() and not info.isdir():
                     raise InputError(f"{archive} has a link or device: {info.name}")
                 if info.isfile():

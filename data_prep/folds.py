@@ -8,8 +8,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
+from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.data_prep.manifest import (
     AudioFault,
     Faults,
@@ -131,7 +130,7 @@ def _check_clips(faults, data_folder, clips, split_of, categories, check):
     """The entries of each split and the silent clips; faults are noted."""
     splits = {"train": {}, "valid": {}, "test": {}}
     seen, silent = set(), []
-    for clip in tqdm(clips, desc=f"checking {data_folder.name}", disable=None):
+    for clip in progress_bar(clips, desc=f"checking {data_folder.name}"):
         clip_id = Path(clip.file).stem
         if clip_id in seen:
             faults.add("clip listed twice", clip.name)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import soundfile
-from tqdm import tqdm
 
+from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.files import write_csv
 from speechbrain_lmac.folders import made_whole
@@ -41,7 +41,7 @@ def write_audio(folder, clips):
         folders.append(draft / "stems" / "background")
         for each in folders:
             each.mkdir(parents=True)
-        for clip in tqdm(clips.ids, desc="writing mixtures", disable=None):
+        for clip in progress_bar(clips.ids, desc="writing mixtures"):
             sounds = clips.render(clip)
             for place, wav in zip(folders, sounds, strict=True):
                 soundfile.write(

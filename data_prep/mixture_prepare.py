@@ -17,9 +17,9 @@ import sys
 from pathlib import Path
 
 from hyperpyyaml import load_hyperpyyaml
-from tqdm import tqdm
 
 from speechbrain_lmac.audio import AudioReader
+from speechbrain_lmac.console import exit_status, progress_bar, show
 from speechbrain_lmac.contaminants import (
     PROTOCOLS,
     CorpusNoise,
@@ -42,6 +42,7 @@ from speechbrain_lmac.mixtures import (
     Sounds,
     foreground_of,
 )
+from speechbrain_lmac.options import Parser
 
 FORMAT = 1  # one more when the manifests' content changes: old ones are remade
 
@@ -249,7 +250,7 @@ def check_sounds(clips, sounds, scene):
         What is silent, counted.
     """
     files, silent_bases, silent_others = {}, [], []
-    for name, entry in tqdm(clips.items(), desc="freezing mixtures", disable=None):
+    for name, entry in progress_bar(clips.items(), desc="freezing mixtures"):
         for file in files_of(entry):
             if file not in files:
                 files[file] = checksum(sounds.path(file))
@@ -305,7 +306,7 @@ def check_files(path, record, sounds):
         With the files, the first ten of each fault.
     """
     gone, changed = [], []
-    for name, expected in tqdm(record["files"].items(), desc="checking", disable=None):
+    for name, expected in progress_bar(record["files"].items(), desc="checking"):
         try:
             found = checksum(sounds.path(name))
         except OSError:
@@ -338,8 +339,12 @@ CORPUS_KINDS = {"noise": CorpusNoise, "speech": CorpusSpeech}
 
 def main(argv=None):
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    return exit_status(_run, argv)
+
+
+def _run(argv):
+    parser = Parser(
+        epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("dataset", help="a name in hparams/parts/dataset: esc10")
     parser.add_argument("kind", choices=sorted({*KINDS, *CORPUS_KINDS}))
@@ -353,15 +358,10 @@ def main(argv=None):
     parser.add_argument("--corpus", choices=CORPORA, help="of noise or speech")
     parser.add_argument("--corpus_folder")
     parser.add_argument("--render", metavar="FOLDER", help="write WAV files there")
-    try:
-        _run(parser.parse_args(argv))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    _prepare(parser.parse_args(argv))
 
 
-def _run(options):
+def _prepare(options):
     folder = Path(__file__).resolve().parents[1] / "hparams" / "parts" / "dataset"
     # Captions are no classes, and a mixture has two of them.
     parts = {
@@ -389,9 +389,9 @@ def _run(options):
     )
     sounds = sounds_of(dataset, contaminants)
     check_files(path, record, sounds)
-    print(f"{path}: {record['description']}")
+    show(f"{path}: {record['description']}")
     for warning in record["warnings"]:
-        print(f"warning: {warning}")
+        logger.warning("%s", warning)
     if options.render:
         clips = MixtureClips(
             record["clips"],
@@ -401,7 +401,7 @@ def _run(options):
             dataset.categories,
         )
         write_audio(options.render, clips)
-        print(f"{options.render}: mixtures and stems, levels in mixtures.csv")
+        show(f"{options.render}: mixtures and stems, levels in mixtures.csv")
 
 
 def _contaminants(options):

@@ -10,8 +10,7 @@ import json
 import logging
 from pathlib import Path
 
-from tqdm import tqdm
-
+from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.data_prep.manifest import (
     SPLITS,
     AudioFault,
@@ -135,7 +134,7 @@ def _check_corpus(root, names, part_of_file):
     faults, silent, copies = Faults(), [], []
     parts = {part: {} for part in SPLITS}
     home = {}  # checksum -> (part, names in it)
-    for name in tqdm(names, desc=f"checking {root.name}", disable=None):
+    for name in progress_bar(names, desc=f"checking {root.name}"):
         try:
             audio = check_audio(root / name)
         except AudioFault as fault:

@@ -9,10 +9,12 @@ WHAM! has parts of its own; other corpora are split by the content of their file
 """
 
 import argparse
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechbrain_lmac.console import exit_status, show
 from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
 from speechbrain_lmac.data_prep.manifest import SPLITS, read_table
 from speechbrain_lmac.data_prep.noise_parts import (
@@ -23,6 +25,9 @@ from speechbrain_lmac.data_prep.noise_parts import (
     prepare_corpus,
 )
 from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.options import Parser
+
+logger = logging.getLogger(__name__)
 
 WHAM_URL = (
     "https://my-bucket-a8b4b49c25c811ee9a7e8bba05fa24c7.s3.amazonaws.com/wham_noise.zip"
@@ -259,24 +264,23 @@ CORPORA = {"wham": WhamNoise, "ljspeech": LJSpeech, "folder": SoundFolder}
 
 def main(argv=None):
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    return exit_status(_run, argv)
+
+
+def _run(argv):
+    parser = Parser(
+        epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("corpus", choices=CORPORA)
     parser.add_argument("data_folder")
     parser.add_argument("--manifest_folder", help="default: results/cache/noise/CORPUS")
     options = parser.parse_args(argv)
     folder = options.manifest_folder or f"results/cache/noise/{options.corpus}"
-    try:
-        manifests = CORPORA[options.corpus](options.data_folder, folder).prepare()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    manifests = CORPORA[options.corpus](options.data_folder, folder).prepare()
     counts = ", ".join(f"{n} {part}" for part, n in manifests.counts.items())
-    print(f"{folder}: {counts}")
+    show(f"{folder}: {counts}")
     for warning in manifests.warnings:
-        print(f"warning: {warning}")
-    return 0
+        logger.warning("%s", warning)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ import sys
 from pathlib import Path
 
 import soundfile
-from tqdm import tqdm
 
+from speechbrain_lmac.console import exit_status, progress_bar, show
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
 from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES, render_clip
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.folders import made_whole
+from speechbrain_lmac.options import Parser
 
 N_FOLDS = 5
 LEAST = {"n_clips": 1, "seed": 0, "sample_rate": 16000, "seconds": 1}
@@ -110,8 +111,9 @@ def make_toy(
         for folder in (*folders.values(), draft / "meta"):
             folder.mkdir(parents=True)
         rows = []
-        disable = None if progress else True
-        for index in tqdm(range(n_clips), desc="making toy clips", disable=disable):
+        for index in progress_bar(
+            range(n_clips), desc="making toy clips", disable=not progress
+        ):
             row = clip_row(index)
             sound = render_clip(seed, index, sample_rate, seconds)
             row |= {name: sound.pop(name) for name in MEASURED}
@@ -199,8 +201,12 @@ def prepare_toy(
 
 def main(argv=None):
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    return exit_status(_run, argv)
+
+
+def _run(argv):
+    parser = Parser(
+        epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data_folder")
     parser.add_argument("--n_clips", type=int, default=240)
@@ -208,17 +214,12 @@ def main(argv=None):
     parser.add_argument("--sample_rate", type=int, default=16000, help="Hz")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each clip")
     options = parser.parse_args(argv)
-    try:
-        folder = make_toy(**vars(options))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(
+    folder = make_toy(**vars(options))
+    show(
         f"{folder}: {options.n_clips} clips of {options.seconds:g} s in "
         f"{len(TOY_CLASSES)} classes ({', '.join(TOY_CLASSES)}) and {N_FOLDS} folds, "
         f"with their stems; the table is {folder / 'meta' / 'esc50.csv'}"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ and `per_clip.csv`. `options` of the YAML go to every training. Interrupted, the
 command goes on. Scroll to the bottom first.
 """
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,19 +17,19 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_lmac.ablations import ablation_page, read_ablations
+from speechbrain_lmac.console import quiet_options, show
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import Block
 from speechbrain_lmac.experiment import (
-    load_experiment,
     main,
     open_benchmark,
     pick_device,
-    require_keys,
     start_experiment,
 )
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.interpreters import TrainedInterpreter
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.metrics.truth import scores_of
 
@@ -50,11 +49,8 @@ def run_ablations(argv):
         raise InputError(f"{source[0]}: there is no recipe {recipe.name}")
     blocks = {}
     for ablation in ablations:
-        print(f"{ablation.name}: {ablation.what}", flush=True)
-        options = [
-            f"--data_folder={dataset.data_folder}",
-            *map(word, hparams["options"]),
-        ]
+        show(f"{ablation.name}: {ablation.what}")
+        options = [f"--data_folder={dataset.data_folder}", *hparams["options"]]
         block, classifier = trained_block(recipe, ablation, options, device)
         blocks[ablation.name] = block
     trained = {**hparams, "blocks": blocks, "classifier": classifier}
@@ -83,24 +79,15 @@ def run_ablations(argv):
     for name, parts in tables.items():
         write_csv(pd.concat(parts, ignore_index=True), folder / f"{name}.csv")
     write_text("\n".join(pages), folder / "summary.md")
-    sys.stdout.write((folder / "summary.md").read_text(encoding="utf-8"))
-
-
-def word(option):
-    """An option as one word: SpeechBrain's command line makes blanks of its `=`.
-
-    Example
-    -------
-    >>> word("--dataset {clip_seconds: 1.0}"), word("--lr=0.1")
-    ('--dataset={clip_seconds: 1.0}', '--lr=0.1')
-    """
-    return re.sub(r"^(--\w+) ", r"\1=", option)
+    show((folder / "summary.md").read_text(encoding="utf-8"))
 
 
 def trained_block(recipe, ablation, options, device):
     """Train an experiment by a recipe; what it explains with, and its classifier."""
     command = [sys.executable, str(recipe), str(ablation.path), *options]
-    done = subprocess.run([*command, "--noprogressbar"], stderr=subprocess.PIPE)
+    done = subprocess.run(
+        [*command, "--noprogressbar", *quiet_options()], stderr=subprocess.PIPE
+    )
     if done.returncode:
         told = done.stderr.decode(errors="replace").strip()
         raise InputError(

@@ -14,10 +14,9 @@ folds, how many these are, and the value of each. Any YAML with a key `fold`, on
 its `output_folder` depends, will do. Scroll to the bottom first.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
+from speechbrain_lmac.console import show
 from speechbrain_lmac.cross_validation import (
     fold_runs,
     over_folds,
@@ -28,13 +27,12 @@ from speechbrain_lmac.cross_validation import (
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.options import Parser
 
 
 def cross_validate(argv):
     """Everything that the command above does."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], allow_abbrev=False
-    )
+    parser = Parser(__doc__)
     parser.add_argument("recipe", help="a script in recipes/: train_lmac.py")
     parser.add_argument("hparams", help="a YAML with a key `fold`")
     parser.add_argument("--folds", nargs="+", type=int, default=list(range(1, 11)))
@@ -53,7 +51,7 @@ def cross_validate(argv):
     ]
     folder = folders[args.folds[0]].parent
     write_folds(folder, table, header)
-    sys.stdout.write((folder / "folds.md").read_text(encoding="utf-8"))
+    show((folder / "folds.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

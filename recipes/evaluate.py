@@ -14,20 +14,14 @@ result. Every score is defined in `speechbrain_lmac.metrics`. Scroll to the bott
 first.
 """
 
-import sys
 from pathlib import Path
 
 from speechbrain.utils.distributed import if_main_process
 
-from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.experiment import (
-    check_counts,
-    load_experiment,
-    main,
-    open_benchmark,
-    require_keys,
-    start_experiment,
-)
+from speechbrain_lmac.console import show
+from speechbrain_lmac.errors import InputError, check_counts, some_of
+from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.results import write_results
 
@@ -73,7 +67,7 @@ def run_evaluation(argv):
         sanity=sanity,
         together=hparams.get("together", ()),
     )
-    sys.stdout.write((folder / "summary.md").read_text(encoding="utf-8"))
+    show((folder / "summary.md").read_text(encoding="utf-8"))
 
 
 def accuracies(per_clip, labels):

@@ -23,15 +23,11 @@ files too. One that is longer than the clips of the training is explained in win
 and one that cannot be read does not stop the others; it is named at the end.
 """
 
-import argparse
-
 from speechbrain_lmac.experiment import (
     EXPLAINER_PARTS,
     class_names,
-    load_experiment,
     main,
     open_explainer,
-    require_keys,
 )
 from speechbrain_lmac.explained_files import explain_files
 from speechbrain_lmac.explaining import (
@@ -41,12 +37,15 @@ from speechbrain_lmac.explaining import (
     explain_file,
     explain_prompts,
 )
+from speechbrain_lmac.files import check_folder
+from speechbrain_lmac.loading import load_experiment, require_keys
+from speechbrain_lmac.options import Parser
 
 
 def explain(argv):
     """Everything that the command above does."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("param_file", help="the YAML file of the training")
+    parser = Parser(__doc__)
+    parser.add_argument("param_file", metavar="FILE.yaml", help="of the training")
     parser.add_argument("files", nargs="+", help="audio files, folders, patterns")
     parser.add_argument("--output_folder", required=True, help="where to write")
     parser.add_argument("--target", help="class to explain (default: the predicted)")
@@ -55,6 +54,7 @@ def explain(argv):
     )
     parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
     args, overrides = parser.parse_known_args(argv)
+    check_folder(args.output_folder)
     hparams, run_opts, source = load_experiment([args.param_file, *overrides])
     require_keys(hparams, EXPLAINER_PARTS, source[0])
     classifier = hparams["classifier"]

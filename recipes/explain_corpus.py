@@ -14,29 +14,25 @@ nothing. Interrupted, the same command goes on after the last finished part, wit
 number of processes. Scroll to the bottom first.
 """
 
-import argparse
 from pathlib import Path
 
 from speechbrain.utils.distributed import ddp_init_group
-from tqdm import tqdm
 
+from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.corpus import explain_corpus
 from speechbrain_lmac.corpus_sources import ListedClips, ShardedClips
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import (
-    class_names,
-    load_experiment,
-    main,
-    open_explainer,
-    require_keys,
-)
+from speechbrain_lmac.experiment import class_names, main, open_explainer
+from speechbrain_lmac.files import check_folder
+from speechbrain_lmac.loading import load_experiment, require_keys
+from speechbrain_lmac.options import Parser
 
 
 def run(argv):
     """Everything that the command above does."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("param_file", help="the YAML file of the training")
+    parser = Parser(__doc__)
+    parser.add_argument("param_file", metavar="FILE.yaml", help="of the training")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--list", help="a text file, a path in each line")
     source.add_argument("--shards", help="tar archives, as 'name-{000..099}.tar'")
@@ -46,6 +42,7 @@ def run(argv):
     parser.add_argument("--workers", type=int, choices=[0, 1], default=1)
     parser.add_argument("--sounds", action="store_true", help="write what is heard")
     args, overrides = parser.parse_known_args(argv)
+    check_folder(args.output_folder)
     hparams, run_opts, (path, _) = load_experiment([args.param_file, *overrides])
     require_keys(hparams, ["dataset"], path)
     ddp_init_group(run_opts)  # does nothing unless torchrun started us
@@ -56,7 +53,7 @@ def run(argv):
         else ListedClips(args.list, args.part_size)
     )
     first = own_share()[0] == 0
-    with tqdm(unit="clip", disable=run_opts.noprogressbar or not first) as bar:
+    with progress_bar(unit="clip", disable=run_opts.noprogressbar or not first) as bar:
         counts = explain_corpus(
             explainer,
             corpus,
@@ -72,7 +69,7 @@ def run(argv):
     if counts is None:
         return
     table = Path(args.output_folder) / "corpus.csv"
-    print(f"{counts['clips'] - counts['failed']} clips explained, in {table}")
+    show(f"{counts['clips'] - counts['failed']} clips explained, in {table}")
     if counts["failed"]:
         kinds = (f"{n} x {kind}" for kind, n in counts["errors"].most_common(10))
         raise InputError(

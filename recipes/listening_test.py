@@ -16,10 +16,10 @@ leaves out who did not finish or failed the check, and writes `mos.csv`, `pairs.
 `ratings.csv`, `mos.png` and `summary.md` into `test/scores`.
 """
 
-import argparse
 import json
 from pathlib import Path
 
+from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.files import write_csv, write_text
@@ -32,13 +32,14 @@ from speechbrain_lmac.listening.scoring import (
     read_test,
 )
 from speechbrain_lmac.machine import command_line
+from speechbrain_lmac.options import Parser
 from speechbrain_lmac.report.reopen import open_results
 from speechbrain_lmac.visualize import write_opinions
 
 
 def listening_test(argv):
     """Everything that the commands above do."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     making = actions.add_parser("create", help="make the pages of a test")
     making.add_argument("results", help="the output folder of evaluate.py")
@@ -80,7 +81,7 @@ def create(args, overrides):
     )
     with made_whole(folder) as draft:
         write_test(trials, draft, block.domain.sample_rate, args.seed, args.title)
-    print(
+    show(
         f"give to the participants: {folder / 'page'} (index.html opens from disk)\n"
         f"keep to yourself: {folder / 'key.csv'}, {folder / TEST_FILE}"
     )
@@ -111,7 +112,7 @@ def score(args, argv):
     write_opinions(scores, folder / "mos.png")
     text = "\n".join(summary(record, answers, scores, pairs, command_line(argv)))
     write_text(text + "\n", folder / "summary.md")
-    print(text)
+    show(text)
 
 
 def summary(record, answers, scores, pairs, command):

@@ -10,11 +10,11 @@ their card; with `--output docs/models.md` it writes a page of what it found, an
 long the models take. Names of models behind either limit it to these.
 """
 
-import argparse
 import functools
 import json
 
 from speechbrain_lmac import inference
+from speechbrain_lmac.console import show
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
 from speechbrain_lmac.dataio import ClipDataset
 from speechbrain_lmac.errors import InputError
@@ -24,6 +24,7 @@ from speechbrain_lmac.files import write_text
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.measuring import ACCURACY, differences, measure, time_model
 from speechbrain_lmac.model_card import metrics_table
+from speechbrain_lmac.options import Parser
 from speechbrain_lmac.publishing import make_model
 from speechbrain_lmac.shipped import SHIPPED, read_record, shipped_models
 from speechbrain_lmac.training_record import read_training
@@ -49,7 +50,7 @@ TEST_FOLDS = {"train_folds": [1, 2, 3], "valid_folds": [4], "test_folds": [5]}
 
 def models(argv):
     """Everything that the commands above do."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("action", choices=["make", "check"])
     parser.add_argument("names", nargs="*", help="of models (default: all)")
     parser.add_argument("--data_folder", required=True, help="ESC-50 or ESC-10")
@@ -75,7 +76,9 @@ def make(names, data_folder):
         trained = open_trained(MODELS[name], [where])
         before = [read_training(f"results/{f}/1234") for f in BEFORE.get(name, [])]
         make_model(trained, SHIPPED / name, name, before=before)
-        print(f"{name}:", *metrics_table(read_record(SHIPPED / name).metrics), sep="\n")
+        show(
+            "\n".join([f"{name}:", *metrics_table(read_record(SHIPPED / name).metrics)])
+        )
     sizes = {
         name: sum(path.stat().st_size for path in folder.iterdir())
         for name, folder in shipped_models().items()
@@ -99,14 +102,14 @@ def check(names, data_folder):
         model = getattr(inference, record.interface).from_hparams(name)
         scores = [metric for metric in record.metrics if metric != ACCURACY]
         measured = measure(model, dataset, scores)
-        print(f"{name}:", *metrics_table(measured), sep="\n")
+        show("\n".join([f"{name}:", *metrics_table(measured)]))
         found[name] = measured
         wrong += [f"{name}: {line}" for line in differences(record.metrics, measured)]
     if wrong:
         raise InputError(
             "numbers that did not come out again:\n  " + "\n  ".join(wrong)
         )
-    print("All numbers are those of the cards.")
+    show("All numbers are those of the cards.")
     return found
 
 

@@ -9,21 +9,22 @@ output is a PNG, or a PDF for a paper. An interrupted or a running training is d
 far as it is.
 """
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.figures import write_training_curves
+from speechbrain_lmac.options import Parser
 
 KINDS = (".png", ".pdf", ".svg")
 
 
 def plot_training(argv):
     """Everything that the command above does."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("results", nargs="+", help="output folders of trainings")
     parser.add_argument("--output", required=True, help="a png, pdf or svg")
     args = parser.parse_args(argv)
@@ -34,11 +35,11 @@ def plot_training(argv):
     write_training_curves(runs, output)
     for name, table in runs.items():
         best = table.loc[table["valid_loss"].idxmin()]
-        print(
+        show(
             f"{name}: {len(table)} epochs, the lowest validation loss is "
             f"{best['valid_loss']:.4g} in epoch {int(best['epoch'])}"
         )
-    print(f"look at {output}")
+    show(f"look at {output}")
 
 
 def read_epochs(folder):

@@ -15,17 +15,16 @@ from speechbrain_lmac.codec import save_codec
 from speechbrain_lmac.distributed import one_process_only
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_training,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.training_record import write_record
 
 
 def pretrain_codec(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, training=True)
     require_keys(hparams, ["dataset", "domain", "training"], source[0])
     one_process_only("a codec")
     domain = hparams["domain"]

@@ -16,20 +16,21 @@ whose it is, and under which licence. `--data_folder` tells where the data lie n
 they are not where they were.
 """
 
-import argparse
 import json
 from pathlib import Path
 
+from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.export import open_trained
 from speechbrain_lmac.hub import check_repo, upload_model, verify_upload
+from speechbrain_lmac.options import Parser
 from speechbrain_lmac.publishing import make_model
 
 
 def publish(argv):
     """Everything that the command above does."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("results", help="the output folder of a training")
     parser.add_argument("--repo", required=True, help="USER/NAME on the hub")
     parser.add_argument("--private", action="store_true", help="for a new repository")
@@ -51,19 +52,19 @@ def publish(argv):
     folder = Path(args.model_folder or Path(args.results) / "model")
     trained = open_trained(args.results, overrides)
     make_model(trained, folder, args.repo, args.example, args.credit)
-    print((folder / "README.md").read_text(encoding="utf-8"))
-    print(f"In {folder}:")
+    show((folder / "README.md").read_text(encoding="utf-8"))
+    show(f"In {folder}:")
     for path in sorted(folder.iterdir()):
-        print(f"  {path.name:24} {path.stat().st_size:>10,} bytes")
+        show(f"  {path.name:24} {path.stat().st_size:>10,} bytes")
     if args.dry_run:
-        print("Nothing was uploaded (--dry-run).")
+        show("Nothing was uploaded (--dry-run).")
         return
     upload = upload_model(folder, args.repo, private=args.private)
     state = "uploaded" if upload.changed else "is there already, nothing was changed"
-    print(f"{upload.url} {state}, commit {upload.commit}")
+    show(f"{upload.url} {state}, commit {upload.commit}")
     if args.verify:
         verify_upload(folder, upload)
-        print("What the hub has was downloaded, and is the same.")
+        show("What the hub has was downloaded, and is the same.")
 
 
 if __name__ == "__main__":

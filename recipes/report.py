@@ -12,14 +12,15 @@ page, to be sent. `--figures` adds a figure for a paper of each clip, as PDF.
 `--data_folder` tells where the data lie now, if they are not where they were.
 """
 
-import argparse
 import json
-import sys
+import logging
 from pathlib import Path
 
+from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.folders import made_whole
+from speechbrain_lmac.options import Parser
 from speechbrain_lmac.report.page import (
     add_clips,
     copy_pictures,
@@ -29,10 +30,12 @@ from speechbrain_lmac.report.page import (
 from speechbrain_lmac.report.rendering import render_clips, spread
 from speechbrain_lmac.report.reopen import open_results
 
+logger = logging.getLogger(__name__)
+
 
 def report(argv):
     """Everything that the command above does."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("results", help="the output folder of evaluate.py")
     parser.add_argument("--n_clips", type=int, default=12, help="of each condition")
     parser.add_argument("--single_file", action="store_true", help="all in the page")
@@ -55,7 +58,7 @@ def report(argv):
                 benchmark = open_results(results, overrides)
             except InputError as error:  # the tables can be seen all the same
                 page.notes.append(f"There are no clips to hear: {error}")
-                print(f"no clips to hear: {error}", file=sys.stderr)
+                logger.warning("no clips to hear: %s", error)
             else:
                 chosen = spread(per_clip, args.n_clips or None)
                 clips = render_clips(benchmark, draft, chosen, args.figures)
@@ -64,7 +67,7 @@ def report(argv):
         write_page(page, draft, args.single_file)
         if args.single_file:
             remove_all_but_the_page(draft)
-    print(f"open in a browser: {folder / 'index.html'}")
+    show(f"open in a browser: {folder / 'index.html'}")
 
 
 def remove_all_but_the_page(folder):

@@ -12,20 +12,18 @@ their method by its name: remove `roar.csv` when an explainer's own settings cha
 Scroll to the bottom first.
 """
 
-import sys
 from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.console import show
+from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.experiment import (
-    check_counts,
-    load_experiment,
     main,
-    require_keys,
     start_experiment,
 )
 from speechbrain_lmac.files import write_text
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.metrics.curves import check_shares
 from speechbrain_lmac.roar import (
@@ -101,7 +99,7 @@ def run_roar(argv):
     )
     write_text(page + "\n", folder / "roar.md")
     write_roar(rows, folder / "roar.png")
-    sys.stdout.write(page + "\n")
+    show(page + "\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Nothing is computed here and nothing is typed in: each number stands in a
 the page. `make tables` and `make roar` call it.
 """
 
-import argparse
 import json
 import re
 import shlex
@@ -17,9 +16,11 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.files import write_atomically, write_text
+from speechbrain_lmac.options import Parser
 from speechbrain_lmac.tables import table_lines
 
 COLUMNS = {
@@ -36,7 +37,7 @@ COLUMNS = {
 
 def write_tables(argv):
     """Everything that the command above does."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--trainings", nargs="+", default=[], help="result folders")
     parser.add_argument("--evaluations", nargs="+", default=[], help="result folders")
     parser.add_argument("--title", default="Results", help="of the page")
@@ -63,7 +64,7 @@ def write_tables(argv):
     for folder in args.evaluations:
         lines += ["", evaluation_page(Path(folder), Path(args.output))]
     write_text("\n".join(lines).rstrip() + "\n", args.output)
-    print(f"wrote {args.output}")
+    show(f"wrote {args.output}")
 
 
 def evaluation_page(folder, output):

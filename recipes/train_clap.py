@@ -16,14 +16,14 @@ from pathlib import Path
 
 from speechbrain_lmac.brains_clap import ClapBrain, check_augment
 from speechbrain_lmac.classifiers.miniclap import hear_as_classifier, save_clap
+from speechbrain_lmac.console import show
 from speechbrain_lmac.distributed import one_process_only
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_training,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.training_record import write_record
 
 NEEDED = [
@@ -39,7 +39,7 @@ NEEDED = [
 
 def train_clap(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, training=True)
     require_keys(hparams, NEEDED, source[0])
     one_process_only("a CLAP")
     check_augment(hparams["augment"])
@@ -63,7 +63,7 @@ def train_clap(argv):
     if write_record(
         brain, folder, clap, argv, save=lambda: save_clap(clap, folder / "clap")
     ):
-        print(json.dumps(brain.test_means, indent=2))
+        show(json.dumps(brain.test_means, indent=2))
 
 
 if __name__ == "__main__":

@@ -12,21 +12,22 @@ Interrupted, the same command goes on where it stopped. Scroll to the bottom fir
 from pathlib import Path
 
 from speechbrain_lmac.brains import ClassifierBrain
+from speechbrain_lmac.errors import check_numbers
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_training,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.training_record import write_record
 from speechbrain_lmac.visualize import write_confusion
 
 
 def train_classifier(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, training=True)
     require_keys(hparams, ["dataset", "domain", "model", "training"], source[0])
+    check_numbers(0, 1, label_smoothing=hparams.get("label_smoothing", 0.0))
     manifests = start_training(hparams, run_opts, source)
     dataset = hparams["dataset"]
     labels = hparams["labels"] = sorted(dataset.categories)

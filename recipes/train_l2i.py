@@ -12,11 +12,10 @@ Interrupted, the same command goes on where it stopped. Scroll to the bottom fir
 from speechbrain_lmac.brains_l2i import L2IBrain
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_training,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.nmf import load_dictionary
 from speechbrain_lmac.training_record import write_interpreter
 
@@ -34,7 +33,7 @@ NEEDED = [
 
 def train_l2i(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, training=True)
     require_keys(hparams, NEEDED, source[0])
     domain, interpreter = hparams["domain"], hparams["interpreter"]
     load_dictionary(interpreter.dictionary, hparams["dictionary_checkpoint"], domain)

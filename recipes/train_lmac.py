@@ -18,18 +18,17 @@ hub id).
 from speechbrain_lmac.brains import ExplainerBrain
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_training,
 )
 from speechbrain_lmac.interpreters.trained import load_interpreter
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.training_record import write_interpreter
 
 
 def train_lmac(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, training=True)
     require_keys(
         hparams,
         ["dataset", "domain", "classifier", "interpreter", "objective", "training"],

@@ -15,11 +15,10 @@ from speechbrain_lmac.brains import ExplainerBrain
 from speechbrain_lmac.codec import check_one_process, is_trained, save_codec
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_training,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.training_record import write_interpreter
 
 NEEDED = [
@@ -35,7 +34,7 @@ NEEDED = [
 
 def train_lmac_td(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, training=True)
     require_keys(hparams, NEEDED, source[0])
     codec, interpreter = hparams["codec"], hparams["interpreter"]
     check_one_process(codec)

@@ -16,16 +16,16 @@ from speechbrain.utils.distributed import if_main_process
 from torch.utils.data import DataLoader
 
 from speechbrain_lmac.brains_zs import ZeroShotBrain
+from speechbrain_lmac.console import show
 from speechbrain_lmac.dataio import lens_on
+from speechbrain_lmac.errors import check_counts
 from speechbrain_lmac.experiment import (
-    check_counts,
     fit_and_test,
-    load_experiment,
     main,
     pick_device,
-    require_keys,
     start_training,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.padding import classify
 from speechbrain_lmac.training_record import write_interpreter
 
@@ -44,7 +44,7 @@ NEEDED = [
 
 def train_lmac_zs(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, training=True)
     require_keys(hparams, NEEDED, source[0])
     check_counts(pairs_at_once=hparams["pairs_at_once"])
     manifests = start_training(hparams, run_opts, source)
@@ -54,7 +54,7 @@ def train_lmac_zs(argv):
     before = zero_shot_accuracy(hparams, clips["test"], pick_device(run_opts))
     if if_main_process():
         line = accuracy_line(before, classifier.prompts)
-        print(line, flush=True)
+        show(line)
         logger.info(line)
     brain = fit_and_test(
         hparams.get("brain", ZeroShotBrain),

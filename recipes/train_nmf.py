@@ -13,18 +13,17 @@ from speechbrain_lmac.brains_l2i import DictionaryBrain
 from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.experiment import (
     fit_and_test,
-    load_experiment,
     main,
-    require_keys,
     start_training,
 )
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.nmf import front_end_of
 from speechbrain_lmac.training_record import write_record
 
 
 def train_nmf(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, training=True)
     require_keys(
         hparams,
         ["dataset", "domain", "autoencoder", "training", "dictionary_checkpoint"],

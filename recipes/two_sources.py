@@ -11,23 +11,16 @@ in `rows/`. Every score is defined in `speechbrain_lmac.two_sources`. Scroll to 
 bottom first.
 """
 
-import sys
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.console import progress_bar, show
+from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.evaluation import RowStore
-from speechbrain_lmac.experiment import (
-    check_counts,
-    load_experiment,
-    main,
-    open_benchmark,
-    require_keys,
-    start_experiment,
-)
+from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
 from speechbrain_lmac.fingerprints import fingerprint_of
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.two_sources import (
     SCORES,
@@ -67,7 +60,7 @@ def run_two_sources(argv):
                 for method, explainer in block.explainers.items()
             }
             store = RowStore(folder / "rows" / f"{condition} {name}.csv", prints)
-            with tqdm(
+            with progress_bar(
                 total=n_clips * len(block.explainers),
                 desc=f"{condition}, {name}",
                 unit="row",
@@ -100,7 +93,7 @@ def run_two_sources(argv):
         f"versions: {versions()}",
     ]
     write_two_sources(folder, rows, header, seed, hparams.get("reference"))
-    sys.stdout.write((folder / "summary.md").read_text(encoding="utf-8"))
+    show((folder / "summary.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -11,22 +11,15 @@ Every score is defined in `speechbrain_lmac.zero_shot_checks`. Scroll to the bot
 first.
 """
 
-import sys
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import (
-    check_counts,
-    load_experiment,
-    main,
-    open_benchmark,
-    require_keys,
-    start_experiment,
-)
+from speechbrain_lmac.console import progress_bar, show
+from speechbrain_lmac.errors import InputError, check_counts
+from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
+from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.zero_shot_checks import SCORES, explain_prompts
 from speechbrain_lmac.zero_shot_pages import placed, write_checks
@@ -60,7 +53,7 @@ def run_checks(argv):
         f"versions: {versions()}",
     ]
     write_checks(folder, prompts, swaps, sanity, header, seed, hparams.get("reference"))
-    sys.stdout.write((folder / "summary.md").read_text(encoding="utf-8"))
+    show((folder / "summary.md").read_text(encoding="utf-8"))
 
 
 def ask(benchmark, progress):
@@ -69,7 +62,7 @@ def ask(benchmark, progress):
     for condition in benchmark.conditions:
         for name, block in benchmark.blocks.items():
             for method, explainer in block.explainers.items():
-                with tqdm(
+                with progress_bar(
                     total=len(benchmark.clips(condition)),
                     desc=f"{condition}, {name}, {method}",
                     unit="clip",

@@ -8,6 +8,7 @@ of processes nor a resumed training changes what is drawn.
 import torch
 
 from speechbrain_lmac.draws import generator
+from speechbrain_lmac.errors import check_numbers
 
 
 class Augment:
@@ -83,6 +84,7 @@ class TimeShift:
     """
 
     def __init__(self, share=0.5):
+        check_numbers(0, 1, share=share)
         self.share = share
 
     def __call__(self, wav, draw):
@@ -102,6 +104,7 @@ class Gain:
     """
 
     def __init__(self, probability=0.7, range_db=(-20.0, 6.0)):
+        check_numbers(0, 1, probability=probability)
         self.probability = probability
         self.range_db = range_db
 
@@ -125,6 +128,7 @@ class ColouredNoise:
     """
 
     def __init__(self, probability=0.5, snr_db=(5.0, 40.0), slope=(0.0, 2.0)):
+        check_numbers(0, 1, probability=probability)
         self.probability = probability
         self.snr_db = snr_db
         self.slope = slope
@@ -167,6 +171,7 @@ class Blank:
     """
 
     def __init__(self, probability=0.1, level_db=(-60.0, 0.0), slope=(0.0, 2.0)):
+        check_numbers(0, 1, probability=probability)
         self.probability = probability
         self.level_db = level_db
         self.slope = slope
@@ -198,6 +203,7 @@ class Mixup:
     """
 
     def __init__(self, probability=0.5):
+        check_numbers(0, 1, probability=probability)
         self.probability = probability
 
     def __call__(self, wav, targets, draw):
@@ -223,6 +229,7 @@ class Equalizer:
     """
 
     def __init__(self, probability=0.5, deviation_db=6.0, nodes=6):
+        check_numbers(0, 1, probability=probability)
         self.probability = probability
         self.deviation_db = deviation_db
         self.nodes = nodes
@@ -261,6 +268,7 @@ class SpecAugment:
         frequency_masks=2,
         frequency_share=0.15,
     ):
+        check_numbers(0, 1, probability=probability)
         self.probability = probability
         self.time_masks = time_masks
         self.time_share = time_share
@@ -310,6 +318,7 @@ class BlockMask:
         frequency_tiles=(2, 9),
         keep=(0.3, 1.0),
     ):
+        check_numbers(0, 1, probability=probability)
         self.probability = probability
         self.time_tiles = time_tiles
         self.frequency_tiles = frequency_tiles

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
 
+from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError, check_counts
@@ -153,7 +153,7 @@ class Benchmark:
             for block in self.blocks.values()
         )
         tables = []
-        with tqdm(total=total, unit="row", disable=not progress) as bar:
+        with progress_bar(total=total, unit="row", disable=not progress) as bar:
             for condition in self.conditions:
                 for name in self.blocks:
                     bar.set_description(f"{condition}, {name}")

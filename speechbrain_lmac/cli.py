@@ -18,11 +18,14 @@ those that can be read are explained, whatever is wrong with the others.
 
 import argparse
 import importlib.util
+import itertools
 import re
 import runpy
 import sys
 
+from speechbrain_lmac.console import open_console
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.options import Parser
 
 # In the head of each experiment file: the script that it is for.
 RECIPE = re.compile(r"^#\s+python (\w+)\.py ", flags=re.MULTILINE)
@@ -31,23 +34,30 @@ RECIPES = "speechbrain_lmac.recipes"
 
 def main(argv=None):
     """The command line; ends the process with its exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog="speechbrain-lmac",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("command", choices=list(COMMANDS))
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command")
-    args = parser.parse_args(argv)
+    open_console()
     try:
-        COMMANDS[args.command](args.arguments)
+        command, arguments = _command(sys.argv[1:] if argv is None else list(argv))
+        COMMANDS[command](arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept", file=sys.stderr)
         sys.exit(130)
+
+
+def _command(argv):
+    """The name of a command, and its arguments: options before the name are its too."""
+    options = list(itertools.takewhile(lambda word: word.startswith("-"), argv))
+    parser = Parser(
+        prog="speechbrain-lmac",
+        epilog=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=list(COMMANDS))
+    rest = argv[len(options) :]
+    parser.parse_args([*rest[:1], *options])
+    return rest[0], [*rest[1:], *options]
 
 
 def explain(argv):
@@ -136,14 +146,12 @@ def publish(argv):
 
 
 def _parser(command, description):
-    return argparse.ArgumentParser(
-        prog=f"speechbrain-lmac {command}", description=description
-    )
+    return Parser(description, prog=f"speechbrain-lmac {command}")
 
 
 def _run_recipe(command, argv, kinds):
     """Run the script that is named in the head of a YAML file."""
-    if not argv or argv[0] in ("-h", "--help"):
+    if {"-h", "--help"} & set(argv):
         print(
             f"usage: speechbrain-lmac {command} FILE.yaml [--key value ...]\n\n"
             "The script is the one that the head of the file names; keys of the file, "
@@ -152,7 +160,10 @@ def _run_recipe(command, argv, kinds):
         return
     from speechbrain_lmac.hparams_files import find_hparams
 
-    path = find_hparams(argv[0])
+    parser = _parser(command, None)
+    parser.add_argument("file", metavar="FILE.yaml")
+    args, _ = parser.parse_known_args(argv)
+    path = find_hparams(args.file)
     named = RECIPE.search(path.read_text(encoding="utf-8"))
     if named is None:
         raise InputError(

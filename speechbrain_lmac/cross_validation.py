@@ -6,14 +6,15 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import speechbrain as sb
-from hyperpyyaml import resolve_references
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 
+from speechbrain_lmac.console import quiet_options, show
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import require_keys
 from speechbrain_lmac.files import write_csv, write_text
-from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
+from speechbrain_lmac.hparams_files import find_hparams, top_level_keys
+from speechbrain_lmac.loading import require_keys
+from speechbrain_lmac.options import read_command
+from speechbrain_lmac.resolving import resolve
 from speechbrain_lmac.tables import table_lines
 
 KEYS = ["condition", "block", "method"]  # of a row of `summary.csv`
@@ -75,15 +76,9 @@ def fold_runs(hparams_file, options, folds):
 
 
 def _scalars(path, options):
-    """The top level of a YAML, references resolved and nothing built.
-
-    An option that the YAML does not know is the recipe's to refuse.
-    """
-    _, _, overrides = sb.parse_arguments([str(path), *options])
-    try:
-        scalars = YAML().load(resolve_references(open_hparams(path), overrides))
-    except YAMLError as error:
-        raise InputError(f"{path} is not readable as YAML: {error}") from error
+    """The top level of a YAML, references resolved and nothing built."""
+    _, _, overrides = read_command([str(path), *options])
+    scalars = YAML().load(resolve(path, overrides))
     require_keys(scalars, ["output_folder", "seed"], path)
     return scalars
 
@@ -101,9 +96,9 @@ def run_folds(script, hparams_file, options, folds):
         stays.
     """
     for fold in folds:
-        print(f"fold {fold}: {Path(script).name} {hparams_file}", flush=True)
+        show(f"fold {fold}: {Path(script).name} {hparams_file}")
         command = [sys.executable, str(script), hparams_file, *options]
-        done = subprocess.run([*command, f"--fold={fold}"])
+        done = subprocess.run([*command, f"--fold={fold}", *quiet_options()])
         if done.returncode:
             raise InputError(
                 f"fold {fold} ended with the exit status {done.returncode}, see its "

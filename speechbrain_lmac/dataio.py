@@ -15,7 +15,7 @@ from speechbrain_lmac.audio import (
     recorded_share,
     to_model_level,
 )
-from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.errors import InputError, check_counts, check_numbers, some_of
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ class ClipDataset:
             raise InputError(
                 f"the dataset part names {named} categories, but n_classes: {n_classes}"
             )
+        check_counts(sample_rate=sample_rate)
+        check_numbers(1 / sample_rate, clip_seconds=clip_seconds)
         self.sample_rate = sample_rate
         self.n_samples = round(clip_seconds * sample_rate)
         self.reader = AudioReader(sample_rate, cache_folder)

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 
 
 class InputError(ValueError):
@@ -59,8 +60,8 @@ def check_arguments(callable_):
             ) from error
 
 
-def check_counts(least=1, **counts):
-    """Raise InputError unless each count is a whole number from `least`.
+def check_counts(low=1, **counts):
+    """Raise `InputError` for what is no whole number from `low`.
 
     Example
     -------
@@ -70,8 +71,24 @@ def check_counts(least=1, **counts):
     speechbrain_lmac.errors.InputError: batch_size must be a whole number from 1, got 0
     """
     for name, count in counts.items():
-        whole = isinstance(count, int) and not isinstance(count, bool)
-        if not whole or count < least:
-            raise InputError(
-                f"{name} must be a whole number from {least}, got {count!r}"
-            )
+        if not isinstance(count, int) or isinstance(count, bool) or count < low:
+            raise InputError(f"{name} must be a whole number from {low}, got {count!r}")
+
+
+def check_numbers(low=-math.inf, high=math.inf, **numbers):
+    """Raise `InputError` for what is no finite number from `low` to `high`.
+
+    Example
+    -------
+    >>> check_numbers(0, 1, share=1.5)
+    Traceback (most recent call last):
+    ...
+    speechbrain_lmac.errors.InputError: share must be a number from 0 to 1, got 1.5
+    """
+    limits = f" from {low:g}" if math.isfinite(low) else ""
+    limits += f" to {high:g}" if math.isfinite(high) else ""
+    for name, number in numbers.items():
+        right = isinstance(number, int | float) and not isinstance(number, bool)
+        if not right or not math.isfinite(number) or not low <= number <= high:
+            wanted = f"a number{limits}" if limits else "a finite number"
+            raise InputError(f"{name} must be {wanted}, got {number!r}")

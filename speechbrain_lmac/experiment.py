@@ -1,8 +1,6 @@
 """From a command line to a finished experiment: what the recipe scripts share."""
 
-import difflib
 import logging
-import re
 import shlex
 import shutil
 import sys
@@ -13,8 +11,6 @@ from pathlib import Path
 import speechbrain as sb
 import torch
 import torch.distributed as dist
-from hyperpyyaml import load_hyperpyyaml, resolve_references
-from ruamel.yaml import YAMLError
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 from speechbrain.utils.epoch_loop import EpochCounter
 
@@ -22,22 +18,25 @@ from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.codec import check_codec_of
-from speechbrain_lmac.compiling import check_compile, why_uncompiled
+from speechbrain_lmac.compiling import why_uncompiled
+from speechbrain_lmac.console import open_console, quiet_logs
 from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import (
     InputError,
     check_arguments,
     check_counts,
+    check_numbers,
     message_of,
 )
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.explainers.gradient_check import N_CLIPS
 from speechbrain_lmac.files import why_refused, write_text
-from speechbrain_lmac.hparams_files import find_hparams, open_hparams, top_level_keys
 from speechbrain_lmac.interpreters import TrainedInterpreter
 from speechbrain_lmac.interpreters.trained import hash_of_classifier
+from speechbrain_lmac.loading import RESOLVED, require_keys
 from speechbrain_lmac.locks import lock_folder, release_folders
 from speechbrain_lmac.loggers import build_loggers
 from speechbrain_lmac.training_settings import (
@@ -52,68 +51,8 @@ from speechbrain_lmac.training_settings import (
 
 logger = logging.getLogger(__name__)
 
-# Top-level keys that the code reads. Any other key must be referred to in the file
-# itself, or it is a misspelling.
-KNOWN_KEYS = {
-    "augment",
-    "autoencoder",
-    "batch_size",
-    "blocks",
-    "brain",
-    "captioned",
-    "clap",
-    "classifier",
-    "conditions",
-    "curves",
-    "dataset",
-    "dictionary_checkpoint",
-    "domain",
-    "explainer",
-    "experiments",
-    "explainers",
-    "interpreter",
-    "interpreter_checkpoint",
-    "label_smoothing",
-    "learner",
-    "metrics",
-    "model",
-    "n_clips",
-    "noise",
-    "objective",
-    "options",
-    "output_folder",
-    "pairs_at_once",
-    "silence_weight",
-    "pretrained_interpreter",
-    "prompts",
-    "published",
-    "recipe",
-    "reference",
-    "repeats",
-    "sanity",
-    "seed",
-    "shares",
-    "split",
-    "targets",
-    "together",
-    "training",
-    "trunk_source",
-}
-
-# What building a part raises when it is given something that it cannot take.
-UNBUILT = (
-    ValueError,
-    TypeError,
-    ImportError,
-    OSError,
-    ArithmeticError,
-    AttributeError,
-    RuntimeError,
-)
 EXPLAINER_PARTS = ("domain", "classifier", "interpreter", "interpreter_checkpoint")
 MANIFEST = "manifest"  # the folder of the manifests, in an output folder
-# How the resolved file in an output folder begins.
-RESOLVED = "# Generated"
 
 
 @dataclass
@@ -162,9 +101,19 @@ class Training:
     loader: dict = field(init=False)
 
     def __post_init__(self):
-        check_arguments(self.opt_class)
-        check_counts(number_of_epochs=self.number_of_epochs, batch_size=self.batch_size)
-        check_counts(least=0, num_workers=self.num_workers)
+        check_counts(
+            number_of_epochs=self.number_of_epochs,
+            batch_size=self.batch_size,
+            n_samples=self.n_samples,
+        )
+        check_counts(
+            low=0,
+            num_workers=self.num_workers,
+            samples_every=self.samples_every,
+            max_skipped_batches=self.max_skipped_batches,
+        )
+        check_numbers(low=0, lr=self.lr)
+        check_optimizer(self.opt_class)
         self.loader = {
             "batch_size": self.batch_size,
             "num_workers": self.num_workers,
@@ -172,8 +121,18 @@ class Training:
         }
 
 
+def check_optimizer(opt_class):
+    """Raise `InputError` unless a callable makes an optimizer of parameters."""
+    check_arguments(opt_class)
+    try:
+        opt_class([torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"opt_class makes no optimizer: {error}") from error
+
+
 def main(run):
     """Run a recipe; what a user can put right is one message, not a traceback."""
+    open_console()
     try:
         run(sys.argv[1:])
     except InputError as error:
@@ -200,132 +159,6 @@ def main(run):
 def _refuse(told):
     print(f"error: {told}", file=sys.stderr)
     sys.exit(2)
-
-
-def load_experiment(argv):
-    """Read the command line and build what the YAML file describes.
-
-    Arguments
-    ---------
-    argv : list
-        `PARAM_FILE [--key value ...] [run options of SpeechBrain]`.
-
-    Returns
-    -------
-    hparams : dict
-        The built experiment.
-    run_opts : RunOptions
-        SpeechBrain's.
-    source : tuple
-        (path of the YAML file, the overrides as YAML text), to be written down.
-
-    Raises
-    ------
-    InputError
-        For a file that is missing or no YAML, for a misspelt key or argument, and
-        for whatever the objects themselves refuse.
-    """
-    hparams_file, run_opts, overrides = sb.parse_arguments(argv)
-    path = find_hparams(hparams_file)
-    check_compile(run_opts)
-    try:
-        check_keys(path)
-        hparams = load_hyperpyyaml(open_hparams(path), overrides)
-        if "dataset" in hparams:
-            check_arguments(hparams["dataset"].prepare)
-        check_sample_rates(hparams)
-    except YAMLError as error:
-        raise InputError(f"{path} is not readable as YAML: {error}") from error
-    except KeyError as error:
-        raise InputError(f"{path}: {error.args[0]}{hint(path, error)}") from error
-    except InputError:
-        raise
-    except UNBUILT as error:
-        told = str(error)
-        if not isinstance(error, OSError):
-            told = " ".join(map(str, error.args))
-        if is_from_yaml(told):
-            raise InputError(f"{path}: {told}") from error
-        if not overrides:
-            raise  # our file, and so our fault
-        raise InputError(
-            f"{path} cannot be built with {' '.join(overrides.split())}: {told} "
-            f"({type(error).__name__})"
-        ) from error
-    return hparams, run_opts, (path, overrides)
-
-
-def is_from_yaml(told):
-    """Whether an error speaks of the YAML file rather than of our code."""
-    spoken = (
-        "Invalid argument to",
-        "structure of the overrides",
-        "!PLACEHOLDER",
-        "There is no such class",
-        "The structure of",
-        "Failed to import",
-        "No module named",
-        "PLACEHOLDER",
-        "not a valid",
-        "could not find",
-        "No such file",
-    )
-    return any(words in told for words in spoken)
-
-
-def hint(path, error):
-    """The key that a misspelt override may have meant."""
-    wrong = re.search(r"'([^']+)'", str(error.args[0]))
-    close = (
-        difflib.get_close_matches(wrong.group(1), top_level_keys(path)) if wrong else []
-    )
-    return f" Did you mean '{close[0]}'?" if close else ""
-
-
-def check_keys(path):
-    """Refuse a top-level key that nothing reads.
-
-    Raises
-    ------
-    InputError
-        Naming the key and the one that was probably meant.
-    """
-    text = open_hparams(path).getvalue()
-    if text.startswith(RESOLVED):
-        return  # of a finished run: what the keys were for is in their places
-    keys = top_level_keys(path)
-    referred = set(re.findall(r"<(\w+)", text))
-    for key in keys:
-        if key in KNOWN_KEYS or key in referred or key.startswith("__"):
-            continue
-        close = difflib.get_close_matches(key, KNOWN_KEYS | referred)
-        meant = f"; did you mean '{close[0]}'?" if close else ""
-        raise InputError(f"{path}: nothing reads the key '{key}'{meant}")
-
-
-def check_sample_rates(hparams):
-    """Refuse parts that hear at different rates.
-
-    A trained classifier of waveforms brings its own rate; one that hears features
-    has none.
-    """
-    parts = {key: hparams.get(key) for key in ("dataset", "domain", "model")}
-    parts["classifier"] = hparams.get("classifier")
-    rates = {key: getattr(part, "sample_rate", None) for key, part in parts.items()}
-    rates = {key: rate for key, rate in rates.items() if rate is not None}
-    if len(set(rates.values())) > 1:
-        told = ", ".join(f"{key} {rate} Hz" for key, rate in rates.items())
-        raise InputError(
-            f"the parts of the experiment hear at different rates: {told}. Set "
-            "sample_rate to what the classifier was trained at"
-        )
-
-
-def require_keys(hparams, names, path):
-    """Raise unless the experiment has what the recipe needs."""
-    missing = [name for name in names if name not in hparams]
-    if missing:
-        raise InputError(f"{path} lacks the keys {missing}, which this recipe needs")
 
 
 def start_experiment(hparams, run_opts, source):
@@ -362,7 +195,8 @@ def start_training(hparams, run_opts, source):
     Arguments
     ---------
     hparams, run_opts, source
-        As `start_experiment`. What the training starts from is loaded by now.
+        As `start_experiment`, of `load_experiment(argv, training=True)`. What the
+        training starts from is loaded by now.
 
     Returns
     -------
@@ -377,11 +211,11 @@ def start_training(hparams, run_opts, source):
     """
     folder = open_output_folder(hparams, run_opts)
     known = {
-        "settings": settings_of(resolved_yaml(source), run_opts, own_share()[1]),
+        "settings": settings_of(source[1], run_opts, own_share()[1]),
         "weights": weights_before(hparams),
     }
     if if_main_process():
-        if getattr(run_opts, "start_over", False):  # TEMP
+        if run_opts.start_over:
             start_over(folder)
         check_settings(folder, **known)
     with kept_unless_accepted(folder / MANIFEST):
@@ -421,21 +255,17 @@ def prepare_data(hparams, manifest_folder):
 def describe_experiment(hparams, source, manifests):
     """Write the resolved YAML, logs and the script into the output folder."""
     folder, dataset = Path(hparams["output_folder"]), hparams["dataset"]
-    sb.create_experiment_directory(str(folder))
+    path, resolved = source
+    with quiet_logs():
+        sb.create_experiment_directory(str(folder))
     if if_main_process():
-        head = f"{RESOLVED} {date.today()} from:\n# {source[0]}\n# yamllint disable\n"
-        write_text(head + resolved_yaml(source), folder / "hyperparams.yaml")
+        head = f"{RESOLVED} {date.today()} from:\n# {path}\n# yamllint disable\n"
+        write_text(head + resolved, folder / "hyperparams.yaml")
         for warning in manifests.warnings:  # log.txt did not exist when they came
             logger.warning("%s: %s", dataset.data_folder, warning)
         script = Path(getattr(sys.modules["__main__"], "__file__", ""))
         if script.suffix == ".py":
             shutil.copy(script, folder)
-
-
-def resolved_yaml(source):
-    """The YAML of an experiment with its overrides, all references resolved: text."""
-    path, overrides = source
-    return resolve_references(open_hparams(path), overrides).getvalue()
 
 
 def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
@@ -509,7 +339,7 @@ def fold_for_training(classifier, domain):
 
 def pick_device(run_opts):
     """The device of a recipe that does not train."""
-    return torch.device(run_opts.device or sb.utils.distributed.infer_device())
+    return check_device(run_opts.device)
 
 
 def open_explainer(hparams, run_opts, path, classifier=None):

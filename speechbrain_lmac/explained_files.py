@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 from speechbrain.dataio import audio_io
-from tqdm import tqdm
 
+from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.figures import write_explanation_picture
@@ -100,7 +100,7 @@ def _explain_files(arguments, explain, output_folder, pictures):
     n_named = len(files) + len(failures)
     rows = []
     try:
-        for path, name in tqdm(
+        for path, name in progress_bar(
             list(zip(files, unique_names(files), strict=True)), "explain", unit="file"
         ):
             try:
@@ -117,8 +117,8 @@ def _explain_files(arguments, explain, output_folder, pictures):
         if rows:
             write_csv(table, output_folder / "explanations.csv")
     if rows:
-        print(table.to_string(index=False, float_format="{:.3f}".format))
-        print(f"listen and look in {output_folder}")
+        show(table.to_string(index=False, float_format="{:.3f}".format))
+        show(f"listen and look in {output_folder}")
     if failures:
         raise InputError(
             f"{len(failures)} of {n_named} files could not be explained:\n  "

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
@@ -25,15 +24,14 @@ from speechbrain_lmac.classifiers.checkpoint import (
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.codec import is_trained, pretrained_codec
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import load_experiment
 from speechbrain_lmac.files import write_text
-from speechbrain_lmac.hparams_files import open_hparams
 from speechbrain_lmac.interpreters.trained import (
     INTERPRETER_FILE,
     hash_of_classifier,
     load_interpreter,
     save_interpreter,
 )
+from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.training_record import check_publishable, read_training
 
 YAML_FILE = "hyperparams.yaml"
@@ -130,7 +128,7 @@ def open_trained(folder, overrides=()):
         )
     record = read_training(folder)
     try:
-        hparams, _, (path, overrides) = load_experiment([str(path), *overrides])
+        hparams, _, (path, resolved) = load_experiment([str(path), *overrides])
     except InputError as error:
         raise InputError(
             f"{error}\n  Folders in {path} are relative to where the training was "
@@ -165,7 +163,6 @@ def open_trained(folder, overrides=()):
         model = hparams["model"]
         classifier = Frozen(model, load_classifier(model, str(folder / "classifier")))
         check_publishable(record, model, folder)
-    resolved = resolve_references(open_hparams(path), overrides)
     return Trained(
         folder=folder,
         hparams=hparams,

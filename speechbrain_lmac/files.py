@@ -8,16 +8,33 @@ from pathlib import Path
 
 from speechbrain_lmac.errors import InputError
 
+ELSEWHERE = "take another output folder"
 # Of a write that the machine refused, and what to do.
 REFUSED = {
     errno.ENOSPC: "the disk is full: make space, then run the same command again",
     errno.EDQUOT: "the quota is used up: make space, then run the same command again",
-    errno.EROFS: "it can only be read: take another output folder",
-    errno.EACCES: "it may not be written to: take another output folder",
-    errno.EPERM: "it may not be written to: take another output folder",
+    errno.EROFS: f"it can only be read: {ELSEWHERE}",
+    errno.EACCES: f"it may not be written to: {ELSEWHERE}",
+    errno.EPERM: f"it may not be written to: {ELSEWHERE}",
+    errno.ENOTDIR: f"a file stands where a folder is needed: {ELSEWHERE}",
+    errno.EEXIST: f"a file stands where a folder is needed: {ELSEWHERE}",
+    errno.EISDIR: "it is a folder: name a file",
 }
 PART = ".part"  # how the name of a file begins that is being written
 LEAST_FREE = 1 << 20  # bytes; a library that could not write does not say why
+
+
+def check_folder(folder):
+    """Raise `InputError` if a file stands where a folder is needed.
+
+    Arguments
+    ---------
+    folder : str or Path
+        That is written to.
+    """
+    for path in (Path(folder), *Path(folder).parents):
+        if os.path.lexists(path) and not path.is_dir():
+            raise InputError(f"cannot write {folder}: {path} is a file: {ELSEWHERE}")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.files import check_folder
 
 
 @contextmanager
@@ -33,6 +34,7 @@ def made_whole(folder):
     InputError
         A folder or file cannot be written.
     """
+    check_folder(folder)
     folder = Path(folder).resolve()  # through a link, so that the link stays
     stems = [f".{folder.name}.{kind}-{platform.node()}-" for kind in ("new", "old")]
     draft, old = (folder.with_name(f"{stem}{os.getpid()}") for stem in stems)

@@ -15,9 +15,13 @@ import io
 import re
 from pathlib import Path
 
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.errors import InputError, some_of
 
 PARENT = "parent"
+# Of the project: beside the package, or in it where it is installed.
+_PACKAGE = Path(__file__).resolve().parent
+PROJECT = next(f for f in (_PACKAGE.parent, _PACKAGE) if (f / "hparams").is_dir())
+HPARAMS = PROJECT / "hparams"
 
 
 def find_hparams(name):
@@ -28,14 +32,18 @@ def find_hparams(name):
     InputError
         When there is none; lists what there is.
     """
-    root = Path(__file__).resolve().parents[1]
-    folders = [Path(), root, Path(__file__).resolve().parent]
-    for folder in folders:
+    name = Path(name).expanduser()
+    for folder in (Path(), PROJECT):
         if (folder / name).is_file():
             return folder / name
-    shipped = sorted(
-        p.name for f in folders[1:] for p in (f / "hparams").glob("*.yaml")
-    )
+    for folder in (Path(), PROJECT):
+        if (folder / name).is_dir():
+            there = some_of(sorted(p.name for p in (folder / name).glob("*.yaml")))
+            raise InputError(
+                f"{name} is a folder: name a YAML file in it. There are: "
+                f"{there or 'none'}"
+            )
+    shipped = sorted(path.name for path in HPARAMS.glob("*.yaml"))
     raise InputError(
         f"no such hyperparameter file: {name} (looked in {Path.cwd()} and in the "
         f"project). There are: {', '.join(shipped)}"
@@ -88,7 +96,10 @@ def _put_together(path, children):
     """The text of a file with that of its parents, and the last parent's path."""
     if path.resolve() in children:
         raise InputError(f"{path} is its own parent, by way of {children[-1].name}")
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no text that can be read: {error}") from error
     ours = blocks_of(text)
     if PARENT not in ours:
         return text, path

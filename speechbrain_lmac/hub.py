@@ -5,14 +5,24 @@ is neither asked for nor shown.
 """
 
 import hashlib
+import math
 import os
 import re
 import shutil
+import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    constants,
+    hf_hub_download,
+    snapshot_download,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -23,13 +33,16 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import get_session, validate_repo_id
 
 from speechbrain_lmac.errors import InputError, some_of
 
 TOKEN = re.compile(r"hf_\w+|Bearer \S+")
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 BRANCH = "main"
+WAIT = 4.0  # s until the hub counts as one that cannot be reached
+HOLDS = 60.0  # s, of what is known of that
+_answers = {}  # endpoint to (when it was asked, whether it answered)
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,88 @@ class Upload:
     commit: str  # 40 hexadecimal digits
     changed: bool  # whether a commit was made
     files: tuple  # names
+
+
+def hub_answers():
+    """Whether the hub can be reached; known within `WAIT` seconds.
+
+    huggingface_hub tries again and again, with a warning each time. What is found holds
+    for a minute.
+    """
+    endpoint = constants.ENDPOINT
+    asked, answered = _answers.get(endpoint, (-math.inf, True))
+    if constants.HF_HUB_OFFLINE or time.monotonic() - asked < HOLDS:
+        return answered
+    found = []
+    thread = threading.Thread(target=_ask, args=(endpoint, found), daemon=True)
+    thread.start()
+    thread.join(WAIT)  # a name server may not answer, and has no time limit
+    _answers[endpoint] = time.monotonic(), bool(found)
+    return bool(found)
+
+
+def _ask(endpoint, found):
+    """Append to `found` if there is an answer, whatever it is."""
+    with suppress(Exception):
+        get_session().head(endpoint, timeout=WAIT)
+        found.append(True)
+
+
+def hub_file(repo, filename, revision=None, token=None):
+    """`hf_hub_download`; from the cache alone where the hub does not answer."""
+    validate_repo_id(repo)
+    if hub_answers():
+        return Path(hf_hub_download(repo, filename, revision=revision, token=token))
+    cached = try_to_load_from_cache(repo, filename, revision=revision)
+    if not isinstance(cached, str):
+        raise LocalEntryNotFoundError(f"{repo} has no {filename} in the cache")
+    return Path(cached)
+
+
+def only_cached(source, filename, what):
+    """Whether a library has to do with what it has cached of a source.
+
+    Arguments
+    ---------
+    source : str
+        A folder or a hub id.
+    filename : str
+        That it needs.
+    what : str
+        It is for, as an error says it.
+
+    Returns
+    -------
+    cached : bool
+        For `local_files_only`: the source is on the hub, which does not answer.
+
+    Raises
+    ------
+    InputError
+        When nothing is cached either.
+    """
+    if Path(source).exists():
+        return False
+    try:
+        validate_repo_id(source)
+    except HFValidationError:
+        return True
+    if hub_answers():
+        return False
+    if not isinstance(try_to_load_from_cache(source, filename), str):
+        raise InputError(
+            f"cannot load {what} from {source}: there is no such folder, the hub "
+            "cannot be reached, and it is not in the cache. Look at the network, or "
+            "name a folder"
+        )
+    return True
+
+
+def check_hub(what, state=None):
+    """Raise `InputError` if the hub does not answer."""
+    if not hub_answers():
+        error = ConnectionError(constants.ENDPOINT)
+        raise _told(error, what, state)
 
 
 def check_repo(repo):
@@ -87,6 +182,7 @@ def upload_model(folder, repo, private=False):
     folder, api = Path(folder), HfApi()
     names = _names(folder)
     nothing = "nothing was uploaded"
+    check_hub(f"{repo} cannot be made or looked at", nothing)
     try:
         url = api.create_repo(repo, private=private, exist_ok=True)
         before = api.model_info(repo)
@@ -138,6 +234,7 @@ def download_model(repo, folder, revision=None):
     InputError
         When there is no such repository or revision, or it cannot be reached.
     """
+    check_hub(f"cannot download {repo}")
     try:
         snapshot_download(repo, revision=revision, local_dir=folder)
     except Exception as error:
@@ -166,7 +263,7 @@ def fetch_model_file(repo, filename, revision=None, token=None):
         When there is no such repository or file, or it cannot be reached.
     """
     try:
-        return Path(hf_hub_download(repo, filename, revision=revision, token=token))
+        return hub_file(repo, filename, revision=revision, token=token)
     except Exception as error:
         raise _told(error, f"cannot get {filename} of {repo} from the hub") from None
 

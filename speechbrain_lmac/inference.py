@@ -15,6 +15,7 @@ from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 from speechbrain_lmac.audio import read_mono, to_model_level
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.zero_shot import TEMPLATE, ClapClassifier
+from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.domains import silent_behind
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining import (
@@ -26,6 +27,7 @@ from speechbrain_lmac.explaining import (
     explain_file,
     explain_prompts,
 )
+from speechbrain_lmac.hub import only_cached
 from speechbrain_lmac.padding import classify
 from speechbrain_lmac.safe_hparams import read_safely
 from speechbrain_lmac.safe_weights import load_loadables
@@ -119,7 +121,9 @@ class _Trained(Pretrained):
             the allow-list, or when a file of it does not fit.
         """
         source = find_model(source)
+        check_device((kwargs.get("run_opts") or {}).get("device"))
         if trust_remote_code:
+            only_cached(str(source), hparams_file, "a model")
             return pretrained_from_hparams(
                 cls,
                 str(source),

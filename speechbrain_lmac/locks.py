@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import PART, write_text, writing
+from speechbrain_lmac.files import PART, check_folder, write_text, writing
 
 LOCK = ".lock"
 HOLDER = ".running.json"
@@ -36,6 +36,7 @@ def lock_folder(folder, command):
         When another process has it, naming that; or when nothing can be written there.
     """
     folder = Path(folder)
+    check_folder(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     lock = FileLock(folder / LOCK)
     holder = {

@@ -1,16 +1,28 @@
 """Where the numbers, sounds and pictures of a training go: files, TensorBoard, W&B."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 from speechbrain.utils.distributed import if_main_process
-from speechbrain.utils.train_logger import (
+
+from speechbrain_lmac.errors import InputError
+
+
+def _drop(record):
+    return False
+
+
+# When it is imported it warns of a missing torchvision, which nothing here uses.
+_log = logging.getLogger("speechbrain.utils.train_logger")
+_log.addFilter(_drop)
+from speechbrain.utils.train_logger import (  # noqa: E402
     FileTrainLogger,
     TensorboardLogger,
     WandBLogger,
 )
 
-from speechbrain_lmac.errors import InputError
+_log.removeFilter(_drop)
 
 
 class TensorboardSamples(TensorboardLogger):

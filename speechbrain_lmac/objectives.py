@@ -8,7 +8,7 @@ import math
 
 import torch.nn.functional as F
 
-from speechbrain_lmac.errors import InputError, check_arguments
+from speechbrain_lmac.errors import InputError, check_arguments, check_numbers
 from speechbrain_lmac.masks import score_recordings
 
 
@@ -90,7 +90,8 @@ class WeightedObjective:
     Raises
     ------
     InputError
-        When a weight belongs to no term, or a term does not take an argument.
+        When a weight belongs to no term or is no finite number, or a term does not take
+        an argument.
 
     Example
     -------
@@ -112,6 +113,7 @@ class WeightedObjective:
                 f"weights of the objective name unknown terms {unknown}; "
                 f"the terms are {sorted(terms)}"
             )
+        check_numbers(**{f"weight of {name}": weights[name] for name in weights})
         for term in terms.values():
             check_arguments(term)
         self.terms = terms

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 
+from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.draws import generator, seed_of
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
@@ -310,7 +310,9 @@ def remove_and_retrain(
         for method, shares_of in wanted.items()
     }
     total = sum(map(len, todo.values()))
-    bar = tqdm(total=total, desc="retrain", unit="training", disable=not progress)
+    bar = progress_bar(
+        total=total, desc="retrain", unit="training", disable=not progress
+    )
     fill = None
     for method, runs in todo.items():
         if not runs:

@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
-from tqdm import tqdm
 
+from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.errors import InputError
@@ -197,7 +197,9 @@ def randomisation_check(
     total = len(cascade_layers(classifier)) + 1
     with cascade(classifier, seed) as names:
         steps = enumerate(chain([TRAINED], names))
-        bar = tqdm(steps, "randomise", total, unit="layer", disable=not progress)
+        bar = progress_bar(
+            steps, "randomise", total, unit="layer", disable=not progress
+        )
         tables = [
             _compare(explainer, batches, before, step, layer) for step, layer in bar
         ]

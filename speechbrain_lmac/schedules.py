@@ -9,6 +9,8 @@ from speechbrain.utils.checkpoints import (
     register_checkpoint_hooks,
 )
 
+from speechbrain_lmac.errors import check_counts, check_numbers
+
 
 def set_rate(optimizer, rate):
     """Set the learning rate without a word (SpeechBrain's own logs every change)."""
@@ -35,6 +37,8 @@ class PlateauSchedule:
     """
 
     def __init__(self, factor=0.5, patience=3, first_epoch=100):
+        check_numbers(0, 1, factor=factor)
+        check_counts(low=0, patience=patience, first_epoch=first_epoch)
         self.plateau = ReduceLROnPlateau(
             factor=factor, patience=patience, dont_halve_until_epoch=first_epoch
         )
@@ -81,6 +85,7 @@ class CosineSchedule:
     """
 
     def __init__(self, lr, warmup_epochs, number_of_epochs):
+        check_numbers(low=0, lr=lr, warmup_epochs=warmup_epochs)
         self.lr = lr
         self.warmup_epochs = warmup_epochs
         self.number_of_epochs = number_of_epochs
@@ -122,6 +127,8 @@ class TriangularSchedule:
     """
 
     def __init__(self, base_lr, max_lr, step_size):
+        check_numbers(low=0, base_lr=base_lr, max_lr=max_lr)
+        check_counts(step_size=step_size)
         self.base_lr = base_lr
         self.max_lr = max_lr
         self.step_size = step_size

@@ -10,12 +10,16 @@ import logging
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.hub import hub_file
 from speechbrain_lmac.shipped import shipped_models
 
 logger = logging.getLogger(__name__)
@@ -221,7 +225,12 @@ def fetch(source, filename, advice=CLASSIFIER_ADVICE):
         reason = "the folder has no such file"
     else:
         try:
-            return Path(hf_hub_download(str(source), filename))
+            return hub_file(str(source), filename)
+        except LocalEntryNotFoundError:
+            reason = (
+                "there is no such folder, and the hub did not give it: it cannot be "
+                "reached, or HF_HUB_OFFLINE is set"
+            )
         except HFValidationError:
             reason = "there is no such folder, and it is no hub id (user/name) either"
         except (HfHubHTTPError, OSError) as error:

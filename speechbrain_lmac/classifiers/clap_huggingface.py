@@ -25,6 +25,7 @@ from speechbrain_lmac.classifiers.waveform import MapGrid
 from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.hub import only_cached
 
 # preprocessor_config.json's `padding` to what fills the window.
 FILLS = {
@@ -286,15 +287,16 @@ def load_clap(source):
             f"there is no folder {source}, and it is no hub id (user/name) either: "
             "name a folder as save_pretrained of transformers writes it"
         )
+    where = {"local_files_only": only_cached(source, "config.json", "a CLAP")}
     try:
-        config = transformers.AutoConfig.from_pretrained(source)
+        config = transformers.AutoConfig.from_pretrained(source, **where)
         if config.model_type != "clap":
             raise InputError(
                 f"{source} holds the architecture '{config.model_type}', not 'clap'"
             )
-        extractor = transformers.ClapFeatureExtractor.from_pretrained(source)
+        extractor = transformers.ClapFeatureExtractor.from_pretrained(source, **where)
         kind = transformers.ClapModel
-        model, report = kind.from_pretrained(source, output_loading_info=True)
+        model, report = kind.from_pretrained(source, output_loading_info=True, **where)
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError) as error:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from speechbrain_lmac.classifiers.huggingface import transformers_module
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.hub import only_cached
 
 
 def load_tokenizer(source):
@@ -14,9 +15,10 @@ def load_tokenizer(source):
     InputError
         When it cannot be had.
     """
-    source = str(source)
+    source, kind = str(source), transformers_module().AutoTokenizer
+    cached = only_cached(source, "tokenizer_config.json", "a tokenizer")
     try:
-        tokenizer = transformers_module().AutoTokenizer.from_pretrained(source)
+        tokenizer = kind.from_pretrained(source, local_files_only=cached)
     except (OSError, ValueError, TypeError, KeyError) as error:
         what = "the folder has none" if Path(source).is_dir() else "it is no folder"
         raise InputError(

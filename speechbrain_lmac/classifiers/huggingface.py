@@ -15,6 +15,7 @@ from speechbrain_lmac.classifiers.layouts import Axes, Patches, Places
 from speechbrain_lmac.classifiers.waveform import WaveformClassifier, logits_field
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.hub import only_cached
 
 # Where the blocks of the transformer stand, by version and architecture.
 BLOCKS = ("layers", "encoder.layers", "encoder.layer")
@@ -293,13 +294,15 @@ def load_pretrained(source):
             f"there is no folder {source}, and it is no hub id (user/name) either: "
             "name a folder as save_pretrained or train_classifier.py writes it"
         )
+    cached = only_cached(source, "config.json", "a transformers classifier")
+    where = {"local_files_only": cached}
     try:
-        config = transformers.AutoConfig.from_pretrained(source)
+        config = transformers.AutoConfig.from_pretrained(source, **where)
         check_supported(config.model_type)
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(source)
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(source, **where)
         check_supported(config.model_type, type(extractor).__name__)
         kind = transformers.AutoModelForAudioClassification
-        model, report = kind.from_pretrained(source, output_loading_info=True)
+        model, report = kind.from_pretrained(source, output_loading_info=True, **where)
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError) as error:

@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from huggingface_hub.errors import HfHubHTTPError
 from speechbrain.inference.classifiers import EncoderClassifier
-from speechbrain.utils.fetching import LocalStrategy
+from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.waveform import WaveformClassifier
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.hub import only_cached
 
 HPARAMS_FILE = "hyperparams.yaml"
 
@@ -134,11 +135,13 @@ def load_encoder_classifier(source, trust_remote_code=False):
             "the YAML has SpeechBrainClassifier; else download it into a folder and "
             "read it"
         )
+    cached = only_cached(source, HPARAMS_FILE, "a SpeechBrain classifier")
     try:
         return EncoderClassifier.from_hparams(
             source,
             overrides=overrides,
             local_strategy=LocalStrategy.NO_LINK,
+            fetch_config=FetchConfig(allow_network=not cached),
             run_opts={"device": "cpu"},
         )
     except (HfHubHTTPError, OSError, ValueError, KeyError, RuntimeError) as error:

@@ -7,8 +7,8 @@ import numpy as np
 import soundfile
 import torch
 from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
 
+from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.dataio import collate_clips, lens_on
 from speechbrain_lmac.explained_files import unique_names
 from speechbrain_lmac.explaining import explain_batch
@@ -52,7 +52,7 @@ def render_clips(benchmark, folder, chosen, figures=False, progress=True):
         if block.domain.listenable
     ]
     total = sum(len(chosen.get(condition, ())) for condition, _, _ in pairs)
-    with tqdm(total=total, desc="clips", disable=not progress) as bar:
+    with progress_bar(total=total, desc="clips", disable=not progress) as bar:
         for number, (condition, name, block) in enumerate(pairs):
             place = f"clips/{number}"
             for batch in _batches(benchmark, condition, chosen.get(condition, ())):

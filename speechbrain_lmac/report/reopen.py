@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from speechbrain_lmac.experiment import load_experiment, open_benchmark
+from speechbrain_lmac.experiment import open_benchmark
+from speechbrain_lmac.loading import load_experiment
 
 
 def open_results(results, overrides):

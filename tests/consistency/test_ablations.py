@@ -10,9 +10,9 @@ from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 
 from speechbrain_lmac.ablations import read_ablations
-from speechbrain_lmac.experiment import load_experiment
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.hparams_files import blocks_of, open_hparams
+from speechbrain_lmac.loading import load_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 HPARAMS = ROOT / "hparams"

@@ -10,7 +10,6 @@ import pytest
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
-from speechbrain_lmac.experiment import load_experiment
 from speechbrain_lmac.hparams_files import (
     PARENT,
     blocks_of,
@@ -22,6 +21,7 @@ from speechbrain_lmac.interpreters import (
     PublishedMelInterpreter,
     PublishedUpsampler,
 )
+from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS, faithfulness
 from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import CURVES
@@ -139,6 +139,7 @@ def test_every_option_of_the_readme_is_known():
     scripts = [*ROOT.glob("recipes/*.py"), *ROOT.glob("data_prep/*.py")]
     sources = "".join(text_of(path) for path in scripts)
     sources += text_of(ROOT / "speechbrain_lmac/cli.py")
+    sources += text_of(ROOT / "speechbrain_lmac/options.py")
     own = {"help", *re.findall(r'add_argument\(\s*"--(\w+)"', sources)}
     for words in commands():
         if any(word.startswith("recipes/") for word in words):

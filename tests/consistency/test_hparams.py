@@ -16,7 +16,6 @@ from speechbrain_lmac.classifiers.miniclap import save_clap
 from speechbrain_lmac.codec import save_codec
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
-from speechbrain_lmac.experiment import KNOWN_KEYS, load_experiment
 from speechbrain_lmac.explainers import (
     AmortizedExplainer,
     AttributionExplainer,
@@ -24,6 +23,7 @@ from speechbrain_lmac.explainers import (
 )
 from speechbrain_lmac.hparams_files import open_hparams
 from speechbrain_lmac.interpreters import L2IInterpreter
+from speechbrain_lmac.loading import KNOWN_KEYS, load_experiment
 from speechbrain_lmac.nmf import SpectralAutoencoder, load_dictionary
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -226,6 +226,40 @@ def test_every_command_has_help(cli, command):
     assert status == 0 and re.search(rf"speechbrain-lmac {command} ", out)
 
 
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ("explain a.wav --output_folder=out --device banana", "device banana: no such"),
+        ("explain a.wav --output_folder=out --device cuda:99", "device cuda:99: "),
+        ("explain a.wav --output_folder", "--output_folder has no value"),
+        ("explain a.wav --output_folder=out --output_folder=o", "is given twice"),
+        ("explain a.wav --output_folder=out --modle x", "did you mean --model?"),
+        ("explain", "required: files, --output_folder"),
+        ("models", "required: action"),
+        ("models list --model x", "unknown option --model"),
+        ("train", "required: FILE.yaml"),
+        ("evaluate hparams", "hparams is a folder"),
+        ("train hparams/toy_classifier.yaml --lr", "--lr has no value"),
+        ("report", "required: results"),
+        ("", "required: command"),
+        ("--queit explain", "did you mean --quiet?"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(cli, tmp_path, arguments, said):
+    status, out, err = cli(*arguments.split())
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ") and err.count("\n") == 1 and said in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_quiet(cli, sounds, tmp_path, first):
+    words = ["explain", sounds / "a.wav", f"--output_folder={tmp_path / 'out'}", *FAST]
+    words.insert(0 if first else len(words), "--quiet")
+    assert cli(*words) == (0, "", "")
+    assert (tmp_path / "out" / "a_explanation.wav").is_file()
+
+
 def test_no_command_and_a_wrong_one(cli):
     assert cli()[0] == 2
     status, _, err = cli("describe")

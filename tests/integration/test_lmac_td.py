@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from speechbrain_lmac.brains import RecordingBrain
-from speechbrain_lmac.experiment import load_experiment
+from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.pretrain_codec import pretrain_codec

@@ -11,7 +11,7 @@ import torch
 
 from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.classifiers.miniclap import save_clap
-from speechbrain_lmac.experiment import load_experiment
+from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.recipes.tables import write_tables
 from speechbrain_lmac.recipes.two_sources import run_two_sources
 from speechbrain_lmac.recipes.zero_shot_checks import run_checks

@@ -265,9 +265,9 @@ def test_an_interpreter_comes_from_a_folder_or_from_the_hub(tmp_path, monkeypatc
 
     def hub(repository, filename):
         asked.append((repository, filename))
-        return str(tmp_path / filename)
+        return tmp_path / filename
 
-    name = "speechbrain_lmac.classifiers.checkpoint.hf_hub_download"
+    name = "speechbrain_lmac.classifiers.checkpoint.hub_file"
     monkeypatch.setattr(name, hub)
     assert_equal_states(load("someone/lmac"), trained)
     assert asked == [("someone/lmac", "interpreter.ckpt")]

@@ -18,7 +18,7 @@ from speechbrain_lmac.classifiers import (
 )
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
-from speechbrain_lmac.experiment import load_experiment
+from speechbrain_lmac.loading import load_experiment
 
 
 @pytest.fixture

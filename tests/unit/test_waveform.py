@@ -29,7 +29,6 @@ from speechbrain_lmac.classifiers.layouts import tensor_of
 from speechbrain_lmac.classifiers.waveform import logits_field, logits_first
 from speechbrain_lmac.domains import STFTDomain, WaveformSTFTDomain
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import load_experiment
 from speechbrain_lmac.explainers import (
     AttributionExplainer,
     GradCAM,
@@ -42,6 +41,7 @@ from speechbrain_lmac.explainers import (
 from speechbrain_lmac.explainers.to_mask import absolute
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.interpreters import AlignedInterpreter
+from speechbrain_lmac.loading import load_experiment
 
 RATE = 16000
 

@@ -1,0 +1,108 @@
+"""What the terminal shows: with `--quiet`, and without a terminal."""
+
+import io
+import logging
+import sys
+import warnings
+
+import pytest
+
+from speechbrain_lmac.console import (
+    be_quiet,
+    exit_status,
+    hides_progress,
+    open_console,
+    progress_bar,
+    quiet_logs,
+    quiet_options,
+    show,
+)
+from speechbrain_lmac.options import Parser, read_command
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(autouse=True)
+def console(monkeypatch):
+    """A command has begun, and its logs are undone."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers[:])
+    open_console()
+    yield
+    open_console()
+    logging.captureWarnings(False)
+
+
+def test_progress_bars_are_for_terminals(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert hides_progress()
+    assert list(progress_bar(range(3))) == [0, 1, 2]
+    assert sys.stderr.getvalue() == ""
+    assert read_command(["a.yaml"])[1].noprogressbar
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert list(progress_bar(range(3))) == [0, 1, 2]
+    assert "3/3" in sys.stderr.getvalue()
+    assert not read_command(["a.yaml"])[1].noprogressbar
+    run_opts = read_command(["a.yaml", "--quiet"])[1]
+    assert run_opts.noprogressbar and "noprogressbar" in run_opts.overridden_args
+    sys.stderr = Terminal()
+    list(progress_bar(range(3)))
+    assert sys.stderr.getvalue() == ""
+
+
+def test_quiet_hides_results_and_logs_but_no_warnings(monkeypatch, capsys, tmp_path):
+    root, logger = logging.getLogger(), logging.getLogger("speechbrain_lmac.test")
+    logger.setLevel(logging.INFO)
+
+    def configure():
+        """As SpeechBrain does."""
+        terminal = logging.StreamHandler(sys.stdout)
+        root.handlers[:] = [terminal, logging.FileHandler(tmp_path / "log.txt")]
+        logger.info("configured")
+
+    show("a result\n")
+    with quiet_logs():
+        configure()
+    logger.info("an event")
+    assert capsys.readouterr() == ("a result\nconfigured\nan event\n", "")
+    assert quiet_options() == []
+
+    be_quiet()
+    show("a result")
+    with quiet_logs():
+        configure()
+    logger.info("an event")
+    logger.warning("a warning")
+    assert capsys.readouterr() == ("", "a warning\n")
+    assert quiet_options() == ["--quiet"]
+    log = "configured\nan event\nconfigured\nan event\na warning\n"
+    assert (tmp_path / "log.txt").read_text() == log
+
+
+def test_python_s_warnings_go_through_logging(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(False)
+        open_console()
+        warnings.warn("something is odd", UserWarning, stacklevel=1)
+    err = capsys.readouterr().err
+    assert err.startswith("warning: ") and "something is odd" in err
+
+
+def test_a_command_s_exit_status_and_its_one_line(capsys):
+    def command(argv):
+        args = Parser("A command.").parse_args(argv)
+        assert vars(args) == {}
+        show("done")
+
+    assert exit_status(command, []) == 0
+    assert capsys.readouterr().out == "done\n"
+    assert exit_status(command, ["--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    assert exit_status(command, ["--unknown=1"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith("error: unknown option --unknown")
