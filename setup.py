@@ -44,6 +44,7 @@ EXTRAS = {
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.6",
+        "pytest-randomly>=4",
         "hypothesis>=6.100",
         "ruff>=0.9",
         "yamllint>=1.35",

@@ -15,11 +15,11 @@ FLAGS = [
 def chromium():
     """The browser; without one the test is skipped."""
     playwright = pytest.importorskip(
-        "playwright.sync_api", reason="needs playwright: make test-browser installs it"
+        "playwright.sync_api", reason="needs playwright: make test-extras installs it"
     )
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        pytest.skip("needs Chromium: make test-browser installs it")
+        pytest.skip("needs Chromium: make test-extras installs it")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
