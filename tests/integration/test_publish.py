@@ -25,11 +25,11 @@ CPU = {"device": "cpu"}
 
 
 @pytest.fixture(scope="module")
-def published(run, trained_lmac, tmp_path_factory):
+def published(run_literally, trained_lmac, tmp_path_factory):
     """The folder of the literal command, from inside recipes/."""
     folder = tmp_path_factory.mktemp("published") / "toy-lmac"
     command = [sys.executable, "publish.py", trained_lmac, *DRY]
-    done = run([*command, f"--model_folder={folder}"], ROOT / "recipes")
+    done = run_literally([*command, f"--model_folder={folder}"], ROOT / "recipes")
     assert done.returncode == 0, done.stderr
     assert "Nothing was uploaded (--dry-run)." in done.stdout
     for path in folder.iterdir():  # files, sizes and card are shown
