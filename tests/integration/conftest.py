@@ -12,6 +12,7 @@ import logging
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pandas as pd
@@ -79,7 +80,7 @@ def _run(command, folder=ROOT):
     return warm(command, folder, _environment())
 
 
-def _call(recipe, *arguments):
+def call_recipe(recipe, *arguments):
     """The function of a recipe as its script calls it."""
     name = recipe.__module__.rsplit(".", 1)[-1]
     sys.argv = [f"{name}.py", *map(str, arguments)]
@@ -108,6 +109,21 @@ def run_ranks():
         return warm(command, folder, _environment(), rank_variables())
 
     return run_ranks
+
+
+@pytest.fixture
+def warm_children(monkeypatch):
+    """The processes in which `ablations` and `cross_validate` train are warm."""
+
+    def run_child(command, stderr=None):
+        done = _run(command, Path.cwd())
+        return types.SimpleNamespace(
+            returncode=done.returncode, stderr=done.stderr.encode()
+        )
+
+    children = types.SimpleNamespace(run=run_child, PIPE=subprocess.PIPE)
+    for module in ("cross_validation", "recipes.ablations"):
+        monkeypatch.setattr(f"speechbrain_lmac.{module}.subprocess", children)
 
 
 # A process writes down what it has learned after each epoch, before anything is loaded,
@@ -205,7 +221,7 @@ def assert_equal_weights(some, others):
 @pytest.fixture
 def call():
     """`call(recipe_function, argument, ...)` as the script does it."""
-    return _call
+    return call_recipe
 
 
 @pytest.fixture
@@ -312,7 +328,7 @@ def train_once(made_once):
     def train_once(name, recipe, *options):
         def make(folder):
             with settings_of_its_own():
-                _call(recipe, *options, f"--output_folder={folder}")
+                call_recipe(recipe, *options, f"--output_folder={folder}")
 
         return made_once(name, make)
 

@@ -235,7 +235,7 @@ def test_the_tables_compare_both_domains(call, ready, trained, clap, tiny, tmp_p
         assert (ones[["AI", "AD", "AG"]] == 0).all(axis=None)
 
 
-def test_ablations_train_by_their_recipe(call, clap, tiny, tmp_path):
+def test_ablations_train_by_their_recipe(call, clap, tiny, tmp_path, warm_children):
     text = (ROOT / "hparams" / "toy_zs_ablations.yaml").read_text(encoding="utf-8")
     text = text.replace("!include:parts", f"!include:{ROOT}/hparams/parts")
     rows = [line for line in text.splitlines() if ": hparams/" in line]
