@@ -111,19 +111,33 @@ def run_ranks():
     return run_ranks
 
 
+@pytest.fixture(scope="session")
+def children_that_are_warm():
+    """`with children_that_are_warm(module, ...)`: the processes that it starts are."""
+
+    def run_child(command, env=None, text=False, **_):
+        done = warm(command, Path.cwd(), _environment() if env is None else env)
+        if not text:
+            done.stdout, done.stderr = done.stdout.encode(), done.stderr.encode()
+        return done
+
+    @contextlib.contextmanager
+    def children_that_are_warm(*modules):
+        children = types.SimpleNamespace(run=run_child, PIPE=subprocess.PIPE)
+        with pytest.MonkeyPatch.context() as patch:
+            for module in modules:
+                patch.setattr(f"{module}.subprocess", children)
+            yield
+
+    return children_that_are_warm
+
+
 @pytest.fixture
-def warm_children(monkeypatch):
+def warm_children(children_that_are_warm):
     """The processes in which `ablations` and `cross_validate` train are warm."""
-
-    def run_child(command, stderr=None):
-        done = _run(command, Path.cwd())
-        return types.SimpleNamespace(
-            returncode=done.returncode, stderr=done.stderr.encode()
-        )
-
-    children = types.SimpleNamespace(run=run_child, PIPE=subprocess.PIPE)
-    for module in ("cross_validation", "recipes.ablations"):
-        monkeypatch.setattr(f"speechbrain_lmac.{module}.subprocess", children)
+    modules = ("cross_validation", "recipes.ablations")
+    with children_that_are_warm(*(f"speechbrain_lmac.{name}" for name in modules)):
+        yield
 
 
 # A process writes down what it has learned after each epoch, before anything is loaded,

@@ -28,10 +28,11 @@ FAST = ("evaluation", "loading", "scaling")
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def measured(tmp_path_factory, children_that_are_warm):
     """The folder of some benchmarks."""
     folder = tmp_path_factory.mktemp("bench")
-    run.run(FAST, TINY, folder)
+    with children_that_are_warm("benchmarks.timing"):
+        run.run(FAST, TINY, folder)
     return folder
 
 

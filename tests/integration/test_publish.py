@@ -186,7 +186,11 @@ def test_what_is_no_finished_training_is_refused(
     assert "neither a classifier nor" in refused(publish, trained_nmf, *DRY)
 
 
-def test_a_classifier_that_is_not_where_it_was(trained_lmac, refused, tmp_path):
+def test_a_classifier_that_is_not_where_it_was(
+    trained_lmac, refused, tmp_path, monkeypatch
+):
+    # The name of the folder could be one of the hub, which is asked again and again.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     moved = copied(
         trained_lmac,
         tmp_path / "moved",
