@@ -161,8 +161,9 @@ models-check: esc10-folder .venv/.installed-demo  ## measure the models of the p
 
 # --- What developers run ------------------------------------------------------
 
-# Two processes of one thread each; a file stays in one, with what its tests share.
-IN_PARALLEL := --numprocesses 2 --dist loadfile
+# Two processes of one thread each; a file stays in one, with what its tests share. The
+# files come in their order, else the slow ones, which have few tests, would come last.
+IN_PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 CODE := speechbrain_lmac data_prep benchmarks
 
 test: .venv/.installed-test lint  ## lint, all tests and doctests (at most 6 minutes); real recordings if ESC10_FOLDER is set

@@ -31,7 +31,8 @@ SITECUSTOMIZE = ROOT / "tests" / "start_method"
 PYTEST = (
     *("-m", "pytest", "--doctest-modules"),
     *("tests", "speechbrain_lmac", "data_prep", "benchmarks"),
-    *("--numprocesses", "2", "--dist", "loadfile", "--quiet"),
+    *("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"),
+    "--quiet",
 )
 SSE41 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+collect_ignore = ["screenshots.py"]  # no test, and needs playwright
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update"),

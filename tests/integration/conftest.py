@@ -111,33 +111,20 @@ def run_ranks():
     return run_ranks
 
 
-@pytest.fixture(scope="session")
-def children_that_are_warm():
-    """`with children_that_are_warm(module, ...)`: the processes that it starts are."""
+@pytest.fixture
+def warm_children(monkeypatch):
+    """The processes that a recipe starts are warm: in which `ablations` and
+    `cross_validate` train, and `publish` loads what it made."""
 
-    def run_child(command, env=None, text=False, **_):
-        done = warm(command, Path.cwd(), _environment() if env is None else env)
+    def run_child(command, cwd=None, env=None, text=False, **_):
+        done = warm(command, cwd or Path.cwd(), env or _environment())
         if not text:
             done.stdout, done.stderr = done.stdout.encode(), done.stderr.encode()
         return done
 
-    @contextlib.contextmanager
-    def children_that_are_warm(*modules):
-        children = types.SimpleNamespace(run=run_child, PIPE=subprocess.PIPE)
-        with pytest.MonkeyPatch.context() as patch:
-            for module in modules:
-                patch.setattr(f"{module}.subprocess", children)
-            yield
-
-    return children_that_are_warm
-
-
-@pytest.fixture
-def warm_children(children_that_are_warm):
-    """The processes in which `ablations` and `cross_validate` train are warm."""
-    modules = ("cross_validation", "recipes.ablations")
-    with children_that_are_warm(*(f"speechbrain_lmac.{name}" for name in modules)):
-        yield
+    children = types.SimpleNamespace(run=run_child, PIPE=subprocess.PIPE)
+    for module in ("cross_validation", "publishing", "recipes.ablations"):
+        monkeypatch.setattr(f"speechbrain_lmac.{module}.subprocess", children)
 
 
 # A process writes down what it has learned after each epoch, before anything is loaded,

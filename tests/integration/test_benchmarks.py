@@ -28,11 +28,10 @@ FAST = ("evaluation", "loading", "scaling")
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory, children_that_are_warm):
+def measured(tmp_path_factory):
     """The folder of some benchmarks."""
     folder = tmp_path_factory.mktemp("bench")
-    with children_that_are_warm("benchmarks.timing"):
-        run.run(FAST, TINY, folder)
+    run.run(FAST, TINY, folder)
     return folder
 
 

@@ -20,6 +20,8 @@ from speechbrain_lmac.shipped import read_record
 from tests.hub_server import Hub, running
 
 ROOT = Path(__file__).resolve().parents[2]
+# The literal commands below load what they made in a process that starts.
+pytestmark = pytest.mark.usefixtures("warm_children")
 DRY = ("--repo=me/toy-lmac", "--dry-run")
 CPU = {"device": "cpu"}
 
