@@ -21,7 +21,8 @@ INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c cons
 .NOTPARALLEL:
 .PHONY: help demo test check smoke results results-quick tables roar ablations \
     two-sources any-classifier zero-shot zero-shot-ablations models models-check report \
-    bench bench-training faults test-browser screenshots clean lint doctest esc10-folder speech-folder stale
+    bench bench-training faults test-extras test-portable screenshots clean lint doctest \
+    chromium esc10-folder speech-folder stale
 
 help:  ## list the targets (what `make` alone does)
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' Makefile
@@ -160,20 +161,21 @@ models-check: esc10-folder .venv/.installed-demo  ## measure the models of the p
 
 # --- What developers run ------------------------------------------------------
 
-# Two processes of one thread each; a file stays in one, with what its tests share.
-IN_PARALLEL := --numprocesses 2 --dist loadfile
+# Two processes of one thread each; a file stays in one, with what its tests share. The
+# files come in their order, else the slow ones, which have few tests, would come last.
+IN_PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+CODE := speechbrain_lmac data_prep benchmarks
 
-test: .venv/.installed-test lint  ## lint, all tests and doctests (at most 10 minutes); real recordings if ESC10_FOLDER is set
-	@$(MAKE) --no-print-directory doctest
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests $(IN_PARALLEL)
+test: .venv/.installed-test lint  ## lint, all tests and doctests (at most 6 minutes); real recordings if ESC10_FOLDER is set
+	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules tests $(CODE) $(IN_PARALLEL)
 
-# The pages in a browser. Debian's Chromium, where there is none, needs root.
-test-browser: .venv/.installed-test  ## test the report in headless Chromium, which is installed where it is missing
-	command -v chromium >/dev/null || { apt-get update && apt-get install --yes chromium; }
-	$(INSTALL) playwright
-	$(PY) -m pytest tests/browser
+test-extras: chromium  ## the tests that need more than Python packages: of the pages, in headless Chromium, which is installed where it is missing
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests -m extras -rs
 
-screenshots: test-browser  ## docs/report/*.png, of the page that `make report` left
+test-portable: .venv/.installed-test  ## all tests under six settings of processor, threads, order, locale, folder and start method; writes docs/portability.md (at most an hour)
+	$(PY) -m tests.portability
+
+screenshots: test-extras  ## docs/report/*.png, of the page that `make report` left
 	$(PY) -m tests.browser.screenshots results/esc10_table_td/1234/report/index.html docs/report
 
 # Ratios of interleaved timings: nothing else should run meanwhile.
@@ -225,7 +227,14 @@ lint: .venv/.installed-test
 	$(PY) -m codespell_lib
 
 doctest: .venv/.installed-test
-	$(PY) -m pytest --doctest-modules speechbrain_lmac data_prep benchmarks
+	$(PY) -m pytest --doctest-modules $(CODE)
+
+# Debian's Chromium, where there is none, needs root.
+chromium: .venv/.installed-test
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	    || { apt-get -qq update && apt-get -qq install --yes chromium >/dev/null; } \
+	    || echo "There is no Chromium and none can be installed (on Debian, as root: apt install chromium). The tests that need it are skipped." >&2
+	@$(INSTALL) playwright
 
 # $(call need_folder,VARIABLE,WHAT,EXAMPLE)
 define need_folder

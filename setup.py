@@ -43,7 +43,8 @@ EXTRAS = {
     "parity": ["quantus>=0.6,<0.7"],
     "dev": [
         "pytest>=8",
-        "pytest-xdist>=3.6",
+        "pytest-xdist>=3.7",
+        "pytest-randomly>=4",
         "hypothesis>=6.100",
         "ruff>=0.9",
         "yamllint>=1.35",

@@ -122,24 +122,21 @@ class _Shard:
         self.sample_rate = sample_rate
 
     def __call__(self):
-        import webdataset
+        from webdataset.tariterators import group_by_keys, tar_file_expander
 
-        samples = webdataset.WebDataset(
-            [self.path],
-            shardshuffle=False,
-            nodesplitter=_all_of_them,
-            workersplitter=_all_of_them,
-            empty_check=False,
-        )
         try:
-            for sample in samples:
-                sound = [key for key in sample if f".{key.lower()}" in AUDIO]
-                name = f"{Path(self.path).name}/{sample['__key__']}"
-                if sound:
-                    data = sample[sound[0]]
-                    yield name, lambda d=data, n=name: self.read(d, n)
+            # Opened here: webdataset takes a path for a URL, which # and ? would end.
+            with open(self.path, "rb") as stream:
+                files = tar_file_expander([{"url": self.path, "stream": stream}])
+                for sample in group_by_keys(files):
+                    sound = [key for key in sample if f".{key.lower()}" in AUDIO]
+                    name = f"{Path(self.path).name}/{sample['__key__']}"
+                    if sound:
+                        data = sample[sound[0]]
+                        yield name, lambda d=data, n=name: self.read(d, n)
         except (tarfile.ReadError, EOFError, OSError) as error:
-            reason = f"the archive cannot be read to its end: {error.args[0]}"
+            cause = getattr(error, "strerror", None) or error.args[0]
+            reason = f"the archive cannot be read to its end: {cause}"
             yield Path(self.path).name, lambda: _refuse(reason)
             return
         if not _ends_whole(self.path):
@@ -149,10 +146,6 @@ class _Shard:
     def read(self, data, name):
         """Samples (N,) of a sound in memory."""
         return decode_mono(data, name, self.sample_rate)
-
-
-def _all_of_them(urls):
-    return urls
 
 
 def _refuse(message):

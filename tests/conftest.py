@@ -2,12 +2,14 @@
 
 import csv
 import os
+import shutil
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 
 from speechbrain_lmac.data_prep.us8k_prepare import US8K_CLASSES
 
@@ -27,6 +29,30 @@ def esc10_folder():
     if folder is None:
         pytest.skip(NEEDS_ESC10)
     return folder
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """`made_once(name, make)`: a folder that `make(folder)` makes.
+
+    Of the parallel processes of the tests one makes it, and the others wait. It is
+    everyone's: a test that changes something in it copies it first.
+    """
+    base = tmp_path_factory.getbasetemp()
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    shared = (base.parent if parallel else base) / "made_once"
+    shared.mkdir(exist_ok=True)
+
+    def made_once(name, make):
+        folder, whole = shared / name, shared / f"{name}.whole"
+        with FileLock(shared / f"{name}.lock"):
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                whole.touch()
+        return folder
+
+    return made_once
 
 
 US8K_COLUMNS = "slice_file_name,fsID,start,end,salience,fold,classID,class".split(",")

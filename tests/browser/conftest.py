@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+collect_ignore = ["screenshots.py"]  # no test, and needs playwright
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -15,11 +16,11 @@ FLAGS = [
 def chromium():
     """The browser; without one the test is skipped."""
     playwright = pytest.importorskip(
-        "playwright.sync_api", reason="needs playwright: make test-browser installs it"
+        "playwright.sync_api", reason="needs playwright: make test-extras installs it"
     )
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        pytest.skip("needs Chromium: make test-browser installs it")
+        pytest.skip("needs Chromium: make test-extras installs it")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=FLAGS)
         yield browser

@@ -10,6 +10,7 @@ from recipes.listening_test import listening_test
 from speechbrain_lmac.listening.design import QUESTIONS
 from tests.unit.test_listening import make
 
+pytestmark = pytest.mark.extras
 BASE = {"L-MAC": 70, "random blocks": 30, "silent": 10}
 # Sounds are played sixteen times as fast, to their end.
 FAST = """

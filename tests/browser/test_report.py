@@ -10,6 +10,7 @@ import soundfile
 from speechbrain_lmac.report.images import mask_png, spectrogram_png
 from speechbrain_lmac.report.page import ReportPage, write_page
 
+pytestmark = pytest.mark.extras
 SECONDS, RATE = 2.0, 16000
 SCRIPT = "<script>document.title='hacked'</script>"
 

@@ -16,6 +16,8 @@ from tests.integration.conftest import (  # noqa: F401
     short,
     tiny,
     toy,
+    train_literally,
+    train_once,
     trained_classifier,
     trained_lmac,
 )

@@ -1,13 +1,18 @@
 """What the tests of whole commands share: tiny sounds, and models trained on them.
 
-A command is run in a process of its own where that is the point, else by `call`: the
-same function with the same arguments in this process, which saves the 5 s of start-up.
+There are three ways to run a command. `call` runs the same function with the same
+arguments in this process. `run` runs the command line in a process of its own, which
+was forked from one that has imported everything (tests/warm.py). `_literally` starts
+Python, which takes 4 s: one command of each recipe is run so.
 """
 
+import contextlib
+import json
 import logging
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pandas as pd
@@ -17,46 +22,109 @@ import torch
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.data_prep.toy_prepare import make_toy
 from speechbrain_lmac.experiment import main
+from speechbrain_lmac.recipes.train_lmac import train_lmac
 from tests.torchrun import torchrun
+from tests.warm import rank_variables, warm
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 1.0
+# Threads of torch, in this process and in those that it starts: results are compared
+# bit by bit.
+THREADS = os.environ.get("OMP_NUM_THREADS", "1")
+
+
+@contextlib.contextmanager
+def settings_of_its_own():
+    """Undo what SpeechBrain sets up for a whole process."""
+    threads, hook, root = torch.get_num_threads(), sys.excepthook, logging.getLogger()
+    handlers, level, argv = root.handlers[:], root.level, sys.argv
+    torch.set_num_threads(int(THREADS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        sys.excepthook, sys.argv = hook, argv
+        for handler in root.handlers:
+            if handler not in handlers:
+                handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
 def one_process_after_the_other(monkeypatch, tmp_path):
     """Undo what SpeechBrain sets up for a whole process; default folders go to tmp."""
-    threads, hook, root = torch.get_num_threads(), sys.excepthook, logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
-    yield
-    torch.set_num_threads(threads)
-    sys.excepthook = hook
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with settings_of_its_own():
+        yield
 
 
-def _run(command, folder=ROOT):
-    """A command line in a process of its own, with the threads of the tests."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def _environment():
+    return {**os.environ, "OMP_NUM_THREADS": THREADS}
+
+
+def _literally(command, folder=ROOT):
+    """A command line in a process that starts, with the threads of the tests."""
     return subprocess.run(
         list(map(str, command)),
         cwd=folder,
-        env=environment,
+        env=_environment(),
         capture_output=True,
         text=True,
         timeout=300,
     )
 
 
+def _run(command, folder=ROOT):
+    """A command line in a warm process, with the threads of the tests."""
+    return warm(command, folder, _environment())
+
+
+def call_recipe(recipe, *arguments):
+    """The function of a recipe as its script calls it."""
+    name = recipe.__module__.rsplit(".", 1)[-1]
+    sys.argv = [f"{name}.py", *map(str, arguments)]
+    main(recipe)
+
+
 @pytest.fixture(scope="session")
 def run():
     """`run([PYTHON, "recipes/NAME.py", ...], folder)`, folder being the root."""
     return _run
+
+
+@pytest.fixture(scope="session")
+def run_literally():
+    """The same in a process that starts."""
+    return _literally
+
+
+@pytest.fixture
+def run_ranks():
+    """`run_ranks([PYTHON, "recipes/NAME.py", ...], folder)` in two processes, which
+    torchrun would start."""
+
+    def run_ranks(command, folder=ROOT):
+        command = [*command, "--distributed_backend=gloo"]
+        return warm(command, folder, _environment(), rank_variables())
+
+    return run_ranks
+
+
+@pytest.fixture
+def warm_children(monkeypatch):
+    """The processes that a recipe starts are warm: in which `ablations` and
+    `cross_validate` train, and `publish` loads what it made."""
+
+    def run_child(command, cwd=None, env=None, text=False, **_):
+        done = warm(command, cwd or Path.cwd(), env or _environment())
+        if not text:
+            done.stdout, done.stderr = done.stdout.encode(), done.stderr.encode()
+        return done
+
+    children = types.SimpleNamespace(run=run_child, PIPE=subprocess.PIPE)
+    for module in ("cross_validation", "publishing", "recipes.ablations"):
+        monkeypatch.setattr(f"speechbrain_lmac.{module}.subprocess", children)
 
 
 # A process writes down what it has learned after each epoch, before anything is loaded,
@@ -97,27 +165,52 @@ runpy.run_path(sys.argv.pop(1), run_name="__main__")
 
 
 @pytest.fixture
-def two_ranks(tmp_path):
+def two_ranks(tmp_path, run_ranks):
     """`two_ranks(recipe, yaml, option, ...)` trains one interpreter in two processes:
-    the output folder. Both have learned the same, which is what is kept. Beside it lies
-    what each holds of the classifier at its end, `classifierRANK.ckpt`."""
+    the output folder. Both have learned the same in each epoch, and hold at the end
+    what is kept: the epoch that training.json names, the first with the lowest loss.
+    Beside it lies what each holds of the classifier at its end, `classifierRANK.ckpt`.
 
-    def two_ranks(recipe, *arguments):
+    With `literally` torchrun starts them."""
+
+    def two_ranks(recipe, *arguments, literally=False):
         (tmp_path / "two_ranks.py").write_text(_TWO_RANKS)
         script = ["two_ranks.py", ROOT / "recipes" / recipe]
-        done = _run(torchrun(*script, *arguments, "--output_folder=out"), tmp_path)
+        arguments = [*arguments, "--output_folder=out"]
+        if literally:
+            done = _literally(torchrun(*script, *arguments), tmp_path)
+        else:
+            done = run_ranks([sys.executable, *script, *arguments], tmp_path)
         assert done.returncode == 0, done.stderr
         ranks = [torch.load(tmp_path / f"rank{rank}.ckpt") for rank in range(2)]
         for epoch in zip(*ranks, strict=True):
             assert_equal_weights(*epoch)
         kept = torch.load(tmp_path / "out" / "interpreter.ckpt")
-        best = pd.read_csv(tmp_path / "out" / "epochs.csv")["valid_loss"].argmin()
-        assert_equal_weights(ranks[0][best], kept)
+        best = assert_best_epoch(tmp_path / "out")
+        assert_equal_weights(ranks[0][best - 1], kept)
         for rank in range(2):
             assert_equal_weights(torch.load(tmp_path / f"last{rank}.ckpt"), kept)
         return tmp_path / "out"
 
     return two_ranks
+
+
+def assert_best_epoch(folder):
+    """The tested epoch of a training is the first with the lowest loss: its number."""
+    epochs = pd.read_csv(folder / "epochs.csv")
+    tested = json.loads((folder / "training.json").read_text("utf-8"))["epoch_tested"]
+    lowest = epochs["valid_loss"] == epochs["valid_loss"].min()
+    assert tested == epochs["epoch"][lowest].min()
+    return tested
+
+
+def assert_alive(folder):
+    """No mask of a training is empty or full in the mean of the validation."""
+    epochs = pd.read_csv(folder / "epochs.csv")
+    sizes = epochs[
+        [f"valid_{name}" for name in ("MM", "MM-heard") if f"valid_{name}" in epochs]
+    ]
+    assert sizes.size and sizes.stack().between(0.01, 0.99).all(), sizes
 
 
 def assert_equal_weights(some, others):
@@ -127,15 +220,9 @@ def assert_equal_weights(some, others):
 
 
 @pytest.fixture
-def call(monkeypatch):
+def call():
     """`call(recipe_function, argument, ...)` as the script does it."""
-
-    def call(recipe, *arguments):
-        argv = [f"{recipe.__module__.rsplit('.', 1)[-1]}.py", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", argv)
-        main(recipe)
-
-    return call
+    return call_recipe
 
 
 @pytest.fixture
@@ -189,10 +276,13 @@ def unchanged(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def toy(tmp_path_factory):
+def toy(made_once):
     """One clip of 1 s for each of 6 classes and 5 folds."""
-    folder = tmp_path_factory.mktemp("data") / "toy"
-    return make_toy(folder, n_clips=30, seconds=SECONDS, progress=False)
+
+    def make(folder):
+        make_toy(folder, n_clips=30, seconds=SECONDS, progress=False)
+
+    return made_once("toy", make)
 
 
 @pytest.fixture(scope="session")
@@ -213,14 +303,44 @@ def short():
 
 
 @pytest.fixture(scope="session")
-def trained_classifier(tiny, short, tmp_path_factory):
+def train_literally(made_once):
+    """`train_literally(name, script, yaml, option, ...)`: the output folder of the
+    literal command, whose words are in `NAME.txt` beside. The script is in the root
+    ("recipes/...") or else in recipes/."""
+
+    def train_literally(name, script, *options):
+        where = ROOT if script.startswith("recipes/") else ROOT / "recipes"
+
+        def make(folder):
+            command = [sys.executable, script, *options, f"--output_folder={folder}"]
+            done = _literally(command, where)
+            assert done.returncode == 0, done.stderr
+            folder.with_suffix(".txt").write_text(done.stdout, encoding="utf-8")
+
+        return made_once(name, make)
+
+    return train_literally
+
+
+@pytest.fixture(scope="session")
+def train_once(made_once):
+    """`train_once(name, recipe_function, yaml, option, ...)`: its output folder."""
+
+    def train_once(name, recipe, *options):
+        def make(folder):
+            with settings_of_its_own():
+                call_recipe(recipe, *options, f"--output_folder={folder}")
+
+        return made_once(name, make)
+
+    return train_once
+
+
+@pytest.fixture(scope="session")
+def trained_classifier(train_literally, tiny, short):
     """The output folder of the literal command, from the root."""
-    folder = tmp_path_factory.mktemp("trained") / "classifier"
     script = ["recipes/train_classifier.py", "hparams/toy_classifier.yaml"]
-    options = [*tiny, *short, f"--output_folder={folder}"]
-    done = _run([sys.executable, *script, *options])
-    assert done.returncode == 0, done.stderr
-    return folder
+    return train_literally("classifier", *script, *tiny, *short)
 
 
 @pytest.fixture(scope="session")
@@ -230,13 +350,11 @@ def classifier(trained_classifier):
 
 
 @pytest.fixture(scope="session")
-def trained_lmac(classifier, tiny, short, tmp_path_factory):
+def trained_lmac(train_literally, classifier, tiny, short):
     """The output folder of the literal command, from inside recipes/."""
-    folder = tmp_path_factory.mktemp("trained") / "lmac"
     script = ["train_lmac.py", "hparams/toy_lmac.yaml"]
-    options = [*tiny, *short, classifier, f"--output_folder={folder}"]
-    done = _run([sys.executable, *script, *options], ROOT / "recipes")
-    assert done.returncode == 0, done.stderr
+    folder = train_literally("lmac", *script, *tiny, *short, classifier)
+    assert_alive(folder)
     return folder
 
 
@@ -247,25 +365,19 @@ def interpreter(trained_lmac):
 
 
 @pytest.fixture(scope="session")
-def trained_lmac_mel(classifier, tiny, short, tmp_path_factory):
-    """The output folder of the literal command, from the root."""
-    folder = tmp_path_factory.mktemp("trained") / "lmac_mel"
-    script = ["recipes/train_lmac.py", "hparams/toy_lmac_mel.yaml"]
-    options = [*tiny, *short, classifier, f"--output_folder={folder}"]
-    done = _run([sys.executable, *script, *options])
-    assert done.returncode == 0, done.stderr
+def trained_lmac_mel(train_once, classifier, tiny, short):
+    """The output folder of L-MAC on the mel spectrogram."""
+    yaml = "hparams/toy_lmac_mel.yaml"
+    folder = train_once("lmac_mel", train_lmac, yaml, *tiny, *short, classifier)
+    assert_alive(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def trained_nmf(tiny, short, tmp_path_factory):
+def trained_nmf(train_literally, tiny, short):
     """The output folder of the literal command, from inside recipes/."""
-    folder = tmp_path_factory.mktemp("trained") / "nmf"
-    options = [*tiny, *short, f"--output_folder={folder}"]
     script = ["train_nmf.py", "hparams/toy_nmf.yaml"]
-    done = _run([sys.executable, *script, *options], ROOT / "recipes")
-    assert done.returncode == 0, done.stderr
-    return folder
+    return train_literally("nmf", *script, *tiny, *short)
 
 
 @pytest.fixture(scope="session")
@@ -275,23 +387,17 @@ def dictionary(trained_nmf):
 
 
 @pytest.fixture(scope="session")
-def trained_l2i(classifier, dictionary, tiny, short, tmp_path_factory):
+def trained_l2i(train_literally, classifier, dictionary, tiny, short):
     """The output folder of the literal command, from the root."""
-    folder = tmp_path_factory.mktemp("trained") / "l2i"
-    options = [*tiny, *short, classifier, dictionary, f"--output_folder={folder}"]
     script = ["recipes/train_l2i.py", "hparams/toy_l2i.yaml"]
-    done = _run([sys.executable, *script, *options])
-    assert done.returncode == 0, done.stderr
-    return folder
+    return train_literally("l2i", *script, *tiny, *short, classifier, dictionary)
 
 
 @pytest.fixture(scope="session")
-def trained_finetune(trained_lmac, classifier, tiny, short, tmp_path_factory):
-    """The output folder of the literal command, from inside recipes/."""
-    folder = tmp_path_factory.mktemp("trained") / "finetune"
-    script = ["train_lmac.py", "hparams/toy_lmac_finetune.yaml"]
+def trained_finetune(train_once, trained_lmac, classifier, tiny, short):
+    """The output folder of L-MAC, finetuned."""
+    yaml = "hparams/toy_lmac_finetune.yaml"
     start = f"--pretrained_interpreter={trained_lmac / 'interpreter.ckpt'}"
-    options = [*tiny, *short, classifier, start, f"--output_folder={folder}"]
-    done = _run([sys.executable, *script, *options], ROOT / "recipes")
-    assert done.returncode == 0, done.stderr
+    folder = train_once("finetune", train_lmac, yaml, *tiny, *short, classifier, start)
+    assert_alive(folder)
     return folder

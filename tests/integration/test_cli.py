@@ -45,10 +45,11 @@ def sounds(toy, tmp_path):
     return tmp_path / "sounds"
 
 
-def test_the_literal_command_explains_a_file(run, sounds, tmp_path):
+def test_the_literal_command_explains_a_file(run_literally, sounds, tmp_path):
     command = [sys.executable, "-m", "speechbrain_lmac.cli", "explain"]
     out = tmp_path / "out"
-    done = run([*command, sounds / "a.wav", "--output_folder", out], tmp_path)
+    options = [sounds / "a.wav", "--output_folder", out]
+    done = run_literally([*command, *options], tmp_path)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in out.iterdir()} == {
         *("a_explanation.wav", "a_input.wav", "a_rest.wav", "a.png"),

@@ -1,6 +1,5 @@
 """From sounds to the explanation of any class, by the commands that a user types."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,17 @@ from speechbrain_lmac.interpreters import ConvInterpreter
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.train_lmac import train_lmac
 from speechbrain_lmac.recipes.two_sources import run_two_sources
+from tests.integration.conftest import assert_alive
 
 ROOT = Path(__file__).resolve().parents[2]
 YAML = "hparams/toy_lmac_conditional.yaml"
 
 
-@pytest.fixture(scope="module")
-def trained(run, classifier, tiny, short, tmp_path_factory):
-    """The output folder of the literal command, from the root."""
-    folder = tmp_path_factory.mktemp("trained") / "lmac_conditional"
-    options = [*tiny, *short, classifier, f"--output_folder={folder}"]
-    done = run([sys.executable, "recipes/train_lmac.py", YAML, *options])
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="session")
+def trained(train_once, classifier, tiny, short):
+    """The output folder of a training."""
+    folder = train_once("conditional", train_lmac, YAML, *tiny, *short, classifier)
+    assert_alive(folder)
     return folder
 
 

@@ -204,6 +204,15 @@ def test_sounds_in_memory_are_those_of_the_file(sounds):
     )
 
 
+@pytest.mark.parametrize("name", ["a b#c.tar", "a?b.tar", "a%20b.tar", "file:a.tar"])
+def test_a_shard_is_a_path_and_no_url(shards, tmp_path, name):
+    data = Path(shards.replace("{000000..000002}", "000001")).read_bytes()
+    (tmp_path / name).write_bytes(data)
+    (part,) = corpus_sources.ShardedClips(tmp_path / name).parts(16000)
+    names = [clip for clip, _ in part.clips()]
+    assert len(names) == 9 and names[0] == f"{name}/009"
+
+
 def test_a_shard_without_its_end_is_told(shards, tmp_path):
     data = Path(shards.replace("{000000..000002}", "000001")).read_bytes()
     whole = tmp_path / "whole.tar"

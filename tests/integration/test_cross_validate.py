@@ -19,18 +19,27 @@ def us8k(make_us8k, tmp_path_factory):
     return folder
 
 
-def test_two_folds_are_trained_collected_and_not_trained_again(us8k, tmp_path, run):
-    command = [
-        *(sys.executable, module.__file__, "train_classifier.py"),
-        *("hparams/us8k_classifier_compact.yaml", "--folds", 1, 10),
-        *("--data_folder", us8k, "--dataset={clip_seconds: 0.3}", *TINY),
+def test_two_folds_are_trained_collected_and_not_trained_again(
+    us8k, tmp_path, run_literally, call, warm_children
+):
+    options = [
+        "train_classifier.py",
+        *("hparams/us8k_classifier_compact.yaml", "--data_folder", us8k),
+        *("--dataset={clip_seconds: 0.3}", *TINY, "--folds", 1),
     ]
-    done = run(command, tmp_path)
+    done = run_literally([sys.executable, module.__file__, *options], tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "us8k_classifier_compact" / "1234"
     assert done.stdout.endswith((folder / "folds.md").read_text())
+    first = pd.read_csv(folder / "folds.csv").set_index("score")["fold 1"]
+    epochs = folder / "fold1" / "epochs.csv"
+    before = epochs.stat().st_mtime_ns
+
+    call(cross_validate, *options, 10)
+    assert epochs.stat().st_mtime_ns == before
     table = pd.read_csv(folder / "folds.csv").set_index("score")
     assert {"loss", "accuracy"} == set(table.index)
+    assert table["fold 1"].equals(first)
     for fold, tested in ((1, [1]), (10, [10])):
         record = json.loads((folder / f"fold{fold}" / "training.json").read_text())
         assert record["test"] == pytest.approx(table[f"fold {fold}"].to_dict())
@@ -44,12 +53,6 @@ def test_two_folds_are_trained_collected_and_not_trained_again(us8k, tmp_path, r
     assert "- command: `python recipes/cross_validate.py train_classifier.py" in page
     assert str(us8k) not in page  # where the data lay is nobody's business
     assert "- folds: 1, 10, each the test once" in page
-
-    epochs = folder / "fold1" / "epochs.csv"
-    before = epochs.stat().st_mtime_ns
-    assert run(command, tmp_path).returncode == 0
-    assert epochs.stat().st_mtime_ns == before
-    assert pd.read_csv(folder / "folds.csv").set_index("score").equals(table)
 
 
 def test_one_message_for_what_a_user_can_put_right(refused):

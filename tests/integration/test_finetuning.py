@@ -67,7 +67,9 @@ def test_stems_that_lack_are_named(
     assert "stems lacks stems" in capsys.readouterr().err
 
 
-def test_ablations_are_trained_and_compared(call, capsys, classifier, tiny, tmp_path):
+def test_ablations_are_trained_and_compared(
+    call, capsys, classifier, tiny, tmp_path, warm_children
+):
     experiments = {
         "L-MAC": "hparams/toy_lmac.yaml",
         "magnitude": "hparams/ablations/toy_magnitude.yaml",

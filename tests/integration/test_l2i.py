@@ -1,6 +1,5 @@
 """From sounds to L2I's explanations, by the commands that a user types."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.recipes.train_l2i import train_l2i
 from speechbrain_lmac.recipes.train_nmf import train_nmf
+from tests.integration.conftest import assert_best_epoch
 
 ROOT = Path(__file__).resolve().parents[2]
 NMF, L2I = "hparams/toy_nmf.yaml", "hparams/toy_l2i.yaml"
@@ -28,8 +28,7 @@ def test_a_dictionary_is_trained_and_the_best_is_kept(trained_nmf):
     assert epochs["epoch"].tolist() == [1, 2]
     errors = epochs[["train_loss", "valid_loss", "valid_relative_error"]].to_numpy()
     assert np.isfinite(errors).all()
-    record = json.loads((trained_nmf / "training.json").read_text())
-    assert record["epoch_tested"] == epochs["epoch"][epochs["valid_loss"].argmin()]
+    assert assert_best_epoch(trained_nmf) == 2
     state = torch.load(trained_nmf / "dictionary.ckpt")
     assert state["spectra"].shape == (513, 100)
     assert (state["spectra"] >= 0).all() and state["spectra"].any()

@@ -1,7 +1,6 @@
 """From sounds to LMAC-TD's explanations, by the commands that a user types."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,34 +15,30 @@ from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.pretrain_codec import pretrain_codec
 from speechbrain_lmac.recipes.train_lmac_td import train_lmac_td
+from tests.integration.conftest import assert_alive
 
 ROOT = Path(__file__).resolve().parents[2]
 CODEC, TD = "hparams/toy_codec.yaml", "hparams/toy_lmac_td.yaml"
 
 
-@pytest.fixture(scope="module")
-def trained_codec(run, tiny, short, tmp_path_factory):
+@pytest.fixture(scope="session")
+def trained_codec(train_literally, tiny, short):
     """The output folder of the literal command, from inside recipes/."""
-    folder = tmp_path_factory.mktemp("trained") / "codec"
-    options = [*tiny, *short, f"--output_folder={folder}"]
-    done = run([sys.executable, "pretrain_codec.py", CODEC, *options], ROOT / "recipes")
-    assert done.returncode == 0, done.stderr
-    return folder
+    return train_literally("codec", "pretrain_codec.py", CODEC, *tiny, *short)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def codec(trained_codec):
     """The option that names it."""
     return f"--codec_source={trained_codec / 'codec'}"
 
 
-@pytest.fixture(scope="module")
-def trained_td(run, classifier, codec, tiny, short, tmp_path_factory):
+@pytest.fixture(scope="session")
+def trained_td(train_literally, classifier, codec, tiny, short):
     """The output folder of the literal command, from the root."""
-    folder = tmp_path_factory.mktemp("trained") / "td"
-    options = [*tiny, *short, classifier, codec, f"--output_folder={folder}"]
-    done = run([sys.executable, "recipes/train_lmac_td.py", TD, *options])
-    assert done.returncode == 0, done.stderr
+    script = ["recipes/train_lmac_td.py", TD]
+    folder = train_literally("td", *script, *tiny, *short, classifier, codec)
+    assert_alive(folder)
     return folder
 
 

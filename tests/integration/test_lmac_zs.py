@@ -1,7 +1,6 @@
 """From sounds and sentences to explanations, by the commands that a user types."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,36 +14,40 @@ from speechbrain_lmac.recipes.ablations import run_ablations
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.train_lmac_zs import train_lmac_zs
+from tests.integration.conftest import assert_alive
 
 ROOT = Path(__file__).resolve().parents[2]
 STFT, MEL = (f"hparams/toy_lmac_zs_{kind}.yaml" for kind in ("stft", "mel"))
 PROMPTS = ("a low hum", "the chirp, of a bird?")
 
 
-@pytest.fixture(scope="module")
-def clap(run, tiny, short, tmp_path_factory):
+@pytest.fixture(scope="session")
+def clap(train_literally, tiny, short):
     """The option that names a trained CLAP."""
-    folder = tmp_path_factory.mktemp("trained") / "clap"
     script = ["recipes/train_clap.py", "hparams/toy_clap.yaml"]
-    options = [*tiny, *short, "--trunk_source=null", f"--output_folder={folder}"]
-    done = run([sys.executable, *script, *options])
-    assert done.returncode == 0, done.stderr
+    folder = train_literally("clap", *script, *tiny, *short, "--trunk_source=null")
     return f"--clap_source={folder / 'clap'}"
 
 
-@pytest.fixture(scope="module")
-def trained(run, clap, tiny, short, tmp_path_factory):
-    """The output folder of the literal command, from inside recipes/, and its words."""
-    folder = tmp_path_factory.mktemp("trained") / "zs"
-    options = [*tiny, *short, clap, f"--output_folder={folder}"]
-    done = run([sys.executable, "train_lmac_zs.py", STFT, *options], ROOT / "recipes")
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+@pytest.fixture(scope="session")
+def short_zs(short):
+    """Options of every training here. At the rate of the YAML, which is meant for more
+    steps, the masks of the first ones are empty."""
+    return (*short, "--lr=0.0005")
+
+
+@pytest.fixture(scope="session")
+def trained(train_literally, clap, tiny, short_zs):
+    """The output folder of the literal command, from inside recipes/."""
+    script = ["train_lmac_zs.py", STFT]
+    folder = train_literally("zs", *script, *tiny, *short_zs, clap)
+    assert_alive(folder)
+    return folder
 
 
 def test_the_zero_shot_accuracy_is_told_first_and_kept(trained):
-    folder, printed = trained
-    record = json.loads((folder / "training.json").read_text())
+    printed = trained.with_suffix(".txt").read_text(encoding="utf-8")
+    record = json.loads((trained / "training.json").read_text())
     accuracy = 100 * record["zero_shot_accuracy"]
     assert record["zero_shot_clips"] == 6
     (line,) = [line for line in printed.splitlines() if line.startswith("zero-shot")]
@@ -56,10 +59,10 @@ def test_the_zero_shot_accuracy_is_told_first_and_kept(trained):
 
 
 def test_the_accuracy_is_that_of_its_classifier(trained, clap, tiny, toy):
-    record = json.loads((trained[0] / "training.json").read_text())
+    record = json.loads((trained / "training.json").read_text())
     hparams, _, _ = load_experiment([str(ROOT / STFT), *tiny, clap])
     dataset, classifier = hparams["dataset"], hparams["classifier"]
-    clips = dataset.load(trained[0] / "manifest", "test", classifier.labels)
+    clips = dataset.load(trained / "manifest", "test", classifier.labels)
     domain, right = hparams["domain"], 0
     for clip in clips:
         features = domain.features(domain.encode(clip["signal"][None]))
@@ -69,7 +72,7 @@ def test_the_accuracy_is_that_of_its_classifier(trained, clap, tiny, toy):
 
 
 def test_the_terms_are_in_the_log(trained):
-    epochs = pd.read_csv(trained[0] / "epochs.csv")
+    epochs = pd.read_csv(trained / "epochs.csv")
     terms = ["match", "mask_l1", "diversity", "mask_out", "mm_own", "mm_other", "loss"]
     names = [f"{part}_{term}" for part in ("train", "valid") for term in terms]
     names += [f"valid_{metric}" for metric in ("AI", "AD", "AG", "FF", "Fid-In", "MM")]
@@ -82,8 +85,8 @@ def test_the_terms_are_in_the_log(trained):
     np.testing.assert_allclose(epochs["train_loss"], by_hand, rtol=1e-4)
 
 
-def test_two_processes_train_one_interpreter(two_ranks, clap, tiny, short):
-    two_ranks("train_lmac_zs.py", STFT, *tiny, *short, clap)
+def test_two_processes_train_one_interpreter(two_ranks, clap, tiny, short_zs):
+    assert_alive(two_ranks("train_lmac_zs.py", STFT, *tiny, *short_zs, clap))
 
 
 def test_a_training_before_its_end_has_told_its_accuracy(
@@ -101,12 +104,12 @@ def test_a_training_before_its_end_has_told_its_accuracy(
 
 
 def test_resumed_is_undisturbed(call, trained, clap, tiny, tmp_path):
-    options = [*tiny, "--batch_size=6", clap, "--output_folder=out"]
+    options = [*tiny, "--batch_size=6", "--lr=0.0005", clap, "--output_folder=out"]
     schedule = "--training={schedule: {number_of_epochs: 2}}"
     call(train_lmac_zs, STFT, *options, schedule, "--number_of_epochs=1")
     call(train_lmac_zs, STFT, *options, schedule, "--number_of_epochs=2")
     resumed = torch.load(tmp_path / "out" / "interpreter.ckpt")
-    undisturbed = torch.load(trained[0] / "interpreter.ckpt")
+    undisturbed = torch.load(trained / "interpreter.ckpt")
     for name, value in undisturbed.items():
         assert torch.equal(value, resumed[name]), name
 
@@ -114,7 +117,7 @@ def test_resumed_is_undisturbed(call, trained, clap, tiny, tmp_path):
 @pytest.fixture
 def ready(tiny, clap, trained):
     """Options of a command that explains."""
-    return [*tiny, clap, f"--interpreter_checkpoint={trained[0]}/interpreter.ckpt"]
+    return [*tiny, clap, f"--interpreter_checkpoint={trained}/interpreter.ckpt"]
 
 
 def test_a_file_is_explained_for_each_prompt(call, toy, ready, tmp_path, capsys):
@@ -213,8 +216,8 @@ def test_the_tables_compare_both_domains(call, ready, trained, clap, tiny, tmp_p
         *(o for o in tiny if not o.startswith("--dataset")),
         clap,
         "--table={dataset: {clip_seconds: 1.0}}",
-        f"--stft_checkpoint={trained[0]}/interpreter.ckpt",
-        f"--sources_checkpoint={trained[0]}/interpreter.ckpt",
+        f"--stft_checkpoint={trained}/interpreter.ckpt",
+        f"--sources_checkpoint={trained}/interpreter.ckpt",
         "--mel_checkpoint=mel/interpreter.ckpt",
         "--n_clips=2",
         "--output_folder=out",
@@ -232,7 +235,7 @@ def test_the_tables_compare_both_domains(call, ready, trained, clap, tiny, tmp_p
         assert (ones[["AI", "AD", "AG"]] == 0).all(axis=None)
 
 
-def test_ablations_train_by_their_recipe(call, clap, tiny, tmp_path):
+def test_ablations_train_by_their_recipe(call, clap, tiny, tmp_path, warm_children):
     text = (ROOT / "hparams" / "toy_zs_ablations.yaml").read_text(encoding="utf-8")
     text = text.replace("!include:parts", f"!include:{ROOT}/hparams/parts")
     rows = [line for line in text.splitlines() if ": hparams/" in line]

@@ -1,12 +1,13 @@
 """The models of the package reproduce the numbers of their cards on real recordings."""
 
+import functools
 from dataclasses import replace
 
 import pytest
 
 from recipes import models as recipe
 from recipes.models import MODELS, models, page
-from speechbrain_lmac.measuring import differences
+from speechbrain_lmac.measuring import differences, time_model
 from speechbrain_lmac.shipped import read_record, shipped_models, write_record
 
 
@@ -14,7 +15,9 @@ def test_every_model_has_its_training_and_only_these():
     assert set(MODELS) == set(shipped_models())
 
 
-def test_the_cards_are_true(call, esc10_folder, capsys, tmp_path):
+def test_the_cards_are_true(call, esc10_folder, capsys, tmp_path, monkeypatch):
+    few = functools.partial(time_model, repeats=2, batch_size=2)
+    monkeypatch.setattr(recipe, "time_model", few)
     names = ["esc10-lmac", "esc10-lmac-zs"]
     out = tmp_path / "models.md"
     data = f"--data_folder={esc10_folder}"

@@ -20,16 +20,18 @@ from speechbrain_lmac.shipped import read_record
 from tests.hub_server import Hub, running
 
 ROOT = Path(__file__).resolve().parents[2]
+# The literal commands below load what they made in a process that starts.
+pytestmark = pytest.mark.usefixtures("warm_children")
 DRY = ("--repo=me/toy-lmac", "--dry-run")
 CPU = {"device": "cpu"}
 
 
 @pytest.fixture(scope="module")
-def published(run, trained_lmac, tmp_path_factory):
+def published(run_literally, trained_lmac, tmp_path_factory):
     """The folder of the literal command, from inside recipes/."""
     folder = tmp_path_factory.mktemp("published") / "toy-lmac"
     command = [sys.executable, "publish.py", trained_lmac, *DRY]
-    done = run([*command, f"--model_folder={folder}"], ROOT / "recipes")
+    done = run_literally([*command, f"--model_folder={folder}"], ROOT / "recipes")
     assert done.returncode == 0, done.stderr
     assert "Nothing was uploaded (--dry-run)." in done.stdout
     for path in folder.iterdir():  # files, sizes and card are shown
@@ -186,7 +188,11 @@ def test_what_is_no_finished_training_is_refused(
     assert "neither a classifier nor" in refused(publish, trained_nmf, *DRY)
 
 
-def test_a_classifier_that_is_not_where_it_was(trained_lmac, refused, tmp_path):
+def test_a_classifier_that_is_not_where_it_was(
+    trained_lmac, refused, tmp_path, monkeypatch
+):
+    # The name of the folder could be one of the hub, which is asked again and again.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     moved = copied(
         trained_lmac,
         tmp_path / "moved",

@@ -1,5 +1,6 @@
 """Two processes judge what one does, and take up what others left."""
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,6 @@ import pytest
 
 from speechbrain_lmac import evaluation
 from speechbrain_lmac.recipes.evaluate import run_evaluation
-from tests.torchrun import torchrun
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,11 +22,12 @@ def table(folder):
     return pd.read_csv(Path(folder) / "per_clip.csv").drop(columns="seconds")
 
 
-def test_two_processes_judge_what_one_does(run, call, options, tmp_path):
+def test_two_processes_judge_what_one_does(run_ranks, call, options, tmp_path):
     options = [*options, "--batch_size=2"]
     call(run_evaluation, *options, f"--output_folder={tmp_path}/one")
     out = f"--output_folder={tmp_path}/two"
-    done = run(torchrun(ROOT / "recipes" / "evaluate.py", *options, out))
+    command = [sys.executable, "recipes/evaluate.py", *options, out]
+    done = run_ranks(command)
     assert done.returncode == 0, done.stderr
     one, two = table(tmp_path / "one"), table(tmp_path / "two")
     pd.testing.assert_frame_equal(two, one, check_exact=True)

@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from speechbrain_lmac.recipes.train_lmac import train_lmac
+from tests.integration.conftest import assert_best_epoch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,8 +64,7 @@ def test_lmac_is_trained_from_inside_recipes(trained_lmac):
     assert np.isfinite(epochs[[*names, "valid_Fid-In"]].to_numpy()).all()
     # What is kept is the best epoch by the validation loss, and that was tested.
     record = json.loads((trained_lmac / "training.json").read_text())
-    best = epochs["epoch"][epochs["valid_loss"].argmin()]
-    assert record["epoch_tested"] == best
+    assert assert_best_epoch(trained_lmac) == 2
     weights = torch.load(trained_lmac / "interpreter.ckpt")
     assert 0 < record["parameters"] <= sum(map(torch.numel, weights.values()))
 
@@ -97,10 +97,12 @@ def test_training_lmac_does_not_change_the_classifier_in_memory(
     unchanged(trained_classifier)
 
 
-def test_evaluation_writes_its_tables(run, classifier, interpreter, tiny, tmp_path):
+def test_evaluation_writes_its_tables(
+    run_literally, classifier, interpreter, tiny, tmp_path
+):
     script = ["evaluate.py", "hparams/toy_evaluate.yaml"]
     options = [*tiny, classifier, interpreter, f"--output_folder={tmp_path / 'out'}"]
-    done = run([sys.executable, *script, *options], ROOT / "recipes")
+    done = run_literally([sys.executable, *script, *options], ROOT / "recipes")
 
     assert done.returncode == 0, done.stderr
     tables = ["per_clip.csv", "summary.csv", "summary.md", "evaluate.py"]
@@ -123,12 +125,12 @@ def test_evaluation_writes_its_tables(run, classifier, interpreter, tiny, tmp_pa
 
 
 def test_files_are_explained_from_the_root(
-    run, toy, classifier, interpreter, tiny, tmp_path
+    run_literally, toy, classifier, interpreter, tiny, tmp_path
 ):
     clips = [toy / "audio" / name for name in ("5-24-A-0.wav", "5-29-A-5.wav")]
     script = ["recipes/explain.py", "hparams/toy_lmac.yaml", *clips]
     options = ["--output_folder", tmp_path / "out", *tiny, classifier, interpreter]
-    done = run([sys.executable, *script, *options])
+    done = run_literally([sys.executable, *script, *options])
 
     assert done.returncode == 0, done.stderr
     parts = ("_input.wav", "_explanation.wav", "_rest.wav", ".png")
@@ -170,7 +172,7 @@ def test_tensorboard_gets_the_curves(call, classifier, tiny, short, tmp_path):
 
 def test_two_processes_train_one_interpreter(two_ranks, classifier, tiny, short):
     options = [*tiny, *short, classifier]
-    out = two_ranks("train_lmac.py", "hparams/toy_lmac.yaml", *options)
+    out = two_ranks("train_lmac.py", "hparams/toy_lmac.yaml", *options, literally=True)
     assert_files(out, [*OF_TRAINING, "interpreter.ckpt"])
     epochs = pd.read_csv(out / "epochs.csv")
     assert epochs["epoch"].tolist() == [1, 2]

@@ -63,14 +63,23 @@ def assert_same(first, second):
 
 
 @pytest.fixture
-def undisturbed(call, tiny, classifier):
+def options_of(tiny, classifier):
+    """`options_of(recipe, yaml)`: of a training without its epochs and folder."""
+
+    def options_of(recipe, yaml):
+        return [yaml, *tiny, *([classifier] if recipe is train_lmac else [])]
+
+    return options_of
+
+
+@pytest.fixture
+def undisturbed(train_once, options_of):
     """`undisturbed(recipe, yaml, weights)`: options, and the outcome of all epochs."""
 
     def undisturbed(recipe, yaml, weights):
-        options = [yaml, *tiny]
-        options += [classifier] if recipe is train_lmac else []
-        call(recipe, *options, *EPOCHS, "--output_folder=whole")
-        return options, outcome(Path("whole"), weights)
+        options = options_of(recipe, yaml)
+        folder = train_once(f"whole_{recipe.__name__}", recipe, *options, *EPOCHS)
+        return options, outcome(folder, weights)
 
     return undisturbed
 
@@ -148,19 +157,20 @@ def noisy(request, tmp_path):
 
 @pytest.mark.parametrize("recipe", [LMAC, CLASSIFIER], ids=["lmac", "classifier"])
 def test_training_with_noise_that_ended_within_an_epoch(
-    recipe, call, undisturbed, power_cut, noisy
+    recipe, call, undisturbed, options_of, power_cut, noisy
 ):
     run_recipe, yaml, weights = recipe
-    options, whole = undisturbed(run_recipe, noisy(yaml), weights)
+    options = [*options_of(run_recipe, noisy(yaml)), *EPOCHS]
+    call(run_recipe, *options, "--output_folder=whole")
+    whole = outcome(Path("whole"), weights)
     power_cut(epoch=3, step=3)
     with pytest.raises(PowerCutError):
-        call(run_recipe, *options, *EPOCHS, "--output_folder=part")
-    call(run_recipe, *options, *EPOCHS, "--output_folder=part")
+        call(run_recipe, *options, "--output_folder=part")
+    call(run_recipe, *options, "--output_folder=part")
     assert_same(outcome(Path("part"), weights), whole)
 
-    call(run_recipe, *options, "--noise=null", *EPOCHS, "--output_folder=clean")
-    _, epochs = outcome(Path("clean"), weights)
-    for column in ("train_loss", "valid_loss"):  # the noise was heard in both
+    _, (_, epochs) = undisturbed(*recipe)  # without the noise
+    for column in ("train_loss", "valid_loss"):  # which was heard in both
         assert not np.isclose(epochs[column], whole[1][column]).any()
 
 

@@ -17,15 +17,11 @@ from speechbrain_lmac.loggers import WandBSamples
 YAML = "hparams/toy_lmac.yaml"
 
 
-@pytest.fixture(scope="module")
-def watched(run, classifier, tiny, short, tmp_path_factory):
-    """A training with samples of each epoch, of the literal command."""
-    folder = tmp_path_factory.mktemp("watched") / "lmac"
+@pytest.fixture(scope="session")
+def watched(train_once, classifier, tiny, short):
+    """A training with samples of each epoch."""
     samples = "--training={samples_every: 1, n_samples: 2, use_tensorboard: True}"
-    options = [*tiny, *short, classifier, samples, f"--output_folder={folder}"]
-    done = run([sys.executable, "recipes/train_lmac.py", YAML, *options])
-    assert done.returncode == 0, done.stderr
-    return folder
+    return train_once("watched", train_lmac, YAML, *tiny, *short, classifier, samples)
 
 
 def test_a_few_fixed_clips_can_be_heard_and_seen_of_each_epoch(watched):

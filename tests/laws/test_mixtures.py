@@ -131,7 +131,7 @@ for manifest in manifests:
         digest = hashlib.sha256()
         for wav in clips.render(clip):
             digest.update(wav.numpy().tobytes())
-        print(manifest, clip, digest.hexdigest())
+        print(manifest, clip, digest.hexdigest(), sep="\\t")
 """
 
 
@@ -156,7 +156,7 @@ def test_another_process_with_other_threads_and_order_hears_the_same(
         [*command, *manifests], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr
-    found = [line.split() for line in done.stdout.splitlines()]
+    found = [line.split("\t") for line in done.stdout.splitlines()]
     assert {(path, clip): digest for path, clip, digest in found} == expected
 
 

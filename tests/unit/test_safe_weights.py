@@ -3,6 +3,7 @@
 import os
 import pickle
 import resource
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -54,7 +55,7 @@ class Runs:
         self.mark = str(mark)
 
     def __reduce__(self):
-        return os.system, (f"touch {self.mark}",)
+        return os.system, (f"touch {shlex.quote(self.mark)}",)
 
 
 def test_good_weights_are_loaded(tmp_path):

@@ -1,0 +1,138 @@
+"""Commands in processes that need not start: forked from one that imported everything.
+
+A process of its own takes 4 s to start. This one is like it: script or module,
+arguments, folder, environment, output and exit status are those of the command line.
+"""
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PRELOADED = (
+    *("pandas", "soundfile", "speechbrain_lmac.brains", "speechbrain_lmac.experiment"),
+    *(
+        f"speechbrain_lmac.recipes.{name}"
+        for name in ("evaluate", "explain", "publish", "train_lmac", "train_lmac_td")
+    ),
+)
+LONGEST_S = 300
+
+
+def run_script(argv, folder, environment, streams):
+    """Be the command `python argv`; for the forked process.
+
+    Arguments
+    ---------
+    argv : list of str
+        Of a script, or of a module after "-m".
+    folder : str
+        Where it runs.
+    environment : dict
+        All environment variables.
+    streams : tuple of str
+        Files of its output and of its errors.
+    """
+    for number, path in enumerate(streams, start=1):
+        with open(path, "wb") as stream:
+            os.dup2(stream.fileno(), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        if argv[0] == "-m":
+            sys.argv = argv[1:]
+            sys.path.insert(0, folder)
+            runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = argv
+            sys.path.insert(0, str(Path(argv[0]).resolve().parent))
+            runpy.run_path(argv[0], run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()
+
+
+def started(argv, folder, environment, log):
+    """Start a command: the process, and the files of its output and errors."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    streams = tuple(f"{log}{name}" for name in (".out", ".err"))
+    process = context.Process(
+        target=run_script,
+        args=(list(map(str, argv)), str(folder), dict(environment), streams),
+    )
+    process.start()
+    return process, streams
+
+
+def warm(command, folder, environment, each=({},)):
+    """Run `[sys.executable, ...]` in warm processes, as `subprocess.run` does.
+
+    Arguments
+    ---------
+    command : list
+    folder : str or Path
+    environment : dict
+        All environment variables.
+    each : sequence of dict
+        For each process the variables of its own.
+
+    Returns
+    -------
+    done : subprocess.CompletedProcess
+        Status of the first that failed, or 0; output and errors of all, one after the
+        other.
+    """
+    assert command[0] == sys.executable, command
+    with tempfile.TemporaryDirectory() as logs:
+        runs = [
+            started(command[1:], folder, {**environment, **own}, f"{logs}/{number}")
+            for number, own in enumerate(each)
+        ]
+        processes = [process for process, _ in runs]
+        until = time.monotonic() + LONGEST_S
+        try:
+            while any(process.exitcode is None for process in processes):
+                # One that waits for another that died would wait for ever.
+                died = [p.exitcode for p in processes if p.exitcode]
+                if died or time.monotonic() > until:
+                    break
+                time.sleep(0.02)
+            died = [p.exitcode for p in processes if p.exitcode]
+            if not died and any(process.exitcode is None for process in processes):
+                raise subprocess.TimeoutExpired(command, LONGEST_S)
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+        texts = [
+            "".join(Path(paths[place]).read_text("utf-8") for _, paths in runs)
+            for place in range(2)
+        ]
+    return subprocess.CompletedProcess(command, died[0] if died else 0, *texts)
+
+
+def rank_variables(n_ranks=2):
+    """What torchrun tells each of its processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [
+        {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(n_ranks),
+            "LOCAL_WORLD_SIZE": str(n_ranks),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+        for rank in range(n_ranks)
+    ]
