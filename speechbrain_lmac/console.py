@@ -11,6 +11,7 @@ from speechbrain_lmac.errors import InputError
 
 
 class _Console:
+    is_command = False  # or a library in somebody's own program
     quiet = False
 
 
@@ -26,7 +27,7 @@ _STDERR = _Stderr(logging.WARNING)
 
 def open_console():
     """Begin a command: not quiet; warnings, Python's too, go through `logging`."""
-    _Console.quiet = False
+    _Console.is_command, _Console.quiet = True, False
     logging.captureWarnings(True)
     root = logging.getLogger()
     # SpeechBrain's own handler, once there is an output folder, takes its place.
@@ -60,6 +61,12 @@ def quiet_logs():
 def hides_progress():
     """Whether there are no progress bars: with `--quiet`, or without a terminal."""
     return _Console.quiet or not (sys.stderr and sys.stderr.isatty())
+
+
+def hide_bars(disable):
+    """Call what disables a library's progress bars, in a command that hides its own."""
+    if _Console.is_command and hides_progress():
+        disable()
 
 
 def progress_bar(*args, disable=False, **options):

@@ -33,8 +33,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import get_session, validate_repo_id
+from huggingface_hub.utils import (
+    disable_progress_bars,
+    get_session,
+    validate_repo_id,
+)
 
+from speechbrain_lmac.console import hide_bars
 from speechbrain_lmac.errors import InputError, some_of
 
 TOKEN = re.compile(r"hf_\w+|Bearer \S+")
@@ -60,8 +65,9 @@ def hub_answers():
     """Whether the hub can be reached; known within `WAIT` seconds.
 
     huggingface_hub tries again and again, with a warning each time. What is found holds
-    for a minute.
+    for a minute. In a command that hides its progress bars the hub's are hidden, too.
     """
+    hide_bars(disable_progress_bars)
     endpoint = constants.ENDPOINT
     asked, answered = _answers.get(endpoint, (-math.inf, True))
     if constants.HF_HUB_OFFLINE or time.monotonic() - asked < HOLDS:

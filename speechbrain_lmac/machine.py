@@ -12,6 +12,9 @@ import speechbrain
 import torch
 import torchaudio
 
+# An option that names where data lie, and the `=` behind it.
+FOLDER = re.compile(r"(--(?!output_)\w+_folder)(?:(=)|$)")
+
 
 @contextmanager
 def one_thread():
@@ -69,7 +72,16 @@ def command_line(argv):
     -------
     >>> command_line(["a.yaml", "--data_folder", "~/my sets/ESC-50", "--seed=1"])[-37:]
     'a.yaml --data_folder DATASET --seed=1'
+    >>> command_line(["a.yaml", "--data_folder=my #1"])[-28:]
+    'a.yaml --data_folder=DATASET'
     """
-    text = shlex.join([f"recipes/{Path(sys.argv[0]).name}", *argv])
-    folders = r"(--(?!output_)\w+_folder[ =])('[^']*'|\S+)"
-    return "python " + re.sub(folders, r"\1DATASET", text)
+    words, folder_next = [], False
+    for word in map(str, argv):
+        named = FOLDER.match(word)
+        if folder_next:
+            word = "DATASET"
+        elif named and named[2]:
+            word = f"{named[1]}=DATASET"
+        folder_next = bool(named and not named[2])
+        words.append(word)
+    return "python " + shlex.join([f"recipes/{Path(sys.argv[0]).name}", *words])

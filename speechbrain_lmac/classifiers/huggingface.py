@@ -13,6 +13,7 @@ from speechbrain_lmac.classifiers.front_ends import KaldiFbank, ZeroMeanUnitVari
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.layouts import Axes, Patches, Places
 from speechbrain_lmac.classifiers.waveform import WaveformClassifier, logits_field
+from speechbrain_lmac.console import hide_bars
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.hub import only_cached
@@ -37,6 +38,7 @@ def transformers_module():
             "this classifier needs transformers, which is not installed: "
             "pip install 'speechbrain_lmac[hf]'"
         ) from error
+    hide_bars(transformers.utils.logging.disable_progress_bar)
     return transformers
 
 

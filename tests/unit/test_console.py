@@ -10,6 +10,7 @@ import pytest
 from speechbrain_lmac.console import (
     be_quiet,
     exit_status,
+    hide_bars,
     hides_progress,
     open_console,
     progress_bar,
@@ -80,6 +81,18 @@ def test_quiet_hides_results_and_logs_but_no_warnings(monkeypatch, capsys, tmp_p
     assert quiet_options() == ["--quiet"]
     log = "configured\nan event\nconfigured\nan event\na warning\n"
     assert (tmp_path / "log.txt").read_text() == log
+
+
+def test_libraries_bars_are_hidden_in_commands_only(monkeypatch):
+    called = []
+    hide_bars(lambda: called.append("not on a terminal"))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    hide_bars(lambda: called.append("on a terminal"))
+    be_quiet()
+    hide_bars(lambda: called.append("quiet"))
+    monkeypatch.setattr("speechbrain_lmac.console._Console.is_command", False)
+    hide_bars(lambda: called.append("in a library"))
+    assert called == ["not on a terminal", "quiet"]
 
 
 def test_python_s_warnings_go_through_logging(capsys):
