@@ -113,6 +113,8 @@ class Training:
             max_skipped_batches=self.max_skipped_batches,
         )
         check_numbers(low=0, lr=self.lr)
+        if not self.lr:
+            raise InputError("lr must be above 0, got 0: nothing would be learned")
         check_optimizer(self.opt_class)
         self.loader = {
             "batch_size": self.batch_size,
@@ -182,7 +184,7 @@ def start_experiment(hparams, run_opts, source):
     """
     folder = open_output_folder(hparams, run_opts)
     manifests, _ = prepare_data(hparams, folder / MANIFEST)
-    describe_experiment(hparams, source, manifests)
+    describe_experiment(hparams, run_opts, source, manifests)
     return folder / MANIFEST
 
 
@@ -223,7 +225,7 @@ def start_training(hparams, run_opts, source):
         if if_main_process():
             known["data"] = data_tables(manifests, noise)
             check_settings(folder, data=known["data"])
-    describe_experiment(hparams, source, manifests)
+    describe_experiment(hparams, run_opts, source, manifests)
     if if_main_process() and not run_opts.debug:
         write_settings(folder, **known)
     return folder / MANIFEST
@@ -252,12 +254,13 @@ def prepare_data(hparams, manifest_folder):
     return run_on_main(prepare, args=[manifest_folder]), noise
 
 
-def describe_experiment(hparams, source, manifests):
+def describe_experiment(hparams, run_opts, source, manifests):
     """Write the resolved YAML, logs and the script into the output folder."""
     folder, dataset = Path(hparams["output_folder"]), hparams["dataset"]
     path, resolved = source
+    log = {} if run_opts.log_config is None else {"log_config": run_opts.log_config}
     with quiet_logs():
-        sb.create_experiment_directory(str(folder))
+        sb.create_experiment_directory(str(folder), **log)
     if if_main_process():
         head = f"{RESOLVED} {date.today()} from:\n# {path}\n# yamllint disable\n"
         write_text(head + resolved, folder / "hyperparams.yaml")
@@ -305,6 +308,11 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
             recoverables={**recoverables, **trained},
         ),
     )
+    if run_opts.test_only and brain.checkpointer.find_checkpoint() is None:
+        raise InputError(
+            f"--test_only: there is nothing to test in {hparams['output_folder']}, "
+            "which has no checkpoint"
+        )
     if "classifier" in hparams:
         classifier = hparams["classifier"].to(brain.device)
         domain = modules["domain"].to(brain.device)

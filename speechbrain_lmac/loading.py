@@ -93,6 +93,8 @@ OF_THE_FILE = (
     "could not find",
     "No such file",
 )
+# Options of SpeechBrain that every recipe obeys; the others are for trainings.
+ALWAYS_OBEYED = {"device", "distributed_backend", "log_config", "noprogressbar"}
 # How the resolved file in an output folder begins.
 RESOLVED = "# Generated"
 
@@ -125,6 +127,10 @@ def load_experiment(argv, training=False):
         objects themselves refuse.
     """
     param_file, run_opts, overrides = read_command(argv, training)
+    if not training:
+        check_run_options(run_opts)
+    if run_opts.log_config is not None and not Path(run_opts.log_config).is_file():
+        raise InputError(f"--log_config {run_opts.log_config}: there is no such file")
     check_compile(run_opts)
     check_precision(run_opts)
     path = find_hparams(param_file)
@@ -147,6 +153,21 @@ def load_experiment(argv, training=False):
             raise  # our file, and so our fault
         raise InputError(_why_unbuilt(error, path, overrides, folders)) from error
     return hparams, run_opts, (path, resolved)
+
+
+def check_run_options(run_opts):
+    """Refuse options of SpeechBrain that only a training obeys.
+
+    Raises
+    ------
+    InputError
+        Naming the first of them.
+    """
+    idle = sorted(run_opts.overridden_args - ALWAYS_OBEYED)
+    if idle:
+        raise InputError(
+            f"--{idle[0]} has no effect on this command: it is an option of trainings"
+        )
 
 
 def extend_import_path(path):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically, write_text
@@ -44,9 +45,10 @@ PATHS = ("folder", "source", "checkpoint", "pretrained_interpreter")
 NAMED_ONLY = ("tokenizer_source",)
 # It may be raised: the training goes on.
 EPOCHS = "number_of_epochs"
-# Options of SpeechBrain that change the weights.
+# Options of SpeechBrain that change the weights, or which of them are the best.
 RUN_OPTIONS = (
     "precision",
+    "eval_precision",
     "max_grad_norm",
     "grad_accumulation_factor",
     "optimizer_step_limit",
@@ -69,15 +71,14 @@ def settings_of(resolved, run_opts, n_processes=1):
     Returns
     -------
     settings : dict
-        Dotted key to value, as JSON has it.
+        Dotted key to value, as JSON has it; `--option` to value where it is not
+        SpeechBrain's default.
 
     Example
     -------
-    >>> from speechbrain.utils.run_opts import RunOptions
     >>> yaml = "lr: 0.1\\noutput_folder: out\\nopt: !name:torch.optim.SGD {lr: 0.1}"
-    >>> settings = settings_of(yaml, RunOptions())
-    >>> {k: v for k, v in settings.items() if not k.startswith("run option")}
-    {'lr': 0.1, 'opt': '!name:torch.optim.SGD', 'opt.lr': 0.1}
+    >>> settings_of(yaml, RunOptions(), n_processes=2)
+    {'lr': 0.1, 'opt': '!name:torch.optim.SGD', 'opt.lr': 0.1, '--processes': 2}
     """
     tree = YAML().load(resolved)
     paths = {
@@ -86,9 +87,10 @@ def settings_of(resolved, run_opts, n_processes=1):
         if _is_path(key) and isinstance(value, str) and value
     }
     settings = dict(_flat(tree, "", paths))
-    for name in RUN_OPTIONS:
-        settings[f"run option {name}"] = getattr(run_opts, name)
-    settings["run option processes"] = n_processes
+    usual = {name: getattr(RunOptions(), name) for name in RUN_OPTIONS}
+    given = {name: getattr(run_opts, name) for name in RUN_OPTIONS}
+    usual["processes"], given["processes"] = 1, n_processes
+    settings |= {f"--{n}": value for n, value in given.items() if value != usual[n]}
     return settings
 
 

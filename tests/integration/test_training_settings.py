@@ -65,8 +65,8 @@ def record_of(folder):
             ["objective.weights.mask_l1: 6.4 there, 1.0 given"],
         ),
         (["--batch_size=3"], ["batch_size: 6 there, 3 given"]),
-        (["--precision=bf16"], ["run option precision: fp32 there, bf16 given"]),
-        (["--max_grad_norm=1.0"], ["run option max_grad_norm: 5.0 there, 1.0 given"]),
+        (["--precision=bf16"], ["--precision: nothing there, bf16 given"]),
+        (["--max_grad_norm=1.0"], ["--max_grad_norm: nothing there, 1.0 given"]),
         (
             ["--number_of_epochs=1"],
             ["number_of_epochs: 2 there, 1 given (it can only be raised)"],
