@@ -98,7 +98,7 @@ def test_a_failure_is_one_line(monkeypatch, capsys):
 
 def test_torchscript_is_refused():
     with pytest.raises(InputError, match="--jit: .* take --compile"):
-        load_experiment(["hparams/toy_classifier.yaml", "--jit"])
+        load_experiment(["hparams/toy_classifier.yaml", "--jit"], training=True)
 
 
 @pytest.mark.parametrize("size", [(3, 4), (5, 4), (3, 6), (5, 6), (2, 3)])

@@ -182,3 +182,13 @@ def test_a_warning_of_a_key_is_one_line_on_standard_error(experiment, capsys):
     err = capsys.readouterr().err
     assert err.startswith("warning: ") and err.count("\n") == 1
     assert err.endswith("unknown key 'my_note': nothing reads it\n")
+
+
+@pytest.mark.parametrize("option", ["--compile", "--precision=bf16", "--debug"])
+def test_options_of_trainings_are_refused_elsewhere(option):
+    argv = [TOY, option]
+    assert "training" in load_experiment(argv, training=True)[0]
+    with pytest.raises(InputError, match=f"{option.split('=')[0]} has no effect"):
+        load_experiment(argv)
+    with pytest.raises(InputError, match="unknown key 'start_over'"):
+        load_experiment([argv[0], "--start_over=1"])
