@@ -11,8 +11,8 @@ from speechbrain_lmac.compiling import check_compile, why_uncompiled
 from speechbrain_lmac.domains import MelDomain, STFTDomain, WaveformSTFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
-from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.learned import LearnedDomain
+from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.masks import fit_map
 
 
