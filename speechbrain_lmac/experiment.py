@@ -113,8 +113,6 @@ class Training:
             max_skipped_batches=self.max_skipped_batches,
         )
         check_numbers(low=0, lr=self.lr)
-        if not self.lr:
-            raise InputError("lr must be above 0, got 0: nothing would be learned")
         check_optimizer(self.opt_class)
         self.loader = {
             "batch_size": self.batch_size,
