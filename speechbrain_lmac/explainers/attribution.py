@@ -11,7 +11,7 @@ import torch
 
 from speechbrain_lmac.domains import recorded_samples
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.explainers.gradient_check import check_gradient
+from speechbrain_lmac.explainers.gradient_check import check_gradient_once
 from speechbrain_lmac.masks import join_recordings, recordings
 from speechbrain_lmac.padding import classify
 from speechbrain_lmac.types import Encoded, Explanation
@@ -112,13 +112,10 @@ class AttributionExplainer:
         self.classifier = classifier
         self.method = method
         self.background = background
-        self._is_checked = False
 
     def explain(self, wav, target=None, lens=None):
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
-        if not self._is_checked:
-            check_gradient(self.domain, self.classifier, wav)
-            self._is_checked = True
+        check_gradient_once(self.domain, self.classifier, wav)
         with torch.no_grad():
             encoded = self.domain.encode(wav, lens)
             logits = classify(self.domain, self.classifier, encoded).logits

@@ -1,10 +1,13 @@
 """Whether gradients pass through a classifier, before anything relies on them."""
 
+import weakref
+
 import torch
 
 from speechbrain_lmac.errors import InputError, some_of
 
 N_CLIPS = 4  # of a batch that are looked at
+_checked = weakref.WeakKeyDictionary()  # classifier to the domains it passed on
 
 
 def check_gradient(domain, classifier, wav):
@@ -48,6 +51,17 @@ def check_gradient(domain, classifier, wav):
             "not depend on the input in a way that can be differentiated. Look for "
             "rounding, thresholds, argmax, or saturated outputs in its forward"
         )
+
+
+def check_gradient_once(domain, classifier, wav):
+    """`check_gradient`, unless this classifier has passed it on this domain.
+
+    Arguments and errors are those of `check_gradient`.
+    """
+    passed = _checked.setdefault(classifier, weakref.WeakSet())
+    if domain not in passed:
+        check_gradient(domain, classifier, wav)
+        passed.add(domain)
 
 
 def _name_of(classifier):

@@ -184,7 +184,7 @@ def test_a_warning_of_a_key_is_one_line_on_standard_error(experiment, capsys):
     assert err.endswith("unknown key 'my_note': nothing reads it\n")
 
 
-@pytest.mark.parametrize("option", ["--compile", "--precision=bf16", "--debug"])
+@pytest.mark.parametrize("option", ["--max_grad_norm=1", "--precision=bf16", "--debug"])
 def test_options_of_trainings_are_refused_elsewhere(option):
     argv = [TOY, option]
     assert "training" in load_experiment(argv, training=True)[0]
