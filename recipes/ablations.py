@@ -93,7 +93,7 @@ def trained_block(recipe, ablation, options, device):
         raise InputError(
             f"{ablation.name}: the training of {ablation.path} failed\n{told}"
         )
-    hparams, _, _ = load_experiment([str(ablation.path), *options])
+    hparams, _, _ = load_experiment([str(ablation.path), *options], training=True)
     interpreter = TrainedInterpreter(
         hparams["interpreter"], hparams["interpreter_checkpoint"]
     )

@@ -77,7 +77,7 @@ def fold_runs(hparams_file, options, folds):
 
 def _scalars(path, options):
     """The top level of a YAML, references resolved and nothing built."""
-    _, _, overrides = read_command([str(path), *options])
+    _, _, overrides = read_command([str(path), *options], training=True)
     scalars = YAML().load(resolve(path, overrides))
     require_keys(scalars, ["output_folder", "seed"], path)
     return scalars

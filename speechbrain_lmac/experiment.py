@@ -4,6 +4,7 @@ import logging
 import shlex
 import shutil
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -40,11 +41,14 @@ from speechbrain_lmac.loading import RESOLVED, require_keys
 from speechbrain_lmac.locks import lock_folder, release_folders
 from speechbrain_lmac.loggers import build_loggers
 from speechbrain_lmac.training_settings import (
+    SETTINGS_FILE,
     check_settings,
     data_tables,
+    has_training,
+    is_adopted,
     kept_unless_accepted,
+    moved_aside,
     settings_of,
-    start_over,
     weights_before,
     write_settings,
 )
@@ -209,24 +213,55 @@ def start_training(hparams, run_opts, source):
         When the folder has a training with other settings, other data, or other
         weights to start from. Then nothing in it is changed.
     """
-    folder = open_output_folder(hparams, run_opts)
+    folder, is_main = open_output_folder(hparams, run_opts), if_main_process()
+    check_run(run_opts, folder)
     known = {
         "settings": settings_of(source[1], run_opts, own_share()[1]),
         "weights": weights_before(hparams),
     }
-    if if_main_process():
-        if run_opts.start_over:
-            start_over(folder)
-        check_settings(folder, **known)
-    with kept_unless_accepted(folder / MANIFEST):
+    starts_over = is_main and run_opts.start_over and has_training(folder)
+    with (
+        moved_aside(folder) if starts_over else nullcontext() as aside,
+        kept_unless_accepted(folder / MANIFEST),
+    ):
+        if is_main:
+            check_settings(folder, **known)
         manifests, noise = prepare_data(hparams, folder / MANIFEST)
-        if if_main_process():
+        if is_main:
             known["data"] = data_tables(manifests, noise)
             check_settings(folder, data=known["data"])
+    adopted = is_main and is_adopted(folder)
     describe_experiment(hparams, run_opts, source, manifests)
-    if if_main_process() and not run_opts.debug:
+    if aside is not None:
+        logger.warning("--start_over: what was in %s is now in %s", folder, aside)
+    if adopted:
+        logger.warning(
+            "%s holds a training without %s (of an earlier version): it is taken to "
+            "have the settings that are given now",
+            folder,
+            SETTINGS_FILE,
+        )
+    if is_main and not run_opts.debug:
         write_settings(folder, **known)
     return folder / MANIFEST
+
+
+def check_run(run_opts, folder):
+    """Refuse options of a training that contradict each other, or its folder."""
+    for name in ("test_only", "debug"):
+        if run_opts.start_over and getattr(run_opts, name):
+            raise InputError(
+                f"--start_over trains anew, so that --{name} cannot go along"
+            )
+    if run_opts.debug_persistently:
+        raise InputError(
+            "--debug_persistently would leave checkpoints of a few batches where a "
+            "training is looked for: give --debug alone, or --optimizer_step_limit"
+        )
+    if run_opts.test_only and not has_training(folder):
+        raise InputError(
+            f"--test_only: {folder} holds no training that could be tested"
+        )
 
 
 def open_output_folder(hparams, run_opts):
@@ -306,11 +341,6 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
             recoverables={**recoverables, **trained},
         ),
     )
-    if run_opts.test_only and brain.checkpointer.find_checkpoint() is None:
-        raise InputError(
-            f"--test_only: there is nothing to test in {hparams['output_folder']}, "
-            "which has no checkpoint"
-        )
     if "classifier" in hparams:
         classifier = hparams["classifier"].to(brain.device)
         domain = modules["domain"].to(brain.device)

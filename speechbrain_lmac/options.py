@@ -12,6 +12,8 @@ from os.path import expanduser
 from speechbrain_lmac.console import be_quiet, hides_progress
 from speechbrain_lmac.errors import InputError, check_counts
 
+START_OVER = "--start_over"  # of trainings
+
 
 class _Quiet(argparse.Action):
     """`--quiet` takes effect where it is parsed, and leaves nothing behind."""
@@ -48,12 +50,12 @@ def run_option_parser():
 
 @functools.cache
 def run_options():
-    """Name of each of SpeechBrain's run options to argparse's `nargs`."""
+    """Name of each of SpeechBrain's run options, and ours, to argparse's `nargs`."""
     return {
         name: action.nargs
         for action in run_option_parser()._actions
         for name in action.option_strings
-    }
+    } | {START_OVER: 0}
 
 
 class Parser(argparse.ArgumentParser):
@@ -200,11 +202,15 @@ def read_command(argv, training=False):
     parser = Parser(parents=[run_option_parser()], add_help=False)
     if training:
         parser.add_argument(
-            "--start_over",
+            START_OVER,
             action="store_true",
             help="move what the output folder holds aside, and train anew",
         )
     parsed, others = parser.parse_known_args(argv)
+    if START_OVER in others:
+        raise InputError(
+            f"{START_OVER} has no effect on this command: it is an option of trainings"
+        )
     given = {word.partition("=")[0] for word in map(str, argv)}
     for name, value in vars(parsed).items():
         if isinstance(value, float) and not math.isfinite(value):

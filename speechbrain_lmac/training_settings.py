@@ -7,8 +7,8 @@ no weight: paths, device, workers, logging, checkpoint intervals, metrics.
 """
 
 import json
-import logging
 import os
+import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +22,6 @@ from speechbrain_lmac.fingerprints import file_hash, weights_hash
 from speechbrain_lmac.interpreters.trained import hash_of_classifier
 from speechbrain_lmac.locks import HOLDER, LOCK
 
-logger = logging.getLogger(__name__)
-
 SETTINGS_FILE = "settings.json"
 # What a training leaves: the folder holds one as soon as one of these is there.
 TRACES = ("epochs.csv", "save/CKPT*")
@@ -32,6 +30,8 @@ TRACES = ("epochs.csv", "save/CKPT*")
 WITHOUT_EFFECT = {
     "metrics",
     "num_workers",
+    "pairs_at_once",  # of LMAC-ZS: memory
+    "training.num_workers",
     "training.max_skipped_batches",
     "training.n_samples",
     "training.samples_every",
@@ -39,15 +39,24 @@ WITHOUT_EFFECT = {
     "training.wandb",
     "dataset.terms",
 }
-# Paths may change: `data` and `weights` tell whether the same lies there.
-PATHS = ("folder", "source", "checkpoint", "pretrained_interpreter")
-# Whose weights do not lie in a module: the name counts.
-NAMED_ONLY = ("tokenizer_source",)
+# Paths that may change, at the top: `data` and `weights` tell whether the same lies
+# there. Any other path, as of weights that a model of the user's loads, is a setting.
+SOURCES = {
+    "classifier_source",
+    "clap_source",
+    "codec_source",
+    "dictionary_checkpoint",
+    "interpreter_checkpoint",
+    "pretrained_interpreter",
+    "trunk_source",
+}
 # It may be raised: the training goes on.
 EPOCHS = "number_of_epochs"
 # Options of SpeechBrain that change the weights, or which of them are the best.
 RUN_OPTIONS = (
     "precision",
+    "auto_mix_prec",
+    "bfloat16_mix_prec",
     "eval_precision",
     "max_grad_norm",
     "grad_accumulation_factor",
@@ -95,8 +104,10 @@ def settings_of(resolved, run_opts, n_processes=1):
 
 
 def _is_path(key):
-    last = key.rpartition(".")[2]
-    return last.endswith(PATHS) and last not in NAMED_ONLY
+    """Whether the value is a path to what `data` and `weights` have hashes of."""
+    first, _, last = key.rpartition(".")
+    of_classifier = first == "classifier" and last in ("source", "checkpoint")
+    return last.endswith("folder") or key in SOURCES or of_classifier
 
 
 def _flat(node, key, paths):
@@ -188,11 +199,18 @@ def has_training(folder):
     return any(path for trace in TRACES for path in Path(folder).glob(trace))
 
 
+def is_adopted(folder):
+    """Whether a folder holds a training of an earlier version, without its settings.
+
+    It is taken to have those that are given now.
+    """
+    return has_training(folder) and not (Path(folder) / SETTINGS_FILE).exists()
+
+
 def check_settings(folder, **parts):
     """Refuse to go on in a folder whose training had other settings.
 
-    A folder with a training but without `settings.json` is taken to be of these
-    settings, with a warning.
+    A folder with a training but without `settings.json` passes, see `is_adopted`.
 
     Arguments
     ---------
@@ -207,20 +225,11 @@ def check_settings(folder, **parts):
         With a line for each difference, and what to do.
     """
     folder = Path(folder)
-    if not has_training(folder):
+    if not has_training(folder) or is_adopted(folder):
         return
     path = folder / SETTINGS_FILE
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if "settings" in parts:  # once, though it is asked for each part
-            logger.warning(
-                "%s holds a training without %s (of an earlier version): it is taken "
-                "to have the settings that are given now",
-                folder,
-                SETTINGS_FILE,
-            )
-        return
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot read {path} ({error}): {_ways_on('')}, or remove this file to go "
@@ -295,22 +304,55 @@ def kept_unless_accepted(folder):
         raise
 
 
-def start_over(folder):
-    """Move what a training left in a folder aside, and say where it is.
+@contextmanager
+def moved_aside(folder):
+    """Move what is in an output folder aside; where the body fails, back again.
 
     Arguments
     ---------
     folder : Path
-        Locked by this process; the lock stays. Without a training it is left alone.
+        Locked by this process; the lock stays.
+
+    Yields
+    ------
+    aside : Path
+        `FOLDER_before_DATE-TIME`, where everything is now.
+
+    Raises
+    ------
+    InputError
+        When it cannot be moved.
     """
-    if not has_training(folder):
-        return
+    folder = folder.resolve()
     stem = f"{folder.name}_before_{time.strftime('%Y%m%d-%H%M%S')}"
     aside, number = folder.with_name(stem), 2
     while aside.exists():
         aside, number = folder.with_name(f"{stem}_{number}"), number + 1
-    aside.mkdir()
-    for path in folder.iterdir():
-        if path.name not in (LOCK, HOLDER):
-            os.replace(path, aside / path.name)
-    logger.warning("--start_over: what was in %s is now in %s", folder, aside)
+    try:
+        try:
+            aside.mkdir()
+            _move(folder, aside)
+        except OSError as error:
+            raise InputError(
+                f"--start_over: cannot move {folder} to {aside} ({error}): give "
+                "another --output_folder"
+            ) from error
+        yield aside
+    except BaseException:
+        if aside.is_dir():
+            for path in _own(folder):
+                if (aside / path.name).exists():  # made anew
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            _move(aside, folder)
+            aside.rmdir()
+        raise
+
+
+def _own(folder):
+    """What is in an output folder, without its lock."""
+    return [path for path in folder.iterdir() if path.name not in (LOCK, HOLDER)]
+
+
+def _move(source, target):
+    for path in _own(source):
+        os.replace(path, target / path.name)

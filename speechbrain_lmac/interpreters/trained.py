@@ -64,7 +64,7 @@ def check_classifier(interpreter, classifier):
         Naming the checkpoint.
     """
     if isinstance(interpreter, TrainedInterpreter):
-        _check_trained_for(interpreter.trained_for, interpreter.checkpoint, classifier)
+        interpreter.check_classifier(classifier)
 
 
 def _check_trained_for(expected, checkpoint, classifier):
@@ -138,10 +138,14 @@ class TrainedInterpreter(torch.nn.Module):
 
     def __init__(self, interpreter, checkpoint):
         super().__init__()
-        self.checkpoint = str(checkpoint)
-        self.trained_for = load_interpreter(interpreter, checkpoint)
+        self._checkpoint = str(checkpoint)  # no setting: fingerprints leave it out
+        self._trained_for = load_interpreter(interpreter, checkpoint)
         self.interpreter = interpreter.requires_grad_(False)
         self.eval()
+
+    def check_classifier(self, classifier):
+        """Raise InputError if it is known to be trained for another classifier."""
+        _check_trained_for(self._trained_for, self._checkpoint, classifier)
 
     @property
     def dictionary(self):

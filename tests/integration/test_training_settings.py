@@ -10,11 +10,19 @@ import soundfile
 import torch
 
 from speechbrain_lmac.brains import ExplainerBrain, RecordingBrain
+from speechbrain_lmac.fingerprints import fingerprint_of
+from speechbrain_lmac.interpreters import TrainedInterpreter
+from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.publish import publish
 from speechbrain_lmac.recipes.train_classifier import train_classifier
 from speechbrain_lmac.recipes.train_lmac import train_lmac
-from speechbrain_lmac.training_settings import SETTINGS_FILE
+from speechbrain_lmac.run_options import RunOptions
+from speechbrain_lmac.training_settings import (
+    SETTINGS_FILE,
+    differences,
+    settings_of,
+)
 
 YAML = "hparams/toy_lmac.yaml"
 OUT = "--output_folder=out"
@@ -124,6 +132,7 @@ def test_what_changes_no_weight_may_differ(
         f"--classifier_source={moved / 'classifier'}",
         "--training={max_skipped_batches: 5, samples_every: 7, use_tensorboard: True}",
         "--dataset={clip_seconds: 1.0, cache_folder: null}",
+        "--num_workers=1",
         "--ckpt_interval_steps=1",
     )
     call(train_lmac, YAML, *options)
@@ -147,7 +156,24 @@ def test_start_over_moves_the_old_training_aside(call, options, out, tmp_path):
     assert record_of(out)["weights"] != record_of(aside)["weights"]
     assert "--lr=0.01" in record_of(out)["command"]
     assert len(pd.read_csv(out / "epochs.csv")) == 2
-    assert str(aside) in (out / "log.txt").read_text() or aside.is_dir()
+    assert str(aside) in (out / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        (["--data_folder=music"], "music is not laid out as ESC-50"),
+        (["--test_only"], "--start_over trains anew"),
+        (["--debug"], "--start_over trains anew"),
+    ],
+)
+def test_start_over_that_is_refused_moves_nothing(refused, options, out, changes, told):
+    Path("music").mkdir()
+    Path("music/song.wav").touch()
+    before = content(out)
+    options = changed(options, *changes)
+    assert told in refused(train_lmac, YAML, *options, "--start_over")
+    assert content(out) == before
 
 
 def test_start_over_in_a_new_folder_is_a_training(call, options, tmp_path):
@@ -155,12 +181,29 @@ def test_start_over_in_a_new_folder_is_a_training(call, options, tmp_path):
     assert not list(tmp_path.glob("out_*"))
 
 
-def test_a_folder_of_an_earlier_version_is_adopted(call, options, out, caplog):
+def test_a_folder_of_an_earlier_version_is_adopted(call, options, out):
     (out / SETTINGS_FILE).unlink()
     call(train_lmac, YAML, *options)
-    warnings = [r.message for r in caplog.records if SETTINGS_FILE in r.message]
+    log = (out / "log.txt").read_text().splitlines()
+    warnings = [line for line in log if f"without {SETTINGS_FILE}" in line]
     assert len(warnings) == 1 and "settings that are given now" in warnings[0]
     assert (out / SETTINGS_FILE).is_file()
+
+
+def test_only_a_training_can_be_tested(refused, options):
+    message = refused(train_lmac, YAML, *options, "--test_only")
+    assert "--test_only: out holds no training that could be tested" in message
+    message = refused(train_lmac, YAML, *options, "--debug", "--debug_persistently")
+    assert "--debug_persistently would leave checkpoints" in message
+
+
+def test_a_path_that_no_hash_covers_is_a_setting():
+    yaml = "model: !new:a.Net {{weights: !new:b.Net {{checkpoint: {}}}}}\n"
+    yaml += "classifier_source: {}\nclassifier: !new:c.Net {{source: {}}}"
+    one, other = (
+        settings_of(yaml.format(n, f"{n}c", f"{n}c"), RunOptions()) for n in "ab"
+    )
+    assert differences(one, other) == ["model.weights.checkpoint: a there, b given"]
 
 
 def test_a_damaged_settings_file_is_told(refused, options, out):
@@ -179,6 +222,14 @@ def test_the_record_describes_the_weights_beside_it(refused, out, tmp_path):
 
 
 # --- An interpreter and its classifier --------------------------------------------
+
+
+def test_the_path_of_the_weights_is_no_setting_of_an_interpreter(trained_lmac):
+    hparams = load_experiment([str(trained_lmac / "hyperparams.yaml")])[0]
+    file = trained_lmac / "interpreter.ckpt"
+    paths = [file, file.parent / ".." / file.parent.name / file.name]
+    one, other = (TrainedInterpreter(hparams["interpreter"], p) for p in paths)
+    assert fingerprint_of(one) == fingerprint_of(other)
 
 
 def other_classifier(trained_classifier):
