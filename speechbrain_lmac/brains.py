@@ -308,7 +308,8 @@ class RecordingBrain(sb.Brain):
     def _save(self, path):
         """Also the scores so far, for a checkpoint within an epoch."""
         super()._save(path)
-        scores = {name: torch.cat(v).tolist() for name, v in self.scores.items()}
+        # Of a batch that was skipped an empty list may be left.
+        scores = {n: torch.cat(v).tolist() for n, v in self.scores.items() if v}
         with open(path, "a", encoding="utf-8") as file:
             yaml.dump({"scores": scores, "skipped": self.skipped}, file)
 

@@ -4,6 +4,7 @@ import sys
 
 import torch
 
+from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.errors import InputError
 
 
@@ -18,7 +19,8 @@ def check_compile(run_opts):
     Raises
     ------
     InputError
-        For `--jit`, and for `--compile` where torch.compile cannot compile a sum.
+        For `--jit`, and for `--compile` where torch.compile cannot compile a sum on
+        the device of the run, or the machine does not have it.
     """
     if run_opts.jit or run_opts.jit_module_keys:
         raise InputError(
@@ -26,8 +28,9 @@ def check_compile(run_opts):
             "take --compile"
         )
     if run_opts.compile:
-        ones = torch.ones(2, device=run_opts.device or "cpu")
+        device = check_device(run_opts.device)
         try:
+            ones = torch.ones(2, device=device)
             torch.compile(torch.add)(ones, ones)
         except Exception as error:
             raise InputError(why_uncompiled(error) or f"--compile: {error}") from error

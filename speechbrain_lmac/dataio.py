@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -275,6 +276,36 @@ def collate_clips(items):
         label=torch.tensor([item["label"] for item in items]) if labelled else None,
         lens=None if (lens == 1).all() else lens,
     )
+
+
+def with_sound(clips, n, at_most=50):
+    """The first clips that are not digital silence.
+
+    Arguments
+    ---------
+    clips : sequence
+        Of items of `ClipDataset.load`.
+    n : int
+        How many.
+    at_most : int
+        So many are looked at. Where all of them are silent, these are taken.
+
+    Returns
+    -------
+    items : list
+        At most `n`.
+
+    Example
+    -------
+    >>> clips = [{"signal": torch.full((2,), x)} for x in (0.0, 0.5, 0.0, 0.25)]
+    >>> [float(clip["signal"][0]) for clip in with_sound(clips, 2)]
+    [0.5, 0.25]
+    >>> len(with_sound(clips, 2, at_most=1))
+    1
+    """
+    places = range(min(at_most, len(clips)))
+    heard = (item for item in map(clips.__getitem__, places) if item["signal"].any())
+    return list(islice(heard, n)) or [clips[place] for place in places[:n]]
 
 
 def lens_on(batch, device):

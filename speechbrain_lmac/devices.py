@@ -1,5 +1,7 @@
 """Devices and precisions that this machine has."""
 
+import os
+
 import torch
 from speechbrain.utils.distributed import infer_device
 
@@ -84,3 +86,27 @@ def check_precision(run_opts):
             raise InputError(f"--{option} fp16 needs a GPU; on a CPU use bf16 or fp32")
     if run_opts.auto_mix_prec:
         raise InputError("--auto_mix_prec (fp16) needs a GPU; use --precision bf16")
+
+
+def check_data_parallel(run_opts):
+    """Raise where `--data_parallel_backend` cannot work.
+
+    Arguments
+    ---------
+    run_opts : RunOptions
+        SpeechBrain's: `device`, `data_parallel_backend`.
+
+    Raises
+    ------
+    InputError
+        On a CPU, and under torchrun, which is another way to use several GPUs.
+    """
+    if not run_opts.data_parallel_backend:
+        return
+    if check_device(run_opts.device).type != "cuda":
+        raise InputError(
+            "--data_parallel_backend needs a GPU; on a CPU leave it out, or start "
+            "several processes with torchrun"
+        )
+    if "RANK" in os.environ and "LOCAL_RANK" in os.environ:
+        raise InputError("--data_parallel_backend: leave it out under torchrun")

@@ -21,7 +21,7 @@ from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.codec import check_codec_of
 from speechbrain_lmac.compiling import why_uncompiled
 from speechbrain_lmac.console import open_console, quiet_logs
-from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.dataio import collate_clips, with_sound
 from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.draws import generator
@@ -345,8 +345,7 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
         classifier = hparams["classifier"].to(brain.device)
         domain = modules["domain"].to(brain.device)
         brain.classifier_hash = hash_of_classifier(classifier)
-        clips = datasets["valid"]
-        some = collate_clips([clips[i] for i in range(min(N_CLIPS, len(clips)))])
+        some = collate_clips(with_sound(datasets["valid"], N_CLIPS))
         brain.before_training(some.wav.to(brain.device))
         fold_for_training(classifier, domain)
     brain.fit(

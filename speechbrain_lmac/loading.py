@@ -12,7 +12,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAMLError
 
 from speechbrain_lmac.compiling import check_compile
-from speechbrain_lmac.devices import check_precision
+from speechbrain_lmac.devices import check_data_parallel, check_precision
 from speechbrain_lmac.errors import InputError, check_arguments
 from speechbrain_lmac.hparams_files import (
     HPARAMS,
@@ -22,6 +22,7 @@ from speechbrain_lmac.hparams_files import (
 )
 from speechbrain_lmac.options import read_command
 from speechbrain_lmac.resolving import resolve
+from speechbrain_lmac.run_options import RUN_KEYS, with_values_of
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def load_experiment(argv, training=False):
     hparams : dict
         The built experiment.
     run_opts : RunOptions
-        SpeechBrain's.
+        SpeechBrain's: of the command line, else of the top of the YAML.
     source : tuple
         (path of the YAML file, the resolved YAML text that `hparams` is built of).
 
@@ -129,13 +130,17 @@ def load_experiment(argv, training=False):
     param_file, run_opts, overrides = read_command(argv, training)
     if not training:
         check_run_options(run_opts)
-    if run_opts.log_config is not None and not Path(run_opts.log_config).is_file():
-        raise InputError(f"--log_config {run_opts.log_config}: there is no such file")
-    check_compile(run_opts)
-    check_precision(run_opts)
     path = find_hparams(param_file)
     check_keys(path)
     resolved = resolve(path, overrides)
+    obeyed = RUN_KEYS if training else ALWAYS_OBEYED
+    run_opts = with_values_of(resolved, run_opts, obeyed)
+    if run_opts.log_config is not None and not Path(run_opts.log_config).is_file():
+        raise InputError(f"--log_config {run_opts.log_config}: there is no such file")
+    check_precision(run_opts)
+    check_data_parallel(run_opts)
+    check_compile(run_opts)
+    check_checkpoints(run_opts)
     folders = extend_import_path(path)
     try:
         hparams = load_hyperpyyaml(resolved)
@@ -167,6 +172,21 @@ def check_run_options(run_opts):
     if idle:
         raise InputError(
             f"--{idle[0]} has no effect on this command: it is an option of trainings"
+        )
+
+
+def check_checkpoints(run_opts):
+    """Refuse two intervals of checkpoints within epochs.
+
+    Raises
+    ------
+    InputError
+        Where both are above 0: SpeechBrain obeys one of them.
+    """
+    if run_opts.ckpt_interval_minutes > 0 and run_opts.ckpt_interval_steps > 0:
+        raise InputError(
+            "--ckpt_interval_minutes and --ckpt_interval_steps are both given: take "
+            "one of them"
         )
 
 
@@ -216,7 +236,7 @@ def check_keys(path):
     if text.startswith(RESOLVED):
         return  # of a finished run: what the keys were for is in their places
     keys = top_level_keys(path)
-    known = KNOWN_KEYS | set(re.findall(r"<(\w+)", text))
+    known = KNOWN_KEYS | RUN_KEYS | set(re.findall(r"<(\w+)", text))
     for key in keys:
         if key in known or key.startswith("__"):
             continue

@@ -7,6 +7,7 @@ import torch
 from speechbrain_lmac.errors import InputError, some_of
 
 N_CLIPS = 4  # of a batch that are looked at
+CUDNN = "cudnn RNN backward"  # in the error of recurrent layers on a GPU
 _checked = weakref.WeakKeyDictionary()  # classifier to the domains it passed on
 
 
@@ -24,21 +25,24 @@ def check_gradient(domain, classifier, wav):
         Frozen; it is left as it is.
     wav : torch.Tensor
         Shape (B, N), on the device of the classifier; clips of the data, of which the
-        first `N_CLIPS` are looked at.
+        first `N_CLIPS` with sound are looked at. Where all are digital silence, the
+        gradient may be 0.
 
     Raises
     ------
     InputError
         Naming the cause: no gradient (computed under `torch.no_grad`, detached, or in
-        NumPy), NaN or infinity (the square root of 0 is the usual one), or 0.
+        NumPy, or by cuDNN), NaN or infinity (the square root of 0 is the usual one),
+        or 0.
     """
-    name, wav = _name_of(classifier), wav[:N_CLIPS]
+    name, sounding = _name_of(classifier), wav.any(1)
+    places = (sounding if sounding.any() else ~sounding).nonzero().flatten()[:N_CLIPS]
+    wav = wav[places]
     for sound, clips in (("digital silence", torch.zeros_like(wav[:1])), (None, wav)):
         gradient = _gradient(domain, classifier, clips, name)
         finite = gradient.isfinite().flatten(1).all(1)
         if not finite.all():
-            bad = (~finite).nonzero().flatten().tolist()
-            where = sound or f"clips {some_of(bad)} of the first batch"
+            where = sound or f"clips {some_of(places[~finite].tolist())} of the batch"
             raise InputError(
                 f"the gradient of {name} is NaN or infinite on {where}. It comes from "
                 "the model, not from the learning rate: the usual cause is the square "
@@ -47,7 +51,7 @@ def check_gradient(domain, classifier, wav):
             )
     if wav.any() and not gradient.any():
         raise InputError(
-            f"the gradient of {name} is 0 everywhere on the first batch: its logits do "
+            f"the gradient of {name} is 0 everywhere on the first clips: its logits do "
             "not depend on the input in a way that can be differentiated. Look for "
             "rounding, thresholds, argmax, or saturated outputs in its forward"
         )
@@ -56,12 +60,14 @@ def check_gradient(domain, classifier, wav):
 def check_gradient_once(domain, classifier, wav):
     """`check_gradient`, unless this classifier has passed it on this domain.
 
-    Arguments and errors are those of `check_gradient`.
+    It passes on clips with sound only: behind a silent batch the next one is looked at,
+    too. Arguments and errors are those of `check_gradient`.
     """
     passed = _checked.setdefault(classifier, weakref.WeakSet())
     if domain not in passed:
         check_gradient(domain, classifier, wav)
-        passed.add(domain)
+        if wav.any():
+            passed.add(domain)
 
 
 def _name_of(classifier):
@@ -83,7 +89,15 @@ def _gradient(domain, classifier, wav, name):
         if logits.requires_grad:
             predicted = logits.amax(1).sum()
             (gradient,) = torch.autograd.grad(predicted, rep, allow_unused=True)
+    except torch.cuda.OutOfMemoryError:
+        raise
     except RuntimeError as error:
+        if CUDNN in str(error):
+            raise InputError(
+                f"no gradient passes through the recurrent layers of {name} on a GPU: "
+                "cuDNN computes none in eval mode. Use --device cpu, or call them "
+                "under torch.backends.cudnn.flags(enabled=False) in its forward"
+            ) from error
         with torch.no_grad():  # whose failure is another fault
             classifier(domain.features(encoded))
         reason = f" ({error})"

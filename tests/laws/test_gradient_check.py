@@ -7,7 +7,11 @@ from speechbrain_lmac.classifiers import Axes, Frozen, WaveformClassifier
 from speechbrain_lmac.domains import STFTDomain, WaveformSTFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import AttributionExplainer, GradCAM, Saliency
-from speechbrain_lmac.explainers.gradient_check import check_gradient
+from speechbrain_lmac.explainers.gradient_check import (
+    N_CLIPS,
+    check_gradient,
+    check_gradient_once,
+)
 from speechbrain_lmac.explainers.to_mask import absolute
 from speechbrain_lmac.types import ClassifierOutput
 
@@ -20,8 +24,8 @@ FAULTS = {
     "root": "the gradient of Net is NaN or infinite on digital silence",
     "norm_of_zeros": "the gradient of Net is NaN or infinite on digital silence",
     "nan": "the gradient of Net is NaN or infinite on digital silence",
-    "rounded": "the gradient of Net is 0 everywhere on the first batch",
-    "constant": "the gradient of Net is 0 everywhere on the first batch",
+    "rounded": "the gradient of Net is 0 everywhere on the first clips",
+    "constant": "the gradient of Net is 0 everywhere on the first clips",
 }
 
 
@@ -96,6 +100,67 @@ def test_each_fault_is_named(domain, wav, fault):
 
 def test_a_silent_first_batch_is_no_fault(domain):
     check_gradient(domain, classifier(), torch.zeros(2, RATE // 4))
+
+
+def test_a_silent_first_batch_leaves_the_check_to_the_next(domain, wav):
+    silence, rounded = torch.zeros(2, RATE // 4), classifier("rounded")
+    check_gradient_once(domain, rounded, silence)
+    with pytest.raises(InputError, match="0 everywhere"):
+        check_gradient_once(domain, rounded, wav)
+    dead = classifier("detached")
+    with pytest.raises(InputError, match="no gradient passes"):
+        check_gradient_once(domain, dead, silence)
+
+
+def test_clips_with_sound_are_looked_at_behind_silent_ones(domain, wav):
+    batch = torch.cat([torch.zeros(N_CLIPS, RATE // 4), wav])
+    with pytest.raises(InputError, match="0 everywhere"):
+        check_gradient(domain, classifier("rounded"), batch)
+
+
+def test_a_clip_without_a_finite_gradient_is_named_by_its_place(domain, wav):
+    class Loud(Net):
+        def logits(self, wav):
+            loud = (wav.abs() > 5).any(1, keepdim=True)
+            return super().logits(wav) * torch.where(loud, torch.inf, 1.0)
+
+    loud = Frozen(WaveformClassifier(Loud(), 3, RATE, ["conv"], Axes("BCT")))
+    silence = torch.zeros(1, RATE // 4)
+    with pytest.raises(InputError, match="NaN or infinite on clips 2 of the batch"):
+        check_gradient(domain, loud, torch.cat([silence, wav[:1], 40 * wav[1:]]))
+
+
+class Fails(torch.autograd.Function):
+    """A function whose gradient raises an error."""
+
+    @staticmethod
+    def forward(ctx, values, error):
+        ctx.error = error
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise ctx.error
+
+
+@pytest.mark.parametrize(
+    "error, raised, message",
+    [
+        (torch.cuda.OutOfMemoryError("full"), torch.cuda.OutOfMemoryError, "^full$"),
+        (
+            RuntimeError("cudnn RNN backward can only be called in training mode"),
+            InputError,
+            "recurrent layers of Net on a GPU: .* Use --device cpu, or call them under",
+        ),
+    ],
+)
+def test_what_the_gpu_cannot_do_is_no_fault_of_the_forward(
+    domain, wav, monkeypatch, error, raised, message
+):
+    whole = Net.logits
+    monkeypatch.setattr(Net, "logits", lambda s, x: Fails.apply(whole(s, x), error))
+    with pytest.raises(raised, match=message):
+        check_gradient(domain, classifier(), wav)
 
 
 def test_another_fault_of_the_model_stays_what_it_is(domain, wav, monkeypatch):

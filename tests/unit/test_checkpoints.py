@@ -1,11 +1,13 @@
 """Which checkpoint is the best, in every process and in any order of the folder."""
 
 import math
+from collections import defaultdict
 
 import pytest
 import torch
 from speechbrain.utils import checkpoints as sb_checkpoints
 
+from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.checkpoints import UNFIT, WholeCheckpointer
 
 
@@ -76,3 +78,14 @@ def test_recency_is_speechbrains(tmp_path):
         saver.save_checkpoint(meta={"epoch": epoch, "loss": 1.0})
     newest = max(saver.list_checkpoints(), key=sb_checkpoints.ckpt_recency)
     assert saver.find_checkpoint().path == newest.path
+
+
+def test_a_checkpoint_within_an_epoch_after_a_first_batch_that_was_skipped(tmp_path):
+    brain = RecordingBrain({"net": torch.nn.Linear(1, 1)}, run_opts={"device": "cpu"})
+    brain.skipped, brain.scores = 1, defaultdict(list, loss=[], mask_l1=[])
+    brain.record("mask_mean", torch.tensor([0.25, 0.5]))
+    brain._save(tmp_path / "brain.ckpt")
+    brain.skipped, brain.scores = 0, defaultdict(list)
+    brain._recover(tmp_path / "brain.ckpt", end_of_epoch=False)
+    assert brain.skipped == 1 and list(brain.scores) == ["mask_mean"]
+    assert torch.cat(brain.scores["mask_mean"]).tolist() == [0.25, 0.5]

@@ -6,6 +6,7 @@ import pytest
 import speechbrain as sb
 import torch
 
+from speechbrain_lmac import compiling
 from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.compiling import check_compile, why_uncompiled
 from speechbrain_lmac.domains import MelDomain, STFTDomain, WaveformSTFTDomain
@@ -94,6 +95,18 @@ def test_a_failure_is_one_line(monkeypatch, capsys):
         main(failing)
     assert ended.value.code == 2 and capsys.readouterr().err == f"error: {told}\n"
     assert why_uncompiled(RuntimeError("out of memory")) is None
+
+
+def test_the_compiler_of_the_device_of_the_run_is_tried(monkeypatch):
+    tried = []
+
+    def record(function):
+        return lambda one, other: tried.append(one.device.type)
+
+    monkeypatch.setattr(torch, "compile", record)
+    monkeypatch.setattr(compiling, "check_device", lambda name: torch.device("meta"))
+    check_compile(sb.utils.run_opts.RunOptions(compile=True))
+    assert tried == ["meta"]
 
 
 def test_torchscript_is_refused():

@@ -4,7 +4,11 @@ import pytest
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
-from speechbrain_lmac.devices import check_device, check_precision
+from speechbrain_lmac.devices import (
+    check_data_parallel,
+    check_device,
+    check_precision,
+)
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.inference import AudioExplainer
 
@@ -56,6 +60,21 @@ def test_precision_of_a_cpu(gpus):
         gpus(1)
         check_precision(RunOptions(device="cuda", **options))
     check_precision(RunOptions(device="cpu", precision="bf16", eval_precision="bf16"))
+
+
+def test_data_parallel_needs_a_gpu_and_one_process(gpus, monkeypatch):
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    gpus(0)
+    with pytest.raises(InputError, match="--data_parallel_backend needs a GPU"):
+        check_data_parallel(RunOptions(data_parallel_backend=True))
+    check_data_parallel(RunOptions())
+    gpus(2)
+    check_data_parallel(RunOptions(device="cuda", data_parallel_backend=True))
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(InputError, match="under torchrun"):
+        check_data_parallel(RunOptions(device="cuda", data_parallel_backend=True))
 
 
 def test_a_model_is_not_loaded_for_a_device_that_is_not_there():

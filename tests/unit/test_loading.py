@@ -97,8 +97,9 @@ def test_a_resolved_file_finds_what_lies_beside_the_one_it_was_made_of(tmp_path)
     resolved = tmp_path / "results" / "hyperparams.yaml"
     resolved.write_text(f"# Generated 2024-01-01 from:\n# {tmp_path}/mine/a.yaml\na: 1")
     folders = extend_import_path(resolved)
-    assert folders[:2] == [str(tmp_path / "results"), str(tmp_path / "mine")]
-    assert sys.path[-1] == folders[-1] or Path.cwd() in map(Path, sys.path)
+    expected = [str(tmp_path / "results"), str(tmp_path / "mine"), str(Path.cwd())]
+    assert folders == expected
+    assert set(expected) <= set(sys.path)
 
 
 def test_a_class_that_is_not_found_and_where_it_was_looked_for(
@@ -192,3 +193,56 @@ def test_options_of_trainings_are_refused_elsewhere(option):
         load_experiment(argv)
     with pytest.raises(InputError, match="--start_over has no effect"):
         load_experiment([argv[0], "--start_over"])
+
+
+# --- Run options of SpeechBrain ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--compile", "--device=banana"], "device banana: no such kind of device"),
+        (["--device=cpu", "--data_parallel_backend"], "--data_parallel_backend needs"),
+        (
+            ["--ckpt_interval_minutes=1", "--ckpt_interval_steps=1"],
+            "--ckpt_interval_minutes and --ckpt_interval_steps are both given",
+        ),
+    ],
+)
+def test_run_options_that_cannot_work(options, message):
+    with pytest.raises(InputError, match=message):
+        load_experiment([TOY, *options], training=True)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("device: banana", "device banana: no such kind of device"),
+        ("device: cpu\nprecision: fp16", "--precision fp16 needs a GPU"),
+        ("device: cpu\ndata_parallel_backend: true", "--data_parallel_backend needs"),
+        ("ckpt_interval_minutes: 1\nckpt_interval_steps: 1", "are both given"),
+        ("precision: fp17", "precision at the top of the YAML .* got 'fp17'"),
+        ("max_grad_norm: hello", "max_grad_norm .* type float; got 'hello'"),
+        ("grad_accumulation_factor: 0", "grad_accumulation_factor must be"),
+        ("ckpt_interval_steps: true", "type int; got True"),
+    ],
+)
+def test_run_options_in_the_file_are_checked_like_those_of_the_command(
+    experiment, text, message
+):
+    with pytest.raises(InputError, match=message):
+        load_experiment([str(experiment(f"{text}\n"))], training=True)
+
+
+def test_run_options_in_the_file_are_read_and_the_command_comes_first(
+    experiment, caplog
+):
+    path = experiment("norm: 1\nmax_grad_norm: !ref <norm>\nprecision: bf16\n")
+    argv = [str(path), "--device=cpu"]
+    _, run_opts, _ = load_experiment(argv, training=True)
+    assert (run_opts.max_grad_norm, run_opts.precision) == (1, "bf16")
+    _, run_opts, _ = load_experiment([*argv, "--max_grad_norm=2"], training=True)
+    assert (run_opts.max_grad_norm, run_opts.precision) == (2, "bf16")
+    _, run_opts, _ = load_experiment(argv)  # which computes in float32
+    assert run_opts.precision == "fp32"
+    assert not caplog.records
