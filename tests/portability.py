@@ -60,10 +60,8 @@ class Run:
 
 
 RUNS = (
-    Run(shuffled=False),
-    Run({"ATEN_CPU_CAPABILITY": "default"}),
+    Run(threads=2, shuffled=False),
     Run(SSE41),
-    Run(threads=2),
     Run({"LC_ALL": "C", "START_METHOD": "spawn"}, folder="a b#c"),
     Run({"ATEN_CPU_CAPABILITY": "default", "START_METHOD": "forkserver"}, threads=2),
 )
