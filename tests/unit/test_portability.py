@@ -116,7 +116,7 @@ def test_a_run_that_broke_off_has_failed(monkeypatch):
 def test_the_page_is_written_and_the_status_tells(monkeypatch, tmp_path, capsys):
     path = tmp_path / "page.md"
     pretend(monkeypatch, 1, JUNIT)
-    assert main(["2", "5", "--seed=7", f"--page={path}"]) == 1
+    assert main(["2", "3", "--seed=7", f"--page={path}"]) == 1
     text = path.read_text(encoding="utf-8")
     assert text.count("| random, 7 | 2 | 2 | 1 |") == 2
     assert "- run 2: `tests.b::test_four`" in text
