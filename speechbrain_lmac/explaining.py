@@ -26,6 +26,7 @@ from speechbrain_lmac.interpreters import (
     TrainedInterpreter,
 )
 from speechbrain_lmac.metrics import MM
+from speechbrain_lmac.padding import by_length
 from speechbrain_lmac.windows import Faded, window_starts
 
 # Interpreters that are told in words what to look for, and all that answer for a class
@@ -126,8 +127,7 @@ def explain_batch(explainer, wavs, labels, target=None, lens=None):
     check_lens(lens, len(wavs))
     recorded = recorded_samples(lens, wavs.shape[1]).clamp(min=1)
     places, parts = [], []
-    for length in recorded.unique().tolist():
-        own = (recorded == length).nonzero().flatten()
+    for own, length in by_length(recorded):
         asked = None if target is None else target[own]
         parts.append(_explain_batch(explainer, wavs[own, :length], labels, asked))
         places.append(own)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def join_batches(parts, order, n_samples, n_frames):
         if torch.is_tensor(values[0]):
             size = sizes.get(name)
             if size is not None:
-                values = [followed_by_zeros(value, size) for value in values]
+                values = [_padded(value, size) for value in values]
             joined[name] = torch.cat(values)[order]
         else:
             flat = [value for part in values for value in part]
@@ -63,18 +64,10 @@ def join_batches(parts, order, n_samples, n_frames):
     return BatchExplanation(**joined)
 
 
-def followed_by_zeros(values, size):
-    """Values (B, N, ...) to (B, `size`, ...).
-
-    Example
-    -------
-    >>> followed_by_zeros(torch.ones(1, 2), 3)
-    tensor([[1., 1., 0.]])
-    """
-    missing = size - values.shape[1]
-    return torch.cat(
-        [values, values.new_zeros(len(values), missing, *values.shape[2:])], 1
-    )
+def _padded(values, size):
+    """Values (B, N) or (B, N, F), followed by zeros up to `size` of N."""
+    behind = (0, 0) * (values.ndim - 2)
+    return F.pad(values, (*behind, 0, size - values.shape[1]))
 
 
 @dataclass(frozen=True)

@@ -110,9 +110,15 @@ def _put_together(path, children):
     text, place = _put_together(parent, (*children, path.resolve()))
     theirs = blocks_of(text)
     for key in ours:
-        if key not in theirs:
+        if key not in theirs and not _is_run_option(key):
             close = difflib.get_close_matches(key, theirs)
             meant = f"; did you mean '{close[0]}'?" if close else ""
             raise InputError(f"{path}: its parent {named} has no key '{key}'{meant}")
-    whole = [block if block[-1] == "\n" else f"{block}\n" for block in ours.values()]
-    return "".join({**theirs, **dict(zip(ours, whole, strict=True))}.values()), place
+    blocks = {**theirs, **ours}.values()
+    return "".join(b if b[-1] == "\n" else f"{b}\n" for b in blocks), place
+
+
+def _is_run_option(key):
+    from speechbrain_lmac.run_options import RUN_KEYS  # imports torch
+
+    return key in RUN_KEYS

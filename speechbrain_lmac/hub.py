@@ -98,7 +98,7 @@ def hub_file(repo, filename, revision=None, token=None):
     return Path(cached)
 
 
-def only_cached(source, filename, what):
+def only_cached(source, filename, what, revision=None):
     """Whether a library has to do with what it has cached of a source.
 
     Arguments
@@ -109,6 +109,8 @@ def only_cached(source, filename, what):
         That it needs.
     what : str
         It is for, as an error says it.
+    revision : str, optional
+        Branch, tag or commit.
 
     Returns
     -------
@@ -128,9 +130,11 @@ def only_cached(source, filename, what):
         return True
     if hub_answers():
         return False
-    if not isinstance(try_to_load_from_cache(source, filename), str):
+    path = try_to_load_from_cache(source, filename, revision=revision)
+    if not isinstance(path, str):
+        at = "" if revision is None else f" at {revision}"
         raise InputError(
-            f"cannot load {what} from {source}: there is no such folder, the hub "
+            f"cannot load {what} from {source}{at}: there is no such folder, the hub "
             "cannot be reached, and it is not in the cache. Look at the network, or "
             "name a folder"
         )

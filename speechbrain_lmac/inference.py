@@ -9,6 +9,7 @@ the name of one that comes with the package (`speechbrain_lmac.shipped`).
 """
 
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
@@ -123,17 +124,26 @@ class _Trained(Pretrained):
         source = find_model(source)
         check_device((kwargs.get("run_opts") or {}).get("device"))
         if trust_remote_code:
-            only_cached(str(source), hparams_file, "a model")
-            return pretrained_from_hparams(
-                cls,
-                str(source),
-                hparams_file,
-                overrides=overrides or {},
-                savedir=savedir,
-                local_strategy=LocalStrategy.COPY,
-                fetch_config=FetchConfig(revision=revision, token=token),
-                **kwargs,
+            cached = only_cached(str(source), hparams_file, "a model", revision)
+            fetching = FetchConfig(
+                allow_network=not cached, revision=revision, token=token
             )
+            try:
+                return pretrained_from_hparams(
+                    cls,
+                    str(source),
+                    hparams_file,
+                    overrides=overrides or {},
+                    savedir=savedir,
+                    local_strategy=LocalStrategy.COPY,
+                    fetch_config=fetching,
+                    **kwargs,
+                )
+            except LocalEntryNotFoundError as error:
+                raise InputError(
+                    f"a file of {source} is not in the cache, and the hub cannot be "
+                    "reached: look at the network, or name a folder"
+                ) from error
 
         def file(name):
             return model_file(source, name, revision, token)

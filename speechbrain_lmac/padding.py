@@ -80,6 +80,29 @@ def on_recordings(function, features, lengths, masks):
     )
 
 
+def by_length(lengths):
+    """Yield the items of each length, the shortest first.
+
+    Arguments
+    ---------
+    lengths : torch.Tensor
+        Shape (B,), int64.
+
+    Yields
+    ------
+    places : torch.Tensor
+        Of the items of one length, (B',) int64.
+    length : int
+
+    Example
+    -------
+    >>> [(places.tolist(), n) for places, n in by_length(torch.tensor([4, 2, 4]))]
+    [([1], 2), ([0, 2], 4)]
+    """
+    for length in lengths.unique().tolist():
+        yield (lengths == length).nonzero().flatten(), length
+
+
 def one_by_one(function, features, lengths):
     """Apply a function to the items of each length by themselves, cut to the length.
 
@@ -101,13 +124,10 @@ def one_by_one(function, features, lengths):
     >>> output.logits.flatten(), output.hidden[0][0].flatten()
     (tensor([2., 2.]), tensor([1., 3., 0., 0.]))
     """
-    places, outputs = [], []
-    for length in lengths.unique().tolist():  # the longest comes last
-        own = (lengths == length).nonzero().flatten()
-        places.append(own)
-        outputs.append(function(features[own, :length]))
-    scale = features.shape[1] / length
-    back = torch.cat(places).argsort()
+    groups = list(by_length(lengths))
+    outputs = [function(features[places, :length]) for places, length in groups]
+    scale = features.shape[1] / groups[-1][1]
+    back = torch.cat([places for places, _ in groups]).argsort()
     results, hidden = zip(*(vars(output).values() for output in outputs), strict=True)
     joined = []
     for maps in zip(*hidden, strict=True):

@@ -32,7 +32,8 @@ class TrainingOptions(RunOptions):
 def with_values_of(resolved, run_opts, names=RUN_KEYS):
     """Run options with those that stand at the top of a YAML file, as sb.Brain's.
 
-    The command line comes first, then the file, then SpeechBrain's default.
+    The command line (`overridden_args`, which stays as it is) comes first, then the
+    file, then SpeechBrain's default.
 
     Arguments
     ---------
@@ -74,8 +75,7 @@ def with_values_of(resolved, run_opts, names=RUN_KEYS):
             )
     if "grad_accumulation_factor" in values:
         check_counts(grad_accumulation_factor=values["grad_accumulation_factor"])
-    overridden = run_opts.overridden_args | set(values)
-    return replace(run_opts, **values, overridden_args=overridden)
+    return replace(run_opts, **values)
 
 
 def _fits(value, kind):

@@ -1,13 +1,13 @@
 """A hub that cannot be reached: told once, soon, and the cache is used."""
 
 import socket
-import time
+import threading
 from contextlib import contextmanager
 
 import huggingface_hub
 import pytest
 
-from speechbrain_lmac import hub
+from speechbrain_lmac import hub, inference
 from speechbrain_lmac.classifiers.checkpoint import fetch
 from speechbrain_lmac.classifiers.clap_huggingface import load_clap
 from speechbrain_lmac.classifiers.clap_text import load_tokenizer
@@ -69,29 +69,49 @@ def at(monkeypatch, tmp_path):
     return at
 
 
+@pytest.fixture
+def connections(monkeypatch):
+    """The addresses that are connected to."""
+    addresses, connect = [], socket.socket.connect
+
+    def connect_and_count(self, address):
+        addresses.append(address)
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_and_count)
+    return addresses
+
+
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_nobody_listens(at, caplog, capfd, call):
+def test_nobody_listens(at, caplog, capfd, connections, call):
     with nobody() as endpoint:
         at(endpoint)
-        start = time.monotonic()
         with pytest.raises(InputError, match="me/it"):
             call()
-        assert time.monotonic() - start < AT_MOST
+    assert len(connections) == 1  # and no second try, each with a longer pause
     assert not caplog.records and capfd.readouterr() == ("", "")
 
 
-def test_nobody_answers(at, caplog, monkeypatch):
+def test_nobody_answers(at, caplog, connections, monkeypatch):
+    assert hub.WAIT < AT_MOST
+    monkeypatch.setattr(hub, "WAIT", 0.2)
     with silent() as endpoint:
         at(endpoint)
-        start = time.monotonic()
-        with pytest.raises(InputError, match="me/it"):
-            CALLS["fetch"]()
-        assert time.monotonic() - start < AT_MOST
-        for name in set(CALLS) - {"fetch"}:  # it is known by now
+        for call in CALLS.values():
             with pytest.raises(InputError, match="me/it"):
-                CALLS[name]()
-        assert time.monotonic() - start < AT_MOST + 1
+                call()
+    assert len(connections) == 1  # it is known by then
     assert not caplog.records
+
+
+def test_no_name_server_answers(at, monkeypatch):
+    monkeypatch.setattr(hub, "WAIT", 0.1)
+    with silent() as endpoint:
+        at(endpoint)
+        answer = threading.Event()
+        monkeypatch.setattr(hub, "_ask", lambda endpoint, found: answer.wait())
+        assert not hub.hub_answers()
+        answer.set()
 
 
 def test_what_is_found_holds_for_a_minute(at, monkeypatch):
@@ -107,26 +127,72 @@ def test_what_is_found_holds_for_a_minute(at, monkeypatch):
         assert hub.hub_answers()
 
 
-def test_a_folder_and_a_wrong_name_need_no_hub(at, tmp_path, monkeypatch):
+def test_a_folder_and_a_wrong_name_need_no_hub(at, tmp_path, connections):
     with silent() as endpoint:
         at(endpoint)
-        start = time.monotonic()
         assert not hub.only_cached(str(tmp_path), "x", "a model")
         with pytest.raises(InputError, match="it is no hub id"):
             fetch("no/such/folder", "model.ckpt")
-        assert time.monotonic() - start < 1
+    assert not connections
 
 
-def test_without_a_hub_the_cache_is_read(at, tmp_path):
-    commit = "0" * 40
-    cached = tmp_path / "cache" / "models--me--it"
-    (cached / "snapshots" / commit).mkdir(parents=True)
-    (cached / "snapshots" / commit / "config.json").write_text("{}")
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text(commit)
+@pytest.fixture
+def cached(tmp_path):
+    """`cached(files, revision)`: the cache has files (name to text) of a revision."""
+
+    def cached(files, revision="main", commit="0" * 40):
+        model = tmp_path / "cache" / "models--me--it"
+        folder = model / "snapshots" / commit
+        folder.mkdir(parents=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        (model / "refs").mkdir(exist_ok=True)
+        (model / "refs" / revision).write_text(commit)
+
+    return cached
+
+
+def test_without_a_hub_the_cache_is_read(at, cached):
+    cached({"config.json": "{}"})
     with nobody() as endpoint:
         at(endpoint)
         assert fetch("me/it", "config.json").read_text() == "{}"
         assert hub.only_cached("me/it", "config.json", "a model")
         with pytest.raises(InputError, match="not in the cache"):
             hub.only_cached("me/it", "other.json", "a model")
+
+
+def test_a_revision_is_looked_for_in_the_cache(at, cached):
+    cached({"config.json": "{}"}, "v1")
+    with nobody() as endpoint:
+        at(endpoint)
+        assert hub.only_cached("me/it", "config.json", "a model", "v1")
+        with pytest.raises(InputError, match="from me/it: .* not in the cache"):
+            hub.only_cached("me/it", "config.json", "a model")
+        with pytest.raises(InputError, match="from me/it at v2: .* not in the cache"):
+            hub.only_cached("me/it", "config.json", "a model", "v2")
+
+
+PRETRAINED = """\
+net: !new:torch.nn.Linear [1, 1]
+modules: {}
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+    loadables: {net: !ref <net>}
+"""
+
+
+def test_speechbrain_s_reader_takes_what_is_cached(at, cached, monkeypatch):
+    read, fetching = inference.pretrained_from_hparams, []
+
+    def spy(*args, fetch_config, **options):
+        fetching.append(fetch_config)
+        return read(*args, fetch_config=fetch_config, **options)
+
+    monkeypatch.setattr(inference, "pretrained_from_hparams", spy)
+    cached({"hyperparams.yaml": PRETRAINED}, "v1")
+    options = {"trust_remote_code": True, "revision": "v1"}
+    with nobody() as endpoint:
+        at(endpoint)
+        with pytest.raises(InputError, match="a file of me/it is not in the cache"):
+            AudioExplainer.from_hparams("me/it", **options)
+    assert [config.allow_network for config in fetching] == [False]

@@ -246,3 +246,14 @@ def test_run_options_in_the_file_are_read_and_the_command_comes_first(
     _, run_opts, _ = load_experiment(argv)  # which computes in float32
     assert run_opts.precision == "fp32"
     assert not caplog.records
+
+
+def test_run_options_in_a_file_whose_parent_has_none(tmp_path):
+    (tmp_path / "parent.yaml").write_text("seed: 1\nlr: 2")  # and no end of the line
+    child = tmp_path / "child.yaml"
+    child.write_text("parent: parent.yaml\nmax_grad_norm: 1.5\n")
+    hparams, run_opts, _ = load_experiment([str(child)], training=True)
+    assert (hparams["lr"], run_opts.max_grad_norm) == (2, 1.5)
+    child.write_text("parent: parent.yaml\nmax_gradnorm: 1.5\n")
+    with pytest.raises(InputError, match="has no key 'max_gradnorm'"):
+        load_experiment([str(child)], training=True)
