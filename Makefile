@@ -172,7 +172,7 @@ test: .venv/.installed-test lint  ## lint, all tests and doctests (at most 6 min
 test-extras: chromium  ## the tests that need more than Python packages: of the pages, in headless Chromium, which is installed where it is missing
 	OMP_NUM_THREADS=1 $(PY) -m pytest tests -m extras -rs
 
-test-portable: .venv/.installed-test  ## all tests under four settings of processor, threads, order, locale, folder and start method; writes docs/portability.md (at most an hour)
+test-portable: .venv/.installed-test  ## all tests under three settings of processor, threads, order, locale, folder and start method; writes docs/portability.md (at most an hour)
 	$(PY) -m tests.portability
 
 screenshots: test-extras  ## docs/report/*.png, of the page that `make report` left

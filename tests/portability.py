@@ -60,9 +60,11 @@ class Run:
 
 
 RUNS = (
-    Run(threads=2, shuffled=False),
-    Run(SSE41),
-    Run({"LC_ALL": "C", "START_METHOD": "spawn"}, folder="a b#c"),
+    Run(shuffled=False),
+    Run(
+        {**SSE41, "LC_ALL": "C", "START_METHOD": "spawn"},
+        folder="a b#c",
+    ),
     Run({"ATEN_CPU_CAPABILITY": "default", "START_METHOD": "forkserver"}, threads=2),
 )
 VARIED = {name for run in RUNS for name in run.variables}
