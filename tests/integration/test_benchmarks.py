@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks import (
+    evaluation,
     faithfulness,
     faithfulness_page,
     page,
@@ -31,7 +32,9 @@ FAST = ("evaluation", "loading", "scaling")
 def measured(tmp_path_factory):
     """The folder of some benchmarks."""
     folder = tmp_path_factory.mktemp("bench")
-    run.run(FAST, TINY, folder)
+    with pytest.MonkeyPatch.context() as fewer:
+        fewer.setattr(evaluation, "N_CLIPS", 2)
+        run.run(FAST, TINY, folder)
     return folder
 
 
