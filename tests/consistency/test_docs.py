@@ -1,6 +1,5 @@
 """What the documentation names exists, and says what the code has."""
 
-import dataclasses
 import re
 import shlex
 import subprocess
@@ -8,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from speechbrain.utils.run_opts import RunOptions
 
+from speechbrain_lmac import options
 from speechbrain_lmac.hparams_files import (
     PARENT,
     blocks_of,
@@ -133,7 +132,7 @@ def test_every_make_target_of_the_documentation_exists():
 
 
 def test_every_option_of_the_readme_is_known():
-    run_options = {field.name for field in dataclasses.fields(RunOptions)}
+    run_options = {name.removeprefix("--") for name in options.run_options()}
     yamls = sorted((ROOT / "hparams").glob("*.yaml"))
     keys = {key for path in yamls for key in top_level_keys(path)}
     scripts = [*ROOT.glob("recipes/*.py"), *ROOT.glob("data_prep/*.py")]
