@@ -16,6 +16,10 @@ DEMO_EXTRAS := baselines
 TEST_EXTRAS := baselines,hf,tensorboard,webdataset,parity,dev
 INSTALL := $(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c constraints.txt
 
+# Some machines forbid it; then each of the hundred processes that the tests start
+# compiles the package again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
