@@ -6,12 +6,12 @@ import speechbrain as sb
 import torch
 
 from speechbrain_lmac.augment import apply_each
-from speechbrain_lmac.brains import NOISE_PARTS, RecordingBrain
 from speechbrain_lmac.contrastive import silence, symmetric_contrastive, truth
 from speechbrain_lmac.dataio import lens_heard, lens_on
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.padding import embed, lengths_of
+from speechbrain_lmac.recording_brain import NOISE_PARTS, RecordingBrain
 from speechbrain_lmac.retrieval import Prompts
 
 FORGOTTEN = 0.05  # share of the words that a training reads as unknown

@@ -3,12 +3,12 @@
 import speechbrain as sb
 import torch
 
-from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.explainers.l2i import masks_of
 from speechbrain_lmac.nmf import relative_error, squared_error
 from speechbrain_lmac.objectives_l2i import Attempt, fidelity
 from speechbrain_lmac.padding import classify
+from speechbrain_lmac.recording_brain import RecordingBrain
 
 
 class DictionaryBrain(RecordingBrain):

@@ -1,8 +1,8 @@
 """The training loop of LMAC-TD's codec. Its interpreter trains as L-MAC's does."""
 
-from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.metrics.truth import si_sdr
 from speechbrain_lmac.objectives_td import reconstruction
+from speechbrain_lmac.recording_brain import RecordingBrain
 
 
 class CodecBrain(RecordingBrain):

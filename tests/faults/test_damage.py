@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from speechbrain_lmac import objectives
-from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.folders import made_whole
 from speechbrain_lmac.locks import lock_folder, release_folders
 from speechbrain_lmac.machine import peak_memory_mib
 from speechbrain_lmac.recipes.train_lmac import train_lmac
+from speechbrain_lmac.recording_brain import RecordingBrain
 from tests.integration.conftest import call_recipe, settings_of_its_own
 
 EPOCHS = ("--number_of_epochs=3", "--batch_size=6")

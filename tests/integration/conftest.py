@@ -133,7 +133,7 @@ _TWO_RANKS = """
 import os, runpy, sys
 import torch
 import speechbrain_lmac.training_record as training_record
-from speechbrain_lmac.brains import RecordingBrain
+from speechbrain_lmac.recording_brain import RecordingBrain
 
 write_record = training_record.write_record
 on_stage_end, epochs = RecordingBrain.on_stage_end, []

@@ -9,12 +9,12 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.pretrain_codec import pretrain_codec
 from speechbrain_lmac.recipes.train_lmac_td import train_lmac_td
+from speechbrain_lmac.recording_brain import RecordingBrain
 from tests.integration.conftest import assert_alive
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from speechbrain.utils import checkpoints as sb_checkpoints
 
-from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.checkpoints import UNFIT, WholeCheckpointer
+from speechbrain_lmac.recording_brain import RecordingBrain
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import speechbrain as sb
 import torch
 
 from speechbrain_lmac import compiling
-from speechbrain_lmac.brains import RecordingBrain
 from speechbrain_lmac.compiling import check_compile, why_uncompiled
 from speechbrain_lmac.domains import MelDomain, STFTDomain, WaveformSTFTDomain
 from speechbrain_lmac.errors import InputError
@@ -15,6 +14,7 @@ from speechbrain_lmac.experiment import main
 from speechbrain_lmac.learned import LearnedDomain
 from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.masks import fit_map
+from speechbrain_lmac.recording_brain import RecordingBrain
 
 
 class Compiled(torch.nn.Module):
