@@ -15,7 +15,8 @@ def check_gradient(domain, classifier, wav):
     """Raise unless the logits can be differentiated by the representation.
 
     On the clips and on digital silence of their length the gradient must exist and be
-    finite; on the clips it must not be 0 everywhere. Without a gradient an interpreter
+    finite, and not be 0 everywhere on both: units of a healthy model may all be off on
+    some clip. Without a gradient an interpreter
     learns nothing but its regulariser, and a gradient method has nothing to show.
 
     Arguments
@@ -37,9 +38,10 @@ def check_gradient(domain, classifier, wav):
     """
     name, sounding = _name_of(classifier), wav.any(1)
     places = (sounding if sounding.any() else ~sounding).nonzero().flatten()[:N_CLIPS]
-    wav = wav[places]
+    wav, passes = wav[places], False
     for sound, clips in (("digital silence", torch.zeros_like(wav[:1])), (None, wav)):
         gradient = _gradient(domain, classifier, clips, name)
+        passes |= bool(gradient.any())
         finite = gradient.isfinite().flatten(1).all(1)
         if not finite.all():
             where = sound or f"clips {some_of(places[~finite].tolist())} of the batch"
@@ -49,11 +51,12 @@ def check_gradient(domain, classifier, wav):
                 "root, or the norm, of 0 (torch.sqrt(x) has an infinite gradient at 0; "
                 "write torch.sqrt(x + 1e-12)), or the logarithm of 0"
             )
-    if wav.any() and not gradient.any():
+    if wav.any() and not passes:
         raise InputError(
-            f"the gradient of {name} is 0 everywhere on the first clips: its logits do "
-            "not depend on the input in a way that can be differentiated. Look for "
-            "rounding, thresholds, argmax, or saturated outputs in its forward"
+            f"the gradient of {name} is 0 everywhere on the first clips and on "
+            "silence: its logits do not depend on the input in a way that can be "
+            "differentiated. Look for rounding, thresholds, argmax, or saturated "
+            "outputs in its forward"
         )
 
 

@@ -193,6 +193,21 @@ class Mels(torch.nn.Module):
         return ClassifierOutput(maps.mean((2, 3)), (maps,))
 
 
+class Quiet(Mels):
+    """Its units are on for silence, and off for anything loud."""
+
+    def forward(self, features):
+        maps = (0.1 - features[:, None].expand(-1, 3, -1, -1)).relu()
+        return ClassifierOutput(maps.mean((2, 3)), (maps,))
+
+
+def test_units_that_are_all_off_on_a_clip_are_no_fault(wav):
+    domain, frozen = STFTDomain(RATE), Frozen(Quiet(False))
+    encoded = domain.encode(10 * wav)
+    assert not frozen(domain.features(encoded)).logits.any()
+    check_gradient(domain, frozen, 10 * wav)
+
+
 @pytest.mark.parametrize("method", [Saliency, GradCAM])
 def test_gradient_baselines_check_the_same(wav, method):
     pytest.importorskip("captum")
