@@ -45,6 +45,8 @@ from speechbrain_lmac.errors import InputError, some_of
 TOKEN = re.compile(r"hf_\w+|Bearer \S+")
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 BRANCH = "main"
+# Python leaves it beside custom_interface.py; it names paths of this computer.
+BYTECODE = "__pycache__"
 WAIT = 4.0  # s until the hub counts as one that cannot be reached
 HOLDS = 60.0  # s, of what is known of that
 _answers = {}  # endpoint to (when it was asked, whether it answered)
@@ -205,7 +207,10 @@ def upload_model(folder, repo, private=False):
         )
     try:
         commit = api.upload_folder(
-            repo_id=repo, folder_path=folder, commit_message="Upload of a model"
+            repo_id=repo,
+            folder_path=folder,
+            commit_message="Upload of a model",
+            ignore_patterns=f"{BYTECODE}/*",
         )
     except Exception as error:
         state = _state(api, repo, folder, before.sha)
@@ -279,9 +284,10 @@ def fetch_model_file(repo, filename, revision=None, token=None):
 
 
 def _names(folder):
-    """The files of a folder by their names in the repository."""
+    """The files of a folder by their names in the repository, without bytecode."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [path.relative_to(folder).as_posix() for path in paths]
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    return [name for name in names if BYTECODE not in name.split("/")]
 
 
 def _hash(path):

@@ -148,6 +148,15 @@ def test_the_same_again_makes_no_commit(hub, call, model):
     assert hub.count("^PUT /storage") == 2
 
 
+def test_bytecode_is_not_uploaded(hub, call, model):
+    uploaded(call("upload", model))
+    (model / "__pycache__").mkdir()
+    (model / "__pycache__" / "custom_interface.pyc").write_bytes(b"/home/me")
+    _, changed = uploaded(call("upload", model))
+    assert not changed
+    assert call("verify", model).stdout.splitlines()[-1] == "same"
+
+
 def test_verify_compares_what_is_there(call, refused, model):
     assert call("verify", model).stdout.splitlines()[-1] == "same"
     said = refused("verify", model, True)

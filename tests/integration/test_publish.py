@@ -104,12 +104,13 @@ def test_the_loaded_model_says_what_the_trained_one_says(
     torch.testing.assert_close(explained.explanation, torch.from_numpy(wav))
 
 
-def test_speechbrain_loads_it_too(published, toy):
+def test_speechbrain_loads_it_too(published, toy, tmp_path):
     from speechbrain.inference.interfaces import foreign_class
 
     clip = toy / "audio" / "5-24-A-0.wav"
+    copied = shutil.copytree(published, tmp_path / "copied")  # bytecode is left in it
     theirs = foreign_class(
-        source=str(published),
+        source=str(copied),
         pymodule_file="custom_interface.py",
         classname="AudioExplainer",
         run_opts=CPU,
