@@ -48,13 +48,13 @@ def write_record(brain, folder, module, argv, save, before=None):
         return False
     save()
     epochs = pd.read_csv(folder / "epochs.csv")
-    unfit = unfit_epochs(epochs)
+    unfit, tested = unfit_epochs(epochs), brain.loaded_epoch()
     record = {
         "command": command_line(argv),
         **(before or {}),
         "epochs": int(epochs["epoch"].max()),
-        "epoch_tested": brain.loaded_epoch(),
-        "unfit": unfit.get(brain.loaded_epoch()),
+        "epoch_tested": tested,
+        "unfit": unfit.get(tested),
         "unfit_epochs": list(unfit),
         "seconds_per_epoch": float(epochs["seconds"].median()),
         "seconds": float(epochs["seconds"].sum()),
@@ -178,7 +178,7 @@ def check_publishable(record, module, folder):
             f"had {record['unfit']}. Train again with a lower learning rate, other "
             "weights of the objective, or another seed"
         )
-    if record.get("weights", weights_hash(module)) != weights_hash(module):
+    if "weights" in record and record["weights"] != weights_hash(module):
         raise InputError(
             f"{Path(folder) / RECORD_FILE} describes other weights than those beside "
             "it: give the training's command once more, which tests them again"

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ruamel.yaml import YAML
-from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically, write_text
 from speechbrain_lmac.fingerprints import file_hash, weights_hash
 from speechbrain_lmac.interpreters.trained import hash_of_classifier
 from speechbrain_lmac.locks import HOLDER, LOCK
+from speechbrain_lmac.run_options import RUN_KEYS, RunOptions
 
 SETTINGS_FILE = "settings.json"
 # What a training leaves: the folder holds one as soon as one of these is there.
@@ -95,6 +95,8 @@ def settings_of(resolved, run_opts, n_processes=1):
         for key, value in tree.items()
         if _is_path(key) and isinstance(value, str) and value
     }
+    for key in RUN_KEYS & tree.keys():  # in `run_opts`, which has their values
+        del tree[key]
     settings = dict(_flat(tree, "", paths))
     usual = {name: getattr(RunOptions(), name) for name in RUN_OPTIONS}
     given = {name: getattr(run_opts, name) for name in RUN_OPTIONS}

@@ -206,6 +206,13 @@ def test_a_path_that_no_hash_covers_is_a_setting():
     assert differences(one, other) == ["model.weights.checkpoint: a there, b given"]
 
 
+def test_a_run_option_in_the_yaml_counts_as_on_the_command_line():
+    yaml = "device: cpu\nmax_grad_norm: 1.0\nlr: 0.1"
+    given = RunOptions(device="cpu", max_grad_norm=1.0)
+    assert settings_of(yaml, given) == settings_of("lr: 0.1", given)
+    assert settings_of(yaml, given) == {"lr": 0.1, "--max_grad_norm": 1.0}
+
+
 def test_a_damaged_settings_file_is_told(refused, options, out):
     (out / SETTINGS_FILE).write_text("{")
     message = refused(train_lmac, YAML, *options)
