@@ -151,7 +151,7 @@ def test_the_same_again_makes_no_commit(hub, call, model):
 def test_bytecode_is_not_uploaded(hub, call, model):
     uploaded(call("upload", model))
     (model / "__pycache__").mkdir()
-    (model / "__pycache__" / "custom_interface.pyc").write_bytes(b"/home/me")
+    (model / "__pycache__" / "custom_interface.pyc").write_bytes(b"compiled")
     _, changed = uploaded(call("upload", model))
     assert not changed
     assert call("verify", model).stdout.splitlines()[-1] == "same"
