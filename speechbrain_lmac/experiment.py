@@ -40,6 +40,7 @@ from speechbrain_lmac.interpreters.trained import hash_of_classifier
 from speechbrain_lmac.loading import RESOLVED, require_keys
 from speechbrain_lmac.locks import lock_folder, release_folders
 from speechbrain_lmac.loggers import build_loggers
+from speechbrain_lmac.machine import environment_description
 from speechbrain_lmac.training_settings import (
     SETTINGS_FILE,
     check_settings,
@@ -293,8 +294,9 @@ def describe_experiment(hparams, run_opts, source, manifests):
     path, resolved = source
     log = {} if run_opts.log_config is None else {"log_config": run_opts.log_config}
     with quiet_logs():
-        sb.create_experiment_directory(str(folder), **log)
+        sb.create_experiment_directory(str(folder), save_env_desc=False, **log)
     if if_main_process():
+        write_text(environment_description(), folder / "env.log")
         head = f"{RESOLVED} {date.today()} from:\n# {path}\n# yamllint disable\n"
         write_text(head + resolved, folder / "hyperparams.yaml")
         for warning in manifests.warnings:  # log.txt did not exist when they came

@@ -4,8 +4,10 @@ import ctypes
 import platform
 import re
 import shlex
+import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.metadata import distributions
 from pathlib import Path
 
 import speechbrain
@@ -63,6 +65,33 @@ def versions():
         f"torchaudio {torchaudio.__version__}, speechbrain {speechbrain.__version__}, "
         f"{torch.get_num_threads()} threads on {platform.machine()}"
     )
+
+
+def environment_description():
+    """What env.log says: Python, every package, the git revision here, and CUDA.
+
+    SpeechBrain asks the `pip` that comes first on the PATH, which may be another
+    Python's, and waits a second for it.
+    """
+    packages = {f"{package.name}=={package.version}" for package in distributions()}
+    return "\n".join(
+        [
+            f"Python {sys.version}",
+            *("", "Installed packages:", *sorted(packages, key=str.lower)),
+            *("", f"Git revision of the current folder: {_git_revision()}"),
+            f"CUDA: {torch.version.cuda if torch.cuda.is_available() else 'none'}",
+            "",
+        ]
+    )
+
+
+def _git_revision():
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "none"
 
 
 def command_line(argv):

@@ -16,7 +16,7 @@ from tests.integration.conftest import (  # noqa: F401
     short,
     tiny,
     toy,
-    train_literally,
+    train_by_script,
     train_once,
     trained_classifier,
     trained_lmac,

@@ -2,8 +2,8 @@
 
 There are three ways to run a command. `call` runs the same function with the same
 arguments in this process. `run` runs the command line in a process of its own, which
-was forked from one that has imported everything (tests/warm.py). `_literally` starts
-Python, which takes 4 s: one command of each recipe is run so.
+was forked from one that has imported libraries and nothing of ours (tests/warm.py): one
+command of each recipe is run so. `_literally` starts Python, which takes 4 s.
 """
 
 import contextlib
@@ -303,23 +303,23 @@ def short():
 
 
 @pytest.fixture(scope="session")
-def train_literally(made_once):
-    """`train_literally(name, script, yaml, option, ...)`: the output folder of the
-    literal command, whose words are in `NAME.txt` beside. The script is in the root
+def train_by_script(made_once):
+    """`train_by_script(name, script, yaml, option, ...)`: the output folder of the
+    command line, whose words are in `NAME.txt` beside. The script is in the root
     ("recipes/...") or else in recipes/."""
 
-    def train_literally(name, script, *options):
+    def train_by_script(name, script, *options):
         where = ROOT if script.startswith("recipes/") else ROOT / "recipes"
 
         def make(folder):
             command = [sys.executable, script, *options, f"--output_folder={folder}"]
-            done = _literally(command, where)
+            done = _run(command, where)
             assert done.returncode == 0, done.stderr
             folder.with_suffix(".txt").write_text(done.stdout, encoding="utf-8")
 
         return made_once(name, make)
 
-    return train_literally
+    return train_by_script
 
 
 @pytest.fixture(scope="session")
@@ -337,10 +337,10 @@ def train_once(made_once):
 
 
 @pytest.fixture(scope="session")
-def trained_classifier(train_literally, tiny, short):
-    """The output folder of the literal command, from the root."""
+def trained_classifier(train_by_script, tiny, short):
+    """The output folder of the command line, from the root."""
     script = ["recipes/train_classifier.py", "hparams/toy_classifier.yaml"]
-    return train_literally("classifier", *script, *tiny, *short)
+    return train_by_script("classifier", *script, *tiny, *short)
 
 
 @pytest.fixture(scope="session")
@@ -350,10 +350,10 @@ def classifier(trained_classifier):
 
 
 @pytest.fixture(scope="session")
-def trained_lmac(train_literally, classifier, tiny, short):
-    """The output folder of the literal command, from inside recipes/."""
+def trained_lmac(train_by_script, classifier, tiny, short):
+    """The output folder of the command line, from inside recipes/."""
     script = ["train_lmac.py", "hparams/toy_lmac.yaml"]
-    folder = train_literally("lmac", *script, *tiny, *short, classifier)
+    folder = train_by_script("lmac", *script, *tiny, *short, classifier)
     assert_alive(folder)
     return folder
 
@@ -374,10 +374,10 @@ def trained_lmac_mel(train_once, classifier, tiny, short):
 
 
 @pytest.fixture(scope="session")
-def trained_nmf(train_literally, tiny, short):
-    """The output folder of the literal command, from inside recipes/."""
+def trained_nmf(train_by_script, tiny, short):
+    """The output folder of the command line, from inside recipes/."""
     script = ["train_nmf.py", "hparams/toy_nmf.yaml"]
-    return train_literally("nmf", *script, *tiny, *short)
+    return train_by_script("nmf", *script, *tiny, *short)
 
 
 @pytest.fixture(scope="session")
@@ -387,10 +387,10 @@ def dictionary(trained_nmf):
 
 
 @pytest.fixture(scope="session")
-def trained_l2i(train_literally, classifier, dictionary, tiny, short):
-    """The output folder of the literal command, from the root."""
+def trained_l2i(train_by_script, classifier, dictionary, tiny, short):
+    """The output folder of the command line, from the root."""
     script = ["recipes/train_l2i.py", "hparams/toy_l2i.yaml"]
-    return train_literally("l2i", *script, *tiny, *short, classifier, dictionary)
+    return train_by_script("l2i", *script, *tiny, *short, classifier, dictionary)
 
 
 @pytest.fixture(scope="session")

@@ -20,14 +20,14 @@ def us8k(make_us8k, tmp_path_factory):
 
 
 def test_two_folds_are_trained_collected_and_not_trained_again(
-    us8k, tmp_path, run_literally, call, warm_children
+    us8k, tmp_path, run, call, warm_children
 ):
     options = [
         "train_classifier.py",
         *("hparams/us8k_classifier_compact.yaml", "--data_folder", us8k),
         *("--dataset={clip_seconds: 0.3}", *TINY, "--folds", 1),
     ]
-    done = run_literally([sys.executable, module.__file__, *options], tmp_path)
+    done = run([sys.executable, module.__file__, *options], tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "us8k_classifier_compact" / "1234"
     assert done.stdout.endswith((folder / "folds.md").read_text())

@@ -22,9 +22,9 @@ CODEC, TD = "hparams/toy_codec.yaml", "hparams/toy_lmac_td.yaml"
 
 
 @pytest.fixture(scope="session")
-def trained_codec(train_literally, tiny, short):
-    """The output folder of the literal command, from inside recipes/."""
-    return train_literally("codec", "pretrain_codec.py", CODEC, *tiny, *short)
+def trained_codec(train_by_script, tiny, short):
+    """The output folder of the command line, from inside recipes/."""
+    return train_by_script("codec", "pretrain_codec.py", CODEC, *tiny, *short)
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +34,10 @@ def codec(trained_codec):
 
 
 @pytest.fixture(scope="session")
-def trained_td(train_literally, classifier, codec, tiny, short):
-    """The output folder of the literal command, from the root."""
+def trained_td(train_by_script, classifier, codec, tiny, short):
+    """The output folder of the command line, from the root."""
     script = ["recipes/train_lmac_td.py", TD]
-    folder = train_literally("td", *script, *tiny, *short, classifier, codec)
+    folder = train_by_script("td", *script, *tiny, *short, classifier, codec)
     assert_alive(folder)
     return folder
 

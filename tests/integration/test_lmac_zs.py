@@ -22,10 +22,10 @@ PROMPTS = ("a low hum", "the chirp, of a bird?")
 
 
 @pytest.fixture(scope="session")
-def clap(train_literally, tiny, short):
+def clap(train_by_script, tiny, short):
     """The option that names a trained CLAP."""
     script = ["recipes/train_clap.py", "hparams/toy_clap.yaml"]
-    folder = train_literally("clap", *script, *tiny, *short, "--trunk_source=null")
+    folder = train_by_script("clap", *script, *tiny, *short, "--trunk_source=null")
     return f"--clap_source={folder / 'clap'}"
 
 
@@ -37,10 +37,10 @@ def short_zs(short):
 
 
 @pytest.fixture(scope="session")
-def trained(train_literally, clap, tiny, short_zs):
-    """The output folder of the literal command, from inside recipes/."""
+def trained(train_by_script, clap, tiny, short_zs):
+    """The output folder of the command line, from inside recipes/."""
     script = ["train_lmac_zs.py", STFT]
-    folder = train_literally("zs", *script, *tiny, *short_zs, clap)
+    folder = train_by_script("zs", *script, *tiny, *short_zs, clap)
     assert_alive(folder)
     return folder
 

@@ -21,18 +21,18 @@ from speechbrain_lmac.shipped import read_record
 from tests.hub_server import Hub, running
 
 ROOT = Path(__file__).resolve().parents[2]
-# The literal commands below load what they made in a process that starts.
+# The commands below load what they made in a process that starts.
 pytestmark = pytest.mark.usefixtures("warm_children")
 DRY = ("--repo=me/toy-lmac", "--dry-run")
 CPU = {"device": "cpu"}
 
 
 @pytest.fixture(scope="module")
-def published(run_literally, trained_lmac, tmp_path_factory):
-    """The folder of the literal command, from inside recipes/."""
+def published(run, trained_lmac, tmp_path_factory):
+    """The folder of the command line, from inside recipes/."""
     folder = tmp_path_factory.mktemp("published") / "toy-lmac"
     command = [sys.executable, "publish.py", trained_lmac, *DRY]
-    done = run_literally([*command, f"--model_folder={folder}"], ROOT / "recipes")
+    done = run([*command, f"--model_folder={folder}"], ROOT / "recipes")
     assert done.returncode == 0, done.stderr
     assert "Nothing was uploaded (--dry-run)." in done.stdout
     for path in folder.iterdir():  # files, sizes and card are shown

@@ -97,12 +97,10 @@ def test_training_lmac_does_not_change_the_classifier_in_memory(
     unchanged(trained_classifier)
 
 
-def test_evaluation_writes_its_tables(
-    run_literally, classifier, interpreter, tiny, tmp_path
-):
+def test_evaluation_writes_its_tables(run, classifier, interpreter, tiny, tmp_path):
     script = ["evaluate.py", "hparams/toy_evaluate.yaml"]
     options = [*tiny, classifier, interpreter, f"--output_folder={tmp_path / 'out'}"]
-    done = run_literally([sys.executable, *script, *options], ROOT / "recipes")
+    done = run([sys.executable, *script, *options], ROOT / "recipes")
 
     assert done.returncode == 0, done.stderr
     tables = ["per_clip.csv", "summary.csv", "summary.md", "evaluate.py"]
@@ -125,12 +123,12 @@ def test_evaluation_writes_its_tables(
 
 
 def test_files_are_explained_from_the_root(
-    run_literally, toy, classifier, interpreter, tiny, tmp_path
+    run, toy, classifier, interpreter, tiny, tmp_path
 ):
     clips = [toy / "audio" / name for name in ("5-24-A-0.wav", "5-29-A-5.wav")]
     script = ["recipes/explain.py", "hparams/toy_lmac.yaml", *clips]
     options = ["--output_folder", tmp_path / "out", *tiny, classifier, interpreter]
-    done = run_literally([sys.executable, *script, *options])
+    done = run([sys.executable, *script, *options])
 
     assert done.returncode == 0, done.stderr
     parts = ("_input.wav", "_explanation.wav", "_rest.wav", ".png")

@@ -56,12 +56,12 @@ def _clap(folder):
 
 
 @pytest.fixture(scope="module")
-def checked(run_literally, ready, tmp_path_factory):
-    """The output folder of the literal command, from inside recipes/, and its words."""
+def checked(run, ready, tmp_path_factory):
+    """The output folder of the command line, from inside recipes/, and its words."""
     folder = tmp_path_factory.mktemp("zs") / "toy_zs_checks" / "1234"
     options = [*ready, "--sanity={n_clips: 2}", f"--output_folder={folder}"]
     script = ["zero_shot_checks.py", CHECKS]
-    done = run_literally([sys.executable, *script, *options], ROOT / "recipes")
+    done = run([sys.executable, *script, *options], ROOT / "recipes")
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 

@@ -1,11 +1,14 @@
-"""Memory goes back to the system when asked."""
+"""What a run says of the machine it ran on; memory goes back when asked."""
 
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from speechbrain_lmac.machine import environment_description
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,3 +42,15 @@ def test_freed_memory_goes_back_to_the_system():
     full, freed, after = map(float, re.search("MiB (.+)", answer.stdout)[1].split())
     assert freed > full - 20  # else there is nothing to give back
     assert after < full - 350
+
+
+def test_the_packages_are_those_of_this_python(tmp_path, monkeypatch):
+    pip = tmp_path / "pip"
+    pip.write_text("#!/bin/sh\necho torch==0.1\n")
+    pip.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    lines = environment_description().splitlines()
+    assert lines[0].startswith(f"Python {sys.version_info.major}.")
+    wanted = {f"{name}=={version(name)}" for name in ("torch", "torchaudio", "PyYAML")}
+    assert wanted <= set(lines)
+    assert "torch==0.1" not in lines
