@@ -34,9 +34,8 @@ from speechbrain_lmac.explaining import (
     check_prompts,
     check_target,
     class_index,
-    explain_file,
-    explain_prompts,
 )
+from speechbrain_lmac.explaining_files import explain_file, explain_prompts
 from speechbrain_lmac.files import check_folder
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.options import Parser

@@ -19,6 +19,10 @@ from speechbrain_lmac.machine import one_thread
 
 # Up to which torchaudio's filter for two sample rates is small.
 LARGEST_FACTOR = 2000
+# A mean that lies so far below its channels is not what was recorded, dB.
+CANCELS_DB = -20.0
+MEAN = None  # the channel that is the mean of all
+FORMAT = "mono 2"  # another one when files are converted otherwise: old caches
 
 
 class AudioReader:
@@ -56,14 +60,15 @@ class AudioReader:
         except FileNotFoundError as error:
             raise InputError(f"no such audio file: {path}") from error
         key = (os.path.realpath(path), stat.st_size, stat.st_mtime_ns, self.sample_rate)
-        return hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest() + ".npy"
+        text = repr((*key, FORMAT))
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest() + ".npy"
 
 
 def read_mono(path, sample_rate):
     """Read an audio file as mono at a sample rate.
 
-    Channels are averaged; other rates are resampled (windowed sinc of
-    torchaudio).
+    Channels are averaged, unless they cancel each other (`choose_channel`); other
+    rates are resampled (windowed sinc of torchaudio).
 
     Arguments
     ---------
@@ -112,8 +117,43 @@ def decode_mono(data, name, sample_rate):
 
 def _mono(channels, file_rate, sample_rate):
     with one_thread():  # what is cached shall not depend on who read it first
-        wav = channels.mean(0)
+        powers = channels.double().square().sum(1).numpy()
+        of_mean = channels.double().mean(0).square().sum().item()
+        wav = mix_down(channels, choose_channel(powers, of_mean))
         return resample(wav, file_rate, sample_rate)
+
+
+def choose_channel(powers, power_of_mean):
+    """Which channel stands for a recording: their mean, or else the loudest one.
+
+    Arguments
+    ---------
+    powers : array
+        Shape (C,): the energy of each channel.
+    power_of_mean : float
+        The energy of their mean.
+
+    Returns
+    -------
+    channel : int or None
+        `MEAN`, None, unless the mean is more than 20 dB below the channels: then they
+        cancel each other (stereo out of phase), and the loudest is taken. 0 of one
+        channel.
+
+    Example
+    -------
+    >>> choose_channel(np.array([1.0, 1.0]), 0.5), choose_channel(np.array([1, 2]), 0)
+    (None, 1)
+    """
+    if len(powers) == 1:
+        return 0
+    cancels = power_of_mean < 10 ** (CANCELS_DB / 10) * powers.mean()
+    return int(powers.argmax()) if cancels else MEAN
+
+
+def mix_down(channels, channel):
+    """The waveform (N,) of channels (C, N); see `choose_channel`."""
+    return channels.mean(0) if channel is MEAN else channels[channel]
 
 
 def resample(wav, from_rate, to_rate):
@@ -162,9 +202,22 @@ def read_audio(path):
     InputError
         As `read_mono`.
     """
+    return _decode(readable(path), path)
+
+
+def readable(path):
+    """A path as str; `InputError` unless it is a file."""
     if "\0" in str(path) or not Path(path).is_file():
         raise InputError(f"no such audio file: {path}")
-    return _decode(str(path), path)
+    return str(path)
+
+
+def check_samples(name, n_samples, n_bad):
+    """Refuse a file that holds nothing, or samples that are not finite."""
+    if n_samples == 0:
+        raise InputError(f"{name} holds no samples")
+    if n_bad:
+        raise InputError(f"{name} holds {n_bad} samples that are NaN or infinite")
 
 
 def _decode(source, name):
@@ -175,11 +228,8 @@ def _decode(source, name):
         raise InputError(
             f"cannot read {name} as audio ({error}); is it truncated, or no audio file?"
         ) from error
-    if channels.shape[1] == 0:
-        raise InputError(f"{name} holds no samples")
-    if not torch.isfinite(channels).all():
-        bad = int((~torch.isfinite(channels)).sum())
-        raise InputError(f"{name} holds {bad} samples that are NaN or infinite")
+    bad = int((~torch.isfinite(channels)).sum())
+    check_samples(name, channels.shape[1], bad)
     return channels, sample_rate
 
 

@@ -1,22 +1,15 @@
-"""Explain waveforms and audio files: what is heard, what is left, how sure it was."""
+"""Explain waveforms: what the mask keeps, what it leaves, how sure the model was."""
 
 import difflib
-from statistics import fmean
 
 import torch
 
-from speechbrain_lmac.audio import fix_length, read_audio, resample, to_model_level
+from speechbrain_lmac.audio import to_model_level
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
 from speechbrain_lmac.domains import check_lens, recorded_samples
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.evidence import gather_evidence
-from speechbrain_lmac.explanations import (
-    BatchExplanation,
-    FileExplanation,
-    PromptExplanation,
-    WindowScores,
-    join_batches,
-)
+from speechbrain_lmac.explanations import BatchExplanation, join_batches
 from speechbrain_lmac.interpreters import (
     ClassConditionedInterpreter,
     L2IInterpreter,
@@ -26,18 +19,12 @@ from speechbrain_lmac.interpreters import (
     TrainedInterpreter,
 )
 from speechbrain_lmac.metrics import MM
-from speechbrain_lmac.padding import by_length
-from speechbrain_lmac.windows import Faded, window_starts
+from speechbrain_lmac.padding import by_length, classify
 
 # Interpreters that are told in words what to look for, and all that answer for a class
 # that is asked for (L2I's says what each component says for each class).
 TOLD_IN_WORDS = (TextFiLMInterpreter, TextAttentionInterpreter, PresenceInterpreter)
 TOLD = (ClassConditionedInterpreter, L2IInterpreter, *TOLD_IN_WORDS)
-
-# Windows of a long file that are explained at once.
-WINDOWS_AT_ONCE = 4
-# So many windows long a file may be and is still heard as a whole.
-LONGEST = 1.5
 
 
 def class_index(name, labels):
@@ -64,13 +51,18 @@ def class_index(name, labels):
 
 def check_target(names, interpreter):
     """Refuse to ask an interpreter for a class that it would not listen to."""
-    if not isinstance(_untrained(interpreter), TOLD):
+    if not takes_target(interpreter):
         raise InputError(
             f"target {some_of(sorted(set(names)))}: the interpreter is not told which "
             "class to explain, so its mask would be that of the predicted class; take "
             "one that was trained for any class, as by "
             "hparams/esc10_lmac_conditional.yaml"
         )
+
+
+def takes_target(interpreter):
+    """Whether an interpreter's mask depends on the class that is asked for."""
+    return isinstance(_untrained(interpreter), TOLD)
 
 
 def check_prompts(classifier, interpreter, target=None):
@@ -123,219 +115,111 @@ def explain_batch(explainer, wavs, labels, target=None, lens=None):
     explained : BatchExplanation
     """
     if lens is None:
-        return _explain_batch(explainer, wavs, labels, target)
+        return _with_heard(explainer, explain_windows(explainer, wavs, labels, target))
     check_lens(lens, len(wavs))
     recorded = recorded_samples(lens, wavs.shape[1]).clamp(min=1)
     places, parts = [], []
     for own, length in by_length(recorded):
         asked = None if target is None else target[own]
-        parts.append(_explain_batch(explainer, wavs[own, :length], labels, asked))
+        part = explain_windows(explainer, wavs[own, :length], labels, asked)
+        parts.append(_with_heard(explainer, part))
         places.append(own)
     n_frames = wavs.shape[1] // explainer.domain.hop_length + 1
     order = torch.cat(places).argsort()
     return join_batches(parts, order, wavs.shape[1], n_frames)
 
 
-def _explain_batch(explainer, wavs, labels, target):
-    """`explain_batch` of waveforms without padding."""
+def explain_windows(explainer, wavs, labels, target=None):
+    """`explain_batch` of waveforms without padding, whose sounds are not heard again.
+
+    Returns
+    -------
+    fields : dict
+        Of a BatchExplanation, without its heard confidences; `target` are the classes.
+    """
     domain = explainer.domain
     level = wavs.abs().amax(1, keepdim=True)
-    heard = torch.stack([to_model_level(wav) for wav in wavs])
     with torch.no_grad():
-        explanation = explainer.explain(heard, target)
+        explanation = explainer.explain(at_model_level(wavs), target)
         evidence = gather_evidence(domain, explainer.classifier, explanation)
+        for logits in (evidence.logits, evidence.logits_in, evidence.logits_out):
+            check_logits(logits)
         encoded, mask = explanation.encoded, explanation.mask
         masked = domain.apply_mask(encoded, mask)
         rest = domain.apply_mask(encoded, 1 - mask)
-        everyone = torch.arange(len(wavs), device=wavs.device)
-        confidence = [
-            logits.double().softmax(1)[everyone, evidence.target]
-            for logits in (evidence.logits, evidence.logits_in, evidence.logits_out)
-        ]
-        return BatchExplanation(
-            labels=[labels[index] for index in evidence.target.tolist()],
-            predicted=[labels[index] for index in evidence.logits.argmax(1).tolist()],
-            confidence=confidence[0],
-            confidence_in=confidence[1],
-            confidence_out=confidence[2],
-            explanation=domain.decode(masked) * level,
-            rest=domain.decode(rest) * level,
-            mask=domain.on_bins(encoded, mask),
-            mask_mean=MM(evidence),
-            magnitude=domain.magnitude(encoded),
-            masked_magnitude=domain.magnitude(masked),
-            logits=evidence.logits,
-            logits_in=evidence.logits_in,
-            logits_out=evidence.logits_out,
-        )
+        return {
+            "target": evidence.target,
+            "labels": [labels[index] for index in evidence.target.tolist()],
+            "predicted": [labels[i] for i in evidence.logits.argmax(1).tolist()],
+            "confidence": _of(evidence.target, evidence.logits),
+            "confidence_in": _of(evidence.target, evidence.logits_in),
+            "confidence_out": _of(evidence.target, evidence.logits_out),
+            "explanation": domain.decode(masked) * level,
+            "rest": domain.decode(rest) * level,
+            "mask": domain.on_bins(encoded, mask),
+            "mask_mean": MM(evidence),
+            "magnitude": domain.magnitude(encoded),
+            "masked_magnitude": domain.magnitude(masked),
+            "logits": evidence.logits,
+            "logits_in": evidence.logits_in,
+            "logits_out": evidence.logits_out,
+        }
 
 
-def explain_file(
-    explainer, path, labels, device="cpu", target=None, window_seconds=None
-):
-    """Explain a class for an audio file of any rate, length and channels.
-
-    The channels are averaged, the rate is changed to the model's and the peak is
-    brought to 1 for the model; what comes back has the file's rate, length and
-    level, and nothing above the model's highest frequency. The phase is the input's
-    (docs/methods.md, listening).
+@torch.no_grad()
+def classify_waveforms(domain, classifier, wavs, lens=None):
+    """What a classifier says of waveforms, each brought to the model's level.
 
     Arguments
     ---------
-    explainer : Explainer
-        With `domain` and `classifier`; the domain can decode.
-    path : str or Path
-        The file.
-    labels : list
-        Class names in the order of the logits.
-    device : str or torch.device
-        Where the explainer is.
-    target : str, optional
-        The class to explain, among the labels; without: the predicted one. The mask
-        answers only if the explainer listens to its target: L-MAC's does so with a
-        `ClassConditionedInterpreter`.
-    window_seconds : float, optional
-        A file that is longer than one and a half of these is explained in windows of
-        this length, which overlap by half: each is brought to the model's level, each
-        explains the class that is predicted in it (unless there is a target), and they
-        are put together by fading (`windows.Faded`). Without: the file as a whole.
+    domain : MaskDomain
+    classifier : Classifier
+    wavs : torch.Tensor
+        Shape (B, N), at the model's rate, of any level.
+    lens : torch.Tensor, optional
+        Shape (B,): the share of each that is recording.
 
     Returns
     -------
-    explained : FileExplanation
+    logits : torch.Tensor
+        Shape (B, C).
 
     Raises
     ------
     InputError
-        When the file is missing, unreadable, empty or not finite; for a target that
-        is no class; for a domain that cannot be listened to.
+        When they are not finite.
     """
-    if target is not None:
-        target = class_index(target, labels)
-    fields, _ = _explain(explainer, path, labels, device, target, window_seconds)
-    return FileExplanation(**fields)
+    encoded = domain.encode(at_model_level(wavs), lens)
+    return check_logits(classify(domain, classifier, encoded).logits)
 
 
-def explain_prompts(explainer, path, device="cpu", window_seconds=None):
-    """Explain an audio file for each prompt of a zero-shot classifier.
-
-    Arguments
-    ---------
-    explainer : ZeroShotExplainer
-        Its classifier has the prompts: `ClapClassifier.asked` gives it other ones.
-    path, device, window_seconds
-        As `explain_file`.
-
-    Returns
-    -------
-    explained : list
-        A PromptExplanation for each prompt, in their order.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, unreadable, empty or not finite.
-    """
-    classifier, explained = explainer.classifier, []
-    for index in range(classifier.n_classes):
-        fields, logits = _explain(
-            explainer, path, classifier.labels, device, index, window_seconds
-        )
-        whole, kept, left = (
-            (part.double()[:, index].mean() / classifier.clap.scale.double()).item()
-            for part in logits
-        )
-        explained.append(
-            PromptExplanation(
-                **fields, similarity=whole, similarity_in=kept, similarity_out=left
-            )
-        )
-    return explained
+def at_model_level(wavs):
+    """Waveforms (B, N), the peak of each brought to 1."""
+    return torch.stack([to_model_level(wav) for wav in wavs])
 
 
-def _explain(explainer, path, labels, device, target, window_seconds):
-    """The fields of a `FileExplanation`, and the logits of its windows.
-
-    The logits are of the input, of the explanation and of the rest, (W, C) each.
-    """
-    domain = explainer.domain
-    if not domain.listenable:
+def check_logits(logits):
+    """Logits as they are; `InputError` where one is NaN or infinite."""
+    if not torch.isfinite(logits).all():
         raise InputError(
-            f"{type(domain).__name__} cannot be listened to: take an interpreter that "
-            "was trained on the STFT"
+            "the classifier returns NaN or infinite logits for this sound: look at its "
+            "weights, and at what it computes of silence"
         )
-    channels, file_rate = read_audio(path)
-    n_samples = channels.shape[1]
-    rate, hop = domain.sample_rate, domain.hop_length
-    heard = resample(channels.mean(0), file_rate, rate)
-    del channels  # a long file's
-    length = len(heard)
-    if window_seconds is not None and length > LONGEST * window_seconds * rate:
-        length = max(hop, round(window_seconds * rate) // hop * hop)
-    starts = window_starts(len(heard), length, hop)
-    n_frames = len(heard) // hop + 1
-    faded = {
-        "explanation": Faded(len(heard)),
-        "rest": Faded(len(heard)),
-        "magnitude": Faded(n_frames, hop),
-        "mask": Faded(n_frames, hop),
-        "masked_magnitude": Faded(n_frames, hop),
-    }
-    windows, logits, sizes = [], [], []
-    for some in _chunks(starts):
-        wavs = torch.stack([heard[s : s + length] for s in some]).to(device)
-        asked = None if target is None else torch.full((len(some),), target).to(device)
-        answer = explain_batch(explainer, wavs, labels, asked)
-        for name, parts in faded.items():
-            for start, part in zip(some, getattr(answer, name).cpu(), strict=True):
-                parts.add(start, part)
-        windows += _windows(answer, some, length, rate)
-        logits.append([answer.logits, answer.logits_in, answer.logits_out])
-        sizes += answer.mask_mean.tolist()
-    logits = [torch.cat(parts).cpu() for parts in zip(*logits, strict=True)]
-    whole = {name: parts.whole() for name, parts in faded.items()}
-
-    def as_the_file(wave):
-        resampled = resample(wave, rate, file_rate)
-        return fix_length(resampled, n_samples)
-
-    predicted = labels[int(logits[0].double().softmax(1).mean(0).argmax())]
-    fields = {
-        "path": str(path),
-        "sample_rate": file_rate,
-        "input": as_the_file(heard),
-        "explanation": as_the_file(whole.pop("explanation")),
-        "rest": as_the_file(whole.pop("rest")),
-        "model_rate": rate,
-        **whole,
-        "predicted": predicted,
-        "explained": predicted if target is None else labels[target],
-        "confidence": fmean(window.confidence for window in windows),
-        "confidence_in": fmean(window.confidence_in for window in windows),
-        "confidence_out": fmean(window.confidence_out for window in windows),
-        "mask_mean": fmean(sizes),
-        "windows": tuple(windows),
-    }
-    return fields, logits
+    return logits
 
 
-def _chunks(starts):
-    """The windows that are explained at once."""
-    for first in range(0, len(starts), WINDOWS_AT_ONCE):
-        yield starts[first : first + WINDOWS_AT_ONCE]
-
-
-def _windows(answer, starts, length, rate):
-    """`WindowScores` of some windows, of `length` samples at `rate`."""
-    scores = zip(
-        answer.predicted,
-        answer.labels,
-        answer.confidence.tolist(),
-        answer.confidence_in.tolist(),
-        answer.confidence_out.tolist(),
-        strict=True,
-    )
-    return [
-        WindowScores(start / rate, (start + length) / rate, *score)
-        for start, score in zip(starts, scores, strict=True)
+def _with_heard(explainer, fields):
+    """A BatchExplanation: its sounds are classified, too."""
+    target = fields.pop("target")
+    heard = [
+        _of(target, classify_waveforms(explainer.domain, explainer.classifier, wavs))
+        for wavs in (fields["explanation"], fields["rest"])
     ]
+    return BatchExplanation(
+        **fields, heard_confidence_in=heard[0], heard_confidence_out=heard[1]
+    )
+
+
+def _of(target, logits):
+    """The probability (B,) of each item's class."""
+    return logits.double().softmax(1).gather(1, target[:, None])[:, 0]

@@ -13,27 +13,29 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
-from speechbrain_lmac.audio import read_mono, to_model_level
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.zero_shot import TEMPLATE, ClapClassifier
 from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.domains import silent_behind
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining import (
-    LONGEST,
     check_prompts,
     check_target,
     class_index,
+    classify_waveforms,
     explain_batch,
+)
+from speechbrain_lmac.explaining_files import (
+    classify_stream,
     explain_file,
     explain_prompts,
+    request_class,
+    request_prompts,
 )
 from speechbrain_lmac.hub import only_cached
-from speechbrain_lmac.padding import classify
 from speechbrain_lmac.safe_hparams import read_safely
 from speechbrain_lmac.safe_weights import load_loadables
 from speechbrain_lmac.shipped import find_model, model_file
-from speechbrain_lmac.windows import window_starts
 
 
 class _Trained(Pretrained):
@@ -252,7 +254,7 @@ class AudioExplainer(_Trained):
         """Explain an audio file of any rate, length and number of channels.
 
         A file that is longer than one and a half times `window_seconds` is explained in
-        overlapping windows: the memory of the model does not grow with it.
+        overlapping windows; what is returned grows with it (`requests` does not).
 
         Arguments
         ---------
@@ -275,21 +277,37 @@ class AudioExplainer(_Trained):
             target or prompts that the model would not listen to.
         """
         if prompts is None:
-            if target is not None:
-                check_target([target], self.mods.interpreter)
-            return explain_file(
-                self.explainer,
-                path,
-                self.labels,
-                self._place,
-                target,
-                self.window_seconds,
-            )
+            return explain_file(*self._of_class(path, target))
+        return explain_prompts(*self._of_prompts(path, prompts, target))
+
+    def requests(self, path, target=None, prompts=None):
+        """What `explain_file` would explain, to be handed out block by block.
+
+        Arguments are those of `explain_file`.
+
+        Returns
+        -------
+        requests : list of speechbrain_lmac.explaining_files.FileRequest
+            One, or one for each prompt.
+        """
+        if prompts is None:
+            return [request_class(*self._of_class(path, target))]
+        return request_prompts(*self._of_prompts(path, prompts, target))
+
+    def _of_class(self, path, target):
+        """Arguments of `explain_file`."""
+        if target is not None:
+            check_target([target], self.mods.interpreter)
+        place = self._place
+        return self.explainer, path, self.labels, place, target, self.window_seconds
+
+    def _of_prompts(self, path, prompts, target):
+        """Arguments of `explain_prompts`."""
         check_prompts(self.classifier, self.mods.interpreter, target)
         asked = self.hparams.explainer(
             self.mods.domain, self.classifier.asked(prompts), self.mods.interpreter
         )
-        return explain_prompts(asked, path, self._place, self.window_seconds)
+        return asked, path, self._place, self.window_seconds
 
 
 class AudioClassifier(_Trained):
@@ -325,28 +343,24 @@ class AudioClassifier(_Trained):
         wavs, lens = self._wavs(wavs, lens)
         if lens is not None:
             wavs = silent_behind(wavs, lens)
-        heard = torch.stack([to_model_level(wav) for wav in wavs])
-        domain = self.mods.domain
-        output = classify(domain, self.classifier, domain.encode(heard, lens))
-        probabilities = output.logits.softmax(1)
-        score, index = probabilities.max(1)
-        return probabilities, score, index, [self.labels[i] for i in index.tolist()]
+        logits = classify_waveforms(self.mods.domain, self.classifier, wavs, lens)
+        return self._answer(logits.softmax(1))
 
     def classify_file(self, path):
-        """Classify a file: the mean of its windows, where it is longer than one.
+        """Classify a file of any length: the mean of its windows, as `explain_file`
+        cuts them.
 
         Returns
         -------
         probabilities, score, index, labels
             As `classify_batch`, with B = 1.
         """
-        wav = read_mono(path, self.sample_rate)
-        length = len(wav)
-        if self.window_seconds is not None:
-            window = self.window_seconds * self.sample_rate
-            length = length if length <= LONGEST * window else round(window)
-        starts = window_starts(len(wav), length)
-        parts = [self.classify_batch(wav[None, s : s + length])[0] for s in starts]
-        probabilities = torch.cat(parts).mean(0, keepdim=True)
+        probabilities = classify_stream(
+            self.mods.domain, self.classifier, path, self.window_seconds, self._place
+        )
+        return self._answer(probabilities[None].float())
+
+    def _answer(self, probabilities):
+        """What is returned of probabilities (B, C)."""
         score, index = probabilities.max(1)
-        return probabilities, score, index, [self.labels[int(index)]]
+        return probabilities, score, index, [self.labels[i] for i in index.tolist()]

@@ -52,8 +52,8 @@ def write_samples(explainer, wavs, lens, ids, labels, folder, epoch, loggers=())
             extent=(wavs.shape[1] / rate, rate / 2),
             title=f"{clip}, epoch {epoch}: {explained.labels[index]}, confidence "
             f"{explained.confidence[index]:.2f}, explanation alone "
-            f"{explained.confidence_in[index]:.2f}, rest "
-            f"{explained.confidence_out[index]:.2f}",
+            f"{explained.heard_confidence_in[index]:.2f}, rest "
+            f"{explained.heard_confidence_out[index]:.2f}",
         )
         with Image.open(place / f"{name}.png") as image:
             picture = np.asarray(image.convert("RGB"))

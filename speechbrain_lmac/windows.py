@@ -4,6 +4,9 @@ import math
 
 import torch
 
+# So many windows long a signal may be and is still one.
+LONGEST = 1.5
+
 
 def window_starts(n_samples, length, step=1):
     """Where the windows of a signal begin.
@@ -41,12 +44,76 @@ def window_starts(n_samples, length, step=1):
     return [*range(0, last, hop), last]
 
 
+def window_length(n_samples, seconds, sample_rate, step=1):
+    """How long the windows of a signal are, in samples.
+
+    Arguments
+    ---------
+    n_samples : int
+        Of the signal.
+    seconds : float or None
+        Of a window. A signal that is up to `LONGEST` of them long is one window, as is
+        any without them.
+    sample_rate : int
+        Hz.
+    step : int
+        Windows of a part are a multiple of it: the hop of a spectrogram.
+
+    Example
+    -------
+    >>> [window_length(n, 1.0, 1000, step=30) for n in (700, 1500, 1501)]
+    [700, 1500, 990]
+    """
+    if seconds is None or n_samples <= LONGEST * seconds * sample_rate:
+        return n_samples
+    return max(step, round(seconds * sample_rate) // step * step)
+
+
+class Windows:
+    """The windows of a signal that comes in blocks.
+
+    Arguments
+    ---------
+    starts : sequence of int
+        Of `window_starts`.
+    length : int
+        Of a window, in samples.
+
+    Example
+    -------
+    >>> windows = Windows([0, 2], 3)
+    >>> windows.push(torch.tensor([1, 2]))
+    []
+    >>> windows.push(torch.tensor([3, 4, 5]))
+    [tensor([1, 2, 3]), tensor([3, 4, 5])]
+    """
+
+    def __init__(self, starts, length):
+        self.starts = list(starts)
+        self.length = length
+        self.blocks = []  # of the signal, from `first` on
+        self.first = 0
+        self.have = 0  # samples of the signal until now
+
+    def push(self, wav):
+        """The windows (length,) that are whole after a block (N,)."""
+        self.blocks.append(wav)
+        self.have += len(wav)
+        whole = []
+        while self.starts and self.starts[0] + self.length <= self.have:
+            start = self.starts.pop(0)
+            signal = torch.cat(self.blocks)[start - self.first :].clone()
+            self.blocks, self.first = [signal], start
+            whole.append(signal[: self.length])
+        return whole
+
+
 class Faded:
     """What is put together from overlapping windows: a weighted mean where they meet.
 
     The weight of sample n of a window of L is sin(pi (n + 1/2) / L)^2, which is next to
     nothing where a window begins and ends: the sum of the parts has no step there. What
-    all windows agree upon stays as it is.
+    all windows agree upon stays as it is. Memory is needed for what is not taken yet.
 
     Arguments
     ---------
@@ -59,36 +126,57 @@ class Faded:
     -------
     >>> faded = Faded(6)
     >>> faded.add(0, torch.ones(4))
+    >>> faded.take(2)
+    tensor([1., 1.])
     >>> faded.add(2, torch.tensor([1.0, 1.0, 3.0, 3.0]))
-    >>> faded.whole()
-    tensor([1., 1., 1., 1., 3., 3.])
+    >>> faded.take()
+    tensor([1., 1., 3., 3.])
     """
 
     def __init__(self, n_samples, step=1):
         self.n_samples = n_samples
         self.step = step
-        self.sum = None
-        self.weight = torch.zeros(n_samples)
+        self.taken = 0
+        self.sum = None  # from `taken` on
+        self.weight = torch.zeros(0)
 
     def add(self, start, part):
         """Add a window (L, ...) that begins at a sample of the signal.
 
         One that is the whole stays as it is.
         """
-        start = round(start / self.step)
-        length = min(len(part), self.n_samples - start)
         if len(part) == self.n_samples:
             self.sum, self.weight = part.clone(), torch.ones(self.n_samples)
             return
+        begin = round(start / self.step) - self.taken
+        length = min(len(part), self.n_samples - self.taken - begin)
         weight = (torch.arange(len(part)) + 0.5).mul(math.pi / len(part)).sin().square()
         weight = weight[:length]
         if self.sum is None:
-            self.sum = torch.zeros(self.n_samples, *part.shape[1:])
-        spread = weight.reshape(-1, *[1] * (part.dim() - 1))
-        self.sum[start : start + length] += spread * part[:length]
-        self.weight[start : start + length] += weight
+            self.sum = torch.zeros(0, *part.shape[1:])
+        missing = max(0, begin + length - len(self.sum))
+        self.sum = torch.cat([self.sum, torch.zeros(missing, *part.shape[1:])])
+        self.weight = torch.cat([self.weight, torch.zeros(missing)])
+        own = slice(begin, begin + length)
+        self.sum[own] += _spread(weight, part) * part[:length]
+        self.weight[own] += weight
 
-    def whole(self):
-        """The mean of what was added, (n_samples, ...); asked for once, at the end."""
-        spread = self.weight.reshape(-1, *[1] * (self.sum.dim() - 1))
-        return self.sum.div_(spread)
+    def take(self, until=None):
+        """The mean of what was added, (N, ...), and let go of it.
+
+        Arguments
+        ---------
+        until : int, optional
+            The sample of the signal at which the next window begins; without: the end.
+        """
+        end = self.n_samples if until is None else round(until / self.step)
+        n = end - self.taken
+        mean = self.sum[:n] / _spread(self.weight[:n], self.sum)
+        self.sum, self.weight = self.sum[n:].clone(), self.weight[n:].clone()
+        self.taken = end
+        return mean
+
+
+def _spread(weight, values):
+    """Weights (N,), to be multiplied with values (N, ...)."""
+    return weight.reshape(-1, *[1] * (values.dim() - 1))

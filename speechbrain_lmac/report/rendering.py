@@ -42,7 +42,8 @@ def render_clips(benchmark, folder, chosen, figures=False, progress=True):
     clips : list of dict
         For each condition, block and clip: `condition block id seconds top_hz input
         picture figure methods`, where `methods` has for each name `explanation rest
-        mask explained`. Files are named relative to `folder`, with `/`.
+        mask explained heard_confidence_in heard_confidence_out`. Files are named
+        relative to `folder`, with `/`.
     """
     folder, clips = Path(folder), []
     pairs = [
@@ -140,6 +141,8 @@ def _render_batch(block, batch, benchmark, folder, place, figures):
                 drawn[index][method] = (mask, kept)
             clip["methods"][method] = {
                 "explained": explained.labels[index],
+                "heard_confidence_in": explained.heard_confidence_in[index].item(),
+                "heard_confidence_out": explained.heard_confidence_out[index].item(),
                 "explanation": f"{stem}_explanation{SOUND}",
                 "rest": f"{stem}_rest{SOUND}",
                 "mask": f"{stem}.png",

@@ -40,6 +40,7 @@ def report(folder, n_clips, n_methods, single_file=False):
                 "rest": f"{stem}_rest.wav",
                 "mask": f"{stem}.png",
                 **{"p": 0.9, "p_in": 0.8, "p_out": 0.1},
+                **{"heard_confidence_in": 0.7, "heard_confidence_out": 0.2},
                 "scores": {"AD": 10.0 * index + number, "MM": 0.1},
             }
             for part in ("explanation", "rest"):

@@ -47,6 +47,8 @@ def test_the_page_has_the_clips_of_the_evaluation(call, evaluated, tmp_path, cap
         assert np.abs(kept - heard).max() < 0.01 and not rest.any()
         for own in clip["methods"].values():
             assert 0 <= own["p_out"] <= 1 and own["explained"] == clip["predicted"]
+            for part in ("in", "out"):
+                assert 0 <= own[f"heard_confidence_{part}"] <= 1
             assert own["scores"]["MM"] is not None
             for key in ("explanation", "rest", "mask"):
                 assert (folder / own[key]).is_file()

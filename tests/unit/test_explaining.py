@@ -18,7 +18,7 @@ from speechbrain_lmac.explained_files import (
     write_explanation,
 )
 from speechbrain_lmac.explainers import AllOnesExplainer, AmortizedExplainer
-from speechbrain_lmac.explaining import explain_file
+from speechbrain_lmac.explaining_files import explain_file
 from speechbrain_lmac.interpreters import ConvInterpreter, MelToBins
 
 LABELS = ["cat", "dog", "rain"]

@@ -10,7 +10,7 @@ import torch
 from speechbrain_lmac.data_prep.toy_sounds import render_clip
 from speechbrain_lmac.domains import silent_behind
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.explaining import explain_file
+from speechbrain_lmac.explaining_files import explain_file
 from speechbrain_lmac.explanations import FileExplanation, PromptExplanation
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
 from speechbrain_lmac.shipped import (

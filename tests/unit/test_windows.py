@@ -30,7 +30,7 @@ def test_windows_of_a_signal_are_the_signal(n_samples):
     faded = Faded(n_samples)
     for start in window_starts(n_samples, 50):
         faded.add(start, signal[start : start + 50])
-    torch.testing.assert_close(faded.whole(), signal, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(faded.take(), signal, rtol=1e-5, atol=1e-6)
 
 
 def test_windows_that_differ_meet_without_a_step():
@@ -40,7 +40,7 @@ def test_windows_that_differ_meet_without_a_step():
     faded = Faded(n_samples)
     for index, start in enumerate(window_starts(n_samples, length)):
         faded.add(start, torch.full((length,), float(index % 2)))
-    whole = faded.whole()
+    whole = faded.take()
     assert whole.min() >= 0 and whole.max() <= 1 and whole.max() > 0.99
     assert whole.diff().abs().max() <= math.pi / length * 1.05
 
@@ -53,4 +53,4 @@ def test_frames_lie_where_their_samples_do():
     for start in window_starts(n_samples, length, hop):
         first = start / hop
         faded.add(start, first + torch.arange(length // hop + 1.0))
-    assert (faded.whole() - times).abs().max() <= 0.5
+    assert (faded.take() - times).abs().max() <= 0.5

@@ -195,8 +195,10 @@
     const rows = methods.map(([name, own], index) => {
       const row = index + 1;
       const says = element("span", { class: "says" }, "confidence in ",
-        element("b", {}, own.explained || "the class"), ` ${percent(own.p)}, explanation alone `,
-        element("b", {}, percent(own.p_in)), `, rest ${percent(own.p_out)}`);
+        element("b", {}, own.explained || "the class"), ` ${percent(own.p)}, as heard: explanation alone `,
+        element("b", {}, percent(own.heard_confidence_in)),
+        `, rest ${percent(own.heard_confidence_out)}; of the masked representation: `,
+        `${percent(own.p_in)} and ${percent(own.p_out)}`);
       const scores = Object.entries(own.scores || {}).filter(([, value]) => value !== null)
         .map(([score, value]) => element("li", { title: data.scores[score].about },
           element("span", {}, `${score} `), format(value)));
