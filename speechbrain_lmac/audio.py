@@ -180,6 +180,8 @@ def resample(wav, from_rate, to_rate):
     >>> resample(torch.zeros(44101), 44101, 16000).shape
     torch.Size([16000])
     """
+    if from_rate == to_rate:
+        return wav
     shared = math.gcd(from_rate, to_rate)
     down, up = from_rate // shared, to_rate // shared
     if max(down, up) <= LARGEST_FACTOR:

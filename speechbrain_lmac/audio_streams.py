@@ -25,6 +25,7 @@ from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import PART, writing
 
 BLOCK = 1 << 18  # frames that are read, or resampled, at once
+KEPT_BLOCKS = 4  # of a file that is not longer, so that it is decoded once
 # From here on a WAV file needs the 64-bit sizes of RF64, which libsndfile can write.
 LARGEST_WAV = 2**32 - 2**16  # bytes
 
@@ -57,14 +58,19 @@ class MonoFile:
         self.path = readable(path)
         self.n_samples, bad, peak = 0, 0, 0.0
         powers, of_mean = 0.0, 0.0
+        self._kept, kept = None, []
         for block in self._blocks():
             self.n_samples += len(block)
+            if len(kept) < KEPT_BLOCKS:
+                kept.append(block)
             bad += int((~np.isfinite(block)).sum())
             peak = max(peak, np.abs(block).max(initial=0.0))
             powers = powers + np.square(block, dtype=np.float64).sum(0)
             of_mean += np.square(block.mean(1, dtype=np.float64)).sum()
         check_samples(path, self.n_samples, bad)
         self.silent = not peak
+        if self.n_samples == sum(map(len, kept)):
+            self._kept = kept
         self._channel = choose_channel(powers, of_mean)
         if self._channel is not MEAN:
             n = len(powers)
@@ -75,7 +81,7 @@ class MonoFile:
 
     def __iter__(self):
         """Blocks (N,) of float32, one after the other."""
-        for block in self._blocks():
+        for block in self._kept or self._blocks():
             yield mix_down(torch.from_numpy(block.T.copy()), self._channel)
 
     def _blocks(self):

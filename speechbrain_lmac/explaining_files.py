@@ -405,21 +405,22 @@ class _Listener:
         file_rate = cut.source.sample_rate
         self.to_model = {n: cut.resampler(file_rate, cut.rate) for n in SOUNDS}
         self.windows = {name: Windows(cut.starts, cut.length) for name in SOUNDS}
-        self.heard = {name: [] for name in SOUNDS}
+        self.heard = []
 
     def push(self, sounds):
         """Take blocks of the sounds, at the file's rate."""
-        for name, wav in sounds.items():
-            whole = self.windows[name].push(self.to_model[name].push(wav))
-            for wavs in _in_batches(whole):
-                wavs = torch.stack(wavs).to(self.device)
-                domain = self.cut.domain
-                logits = classify_waveforms(domain, self.classifier, wavs)
-                self.heard[name].append(logits.cpu().double())
+        whole = [
+            self.windows[name].push(self.to_model[name].push(sounds[name]))
+            for name in SOUNDS
+        ]
+        for pairs in _in_batches(zip(*whole, strict=True)):
+            wavs = torch.stack([wav for pair in pairs for wav in pair]).to(self.device)
+            logits = classify_waveforms(self.cut.domain, self.classifier, wavs)
+            self.heard.append(logits.cpu().double().unflatten(0, (-1, len(SOUNDS))))
 
     def logits(self):
         """Of each sound the logits (W, C) of its windows."""
-        return {name: torch.cat(parts) for name, parts in self.heard.items()}
+        return dict(zip(SOUNDS, torch.cat(self.heard).unbind(1), strict=True))
 
 
 def _can_be_asked(explainer):
