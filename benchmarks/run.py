@@ -21,6 +21,7 @@ BENCHMARKS = (
     "explanation",
     "loading",
     "scaling",
+    "long_files",
     "ranks",
     "streaming",
     "faithfulness",

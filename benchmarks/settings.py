@@ -39,6 +39,8 @@ class Settings:
         Seconds of the clips whose cost is compared.
     n_streamed : int
         Clips of the simulated corpus.
+    minutes : tuple
+        Of the long files that are explained.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Settings:
     zs_batch_sizes: tuple = (4, 8, 16)
     many: int = 32
     n_streamed: int = 100_000
+    minutes: tuple = (1, 12, 60)
     steps: int = 50
 
 
@@ -80,6 +83,7 @@ SETTINGS = {
         zs_batch_sizes=(2, 3),
         many=2,
         n_streamed=40,
+        minutes=(0.05,),
         steps=2,
     ),
 }

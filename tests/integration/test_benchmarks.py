@@ -25,7 +25,7 @@ from speechbrain_lmac.types import Encoded, Explanation
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = settings.SETTINGS["tiny"]
-FAST = ("evaluation", "loading", "scaling")
+FAST = ("evaluation", "loading", "scaling", "long_files")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_page_has_the_targets_and_a_table_of_each(measured):
     text = page.performance(measured)
     assert "| evaluation, to 3 passes of the classifier and 1 of the decoder |" in text
     assert re.search(r"at most 1.2 x \| [\d.]+ x \| (met|missed)", text)
-    for title in ("An evaluation", "Data loading", "Cost against size"):
+    for title in ("An evaluation", "Data loading", "Cost against size", "Long files"):
         assert f"## {title}\n" in text
     assert "LMAC-TD" not in text  # what was not run is not told
 

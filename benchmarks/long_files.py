@@ -1,0 +1,48 @@
+"""What a file of an hour takes: seconds and memory, with its picture."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from benchmarks.timing import alone, seconds_of
+
+RATE = 44100
+
+
+def write_noise(path, minutes):
+    """Noise of two channels at 44.1 kHz, a second at a time."""
+    draw = np.random.default_rng(1234)
+    with soundfile.SoundFile(path, "w", RATE, 2, "PCM_16") as sound:
+        for _ in range(round(60 * minutes)):
+            sound.write(0.1 * draw.standard_normal((RATE, 2)))
+
+
+def run_alone(case, settings):
+    """Explain a file of so many minutes; called by `benchmarks.alone`."""
+    from speechbrain_lmac.inference import AudioExplainer
+    from speechbrain_lmac.written_explanations import write_request
+
+    model = AudioExplainer.from_hparams("esc10-lmac", run_opts={"device": "cpu"})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "long.wav"
+        write_noise(path, float(case))
+        (request,) = model.requests(path)
+        taken = seconds_of(lambda: write_request(request, Path(folder) / "out", "long"))
+        written = sum(p.stat().st_size for p in (Path(folder) / "out").iterdir())
+    return {"seconds": taken, "written_bytes": written}
+
+
+def measure(settings):
+    """Each length in a process of its own.
+
+    Returns
+    -------
+    answer : dict
+        Minutes, as text, to "seconds", "written_bytes" and "peak_mib".
+    """
+    return {
+        str(minutes): alone("long_files", str(minutes), settings)
+        for minutes in settings.minutes
+    }
