@@ -20,7 +20,8 @@ tells how near each prompt is to the sound before and after:
 
 Folders, patterns in quotes ("clips/**/*.wav") and `-`, a list on standard input, are
 files too. One that is longer than the clips of the training is explained in windows,
-and one that cannot be read does not stop the others; it is named at the end.
+and one that cannot be read does not stop the others; it is named at the end. What is
+in the table of the output folder already is skipped, but with `--again`.
 """
 
 from speechbrain_lmac.experiment import (
@@ -38,6 +39,7 @@ from speechbrain_lmac.explaining import (
     explain_prompts,
 )
 from speechbrain_lmac.files import check_folder
+from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.options import Parser
 
@@ -53,6 +55,9 @@ def explain(argv):
         "--prompt", action="append", help="what to look for, in words; more than once"
     )
     parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
+    parser.add_argument(
+        "--again", action="store_true", help="redo what is already explained"
+    )
     args, overrides = parser.parse_known_args(argv)
     check_folder(args.output_folder)
     hparams, run_opts, source = load_experiment([args.param_file, *overrides])
@@ -74,7 +79,14 @@ def explain(argv):
 
     window = clip_seconds(hparams)
     pictures = ["png", "pdf"] if args.pdf else ["png"]
-    explain_files(args.files, explain_one, args.output_folder, pictures)
+    explain_files(
+        args.files,
+        explain_one,
+        args.output_folder,
+        fingerprint_of(explainer, labels, window, args.target, args.prompt),
+        pictures,
+        args.again,
+    )
 
 
 def clip_seconds(hparams):

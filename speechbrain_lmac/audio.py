@@ -164,7 +164,15 @@ def read_audio(path):
     """
     if "\0" in str(path) or not Path(path).is_file():
         raise InputError(f"no such audio file: {path}")
+    if not _is_utf8(path):  # soundfile would encode its name
+        with open(path, "rb") as stream:
+            return _decode(stream, path)
     return _decode(str(path), path)
+
+
+def _is_utf8(path):
+    """Whether a name is text; bytes of another encoding are surrogates in it."""
+    return not any("\udc80" <= c <= "\udcff" for c in str(path))
 
 
 def _decode(source, name):

@@ -98,7 +98,7 @@ class Batches(IterableDataset):
         for place, (_, read) in enumerate(clips):
             try:
                 wav = read()
-            except InputError as error:
+            except (InputError, OSError, MemoryError) as error:
                 errors[place] = " ".join(str(error).split())
                 continue
             lens.append(recorded_share(len(wav), self.n_samples))
