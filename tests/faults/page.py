@@ -17,6 +17,7 @@ KILLED = {
     "kill_training_saving": "training that writes a checkpoint after every step",
     "kill_evaluation": "evaluation",
     "kill_manifests": "making of sounds and manifests",
+    "kill_explaining": "explaining of files",
     "kill_export": "export of a model",
 }
 DISKS = {

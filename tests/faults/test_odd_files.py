@@ -148,7 +148,7 @@ def test_headers(counted, tmp_path, longest_seconds, caplog):
     kinds += [("PCM_24", "WAV"), ("PCM_U8", "WAV")] if longest_seconds > 60 else []
     cases = []
     for subtype, container in kinds:
-        pieces = headers.pieces(sound(8000), subtype, container)
+        pieces = headers.pieces(sound(16000), subtype, container)
         plain = tmp_path / f"plain {subtype} {container}.wav"
         plain.write_bytes(headers.wav_bytes(*pieces))
         whole = headers.read_to_the_end(*pieces) | headers.right(*pieces)
