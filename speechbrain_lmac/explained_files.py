@@ -12,7 +12,7 @@ import pandas as pd
 from speechbrain.dataio import audio_io
 
 from speechbrain_lmac.batches.inputs import find_inputs
-from speechbrain_lmac.batches.names import prompt_names, readable
+from speechbrain_lmac.batches.names import in_utf8, prompt_names, readable
 from speechbrain_lmac.batches.table import ExplanationTable
 from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio, doubt_lines
@@ -73,6 +73,11 @@ def explain_files(
         or the folder has a table of something else.
     """
     folder = Path(output_folder)
+    if in_utf8(str(folder)) != str(folder):  # libsndfile could not be told of it
+        raise InputError(
+            f"the output folder {readable(folder)} has a name that is not UTF-8: take "
+            "another one"
+        )
     inputs = find_inputs(arguments, _Outputs(folder))
     for note in inputs.notes():
         show(note)
@@ -133,7 +138,7 @@ class _Batch:
                     raise
                 except Exception as error:
                     self._stop_if_full(error)
-                    self.failures.append(f"{readable(path)}: {_reason(error)}")
+                    self.failures.append(readable(f"{path}: {_reason(error)}"))
                     logger.debug("%s", path, exc_info=True)
             self.table.sort(self.parts)
         finally:
@@ -187,7 +192,7 @@ class _Batch:
         if self.n_skipped:
             show(f"{self.n_skipped} already explained; --again to redo")
         if self.parts:
-            show(f"listen and look in {self.table.folder}")
+            show(f"listen and look in {readable(self.table.folder)}")
         failures = [*map(readable, inputs.failures), *self.failures]
         if failures:
             n_named = len(inputs.files) + len(inputs.failures)

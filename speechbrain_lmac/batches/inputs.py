@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
+from speechbrain_lmac.batches.names import readable
 from speechbrain_lmac.data_prep.manifest import TO_CONVERT, conversion
 from speechbrain_lmac.errors import InputError, some_of
 
@@ -36,11 +37,11 @@ class Inputs:
         """A line about each kind of file that was passed over."""
         lines = []
         if self.no_audio:
-            names = some_of(Path(path).name for path in self.no_audio)
+            names = some_of(_name(path) for path in self.no_audio)
             are = "file is" if len(self.no_audio) == 1 else "files are"
             lines.append(f"{len(self.no_audio)} {are} no audio by name: {names}")
         if self.outputs:
-            names = some_of(Path(path).name for path in self.outputs)
+            names = some_of(_name(path) for path in self.outputs)
             are = "explanation is" if len(self.outputs) == 1 else "explanations are"
             lines.append(f"{len(self.outputs)} {are} no input: {names}")
         return lines
@@ -49,12 +50,16 @@ class Inputs:
         """A line about files that ought to be converted."""
         if not self.to_convert:
             return []
-        names = some_of(Path(path).name for path in self.to_convert)
+        names = some_of(_name(path) for path in self.to_convert)
         are = "file is" if len(self.to_convert) == 1 else "files are"
         return [
             f"{len(self.to_convert)} {are} passed over that must be converted: "
-            f"{names}. For each: {conversion(self.to_convert[0])}"
+            f"{names}. For each: {readable(conversion(self.to_convert[0]))}"
         ]
+
+
+def _name(path):
+    return readable(Path(path).name)
 
 
 def find_inputs(arguments, outputs_in):

@@ -185,7 +185,8 @@ def test_a_list_with_names_that_are_not_utf_8(record, monkeypatch):
 
 def test_files_passed_over_are_counted_and_named(record, capsys, caplog, batch):
     record("in/a.wav", "in/b.m4a", "in/c.MP4", "in/notes.txt", "in/._a.wav")
-    record("in/.DS_Store", "in/d.CAF")
+    record("in/.DS_Store", "in/d.CAF", os.fsdecode(b"more/caf\xe9\n.txt"))
+    record(os.fsdecode(b"more/caf\xe9.mov"), "more/b.wav")
     found = find_inputs(["in"], nothing)
     assert found.files == ["in/a.wav", "in/d.CAF"] and found.failures == []
     assert found.notes() == ["1 file is no audio by name: notes.txt"]
@@ -195,6 +196,10 @@ def test_files_passed_over_are_counted_and_named(record, capsys, caplog, batch):
     batch(["in"])
     assert "no audio by name: notes.txt" in capsys.readouterr().out
     assert warning in caplog.text
+    batch(["more"])
+    printed = capsys.readouterr().out
+    assert r"1 file is no audio by name: caf\xe9\n.txt" in printed
+    assert r"ffmpeg -i 'more/caf\xe9.mov'" in caplog.text
     os.remove("in/a.wav")
     os.remove("in/d.CAF")
     (failure,) = find_inputs(["in"], nothing).failures
@@ -561,6 +566,39 @@ def test_what_a_kill_tore_is_mended(record, batch):
         assert files_in("out") == whole
         with open(f"out/{RECORD}", encoding="utf-8") as file:
             assert json.loads(file.read().splitlines()[-1])["parts"] == ["c"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parts": ["../up"]},
+        {"parts": [1]},
+        {"parts": None},
+        {"files": ["/etc/passwd"]},
+        {"rows": [{"name": "../up"}]},
+        {"rows": [{"name": "a", "file": 1}]},
+        {"rows": [1]},
+        {"source": {}},
+        {"more": 1},
+    ],
+)
+def test_a_strangers_record_writes_nothing_elsewhere(record, batch, change):
+    record("a.wav")
+    batch(["a.wav"])
+    with open(f"out/{RECORD}", encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    with open(f"out/{RECORD}", "w", encoding="utf-8") as file:
+        file.writelines(json.dumps({**line, **change}) + "\n" for line in lines)
+    os.remove(f"out/{TABLE}")
+    batch(["a.wav"])
+    assert names() == ["a_2"]
+    assert sorted(os.listdir()) == ["a.wav", "out"]
+
+
+def test_an_output_folder_that_is_not_utf_8_is_refused(record, batch):
+    record("a.wav")
+    with pytest.raises(InputError, match=r"caf\\xe9 has a name that is not UTF-8"):
+        batch(["a.wav"], out=os.fsdecode(b"caf\xe9"))
 
 
 def test_rows_come_one_by_one_and_can_be_read_at_any_time(record, batch, explain):
