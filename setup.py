@@ -61,6 +61,7 @@ setup(
     python_requires=">=3.11,<3.15",
     packages=[
         "speechbrain_lmac",
+        "speechbrain_lmac.batches",
         "speechbrain_lmac.classifiers",
         "speechbrain_lmac.interpreters",
         "speechbrain_lmac.explainers",

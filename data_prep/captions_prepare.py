@@ -24,6 +24,7 @@ from speechbrain_lmac.data_prep.manifest import (
     AudioFault,
     Faults,
     check_audio,
+    doubt_lines,
     fingerprint,
     load_manifests,
     read_table,
@@ -204,7 +205,7 @@ def write_captions(data_folder, manifest_folder, recordings):
     if manifests is not None:
         return manifests
     faults, missing = Faults(), []
-    splits, silent = {split: {} for split in SPLITS}, []
+    splits, silent, doubtful = {split: {} for split in SPLITS}, [], {}
     listed = zip(recordings, found, strict=True)
     for recording, file in progress_bar(
         listed,
@@ -233,6 +234,8 @@ def write_captions(data_folder, manifest_folder, recordings):
             continue
         if audio.silent:
             silent.append(recording.name)
+        if audio.doubt:
+            doubtful.setdefault(audio.doubt, []).append(recording.name)
         splits[recording.split][clip_id] = {
             "wav": f"{{data_root}}/{file}",
             "duration": audio.duration,
@@ -248,6 +251,7 @@ def write_captions(data_folder, manifest_folder, recordings):
         for what, names in (("missing audio", missing), ("silent recordings", silent))
         if names
     ]
+    warnings += doubt_lines(doubtful)
     return write_manifests(manifest_folder, splits, state, warnings)
 
 

@@ -12,6 +12,7 @@ from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.data_prep.manifest import (
     AudioFault,
     Faults,
+    doubt_lines,
     fingerprint,
     load_manifests,
     write_manifests,
@@ -112,7 +113,7 @@ def prepare_folds(
         faults = Faults()
         for fault in table_faults:
             faults.add(*fault)
-        splits, silent = _check_clips(
+        splits, silent, doubtful = _check_clips(
             faults, data_folder, clips, split_of, categories, check
         )
         _check_coverage(faults, clips, split_of, categories)
@@ -120,6 +121,7 @@ def prepare_folds(
         warnings = []
         if silent:
             warnings.append(f"silent clips ({len(silent)}): {some_of(silent)}")
+        warnings += doubt_lines(doubtful)
         manifests = write_manifests(manifest_folder, splits, state, warnings)
     for warning in manifests.warnings:
         logger.warning("%s: %s", data_folder, warning)
@@ -127,9 +129,9 @@ def prepare_folds(
 
 
 def _check_clips(faults, data_folder, clips, split_of, categories, check):
-    """The entries of each split and the silent clips; faults are noted."""
+    """The entries of each split, silent and doubtful clips; faults are noted."""
     splits = {"train": {}, "valid": {}, "test": {}}
-    seen, silent = set(), []
+    seen, silent, doubtful = set(), [], {}
     for clip in progress_bar(clips, desc=f"checking {data_folder.name}"):
         clip_id = Path(clip.file).stem
         if clip_id in seen:
@@ -149,6 +151,8 @@ def _check_clips(faults, data_folder, clips, split_of, categories, check):
             continue
         if audio.silent:
             silent.append(clip.name)
+        if audio.doubt:
+            doubtful.setdefault(audio.doubt, []).append(clip.name)
         splits[split_of[clip.fold]][clip_id] = {
             "wav": f"{{data_root}}/{clip.file}",
             "duration": audio.duration,
@@ -156,7 +160,7 @@ def _check_clips(faults, data_folder, clips, split_of, categories, check):
             "category": clip.category,
             "fold": clip.fold,
         }
-    return splits, silent
+    return splits, silent, doubtful
 
 
 def _check_coverage(faults, clips, split_of, categories):

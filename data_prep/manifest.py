@@ -9,6 +9,8 @@ import csv
 import hashlib
 import json
 import os
+import shlex
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from speechbrain_lmac.data_prep.containers import length_of
 from speechbrain_lmac.errors import InputError, some_of
 
 SPLITS = ("train", "valid", "test")
@@ -23,7 +26,11 @@ FINGERPRINT = "manifest.fingerprint.json"
 FORMAT = 1  # one more when the manifests' content changes: old ones are remade
 BLOCK_FRAMES = 1 << 16  # decoded at once, so that long files need no memory
 UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for a stream is near 2**63
-OGG_TAIL_BYTES = 1 << 16  # the longest page of an Ogg file is 65,307 bytes
+# Endings of audio and video that libsndfile does not read and ffmpeg does.
+TO_CONVERT = (
+    ".m4a .m4b .aac .ac3 .eac3 .amr .ape .dts .mka .mpc .ra .tta .wma .wv .dsf .dff "
+    ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv"
+).split()
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class AudioCheck:
     n_frames: int
     sample_rate: int  # Hz
     silent: bool  # every sample is 0
+    doubt: str = ""  # what of its header is wrong and does no harm
 
     @property
     def duration(self):
@@ -93,8 +101,9 @@ def check_audio(path):
     """Decode a whole file, block by block.
 
     libsndfile reads a WAV or Ogg file that was cut short as a shorter one, without
-    a word. So the length in the WAV header is compared with the file's, and an Ogg file
-    has to end with a whole page that is marked as the last.
+    a word. So the file's length is compared with what its header promises; a header
+    that is wrong and does no harm, as those written into a pipe, is a doubt
+    (`containers.length_of`).
 
     Arguments
     ---------
@@ -104,7 +113,7 @@ def check_audio(path):
     Returns
     -------
     check : AudioCheck
-        Length, sample rate, and whether there is anything to hear.
+        Length, sample rate, whether there is anything to hear, and any doubt.
 
     Raises
     ------
@@ -112,14 +121,12 @@ def check_audio(path):
         The file is missing, empty, unreadable or truncated, or holds a NaN.
     """
     path = Path(path)
-    if not path.is_file():
-        raise AudioFault("missing audio file")
-    if path.stat().st_size == 0:
-        raise AudioFault("empty audio file")
+    _check_file(path)
     try:
-        sound = soundfile.SoundFile(path)
+        # As bytes: a name need not be UTF-8, but on Windows all are text.
+        sound = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
     except soundfile.SoundFileError:
-        raise AudioFault("unreadable audio file") from None
+        raise AudioFault("unreadable audio file" + _advice(path)) from None
     n_frames, finite, silent = 0, True, True
     with sound:
         block = np.empty((BLOCK_FRAMES, sound.channels), dtype=np.float32)
@@ -135,41 +142,58 @@ def check_audio(path):
             silent = silent and not read.any()
         promised = sound.frames if sound.frames < UNKNOWN_FRAMES else n_frames
         sample_rate = sound.samplerate
-    if n_frames < promised or _is_cut(path):
+    length = length_of(path)
+    if n_frames < promised or length.cut:
         raise AudioFault("truncated or damaged audio file")
     if n_frames == 0:
-        raise AudioFault("empty audio file")
+        raise AudioFault(length.fault or "empty audio file")
     if not finite:
         raise AudioFault("audio file with NaN or infinite samples")
-    return AudioCheck(n_frames, sample_rate, silent)
+    return AudioCheck(n_frames, sample_rate, silent, length.doubt)
 
 
-def _is_cut(path):
-    """Whether the container says that there was more than there is."""
-    n_bytes = path.stat().st_size
-    with open(path, "rb") as file:
-        head = file.read(12)
-        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-            while len(chunk := file.read(8)) == 8:
-                size = int.from_bytes(chunk[4:], "little")
-                if chunk[:4] == b"data":
-                    # All ones: written into a pipe, which cannot know its length.
-                    return size != 0xFFFFFFFF and file.tell() + size > n_bytes
-                file.seek(size + size % 2, os.SEEK_CUR)
-        elif head[:4] == b"OggS":
-            file.seek(max(0, n_bytes - OGG_TAIL_BYTES))
-            tail = file.read()
-            return not _ends_whole(tail[max(0, tail.rfind(b"OggS")) :])
-    return False
+def doubt_lines(doubtful):
+    """The warnings of a dataset about headers; `doubtful` are names by their doubt."""
+    return [
+        f"{doubt} ({len(names)}): {some_of(names)}" for doubt, names in doubtful.items()
+    ]
 
 
-def _ends_whole(page):
-    """Whether an Ogg page is the stream's last and all of it is there (RFC 3533)."""
-    if len(page) < 27 or not page[5] & 4:
-        return False
-    n_segments = page[26]
-    lengths = page[27 : 27 + n_segments]
-    return len(page) >= 27 + n_segments + sum(lengths)
+def _check_file(path):
+    """Raise AudioFault unless there is a file with something in it, to be read."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise AudioFault("missing audio file") from None
+    except OSError as error:
+        raise AudioFault(f"cannot be opened: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioFault("no file, but a folder, a pipe or a device")
+    if status.st_size == 0:
+        raise AudioFault("empty audio file")
+    try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise AudioFault(f"cannot be opened: {error.strerror}") from None
+
+
+def _advice(path):
+    """What to do about a file of a kind that libsndfile does not know."""
+    if path.suffix.lower() not in TO_CONVERT:
+        return ""
+    return f" ({path.suffix} is to be converted: {conversion(path)})"
+
+
+def conversion(path):
+    """The command that makes a WAV file of a video or another audio file.
+
+    Example
+    -------
+    >>> conversion("my clip.m4a")
+    "ffmpeg -i 'my clip.m4a' 'my clip.wav'"
+    """
+    path = Path(path)
+    return shlex.join(["ffmpeg", "-i", str(path), str(path.with_suffix(".wav"))])
 
 
 def read_table(path, columns):
@@ -269,8 +293,8 @@ def fingerprint(options, root, files):
     digest = hashlib.sha256(json.dumps([FORMAT, options], sort_keys=True).encode())
     for name in files:
         try:
-            stat = os.stat(os.path.join(root, name))
-            state = (name, stat.st_size, stat.st_mtime_ns)
+            status = os.stat(os.path.join(root, name))
+            state = (name, status.st_size, status.st_mtime_ns)
         except OSError:
             state = (name, None, None)
         digest.update(json.dumps(state).encode())

@@ -16,6 +16,7 @@ from speechbrain_lmac.data_prep.manifest import (
     AudioFault,
     Faults,
     check_audio,
+    doubt_lines,
     fingerprint,
     load_manifests,
     write_manifests,
@@ -131,7 +132,7 @@ def prepare_corpus(root, manifest_folder, names, part_of_file, options, warnings
 
 def _check_corpus(root, names, part_of_file):
     """The files of each part and the warnings, or one error with all faults."""
-    faults, silent, copies = Faults(), [], []
+    faults, silent, copies, doubtful = Faults(), [], [], {}
     parts = {part: {} for part in SPLITS}
     home = {}  # checksum -> (part, names in it)
     for name in progress_bar(names, desc=f"checking {root.name}"):
@@ -143,6 +144,8 @@ def _check_corpus(root, names, part_of_file):
         if audio.silent:
             silent.append(name)
             continue
+        if audio.doubt:
+            doubtful.setdefault(audio.doubt, []).append(name)
         digest = checksum(root / name)
         part = part_of_file(name, digest)
         other, twins = home.get(digest, (part, []))
@@ -172,7 +175,7 @@ def _check_corpus(root, names, part_of_file):
             f"files left out whose content is in another part too ({len(copies)}): "
             f"{some_of(copies)}"
         )
-    return parts, warnings
+    return parts, warnings + doubt_lines(doubtful)
 
 
 def read_part(corpus, part):

@@ -20,7 +20,8 @@ tells how near each prompt is to the sound before and after:
 
 Folders, patterns in quotes ("clips/**/*.wav") and `-`, a list on standard input, are
 files too. One that is longer than the clips of the training is explained in windows,
-and one that cannot be read does not stop the others; it is named at the end.
+and one that cannot be read does not stop the others; it is named at the end. What is
+in the table of the output folder already is skipped, but with `--again`.
 """
 
 from speechbrain_lmac.experiment import (
@@ -35,8 +36,9 @@ from speechbrain_lmac.explaining import (
     check_target,
     class_index,
 )
-from speechbrain_lmac.explaining_files import explain_file, explain_prompts
+from speechbrain_lmac.explaining_files import request_class, request_prompts
 from speechbrain_lmac.files import check_folder
+from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.options import Parser
 
@@ -52,6 +54,9 @@ def explain(argv):
         "--prompt", action="append", help="what to look for, in words; more than once"
     )
     parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
+    parser.add_argument(
+        "--again", action="store_true", help="redo what is already explained"
+    )
     args, overrides = parser.parse_known_args(argv)
     check_folder(args.output_folder)
     hparams, run_opts, source = load_experiment([args.param_file, *overrides])
@@ -66,14 +71,21 @@ def explain(argv):
         classifier = classifier.asked(args.prompt)
     explainer, device = open_explainer(hparams, run_opts, source[0], classifier)
 
-    def explain_one(path):
+    def requests(path):
         if args.prompt is not None:
-            return explain_prompts(explainer, path, device, window)
-        return explain_file(explainer, path, labels, device, args.target, window)
+            return request_prompts(explainer, path, device, window)
+        return [request_class(explainer, path, labels, device, args.target, window)]
 
     window = clip_seconds(hparams)
     pictures = ["png", "pdf"] if args.pdf else ["png"]
-    explain_files(args.files, explain_one, args.output_folder, pictures)
+    explain_files(
+        args.files,
+        requests,
+        args.output_folder,
+        fingerprint_of(explainer, labels, window, args.target, args.prompt),
+        pictures,
+        args.again,
+    )
 
 
 def clip_seconds(hparams):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -204,14 +205,31 @@ def read_audio(path):
     InputError
         As `read_mono`.
     """
-    return _decode(readable(path), path)
+    with opened(path) as source:
+        return _decode(source, path)
 
 
-def readable(path):
-    """A path as str; `InputError` unless it is a file."""
+@contextmanager
+def opened(path):
+    """What soundfile opens of a path: the path, or a stream where its name is no text.
+
+    Raises
+    ------
+    InputError
+        Unless it is a file.
+    """
     if "\0" in str(path) or not Path(path).is_file():
         raise InputError(f"no such audio file: {path}")
-    return str(path)
+    if _is_utf8(path):
+        yield str(path)
+    else:  # soundfile would encode its name
+        with open(path, "rb") as stream:
+            yield stream
+
+
+def _is_utf8(path):
+    """Whether a name is text; bytes of another encoding are surrogates in it."""
+    return not any("\udc80" <= c <= "\udcff" for c in str(path))
 
 
 def check_samples(name, n_samples, n_bad):

@@ -18,7 +18,7 @@ from speechbrain_lmac.audio import (
     check_samples,
     choose_channel,
     mix_down,
-    readable,
+    opened,
     resample,
 )
 from speechbrain_lmac.errors import InputError
@@ -55,7 +55,7 @@ class MonoFile:
     """
 
     def __init__(self, path):
-        self.path = readable(path)
+        self.path = path
         self.n_samples, bad, peak = 0, 0, 0.0
         powers, of_mean = 0.0, 0.0
         self._kept, kept = None, []
@@ -87,14 +87,14 @@ class MonoFile:
     def _blocks(self):
         """Arrays (N, channels)."""
         try:
-            with soundfile.SoundFile(self.path) as sound:
+            with opened(self.path) as source, soundfile.SoundFile(source) as sound:
                 self.sample_rate = sound.samplerate
                 while True:
                     block = sound.read(BLOCK, dtype="float32", always_2d=True)
                     if not len(block):
                         return
                     yield block
-        except (RuntimeError, OSError) as error:  # LibsndfileError is the former
+        except soundfile.LibsndfileError as error:
             raise InputError(
                 f"cannot read {self.path} as audio ({error}); is it truncated, or no "
                 "audio file?"

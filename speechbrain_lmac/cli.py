@@ -74,6 +74,9 @@ def explain(argv):
     parser.add_argument("--prompt", action="append", help="in words; more than once")
     parser.add_argument("--no_pictures", action="store_true", help="which take time")
     parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
+    parser.add_argument(
+        "--again", action="store_true", help="redo what is already explained"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: what there is)")
     parser.add_argument("--revision", help="of a model on the hub")
     parser.add_argument(
@@ -84,6 +87,7 @@ def explain(argv):
     args = parser.parse_args(argv)
     from speechbrain_lmac.explained_files import explain_files
     from speechbrain_lmac.explaining import check_prompts, check_target, class_index
+    from speechbrain_lmac.fingerprints import fingerprint_of
     from speechbrain_lmac.inference import AudioExplainer
 
     model = AudioExplainer.from_hparams(
@@ -101,9 +105,13 @@ def explain(argv):
         check_target([args.target], model.mods.interpreter)
     explain_files(
         args.files,
-        lambda path: model.explain_file(path, args.target, args.prompt),
+        lambda path: model.requests(path, args.target, args.prompt),
         args.output_folder,
         pictures=[] if args.no_pictures else ["png", *["pdf"] * args.pdf],
+        settings=fingerprint_of(
+            model.explainer, model.window_seconds, args.target, args.prompt
+        ),
+        again=args.again,
     )
 
 

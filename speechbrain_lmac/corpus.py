@@ -24,10 +24,10 @@ from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.evaluation import score_clips
 from speechbrain_lmac.evidence import gather_evidence
-from speechbrain_lmac.explained_files import write_sound
 from speechbrain_lmac.files import write_atomically, write_csv
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.metrics import metrics_by_name
+from speechbrain_lmac.written_explanations import write_sound
 
 METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "MM")
 SCORED = ("predicted", "p", "p_in", "p_out", *METRICS)
@@ -98,7 +98,7 @@ class Batches(IterableDataset):
         for place, (_, read) in enumerate(clips):
             try:
                 wav = read()
-            except InputError as error:
+            except (InputError, OSError, MemoryError) as error:
                 errors[place] = " ".join(str(error).split())
                 continue
             lens.append(recorded_share(len(wav), self.n_samples))

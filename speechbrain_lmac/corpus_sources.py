@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechbrain_lmac.audio import decode_mono, read_mono
+from speechbrain_lmac.batches.inputs import AUDIO
+from speechbrain_lmac.batches.names import in_utf8
 from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.explained_files import AUDIO
 from speechbrain_lmac.fingerprints import fingerprint_of
 
 TAR_END = 1024  # zeros, two blocks, at the end of a whole archive
@@ -52,7 +53,7 @@ class ListedClips:
 
     def parts(self, sample_rate):
         """The parts of the list, one after the other."""
-        with open(self.path, encoding="utf-8") as stream:
+        with open(self.path, encoding="utf-8-sig", errors="surrogateescape") as stream:
             names = (line.rstrip("\n") for line in stream)
             names = (name for name in names if name)
             for index in itertools.count():
@@ -71,7 +72,7 @@ class _Listed:
 
     def __call__(self):
         for name in self.names:
-            yield name, lambda name=name: self.read(name)
+            yield in_utf8(name), lambda name=name: self.read(name)
 
     def read(self, name):
         """Samples (N,) of a file."""

@@ -1,85 +1,55 @@
 """Explanations of files, written: what is heard, a picture, and a table of them."""
 
-import re
+import errno
+import logging
+import os
 import shlex
 import sys
-from dataclasses import asdict
-from glob import glob
 from pathlib import Path
 
-import pandas as pd
-from speechbrain.dataio import audio_io
-
+from speechbrain_lmac.batches.inputs import find_inputs
+from speechbrain_lmac.batches.names import in_utf8, prompt_names, readable
+from speechbrain_lmac.batches.table import ExplanationTable
 from speechbrain_lmac.console import progress_bar, show
-from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
+from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio, doubt_lines
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.figures import write_explanation_picture
-from speechbrain_lmac.files import write_atomically, write_csv
+from speechbrain_lmac.explaining_files import PromptRequest
+from speechbrain_lmac.files import CannotWriteError, why_refused
 from speechbrain_lmac.locks import locked
+from speechbrain_lmac.written_explanations import write_request
 
-# What is taken for audio in a folder; a file that is named may be called anything.
-AUDIO = ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .w64".split()
+logger = logging.getLogger(__name__)
 
-# Characters of a prompt in a file name.
-LONGEST_NAME = 60
-
-
-def files_of(arguments):
-    """The files that arguments of a command line name.
-
-    Arguments
-    ---------
-    arguments : sequence of str
-        Files; folders, of which all audio files are meant, with the folders in them;
-        patterns with `*`, `?` or `[...]`, where `**` means any folders; `-` for a list
-        on standard input, a file, folder or pattern in each line.
-
-    Returns
-    -------
-    files : list of str
-        In the order of the arguments, those of a folder or pattern by name; each once.
-    failures : list of str
-        A line for each argument that names nothing.
-    """
-    files, failures = [], []
-    for argument in arguments:
-        path = Path(argument)
-        if argument == "-":
-            lines = [line.rstrip("\n") for line in sys.stdin]
-            more, missed = files_of([line for line in lines if line not in ("", "-")])
-            files += more
-            failures += missed
-        elif path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO)
-            files += [str(p) for p in found if p.is_file()]
-            if not found:
-                failures.append(f"{argument}: no audio file in this folder")
-        elif re.search(r"[*?[]", argument) and not path.is_file():
-            found = sorted(glob(argument, recursive=True))
-            files += [p for p in found if Path(p).is_file()]
-            if not found:
-                failures.append(f"{argument}: no file is called like that")
-        else:
-            files.append(argument)
-    return list(dict.fromkeys(files)), failures
+# The machine's fault and not a file's, wherever in a file's turn it shows.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# How torch says that there is too little memory, which Python calls a MemoryError.
+NO_MEMORY = ("not enough memory", "out of memory", "defaultcpuallocator")
 
 
-def explain_files(arguments, explain, output_folder, pictures=("png",)):
+def explain_files(
+    arguments, requests, output_folder, settings, pictures=("png",), again=False
+):
     """Explain files one after the other, and write what is heard of each.
 
-    A file that cannot be read does not stop the others. What is finished is in the
-    table whatever stops the rest.
+    A file that cannot be read, or for which there is too little memory, does not stop
+    the others; a full disk does. Each row is in the table as soon as its file is
+    explained. What is finished is not done again: a file that was explained before
+    with the same settings is skipped.
 
     Arguments
     ---------
     arguments : sequence of str
-        See `files_of`.
-    explain : callable
-        A path to a FileExplanation, or to a list of PromptExplanation.
+        See `batches.inputs.find_inputs`.
+    requests : callable
+        A path to a list: of one FileRequest, or of a PromptRequest for each prompt.
     output_folder : str or Path
-        Where `explanations.csv` and, for each file, what `write_explanation` writes go.
+        Where `explanations.csv` and, for each file, what `write_request` writes go.
+    settings : str
+        A fingerprint of all that an explanation depends on but the file.
     pictures : sequence of str
         Their kinds, of "png", "pdf" and "svg"; to draw takes longer than to explain.
+    again : bool
+        Explain what is finished once more, under the same names.
 
     Returns
     -------
@@ -88,128 +58,146 @@ def explain_files(arguments, explain, output_folder, pictures=("png",)):
 
     Raises
     ------
+    CannotWriteError
+        At once.
     InputError
-        At the end, naming what could not be explained.
+        At the end, naming what could not be explained; at once, when no file is named
+        or the folder has a table of something else.
     """
-    with locked(output_folder, shlex.join(sys.argv)):
-        return _explain_files(arguments, explain, Path(output_folder), pictures)
-
-
-def _explain_files(arguments, explain, output_folder, pictures):
-    files, failures = files_of(arguments)
-    n_named = len(files) + len(failures)
-    rows = []
-    try:
-        for path, name in progress_bar(
-            list(zip(files, unique_names(files), strict=True)), "explain", unit="file"
-        ):
-            try:
-                check_audio(path)
-                explained = explain(path)
-            except (AudioFault, InputError) as error:
-                failures.append(f"{path}: {error}")
-                continue
-            for part, answer in _by_name(name, explained).items():
-                write_explanation(answer, output_folder, part, pictures)
-                rows.append({"name": part, **answer.row()})
-    finally:
-        table = pd.DataFrame(rows)
-        if rows:
-            write_csv(table, output_folder / "explanations.csv")
-    if rows:
-        show(table.to_string(index=False, float_format="{:.3f}".format))
-        show(f"listen and look in {output_folder}")
-    if failures:
+    folder = Path(output_folder)
+    if in_utf8(str(folder)) != str(folder):  # libsndfile could not be told of it
         raise InputError(
-            f"{len(failures)} of {n_named} files could not be explained:\n  "
-            + "\n  ".join(failures)
+            f"the output folder {readable(folder)} has a name that is not UTF-8: take "
+            "another one"
         )
-    return table
+    inputs = find_inputs(arguments, _Outputs(folder))
+    for note in inputs.notes():
+        show(note)
+    for warning in inputs.warnings():
+        logger.warning(warning)
+    with locked(folder, shlex.join(sys.argv)):
+        batch = _Batch(ExplanationTable(folder), requests, settings, pictures, again)
+        batch.run(inputs.files)
+    return batch.conclude(inputs)
 
 
-def _by_name(name, explained):
-    """What a file's explanations are called."""
-    if not isinstance(explained, list):
-        return {name: explained}
-    parts = prompt_names([answer.explained for answer in explained])
-    return {f"{name}_{p}": a for p, a in zip(parts, explained, strict=True)}
+class _Outputs:
+    """The names in a folder of what was written there.
 
-
-def write_sound(path, wav, sample_rate):
-    """Write a waveform (N,) as 32-bit float WAV, atomically: nothing is clipped."""
-    write_atomically(
-        path,
-        lambda part: audio_io.save(str(part), wav[None], sample_rate, subtype="FLOAT"),
-    )
-
-
-def write_explanation(explained, folder, name, pictures=("png",)):
-    """Write `NAME_input.wav`, `NAME_explanation.wav`, `NAME_rest.wav`, `NAME.png`.
-
-    The audio is 32-bit float WAV, mono: nothing is clipped. Of a file that was
-    explained in windows, `NAME_windows.csv` tells what the model says of each.
-    `pictures` are kinds of picture, "png", "pdf", "svg".
+    Files that are found next to any table are explanations if it lists them; one that
+    is named, only next to the table of this run.
     """
-    folder = Path(folder)
-    for part in ("input", "explanation", "rest"):
-        wav = getattr(explained, part)
-        write_sound(folder / f"{name}_{part}.wav", wav, explained.sample_rate)
-    if len(explained.windows) > 1:
-        table = pd.DataFrame([asdict(window) for window in explained.windows])
-        write_csv(table, folder / f"{name}_windows.csv")
-    for kind in pictures:
-        write_explanation_picture(
-            folder / f"{name}.{kind}",
-            {
-                "input": explained.magnitude,
-                "mask": explained.mask,
-                "explanation": explained.masked_magnitude,
-            },
-            extent=(
-                len(explained.input) / explained.sample_rate,
-                explained.model_rate / 2,
-            ),
-            title=explained.title(),
-        )
+
+    def __init__(self, folder):
+        self.folder = os.path.realpath(folder)
+        self.known = {}
+
+    def __call__(self, folder, named=False):
+        place = os.path.realpath(folder)
+        if named and place != self.folder:
+            return ()
+        if place not in self.known:
+            try:
+                self.known[place] = ExplanationTable(place).outputs()
+            except (InputError, OSError):  # a table of something else
+                self.known[place] = ()
+        return self.known[place]
 
 
-def unique_names(paths):
-    """A name for each file: its stem, numbered where stems are equal.
+class _Batch:
+    """Files on their way into a table."""
 
-    Example
-    -------
-    >>> unique_names(["a/dog.wav", "b/dog.wav", "cat.flac"])
-    ['dog', 'dog_2', 'cat']
-    """
-    names, taken = [], set()
-    for path in paths:
-        stem = Path(path).stem
-        name, number = stem, 2
-        while name in taken:
-            name, number = f"{stem}_{number}", number + 1
-        taken.add(name)
-        names.append(name)
-    return names
+    def __init__(self, table, requests, settings, pictures, again):
+        self.table = table
+        self.requests = requests
+        self.settings = settings
+        self.pictures = pictures
+        self.again = again
+        self.failures = []
+        self.doubtful = {}  # doubt -> files
+        self.parts = []  # names in the table, in the order of the files
+        self.new = []  # of these, those that were explained now
+        self.n_skipped = 0
+
+    def run(self, files):
+        """Explain files; what is wrong with one of them goes to `failures`."""
+        self.table.repair()
+        try:
+            for path in progress_bar(files, "explain", unit="file"):
+                try:
+                    self._explain(path)
+                except CannotWriteError:
+                    raise
+                except Exception as error:
+                    self._stop_if_full(error)
+                    self.failures.append(readable(f"{path}: {_reason(error)}"))
+                    logger.debug("%s", path, exc_info=True)
+            self.table.sort(self.parts)
+        finally:
+            for line in doubt_lines(self.doubtful):
+                logger.warning(line)
+
+    def _explain(self, path):
+        if not os.path.isfile(path):
+            check_audio(path)  # says why
+        endings = [f".{kind}" for kind in self.pictures]
+        source, known = self.table.find(path, self.settings, endings)
+        if known is not None and not self.again:
+            self.n_skipped += 1
+            self.parts += known.parts
+            return
+        check = check_audio(path)
+        requests = self.requests(path)
+        if check.doubt:
+            self.doubtful.setdefault(check.doubt, []).append(readable(path))
+        prompts = [r.prompt for r in requests if isinstance(r, PromptRequest)]
+        parts = self.table.begin(source, prompt_names(prompts) if prompts else [""])
+        try:
+            rows = [
+                write_request(request, self.table.folder, part, self.pictures).row()
+                for request, part in zip(requests, parts, strict=True)
+            ]
+        except Exception:
+            self.table.abandon(source, parts)
+            raise
+        self.table.finish(source, parts, rows)
+        self.parts += parts
+        self.new += parts
+
+    def _stop_if_full(self, error):
+        if getattr(error, "errno", None) in NO_SPACE:
+            raise CannotWriteError(why_refused(error, self.table.folder)) from error
+
+    def conclude(self, inputs):
+        """Show what was done and return the table; raise InputError for failures."""
+        table = self.table.frame()
+        if self.new:
+            rows = table[table["name"].isin(self.new)].dropna(axis=1, how="all")
+            rows = rows.map(lambda c: readable(c) if isinstance(c, str) else c)
+            show(rows.to_string(index=False, float_format="{:.3f}".format))
+        if self.n_skipped:
+            show(f"{self.n_skipped} already explained; --again to redo")
+        if self.parts:
+            show(f"listen and look in {readable(self.table.folder)}")
+        failures = [*map(readable, inputs.failures), *self.failures]
+        if failures:
+            n_named = len(inputs.files) + len(inputs.failures)
+            raise InputError(
+                f"{len(failures)} of {n_named} files could not be explained:\n  "
+                + "\n  ".join(failures)
+            )
+        if not inputs.files:
+            raise InputError(f"nothing to explain: {'; '.join(inputs.notes())}")
+        return table
 
 
-def prompt_names(prompts):
-    """A piece of a file name for each prompt: safe on any system, and distinct.
-
-    Letters, digits and hyphens of ASCII, at most `LONGEST_NAME` of them; numbered where
-    prompts would be called alike. There is no underscore, so that a file's name and a
-    prompt's, with one between them, can be told apart again.
-
-    Example
-    -------
-    >>> prompt_names(["A dog, barking", "a dog/barking", "雨"])
-    ['a-dog-barking', 'a-dog-barking-2', 'prompt']
-    """
-    names = []
-    for prompt in prompts:
-        words = re.sub("[^a-z0-9]+", "-", prompt.lower())[:LONGEST_NAME].strip("-")
-        stem = words or "prompt"
-        name, number = stem, 2
-        while name in names:
-            name, number = f"{stem}-{number}", number + 1
-        names.append(name)
-    return names
+def _reason(error):
+    """Why a file could not be explained, in one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (AudioFault, InputError)):
+        return str(error)
+    if isinstance(error, MemoryError) or any(n in text.lower() for n in NO_MEMORY):
+        return f"too little memory for this file ({text[:200] or 'MemoryError'})"
+    if isinstance(error, OSError):
+        return f"cannot be read or written: {error.strerror or text}"
+    return f"unexpected {type(error).__name__}: {text[:500]}"

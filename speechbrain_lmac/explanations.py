@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from speechbrain_lmac.batches.names import readable
+
 
 @dataclass(frozen=True)
 class BatchExplanation:
@@ -142,9 +144,13 @@ class FileScores:
                 "windows, mean confidence"
             )
         return (
-            f"{Path(self.path).name}: {what} {self.confidence:.2f}, explanation alone "
+            f"{self._name}: {what} {self.confidence:.2f}, explanation alone "
             f"{self.heard_confidence_in:.2f}, rest {self.heard_confidence_out:.2f}"
         )
+
+    @property
+    def _name(self):
+        return readable(Path(self.path).name)
 
     def _of_file(self):
         return {
@@ -193,7 +199,7 @@ class PromptScores(FileScores):
     def title(self):
         """What stands over its picture."""
         return (
-            f"{Path(self.path).name}: {self.explained}, similarity "
+            f"{self._name}: {self.explained}, similarity "
             f"{self.similarity:.2f}, explanation alone "
             f"{self.heard_similarity_in:.2f}, rest {self.heard_similarity_out:.2f}"
         )

@@ -24,6 +24,10 @@ PART = ".part"  # how the name of a file begins that is being written
 LEAST_FREE = 1 << 20  # bytes; a library that could not write does not say why
 
 
+class CannotWriteError(InputError):
+    """The disk is full, or nothing may be written there: no file can be."""
+
+
 def check_folder(folder):
     """Raise `InputError` if a file stands where a folder is needed.
 
@@ -34,7 +38,9 @@ def check_folder(folder):
     """
     for path in (Path(folder), *Path(folder).parents):
         if os.path.lexists(path) and not path.is_dir():
-            raise InputError(f"cannot write {folder}: {path} is a file: {ELSEWHERE}")
+            raise CannotWriteError(
+                f"cannot write {folder}: {path} is a file: {ELSEWHERE}"
+            )
 
 
 @contextmanager
@@ -48,7 +54,7 @@ def writing(path):
 
     Raises
     ------
-    InputError
+    CannotWriteError
         When the disk is full, or nothing may be written there.
     """
     try:
@@ -57,7 +63,7 @@ def writing(path):
         reason = why_refused(error, path)
         if reason is None:
             raise
-        raise InputError(reason) from error
+        raise CannotWriteError(reason) from error
 
 
 def why_refused(error, path):
@@ -94,7 +100,7 @@ def write_atomically(path, write):
 
     Raises
     ------
-    InputError
+    CannotWriteError
         When the disk is full, or nothing may be written there.
     """
     path = Path(path)
@@ -109,9 +115,14 @@ def write_atomically(path, write):
             part.unlink(missing_ok=True)
 
 
+def csv_text(frame, file=None):
+    """A pandas DataFrame as csv without its index: a text, or written to a file."""
+    return frame.to_csv(file, index=False, na_rep="nan")
+
+
 def write_csv(frame, path):
     """A pandas DataFrame as csv without its index, atomically."""
-    write_atomically(path, lambda part: frame.to_csv(part, index=False, na_rep="nan"))
+    write_atomically(path, lambda part: csv_text(frame, part))
 
 
 def write_text(text, path):

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,7 +57,9 @@ def lock_folder(folder, command):
             ) from None
         _held.append((lock, folder, made))
         for left in folder.rglob(f"{PART}*"):  # of a run that was killed
-            left.unlink()
+            # And no recording of a user whose name begins alike.
+            if re.match(rf"{re.escape(PART)}\d+\.", left.name) and left.is_file():
+                left.unlink()
         write_text(json.dumps(holder) + "\n", folder / HOLDER)
 
 

@@ -8,9 +8,9 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader, Subset
 
+from speechbrain_lmac.batches.names import unique_names
 from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.dataio import collate_clips, lens_on
-from speechbrain_lmac.explained_files import unique_names
 from speechbrain_lmac.explaining import explain_batch
 from speechbrain_lmac.figures import write_method_grid
 from speechbrain_lmac.files import write_atomically

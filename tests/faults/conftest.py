@@ -38,6 +38,12 @@ def n_files():
 
 
 @pytest.fixture(scope="session")
+def longest_seconds():
+    """The longest file that is explained: 30 minutes in `make faults`."""
+    return float(os.environ.get("FAULT_SECONDS", 7.5))
+
+
+@pytest.fixture(scope="session")
 def record():
     """`record(name, **facts)`: for docs/reliability.md, only in `make faults`."""
 

@@ -23,6 +23,7 @@ import torch
 from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.recipes.evaluate import run_evaluation
+from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.publish import publish
 from speechbrain_lmac.recipes.train_lmac import train_lmac
 from tests.torchrun import torchrun
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = {
     "train_lmac": train_lmac,
     "evaluate": run_evaluation,
+    "explain": explain,
     "publish": publish,
 }
 PRELOADED = [f"speechbrain_lmac.recipes.{name}" for name in RECIPES]
@@ -228,6 +230,42 @@ def sounds_and_manifests(folder):
     files = files_of(folder)
     assert sorted(Path(folder / "manifest").glob("*.json"))
     return {name: data for name, data in files.items() if "fingerprint" not in name}
+
+
+def explained(folder):
+    """Name to content; of WAV the samples, since a float one has its time in it."""
+    return {
+        name: soundfile.read(folder / name)[0].tobytes()
+        if name.endswith(".wav")
+        else content
+        for name, content in files_of(folder).items()
+        if name != ".explained.jsonl"
+    }
+
+
+def test_explaining(killed, tiny, classifier, interpreter, n_kills, tmp_path, record):
+    rng = np.random.default_rng(4)
+    (tmp_path / "in").mkdir()
+    for number in range(20):
+        wav = 0.1 * rng.standard_normal(4000)
+        soundfile.write(tmp_path / "in" / f"{number:02d}.wav", wav, 16000)
+    known = []
+
+    def argv(folder):
+        options = [*tiny, classifier, interpreter, f"--output_folder={folder}"]
+        return ["hparams/toy_lmac.yaml", str(tmp_path / "in"), *options]
+
+    def check(folder):
+        assert len(pd.read_csv(folder / "explanations.csv")) == 20
+        first_or_same(known, explained(folder), lambda one, other: one == other)
+
+    killed.until(n_kills, "explain", argv, tmp_path / "out", check)
+    record(
+        "kill_explaining",
+        kills=killed.kills,
+        runs=killed.runs,
+        equal="the table byte by byte, every sample and picture",
+    )
 
 
 def test_manifests(killed, n_kills, tmp_path, record):

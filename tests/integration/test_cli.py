@@ -53,13 +53,12 @@ def test_the_literal_command_explains_a_file(run_literally, sounds, tmp_path):
     assert done.returncode == 0, done.stderr
     assert {path.name for path in out.iterdir()} == {
         *("a_explanation.wav", "a_input.wav", "a_rest.wav", "a.png"),
-        "explanations.csv",
+        *("explanations.csv", ".explained.jsonl"),
     }
     assert str(out) in done.stdout
 
 
 def test_folders_patterns_and_lists_are_files(cli, sounds, tmp_path, monkeypatch):
-    out = f"--output_folder={tmp_path / 'out'}"
     lines = f"{sounds / 'a.wav'}\n\n{sounds}\n"
     wanted = {
         str(sounds): ["a", "b"],
@@ -67,11 +66,12 @@ def test_folders_patterns_and_lists_are_files(cli, sounds, tmp_path, monkeypatch
         str(sounds / "*.wav"): ["a"],
         "-": ["a", "b"],  # each file once
     }
-    for argument, names in wanted.items():
+    for number, (argument, names) in enumerate(wanted.items()):
         monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
-        status, _, err = cli("explain", argument, out, *FAST)
+        out = tmp_path / str(number)
+        status, _, err = cli("explain", argument, f"--output_folder={out}", *FAST)
         assert status == 0, err
-        table = pd.read_csv(tmp_path / "out" / "explanations.csv")
+        table = pd.read_csv(out / "explanations.csv")
         assert list(table["name"]) == names
 
 
@@ -96,14 +96,14 @@ def test_what_is_finished_is_kept_when_it_is_interrupted(
 ):
     from speechbrain_lmac.inference import AudioExplainer
 
-    explain = AudioExplainer.explain_file
+    requests = AudioExplainer.requests
 
     def interrupted(self, path, *args):
         if "b.WAV" in str(path):
             raise KeyboardInterrupt
-        return explain(self, path, *args)
+        return requests(self, path, *args)
 
-    monkeypatch.setattr(AudioExplainer, "explain_file", interrupted)
+    monkeypatch.setattr(AudioExplainer, "requests", interrupted)
     out = tmp_path / "out"
     status, _, err = cli("explain", sounds, f"--output_folder={out}", *FAST)
     assert status == 130 and "what is finished is kept" in err

@@ -134,7 +134,8 @@ def test_files_are_explained_from_the_root(
     parts = ("_input.wav", "_explanation.wav", "_rest.wav", ".png")
     names = [f"{clip.stem}{part}" for clip in clips for part in parts]
     assert_files(tmp_path / "out", [*names, "explanations.csv"])
-    assert len(list((tmp_path / "out").iterdir())) == len(names) + 1
+    # And the table, and what is known of the files in it.
+    assert len(list((tmp_path / "out").iterdir())) == len(names) + 2
     table = pd.read_csv(tmp_path / "out" / "explanations.csv")
     assert table["file"].tolist() == list(map(str, clips))
     assert table[["confidence", "mask_mean"]].stack().between(0, 1).all()

@@ -249,10 +249,10 @@ def test_rates_in_use_are_resampled_exactly_as_torchaudio_does(rate):
 def test_rates_without_a_common_factor_are_quick_and_right(rate):
     n_samples = 2 * rate
     wave = torch.sin(2 * math.pi * 440 * torch.arange(n_samples) / rate)
-    begin = time.perf_counter()
+    begin = time.process_time()
     heard = resample(wave, rate, 16000)
     back = resample(heard, 16000, rate)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
     assert len(heard) == 32000
     assert len(back) == n_samples
     wanted = torch.sin(2 * math.pi * 440 * torch.arange(len(heard)) / 16000)

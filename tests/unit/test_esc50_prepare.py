@@ -309,7 +309,7 @@ def test_wav_oddities_are_no_fault_and_hide_none(tmp_path):
     extra = b"LIST\x03\x00\x00\x00abc\x00"
     path.write_bytes(whole[:36] + extra + whole[36:] + extra)
     assert check_audio(path).n_frames == RATE // 10
-    path.write_bytes(whole[:36] + extra + whole[36:-10])
+    path.write_bytes(whole[:36] + extra + whole[36:-100])
     with pytest.raises(AudioFault, match="truncated or damaged"):
         check_audio(path)
     path.write_bytes(whole[:40] + b"\xff" * 4 + whole[44:])

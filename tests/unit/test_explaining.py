@@ -9,17 +9,14 @@ import pytest
 import soundfile
 import torch
 
+from speechbrain_lmac.batches.names import prompt_names, unique_names
 from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.domains import MagnitudeSTFTDomain, STFTDomain
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.explained_files import (
-    prompt_names,
-    unique_names,
-    write_explanation,
-)
 from speechbrain_lmac.explainers import AllOnesExplainer, AmortizedExplainer
 from speechbrain_lmac.explaining_files import explain_file
 from speechbrain_lmac.interpreters import ConvInterpreter, MelToBins
+from speechbrain_lmac.written_explanations import write_explanation
 
 LABELS = ["cat", "dog", "rain"]
 MODEL_RATE = 16000
