@@ -21,6 +21,7 @@ CORE = [
     "pandas>=2.2",
     "soundfile>=0.12.1",
     "huggingface_hub>=1.31,<3",
+    "safetensors>=0.4.3",
     "numpy>=1.26",
     "scipy>=1.11",
     "matplotlib>=3.8",

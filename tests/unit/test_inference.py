@@ -394,9 +394,9 @@ def test_a_link_out_of_a_model_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "before, after, said",
     [
-        ("window_seconds: 5.0", "window_seconds: -1", "window_seconds must be above 0"),
-        ("window_seconds: 5.0", "window_seconds: x", "do not fit together"),
-        ("!name:speechbrain_lmac.explainers.AmortizedExplainer", "x", "do not fit"),
+        ("window_seconds: 5.0", "window_seconds: -1", "window_seconds has to be a"),
+        ("window_seconds: 5.0", "window_seconds: x", "window_seconds has to be a"),
+        ("!name:speechbrain_lmac.explainers.AmortizedExplainer", "x", "explainer has"),
         ("    model: !ref <model>\n    interp", "    interp", "do not fit together"),
         ("        interpreter: !ref <interpreter>\n", "", "the weights of interpreter"),
         ("channels: [16, 32", "channels: [8, 32", "does not fit CompactClassifier"),
