@@ -79,7 +79,7 @@ setup(
         "speechbrain_lmac.recipes": "recipes",
     },
     package_data={
-        "speechbrain_lmac": ["pretrained/*/*"],
+        "speechbrain_lmac": ["pretrained/*.json", "pretrained/*/*"],
         "speechbrain_lmac.hparams": ["**/*.yaml"],
         "speechbrain_lmac.published": ["*.csv"],
         "speechbrain_lmac.report": ["template/*"],

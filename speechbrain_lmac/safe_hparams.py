@@ -314,18 +314,18 @@ PARTS = dict.fromkeys(
     ("stft", "codec", "frequency", "decoder", "upsampler", "mask_net", "psi"),
     (lambda value: isinstance(value, Build | Refer), "!new:... or !name:..."),
 )
+KEYS = {**KINDS, **PARTS}
 
 
 def _check_kind(key, value, path):
     """Refuse a key that a model does not have, and another kind of value."""
-    kinds = {**KINDS, **PARTS}
-    if key not in kinds:
+    if key not in KEYS:
         raise InputError(
             f"{path}: the key {key!r} is none of a model. "
-            f"There are: {', '.join(kinds)}; how a model is run (device, compile, "
+            f"There are: {', '.join(KEYS)}; how a model is run (device, compile, "
             "precision, ...) is for its user to say"
         )
-    fits, wanted = kinds[key]
+    fits, wanted = KEYS[key]
     if not fits(value):
         raise InputError(f"{path}: {key} has to be {wanted}")
 

@@ -64,18 +64,17 @@ def shipped_files(name):
     return dict(sorted(files.items()))
 
 
-def share_files(keep):
-    """Remove what two models of the package have in common from all but one of them.
+def size_of(name):
+    """Bytes of a model of the package, with what it shares."""
+    return sum(path.stat().st_size for path in shipped_files(name).values())
 
-    Arguments
-    ---------
-    keep : callable
-        The name of a file to whether it is left alone.
-    """
+
+def share_weights():
+    """Keep one copy of the `.ckpt` files that models of the package have in common."""
     first, shared = {}, {}
     for name in shipped_models():
         for filename, path in shipped_files(name).items():
-            if keep(filename):
+            if path.suffix != ".ckpt":
                 continue
             owner = first.setdefault((filename, path.read_bytes()), name)
             if owner != name:
@@ -92,7 +91,7 @@ def model_lines():
     rows = [["name", "method", "trained on", "size", "clean test clips"]]
     for name, folder in shipped_models().items():
         record = read_record(folder)
-        size = sum(path.stat().st_size for path in shipped_files(name).values()) / 1e6
+        size = size_of(name) / 1e6
         shown = [key for key in SHOWN if key in record.metrics]
         scores = ", ".join(f"{key} {record.metrics[key]['mean']:.3g}" for key in shown)
         rows.append([name, record.method, record.dataset, f"{size:.1f} MB", scores])
@@ -167,6 +166,26 @@ def write_record(record, folder):
     """Write `model.json`."""
     text = json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n"
     write_text(text, Path(folder) / RECORD)
+
+
+def model_text(source):
+    """The card of a model, below its licence where that forbids commercial use.
+
+    Arguments
+    ---------
+    source : Path or str
+        From `find_model`.
+
+    Raises
+    ------
+    InputError
+        When it has no card, or no record of it.
+    """
+    card = read_text(model_file(source, "README.md"))
+    record = record_of(model_file(source, RECORD))
+    if is_non_commercial(record.license):
+        return f"NOT FOR COMMERCIAL USE: {record.license}\n\n{card}"
+    return card
 
 
 def is_shipped(source):

@@ -252,7 +252,9 @@ def test_attributes_of_a_strangers_state_dict_are_not_taken_over(tmp_path):
     loaded = layer()
     load(saved(tmp_path / "layer.ckpt", state), loaded)
     assert torch.equal(loaded.weight, state["weight"])
-    content = safetensors.torch.save(dict(state.items()), {"items": "x", "classifier": "z"})
+    content = safetensors.torch.save(
+        dict(state.items()), {"items": "x", "classifier": "z"}
+    )
     (tmp_path / "layer.safetensors").write_bytes(content)
     read = load_weights(layer(), tmp_path / "layer.safetensors")
     assert vars(read) == {"classifier": "z"}
