@@ -10,6 +10,7 @@ import torch
 
 from speechbrain_lmac.bounded import LARGEST_CALL, Bounded, BoundedConstruction
 from speechbrain_lmac.errors import InputError, check_counts
+from speechbrain_lmac.interpreters.trained import check_trained_for
 from speechbrain_lmac.safe_hparams import build, loadables_of, parse
 from speechbrain_lmac.safe_weights import find_weights, load_loadables
 from speechbrain_lmac.shipped import has_file, is_shipped, model_file
@@ -62,8 +63,9 @@ def load_safely(
     try:
         with nullcontext() if ours else BoundedConstruction(declared):
             hparams = build(tree, path)
-        load_loadables(hparams, files)
+        trained_for = load_loadables(hparams, files)
         model = interface(hparams.get("modules"), hparams, **kwargs)
+        check_trained_for(trained_for, source, model.classifier)
         if not ours:
             try_out(model)
     except InputError:

@@ -71,20 +71,27 @@ def load_loadables(hparams, paths):
     paths : dict
         Name of each loadable to its file, from `find_weights`.
 
+    Returns
+    -------
+    trained_for : str or None
+        What `interpreters.trained.hash_of_classifier` says of the classifier that the
+        interpreter was trained for, if its file tells.
+
     Raises
     ------
     InputError
         When a file is not what it should be, or does not fit.
     """
-    loadables = hparams["pretrainer"].loadables
+    loadables, states = hparams["pretrainer"].loadables, {}
     for name, loadable in loadables.items():
         if isinstance(loadable, CategoricalEncoder):
             load_encoder(loadable, paths[name])
         elif isinstance(loadable, torch.nn.Module):
-            load_weights(loadable, paths[name])
+            states[name] = load_weights(loadable, paths[name])
         else:
             raise InputError(f"{type(loadable).__name__} {name} has no weights to load")
     check_all_loaded(hparams.get("modules") or {}, loadables)
+    return getattr(states.get("interpreter"), "classifier", None)
 
 
 def check_all_loaded(modules, loadables):

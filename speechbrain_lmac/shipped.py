@@ -179,12 +179,13 @@ def model_text(source):
     Raises
     ------
     InputError
-        When it has no card, or no record of it.
+        When it has no card, or one of the two is not readable.
     """
     card = read_text(model_file(source, "README.md"))
-    record = record_of(model_file(source, RECORD))
-    if is_non_commercial(record.license):
-        return f"NOT FOR COMMERCIAL USE: {record.license}\n\n{card}"
+    if has_file(source, RECORD):
+        record = record_of(model_file(source, RECORD))
+        if is_non_commercial(record.license):
+            return f"NOT FOR COMMERCIAL USE: {record.license}\n\n{card}"
     return card
 
 

@@ -221,7 +221,6 @@ def test_what_does_not_fit_is_one_error(tmp_path, state):
     [
         (torch.zeros(2, 3, device="meta"), "'weight' has no values"),
         (torch.zeros(2, 3).to_sparse(), "'weight' is a sparse tensor"),
-        (torch.zeros(2, 3).to_sparse_csr(), "'weight' is a sparse tensor"),
         (
             torch.quantize_per_tensor(torch.zeros(2, 3), 1.0, 0, torch.qint8),
             "'weight' is of the type torch.qint8",
@@ -235,7 +234,6 @@ def test_what_does_not_fit_is_one_error(tmp_path, state):
         ("hello", "'weight' is a str and no tensor"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Sparse CSR")
 def test_what_are_no_weights_is_one_error_that_names_them(
     tmp_path, weight, said, recwarn
 ):
