@@ -25,7 +25,7 @@ from speechbrain_lmac.errors import InputError
 
 LARGEST_FILE = 2**18  # bytes
 DEEPEST = 32  # nodes in nodes
-MOST_NODES = 20_000
+MOST_NODES = 10_000
 MOST_REFERENCES = 200
 MOST_EXPANDED = 200_000  # nodes, where each reference stands for what it refers to
 LARGEST_NUMBER = 2**20  # of a whole number: sizes beyond it only fill the memory
