@@ -25,6 +25,7 @@ from speechbrain_lmac.errors import InputError
 
 LARGEST_FILE = 2**18  # bytes
 DEEPEST = 32  # nodes in nodes
+MOST_BRACKETS = 100  # open at once
 MOST_NODES = 10_000
 MOST_REFERENCES = 200
 MOST_EXPANDED = 200_000  # nodes, where each reference stands for what it refers to
@@ -88,10 +89,14 @@ class Place:
     path: Path
     line: int
 
+    def error(self, what):
+        """An error that names the place."""
+        return InputError(f"{self.path}, line {self.line}: {what}")
+
     def refuse(self, what):
         """An error that names the place, and what it takes to run the file anyway."""
-        return InputError(
-            f"{self.path}, line {self.line}: {what}. A model from elsewhere may only "
+        return self.error(
+            f"{what}. A model from elsewhere may only "
             "build the classes that speechbrain_lmac/safe_hparams.py lists. If you "
             "trust who made it, trust_remote_code=True builds it nevertheless; it can "
             "then do anything that you can do on this computer"
@@ -185,7 +190,7 @@ def loadables_of(tree, path):
     for name, reference in pretrainer.arguments["loadables"].items():
         target = tree.get(reference.key)
         if not isinstance(target, Build) or not target.now:
-            raise reference.place.refuse(
+            raise reference.place.error(
                 f"!ref <{reference.key}> is nothing that could be loaded"
             )
         kinds[name] = target.name
@@ -242,19 +247,31 @@ def _parse(path):
         raise InputError(
             f"{path} has more than {LARGEST_FILE:,} bytes: it is no YAML of a model"
         )
+    # The parser takes a second for thousands of brackets before it says a word.
+    if _nesting(text) > MOST_BRACKETS:
+        raise InputError(f"{path} has brackets in brackets, more than {MOST_BRACKETS}")
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _BoundedComposer
     try:
         root = yaml.compose(text)
     except _TooMuch as error:
         line, what = error.args
-        raise Place(path, line).refuse(what) from None
+        raise Place(path, line).error(what) from None
     except (YAMLError, ValueError) as error:
         said = " ".join(str(error).split())[:300]
         raise InputError(f"{path} is not readable as YAML: {said}") from error
     if not isinstance(root, MappingNode) or root.tag != MAPPING:
         raise InputError(f"{path} has no keys: it is not the YAML of a model")
     return _read(root, path)
+
+
+def _nesting(text):
+    """How deep brackets lie in brackets, wherever they stand."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[][{}]", text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _is_object(value):
@@ -340,7 +357,7 @@ def _check_references(tree, path):
         if isinstance(value, Refer):
             n_references += 1
             if value.key not in tree or value.key in around:
-                raise value.place.refuse(f"!ref <{value.key}> leads nowhere")
+                raise value.place.error(f"!ref <{value.key}> leads nowhere")
             if value.key not in sizes:
                 inner = size_of(tree[value.key], (*around, value.key))
                 sizes[value.key] = inner
@@ -414,7 +431,7 @@ def _plain(node, place):
     try:
         return _VALUES[kind](text)
     except ValueError as error:
-        raise place.refuse(f"{text[:80]!r} is no {kind} ({error})") from error
+        raise place.error(f"{text[:80]!r} is no {kind} ({error})") from error
 
 
 def _whole(text):
@@ -448,7 +465,7 @@ def _mapping(node, path):
         if key_node.tag != "tag:yaml.org,2002:str" or key_node.anchor is not None:
             raise place.refuse(f"a key with the tag {key_node.tag}")
         if key_node.value in values:
-            raise place.refuse(f"the key {key_node.value!r} twice")
+            raise place.error(f"the key {key_node.value!r} twice")
         values[key_node.value] = _read(value_node, path)
     return values
 
@@ -481,7 +498,7 @@ def _build(value, tree, built, around):
         return [_build(v, tree, built, around) for v in value]
     if isinstance(value, Refer):
         if value.key not in tree or value.key in around:
-            raise value.place.refuse(f"!ref <{value.key}> leads nowhere")
+            raise value.place.error(f"!ref <{value.key}> leads nowhere")
         return _build_top(value.key, tree, built, around)
     if isinstance(value, Build):
         arguments = _build(value.arguments, tree, built, around)

@@ -303,12 +303,12 @@ TAGS = {
     "apply": f"codec: !apply:{RUN}",
     "apply in an argument": f"codec: !new:torch.nn.Linear [!apply:{RUN}, 1]",
     "apply in a list": f"prompts: [1, !apply:{RUN}]",
-    "apply in a mapping": f"modules: {{a: !apply:{RUN}}}",
+    "apply in a mapping": f"codec: {{a: !apply:{RUN}}}",
     "applyref": f"codec: !applyref:{RUN}",
     "verbatim tag": "codec: !<!apply:os.system> ['touch {mark}']",
     "percent-encoded tag": "codec: !%61pply:os.system ['touch {mark}']",
-    "name": "explainer: !name:os.system",
-    "name of a function of ours": "explainer: !name:speechbrain_lmac.files.write_text",
+    "name": "codec: !name:os.system",
+    "name of a function of ours": "codec: !name:speechbrain_lmac.files.write_text",
     "new": "codec: !new:subprocess.Popen [['touch', '{mark}']]",
     "new of a class that reads files": "codec: "
     "!new:speechbrain_lmac.interpreters.TrainedInterpreter {checkpoint: x}",
@@ -477,12 +477,12 @@ WEIGHTS = {
 }
 PATHS = {
     **{
-        f"{filename}, {what}": link(filename, target)
+        f"{filename}, {what}": link(filename, target.replace("{filename}", filename))
         for filename in ("hyperparams.yaml", "model.ckpt", "label_encoder.ckpt")
         for what, target in {
             "a link out": "{canary}/secret",
             "a link to /dev/zero": "/dev/zero",
-            "a loop": "{folder}/hyperparams.yaml",
+            "a loop": "{folder}/{filename}",
         }.items()
     },
     "README.md, a link out": link("README.md", "{canary}/secret"),

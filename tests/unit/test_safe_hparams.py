@@ -116,8 +116,7 @@ def test_nothing_of_a_strangers_file_is_run(tmp_path, attack, monkeypatch):
         ("a: -.inf", "no number"),
         ("a: 1.0e+10", "no number"),
         ("a: " + "[" * 40 + "]" * 40, "more than 32 levels"),
-        ("a: " + "[" * 5000, "more than 32 levels"),
-        ("a: " + "{a: " * 5000, "more than 32 levels"),
+        ("a:\n  " + "- " * 5000 + "x", "more than 32 levels"),
         ("a: [" + "1, " * 10_000 + "1]", "more than 10,000 values"),
         (
             "a: !new:speechbrain.utils.parameter_transfer.Pretrainer\n"
@@ -147,6 +146,9 @@ def test_what_is_refused_is_named_with_its_line(tmp_path, text, said):
         (b"a: [1", "not readable as YAML"),
         (b"a: \x00", "not readable as YAML"),
         (b"\xff\xfea\x00:\x00", "UTF-8"),
+        (b"a: " + b"[" * 5000, "brackets in brackets"),
+        (b"a: " + b"[" * 5000 + b"]" * 5000, "brackets in brackets"),
+        (b"a: " + b"{a: " * 5000, "brackets in brackets"),
         (b"a: '" + b"x" * 2**18 + b"'", "bytes"),
         (None, "cannot read"),
     ],
