@@ -21,6 +21,7 @@ CORE = [
     "pandas>=2.2",
     "soundfile>=0.12.1",
     "huggingface_hub>=1.31,<3",
+    "safetensors>=0.4.3",
     "numpy>=1.26",
     "scipy>=1.11",
     "matplotlib>=3.8",
@@ -79,7 +80,7 @@ setup(
         "speechbrain_lmac.recipes": "recipes",
     },
     package_data={
-        "speechbrain_lmac": ["pretrained/*/*"],
+        "speechbrain_lmac": ["pretrained/*.json", "pretrained/*/*"],
         "speechbrain_lmac.hparams": ["**/*.yaml"],
         "speechbrain_lmac.published": ["*.csv"],
         "speechbrain_lmac.report": ["template/*"],

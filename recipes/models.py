@@ -14,6 +14,7 @@ import functools
 import json
 
 from speechbrain_lmac import inference
+from speechbrain_lmac.classifiers.checkpoint import SAFETENSORS
 from speechbrain_lmac.console import show
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
 from speechbrain_lmac.dataio import ClipDataset
@@ -26,7 +27,13 @@ from speechbrain_lmac.measuring import ACCURACY, differences, measure, time_mode
 from speechbrain_lmac.model_card import metrics_table
 from speechbrain_lmac.options import Parser
 from speechbrain_lmac.publishing import make_model
-from speechbrain_lmac.shipped import SHIPPED, read_record, shipped_models
+from speechbrain_lmac.shipped import (
+    SHIPPED,
+    read_record,
+    share_weights,
+    shipped_models,
+    size_of,
+)
 from speechbrain_lmac.training_record import read_training
 
 MODELS = {
@@ -79,12 +86,13 @@ def make(names, data_folder):
         show(
             "\n".join([f"{name}:", *metrics_table(read_record(SHIPPED / name).metrics)])
         )
-    sizes = {
-        name: sum(path.stat().st_size for path in folder.iterdir())
-        for name, folder in shipped_models().items()
-    }
+        for path in (SHIPPED / name).glob(f"*{SAFETENSORS}"):
+            path.unlink()  # the same weights once more
+    share_weights()
+    sizes = {name: size_of(name) for name in shipped_models()}
     too_large = [name for name, size in sizes.items() if size > LARGEST]
-    if too_large or sum(sizes.values()) > LARGEST_ALL:
+    files = [path for path in SHIPPED.rglob("*") if path.is_file()]
+    if too_large or sum(path.stat().st_size for path in files) > LARGEST_ALL:
         raise InputError(f"the models are too large to come with the package: {sizes}")
 
 
@@ -132,7 +140,7 @@ def page(measured, command):
         "|---" * (len(scores) + 2) + "|",
     ]
     for name, found in measured.items():
-        size = sum(p.stat().st_size for p in shipped_models()[name].iterdir()) / 1e6
+        size = size_of(name) / 1e6
         cells = [f"{found[s]['mean']:.4g}" if s in found else "" for s in scores]
         lines.append(f"| {name} | {size:.1f} | " + " | ".join(cells) + " |")
     lines += [

@@ -10,7 +10,8 @@ model. Without `--dry-run` it is then uploaded to `--repo`; what is there alread
 uploaded again, so that an interrupted command can be repeated. `--verify` downloads it
 and compares. The token is that of `hf auth login` or `HF_TOKEN`.
 
-The licence is the one that the dataset part of the YAML asks for. The example is a
+The licence is the one that the dataset part of the YAML asks for; `--license` states
+another, and has to be given where the data are not for commercial use. The example is a
 generated sound, unless `--example` names another, that you may publish; `--credit` says
 whose it is, and under which licence. `--data_folder` tells where the data lie now, if
 they are not where they were.
@@ -25,7 +26,7 @@ from speechbrain_lmac.experiment import main
 from speechbrain_lmac.export import open_trained
 from speechbrain_lmac.hub import check_repo, upload_model, verify_upload
 from speechbrain_lmac.options import Parser
-from speechbrain_lmac.publishing import make_model
+from speechbrain_lmac.publishing import check_license, make_model, terms_of
 
 
 def publish(argv):
@@ -39,6 +40,7 @@ def publish(argv):
     parser.add_argument("--model_folder", help="default: RESULTS/model")
     parser.add_argument("--example", help="a sound that you may publish")
     parser.add_argument("--credit", help="whose it is, and under which licence")
+    parser.add_argument("--license", help="of the model, as cc-by-nc-4.0")
     parser.add_argument("--data_folder", help="where the data of the card lie now")
     args, overrides = parser.parse_known_args(argv)
     if args.data_folder is not None:
@@ -51,7 +53,10 @@ def publish(argv):
         )
     folder = Path(args.model_folder or Path(args.results) / "model")
     trained = open_trained(args.results, overrides)
-    make_model(trained, folder, args.repo, args.example, args.credit)
+    check_license(args.license, terms_of(trained))
+    make_model(
+        trained, folder, args.repo, args.example, args.credit, license_id=args.license
+    )
     show((folder / "README.md").read_text(encoding="utf-8"))
     show(f"In {folder}:")
     for path in sorted(folder.iterdir()):

@@ -121,15 +121,14 @@ def models(argv):
     parser.add_argument("action", choices=["list", "info"])
     parser.add_argument("model", nargs="?", help="of info: a name, a folder, USER/NAME")
     args = parser.parse_args(argv)
-    from speechbrain_lmac.shipped import find_model, model_file, model_lines
+    from speechbrain_lmac.shipped import find_model, model_lines, model_text
 
     if args.action == "list":
         print("\n".join(model_lines()))
     elif args.model is None:
         raise InputError("models info needs the name of a model, as esc10-lmac")
     else:
-        card = model_file(find_model(args.model), "README.md")
-        print(card.read_text(encoding="utf-8"))
+        print(model_text(find_model(args.model)))
 
 
 def train(argv):

@@ -18,6 +18,7 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_lmac.classifiers.checkpoint import (
     LABELS_FILE,
+    SAFETENSORS,
     load_classifier,
     save_weights,
 )
@@ -32,6 +33,7 @@ from speechbrain_lmac.interpreters.trained import (
     save_interpreter,
 )
 from speechbrain_lmac.loading import load_experiment
+from speechbrain_lmac.safe_hparams import KEYS
 from speechbrain_lmac.training_record import check_publishable, read_training
 
 YAML_FILE = "hyperparams.yaml"
@@ -184,11 +186,12 @@ def write_model(trained, folder):
         It is there.
     """
     for name, module in trained.modules.items():
-        path = folder / f"{name}.ckpt"
-        if name == "interpreter":
-            save_interpreter(module, path, hash_of_classifier(trained.classifier))
-        else:
-            save_weights(module, path)
+        # Twice: our loader reads the former, SpeechBrain's the latter.
+        for path in (folder / f"{name}{SAFETENSORS}", folder / f"{name}.ckpt"):
+            if name == "interpreter":
+                save_interpreter(module, path, hash_of_classifier(trained.classifier))
+            else:
+                save_weights(module, path)
     if trained.heard == "model":
         encoder = encoder_of(trained.classifier.labels)
         encoder.save(str(folder / "label_encoder.ckpt"))
@@ -214,7 +217,8 @@ def model_tree(trained):
     """What `hyperparams.yaml` of the folder says.
 
     The parts that a model needs, as the training's YAML has them. An object that
-    stands at the top and in another one is written once, and referred to.
+    stands at the top and in another one is written once, and referred to, if its key is
+    one of a model; of another key it is written where it is needed.
 
     Returns
     -------
@@ -233,7 +237,7 @@ def model_tree(trained):
         if tag in LOADERS:
             return bare(node[LOADERS[tag]])
         key = tops.get(id(node), inside)
-        if key != inside:
+        if key != inside and key in KEYS:
             need(key)
             return _tagged("!ref", f"<{key}>")
         return _copied(node, bare)

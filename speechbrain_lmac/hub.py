@@ -283,6 +283,20 @@ def fetch_model_file(repo, filename, revision=None, token=None):
         raise _told(error, f"cannot get {filename} of {repo} from the hub") from None
 
 
+def has_model_file(repo, filename, revision=None, token=None):
+    """Whether a repository has a file; without a network, whether the cache has.
+
+    Arguments are those of `fetch_model_file`, which fetches it, as this does.
+    """
+    try:
+        hub_file(repo, filename, revision=revision, token=token)
+    except EntryNotFoundError:  # a LocalEntryNotFoundError is one, too
+        return False
+    except Exception as error:
+        raise _told(error, f"cannot get {filename} of {repo} from the hub") from None
+    return True
+
+
 def _names(folder):
     """The files of a folder by their names in the repository, without bytecode."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())

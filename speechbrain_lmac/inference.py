@@ -33,9 +33,8 @@ from speechbrain_lmac.explaining_files import (
     request_prompts,
 )
 from speechbrain_lmac.hub import only_cached
-from speechbrain_lmac.safe_hparams import read_safely
-from speechbrain_lmac.safe_weights import load_loadables
-from speechbrain_lmac.shipped import find_model, model_file
+from speechbrain_lmac.safe_models import load_safely
+from speechbrain_lmac.shipped import find_model, is_shipped
 
 
 class _Trained(Pretrained):
@@ -101,7 +100,8 @@ class _Trained(Pretrained):
             Of keys of the YAML.
         trust_remote_code : bool
             Build whatever the YAML says, as SpeechBrain does. It can then do anything
-            that you can do on this computer. Without: `safe_hparams.read_safely`.
+            that you can do on this computer. Without, and for a model of the package:
+            `safe_models.load_safely`.
         revision : str, optional
             Branch, tag or commit on the hub. Without: the newest.
         token : str, optional
@@ -125,7 +125,7 @@ class _Trained(Pretrained):
         """
         source = find_model(source)
         check_device((kwargs.get("run_opts") or {}).get("device"))
-        if trust_remote_code:
+        if trust_remote_code and not is_shipped(source):
             cached = only_cached(str(source), hparams_file, "a model", revision)
             fetching = FetchConfig(
                 allow_network=not cached, revision=revision, token=token
@@ -147,20 +147,9 @@ class _Trained(Pretrained):
                     "reached: look at the network, or name a folder"
                 ) from error
 
-        def file(name):
-            return model_file(source, name, revision, token)
-
-        hparams = read_safely(file(hparams_file), overrides)
-        load_loadables(hparams, file)
-        try:
-            return cls(hparams.get("modules"), hparams, **kwargs)
-        except InputError:
-            raise
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise InputError(
-                f"the parts of the model in {source} do not fit together "
-                f"({type(error).__name__}: {error}): it is none that publish.py writes"
-            ) from error
+        return load_safely(
+            cls, source, hparams_file, overrides, revision, token, **kwargs
+        )
 
     @property
     def labels(self):

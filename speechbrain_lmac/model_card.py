@@ -4,6 +4,7 @@ import json
 
 from speechbrain_lmac.measuring import ACCURACY
 from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
+from speechbrain_lmac.shipped import is_non_commercial
 
 TAGS = ["speechbrain", "audio", "interpretability", "explainability"]
 
@@ -45,6 +46,8 @@ code. SpeechBrain's own `foreign_class(source=..., pymodule_file="custom_interfa
 classname="{interface}")`, of a folder or a hub id, works too, but it runs whatever the
 YAML and the Python file say: use it for publishers that you trust, and pin a revision.
 """
+
+NON_COMMERCIAL = "The weights are not for commercial use."
 
 WORDS = """\
 A prompt is read by its words: those in `hyperparams.yaml`. What it does not know of one
@@ -146,7 +149,8 @@ def model_card(record, source, example):
         ),
         "## Licence and credits",
         f"Licence: {record.license}, which the training data ask for. "
-        f"Data: {record.dataset}: {record.credit}.",
+        + (f"{NON_COMMERCIAL} " if is_non_commercial(record.license) else "")
+        + f"Data: {record.dataset}: {record.credit}.",
         "```bibtex\n" + "\n\n".join(filter(None, [method, SPEECHBRAIN])) + "\n```",
     ]
     return "\n\n".join(parts) + "\n"

@@ -24,7 +24,12 @@ from speechbrain_lmac.loaded_elsewhere import outputs_of
 from speechbrain_lmac.measuring import measure
 from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.model_card import model_card
-from speechbrain_lmac.shipped import RECORD, ModelRecord, write_record
+from speechbrain_lmac.shipped import (
+    RECORD,
+    ModelRecord,
+    is_non_commercial,
+    write_record,
+)
 
 # The sound that goes with a model, unless there is another: it is generated, so that
 # nobody else has a right in it.
@@ -38,6 +43,8 @@ GENERATED = (
 # An absolute path within a word of a command line, and its last part.
 PATH = re.compile(r"""(?<![\w.])[/~][^\s,}\]"']*?([^/\s,}\]"']+)(?=[\s,}\]"']|$)""")
 
+LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")  # of the hub's ids
+
 METHODS = {"LMAC-ZS": "ZeroShotExplainer", "L2I": "L2IExplainer"}
 
 # How far the outputs of a loaded model may be from those of the trained one.
@@ -45,7 +52,14 @@ TOLERANCE = 1e-5
 
 
 def make_model(
-    trained, folder, source, example=None, credit=None, before=(), progress=True
+    trained,
+    folder,
+    source,
+    example=None,
+    credit=None,
+    before=(),
+    progress=True,
+    license_id=None,
 ):
     """Make the folder of a model, and try it out as a stranger would.
 
@@ -68,6 +82,8 @@ def make_model(
         `training.json` of the trainings whose weights are in the model, too.
     progress : bool
         Show a bar.
+    license_id : str, optional
+        Of the model, as the hub calls it. Without: that of the data.
 
     Returns
     -------
@@ -81,6 +97,8 @@ def make_model(
     """
     folder = Path(folder)
     terms = terms_of(trained)
+    if license_id is not None:
+        check_license(license_id, terms)
     if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise InputError(f"{folder} holds something else than a model: name another")
     with made_whole(folder) as draft:
@@ -100,7 +118,7 @@ def make_model(
             interface=trained.interface,
             classes=list(model.labels),
             dataset=terms["name"],
-            license=terms["license"],
+            license=terms["license"] if license_id is None else license_id,
             credit=" ".join(terms["credit"].split()),
             commands=[public(made["command"]) for made in (*before, trained.record)],
             versions=f"Trained with {trained.record['versions']}",
@@ -149,6 +167,46 @@ def terms_of(trained):
             "  terms: {name: ESC-50, license: cc-by-nc-3.0, credit: who made it}"
         )
     return terms
+
+
+def check_license(license_id, terms):
+    """Refuse a licence that the terms of the data do not allow, and what is none.
+
+    Arguments
+    ---------
+    license_id : str or None
+        That a publisher states; None: none.
+    terms : dict
+        From `terms_of`.
+
+    Raises
+    ------
+    InputError
+        Naming the licence of the data.
+
+    Example
+    -------
+    >>> check_license("cc-by-nc-4.0", {"name": "ESC-50", "license": "cc-by-nc-3.0"})
+    """
+    name, asked = terms["name"], terms["license"]
+    restricted = is_non_commercial(asked)
+    if license_id is None:
+        if restricted:
+            raise InputError(
+                f"the weights were trained on {name}, whose licence, {asked}, forbids "
+                f"commercial use: state the licence of the model, as --license={asked}"
+            )
+        return
+    if not LICENSE.fullmatch(license_id):
+        raise InputError(
+            f"--license {license_id}: it has to be the id of a licence as the hub has "
+            f"it, as {asked}"
+        )
+    if restricted and not is_non_commercial(license_id):
+        raise InputError(
+            f"--license {license_id} contradicts the data: {name} has {asked}, which "
+            f"forbids commercial use; state {asked} or another licence with -nc-"
+        )
 
 
 def method_of(trained):

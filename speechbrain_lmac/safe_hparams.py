@@ -4,7 +4,8 @@ HyperPyYAML builds whatever a file names: `!apply:os.system`, but also a plain s
 round brackets, which it parses once more with a loader that runs code. So the file of a
 model that somebody has published is not given to it. Here the text is parsed once, into
 plain values, `Build` and `Refer`. What is built is a class of `ALLOWED` or a layer of
-torch.nn, by these lines and no others.
+torch.nn, by these lines and no others, of the keys of `KINDS`, and no larger than the
+weight files allow (`bounded`).
 """
 
 import functools
@@ -16,13 +17,21 @@ from pathlib import Path
 
 import torch
 from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.nodes import MappingNode, ScalarNode
 
+from speechbrain_lmac.bounded import BoundedConstruction
 from speechbrain_lmac.errors import InputError
 
-LARGEST_FILE = 2**20  # bytes
+LARGEST_FILE = 2**18  # bytes
 DEEPEST = 32  # nodes in nodes
-LARGEST_NUMBER = 10**7  # of a whole number: sizes beyond it only fill the memory
+MOST_BRACKETS = 100  # open at once
+MOST_NODES = 10_000
+MOST_REFERENCES = 200
+MOST_EXPANDED = 200_000  # nodes, where each reference stands for what it refers to
+LARGEST_NUMBER = 2**20  # of a whole number: sizes beyond it only fill the memory
+LARGEST_REAL = 1e9
+LONGEST_WINDOW = 600.0  # seconds
 
 # Classes of ours: what a mask and a classifier consist of. Out are all that read files,
 # fetch from a hub, or import what an argument names: FrozenClassifier,
@@ -60,8 +69,13 @@ ALLOWED = {
     for module, names in OURS.items()
     for name in names.split()
 } | set(SPEECHBRAIN)
+PRETRAINER = "speechbrain.utils.parameter_transfer.Pretrainer"
+ENCODER = "speechbrain.dataio.encoder.CategoricalEncoder"
+EXPLAINERS = "speechbrain_lmac.explainers."
 # Of these classes only some arguments: others would lead out of the folder.
-ARGUMENTS = {"speechbrain.utils.parameter_transfer.Pretrainer": {"loadables"}}
+ARGUMENTS = {PRETRAINER: {"loadables"}, ENCODER: set()}
+# Where a model computes, and how exactly, is for its user to say.
+RUN_ARGUMENTS = {"device", "dtype"}
 LAYER = re.compile(r"torch\.nn\.[A-Z]\w*")
 
 PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in "str int float bool null".split()}
@@ -75,10 +89,14 @@ class Place:
     path: Path
     line: int
 
+    def error(self, what):
+        """An error that names the place."""
+        return InputError(f"{self.path}, line {self.line}: {what}")
+
     def refuse(self, what):
         """An error that names the place, and what it takes to run the file anyway."""
-        return InputError(
-            f"{self.path}, line {self.line}: {what}. A model from elsewhere may only "
+        return self.error(
+            f"{what}. A model from elsewhere may only "
             "build the classes that speechbrain_lmac/safe_hparams.py lists. If you "
             "trust who made it, trust_remote_code=True builds it nevertheless; it can "
             "then do anything that you can do on this computer"
@@ -103,7 +121,7 @@ class Refer:
     place: Place
 
 
-def read_safely(path, overrides=None):
+def read_safely(path, overrides=None, declared=0):
     """Read and build the YAML file of a model that somebody else has made.
 
     Arguments
@@ -112,6 +130,9 @@ def read_safely(path, overrides=None):
         Of a file in the form that `export.write_model` writes.
     overrides : dict, optional
         Yours, by key: other values, or for the arguments of a class a dict of them.
+    declared : int
+        Bytes of the weight files: parameters have at most `bounded.PARAMETERS_PER_BYTE`
+        times as many.
 
     Returns
     -------
@@ -125,42 +146,242 @@ def read_safely(path, overrides=None):
         the tag and the line, before anything is built.
     """
     path = Path(path)
-    tree = parse(path)
+    with BoundedConstruction(declared):
+        return build(parse(path, overrides), path)
+
+
+def parse(path, overrides=None):
+    """The file as plain values, `Build` and `Refer`; nothing is imported or built.
+
+    Raises
+    ------
+    InputError
+        Naming the line, also for a key or a kind of value that no model has.
+    """
+    path = Path(path)
+    tree = _parse(path)
+    for key, value in tree.items():
+        _check_kind(key, value, path)
+    _check_references(tree, path)
     _override(tree, overrides or {}, path)
+    return tree
+
+
+def loadables_of(tree, path):
+    """The names of the weight files that a parsed YAML asks for, and what they are for.
+
+    Returns
+    -------
+    kinds : dict
+        Name to the name of the class that is built, in the order of the file.
+
+    Raises
+    ------
+    InputError
+        When it does not say which.
+    """
+    pretrainer = tree.get("pretrainer")
+    if pretrainer is None:
+        raise InputError(
+            f"{path}: the model has no pretrainer, but {', '.join(tree)}: it does not "
+            "say which weights belong to it"
+        )
+    kinds = {}
+    for name, reference in pretrainer.arguments["loadables"].items():
+        target = tree.get(reference.key)
+        if not isinstance(target, Build) or not target.now:
+            raise reference.place.error(
+                f"!ref <{reference.key}> is nothing that could be loaded"
+            )
+        kinds[name] = target.name
+    return kinds
+
+
+def build(tree, path):
+    """Build what the modules, the explainer and the weights of a parsed YAML refer to.
+
+    Returns
+    -------
+    hparams : dict
+        Without the keys of parts that nothing refers to.
+    """
     built = {}
     for key in tree:
-        _build_top(key, tree, built, ())
-    return built
+        if key not in PARTS:
+            _build_top(key, tree, built, ())
+    return {key: built[key] for key in tree if key in built}
 
 
-def parse(path):
-    """The file as plain values, `Build` and `Refer`; nothing is imported or built."""
+class _BoundedComposer(Composer):
+    """Nodes of YAML, at most so many and so deep; ruamel.yaml knows no limit."""
+
+    depth = -1  # of the root: 0
+    nodes = 0
+
+    def compose_node(self, parent, index):
+        self.depth += 1
+        self.nodes += 1
+        line = self.parser.peek_event().start_mark.line + 1
+        if self.depth > DEEPEST:
+            raise _TooMuch(line, f"more than {DEEPEST} levels")
+        if self.nodes > MOST_NODES:
+            raise _TooMuch(line, f"more than {MOST_NODES:,} values")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+class _TooMuch(Exception):
+    """A line, and what it has too much of."""
+
+
+def _parse(path):
+    """The tree of a file, whatever its keys are."""
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_FILE + 1)
         text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path} as UTF-8: {error}") from error
     if len(content) > LARGEST_FILE:
         raise InputError(
-            f"{path} has {len(content):,} bytes: the YAML of a model has at most "
-            f"{LARGEST_FILE:,}"
+            f"{path} has more than {LARGEST_FILE:,} bytes: it is no YAML of a model"
         )
+    # The parser takes a second for thousands of brackets before it says a word.
+    if _nesting(text) > MOST_BRACKETS:
+        raise InputError(f"{path} has brackets in brackets, more than {MOST_BRACKETS}")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _BoundedComposer
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
+        root = yaml.compose(text)
+    except _TooMuch as error:
+        line, what = error.args
+        raise Place(path, line).error(what) from None
     except (YAMLError, ValueError) as error:
-        raise InputError(f"{path} is not readable as YAML: {error}") from error
-    except RecursionError:
-        raise InputError(f"{path} is nested too deeply to be a model") from None
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"{path} is not readable as YAML: {said}") from error
     if not isinstance(root, MappingNode) or root.tag != MAPPING:
         raise InputError(f"{path} has no keys: it is not the YAML of a model")
-    return _read(root, path, 0)
+    return _read(root, path)
 
 
-def _read(node, path, depth):
+def _nesting(text):
+    """How deep brackets lie in brackets, wherever they stand."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[][{}]", text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _is_object(value):
+    return isinstance(value, Refer) or (isinstance(value, Build) and value.now)
+
+
+def _is_encoder(value):
+    return isinstance(value, Build) and value.now and value.name == ENCODER
+
+
+def _is_explainer(value):
+    return (
+        isinstance(value, Build) and not value.now and value.name.startswith(EXPLAINERS)
+    )
+
+
+def _is_pretrainer(value):
+    if not isinstance(value, Build) or not value.now or value.name != PRETRAINER:
+        return False
+    arguments = value.arguments
+    return isinstance(arguments, dict) and _are_references(arguments.get("loadables"))
+
+
+def _are_references(value):
+    if not isinstance(value, dict) or not value:
+        return False
+    return all(isinstance(part, Refer) for part in value.values())
+
+
+def _are_texts(value):
+    return isinstance(value, list) and all(isinstance(part, str) for part in value)
+
+
+def _is_window(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (number and 0 < value <= LONGEST_WINDOW)
+
+
+# Keys of a model, and what may stand there.
+KINDS = {
+    "window_seconds": (
+        _is_window,
+        f"a number above 0 and at most {LONGEST_WINDOW:g}, or null",
+    ),
+    "prompts": (_are_texts, "a list of texts"),
+    "template": (lambda value: isinstance(value, str), "a text"),
+    "label_encoder": (_is_encoder, f"!new:{ENCODER} without arguments"),
+    "explainer": (_is_explainer, f"!name:{EXPLAINERS}..."),
+    "modules": (_are_references, "names, each with a !ref <KEY>"),
+    "pretrainer": (_is_pretrainer, "a Pretrainer with loadables, each a !ref <KEY>"),
+    **dict.fromkeys(
+        ("domain", "model", "clap", "interpreter"), (_is_object, "!new:...")
+    ),
+}
+# Keys of what these are made of: built where something refers to them.
+PARTS = dict.fromkeys(
+    ("stft", "codec", "frequency", "decoder", "upsampler", "mask_net", "psi"),
+    (lambda value: isinstance(value, Build | Refer), "!new:... or !name:..."),
+)
+KEYS = {**KINDS, **PARTS}
+
+
+def _check_kind(key, value, path):
+    """Refuse a key that a model does not have, and another kind of value."""
+    if key not in KEYS:
+        raise InputError(
+            f"{path}: the key {key!r} is none of a model. "
+            f"There are: {', '.join(KEYS)}; how a model is run (device, compile, "
+            "precision, ...) is for its user to say"
+        )
+    fits, wanted = KEYS[key]
+    if not fits(value):
+        raise InputError(f"{path}: {key} has to be {wanted}")
+
+
+def _check_references(tree, path):
+    """Refuse references that are too many, or stand for too much, or lead nowhere."""
+    n_references = 0
+    sizes = {}
+
+    def size_of(value, around):
+        nonlocal n_references
+        if isinstance(value, Refer):
+            n_references += 1
+            if value.key not in tree or value.key in around:
+                raise value.place.error(f"!ref <{value.key}> leads nowhere")
+            if value.key not in sizes:
+                inner = size_of(tree[value.key], (*around, value.key))
+                sizes[value.key] = inner
+            return sizes[value.key]
+        if isinstance(value, Build):
+            value = value.arguments
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list):
+            return 1 + sum(size_of(part, around) for part in value)
+        return 1
+
+    for key, value in tree.items():
+        expanded = size_of(value, (key,))
+        if expanded > MOST_EXPANDED or n_references > MOST_REFERENCES:
+            raise InputError(
+                f"{path}: {key} has too many references: at most {MOST_REFERENCES} in "
+                f"a file, which stand for {MOST_EXPANDED:,} values"
+            )
+
+
+def _read(node, path):
     """A node as a plain value, `Build` or `Refer`."""
     place = Place(path, node.start_mark.line + 1)
-    if depth > DEEPEST:
-        raise place.refuse(f"more than {DEEPEST} levels")
     if node.anchor is not None:
         raise place.refuse(f"the anchor &{node.anchor}")
     tag = node.tag
@@ -174,11 +395,11 @@ def _read(node, path, depth):
         if node.value:
             raise place.refuse(f"{tag} {node.value[:80]!r}")
     elif isinstance(node, MappingNode):
-        arguments = _mapping(node, path, depth)
+        arguments = _mapping(node, path)
         if tag == MAPPING:
             return arguments
     else:
-        arguments = [_read(part, path, depth + 1) for part in node.value]
+        arguments = [_read(part, path) for part in node.value]
         if tag == SEQUENCE:
             return arguments
     kind, _, name = tag.partition(":")
@@ -186,10 +407,19 @@ def _read(node, path, depth):
         raise place.refuse(f"the tag {tag}")
     if name not in ALLOWED and not LAYER.fullmatch(name):
         raise place.refuse(f"{tag} is not on the list")
-    if name in ARGUMENTS and set(arguments) - ARGUMENTS[name]:
-        extra = sorted(map(str, set(arguments) - ARGUMENTS[name]))
-        raise place.refuse(f"{tag} with {', '.join(extra)}")
+    _check_arguments(tag, name, arguments, place)
     return Build(name, arguments, kind == "!new", place)
+
+
+def _check_arguments(tag, name, arguments, place):
+    """Refuse arguments that lead out of the folder, or say how a model is run."""
+    named = arguments if isinstance(arguments, dict) else {}
+    extra = set(named) & RUN_ARGUMENTS
+    if name in ARGUMENTS:
+        listed = arguments if isinstance(arguments, list) else []
+        extra = [*map(str, listed), *sorted(set(named) - ARGUMENTS[name])]
+    if extra:
+        raise place.refuse(f"{tag} with {', '.join(sorted(extra))}")
 
 
 def _plain(node, place):
@@ -201,7 +431,7 @@ def _plain(node, place):
     try:
         return _VALUES[kind](text)
     except ValueError as error:
-        raise place.refuse(f"{text[:80]!r} is no {kind} ({error})") from error
+        raise place.error(f"{text[:80]!r} is no {kind} ({error})") from error
 
 
 def _whole(text):
@@ -213,7 +443,10 @@ def _whole(text):
 
 def _real(text):
     text = text.replace("_", "").lower()
-    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    if not abs(value) <= LARGEST_REAL:
+        raise ValueError(f"no number up to {LARGEST_REAL:g}")
+    return value
 
 
 _VALUES = {
@@ -224,7 +457,7 @@ _VALUES = {
 }
 
 
-def _mapping(node, path, depth):
+def _mapping(node, path):
     """The keys and values of a mapping."""
     values = {}
     for key_node, value_node in node.value:
@@ -232,8 +465,8 @@ def _mapping(node, path, depth):
         if key_node.tag != "tag:yaml.org,2002:str" or key_node.anchor is not None:
             raise place.refuse(f"a key with the tag {key_node.tag}")
         if key_node.value in values:
-            raise place.refuse(f"the key {key_node.value!r} twice")
-        values[key_node.value] = _read(value_node, path, depth + 1)
+            raise place.error(f"the key {key_node.value!r} twice")
+        values[key_node.value] = _read(value_node, path)
     return values
 
 
@@ -265,7 +498,7 @@ def _build(value, tree, built, around):
         return [_build(v, tree, built, around) for v in value]
     if isinstance(value, Refer):
         if value.key not in tree or value.key in around:
-            raise value.place.refuse(f"!ref <{value.key}> leads nowhere")
+            raise value.place.error(f"!ref <{value.key}> leads nowhere")
         return _build_top(value.key, tree, built, around)
     if isinstance(value, Build):
         arguments = _build(value.arguments, tree, built, around)
@@ -273,12 +506,18 @@ def _build(value, tree, built, around):
     return value
 
 
+def _is_layer(made):
+    """Whether a class is a module whose weights have a size from the beginning."""
+    lazy = torch.nn.modules.lazy.LazyModuleMixin
+    return issubclass(made, torch.nn.Module) and not issubclass(made, lazy)
+
+
 def _make(build, arguments):
     """An object of an allowed class, or the class with its arguments."""
     module, _, name = build.name.rpartition(".")
     made = getattr(importlib.import_module(module), name, None)
     layer = build.name not in ALLOWED
-    if not inspect.isclass(made) or (layer and not issubclass(made, torch.nn.Module)):
+    if not inspect.isclass(made) or (layer and not _is_layer(made)):
         raise build.place.refuse(f"{build.name} is no class that could be built")
     given = {} if isinstance(arguments, list) else arguments
     listed = arguments if isinstance(arguments, list) else []
@@ -286,8 +525,9 @@ def _make(build, arguments):
         return functools.partial(made, *listed, **given) if arguments else made
     try:
         return made(*listed, **given)
-    except (TypeError, ValueError, RuntimeError, MemoryError, ArithmeticError) as error:
+    except Exception as error:
+        said = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
             f"{build.place.path}, line {build.place.line}: {build.name} cannot be "
-            f"built like this: {error}"
+            f"built like this: {said}"
         ) from error

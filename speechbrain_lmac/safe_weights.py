@@ -1,7 +1,9 @@
 """The files of a model from elsewhere, beside its YAML: weights and class names.
 
-Weights are read without unpickling code. Before that the archive is looked at: nothing
-in it may unpack to more than the file has.
+Weights are read from safetensors where there is such a file, else from SpeechBrain's
+`.ckpt` without unpickling code. Before that the archive is looked at: nothing in it may
+unpack to more than the file has. Of a folder that has both, the `.ckpt` is not opened,
+so that it cannot matter here if it holds something else.
 """
 
 import ast
@@ -11,45 +13,85 @@ import zipfile
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
-from speechbrain_lmac.classifiers.checkpoint import load_weights
+from speechbrain_lmac.classifiers.checkpoint import SAFETENSORS, load_weights
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.safe_hparams import ENCODER
 
 NAME = re.compile(r"[A-Za-z]\w*")
 LARGEST_ENCODER = 2**20  # bytes
 
 
-def load_loadables(hparams, file):
+def find_weights(kinds, file, missing):
+    """Find the files of a model, and look at the outside of each.
+
+    Arguments
+    ---------
+    kinds : dict
+        From `safe_hparams.loadables_of`.
+    file : callable
+        The name of a file to its path, where it can be read.
+    missing : callable
+        The name of a file to whether the model has none of that name.
+
+    Returns
+    -------
+    paths : dict
+        Name to path.
+    declared : int
+        Bytes of all weight files.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be had, or is none that could be weights.
+    """
+    paths, declared = {}, 0
+    for name, kind in kinds.items():
+        if not NAME.fullmatch(name):
+            raise InputError(f"{name!r} is no name of a file of weights")
+        tensors = f"{name}{SAFETENSORS}"
+        if kind == ENCODER or missing(tensors):
+            paths[name] = file(f"{name}.ckpt")
+        else:
+            paths[name] = file(tensors)
+        if kind != ENCODER:
+            if paths[name].suffix != SAFETENSORS:
+                check_archive(paths[name])
+            declared += paths[name].stat().st_size
+    return paths, declared
+
+
+def load_loadables(hparams, paths):
     """Load what the YAML of a model lists as the loadables of its pretrainer.
 
     Arguments
     ---------
     hparams : dict
-        From `safe_hparams.read_safely`; all weights of its `modules` have to be
-        listed.
-    file : callable
-        The name of a file to its path, where it can be read.
+        From `safe_hparams.build`; all weights of its `modules` have to be listed.
+    paths : dict
+        Name of each loadable to its file, from `find_weights`.
+
+    Returns
+    -------
+    trained_for : str or None
+        What `interpreters.trained.hash_of_classifier` says of the classifier that the
+        interpreter was trained for, if its file tells.
 
     Raises
     ------
     InputError
-        When a file cannot be had, is not what it should be, or does not fit.
+        When a file is not what it should be, or does not fit.
     """
-    pretrainer = hparams.get("pretrainer")
-    if pretrainer is None:
-        raise InputError(
-            f"the YAML of the model has no pretrainer, but {', '.join(hparams)}: it "
-            "does not say which weights belong to it"
-        )
-    for name, loadable in pretrainer.loadables.items():
-        if not NAME.fullmatch(name):
-            raise InputError(f"{name!r} is no name of a file of weights")
-        path = file(f"{name}.ckpt")
+    loadables, states = hparams["pretrainer"].loadables, {}
+    for name, loadable in loadables.items():
         if isinstance(loadable, CategoricalEncoder):
-            load_encoder(loadable, path)
+            load_encoder(loadable, paths[name])
+        elif isinstance(loadable, torch.nn.Module):
+            states[name] = load_weights(loadable, paths[name])
         else:
-            check_archive(path)
-            load_weights(loadable, path)
-    check_all_loaded(hparams.get("modules") or {}, pretrainer.loadables)
+            raise InputError(f"{type(loadable).__name__} {name} has no weights to load")
+    check_all_loaded(hparams.get("modules") or {}, loadables)
+    return getattr(states.get("interpreter"), "classifier", None)
 
 
 def check_all_loaded(modules, loadables):
@@ -63,6 +105,11 @@ def check_all_loaded(modules, loadables):
     weights = [p for p in loadables.values() if isinstance(p, torch.nn.Module)]
     loaded = {id(weight) for module in weights for weight in module.parameters()}
     for name, module in modules.items():
+        if not isinstance(module, torch.nn.Module):
+            raise InputError(
+                f"the module {name} of the model is of the class "
+                f"{type(module).__name__}, which is no torch.nn.Module"
+            )
         if any(id(weight) not in loaded for weight in module.parameters()):
             raise InputError(
                 f"the YAML of the model does not say where the weights of {name} are: "

@@ -67,7 +67,17 @@ def check_classifier(interpreter, classifier):
         interpreter.check_classifier(classifier)
 
 
-def _check_trained_for(expected, checkpoint, classifier):
+def check_trained_for(expected, checkpoint, classifier):
+    """Raise `InputError` unless a classifier has the expected hash; None: any has.
+
+    Arguments
+    ---------
+    expected : str or None
+        `hash_of_classifier` of the one that an interpreter was trained for.
+    checkpoint : str or Path
+        Of the interpreter, for the error.
+    classifier : Classifier
+    """
     got = expected if expected is None else hash_of_classifier(classifier)
     if got != expected:
         raise InputError(
@@ -115,7 +125,7 @@ def load_interpreter(
         )
     trained_for = getattr(load_weights(interpreter, path), "classifier", None)
     if classifier is not None:
-        _check_trained_for(trained_for, source, classifier)
+        check_trained_for(trained_for, source, classifier)
     return trained_for
 
 
@@ -145,7 +155,7 @@ class TrainedInterpreter(torch.nn.Module):
 
     def check_classifier(self, classifier):
         """Raise InputError if it is known to be trained for another classifier."""
-        _check_trained_for(self._trained_for, self._checkpoint, classifier)
+        check_trained_for(self._trained_for, self._checkpoint, classifier)
 
     @property
     def dictionary(self):

@@ -221,7 +221,10 @@ def test_the_wheel_holds_code_and_yaml_once_and_nothing_else(tmp_path):
         inside = "" if name == "speechbrain_lmac" else "speechbrain_lmac/"
         suffixes = {
             "hparams": ["*.yaml"],
-            "speechbrain_lmac": ["*.py", "*.csv", "pretrained/*/*", "template/*"],
+            "speechbrain_lmac": [
+                *("*.py", "*.csv", "template/*"),
+                *("pretrained/*.json", "pretrained/*/*"),
+            ],
         }
         # git_files: what someone left lying about does not count.
         wanted |= {

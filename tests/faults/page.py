@@ -78,6 +78,21 @@ def outcomes():
     return found
 
 
+def hostile_models():
+    """The lines on folders of models that somebody made to do harm."""
+    noted = load("hostile_models") or {}
+    columns = ["cases", "opened", "refused in one line", "ran", "tracebacks"]
+    columns += ["longest, s", "largest, MiB"]
+    return [
+        "## Hostile models\n",
+        "Each case is a folder, opened by a process of its own with limits, beside a "
+        "folder of canary files (tests/hostile_models.py). *Opened*: what is odd about "
+        "it can do no harm. *Ran*: code of the folder ran, or a file outside of it was "
+        "read or changed. *Largest*: what the process grew by.\n",
+        table_text(["", *columns], [[k, *row.values()] for k, row in noted.items()]),
+    ]
+
+
 def page():
     """The text of docs/reliability.md."""
     tests = outcomes()
@@ -134,6 +149,7 @@ def page():
             table_text(
                 ["", "explained", "refused in one line", "wrong", "tracebacks"], odd
             ),
+            *hostile_models(),
             "## Fuzzing\n",
             f"{n_cases:,} cases by hypothesis, the same ones in every run. Sounds of 0 "
             "to 90 s (at most 4 M samples), 4 to 192 kHz, 1 to 8 channels, WAV of all "

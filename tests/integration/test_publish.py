@@ -14,10 +14,15 @@ import torch
 import yaml
 
 from recipes.publish import publish
+from speechbrain_lmac.classifiers.checkpoint import (
+    SAFETENSORS,
+    read_weights,
+    save_weights,
+)
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.hub import Upload
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
-from speechbrain_lmac.shipped import read_record
+from speechbrain_lmac.shipped import model_text, read_record
 from tests.hub_server import Hub, running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +52,7 @@ def test_the_folder_holds_everything_and_nothing_of_this_computer(published, toy
     assert names == {
         *("README.md", "hyperparams.yaml", "model.json", "custom_interface.py"),
         *("model.ckpt", "interpreter.ckpt", "label_encoder.ckpt", "label_encoder.txt"),
+        *("model.safetensors", "interpreter.safetensors"),
         *("example.wav", "example_explanation.wav", "example_rest.wav"),
     }
     for path in published.iterdir():
@@ -56,6 +62,50 @@ def test_the_folder_holds_everything_and_nothing_of_this_computer(published, toy
     assert len((published / "custom_interface.py").read_text().splitlines()) == 3
     lengths = {soundfile.info(path).frames for path in published.glob("*.wav")}
     assert lengths == {5 * 16000}
+
+
+def test_both_files_of_weights_hold_the_same(published, trained_lmac):
+    for name in ("model", "interpreter"):
+        both = [read_weights(published / f"{name}{s}") for s in (".ckpt", SAFETENSORS)]
+        assert both[0].keys() == both[1].keys()
+        for key, value in both[0].items():
+            assert (
+                torch.equal(value, both[1][key]) and value.dtype == both[1][key].dtype
+            )
+        assert vars(both[0]) == vars(both[1])
+        assert ("classifier" in vars(both[0])) == (name == "interpreter")
+
+
+def test_an_interpreter_of_another_classifier_is_refused(published, tmp_path):
+    folder = shutil.copytree(published, tmp_path / "mixed")
+    model = AudioClassifier.from_hparams(folder, run_opts=CPU).mods.model
+    torch.nn.init.normal_(model.linear.bias)
+    save_weights(model, folder / f"model{SAFETENSORS}")
+    AudioClassifier.from_hparams(published, run_opts=CPU)
+    with pytest.raises(InputError, match="was trained for another classifier"):
+        AudioExplainer.from_hparams(folder, run_opts=CPU)
+
+
+def test_weights_of_non_commercial_data_need_a_license(
+    trained_lmac, call, refused, tmp_path, capsys
+):
+    folder = copied(
+        trained_lmac,
+        tmp_path / "nc",
+        lambda text: text.replace("license: cc0-1.0", "license: cc-by-nc-3.0"),
+    )
+    said = refused(publish, folder, *DRY)
+    assert "forbids commercial use" in said and "--license=cc-by-nc-3.0" in said
+    said = refused(publish, folder, *DRY, "--license=apache-2.0")
+    assert "contradicts the data" in said
+    said = refused(publish, folder, *DRY, "--license=my own")
+    assert "the id of a licence" in said
+    assert not (folder / "model").exists()
+    call(publish, folder, *DRY, "--license=cc-by-nc-4.0")
+    assert read_record(folder / "model").license == "cc-by-nc-4.0"
+    card = (folder / "model" / "README.md").read_text()
+    assert "The weights are not for commercial use." in card
+    assert model_text(folder / "model").startswith("NOT FOR COMMERCIAL USE: cc-by-nc-4")
 
 
 def test_the_card_tells_what_the_hub_wants_to_know(published):
@@ -280,5 +330,6 @@ def test_from_the_results_to_the_hub_and_to_a_stranger(trained_lmac, toy, tmp_pa
         told = json.loads(theirs.stdout.splitlines()[-1])
         assert told == pytest.approx(ours.explain_file(clip).row())
         # The verification fetches everything; a stranger fetches what is needed.
-        assert hub.count("GET .*/resolve/.*/model.ckpt") == 2
+        assert hub.count("GET .*/resolve/.*/model.safetensors") == 2
+        assert hub.count("GET .*/resolve/.*/model.ckpt") == 1
         assert hub.count("GET .*/resolve/.*/custom_interface.py") == 1

@@ -1,12 +1,15 @@
 """The shipped models and the two classes that read models, as a user calls them."""
 
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from speechbrain_lmac.classifiers.checkpoint import fetch
 from speechbrain_lmac.data_prep.toy_sounds import render_clip
 from speechbrain_lmac.domains import silent_behind
 from speechbrain_lmac.errors import InputError
@@ -15,10 +18,12 @@ from speechbrain_lmac.explanations import FileExplanation, PromptExplanation
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
 from speechbrain_lmac.shipped import (
     RECORD,
+    SHIPPED,
     find_model,
     model_file,
     model_lines,
     read_record,
+    shipped_files,
     shipped_models,
 )
 
@@ -39,6 +44,16 @@ def loaded():
         return models[name]
 
     return load
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A shipped model as a folder of its own."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name, path in shipped_files("esc10-lmac").items():
+        shutil.copy(path, folder / name)
+    return folder
 
 
 def clip(index=0, seconds=1.0):
@@ -65,7 +80,7 @@ def test_these_models_come_with_the_package():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_model_is_small_licensed_and_credited(name):
     folder, record = shipped_models()[name], read_record(shipped_models()[name])
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= 4e6
+    assert sum(path.stat().st_size for path in shipped_files(name).values()) <= 4e6
     assert record.name == name
     assert record.license == "cc-by-3.0" and "freesound" in record.credit
     assert all(command.startswith("python recipes/") for command in record.commands)
@@ -78,6 +93,24 @@ def test_a_shipped_model_is_small_licensed_and_credited(name):
 def test_all_shipped_models_are_small():
     files = [path for folder in shipped_models().values() for path in folder.iterdir()]
     assert sum(path.stat().st_size for path in files) <= 20e6
+
+
+def test_each_file_of_weights_is_shipped_once():
+    folders = shipped_models().values()
+    weights = [path.read_bytes() for f in folders for path in f.glob("*.ckpt")]
+    assert len(set(weights)) == len(weights) and len(weights) == 8
+    shared = shipped_files("esc10-lmac")["model.ckpt"]
+    assert shared == shipped_models()["esc10-classifier"] / "model.ckpt"
+
+
+def test_a_shipped_model_is_loaded_the_safe_way_whatever_is_asked(loaded):
+    trusted = AudioExplainer.from_hparams(
+        "esc10-lmac", trust_remote_code=True, run_opts=CPU
+    )
+    wav = clip(0)[None]
+    assert torch.equal(
+        trusted.explain_batch(wav).mask, loaded("esc10-lmac").explain_batch(wav).mask
+    )
 
 
 def test_the_list_of_models_has_a_line_for_each():
@@ -391,43 +424,129 @@ def test_a_link_out_of_a_model_is_refused(tmp_path):
         model_file(tmp_path / "model", RECORD)
 
 
+@pytest.mark.parametrize("name", ["hyperparams.yaml", "model.ckpt", "README.md"])
+@pytest.mark.parametrize("target", ["/dev/zero", "fifo", "loop", "nothing", "folder"])
+def test_what_is_no_file_is_one_error(copied, tmp_path, name, target):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (copied / name).unlink()
+    (copied / name).symlink_to(target if target[0] == "/" else tmp_path / target)
+    with pytest.raises(InputError, match=f"{name} (cannot be read|is no file)") as told:
+        model_file(find_model(copied), name)
+    assert "\n" not in str(told.value)
+
+
+def test_a_fifo_in_the_folder_is_one_error(copied):
+    (copied / "model.ckpt").unlink()
+    os.mkfifo(copied / "model.ckpt")
+    with pytest.raises(InputError, match="model.ckpt is no file of a model"):
+        AudioExplainer.from_hparams(copied, run_opts=CPU)
+
+
+def test_a_snapshot_in_the_cache_of_the_hub_is_a_model(copied, tmp_path):
+    cache = tmp_path / "models--u--n"
+    snapshot = cache / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (cache / "blobs").mkdir()
+    for number, path in enumerate(copied.iterdir()):
+        path.rename(cache / "blobs" / str(number))
+        (snapshot / path.name).symlink_to(f"../../blobs/{number}")
+    model = AudioExplainer.from_hparams(snapshot, run_opts=CPU)
+    assert model.labels[0] == "chainsaw"
+    # A link to it is one, too, and so is a folder of links to it.
+    (tmp_path / "link").symlink_to(snapshot)
+    AudioExplainer.from_hparams(tmp_path / "link", run_opts=CPU)
+    AudioExplainer.from_hparams(links_to(snapshot, tmp_path / "links"), run_opts=CPU)
+    # What lies beside the repository is not of it.
+    (tmp_path / "secret").write_text("secret")
+    (snapshot / "README.md").unlink()
+    (snapshot / "README.md").symlink_to("../../../secret")
+    with pytest.raises(InputError, match="leads out of its folder"):
+        model_file(find_model(snapshot), "README.md")
+
+
+def links_to(model, folder):
+    folder.mkdir()
+    for path in model.iterdir():
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+def test_a_folder_of_links_to_a_model_is_a_model(copied, tmp_path):
+    links = links_to(copied, tmp_path / "links")
+    AudioExplainer.from_hparams(links, run_opts=CPU)
+    AudioExplainer.from_hparams(links_to(links, tmp_path / "again"), run_opts=CPU)
+    # With a YAML of its own it is another model, whose links lead out.
+    (links / "hyperparams.yaml").unlink()
+    shutil.copy(copied / "hyperparams.yaml", links)
+    with pytest.raises(InputError, match="model.ckpt is a link that leads out of its"):
+        AudioExplainer.from_hparams(links, run_opts=CPU)
+
+
+def test_a_link_makes_no_model_of_any_folder(copied, tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "README.md").write_text("secret")
+    (tmp_path / "secrets" / "settings.yaml").write_text("a: 1\n")
+    for name in ("README.md", "hyperparams.yaml"):
+        (copied / name).unlink()
+    (copied / "README.md").symlink_to(tmp_path / "secrets" / "README.md")
+    for yaml in ("settings.yaml", "hyperparams.yaml"):  # the latter is not there
+        link = copied / "hyperparams.yaml"
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / "secrets" / yaml)
+        with pytest.raises(InputError, match="leads out of its folder"):
+            model_file(find_model(copied), "README.md")
+
+
+def test_a_folder_called_like_a_shipped_model_is_one_only_with_a_yaml(
+    copied, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("esc10-lmac").mkdir()
+    Path("esc10-lmac", "explanations.csv").write_text("x\n")
+    assert find_model("esc10-lmac") == shipped_models()["esc10-lmac"]
+    assert fetch("esc10-lmac", "model.ckpt").is_relative_to(SHIPPED)
+    shutil.rmtree("esc10-lmac")
+    copied.rename("esc10-lmac")
+    assert find_model("esc10-lmac") == Path("esc10-lmac")
+    assert fetch("esc10-lmac", "model.ckpt") == Path("esc10-lmac", "model.ckpt")
+
+
 @pytest.mark.parametrize(
     "before, after, said",
     [
-        ("window_seconds: 5.0", "window_seconds: -1", "window_seconds must be above 0"),
-        ("window_seconds: 5.0", "window_seconds: x", "do not fit together"),
-        ("!name:speechbrain_lmac.explainers.AmortizedExplainer", "x", "do not fit"),
+        ("window_seconds: 5.0", "window_seconds: -1", "window_seconds has to be a"),
+        ("window_seconds: 5.0", "window_seconds: x", "window_seconds has to be a"),
+        ("!name:speechbrain_lmac.explainers.AmortizedExplainer", "x", "explainer has"),
         ("    model: !ref <model>\n    interp", "    interp", "do not fit together"),
         ("        interpreter: !ref <interpreter>\n", "", "the weights of interpreter"),
         ("channels: [16, 32", "channels: [8, 32", "does not fit CompactClassifier"),
         ("n_mels: 80\nmodel", "n_mels: eighty\nmodel", "cannot be built like this"),
     ],
 )
-def test_a_model_whose_parts_do_not_fit_is_one_error(tmp_path, before, after, said):
-    folder = shutil.copytree(shipped_models()["esc10-lmac"], tmp_path / "model")
-    path = folder / "hyperparams.yaml"
+def test_a_model_whose_parts_do_not_fit_is_one_error(copied, before, after, said):
+    path = copied / "hyperparams.yaml"
     text = path.read_text(encoding="utf-8")
     assert before in text
     path.write_text(text.replace(before, after))
     with pytest.raises(InputError, match=said):
-        AudioExplainer.from_hparams(folder, run_opts=CPU)
+        AudioExplainer.from_hparams(copied, run_opts=CPU)
 
 
 @pytest.mark.parametrize("name", ["model.ckpt", "label_encoder.ckpt"])
-def test_a_model_that_lacks_a_file(tmp_path, name):
-    folder = shutil.copytree(shipped_models()["esc10-lmac"], tmp_path / "model")
-    (folder / name).unlink()
+def test_a_model_that_lacks_a_file(copied, name):
+    (copied / name).unlink()
     with pytest.raises(InputError, match=f"has no file {name}"):
-        AudioExplainer.from_hparams(folder, run_opts=CPU)
+        AudioExplainer.from_hparams(copied, run_opts=CPU)
 
 
-def test_class_names_of_another_model(tmp_path):
-    folder = shutil.copytree(shipped_models()["esc10-lmac"], tmp_path / "model")
-    (folder / "label_encoder.ckpt").write_text(
+def test_class_names_of_another_model(copied):
+    (copied / "label_encoder.ckpt").write_text(
         "'dog' => 0\n================\n'starting_index' => 0\n"
     )
     with pytest.raises(InputError, match="names 1 classes, but the model has 10"):
-        AudioExplainer.from_hparams(folder, run_opts=CPU)
+        AudioExplainer.from_hparams(copied, run_opts=CPU)
 
 
 def test_a_classifier_explains_nothing():

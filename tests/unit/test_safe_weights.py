@@ -12,11 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import safetensors.torch
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
+from speechbrain_lmac.classifiers.checkpoint import load_weights, save_weights
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.safe_weights import load_encoder, load_loadables
+from speechbrain_lmac.safe_hparams import ENCODER, loadables_of
+from speechbrain_lmac.safe_weights import find_weights, load_encoder, load_loadables
 
 
 def hparams(**loadables):
@@ -29,7 +32,9 @@ def layer():
 
 def load(path, module=None, name="layer"):
     module = layer() if module is None else module
-    load_loadables(hparams(**{name: module}), lambda filename: path)
+    kinds = {name: "torch.nn.Linear"}
+    files, _ = find_weights(kinds, lambda filename: path, lambda filename: True)
+    load_loadables(hparams(**{name: module}), files)
     return module
 
 
@@ -61,16 +66,31 @@ class Runs:
 def test_good_weights_are_loaded(tmp_path):
     source = layer()
     path = saved(tmp_path / "layer.ckpt", source.state_dict())
+    assert torch.equal(load(path).weight, source.weight)
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_safetensors_are_read_first(tmp_path, both):
+    source, other = layer(), layer()
+    saved(tmp_path / "layer.ckpt", other.state_dict())
+    if both:
+        save_weights(source, tmp_path / "layer.safetensors")
     asked = []
 
     def file(name):
         asked.append(name)
-        return path
+        return tmp_path / name
 
-    loaded = layer()
-    load_loadables(hparams(layer=loaded), file)
-    assert asked == ["layer.ckpt"]
-    assert torch.equal(loaded.weight, source.weight)
+    kinds = {"layer": "torch.nn.Linear", "names": ENCODER}
+    files, declared = find_weights(
+        kinds, file, lambda name: not (tmp_path / name).is_file()
+    )
+    weights = "layer.safetensors" if both else "layer.ckpt"
+    assert asked == [weights, "names.ckpt"]
+    assert declared == (tmp_path / weights).stat().st_size
+    module = layer()
+    load_loadables(hparams(layer=module), files)
+    assert torch.equal(module.weight, (source if both else other).weight)
 
 
 def test_a_pickle_among_the_weights_does_not_run(tmp_path):
@@ -196,6 +216,58 @@ def test_what_does_not_fit_is_one_error(tmp_path, state):
         load(saved(tmp_path / "layer.ckpt", state))
 
 
+@pytest.mark.parametrize(
+    "weight, said",
+    [
+        (torch.zeros(2, 3, device="meta"), "'weight' has no values"),
+        (torch.zeros(2, 3).to_sparse(), "'weight' is a sparse tensor"),
+        (
+            torch.quantize_per_tensor(torch.zeros(2, 3), 1.0, 0, torch.qint8),
+            "'weight' is of the type torch.qint8",
+        ),
+        (torch.zeros(2, 3, dtype=torch.complex64), "'weight' is of the type torch.c"),
+        (torch.zeros(2, 3).to(torch.float8_e5m2), "'weight' is of the type torch.flo"),
+        (torch.zeros(2, 3, dtype=torch.int64), "weight is torch.int64 in the file"),
+        (torch.full((2, 3), torch.nan), "'weight' has weights that are NaN or inf"),
+        (torch.full((2, 3), torch.inf), "'weight' has weights that are NaN or inf"),
+        (torch.full((1, 1), -torch.inf).expand(2, 3), "'weight' has weights that"),
+        ("hello", "'weight' is a str and no tensor"),
+    ],
+)
+def test_what_are_no_weights_is_one_error_that_names_them(
+    tmp_path, weight, said, recwarn
+):
+    path = saved(tmp_path / "layer.ckpt", {"weight": weight, "bias": torch.zeros(2)})
+    recwarn.clear()
+    with pytest.raises(InputError, match=rf"layer\.ckpt .*{said}") as told:
+        load(path)
+    assert "\n" not in str(told.value) and not recwarn.list
+
+
+def test_attributes_of_a_strangers_state_dict_are_not_taken_over(tmp_path):
+    state = layer().state_dict()
+    vars(state).update(_metadata="y", classifier="z", keys=3, values="x")
+    loaded = layer()
+    load(saved(tmp_path / "layer.ckpt", state), loaded)
+    assert torch.equal(loaded.weight, state["weight"])
+    content = safetensors.torch.save(
+        dict(state.items()), {"items": "x", "classifier": "z"}
+    )
+    (tmp_path / "layer.safetensors").write_bytes(content)
+    read = load_weights(layer(), tmp_path / "layer.safetensors")
+    assert vars(read) == {"classifier": "z"}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.9])
+def test_truncated_safetensors_are_one_error(tmp_path, share):
+    path = tmp_path / "layer.safetensors"
+    save_weights(layer(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=r"layer\.safetensors is not a readable"):
+        load(path)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_truncated_file_is_one_error(tmp_path, share):
     path = saved(tmp_path / "layer.ckpt")
@@ -217,15 +289,24 @@ def test_weights_that_are_in_no_file_are_refused(tmp_path):
     path, given, forgotten = saved(tmp_path / "layer.ckpt"), layer(), layer()
     model = hparams(layer=given)
     model["modules"] = {"a": given, "b": torch.nn.Sequential(given, torch.nn.ReLU())}
-    load_loadables(model, lambda name: path)
+    load_loadables(model, {"layer": path})
     model["modules"]["c"] = torch.nn.Sequential(given, forgotten)
     with pytest.raises(InputError, match="where the weights of c are"):
-        load_loadables(model, lambda name: path)
+        load_loadables(model, {"layer": path})
 
 
-def test_a_model_without_a_pretrainer(tmp_path):
+def test_what_is_no_module_has_no_weights(tmp_path):
+    path = saved(tmp_path / "layer.ckpt")
+    with pytest.raises(InputError, match="str layer has no weights"):
+        load_loadables(hparams(layer="x"), {"layer": path})
+    model = {**hparams(layer=layer()), "modules": {"a": "x"}}
+    with pytest.raises(InputError, match="module a of the model is of the class str"):
+        load_loadables(model, {"layer": path})
+
+
+def test_a_model_without_a_pretrainer():
     with pytest.raises(InputError, match="has no pretrainer, but a, b"):
-        load_loadables({"a": 1, "b": 2}, None)
+        loadables_of({"a": 1, "b": 2}, "hyperparams.yaml")
 
 
 # --- Class names ----------------------------------------------------------------------
