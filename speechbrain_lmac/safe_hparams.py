@@ -19,6 +19,7 @@ import torch
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.resolver import VersionedResolver
 
 from speechbrain_lmac.bounded import BoundedConstruction
 from speechbrain_lmac.errors import InputError
@@ -150,6 +151,14 @@ def read_safely(path, overrides=None, declared=0):
         return build(parse(path, overrides), path)
 
 
+class _PlainResolver(VersionedResolver):
+    """YAML's own kinds of scalars: HyperPyYAML adds tuples for the whole process."""
+
+    def add_version_implicit_resolver(self, version, tag, regexp, first):
+        if str(tag).startswith("tag:yaml.org,2002:"):
+            super().add_version_implicit_resolver(version, tag, regexp, first)
+
+
 def parse(path, overrides=None):
     """The file as plain values, `Build` and `Refer`; nothing is imported or built.
 
@@ -251,6 +260,7 @@ def _parse(path):
     if _nesting(text) > MOST_BRACKETS:
         raise InputError(f"{path} has brackets in brackets, more than {MOST_BRACKETS}")
     yaml = YAML(typ="safe", pure=True)
+    yaml.Resolver = _PlainResolver
     yaml.Composer = _BoundedComposer
     try:
         root = yaml.compose(text)

@@ -14,7 +14,7 @@ from speechbrain.utils.parameter_transfer import Pretrainer
 from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import L2IExplainer
-from speechbrain_lmac.safe_hparams import ALLOWED, read_safely
+from speechbrain_lmac.safe_hparams import ALLOWED, parse, read_safely
 
 # What an argument of an allowed class must not be called: it would lead elsewhere.
 LEADING = {
@@ -354,3 +354,11 @@ def test_what_is_allowed_is_a_class_that_leads_nowhere(name):
     assert inspect.isclass(found)
     if name != "speechbrain.utils.parameter_transfer.Pretrainer":
         assert not LEADING & set(inspect.signature(found).parameters)
+
+
+def test_what_hyperpyyaml_has_read_before_changes_nothing(tmp_path):
+    path = tmp_path / "hyperparams.yaml"
+    path.write_text("template: (a sound of)\n")
+    before = parse(path)
+    assert load_hyperpyyaml("a: (1, 2)") == {"a": (1, 2)}
+    assert parse(path) == before == {"template": "(a sound of)"}
