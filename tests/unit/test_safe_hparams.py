@@ -44,7 +44,6 @@ ATTACKS = {
     "python object": "a: !!python/object/apply:os.system ['touch {mark}']",
     "python object, verbatim": "a: !<tag:yaml.org,2002:python/object/apply:os.system> "
     "['touch {mark}']",
-    "tuple": "a: (!!python/object/apply:os.system ['touch {mark}'])",
     "explicit tuple": 'a: !tuple "(!!python/object/apply:os.system '
     "['touch {mark}'])\"",
     "in a list": "a: [1, !apply:os.system ['touch {mark}']]",
@@ -354,6 +353,16 @@ def test_what_is_allowed_is_a_class_that_leads_nowhere(name):
     assert inspect.isclass(found)
     if name != "speechbrain.utils.parameter_transfer.Pretrainer":
         assert not LEADING & set(inspect.signature(found).parameters)
+
+
+def test_what_is_code_in_brackets_to_hyperpyyaml_is_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "(!!python/object/apply:os.system ['touch mark'])"
+    path = written(tmp_path, f"template: {text}\n")
+    assert read_safely(path) == {"template": text}
+    assert not Path("mark").exists()
+    load_hyperpyyaml(path.read_text())
+    assert Path("mark").exists()
 
 
 def test_what_hyperpyyaml_has_read_before_changes_nothing(tmp_path):
