@@ -19,7 +19,7 @@ PARAMETERS_PER_BYTE = 4  # of the weight files: they may be in half precision, o
 PARAMETERS_AT_LEAST = 2**24  # bytes
 LARGEST_CONSTRUCTION = 2**28  # bytes beyond that, of filter banks and what is temporary
 LARGEST_CALL = 2**30  # bytes, of all results of a call on half a second
-SMALL = 2**22  # numbers: what has no more results is computed right away
+LARGEST_TYPE = 16  # bytes of a number
 
 
 def _product(*sizes):
@@ -149,7 +149,7 @@ class Bounded(TorchDispatchMode):
         if any(argument.alias_info for argument in func._schema.arguments):
             return func(*args, **kwargs)
         most = _most_numbers(func, args)
-        if most is None or most > SMALL:
+        if most is None or LARGEST_TYPE * most > self.left:
             self.spend(_on_meta(func, args, kwargs))
             return func(*args, **kwargs)
         results = func(*args, **kwargs)
