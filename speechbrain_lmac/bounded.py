@@ -1,8 +1,10 @@
 """Limits on what the construction and the first call of somebody else's model allocate.
 
-Each operation is computed on the meta device first, which has shapes and no memory.
+An operation whose results may be large is computed on the meta device first, which has
+shapes and no memory.
 """
 
+import math
 from contextlib import ExitStack
 
 import torch
@@ -17,6 +19,96 @@ PARAMETERS_PER_BYTE = 4  # of the weight files: they may be in half precision, o
 PARAMETERS_AT_LEAST = 2**24  # bytes
 LARGEST_CONSTRUCTION = 2**28  # bytes beyond that, of filter banks and what is temporary
 LARGEST_CALL = 2**30  # bytes, of all results of a call on half a second
+LARGEST_TYPE = 16  # bytes of a number
+
+
+def _product(*sizes):
+    """All whole numbers in nested arguments multiplied."""
+    return math.prod(value for value in tree_iter(sizes) if type(value) is int)
+
+
+def _broadcast(*values):
+    """Numbers of the broadcast shape. Of shapes that do not fit the operation tells."""
+    shapes = [value.shape for value in tree_iter(values) if torch.is_tensor(value)]
+    longest = max(map(len, shapes))
+    filled = [(1,) * (longest - len(shape)) + tuple(shape) for shape in shapes]
+    return math.prod(map(max, zip(*filled, strict=True)))
+
+
+def _no_larger(*values):
+    """Of operations whose results have at most twice the numbers of their tensors."""
+    return 1 + 2 * sum(v.numel() for v in tree_iter(values) if torch.is_tensor(v))
+
+
+def _matrices(*values):
+    left, right = [value for value in values if torch.is_tensor(value)][-2:]
+    return left.shape[0] * right.shape[1]
+
+
+def _convolution(x, weight, bias, stride, padding, dilation, transposed, more, groups):
+    kernel = weight.shape[2:]
+    each = zip(x.shape[2:], stride, padding, dilation, more, kernel, strict=False)
+    if transposed:
+        channels = weight.shape[1] * groups
+        sizes = [n * s + d * k + o for n, s, _, d, o, k in each]
+    else:
+        channels = weight.shape[0]
+        sizes = [n + 2 * p for n, _, p, *_ in each]
+    return x.shape[0] * channels * math.prod(sizes)
+
+
+def _index(x, indices):
+    given = [index for index in indices if index is not None]
+    if any(index.dtype is torch.bool for index in given):
+        return x.numel()
+    rest = [n for n, index in zip(x.shape, indices, strict=False) if index is None]
+    rest += x.shape[len(indices) :]
+    return math.prod(rest) * _broadcast(given)
+
+
+def _range(start, end=None, step=1):
+    start, end = (0, start) if end is None else (start, end)
+    return abs(end - start) / abs(step) + 1
+
+
+def _padded(x, pad, value=0):
+    shape = list(x.shape)
+    for place, amount in enumerate(pad):
+        shape[-1 - place // 2] += max(0, amount)
+    return math.prod(shape)
+
+
+# At most how many numbers an operation makes, of its arguments. Others, and pointwise
+# ones and reductions, need no line here; but meta kernels take a second of imports.
+NUMBERS = {
+    **dict.fromkeys(("empty", "zeros", "ones", "full", "rand", "randn"), _product),
+    **dict.fromkeys(("hamming_window", "hann_window"), _product),
+    "arange": _range,
+    "eye": lambda rows, columns=None: rows * (columns or rows),
+    "linspace": lambda start, end, steps: steps,
+    **dict.fromkeys(
+        ("new_ones", "new_zeros", "new_empty", "new_full"),
+        lambda x, size, value=None: _product(size),
+    ),
+    "repeat": lambda x, repeats: x.numel() * _product(repeats),
+    "upsample_bilinear2d": lambda x, size, *rest: (
+        math.prod(x.shape[:2]) * _product(size)
+    ),
+    "unfold_backward": lambda x, size, *rest: _product(size),
+    "convolution": _convolution,
+    "index": _index,
+    "constant_pad_nd": _padded,
+    **dict.fromkeys(("mm", "addmm"), _matrices),
+    **dict.fromkeys(
+        (
+            "_fft_c2c _fft_c2r _fft_r2c _local_scalar_dense _prelu_kernel _softmax "
+            "_to_copy _transformer_encoder_layer_fwd _unsafe_view avg_pool2d cat "
+            "linalg_pinv native_batch_norm native_group_norm native_layer_norm "
+            "scalar_tensor stack"
+        ).split(),
+        _no_larger,
+    ),
+}
 
 
 class Bounded(TorchDispatchMode):
@@ -56,8 +148,17 @@ class Bounded(TorchDispatchMode):
         # What writes into its arguments, or looks at them, allocates nothing.
         if any(argument.alias_info for argument in func._schema.arguments):
             return func(*args, **kwargs)
-        self.spend(_on_meta(func, args, kwargs))
-        return func(*args, **kwargs)
+        most = _most_numbers(func, args)
+        if most is None or LARGEST_TYPE * most > self.left:
+            self.spend(_on_meta(func, args, kwargs))
+            return func(*args, **kwargs)
+        results = func(*args, **kwargs)
+        self.spend(results)
+        return results
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False  # torch._dynamo is a second of imports
 
     def spend(self, results):
         """Count the bytes of tensors."""
@@ -124,6 +225,21 @@ def _bytes(tensor):
     return tensor.numel() * tensor.element_size()
 
 
+def _most_numbers(func, args):
+    """At most how many numbers an operation makes, or None where that is not known."""
+    name = func._schema.name.partition("::")[2]
+    known = NUMBERS.get(name)
+    if known is None and any(map(torch.is_tensor, tree_iter(args))):
+        if torch.Tag.pointwise in func.tags:
+            known = _broadcast
+        elif torch.Tag.reduction in func.tags:
+            known = _no_larger
+    try:
+        return None if known is None else known(*args)
+    except (TypeError, ValueError, IndexError, ZeroDivisionError):
+        return None  # called otherwise than it is here
+
+
 def _on_meta(func, args, kwargs):
     """The results of an operation, as tensors without memory."""
 
@@ -139,5 +255,5 @@ def _on_meta(func, args, kwargs):
         kwargs["device"] = torch.device("meta")
     try:
         return func(*args, **kwargs)
-    except (RuntimeError, NotImplementedError):
+    except Exception:
         return ()  # the shape depends on values, or the operation fails anyway

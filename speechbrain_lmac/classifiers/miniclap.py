@@ -12,7 +12,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.classifiers.checkpoint import fetch, load_weights, save_weights
+from speechbrain_lmac.classifiers.checkpoint import (
+    fetch,
+    load_weights,
+    read_weights,
+    save_weights,
+)
 from speechbrain_lmac.classifiers.words import PADDING, UNKNOWN, Vocabulary
 from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding
 from speechbrain_lmac.draws import generator
@@ -289,7 +294,7 @@ def hear_as_classifier(clap, source):
     tower = clap.audio_tower
     last = {n: v for n, v in tower.state_dict().items() if n.startswith("linear.")}
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_weights(path)
         tower.load_state_dict({**state, **last})
     except Exception as error:
         raise InputError(f"{path} is no trunk for the audio tower: {error}") from error

@@ -36,6 +36,8 @@ try:
         print("same")
     elif action == "download":
         hub.download_model("me/lmac", folder)
+    elif action.startswith("has "):
+        print(hub.has_model_file("me/lmac", action.removeprefix("has ")))
     else:
         path = hub.fetch_model_file("me/lmac", action, revision=private or None)
         print(path.read_bytes().hex())
@@ -191,6 +193,17 @@ def test_a_public_model_needs_none_and_then_no_network(hub, call, model):
 def test_what_is_not_there_is_named(call, refused, model, name, revision, said):
     uploaded(call("upload", model))
     assert said in refused(name, private=revision)
+
+
+def test_whether_a_file_is_there_is_known_with_and_without_a_network(hub, call, model):
+    uploaded(call("upload", model))
+    for _ in range(2):
+        assert call("has model.ckpt").stdout.strip() == "True"
+        assert call("has model.safetensors").stdout.strip() == "False"
+        hub.fault = (".", "500")  # what is cached is known all the same
+    hub.fault = None
+    assert call("has model.ckpt", HF_HUB_OFFLINE="1").stdout.strip() == "True"
+    assert call("has model.safetensors", HF_HUB_OFFLINE="1").stdout.strip() == "False"
 
 
 def test_a_repository_that_is_not_there(refused):

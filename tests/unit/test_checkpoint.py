@@ -239,6 +239,23 @@ def test_weights_keep_the_modules_own_type(folder):
     assert model.linear.weight.dtype == torch.float64
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, number, suffix):
+    model = compact()
+    model.norm.running_var[3] = number
+    path = tmp_path / f"model{suffix}"
+    save_weights(model, path)
+    with pytest.raises(InputError, match="'norm.running_var' has weights that are NaN"):
+        load_weights(compact(), path)
+
+
+def test_facts_are_in_both_kinds_of_files(tmp_path):
+    for suffix in (".ckpt", ".safetensors"):
+        save_weights(compact(), tmp_path / f"a{suffix}", classifier="0123")
+        assert load_weights(compact(), tmp_path / f"a{suffix}").classifier == "0123"
+
+
 def test_a_trained_interpreter_is_frozen(tmp_path):
     torch.manual_seed(0)
     trained = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
