@@ -3,8 +3,8 @@
 import os
 from dataclasses import dataclass
 
-UNKNOWN = "its header was written before its length was known: it is read to its end"
-BEYOND = "its header counts a few bytes too many: it is read to its end"
+UNKNOWN = "header written before the length was known, read to the end"
+BEYOND = "header that counts a few bytes too many, read to the end"
 UNFINISHED = (
     "unfinished WAV header, which says that there is no sound, yet some follows "
     "(ffmpeg -i FILE NEW.wav reads it)"

@@ -128,3 +128,21 @@ def write_csv(frame, path):
 def write_text(text, path):
     """A text in UTF-8, atomically."""
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def append_text(text, path):
+    """Append a text in UTF-8 to a file; what a full disk tears is taken off again.
+
+    Raises
+    ------
+    CannotWriteError
+        As `write_atomically`.
+    """
+    with writing(path), open(path, "ab", buffering=0) as file:
+        before, data = os.fstat(file.fileno()).st_size, text.encode()
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except BaseException:
+            os.ftruncate(file.fileno(), before)
+            raise

@@ -1,17 +1,13 @@
-"""explanations.csv, written row by row, and what is known of the files behind it.
+"""explanations.csv, written row by row.
 
-Beside the table lies `.explained.jsonl`, a JSON object in each line: which file was
-explained, with which model and options, under which name, and what was written. A line
-says first that writing begins, and a second one that all is there, with the rows. The
-row comes after that line: what a kill leaves out of the table is put in by the next
-call, and what it leaves by halves is known and is written anew.
+A row comes after the line of the record (`batches.record`) that says that its file is
+finished: what a kill leaves out of the table is put in by the next call, and what it
+leaves by halves is known and is written anew.
 """
 
 import csv
 import io
-import json
 import os
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,58 +19,12 @@ from speechbrain_lmac.batches.names import (
     name_key,
     numbered,
 )
+from speechbrain_lmac.batches.record import RECORD, Explained, Record, outputs_of
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import csv_text, write_atomically, writing
-from speechbrain_lmac.fingerprints import file_hash
+from speechbrain_lmac.files import append_text, csv_text, write_atomically
 from speechbrain_lmac.locks import HOLDER, LOCK
 
 TABLE = "explanations.csv"
-RECORD = ".explained.jsonl"
-# What is written of an explanation, behind its name.
-ENDINGS = ("_input.wav", "_explanation.wav", "_rest.wav", "_windows.csv")
-ENDINGS += (".png", ".pdf", ".svg")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file that is explained, and how: what tells whether it was before."""
-
-    path: str  # absolute
-    size: int  # bytes
-    time: int  # of its last change, ns
-    content: str  # a hash
-    settings: str  # a fingerprint of the model and of the options
-
-    @classmethod
-    def of(cls, path, settings):
-        """Of a file; raises OSError where it cannot be read."""
-        status = os.stat(path)
-        return cls(
-            os.path.abspath(path),
-            status.st_size,
-            status.st_mtime_ns,
-            file_hash(path),
-            settings,
-        )
-
-
-@dataclass(frozen=True)
-class Explained:
-    """A line of the record."""
-
-    source: Source
-    parts: list  # names of its explanations, one for each prompt
-    rows: list  # of the table, texts of the cells by column; empty: not finished
-    files: list  # what was written, names
-
-    def line(self):
-        """As JSON, of ASCII."""
-        return json.dumps(asdict(self)) + "\n"
-
-
-def outputs_of(part):
-    """The names of all files that an explanation may have."""
-    return [part + ending for ending in ENDINGS]
 
 
 class ExplanationTable:
@@ -92,28 +42,16 @@ class ExplanationTable:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self.record = {}  # source without its time -> Explained
-        self.sources = {}  # path -> sources
-        self.taken = set()
-        for known in _read_record(self.folder / RECORD):
-            self._remember(known)
-        self.columns, self.rows = _read_table(self.folder / TABLE, self.recorded())
-        self.taken.update(map(name_key, self.rows))
-
-    def _remember(self, known):
-        self.record[_identity(known.source)] = known
-        self.sources.setdefault(known.source.path, []).append(known.source)
-        self.taken.update(map(name_key, known.parts))
-
-    def recorded(self):
-        """The names of all explanations that the record knows."""
-        return {part for known in self.record.values() for part in known.parts}
+        self.record = Record(folder)
+        names = self.record.names()
+        self.columns, self.rows = _read_table(self.folder / TABLE, names)
+        self.taken = {name_key(name) for name in (*names, *self.rows)}
 
     def outputs(self):
         """The names of all files in the folder that belong to the table."""
         names = {TABLE, RECORD, LOCK, HOLDER}
-        recorded = self.recorded()
-        for known in self.record.values():
+        recorded = self.record.names()
+        for known in self.record.lines():
             names.update(known.files)
             if not known.rows:  # it was killed in between
                 names.update(n for part in known.parts for n in outputs_of(part))
@@ -126,7 +64,7 @@ class ExplanationTable:
         """Put in the rows that a kill left out, and take off what it tore."""
         missing = [
             row
-            for known in self.record.values()
+            for known in self.record.lines()
             for row in known.rows
             if row["name"] not in self.rows
         ]
@@ -135,9 +73,7 @@ class ExplanationTable:
         path = self.folder / TABLE
         if missing or (path.is_file() and self.text() != _text_of(path)):
             self._write()
-        record = self.folder / RECORD
-        if record.is_file() and record.read_bytes()[-1:] not in (b"", b"\n"):
-            self._append(RECORD, "\n")
+        self.record.mend()
 
     def find(self, path, settings, endings=()):
         """What is finished of a file with these settings, or None.
@@ -155,21 +91,13 @@ class ExplanationTable:
         source : Source
         known : Explained or None
         """
-        source = self._source(path, settings)
-        known = self.record.get(_identity(source))
+        source = self.record.source(path, settings)
+        known = self.record.get(source)
         if known is None or not known.rows:
             return source, None
         files = {*known.files, *(p + e for p in known.parts for e in endings)}
         whole = all((self.folder / name).is_file() for name in files)
         return source, known if whole else None
-
-    def _source(self, path, settings):
-        """`Source.of`, without reading a file whose size and time did not change."""
-        status, path = os.stat(path), os.path.abspath(path)
-        for known in self.sources.get(path, ()):
-            if (known.size, known.time) == (status.st_size, status.st_mtime_ns):
-                return replace(known, settings=settings)
-        return Source.of(path, settings)
 
     def begin(self, source, slugs):
         """Choose the names of a file's explanations, and note that they are written.
@@ -186,7 +114,7 @@ class ExplanationTable:
             The names: those that it had, if it was explained or begun before; else new
             ones, so that no file in the folder is overwritten.
         """
-        known = self.record.get(_identity(source))
+        known = self.record.get(source)
         if known is not None and len(known.parts) == len(slugs):
             return known.parts
         behind = [f"_{slug}" if slug else "" for slug in slugs]
@@ -201,9 +129,10 @@ class ExplanationTable:
 
         room = LONGEST_NAME - max(len(b) for b in behind)
         name = numbered(file_stem(source.path), is_free, room)
-        begun = Explained(source, [name + b for b in behind], [], [])
-        self._note(begun)
-        return begun.parts
+        parts = [name + b for b in behind]
+        self.record.note(Explained(source, parts, [], []))
+        self.taken.update(map(name_key, parts))
+        return parts
 
     def finish(self, source, parts, rows):
         """Note that a file's explanations are written, and put its rows in the table.
@@ -221,24 +150,26 @@ class ExplanationTable:
         cells = list(csv.DictReader(io.StringIO(text, newline="")))
         names = [name for part in parts for name in outputs_of(part)]
         files = [name for name in names if (self.folder / name).is_file()]
-        self._note(Explained(source, parts, cells, files))
+        self.record.note(Explained(source, parts, cells, files))
         new = [row for row in cells if self.rows.get(row["name"]) != row]
         replaced = any(row["name"] in self.rows for row in new)
         self.rows |= {row["name"]: row for row in new}
         if self._fit_columns(new) or replaced:
             self._write()
         elif new:
-            self._append(TABLE, _csv_lines(self.columns, new))
+            append_text(_csv_lines(self.columns, new), self.folder / TABLE)
 
     def abandon(self, source, parts):
         """Remove what was written of a file that could not be explained after all.
 
         Unless it was explained before: its rows and names stay.
         """
-        known = self.record.get(_identity(source))
+        known = self.record.get(source)
         if known is not None and not known.rows:
             for name in [name for part in parts for name in outputs_of(part)]:
                 (self.folder / name).unlink(missing_ok=True)
+            self.record.forget(source)
+            self.taken.difference_update(map(name_key, parts))
 
     def sort(self, parts):
         """Bring the rows of these names into this order, in the places that they have.
@@ -275,27 +206,6 @@ class ExplanationTable:
             self.folder / TABLE,
             lambda part: part.write_text(self.text(), encoding="utf-8", newline=""),
         )
-
-    def _note(self, known):
-        self._append(RECORD, known.line())
-        self._remember(known)
-
-    def _append(self, name, text):
-        """Append lines to a file; what a full disk tears is taken off again."""
-        path = self.folder / name
-        with writing(path), open(path, "ab", buffering=0) as file:
-            before, data = os.fstat(file.fileno()).st_size, text.encode()
-            try:
-                while data:
-                    data = data[file.write(data) :]
-            except BaseException:
-                os.ftruncate(file.fileno(), before)
-                raise
-
-
-def _identity(source):
-    """What of a source must be equal: a time of change alone changes nothing."""
-    return source.path, source.size, source.content, source.settings
 
 
 def _csv_lines(columns, rows):
@@ -352,28 +262,3 @@ def _no_table(path, why):
         f"{path} is no table of explanations that could be continued ({why}): move it, "
         "or take another output folder"
     )
-
-
-def _read_record(path):
-    """The lines that can be read; the last one may be torn."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            known = json.loads(line)
-            known = Explained(**{**known, "source": Source(**known["source"])})
-            if _is_sound(known):
-                yield known
-        except (ValueError, TypeError, KeyError, AttributeError):
-            continue
-
-
-def _is_sound(known):
-    """Whether a line of a record, which may be a stranger's, stays in its folder."""
-    names = [*known.parts, *known.files, *(row["name"] for row in known.rows)]
-    plain = all(name and os.path.basename(name) == name for name in names)
-    texts = all(isinstance(cell, str) for row in known.rows for cell in row.values())
-    hash(known.source)
-    return plain and texts and len(known.rows) in (0, len(known.parts))

@@ -161,7 +161,7 @@ def test_headers(counted, tmp_path, longest_seconds, caplog):
             path.write_bytes(content)
             cases.append(Case(str(path), said=said))
     counted("odd_headers", cases)
-    assert caplog.text.count("it is read to its end") == 2  # a line for each doubt
+    assert caplog.text.count(", read to the end (") == 2  # a line for each doubt
 
 
 def test_names(counted, tmp_path):

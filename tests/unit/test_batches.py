@@ -14,6 +14,8 @@ import torch
 
 from speechbrain_lmac import explained_files, written_explanations
 from speechbrain_lmac.batches import inputs as inputs_module
+from speechbrain_lmac.batches import record as record_module
+from speechbrain_lmac.batches import table as table_module
 from speechbrain_lmac.batches.inputs import find_inputs
 from speechbrain_lmac.batches.names import (
     LONGEST_NAME,
@@ -21,7 +23,8 @@ from speechbrain_lmac.batches.names import (
     readable,
     unique_names,
 )
-from speechbrain_lmac.batches.table import RECORD, TABLE, ExplanationTable
+from speechbrain_lmac.batches.record import RECORD
+from speechbrain_lmac.batches.table import TABLE, ExplanationTable
 from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
@@ -329,6 +332,10 @@ def test_a_picture_that_cannot_be_drawn(record, batch, monkeypatch):
     assert names() == ["b"]
     written = {"b.png", "b_input.wav", "b_explanation.wav", "b_rest.wav"}
     assert set(os.listdir("out")) == {*written, TABLE, RECORD}
+    monkeypatch.setattr(explained_files, "write_explanation_picture", draw)
+    record("a.wav", "x/a.wav")
+    batch(["x/a.wav", "a.wav"], pictures=["png"])  # the name was not used
+    assert names() == ["b", "a", "a_2"]
 
 
 @pytest.mark.parametrize("number", [28, 30])
@@ -347,7 +354,6 @@ def test_a_full_disk_stops(record, batch, explain, monkeypatch, number):
         batch(["."])
     assert names() == ["a"]
     assert not [name for name in os.listdir("out") if name.startswith(("b", "c"))]
-    monkeypatch.undo()
 
 
 # --- A second call --------------------------------------------------------------------
@@ -517,7 +523,8 @@ class KilledError(BaseException):
         (explained_files, "write_request"),
         (ExplanationTable, "begin"),
         (ExplanationTable, "finish"),
-        (ExplanationTable, "_append"),
+        (record_module, "append_text"),
+        (table_module, "append_text"),
         (ExplanationTable, "_write"),
         (ExplanationTable, "sort"),
     ],
