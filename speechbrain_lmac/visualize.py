@@ -9,7 +9,7 @@ from speechbrain_lmac.figures import (
     new_figure,
     save_figure,
 )
-from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.files import write_csv
 
 
 @in_style
@@ -25,8 +25,9 @@ def write_confusion(counts, labels, folder):
     folder : Path
         Where to write.
     """
-    table = pd.DataFrame(counts, index=pd.Index(labels, name="true"), columns=labels)
-    write_atomically(folder / "confusion.csv", table.to_csv)
+    table = pd.DataFrame(counts, columns=labels)
+    table.insert(0, "true", labels, allow_duplicates=True)
+    write_csv(table, folder / "confusion.csv")
     size = max(3.5, 0.3 * len(labels) + 2)
     figure = new_figure(figsize=(size, size))
     axes = figure.subplots()
