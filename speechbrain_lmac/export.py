@@ -299,9 +299,12 @@ def _copied(node, bare):
 
 
 def _text(value):
-    """A text that stays one, also where HyperPyYAML reads it by YAML 1.1."""
+    """A text that stays one, also where HyperPyYAML reads it by YAML 1.1.
+
+    HyperPyYAML reads a text in brackets as a tuple.
+    """
     try:
-        stays = yaml.safe_load(value) == value
+        stays = yaml.safe_load(value) == value and not value.startswith("(")
     except yaml.YAMLError:
         stays = False
     return value if stays else SingleQuotedScalarString(value)
