@@ -25,7 +25,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .NOTPARALLEL:
 .PHONY: help demo test check smoke results results-quick tables roar ablations \
     two-sources any-classifier zero-shot zero-shot-ablations models models-check report \
-    bench bench-training faults test-extras test-portable screenshots clean lint doctest \
+    bench bench-training dist faults test-extras test-portable screenshots clean lint doctest \
     chromium esc10-folder speech-folder stale
 
 help:  ## list the targets (what `make` alone does)
@@ -216,6 +216,10 @@ check: .venv/.installed-test lint  ## what to run before a commit: lint, unit te
 
 smoke: .venv/.installed-test  ## run every YAML for one step
 	$(PY) -m pytest tests/recipes -m smoke
+
+TORCH_INDEX ?=
+dist: .venv/.installed-demo  ## build sdist and wheel into dist/, and try the wheel in an empty environment, without root (TORCH_INDEX=... to take torch from there)
+	$(PY) -m tests.release --torch_index "$(TORCH_INDEX)"
 
 clean:  ## remove caches, toy data and its results; keeps .venv and what was trained on real recordings
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache data/toy results/demo results/toy_* \

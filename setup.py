@@ -55,7 +55,7 @@ EXTRAS = {
 
 setup(
     name="speechbrain_lmac",
-    version="0.1.0",
+    version="0.2.0",
     description="Listenable explanations of audio classifiers, as SpeechBrain recipes",
     license="Apache-2.0",
     license_files=["LICENSE"],

@@ -1,10 +1,14 @@
 """One explanation: L-MAC next to the classifier and to each gradient method."""
 
+import subprocess
+import sys
+import tempfile
 import time
 
+import soundfile
 import torch
 
-from benchmarks.settings import clips, cnn14, conv_decoder, part, stft
+from benchmarks.settings import RATE, clips, cnn14, conv_decoder, part, stft
 from benchmarks.timing import alone, race, seconds_of
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.inference import AudioExplainer
@@ -31,6 +35,34 @@ def run_alone(case, settings):
     return {"load_and_explain": time.perf_counter() - started}
 
 
+def cold_start(settings):
+    """Timings of `speechbrain-lmac explain` of a clip, and of its imports alone."""
+
+    def start(*command):
+        done = subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/clip.wav"
+        soundfile.write(path, clips(settings, 1)[0].numpy(), RATE)
+        explain = ["-m", "speechbrain_lmac.cli", "explain", path]
+
+        def start_explaining(*options):
+            # Each time into another folder: what is there is not explained again.
+            out = tempfile.mkdtemp(dir=folder)
+            start(*explain, "--model", "esc10-lmac", "--output_folder", out, *options)
+
+        cases = {
+            "imports": lambda: start("-c", "import torch, speechbrain"),
+            "explain": start_explaining,
+            "explain, no picture": lambda: start_explaining("--no_pictures"),
+        }
+        return {"timings": race(cases, 2 * settings.rounds)}
+
+
 def measure(settings):
     """Timings of one clip and of a batch, and of a process that explains one clip.
 
@@ -38,7 +70,8 @@ def measure(settings):
     -------
     answer : dict
         "1" and the size of the batch: `timings`; "measured": how many clips stand for
-        the batch with the methods that go clip by clip; "cold": seconds.
+        the batch with the methods that go clip by clip; "cold": seconds; "cold start":
+        `timings` of the command.
     """
     domain, classifier = stft(), cnn14(settings)
     interpreter = conv_decoder(settings).eval()
@@ -61,6 +94,7 @@ def measure(settings):
         answer[str(size)] = {"timings": race(cases, rounds, warm_up=False)}
     command = ("explanation", "esc10-lmac", settings)
     answer["cold"] = seconds_of(lambda: alone(*command))
+    answer["cold start"] = cold_start(settings)
     return answer
 
 

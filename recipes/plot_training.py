@@ -11,12 +11,11 @@ far as it is.
 
 from pathlib import Path
 
-import pandas as pd
-
 from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
 from speechbrain_lmac.figures import write_training_curves
+from speechbrain_lmac.files import read_csv
 from speechbrain_lmac.options import Parser
 
 KINDS = (".png", ".pdf", ".svg")
@@ -52,7 +51,7 @@ def read_epochs(folder):
     """
     path = Path(folder) / "epochs.csv"
     try:
-        table = pd.read_csv(path)
+        table = read_csv(path)
         table[["epoch", "lr", "valid_loss"]].astype(float)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} has no epochs of a training: {error}") from error

@@ -11,8 +11,10 @@ import numpy as np
 import soundfile
 import torch
 import torchaudio
-from scipy.signal import resample_poly
-from speechbrain.dataio import audio_io
+
+# Of the module itself: `from speechbrain.dataio import audio_io` is a lazy one, which
+# searches all modules at its first use (60 ms).
+from speechbrain.dataio.audio_io import load as load_audio
 
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically
@@ -187,6 +189,8 @@ def resample(wav, from_rate, to_rate):
     down, up = from_rate // shared, to_rate // shared
     if max(down, up) <= LARGEST_FACTOR:
         return torchaudio.functional.resample(wav, from_rate, to_rate)
+    from scipy.signal import resample_poly  # 0.1 s, for rates that are not in use
+
     return torch.from_numpy(resample_poly(wav.numpy(), up, down)).float()
 
 
@@ -243,7 +247,7 @@ def check_samples(name, n_samples, n_bad):
 def _decode(source, name):
     """Channels (C, N) and rate of a file's path or of a stream of bytes."""
     try:
-        channels, sample_rate = audio_io.load(source)
+        channels, sample_rate = load_audio(source)
     except (RuntimeError, soundfile.LibsndfileError) as error:
         raise InputError(
             f"cannot read {name} as audio ({error}); is it truncated, or no audio file?"

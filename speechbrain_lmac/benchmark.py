@@ -11,7 +11,7 @@ from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.evaluation import RowStore, evaluate
-from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.files import read_csv, write_csv
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.truth import scores_of
@@ -229,7 +229,7 @@ class Benchmark:
                         progress,
                     )
                     write_csv(table, path)
-                table = pd.read_csv(path)
+                table = read_csv(path)
                 table.insert(0, "block", name)
                 table.insert(1, "method", method)
                 tables.append(table)

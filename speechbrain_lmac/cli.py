@@ -23,7 +23,7 @@ import re
 import runpy
 import sys
 
-from speechbrain_lmac.console import open_console
+from speechbrain_lmac.console import complain, open_console, show
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.options import Parser
 
@@ -39,10 +39,10 @@ def main(argv=None):
         command, arguments = _command(sys.argv[1:] if argv is None else list(argv))
         COMMANDS[command](arguments)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; what is finished is kept", file=sys.stderr)
+        complain("interrupted; what is finished is kept")
         sys.exit(130)
 
 
@@ -124,11 +124,11 @@ def models(argv):
     from speechbrain_lmac.shipped import find_model, model_lines, model_text
 
     if args.action == "list":
-        print("\n".join(model_lines()))
+        show("\n".join(model_lines()), always=True)
     elif args.model is None:
         raise InputError("models info needs the name of a model, as esc10-lmac")
     else:
-        print(model_text(find_model(args.model)))
+        show(model_text(find_model(args.model)), always=True)
 
 
 def train(argv):

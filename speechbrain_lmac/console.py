@@ -1,13 +1,19 @@
-"""The terminal: `--quiet`, progress bars, results, warnings and errors."""
+"""The terminal: `--quiet`, progress bars, results, warnings and errors.
+
+All output of a command goes through here, or through `logging`: control characters,
+which the names, files and models of others may have, are escaped.
+"""
 
 import io
 import logging
 import sys
+import traceback
 from contextlib import contextmanager, redirect_stdout
 
 from tqdm import tqdm
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.escaping import visible
 
 
 class _Console:
@@ -19,10 +25,19 @@ class _Stderr(logging.Handler):
     """Prints `warning: message` to what standard error is at that moment."""
 
     def emit(self, record):
-        print(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+        complain(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+class _Visible(logging.Filter):
+    """Escapes the control characters of a message."""
+
+    def filter(self, record):
+        record.msg, record.args = visible(record.getMessage()), None
+        return True
 
 
 _STDERR = _Stderr(logging.WARNING)
+_VISIBLE = _Visible()
 
 
 def open_console():
@@ -33,6 +48,15 @@ def open_console():
     # SpeechBrain's own handler, once there is an output folder, takes its place.
     if not any(type(h).__module__.startswith("speechbrain.") for h in root.handlers):
         root.addHandler(_STDERR)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that has no letters for a name; standard error does so anyway.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.excepthook = _show_traceback
+
+
+def _show_traceback(kind, error, trace):
+    """Print the traceback of an error that is ours."""
+    complain("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"))
 
 
 def be_quiet():
@@ -42,18 +66,17 @@ def be_quiet():
 
 @contextmanager
 def quiet_logs():
-    """With `--quiet`, what configures `logging` within shows only warnings.
+    """What configures `logging` within shows no control characters.
 
-    What goes to standard output goes to standard error then; files get all.
+    With `--quiet` it shows only warnings, on standard error instead of standard output;
+    files get all.
     """
-    if not _Console.quiet:
-        yield
-        return
-    hidden = io.StringIO()
+    hidden = io.StringIO() if _Console.quiet else sys.stdout
     with redirect_stdout(hidden):
         yield
     for handler in logging.getLogger().handlers:
-        if getattr(handler, "stream", None) is hidden:
+        handler.addFilter(_VISIBLE)
+        if _Console.quiet and getattr(handler, "stream", None) is hidden:
             handler.setStream(sys.stderr)
             handler.setLevel(logging.WARNING)
 
@@ -69,15 +92,24 @@ def hide_bars(disable):
         disable()
 
 
-def progress_bar(*args, disable=False, **options):
+def progress_bar(items=None, desc=None, *args, disable=False, **options):
     """A `tqdm`, unless the terminal `hides_progress`."""
-    return tqdm(*args, disable=disable or hides_progress(), **options)
+    desc = desc and visible(desc)
+    return tqdm(items, desc, *args, disable=disable or hides_progress(), **options)
 
 
-def show(text):
-    """Print a result to standard output, unless `--quiet` was given."""
-    if not _Console.quiet:
-        print(text.removesuffix("\n"), flush=True)
+def show(text, always=False):
+    """Print a result to standard output, unless `--quiet` was given.
+
+    With `always` also then: it is what the command was called for.
+    """
+    if always or not _Console.quiet:
+        print(visible(text).removesuffix("\n"), flush=True)
+
+
+def complain(text):
+    """Print a warning or an error to standard error."""
+    print(visible(text), file=sys.stderr)
 
 
 def quiet_options():
@@ -104,6 +136,6 @@ def exit_status(command, argv):
     try:
         command(sys.argv[1:] if argv is None else argv)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return 2
     return 0

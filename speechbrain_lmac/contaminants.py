@@ -258,7 +258,7 @@ class FromCorpus:
         draw = generator(scene.seed, self.kind, scene.split, clip, k)
         pieces = scene.protocol.pieces(files, scene.n_samples, scene.sample_rate, draw)
         for piece in pieces:
-            piece["wav"] = piece["wav"].replace("{data_root}", "{noise_root}")
+            piece["wav"] = piece["wav"].replace("{data_root}", "{noise_root}", 1)
         return {"pieces": pieces}
 
     def description(self, scene):

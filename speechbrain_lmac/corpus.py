@@ -24,7 +24,7 @@ from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.evaluation import score_clips
 from speechbrain_lmac.evidence import gather_evidence
-from speechbrain_lmac.files import write_atomically, write_csv
+from speechbrain_lmac.files import MISSING, cell_text, write_atomically, write_csv
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.written_explanations import write_sound
@@ -230,9 +230,9 @@ def _put_together(parts, finished, folder):
                     rows.readline()
                     for row in csv.reader(io.StringIO(rows.read())):
                         counts["clips"] += 1
-                        if row[-1] != "nan":
+                        if row[-1] != MISSING:
                             counts["failed"] += 1
-                            counts["errors"][row[-1][:60]] += 1
+                            counts["errors"][cell_text(row[-1])[:60]] += 1
                     rows.seek(0)
                     rows.readline()
                     shutil.copyfileobj(rows, whole)

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from speechbrain_lmac.console import quiet_options, show
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.files import read_csv, write_csv, write_text
 from speechbrain_lmac.hparams_files import find_hparams, top_level_keys
 from speechbrain_lmac.loading import require_keys
 from speechbrain_lmac.options import read_command
@@ -128,7 +128,7 @@ def read_scores(folder):
             f"{folder} has neither training.json nor summary.csv: nothing to collect "
             "from this recipe (with --debug a training writes no result)"
         )
-    summary = pd.read_csv(folder / "summary.csv")
+    summary = read_csv(folder / "summary.csv", KEYS)
     left_out = [c for c in summary.columns if c.endswith(BESIDE)]
     table = summary.drop(columns=left_out)
     # Scores in the table's own order, method by method.

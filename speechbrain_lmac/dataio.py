@@ -158,15 +158,27 @@ class ClipDataset:
     def signals(self, manifest_folder, split):
         """The clips of one split without labels: `id`, `signal`, `lens`."""
         path = Path(manifest_folder) / f"{split}.json"
-        read_manifest(path)
-        dataset = DynamicItemDataset.from_json(
-            path, replacements={"data_root": str(self.data_folder)}
-        )
-
+        clips = read_manifest(path)
+        # Not SpeechBrain's replacements, which read names with braces, too.
+        for clip in clips.values():
+            clip["wav"] = in_root(clip["wav"], self.data_folder)
+        dataset = DynamicItemDataset(clips)
         load = functools.partial(load_clip, self.reader, self.n_samples)
         dataset.add_dynamic_item(load, takes="wav", provides=["signal", "lens"])
         dataset.set_output_keys(["id", "signal", "lens"])
         return dataset
+
+
+def in_root(wav, root):
+    """The path that a manifest gives as `{data_root}/FILE`.
+
+    Example
+    -------
+    >>> in_root("{data_root}/a {b}.wav", "data/{c}")
+    'data/{c}/a {b}.wav'
+    """
+    name = wav.removeprefix("{data_root}")
+    return wav if name == wav else f"{root}{name}"
 
 
 def load_clip(reader, n_samples, path):

@@ -16,7 +16,7 @@ from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.distributed import wait_for_all
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import gather_evidence
-from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.files import read_csv, write_csv
 from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.metrics.curves import size_areas, size_curves
@@ -247,7 +247,7 @@ class RowStore:
         return [*([self.path] if self.path.is_file() else []), *others]
 
     def _read(self, file):
-        rows = pd.read_csv(file, dtype=dict.fromkeys(TEXT, str))
+        rows = read_csv(file, TEXT)
         wanted = rows["method"].map(self.fingerprints)
         rows = _typed(rows[rows["fingerprint"] == wanted])
         for method, table in rows.groupby("method", sort=False):

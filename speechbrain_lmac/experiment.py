@@ -20,7 +20,7 @@ from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.codec import check_codec_of
 from speechbrain_lmac.compiling import why_uncompiled
-from speechbrain_lmac.console import open_console, quiet_logs
+from speechbrain_lmac.console import complain, open_console, quiet_logs
 from speechbrain_lmac.dataio import collate_clips, with_sound
 from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.distributed import own_share, wait_for_all
@@ -162,7 +162,7 @@ def main(run):
 
 
 def _refuse(told):
-    print(f"error: {told}", file=sys.stderr)
+    complain(f"error: {told}")
     sys.exit(2)
 
 

@@ -14,7 +14,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 from ruamel.yaml.tag import Tag
-from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_lmac.classifiers.checkpoint import (
     LABELS_FILE,
@@ -32,6 +31,7 @@ from speechbrain_lmac.interpreters.trained import (
     load_interpreter,
     save_interpreter,
 )
+from speechbrain_lmac.labels import LabelEncoder
 from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.safe_hparams import KEYS
 from speechbrain_lmac.training_record import check_publishable, read_training
@@ -208,7 +208,7 @@ def write_model(trained, folder):
 
 def encoder_of(labels):
     """Class names in the order of the logits, as SpeechBrain keeps them."""
-    encoder = CategoricalEncoder()
+    encoder = LabelEncoder()
     encoder.update_from_iterable(labels)
     return encoder
 
@@ -303,9 +303,12 @@ def _copied(node, bare):
 
 
 def _text(value):
-    """A text that stays one, also where HyperPyYAML reads it by YAML 1.1."""
+    """A text that stays one, also where HyperPyYAML reads it by YAML 1.1.
+
+    HyperPyYAML reads a text in brackets as a tuple.
+    """
     try:
-        stays = yaml.safe_load(value) == value
+        stays = yaml.safe_load(value) == value and not value.startswith("(")
     except yaml.YAMLError:
         stays = False
     return value if stays else SingleQuotedScalarString(value)

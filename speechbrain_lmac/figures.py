@@ -4,10 +4,15 @@ Matplotlib is imported when a figure is drawn: it takes a while.
 """
 
 import functools
+import logging
 
 import numpy as np
 
+from speechbrain_lmac.errors import some_of
+from speechbrain_lmac.escaping import escape, visible
 from speechbrain_lmac.files import write_atomically
+
+logger = logging.getLogger(__name__)
 
 STYLE = {
     "font.family": "sans-serif",
@@ -19,8 +24,20 @@ STYLE = {
     "legend.fontsize": 8,
     "figure.titlesize": 10,
     "pdf.fonttype": 42,  # letters stay letters, as journals ask for
+    "text.parse_math": False,  # a name with $ is no formula
     "image.interpolation": "nearest",
 }
+# Fonts with Chinese, Japanese or Korean letters, of Linux, macOS and Windows.
+WIDE_FONTS = (
+    *(f"Noto Sans CJK {region}" for region in ("JP", "SC", "TC", "HK", "KR")),
+    *(f"Noto Sans {region}" for region in ("JP", "SC", "TC", "HK", "KR")),
+    *("Source Han Sans", "Source Han Sans SC", "WenQuanYi Micro Hei"),
+    *("WenQuanYi Zen Hei", "Droid Sans Fallback", "IPAexGothic", "IPAGothic"),
+    *("NanumGothic", "UnDotum", "Unifont", "Hiragino Sans", "PingFang SC"),
+    *("Heiti SC", "Apple SD Gothic Neo", "AppleGothic", "Arial Unicode MS"),
+    *("Yu Gothic", "Meiryo", "MS Gothic", "Microsoft YaHei", "SimHei", "SimSun"),
+    *("Malgun Gothic", "Gulim"),
+)
 COLOURS = "magma"  # perceptually uniform; grows in lightness, so that it prints
 FLOOR_DB = -80.0
 DPI = 110
@@ -31,26 +48,137 @@ def in_style(draw):
 
     @functools.wraps(draw)
     def styled(*args, **kwargs):
-        import matplotlib
-
-        with matplotlib.rc_context(STYLE):
+        with _matplotlib().rc_context(STYLE):
             return draw(*args, **kwargs)
 
     return styled
 
 
-def new_figure(*args, **kwargs):
+@functools.cache
+def _matplotlib():
+    """Import matplotlib; a home folder that can only be read is no reason to warn."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        import matplotlib.font_manager
+    finally:
+        log.setLevel(level)
+    return matplotlib
+
+
+def new_figure(*args, layout="constrained", **kwargs):
     """A matplotlib figure that needs no screen."""
     from matplotlib.figure import Figure
 
-    return Figure(*args, layout="constrained", **kwargs)
+    return Figure(*args, layout=layout, **kwargs)
 
 
 def save_figure(figure, path):
     """Write a figure, atomically; what it is is said by the path: .png, .pdf, .svg."""
+    _make_legible(figure)
     metadata = {"CreationDate": None} if str(path).endswith(".pdf") else {}
     write_atomically(
         path, lambda part: figure.savefig(part, dpi=DPI, metadata=metadata)
+    )
+
+
+def _make_legible(figure):
+    """Draw all names of a figure with fonts that have their letters.
+
+    Letters that no font has, which would be boxes, are drawn as escapes; the first time
+    a warning says so.
+    """
+    from matplotlib.axis import Axis
+    from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter
+
+    # Names at ticks: matplotlib keeps them in the formatter, and writes them anew.
+    named = [
+        axis
+        for axis in figure.findobj(Axis)
+        if isinstance(axis.get_major_formatter(), FuncFormatter)
+    ]
+    ticks = [[label.get_text() for label in axis.get_ticklabels()] for axis in named]
+    texts = figure.findobj(Text)
+    names = {name for names in ticks for name in names}
+    names |= {text.get_text() for text in texts}
+    shown, families = legible(names)
+    for text in texts:
+        text.set(text=shown[text.get_text()], fontfamily=families)
+    for axis, names in zip(named, ticks, strict=True):
+        axis.set_ticklabels([shown[name] for name in names], fontfamily=families)
+
+
+def legible(texts):
+    """Find the fonts that texts need.
+
+    Arguments
+    ---------
+    texts : set of str
+
+    Returns
+    -------
+    shown : dict
+        Each text with escapes for letters that no font has, and for control characters.
+    families : list of str
+        Of fonts, for matplotlib.
+    """
+    from matplotlib import font_manager
+
+    families = ["sans-serif"]
+    shown = {text: visible(text).replace("\t", " ") for text in texts}
+    lacking = _lacks("sans-serif", {c for c in "".join(shown.values()) if c > "~"})
+    if lacking:
+        _find_new_fonts()
+        installed = {font.name for font in font_manager.fontManager.ttflist}
+        for family in WIDE_FONTS:
+            left = _lacks(family, lacking) if family in installed else lacking
+            families += [family] if left < lacking else []
+            lacking = left
+    if lacking:
+        _warn_of_escapes(some_of(sorted(lacking), 5))
+    escapes = {ord(letter): escape(letter) for letter in lacking}
+    return {text: seen.translate(escapes) for text, seen in shown.items()}, families
+
+
+def _lacks(family, letters):
+    """The letters that a font has no glyph for."""
+    from matplotlib import font_manager
+
+    if not letters:
+        return letters
+    wanted = font_manager.FontProperties(family=[family])
+    font = font_manager.get_font(font_manager.findfont(wanted))
+    return {letter for letter in letters if not font.get_char_index(ord(letter))}
+
+
+@functools.cache
+def _find_new_fonts():
+    """Add the fonts that were installed after matplotlib made its list of them."""
+    from matplotlib import font_manager
+
+    known = {font.fname for font in font_manager.fontManager.ttflist}
+    for path in font_manager.findSystemFonts():
+        if path not in known:
+            try:
+                font_manager.fontManager.addfont(path)
+            except Exception as error:  # one that it cannot read is none
+                logger.debug("%s: %s", path, error)
+
+
+_warned = set()  # of what, in this process
+
+
+def _warn_of_escapes(letters):
+    """Warn once, of the first letters that are met."""
+    if "escapes" in _warned:
+        return
+    _warned.add("escapes")
+    logger.warning(
+        "no font here has %s: pictures show such letters as escapes. For Chinese, "
+        "Japanese and Korean install the font Noto Sans CJK",
+        letters,
     )
 
 
@@ -70,7 +198,19 @@ def write_explanation_picture(path, panels, extent, title):
     title : str
         Above the picture.
     """
-    figure = new_figure(figsize=(7, 1.9 * len(panels) + 0.5))
+    # In inches; matplotlib's own layout draws all text three times to measure it.
+    width, height = 7, 1.9 * len(panels) + 0.5
+    left, right, bottom, gap = 0.62, 0.1, 0.45, 0.42
+    top = 0.42 + 0.17 * len(title.split("\n"))
+    figure = new_figure(figsize=(width, height), layout="none")
+    panel = (height - top - bottom + gap) / len(panels) - gap
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        hspace=gap / panel,
+    )
     all_axes = _styled(figure, len(panels), 1)[:, 0]
     loudest = None
     for axes, (name, values) in zip(all_axes, panels.items(), strict=True):
@@ -82,9 +222,9 @@ def write_explanation_picture(path, panels, extent, title):
             decibels = to_decibels(values, loudest)
             image, label = _draw(axes, decibels, extent, (FLOOR_DB, 0)), "level (dB)"
         axes.set_title(name, loc="left")
-        figure.colorbar(image, ax=axes, label=label)
+        figure.colorbar(image, ax=axes, label=label, pad=0.03, fraction=0.12, aspect=14)
     all_axes[-1].set_xlabel("time (s)")
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(title)
     save_figure(figure, path)
 
 
@@ -120,7 +260,7 @@ def write_method_grid(path, magnitude, explanations, extent, title):
     ):
         masks = _draw(axes[0], np.asarray(mask), extent, (0, 1))
         _draw(axes[1], to_decibels(kept, loudest), extent, decibels)
-        axes[0].set_title(f"{name}, mask", loc="left", parse_math=False)
+        axes[0].set_title(f"{name}, mask", loc="left")
         axes[1].set_title("explanation", loc="left")
     for axes in all_axes[-1]:
         axes.set_xlabel("time (s)")
@@ -128,7 +268,7 @@ def write_method_grid(path, magnitude, explanations, extent, title):
     if masks is not None:
         figure.colorbar(masks, ax=all_axes[:, 0], label="mask", **bar)
     figure.colorbar(levels, ax=all_axes[:, 1], label="level (dB)", **bar)
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(title)
     save_figure(figure, path)
 
 
@@ -168,9 +308,9 @@ def write_training_curves(runs, path):
                     axes.plot(
                         *(table["epoch"], table[column], stroke),
                         color=colour,
-                        label=f"{name}, {part}",
+                        label=legend_label(f"{name}, {part}"),
                     )
-        axes.set_title(quantity, loc="left", parse_math=False)
+        axes.set_title(quantity, loc="left")
         axes.grid(color="0.92")
         axes.set_axisbelow(True)
         axes.set_xlabel("epoch")
@@ -179,6 +319,11 @@ def write_training_curves(runs, path):
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     save_figure(figure, path)
+
+
+def legend_label(name):
+    """A name in a legend: matplotlib leaves out those that begin with an underscore."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def to_decibels(magnitude, loudest):

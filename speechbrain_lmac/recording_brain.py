@@ -22,7 +22,7 @@ from speechbrain_lmac.compiling import without_forward
 from speechbrain_lmac.dead_masks import DeadMaskDetector
 from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.files import read_csv, write_csv
 from speechbrain_lmac.machine import peak_memory_mib
 
 # Which part of a noise each stage draws from.
@@ -317,6 +317,6 @@ def append_epoch(path, row):
     """Add a row to the table of epochs, atomically; rows from there on are replaced."""
     rows = pd.DataFrame([row])
     if path.is_file():
-        before = pd.read_csv(path)
+        before = read_csv(path)
         rows = pd.concat([before[before["epoch"] < row["epoch"]], rows])
     write_csv(rows, path)

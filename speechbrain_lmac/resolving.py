@@ -248,8 +248,10 @@ def _dotted(place):
 
 def _parsed(text, name):
     """A text as ruamel's round-trip tree."""
+    yaml = YAML()
+    yaml.preserve_quotes = True  # HyperPyYAML reads (dog) as a tuple, '(dog)' as text
     try:
-        return YAML().load(text)
+        return yaml.load(text)
     except YAMLError as error:
         line = " ".join(str(error).split("\n\n")[0].split())
         raise InputError(f"{name} is not readable as YAML: {line}") from error

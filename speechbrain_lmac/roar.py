@@ -21,7 +21,7 @@ from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.draws import generator, seed_of
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
-from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.files import read_csv, write_csv
 from speechbrain_lmac.masks import join_recordings, recordings
 from speechbrain_lmac.metrics.curves import ranking, top_cells
 from speechbrain_lmac.padding import lengths_of, masks_padding, on_recordings
@@ -386,7 +386,7 @@ def _finished_rows(path, settings):
         return []
     # Python's float: a share has to be read exactly as it was written.
     exact = dict.fromkeys(["share", "accuracy", "seconds"], float)
-    table = pd.read_csv(path, converters=exact, dtype={"settings": str})
+    table = read_csv(path, ["method", "settings"], converters=exact)
     if list(table.columns) != [*COLUMNS, "settings"]:
         raise InputError(f"{path} is no table of this recipe: remove it")
     if (table["settings"] != settings).any():

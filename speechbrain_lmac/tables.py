@@ -1,7 +1,9 @@
 """Summaries as pages: Markdown with intervals, LaTeX with the papers' columns."""
 
 import math
+import re
 
+from speechbrain_lmac.escaping import visible
 from speechbrain_lmac.metrics import PAPER_METRICS
 
 CONTROLS = ("random cells", "random blocks", "all ones")
@@ -347,7 +349,13 @@ def table_text(titles, rows):
 
 def row_of(cells):
     """A row of a Markdown table."""
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(_cell_text, cells)) + " |"
+
+
+def _cell_text(cell):
+    """Text that stays in its cell: a bar, and backslashes before it, are escaped."""
+    text = visible(str(cell)).replace("\n", " ")
+    return re.sub(r"(\\*)\|", lambda found: 2 * found[1] + r"\|", text)
 
 
 SIGNS_OF_LATEX = str.maketrans(

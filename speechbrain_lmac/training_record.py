@@ -4,11 +4,10 @@ import json
 import logging
 from pathlib import Path
 
-import pandas as pd
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import write_text
+from speechbrain_lmac.files import read_csv, write_text
 from speechbrain_lmac.fingerprints import weights_hash
 from speechbrain_lmac.interpreters.trained import save_interpreter
 from speechbrain_lmac.machine import command_line, versions
@@ -47,7 +46,7 @@ def write_record(brain, folder, module, argv, save, before=None):
     if brain.debug or not if_main_process():
         return False
     save()
-    epochs = pd.read_csv(folder / "epochs.csv")
+    epochs = read_csv(folder / "epochs.csv", ["unfit"])
     unfit, tested = unfit_epochs(epochs), brain.loaded_epoch()
     record = {
         "command": command_line(argv),

@@ -3,8 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from speechbrain_lmac.figures import in_style, new_figure, save_figure
-from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.figures import (
+    in_style,
+    legend_label,
+    new_figure,
+    save_figure,
+)
+from speechbrain_lmac.files import write_csv
 
 
 @in_style
@@ -20,8 +25,9 @@ def write_confusion(counts, labels, folder):
     folder : Path
         Where to write.
     """
-    table = pd.DataFrame(counts, index=pd.Index(labels, name="true"), columns=labels)
-    write_atomically(folder / "confusion.csv", table.to_csv)
+    table = pd.DataFrame(counts, columns=labels)
+    table.insert(0, "true", labels, allow_duplicates=True)
+    write_csv(table, folder / "confusion.csv")
     size = max(3.5, 0.3 * len(labels) + 2)
     figure = new_figure(figsize=(size, size))
     axes = figure.subplots()
@@ -200,7 +206,7 @@ def _line_panels(means, scores, x, panel_size):
                 # Past ten methods the colours come again, with another stroke.
                 linestyle=styles[i // 10 % 3],
                 linewidth=1.4,
-                label=method,
+                label=legend_label(method),
             )
             axes.fill_between(
                 line[x], line["low"], line["high"], color=color, alpha=0.12, linewidth=0
@@ -221,7 +227,7 @@ def _finish(figure, path, title):
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8)
     if title:
-        figure.suptitle(title, fontsize=10, parse_math=False)
+        figure.suptitle(title, fontsize=10)
     save_figure(figure, path)
 
 
@@ -252,7 +258,8 @@ def write_roar(rows, path):
             color=f"C{i % 10}",
         )
         means = points.groupby("share")["accuracy"].mean()
-        axes.plot(100 * means.index, 100 * means, color=f"C{i % 10}", label=method)
+        line = {"color": f"C{i % 10}", "label": legend_label(method)}
+        axes.plot(100 * means.index, 100 * means, **line)
     axes.set_xlabel("cells removed, those ranked highest (%)")
     axes.set_ylabel("accuracy after retraining (%)")
     axes.set_title("Lower: more of what tells the classes is removed", fontsize=9)

@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -29,6 +30,33 @@ def esc10_folder():
     if folder is None:
         pytest.skip(NEEDS_ESC10)
     return folder
+
+
+@pytest.fixture
+def for_any(monkeypatch):
+    """`for_any(check, *strategies)`: a law, tried on what hypothesis draws.
+
+    It draws the same cases in every run.
+    """
+    from hypothesis import HealthCheck, given, settings
+    from speechbrain.utils.importutils import LazyModule
+
+    # hypothesis looks at every module, and SpeechBrain's lazy ones import then.
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, LazyModule):
+            monkeypatch.delitem(sys.modules, name)
+
+    def for_any(check, *strategies, cases=200):
+        of_these = settings(
+            max_examples=cases,
+            derandomize=True,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        of_these(given(*strategies)(check))()
+
+    return for_any
 
 
 @pytest.fixture(scope="session")

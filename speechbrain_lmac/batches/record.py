@@ -139,6 +139,8 @@ def _is_sound(known):
     """Whether a line of a record, which may be a stranger's, stays in its folder."""
     names = [*known.parts, *known.files, *(row["name"] for row in known.rows)]
     plain = all(name and os.path.basename(name) == name for name in names)
-    texts = all(isinstance(cell, str) for row in known.rows for cell in row.values())
+    texts = all(
+        isinstance(cell, str | None) for row in known.rows for cell in row.values()
+    )
     hash(known.source)
     return plain and texts and len(known.rows) in (0, len(known.parts))

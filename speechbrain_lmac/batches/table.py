@@ -10,8 +10,6 @@ import io
 import os
 from pathlib import Path
 
-import pandas as pd
-
 from speechbrain_lmac.batches.names import (
     LONGEST_NAME,
     file_stem,
@@ -21,10 +19,19 @@ from speechbrain_lmac.batches.names import (
 )
 from speechbrain_lmac.batches.record import RECORD, Explained, Record, outputs_of
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import append_text, csv_text, write_atomically
+from speechbrain_lmac.files import (
+    MISSING,
+    append_text,
+    cell_text,
+    csv_cell,
+    read_csv,
+    write_atomically,
+)
 from speechbrain_lmac.locks import HOLDER, LOCK
 
 TABLE = "explanations.csv"
+# Columns that are text whatever stands in them.
+TEXT = ("name", "file", "predicted", "explained", "prompt", "channel")
 
 
 class ExplanationTable:
@@ -146,8 +153,7 @@ class ExplanationTable:
             As `row()` of an explanation gives them.
         """
         rows = [{"name": n, **row} for n, row in zip(parts, rows, strict=True)]
-        text = csv_text(pd.DataFrame(rows).map(_text))
-        cells = list(csv.DictReader(io.StringIO(text, newline="")))
+        cells = [{key: _text(value) for key, value in row.items()} for row in rows]
         names = [name for part in parts for name in outputs_of(part)]
         files = [name for name in names if (self.folder / name).is_file()]
         self.record.note(Explained(source, parts, cells, files))
@@ -185,8 +191,10 @@ class ExplanationTable:
 
     def frame(self):
         """The table."""
+        import pandas as pd  # it takes a while
+
         path = self.folder / TABLE
-        return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        return read_csv(path, TEXT) if path.is_file() else pd.DataFrame()
 
     def text(self):
         """The content of the table."""
@@ -212,12 +220,16 @@ def _csv_lines(columns, rows):
     """Rows as lines of csv; a cell that is not there is nan."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([row.get(column, "nan") for column in columns] for row in rows)
+    for row in rows:
+        writer.writerow([csv_cell(row.get(column)) for column in columns])
     return stream.getvalue()
 
 
 def _text(value):
-    return in_utf8(value) if isinstance(value, str) else value
+    """A cell as it will be read again."""
+    if isinstance(value, str):
+        return cell_text(csv_cell(in_utf8(value)))
+    return None if value is None or value != value else str(value)
 
 
 def _text_of(path):
@@ -254,7 +266,13 @@ def _read_table(path, recorded):
 
 def _csv_rows(text):
     """The cells of each line of a csv that is not empty."""
-    return list(filter(None, csv.reader(io.StringIO(text, newline=""), strict=True)))
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    return [[_read_cell(cell) for cell in line] for line in lines if line]
+
+
+def _read_cell(cell):
+    """The text of a cell, None for what is missing."""
+    return None if cell == MISSING else cell_text(cell)
 
 
 def _no_table(path, why):

@@ -24,6 +24,7 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.hub import hub_file
+from speechbrain_lmac.labels import LabelEncoder
 from speechbrain_lmac.shipped import SHIPPED, shipped_files, shipped_models
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def save_classifier(model, labels, folder):
         Made when missing.
     """
     folder = Path(folder)
-    encoder = CategoricalEncoder()
+    encoder = LabelEncoder()
     encoder.update_from_iterable(labels)
     write_atomically(folder / LABELS_FILE, encoder.save)
     for filename, name in model.CHECKPOINTS.items():

@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from speechbrain_lmac.comparison import signed_rank_p
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.files import read_csv
 from speechbrain_lmac.listening.design import (
     CHECK,
     HIGHEST,
@@ -48,7 +49,7 @@ def read_test(folder):
     """
     folder = Path(folder)
     try:
-        key = pd.read_csv(folder / KEY_FILE, keep_default_na=False, dtype=str)
+        key = read_csv(folder / KEY_FILE, dtype=str)
         record = json.loads((folder / TEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no listening test: {error}") from error

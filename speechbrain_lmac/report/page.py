@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import write_text
+from speechbrain_lmac.evaluation import TEXT
+from speechbrain_lmac.files import read_csv, write_text
 from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
 from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import AREAS
@@ -102,7 +103,7 @@ def read_evaluation(folder):
 def read_rows(path):
     """A csv as a table, empty where there is none or nothing in it."""
     try:
-        return pd.read_csv(path)
+        return read_csv(path, [*TEXT, "condition", "block"])
     except (OSError, pd.errors.EmptyDataError):
         return pd.DataFrame()
 

@@ -6,7 +6,6 @@ import re
 import runpy
 import shutil
 import subprocess
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -17,8 +16,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import speechbrain_lmac
+from tests import release
+
 ROOT = Path(__file__).resolve().parents[2]
-MAPPED = ("speechbrain_lmac", "hparams", "data_prep", "recipes")
+MAPPED = release.CODE
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 
 
@@ -198,23 +200,17 @@ def test_every_folder_with_code_is_a_named_package(setup_arguments):
     )
 
 
-def test_the_wheel_holds_code_and_yaml_once_and_nothing_else(tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("setup.py", "pyproject.toml", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    clutter = shutil.ignore_patterns("__pycache__", "data", "results")
-    for name in MAPPED:
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=clutter)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    build = subprocess.run(
-        [*command, "--no-build-isolation", "-w", str(tmp_path), str(source)],
-        capture_output=True,
-        text=True,
-    )
-    assert build.returncode == 0, build.stderr
+def test_the_version_is_the_same_everywhere(setup_arguments):
+    version = setup_arguments["version"]
+    assert version == speechbrain_lmac.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    headings = re.findall(r"^## \[(.+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert version in headings, "CHANGELOG.md does not say what is in this version"
 
-    (wheel,) = tmp_path.glob("*.whl")
+
+def test_the_wheel_holds_code_and_yaml_once_and_nothing_else(tmp_path):
+    # The wheel is built of the source distribution: that is enough to build it.
+    _, wheel = release.build(tmp_path / "built")
     packed = zipfile.ZipFile(wheel).namelist()
     wanted = {"speechbrain_lmac/__init__.py"}
     for name in MAPPED:

@@ -76,6 +76,16 @@ def test_decoders_that_were_not_trained_are_named(tmp_path, monkeypatch):
         faithfulness.measure(TINY)
 
 
+def test_the_cold_start_is_a_ratio_to_the_imports_alone():
+    seconds = {"imports": [2.0, 4.0, 2.0], "explain": [3.5, 6.1, 3.6]}
+    timings = {name: {"seconds": each} for name, each in seconds.items()}
+    targets = page.Targets()
+    text = "\n".join(page.cold_start_part({"timings": timings}, targets))
+    assert "| explain | 3.60 | 1.75 |" in text
+    ((_, target, value, state),) = targets.rows  # of 1.25, 1.275, 1.3
+    assert (target, value, state) == ("at most 1.3 x", "1.27 x", "met")
+
+
 def test_a_target_is_missed_beyond_its_limit_only():
     targets = page.Targets()
     targets.at_most("one", 1.4, 1.4, " x")

@@ -332,7 +332,7 @@ def test_a_picture_that_cannot_be_drawn(record, batch, monkeypatch):
     assert names() == ["b"]
     written = {"b.png", "b_input.wav", "b_explanation.wav", "b_rest.wav"}
     assert set(os.listdir("out")) == {*written, TABLE, RECORD}
-    monkeypatch.setattr(explained_files, "write_explanation_picture", draw)
+    monkeypatch.setattr(written_explanations, "write_explanation_picture", draw)
     record("a.wav", "x/a.wav")
     batch(["x/a.wav", "a.wav"], pictures=["png"])  # the name was not used
     assert names() == ["b", "a", "a_2"]

@@ -2,10 +2,13 @@
 
 import io
 import logging
+import subprocess
 import sys
+import unicodedata
 import warnings
 
 import pytest
+from hypothesis import strategies as st
 
 from speechbrain_lmac.console import (
     be_quiet,
@@ -18,6 +21,8 @@ from speechbrain_lmac.console import (
     quiet_options,
     show,
 )
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.escaping import visible
 from speechbrain_lmac.options import Parser, read_command
 
 
@@ -31,6 +36,7 @@ def console(monkeypatch):
     """A command has begun, and its logs are undone."""
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", root.handlers[:])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     open_console()
     yield
     open_console()
@@ -119,3 +125,79 @@ def test_a_command_s_exit_status_and_its_one_line(capsys):
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
     assert err.startswith("error: unknown option --unknown")
+
+
+# Clears the screen, sets the title, deletes the line before, and turns text around.
+HOSTILE = "\x1b[2J\x1b]0;x\x07\r\x9b1A\u202edog\u2066\x7f\x00\ud800"
+SHOWN = r"\x1b[2J\x1b]0;x\x07\x0d\x9b1A\u202edog\u2066\x7f\x00\ud800"
+
+
+def test_a_stranger_s_control_characters_are_shown_not_obeyed(capsys, monkeypatch):
+    def command(argv):
+        show(f"a {HOSTILE}\r\n")
+        logging.getLogger("test").warning("of %s", HOSTILE)
+        warnings.warn(HOSTILE, UserWarning, stacklevel=1)
+        raise InputError(f"no {HOSTILE}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert exit_status(command, []) == 2
+    out, err = capsys.readouterr()
+    assert out == f"a {SHOWN}\n"
+    assert f"warning: of {SHOWN}\n" in err
+    assert f"UserWarning: {SHOWN}\n" in err
+    assert err.endswith(f"error: no {SHOWN}\n")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    list(progress_bar(range(3), desc=HOSTILE))
+    assert SHOWN in sys.stderr.getvalue()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_logs_of_an_experiment_have_no_control_characters(capsys, quiet):
+    root = logging.getLogger()
+    if quiet:
+        be_quiet()
+    with quiet_logs():
+        root.handlers[:] = [logging.StreamHandler(sys.stdout)]
+    logging.getLogger("test").warning("a %s", HOSTILE)
+    assert "".join(capsys.readouterr()) == f"a {SHOWN}\n"
+
+
+def test_a_traceback_has_none_either():
+    code = (
+        "from speechbrain_lmac.console import open_console\n"
+        "open_console()\nraise RuntimeError('a\\x1b[2Jb')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "\x1b" not in done.stderr
+    assert done.stderr.endswith("\nRuntimeError: a\\x1b[2Jb\n")
+
+
+def test_letters_that_the_terminal_lacks_are_escapes():
+    code = (
+        "from speechbrain_lmac.console import complain, open_console, show\n"
+        "open_console()\nshow('雨 é')\ncomplain('雨 é')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env={"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"},
+    )
+    assert done.stdout == done.stderr == "\\u96e8 é\n".encode("latin-1")
+
+
+BIDIRECTIONAL = "LRE RLE LRO RLO PDF LRI RLI FSI PDI".split()
+
+
+def test_visible_text_obeys_nothing_and_says_the_same(for_any):
+    def check(text):
+        shown = visible(text)
+        for character in shown:
+            # Cc: controls, Cs: half characters, Zl and Zp: line separators
+            kind = unicodedata.category(character)
+            assert character in "\n\t" or kind not in ("Cc", "Cs", "Zl", "Zp")
+            assert unicodedata.bidirectional(character) not in BIDIRECTIONAL
+        assert visible(shown) == shown
+        assert not text.isprintable() or shown == text
+
+    for_any(check, st.text(st.characters()))

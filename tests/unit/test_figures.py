@@ -1,12 +1,18 @@
 """Figures for papers: what they show, where, and in which units."""
 
+import logging
+
+import matplotlib.font_manager
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fontTools.fontBuilder import FontBuilder
+from fontTools.ttLib.tables._g_l_y_f import Glyph
+from matplotlib.text import Text
 from PIL import Image
 
-from speechbrain_lmac import figures
+from speechbrain_lmac import figures, visualize
 
 
 @pytest.fixture
@@ -19,6 +25,7 @@ def drawn(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(figures, "new_figure", remember)
+    monkeypatch.setattr(visualize, "new_figure", remember)
     return made
 
 
@@ -88,6 +95,114 @@ def test_names_with_dollars_are_titles_too(tmp_path):
     title = "$_$ a_\\frac{.wav: $, 0.93"  # no formula
     figures.write_explanation_picture(tmp_path / "a.png", panels(), (1.0, 8e3), title)
     assert_picture(tmp_path / "a.png")
+
+
+def font(path, family, letters):
+    """Write a font with empty glyphs for a few letters."""
+    glyphs = [".notdef", *(f"uni{ord(letter):04X}" for letter in letters)]
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(glyphs)
+    builder.setupCharacterMap(dict(zip(map(ord, letters), glyphs[1:], strict=True)))
+    builder.setupGlyf({name: Glyph() for name in glyphs})
+    builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (1000, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": family, "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(path)
+
+
+@pytest.fixture
+def fonts(monkeypatch, tmp_path):
+    """A function that installs a font; until then there is none of `WIDE_FONTS`."""
+    manager, installed = matplotlib.font_manager.fontManager, []
+    wide = [f for f in manager.ttflist if f.name in figures.WIDE_FONTS]
+    monkeypatch.setattr(
+        manager, "ttflist", [f for f in manager.ttflist if f not in wide]
+    )
+    monkeypatch.setattr(
+        matplotlib.font_manager, "findSystemFonts", lambda: [*installed]
+    )
+    monkeypatch.setattr(figures, "_warned", set())
+    figures._find_new_fonts.cache_clear()
+
+    def install(family, letters):
+        installed.append(str(tmp_path / f"{family}.ttf"))
+        font(installed[-1], family, letters)
+        figures._find_new_fonts.cache_clear()
+
+    yield install
+    figures._find_new_fonts.cache_clear()
+    manager._findfont_cached.cache_clear()
+
+
+NAMES = ["$x_1$", "雨 {a}", "\x1b[31m_b", "개", "}{ \\frac"]
+
+
+def confusion(folder):
+    visualize.write_confusion(np.eye(len(NAMES), dtype=int), NAMES, folder)
+
+
+def at_ticks(figure):
+    return [label.get_text() for label in figure.axes[0].get_xticklabels()]
+
+
+def test_letters_without_a_font_are_escapes_and_that_is_said_once(
+    tmp_path, drawn, fonts, caplog
+):
+    confusion(tmp_path)
+    figures.write_explanation_picture(tmp_path / "a.png", panels(), (1, 1), "雨\n犬")
+    legible = ["$x_1$", "\\u96e8 {a}", "\\x1b[31m_b", "\\uac1c", "}{ \\frac"]
+    assert at_ticks(drawn[0]) == legible
+    assert drawn[1].get_suptitle() == "\\u96e8\n\\u72ac"
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "no font here has 雨, 개" in caplog.text
+
+
+def test_letters_are_drawn_with_the_fonts_that_have_them(
+    tmp_path, drawn, fonts, caplog, recwarn
+):
+    confusion(tmp_path)
+    caplog.clear()
+    # Of this font matplotlib's list of fonts does not know yet.
+    fonts("Noto Sans CJK SC", "雨犬")
+    fonts("Malgun Gothic", "개")
+    fonts("Yu Gothic", "猫")
+    confusion(tmp_path)
+    assert at_ticks(drawn[1]) == [NAMES[0], NAMES[1], "\\x1b[31m_b", *NAMES[3:]]
+    families = ["sans-serif", "Noto Sans CJK SC", "Malgun Gothic"]
+    assert drawn[1].axes[0].get_xticklabels()[1].get_fontfamily() == families
+    assert caplog.text == "" and [str(w.message) for w in recwarn] == []
+
+
+def test_no_name_is_a_formula(tmp_path, drawn):
+    confusion(tmp_path)
+    runs = {"$_$": epochs(), "_hidden": epochs()}
+    figures.write_training_curves(runs, tmp_path / "curves.png")
+    for figure in drawn:
+        assert not any(text.get_parse_math() for text in figure.findobj(Text))
+    (legend,) = drawn[1].legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "$_$, train",
+        "$_$, valid",
+        " _hidden, train",
+        " _hidden, valid",
+    ]
+
+
+def test_a_long_title_stays_above_the_panels(tmp_path, drawn):
+    title = "dog: 0.93\nchainsaw: 0.02\nthird line"
+    figures.write_explanation_picture(tmp_path / "a.png", panels(), (5, 22050), title)
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    title = figure._suptitle.get_window_extent()
+    first = figure.axes[0]
+    assert title.y0 > first._left_title.get_window_extent().y1
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    for box in [title, *boxes]:
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+        assert not any(box.overlaps(other) for other in boxes if other is not box)
 
 
 @pytest.mark.parametrize("kind, begins", [("pdf", b"%PDF"), ("svg", b"<?xml")])

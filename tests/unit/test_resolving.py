@@ -1,5 +1,6 @@
 """Overrides on the command line: they are put in as the file itself would say it."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -10,9 +11,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.export import _text
 from speechbrain_lmac.hparams_files import HPARAMS
 from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.resolving import resolve, tag_of
+from speechbrain_lmac.safe_hparams import read_safely
 
 PARTS = sorted(p for p in HPARAMS.glob("parts/*/*.yaml") if p.parent.name != "table")
 KINDS = sorted({part.parent.name for part in PARTS})
@@ -318,3 +321,38 @@ def test_files_that_are_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         resolve(Path(path))
+
+
+NAMES = [
+    "(dog)",
+    "yes",
+    "12:30",
+    "1e5",
+    "2024-01-01",
+    "a => b",
+    "$x$",
+    "{a",
+    "a {b}",
+    "|",
+]
+NAMES += ["!new:os.system", "<seed>", "!ref <seed>", "#1", "a: b", "", "- x", "雨", "'"]
+
+
+def test_text_in_quotes_stays_text(experiment):
+    for name in NAMES:
+        quoted = name.replace("'", "''")
+        experiment.write_text(f"{EXPERIMENT}one: '{quoted}'\nlist:\n  - '{quoted}'\n")
+        hparams = built(experiment)
+        assert (hparams["one"], hparams["list"]) == (name, [name])
+
+
+def test_text_that_a_model_s_yaml_gets_stays_text(tmp_path):
+    for name in NAMES:
+        text = io.StringIO()
+        YAML().dump({"prompts": [_text(name)], "one": _text(name)}, text)
+        (tmp_path / "a.yaml").write_text(text.getvalue(), encoding="utf-8")
+        for hparams in (
+            load_hyperpyyaml(text.getvalue()),
+            read_safely(tmp_path / "a.yaml"),
+        ):
+            assert hparams == {"prompts": [name], "one": name}

@@ -23,6 +23,7 @@ from speechbrain_lmac.tables import (
     latex_table,
     markdown_table,
     published_table,
+    row_of,
     sanity_table,
     verdict,
 )
@@ -246,3 +247,16 @@ def test_sanity_shows_the_first_layer_and_all():
         *("0.80 [0.80, 0.80]", "0.60 [0.60, 0.60]"),
     ]
     assert cells(lines[3])[3:] == ["1.00 [1.00, 1.00]"] * 2
+
+
+@pytest.mark.parametrize("text", ["a|b", "a\\|b", "|", "\\\\|", "a\\", "`|`"])
+def test_a_cell_ends_at_no_bar_of_its_own(text):
+    row = row_of([text, "next"]).removeprefix("| ").removesuffix(" |")
+    # As GitHub reads a row: a backslash takes what follows it along.
+    cells = re.findall(r"(?:\\.|[^|\\])+", row)
+    assert len(cells) == 2 and cells[1] == " next"
+    assert cells[0][:-1].replace("\\", "") == text.replace("\\", "")
+
+
+def test_a_cell_is_one_line_without_control_characters():
+    assert row_of(["a\nb\x1b"]) == "| a b\\x1b |"
