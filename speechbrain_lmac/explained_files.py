@@ -12,7 +12,7 @@ import pandas as pd
 from speechbrain.dataio import audio_io
 
 from speechbrain_lmac.batches.inputs import find_inputs
-from speechbrain_lmac.batches.names import in_utf8, prompt_names, readable
+from speechbrain_lmac.batches.names import file_stem, in_utf8, prompt_names, readable
 from speechbrain_lmac.batches.table import ExplanationTable
 from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio, doubt_lines
@@ -162,7 +162,7 @@ class _Batch:
         if isinstance(explained, list):
             answers = explained
             slugs = prompt_names([answer.explained for answer in answers])
-        parts = self.table.begin(source, slugs)
+        parts = self.table.begin(source, file_stem(path), slugs)
         try:
             self._write(path, answers, parts)
         except Exception:
