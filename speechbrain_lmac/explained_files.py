@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from speechbrain_lmac.batches.inputs import find_inputs
-from speechbrain_lmac.batches.names import in_utf8, prompt_names, readable
+from speechbrain_lmac.batches.names import file_stem, in_utf8, prompt_names, readable
 from speechbrain_lmac.batches.table import ExplanationTable
 from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio, doubt_lines
@@ -151,7 +151,8 @@ class _Batch:
         if check.doubt:
             self.doubtful.setdefault(check.doubt, []).append(readable(path))
         prompts = [r.prompt for r in requests if isinstance(r, PromptRequest)]
-        parts = self.table.begin(source, prompt_names(prompts) if prompts else [""])
+        slugs = prompt_names(prompts) if prompts else [""]
+        parts = self.table.begin(source, file_stem(path), slugs)
         try:
             rows = [
                 write_request(request, self.table.folder, part, self.pictures).row()

@@ -5,6 +5,7 @@ under which names, and what was written. A first line says that writing begins, 
 one that all is there, with the rows of the table. The last line about a file counts.
 """
 
+import hashlib
 import json
 import os
 from contextlib import suppress
@@ -24,7 +25,7 @@ ENDINGS += (".png", ".pdf", ".svg")
 class Source:
     """A file that is explained, and how: what tells whether it was before."""
 
-    path: str  # absolute
+    place: str  # a hash of its absolute path, which is nobody's business
     size: int  # bytes
     time: int  # of its last change, ns
     content: str  # a hash
@@ -35,7 +36,7 @@ class Source:
         """Of a file; raises OSError where it cannot be read."""
         status = os.stat(path)
         return cls(
-            os.path.abspath(path),
+            _place(path),
             status.st_size,
             status.st_mtime_ns,
             file_hash(path),
@@ -73,9 +74,9 @@ class Record:
     def __init__(self, folder):
         self.path = Path(folder) / RECORD
         self.known = {_identity(line.source): line for line in _read(self.path)}
-        self.sources = {}  # path -> sources
+        self.sources = {}  # place -> sources
         for line in self.known.values():
-            self.sources.setdefault(line.source.path, []).append(line.source)
+            self.sources.setdefault(line.source.place, []).append(line.source)
 
     def get(self, source):
         """What is known of a source, or None."""
@@ -93,7 +94,7 @@ class Record:
         """Add a line."""
         append_text(known.line(), self.path)
         self.known[_identity(known.source)] = known
-        self.sources.setdefault(known.source.path, []).append(known.source)
+        self.sources.setdefault(known.source.place, []).append(known.source)
 
     def forget(self, source):
         """Take back that writing begins, as long as the disk is not full."""
@@ -107,16 +108,21 @@ class Record:
 
     def source(self, path, settings):
         """The `Source` of a file, not read anew where size and time did not change."""
-        status, path = os.stat(path), os.path.abspath(path)
-        for known in self.sources.get(path, ()):
+        status = os.stat(path)
+        for known in self.sources.get(_place(path), ()):
             if (known.size, known.time) == (status.st_size, status.st_mtime_ns):
                 return replace(known, settings=settings)
         return Source.of(path, settings)
 
 
+def _place(path):
+    whole = os.fsencode(os.path.abspath(path))
+    return hashlib.blake2b(whole, digest_size=8).hexdigest()
+
+
 def _identity(source):
     """What of a source must be equal: a time of change alone changes nothing."""
-    return source.path, source.size, source.content, source.settings
+    return source.place, source.size, source.content, source.settings
 
 
 def _read(path):

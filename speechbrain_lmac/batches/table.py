@@ -12,7 +12,6 @@ from pathlib import Path
 
 from speechbrain_lmac.batches.names import (
     LONGEST_NAME,
-    file_stem,
     in_utf8,
     name_key,
     numbered,
@@ -106,12 +105,14 @@ class ExplanationTable:
         whole = all((self.folder / name).is_file() for name in files)
         return source, known if whole else None
 
-    def begin(self, source, slugs):
+    def begin(self, source, stem, slugs):
         """Choose the names of a file's explanations, and note that they are written.
 
         Arguments
         ---------
         source : Source
+        stem : str
+            How the names begin, if they are free.
         slugs : list of str
             Of its prompts; of an explanation of a class [""].
 
@@ -135,7 +136,7 @@ class ExplanationTable:
             )
 
         room = LONGEST_NAME - max(len(b) for b in behind)
-        name = numbered(file_stem(source.path), is_free, room)
+        name = numbered(stem, is_free, room)
         parts = [name + b for b in behind]
         self.record.note(Explained(source, parts, [], []))
         self.taken.update(map(name_key, parts))
