@@ -16,6 +16,7 @@ import torchaudio
 # searches all modules at its first use (60 ms).
 from speechbrain.dataio.audio_io import load as load_audio
 
+from speechbrain_lmac.data_prep.containers import length_of
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.machine import one_thread
@@ -210,7 +211,9 @@ def read_audio(path):
         As `read_mono`.
     """
     with opened(path) as source:
-        return _decode(source, path)
+        channels, sample_rate = _decode(source, path)
+    check_length(path)
+    return channels, sample_rate
 
 
 @contextmanager
@@ -234,6 +237,20 @@ def opened(path):
 def _is_utf8(path):
     """Whether a name is text; bytes of another encoding are surrogates in it."""
     return not any("\udc80" <= c <= "\udcff" for c in str(path))
+
+
+def check_length(path):
+    """Refuse a file that was cut short: libsndfile reads it as a shorter one.
+
+    Raises
+    ------
+    InputError
+        Where the header promises more than the file holds (`containers.length_of`).
+    """
+    if length_of(path).cut:
+        raise InputError(
+            f"{path} is truncated: its header promises more sound than the file holds"
+        )
 
 
 def check_samples(name, n_samples, n_bad):

@@ -15,6 +15,7 @@ import torch
 
 from speechbrain_lmac.audio import (
     MEAN,
+    check_length,
     check_samples,
     choose_channel,
     mix_down,
@@ -68,6 +69,7 @@ class MonoFile:
             powers = powers + np.square(block, dtype=np.float64).sum(0)
             of_mean += np.square(block.mean(1, dtype=np.float64)).sum()
         check_samples(path, self.n_samples, bad)
+        check_length(path)
         self.silent = not peak
         if self.n_samples == sum(map(len, kept)):
             self._kept = kept

@@ -40,7 +40,7 @@ def n_files():
 @pytest.fixture(scope="session")
 def longest_seconds():
     """The longest file that is explained: 30 minutes in `make faults`."""
-    return float(os.environ.get("FAULT_SECONDS", 7.5))
+    return float(os.environ.get("FAULT_SECONDS", 8))
 
 
 @pytest.fixture(scope="session")

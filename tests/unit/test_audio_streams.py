@@ -96,6 +96,15 @@ def test_samples_that_are_no_numbers_are_counted(tmp_path, value):
         MonoFile(write(tmp_path / "a.wav", wav))
 
 
+@pytest.mark.parametrize("read", [MonoFile, lambda path: read_mono(path, 16000)])
+def test_a_file_that_was_cut_is_not_read_as_a_shorter_one(tmp_path, read):
+    path = write(tmp_path / "a.wav", noise(10_000))
+    read(path)
+    path.write_bytes(path.read_bytes()[:-8000])
+    with pytest.raises(InputError, match="a.wav is truncated"):
+        read(path)
+
+
 @pytest.mark.parametrize("largest", [audio_streams.LARGEST_WAV, 1000])
 def test_what_is_written_in_blocks_is_read_again(monkeypatch, tmp_path, largest):
     monkeypatch.setattr(audio_streams, "LARGEST_WAV", largest)
