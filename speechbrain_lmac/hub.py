@@ -16,13 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from huggingface_hub import (
-    HfApi,
-    constants,
-    hf_hub_download,
-    snapshot_download,
-    try_to_load_from_cache,
-)
+import huggingface_hub as hf  # its own parts are imported when they are first used
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -93,8 +88,8 @@ def hub_file(repo, filename, revision=None, token=None):
     """`hf_hub_download`; from the cache alone where the hub does not answer."""
     validate_repo_id(repo)
     if hub_answers():
-        return Path(hf_hub_download(repo, filename, revision=revision, token=token))
-    cached = try_to_load_from_cache(repo, filename, revision=revision)
+        return Path(hf.hf_hub_download(repo, filename, revision=revision, token=token))
+    cached = hf.try_to_load_from_cache(repo, filename, revision=revision)
     if not isinstance(cached, str):
         raise LocalEntryNotFoundError(f"{repo} has no {filename} in the cache")
     return Path(cached)
@@ -132,7 +127,7 @@ def only_cached(source, filename, what, revision=None):
         return True
     if hub_answers():
         return False
-    path = try_to_load_from_cache(source, filename, revision=revision)
+    path = hf.try_to_load_from_cache(source, filename, revision=revision)
     if not isinstance(path, str):
         at = "" if revision is None else f" at {revision}"
         raise InputError(
@@ -191,7 +186,7 @@ def upload_model(folder, repo, private=False):
         Telling what was uploaded, what was not, and what to do.
     """
     check_repo(repo)
-    folder, api = Path(folder), HfApi()
+    folder, api = Path(folder), hf.HfApi()
     names = _names(folder)
     nothing = "nothing was uploaded"
     check_hub(f"{repo} cannot be made or looked at", nothing)
@@ -251,7 +246,7 @@ def download_model(repo, folder, revision=None):
     """
     check_hub(f"cannot download {repo}")
     try:
-        snapshot_download(repo, revision=revision, local_dir=folder)
+        hf.snapshot_download(repo, revision=revision, local_dir=folder)
     except Exception as error:
         raise _told(error, f"cannot download {repo}") from None
     shutil.rmtree(Path(folder) / ".cache", ignore_errors=True)
