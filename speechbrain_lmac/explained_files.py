@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from speechbrain_lmac.written_explanations import write_request
 
 logger = logging.getLogger(__name__)
 
+NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?")
 # The machine's fault and not a file's, wherever in a file's turn it shows.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # How torch says that there is too little memory, which Python calls a MemoryError.
@@ -53,8 +55,8 @@ def explain_files(
 
     Returns
     -------
-    table : pandas.DataFrame
-        What is in `explanations.csv`.
+    table : ExplanationTable
+        Its `frame()` is what is in `explanations.csv`.
 
     Raises
     ------
@@ -171,11 +173,8 @@ class _Batch:
 
     def conclude(self, inputs):
         """Show what was done and return the table; raise InputError for failures."""
-        table = self.table.frame()
         if self.new:
-            rows = table[table["name"].isin(self.new)].dropna(axis=1, how="all")
-            rows = rows.map(lambda c: readable(c) if isinstance(c, str) else c)
-            show(rows.to_string(index=False, float_format="{:.3f}".format))
+            show(_aligned([self.table.rows[part] for part in self.new]))
         if self.n_skipped:
             show(f"{self.n_skipped} already explained; --again to redo")
         if self.parts:
@@ -189,7 +188,26 @@ class _Batch:
             )
         if not inputs.files:
             raise InputError(f"nothing to explain: {'; '.join(inputs.notes())}")
-        return table
+        return self.table
+
+
+def _aligned(rows):
+    """Rows of texts by column as lines; columns without a value are left out."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    columns = [c for c in columns if any(row.get(c) is not None for row in rows)]
+    lines = [columns, *([_shown(row.get(c)) for c in columns] for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:>{n}}" for cell, n in zip(line, widths, strict=True))
+        for line in lines
+    )
+
+
+def _shown(text):
+    """A cell as it is shown: numbers with a fraction have three digits of it."""
+    if text is None:
+        return "-"
+    return f"{float(text):.3f}" if NUMBER.fullmatch(text) else readable(text)
 
 
 def _reason(error):

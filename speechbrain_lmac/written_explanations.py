@@ -3,9 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
 import torch
-from speechbrain.dataio import audio_io
+from speechbrain.dataio.audio_io import save
 
 from speechbrain_lmac.audio_streams import SoundWriter
 from speechbrain_lmac.explaining_files import MAPS, SOUNDS
@@ -61,13 +60,15 @@ def write_sound(path, wav, sample_rate):
     """Write a waveform (N,) as 32-bit float WAV, atomically: nothing is clipped."""
     write_atomically(
         path,
-        lambda part: audio_io.save(str(part), wav[None], sample_rate, subtype="FLOAT"),
+        lambda part: save(str(part), wav[None], sample_rate, subtype="FLOAT"),
     )
 
 
 def _write_rest(scores, columns, folder, name, pictures):
     """Write the picture, and the table of windows where there are more than one."""
     if len(scores.windows) > 1:
+        import pandas as pd  # it takes a while
+
         table = pd.DataFrame([asdict(window) for window in scores.windows])
         write_csv(table, Path(folder) / f"{name}_windows.csv")
     for kind in pictures:

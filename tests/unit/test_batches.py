@@ -67,7 +67,8 @@ def batch(explain):
 
     def batch(arguments, settings="a", out="out", again=False, by=None, pictures=()):
         by = by or explain
-        return explain_files(arguments, by, out, settings, pictures, again)
+        table = explain_files(arguments, by, out, settings, pictures, again)
+        return table.frame()
 
     return batch
 

@@ -128,13 +128,14 @@ def test_a_command_s_exit_status_and_its_one_line(capsys):
 
 
 # Clears the screen, sets the title, deletes the line before, and turns text around.
-HOSTILE = "\x1b[2J\x1b]0;x\x07\r\x9b1A\u202edog\u2066\x7f\x00\ud800"
-SHOWN = r"\x1b[2J\x1b]0;x\x07\x0d\x9b1A\u202edog\u2066\x7f\x00\ud800"
+HOSTILE = "\x1b[2J\x1b]0;x\x07\r\x9b1A\u202edog\u2066\x7f\x00"
+SHOWN = r"\x1b[2J\x1b]0;x\x07\x0d\x9b1A\u202edog\u2066\x7f\x00"
 
 
 def test_a_stranger_s_control_characters_are_shown_not_obeyed(capsys, monkeypatch):
     def command(argv):
-        show(f"a {HOSTILE}\r\n")
+        # Half a character: pytest, which keeps logs and warnings, could not send it on.
+        show(f"a {HOSTILE}\ud800\r\n")
         logging.getLogger("test").warning("of %s", HOSTILE)
         warnings.warn(HOSTILE, UserWarning, stacklevel=1)
         raise InputError(f"no {HOSTILE}")
@@ -143,7 +144,7 @@ def test_a_stranger_s_control_characters_are_shown_not_obeyed(capsys, monkeypatc
         warnings.simplefilter("always")
         assert exit_status(command, []) == 2
     out, err = capsys.readouterr()
-    assert out == f"a {SHOWN}\n"
+    assert out == f"a {SHOWN}\\ud800\n"
     assert f"warning: of {SHOWN}\n" in err
     assert f"UserWarning: {SHOWN}\n" in err
     assert err.endswith(f"error: no {SHOWN}\n")
