@@ -222,4 +222,5 @@ def _with_heard(explainer, fields):
 
 def _of(target, logits):
     """The probability (B,) of each item's class."""
-    return logits.double().softmax(1).gather(1, target[:, None])[:, 0]
+    everyone = torch.arange(len(target), device=target.device)
+    return logits.double().softmax(1)[everyone, target]

@@ -116,6 +116,7 @@ def unfit_epochs(epochs):
 
     Example
     -------
+    >>> import pandas as pd
     >>> unfit_epochs(pd.DataFrame({"epoch": [1, 2], "unfit": ["masks all 0", None]}))
     {1: 'masks all 0'}
     """

@@ -349,10 +349,10 @@ def test_text_in_quotes_stays_text(experiment):
 def test_text_that_a_model_s_yaml_gets_stays_text(tmp_path):
     for name in NAMES:
         text = io.StringIO()
-        YAML().dump({"prompts": [_text(name)], "one": _text(name)}, text)
+        YAML().dump({"prompts": [_text(name)], "template": _text(name)}, text)
         (tmp_path / "a.yaml").write_text(text.getvalue(), encoding="utf-8")
         for hparams in (
             load_hyperpyyaml(text.getvalue()),
             read_safely(tmp_path / "a.yaml"),
         ):
-            assert hparams == {"prompts": [name], "one": name}
+            assert hparams == {"prompts": [name], "template": name}
