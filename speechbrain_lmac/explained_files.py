@@ -21,6 +21,7 @@ from speechbrain_lmac.written_explanations import write_request
 
 logger = logging.getLogger(__name__)
 
+WIDEST = 48  # characters of a cell that is shown
 NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?")
 # The machine's fault and not a file's, wherever in a file's turn it shows.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -204,10 +205,13 @@ def _aligned(rows):
 
 
 def _shown(text):
-    """A cell as it is shown: numbers with a fraction have three digits of it."""
+    """A cell as it is shown: three digits of a fraction, the end of a long text."""
     if text is None:
         return "-"
-    return f"{float(text):.3f}" if NUMBER.fullmatch(text) else readable(text)
+    if NUMBER.fullmatch(text):
+        return f"{float(text):.3f}"
+    text = readable(text)
+    return text if len(text) <= WIDEST else f"...{text[3 - WIDEST :]}"
 
 
 def _reason(error):
