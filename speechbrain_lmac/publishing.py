@@ -45,6 +45,8 @@ PATH = re.compile(r"""(?<![\w.])[/~][^\s,}\]"']*?([^/\s,}\]"']+)(?=[\s,}\]"']|$)
 
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")  # of the hub's ids
 
+OTHER = "other"  # how the hub calls a licence of which it has no id
+
 METHODS = {"LMAC-ZS": "ZeroShotExplainer", "L2I": "L2IExplainer"}
 
 # How far the outputs of a loaded model may be from those of the trained one.
@@ -195,6 +197,12 @@ def check_license(license_id, terms):
             raise InputError(
                 f"the weights were trained on {name}, whose licence, {asked}, forbids "
                 f"commercial use: state the licence of the model, as --license={asked}"
+            )
+        if asked == OTHER:
+            raise InputError(
+                f"the weights were trained on {name}, whose licence is none that the "
+                f"hub has an id of ({' '.join(terms['credit'].split())}): read it, and "
+                "state the licence of the model, as --license=cc-by-nc-4.0"
             )
         return
     if not LICENSE.fullmatch(license_id):

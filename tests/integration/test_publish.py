@@ -22,6 +22,7 @@ from speechbrain_lmac.classifiers.checkpoint import (
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.hub import Upload
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
+from speechbrain_lmac.publishing import check_license
 from speechbrain_lmac.shipped import model_text, read_record
 from tests.hub_server import Hub, running
 
@@ -84,6 +85,13 @@ def test_an_interpreter_of_another_classifier_is_refused(published, tmp_path):
     AudioClassifier.from_hparams(published, run_opts=CPU)
     with pytest.raises(InputError, match="was trained for another classifier"):
         AudioExplainer.from_hparams(folder, run_opts=CPU)
+
+
+def test_weights_of_data_of_several_licences_need_one():
+    terms = {"name": "Clotho", "license": "other", "credit": "each its\n own"}
+    with pytest.raises(InputError, match=r"Clotho.* \(each its own\): read it"):
+        check_license(None, terms)
+    check_license("cc-by-nc-4.0", terms)
 
 
 def test_weights_of_non_commercial_data_need_a_license(
