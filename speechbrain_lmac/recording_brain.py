@@ -295,7 +295,8 @@ class RecordingBrain(sb.Brain):
         # Of a batch that was skipped an empty list may be left.
         scores = {n: torch.cat(v).tolist() for n, v in self.scores.items() if v}
         with open(path, "a", encoding="utf-8") as file:
-            yaml.dump({"scores": scores, "skipped": self.skipped}, file)
+            saved = {"scores": scores, "skipped": self.skipped}
+            yaml.dump(saved, file, sort_keys=False)  # they are columns in their order
 
     @mark_as_loader
     def _recover(self, path, end_of_epoch):
