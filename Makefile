@@ -204,7 +204,7 @@ bench-training: .venv/.installed-test
 	$(call trained,recipes/train_lmac_td.py,benchmarks/hparams/td_published.yaml,1234)
 
 FAULTS := FAULT_RECORD=1 FAULT_KILLS=30 FAULT_FILES=5000 FAULT_SECONDS=1800 FUZZ_CASES=2100 OMP_NUM_THREADS=1
-faults: .venv/.installed-test  ## kill, fill disks, damage, fuzz, and compare with the undisturbed; writes docs/reliability.md (half an hour)
+faults: .venv/.installed-test  ## kill, fill disks, damage, fuzz, and compare with the undisturbed; writes docs/reliability.md (a quarter of an hour)
 	rm -rf results/faults
 	$(FAULTS) $(PY) -m pytest tests/faults -m "faults or not faults" $(IN_PARALLEL) \
 	    --junitxml=results/faults/junit.xml
