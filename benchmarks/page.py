@@ -231,8 +231,7 @@ def explanation_part(measured, targets):
         "Cold, a process that starts, loads `esc10-lmac` of the package and explains a "
         f"clip: {measured['cold']:.1f} s.\n"
     )
-    if "cold start" in measured:  # not of records before it was timed
-        yield from cold_start_part(measured["cold start"], targets)
+    yield from cold_start_part(measured["cold start"], targets)
 
 
 def cold_start_part(measured, targets):
