@@ -121,8 +121,11 @@ def decode_mono(data, name, sample_rate):
 
 def _mono(channels, file_rate, sample_rate):
     with one_thread():  # what is cached shall not depend on who read it first
-        powers = channels.double().square().sum(1).numpy()
-        of_mean = channels.double().mean(0).square().sum().item()
+        if len(channels) == 1:  # nothing to choose: this is where clips are loaded
+            return resample(channels[0], file_rate, sample_rate)
+        exact = channels.double()
+        powers = exact.square().sum(1).numpy()
+        of_mean = exact.mean(0).square().sum().item()
         wav = mix_down(channels, choose_channel(powers, of_mean))
         return resample(wav, file_rate, sample_rate)
 

@@ -23,7 +23,7 @@ import re
 import runpy
 import sys
 
-from speechbrain_lmac.console import complain, open_console, show
+from speechbrain_lmac.console import complain, exit_status, show
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.options import Parser
 
@@ -34,16 +34,18 @@ RECIPES = "speechbrain_lmac.recipes"
 
 def main(argv=None):
     """The command line; ends the process with its exit status."""
-    open_console()
     try:
-        command, arguments = _command(sys.argv[1:] if argv is None else list(argv))
-        COMMANDS[command](arguments)
-    except InputError as error:
-        complain(f"error: {error}")
-        sys.exit(2)
+        status = exit_status(_run_command, argv)
     except KeyboardInterrupt:
         complain("interrupted; what is finished is kept")
-        sys.exit(130)
+        status = 130
+    if status:
+        sys.exit(status)
+
+
+def _run_command(argv):
+    command, arguments = _command(argv)
+    COMMANDS[command](arguments)
 
 
 def _command(argv):

@@ -192,16 +192,16 @@ class FileRequest:
                 domain, classifier, self.path, self.window_seconds, self.device
             )
             target = int(heard.argmax())
-        n_frames = cut.n_samples // domain.hop_length + 1
-        sink.begin(source.sample_rate, source.n_samples, n_frames)
+        sink.begin(source.sample_rate, source.n_samples, cut.n_frames)
         ear = _Listener(classifier, cut, self.device)
         output = _Output(sink, cut, ear)
         logits = {"whole": [], "in": [], "out": []}
         labels, predicted, sizes, first = [], [], [], 0
         for wavs in _in_batches(cut.windows(output.heard)):
             batch = torch.stack(wavs).to(self.device)
-            asked = None if target is None else torch.full((len(wavs),), target)
-            asked = None if asked is None else asked.to(self.device)
+            asked = None
+            if target is not None:
+                asked = torch.full((len(wavs),), target, device=self.device)
             fields = explain_windows(self.explainer, batch, self.labels, asked)
             output.add(first, fields)
             first += len(wavs)
@@ -310,6 +310,7 @@ class _Cut:
         step = domain.hop_length
         self.length = window_length(self.n_samples, window_seconds, self.rate, step)
         self.starts = window_starts(self.n_samples, self.length, step)
+        self.n_frames = self.n_samples // step + 1
 
     def windows(self, also=None):
         """Each window (length,); `also` is given the blocks that they are cut from."""
@@ -358,9 +359,9 @@ class _Output:
 
     def __init__(self, sink, cut, listener):
         self.sink, self.cut, self.listener = sink, cut, listener
-        n_frames = cut.n_samples // cut.domain.hop_length + 1
+        hop = cut.domain.hop_length
         self.faded = {name: Faded(cut.n_samples) for name in SOUNDS}
-        self.faded |= {name: Faded(n_frames, cut.domain.hop_length) for name in MAPS}
+        self.faded |= {name: Faded(cut.n_frames, hop) for name in MAPS}
         self.waiting = torch.zeros(0)  # of the input, until the sounds are as far
         file_rate = cut.source.sample_rate
         self.back = {
