@@ -18,6 +18,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
 from speechbrain_lmac.console import exit_status, progress_bar, show
 from speechbrain_lmac.data_prep.manifest import (
     SPLITS,
@@ -31,7 +32,6 @@ from speechbrain_lmac.data_prep.manifest import (
     write_manifests,
 )
 from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.options import Parser
 
 logger = logging.getLogger(__name__)
 

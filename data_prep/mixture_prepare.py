@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hyperpyyaml import load_hyperpyyaml
 
+from speechbrain_lmac.arguments import Parser
 from speechbrain_lmac.audio import AudioReader
 from speechbrain_lmac.console import exit_status, progress_bar, show
 from speechbrain_lmac.contaminants import (
@@ -42,7 +43,6 @@ from speechbrain_lmac.mixtures import (
     Sounds,
     foreground_of,
 )
-from speechbrain_lmac.options import Parser
 
 FORMAT = 1  # one more when the manifests' content changes: old ones are remade
 

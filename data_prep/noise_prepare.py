@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
 from speechbrain_lmac.console import exit_status, show
 from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
 from speechbrain_lmac.data_prep.manifest import SPLITS, read_table
@@ -25,7 +26,6 @@ from speechbrain_lmac.data_prep.noise_parts import (
     prepare_corpus,
 )
 from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.options import Parser
 
 logger = logging.getLogger(__name__)
 

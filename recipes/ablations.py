@@ -17,15 +17,12 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_lmac.ablations import ablation_page, read_ablations
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import quiet_options, show
+from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import Block
-from speechbrain_lmac.experiment import (
-    main,
-    open_benchmark,
-    pick_device,
-    start_experiment,
-)
+from speechbrain_lmac.experiment import open_benchmark, start_experiment
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.interpreters import TrainedInterpreter
@@ -43,7 +40,7 @@ def run_ablations(argv):
     require_keys(hparams, NEEDED, source[0])
     ablations = read_ablations(hparams["experiments"])
     manifests = start_experiment(hparams, run_opts, source)
-    dataset, device = hparams["dataset"], pick_device(run_opts)
+    dataset, device = hparams["dataset"], check_device(run_opts.device)
     recipe = RECIPES / hparams.get("recipe", "train_lmac.py")
     if not recipe.is_file():
         raise InputError(f"{source[0]}: there is no recipe {recipe.name}")

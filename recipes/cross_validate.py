@@ -16,6 +16,8 @@ its `output_folder` depends, will do. Scroll to the bottom first.
 
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.cross_validation import (
     fold_runs,
@@ -25,9 +27,7 @@ from speechbrain_lmac.cross_validation import (
     write_folds,
 )
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import main
 from speechbrain_lmac.machine import command_line, versions
-from speechbrain_lmac.options import Parser
 
 
 def cross_validate(argv):

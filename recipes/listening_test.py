@@ -19,9 +19,10 @@ leaves out who did not finish or failed the check, and writes `mos.csv`, `pairs.
 import json
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import main
 from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.folders import made_whole
 from speechbrain_lmac.listening.design import TEST_FILE, choose_trials, write_test
@@ -32,7 +33,6 @@ from speechbrain_lmac.listening.scoring import (
     read_test,
 )
 from speechbrain_lmac.machine import command_line
-from speechbrain_lmac.options import Parser
 from speechbrain_lmac.report.reopen import open_results
 from speechbrain_lmac.visualize import write_opinions
 

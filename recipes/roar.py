@@ -16,12 +16,10 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.experiment import (
-    main,
-    start_experiment,
-)
+from speechbrain_lmac.experiment import start_experiment
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions

@@ -16,9 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
+from speechbrain_lmac.experiment import open_benchmark, start_experiment
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.zero_shot_checks import SCORES, explain_prompts

@@ -13,8 +13,8 @@ from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import read_csv, write_csv, write_text
 from speechbrain_lmac.hparams_files import find_hparams, top_level_keys
 from speechbrain_lmac.loading import require_keys
-from speechbrain_lmac.options import read_command
 from speechbrain_lmac.resolving import resolve
+from speechbrain_lmac.run_options import read_command
 from speechbrain_lmac.tables import table_lines
 
 KEYS = ["condition", "block", "method"]  # of a row of `summary.csv`

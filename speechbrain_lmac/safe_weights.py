@@ -13,9 +13,9 @@ import zipfile
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
-from speechbrain_lmac.classifiers.checkpoint import SAFETENSORS, load_weights
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.safe_hparams import ENCODER
+from speechbrain_lmac.weights import SAFETENSORS, load_weights
 
 NAME = re.compile(r"[A-Za-z]\w*")
 LARGEST_ENCODER = 2**20  # bytes
