@@ -1,7 +1,7 @@
 """From the results of a training to a folder that anybody can load.
 
 The folder is self-contained: `hyperparams.yaml` without an include, which names nothing
-but classes of `safe_hparams`, the weights, the class names, `model.json`, a card, and a
+but classes of `safe_build`, the weights, the class names, `model.json`, a card, and a
 sound with its explanation.
 """
 

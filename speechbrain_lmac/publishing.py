@@ -95,7 +95,7 @@ def make_model(
     ------
     InputError
         Where the terms of the data are not known, the model asks for a class that
-        `safe_hparams` does not build, or the loaded model says something else.
+        `safe_build` does not build, or the loaded model says something else.
     """
     folder = Path(folder)
     terms = terms_of(trained)
