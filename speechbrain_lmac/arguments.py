@@ -5,6 +5,7 @@ import difflib
 import functools
 import sys
 import typing
+from dataclasses import fields
 from os.path import expanduser
 
 from speechbrain_lmac.console import be_quiet
@@ -54,6 +55,14 @@ def run_options():
         for action in run_option_parser()._actions
         for name in action.option_strings
     } | {START_OVER: 0}
+
+
+@functools.cache
+def run_keys():
+    """Keys at the top of a YAML that sb.Brain takes for run options."""
+    from speechbrain.utils.run_opts import RunOptions  # imports torch
+
+    return {f.name for f in fields(RunOptions)} - {"param_file", "overridden_args"}
 
 
 class Parser(argparse.ArgumentParser):

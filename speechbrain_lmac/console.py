@@ -92,9 +92,9 @@ def hide_bars(disable):
 
 def progress_bar(items=None, desc=None, *args, disable=False, **options):
     """A `tqdm`, unless the terminal `hides_progress`."""
-    desc = desc and visible(desc)
     from tqdm import tqdm  # 50 ms, which `--help` has no use for
 
+    desc = desc and visible(desc)
     return tqdm(items, desc, *args, disable=disable or hides_progress(), **options)
 
 

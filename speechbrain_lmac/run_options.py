@@ -2,7 +2,7 @@
 
 import math
 import typing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from types import UnionType
 
 from ruamel.yaml import YAML
@@ -11,6 +11,7 @@ from speechbrain.utils.run_opts import RunOptions
 from speechbrain_lmac.arguments import (
     START_OVER,
     Parser,
+    run_keys,
     run_option_parser,
     run_options,
 )
@@ -26,8 +27,7 @@ __all__ = [
     "with_values_of",
 ]
 
-# Keys at the top of a YAML that sb.Brain takes for run options.
-RUN_KEYS = {f.name for f in fields(RunOptions)} - {"param_file", "overridden_args"}
+RUN_KEYS = run_keys()
 
 
 @dataclass(frozen=True)
