@@ -18,13 +18,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechbrain_lmac.audio_check import AudioFault, check_audio, doubt_lines
 from speechbrain_lmac.console import exit_status, progress_bar, show
 from speechbrain_lmac.data_prep.manifest import (
     SPLITS,
-    AudioFault,
     Faults,
-    check_audio,
-    doubt_lines,
     fingerprint,
     load_manifests,
     read_table,

@@ -8,11 +8,10 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechbrain_lmac.audio_check import AudioFault, doubt_lines
 from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.data_prep.manifest import (
-    AudioFault,
     Faults,
-    doubt_lines,
     fingerprint,
     load_manifests,
     write_manifests,

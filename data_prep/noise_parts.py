@@ -10,13 +10,11 @@ import json
 import logging
 from pathlib import Path
 
+from speechbrain_lmac.audio_check import AudioFault, check_audio, doubt_lines
 from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.data_prep.manifest import (
     SPLITS,
-    AudioFault,
     Faults,
-    check_audio,
-    doubt_lines,
     fingerprint,
     load_manifests,
     write_manifests,

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechbrain_lmac.data_prep import esc50_prepare, manifest
+from speechbrain_lmac.audio_check import BLOCK_FRAMES, AudioFault, check_audio
+from speechbrain_lmac.data_prep import esc50_prepare
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
-from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio, write_manifests
+from speechbrain_lmac.data_prep.manifest import write_manifests
 from speechbrain_lmac.data_prep.toy_prepare import make_toy
-from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.toy_sounds import TOY_CLASSES
 
 RATE = 8000
 CLASSES = ["dog", "rain"]
@@ -319,7 +320,7 @@ def test_wav_oddities_are_no_fault_and_hide_none(tmp_path):
 @pytest.mark.parametrize("frame", [0, -1])
 def test_a_sample_in_any_block_and_channel_counts(tmp_path, frame):
     path = tmp_path / "a.wav"
-    sound = np.zeros((manifest.BLOCK_FRAMES + 10, 2))
+    sound = np.zeros((BLOCK_FRAMES + 10, 2))
     soundfile.write(path, sound, RATE, subtype="FLOAT")
     assert check_audio(path).silent
     sound[frame, 1] = 0.5

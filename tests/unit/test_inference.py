@@ -10,7 +10,6 @@ import soundfile
 import torch
 
 from speechbrain_lmac.classifiers.checkpoint import fetch
-from speechbrain_lmac.data_prep.toy_sounds import render_clip
 from speechbrain_lmac.domains import silent_behind
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining_files import explain_file
@@ -26,6 +25,7 @@ from speechbrain_lmac.shipped import (
     shipped_files,
     shipped_models,
 )
+from speechbrain_lmac.toy_sounds import render_clip
 
 CPU = {"device": "cpu"}
 RATE = 16000
