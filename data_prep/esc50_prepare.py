@@ -17,8 +17,9 @@ from speechbrain_lmac.data_prep.folds import (
     class_names,
     fold_number,
     prepare_folds,
+    split_of_folds,
 )
-from speechbrain_lmac.data_prep.manifest import read_table, split_of_folds
+from speechbrain_lmac.data_prep.manifest import read_table
 from speechbrain_lmac.errors import InputError, some_of
 
 ESC50_URL = "https://github.com/karolpiczak/ESC-50/archive/master.zip"

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from speechbrain_lmac.errors import InputError, some_of
 
-SPLITS = ("train", "valid", "test")
 FINGERPRINT = "manifest.fingerprint.json"
 FORMAT = 1  # one more when the manifests' content changes: old ones are remade
 
@@ -99,46 +98,6 @@ def read_table(path, columns):
             f"it has {some_of(found) or 'none'}"
         )
     return [{column: row[column].strip() for column in found} for row in rows]
-
-
-def split_of_folds(**folds):
-    """Which split each fold belongs to.
-
-    Arguments
-    ---------
-    **folds : sequences of int
-        ``train_folds``, ``valid_folds``, ``test_folds``.
-
-    Returns
-    -------
-    split_of : dict
-        Fold -> "train", "valid" or "test".
-
-    Raises
-    ------
-    InputError
-        A list is empty, holds something else than whole numbers from 1, or shares a
-        fold with another.
-
-    Example
-    -------
-    >>> split_of_folds(train_folds=(1, 2), valid_folds=(4,), test_folds=(5,))
-    {1: 'train', 2: 'train', 4: 'valid', 5: 'test'}
-    """
-    split_of = {}
-    for name, listed in folds.items():
-        if not isinstance(listed, (list, tuple)) or not listed:
-            raise InputError(f"{name} must be a list of folds, got {listed!r}")
-        for fold in listed:
-            if not isinstance(fold, int) or isinstance(fold, bool) or fold < 1:
-                raise InputError(f"{name} must hold whole numbers from 1, got {fold!r}")
-            split = name.removesuffix("_folds")
-            if split_of.setdefault(fold, split) != split:
-                raise InputError(
-                    f"fold {fold} is in {split_of[fold]}_folds and in {name}: "
-                    "a clip must not be in two splits"
-                )
-    return split_of
 
 
 def fingerprint(options, root, files):

@@ -17,8 +17,9 @@ from speechbrain_lmac.data_prep.folds import (
     class_names,
     fold_number,
     prepare_folds,
+    split_of_folds,
 )
-from speechbrain_lmac.data_prep.manifest import read_table, split_of_folds
+from speechbrain_lmac.data_prep.manifest import read_table
 from speechbrain_lmac.errors import InputError
 
 US8K_URL = "https://urbansounddataset.weebly.com/urbansound8k.html"

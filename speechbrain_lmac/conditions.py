@@ -12,13 +12,13 @@ import torch
 
 from speechbrain_lmac.audio import fix_length, read_mono
 from speechbrain_lmac.contaminants import Nothing
-from speechbrain_lmac.data_prep.mixture_prepare import (
+from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.mixture_manifest import (
     check_files,
     hash_of,
     prepare_mixtures,
     sounds_of,
 )
-from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.mixtures import MixtureClips
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from speechbrain_lmac.data_prep.noise_parts import read_part
+from speechbrain_lmac.corpora import read_part
 from speechbrain_lmac.draws import generator, seed_of
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.mixtures import draw_pieces, resampled_length

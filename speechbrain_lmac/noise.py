@@ -13,7 +13,7 @@ import torch
 
 from speechbrain_lmac.audio import AudioReader
 from speechbrain_lmac.conditions import FolderStems
-from speechbrain_lmac.data_prep.noise_parts import read_part
+from speechbrain_lmac.corpora import read_part
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.generated import GENERATORS

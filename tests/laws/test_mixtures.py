@@ -24,12 +24,12 @@ from speechbrain_lmac.contaminants import (
     OtherClips,
     WhiteNoise,
 )
-from speechbrain_lmac.data_prep.mixture_prepare import prepare_mixtures, sounds_of
 from speechbrain_lmac.data_prep.noise_prepare import SoundFolder
 from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
 from speechbrain_lmac.dataio import ClipDataset, collate_clips
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.mixing import measured_snr
+from speechbrain_lmac.mixture_manifest import prepare_mixtures, sounds_of
 from speechbrain_lmac.mixtures import MixtureClips, Sounds, lens_of
 from speechbrain_lmac.noise import CorpusNoise as TrainingCorpusNoise
 from speechbrain_lmac.noise import GeneratedNoise, Sometimes
