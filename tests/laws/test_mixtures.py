@@ -497,8 +497,8 @@ def test_a_training_reads_the_files_of_its_part_only(corpus):
     for part in ("train", "valid", "test"):
         read = []
         noise.mix(clips(1), keys(1), part)[0]
-        reader = noise.sounds.sources["data_root"][1]
-        noise.sounds.sources["data_root"] = (
+        reader = noise.reader.sources["noise_root"][1]
+        noise.reader.sources["noise_root"] = (
             corpus.root,
             lambda path, reader=reader, read=read: read.append(path) or reader(path),
         )
