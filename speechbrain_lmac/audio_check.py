@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechbrain_lmac.audio import opened
 from speechbrain_lmac.containers import length_of
 from speechbrain_lmac.errors import some_of
 
@@ -64,6 +63,9 @@ def check_audio(path):
     AudioFault
         The file is missing, empty, unreadable or truncated, or holds a NaN.
     """
+    # Not above: torch takes 2 s, which a dataset that is prepared need not wait for.
+    from speechbrain_lmac.audio import opened
+
     path = Path(path)
     _check_file(path)
     n_frames, finite, silent = 0, True, True
