@@ -31,6 +31,11 @@ def seed_of(*key):
     return int.from_bytes(digest, "big") >> 1
 
 
+def uniform(low, high, draw):
+    """One number between two, drawn from a generator."""
+    return low + (high - low) * torch.rand((), generator=draw).item()
+
+
 def clip_key(clip):
     """What a draw for one clip (N,) depends on: a checksum of its samples."""
     return zlib.crc32(clip.detach().cpu().float().contiguous().numpy())

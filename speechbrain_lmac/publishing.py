@@ -12,7 +12,6 @@ import numpy as np
 import soundfile
 
 from speechbrain_lmac.audio import read_mono
-from speechbrain_lmac.data_prep.toy_sounds import render_clip
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.export import encoder_of, write_model
@@ -30,6 +29,7 @@ from speechbrain_lmac.shipped import (
     is_non_commercial,
     write_record,
 )
+from speechbrain_lmac.toy_sounds import render_clip
 
 # The sound that goes with a model, unless there is another: it is generated, so that
 # nobody else has a right in it.
