@@ -30,9 +30,9 @@ from speechbrain_lmac.roar import (
     SPLITS,
     WHOLE,
     remove_and_retrain,
-    roar_table,
     settings_of,
 )
+from speechbrain_lmac.roar_page import roar_page
 from speechbrain_lmac.visualize import write_roar
 
 KEYS = "dataset domain classifier learner explainers training shares repeats".split()
@@ -79,27 +79,16 @@ def run_roar(argv):
         progress=not run_opts.noprogressbar,
     )
     n_test = rows["n_test"].iloc[0]
-    page = "\n".join(
-        [
-            "# Remove and retrain",
-            "",
-            f"- command: `{command_line(argv)}`",
-            f"- data: {n_test} test clips of {Path(dataset.data_folder).name}",
-            f"- seed: {hparams['seed']}",
-            f"- versions: {versions()}",
-            "",
-            roar_table(rows),
-            "![Accuracy after removal](roar.png)",
-            "",
-            "Accuracy in % on the test clips: mean (least to largest) of "
-            f"{hparams['repeats']} retrainings, after the cells ranked highest were "
-            "replaced by the training clips' mean of their bin. Lower: the method "
-            "found more of what the classes are told by.",
-        ]
-    )
-    write_text(page + "\n", folder / "roar.md")
+    header = [
+        f"command: `{command_line(argv)}`",
+        f"data: {n_test} test clips of {Path(dataset.data_folder).name}",
+        f"seed: {hparams['seed']}",
+        f"versions: {versions()}",
+    ]
+    page = roar_page(rows, header, hparams["repeats"], "roar.png")
+    write_text(page, folder / "roar.md")
     write_roar(rows, folder / "roar.png")
-    show(page + "\n")
+    show(page)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from speechbrain_lmac.two_sources import (
     SCORES,
     classes_of,
     two_source_rows,
-    write_two_sources,
 )
+from speechbrain_lmac.two_sources_page import write_two_sources
 
 NEEDED = ["dataset", "classifier", "blocks", "conditions", "split", "batch_size"]
 

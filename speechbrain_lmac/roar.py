@@ -26,7 +26,6 @@ from speechbrain_lmac.masks import join_recordings, recordings
 from speechbrain_lmac.metrics.curves import ranking, top_cells
 from speechbrain_lmac.padding import lengths_of, masks_padding, on_recordings
 from speechbrain_lmac.sanity import reinitialise
-from speechbrain_lmac.tables import table_text
 
 WHOLE = "nothing removed"  # the method of the clips as they are, with the share 0
 SPLITS = ("train", "valid", "test")
@@ -395,18 +394,3 @@ def _finished_rows(path, settings):
             "learner, seed or training): remove it, or name another --output_folder"
         )
     return table.to_dict("records")
-
-
-def roar_table(rows):
-    """Accuracies in percent as Markdown: a row per method, a column per share."""
-    shares = sorted(rows["share"].unique())
-    head = ["method", *(f"{100 * share:g} % removed" for share in shares)]
-    lines = []
-    for method, group in rows.groupby("method", sort=False):
-        cells = []
-        for share in shares:
-            values = 100 * group.loc[group["share"] == share, "accuracy"]
-            shown = f"{values.mean():.1f} ({values.min():.1f} to {values.max():.1f})"
-            cells.append(shown if len(values) else "")
-        lines.append([method, *cells])
-    return table_text(head, lines)

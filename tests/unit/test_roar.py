@@ -21,11 +21,11 @@ from speechbrain_lmac.roar import (
     remaining_inputs,
     remove_and_retrain,
     retrain,
-    roar_table,
     settings_of,
     whole_inputs,
     without_top,
 )
+from speechbrain_lmac.roar_page import roar_table
 from speechbrain_lmac.types import ClassifierOutput, Encoded, Explanation
 
 FRAMES, BINS = 8, 16

@@ -20,14 +20,13 @@ from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.metrics.truth import ideal_ratio_mask
 from speechbrain_lmac.two_sources import (
     BOTH,
-    LESS_ABSENT,
     absent_class,
     classes_of,
     judge,
     nearness,
     two_source_rows,
-    write_two_sources,
 )
+from speechbrain_lmac.two_sources_page import LESS_ABSENT, write_two_sources
 
 RATE, N = 16000, 8000
 LABELS = ["low", "high", "none", "more"]
