@@ -17,11 +17,11 @@ import pandas as pd
 
 from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.evaluation import RowStore
 from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.row_store import RowStore
 from speechbrain_lmac.two_sources import (
     SCORES,
     classes_of,

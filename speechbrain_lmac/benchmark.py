@@ -1,6 +1,7 @@
 """A whole evaluation: conditions x blocks x explainers, resumed, written down."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +11,11 @@ from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.evaluation import RowStore, evaluate
-from speechbrain_lmac.files import read_csv, write_csv
+from speechbrain_lmac.evaluation import evaluate
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.truth import scores_of
+from speechbrain_lmac.row_store import RowStore, finished_table
 from speechbrain_lmac.sanity import randomisation_check
 
 
@@ -219,17 +220,16 @@ class Benchmark:
                     opened.fingerprint, sanity.n_clips, seed, randomised, explainer
                 )
                 path = Path(folder) / f"sanity {name} {method} {about}.csv"
-                if not path.is_file():
-                    table = randomisation_check(
-                        explainer,
-                        randomised,
-                        batches,
-                        seed,
-                        self.device,
-                        progress,
-                    )
-                    write_csv(table, path)
-                table = read_csv(path)
+                check = partial(
+                    randomisation_check,
+                    explainer,
+                    randomised,
+                    batches,
+                    seed,
+                    self.device,
+                    progress,
+                )
+                table = finished_table(path, check)
                 table.insert(0, "block", name)
                 table.insert(1, "method", method)
                 tables.append(table)

@@ -21,10 +21,10 @@ from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.draws import generator, seed_of
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
-from speechbrain_lmac.files import read_csv, write_csv
 from speechbrain_lmac.masks import join_recordings, recordings
 from speechbrain_lmac.metrics.curves import ranking, top_cells
 from speechbrain_lmac.padding import lengths_of, masks_padding, on_recordings
+from speechbrain_lmac.row_store import RowStore
 from speechbrain_lmac.sanity import reinitialise
 
 WHOLE = "nothing removed"  # the method of the clips as they are, with the share 0
@@ -295,8 +295,7 @@ def remove_and_retrain(
         One row per method, share and repeat with `COLUMNS` and `settings`. The method
         "nothing removed" has the share 0.
     """
-    rows = _finished_rows(path, settings)
-    done = {(row["method"], row["share"], row["repeat"]) for row in rows}
+    store = Retrainings(path, settings)
     repeated = range(1, repeats + 1)
     wanted = {WHOLE: [0.0], **{method: list(shares) for method in explainers}}
     todo = {
@@ -304,7 +303,7 @@ def remove_and_retrain(
             (share, repeat)
             for share in shares_of
             for repeat in repeated
-            if (method, share, repeat) not in done
+            if (method, share, repeat) not in store
         ]
         for method, shares_of in wanted.items()
     }
@@ -331,29 +330,61 @@ def remove_and_retrain(
             start = time.perf_counter()
             data = {s: inputs[s][share] for s in SPLITS}
             accuracy, epoch = retrain(model, data, training, ("roar", seed, repeat))
-            rows.append(
-                {
-                    "method": method,
-                    "share": share,
-                    "repeat": repeat,
-                    "accuracy": accuracy,
-                    "n_test": len(data["test"].labels),
-                    "epoch": epoch,
-                    "seconds": time.perf_counter() - start,
-                    "settings": settings,
-                }
-            )
-            write_csv(pd.DataFrame(rows), path)
+            row = {
+                "method": method,
+                "share": share,
+                "repeat": repeat,
+                "accuracy": accuracy,
+                "n_test": len(data["test"].labels),
+                "epoch": epoch,
+                "seconds": time.perf_counter() - start,
+            }
+            store.add(pd.DataFrame([row]))
+            store.save()
             bar.update()
     bar.close()
-    order = {name: place for place, name in enumerate(wanted)}
-    kept = [
-        row
-        for row in rows
-        if row["share"] in wanted.get(row["method"], ()) and row["repeat"] in repeated
+    keys = [
+        (method, share, repeat)
+        for method, shares_of in wanted.items()
+        for share in sorted(shares_of)
+        for repeat in repeated
     ]
-    kept.sort(key=lambda row: (order[row["method"]], row["share"], row["repeat"]))
-    return pd.DataFrame(kept)
+    return store.rows(keys).assign(settings=settings)
+
+
+class Retrainings(RowStore):
+    """The retrainings that are finished, in a csv file of one experiment.
+
+    Arguments
+    ---------
+    path : Path
+    settings : str
+        Of `settings_of`: a file with rows of others is refused.
+    """
+
+    keys = ("method", "share", "repeat")
+    about = "settings"
+    text = ("method", "settings")
+    exact = ("share", "accuracy", "seconds")
+
+    def __init__(self, path, settings):
+        self.settings = settings
+        super().__init__(path)
+
+    def prints(self, rows):
+        """The settings, of every row."""
+        return self.settings
+
+    def taken(self, rows, file):
+        """All rows; refused if they are of something else."""
+        if list(rows.columns) != [*COLUMNS, self.about]:
+            raise InputError(f"{file} is no table of this recipe: remove it")
+        if (rows[self.about] != self.settings).any():
+            raise InputError(
+                f"{file} holds rows of other settings (data, classifier, interpreter, "
+                "learner, seed or training): remove it, or name another --output_folder"
+            )
+        return rows
 
 
 def settings_of(modules, *values):
@@ -377,20 +408,3 @@ def settings_of(modules, *values):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
     return digest.hexdigest()
-
-
-def _finished_rows(path, settings):
-    """The rows of an earlier run, as dicts."""
-    if not path.is_file():
-        return []
-    # Python's float: a share has to be read exactly as it was written.
-    exact = dict.fromkeys(["share", "accuracy", "seconds"], float)
-    table = read_csv(path, ["method", "settings"], converters=exact)
-    if list(table.columns) != [*COLUMNS, "settings"]:
-        raise InputError(f"{path} is no table of this recipe: remove it")
-    if (table["settings"] != settings).any():
-        raise InputError(
-            f"{path} holds rows of other settings (data, classifier, interpreter, "
-            "learner, seed or training): remove it, or name another --output_folder"
-        )
-    return table.to_dict("records")

@@ -8,6 +8,7 @@ answer to both, and cannot be right twice.
 
 import json
 import time
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -240,7 +241,7 @@ def two_source_rows(
     seed : int
         Of the classes that are absent.
     device : str or torch.device
-    store : evaluation.RowStore
+    store : row_store.RowStore
         What it knows already is not computed again.
     bar : tqdm
         Moved on by one for each row.
@@ -296,7 +297,7 @@ def two_source_rows(
                 for name, values in columns.items():
                     table[name] = values.cpu().numpy()
                 table["seconds"] = seconds / len(batch.ids)
-                store.add(method, table)
+                store.add(table)
             bar.update(len(batch.ids))
     store.save()
-    return store.rows(block.explainers, ids)
+    return store.rows(product(block.explainers, ids))

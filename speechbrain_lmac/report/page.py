@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import TEXT
 from speechbrain_lmac.files import read_csv, write_text
 from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
 from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import AREAS
 from speechbrain_lmac.metrics.truth import IRM_OVERLAP_HEARD, SOURCE_SCORES
+from speechbrain_lmac.row_store import TEXT
 from speechbrain_lmac.tables import HOW_TO_READ, in_paper_order, number
 
 TEMPLATE = Path(__file__).parent / "template"

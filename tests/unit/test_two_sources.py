@@ -15,9 +15,10 @@ from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding, ClapClassifie
 from speechbrain_lmac.dataio import ClipBatch
 from speechbrain_lmac.domains import MagnitudeSTFTDomain
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import Block, RowStore
+from speechbrain_lmac.evaluation import Block
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.metrics.truth import ideal_ratio_mask
+from speechbrain_lmac.row_store import RowStore
 from speechbrain_lmac.two_sources import (
     BOTH,
     absent_class,
