@@ -17,12 +17,12 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_lmac.ablations import ablation_page, read_ablations
+from speechbrain_lmac.benchmark import open_benchmark
 from speechbrain_lmac.console import quiet_options, show
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import Block
 from speechbrain_lmac.experiment import (
     main,
-    open_benchmark,
     pick_device,
     start_experiment,
 )

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import if_main_process
 
+from speechbrain_lmac.benchmark import open_benchmark
 from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError, check_counts, some_of
-from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
+from speechbrain_lmac.experiment import main, start_experiment
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.results import write_results

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_lmac.benchmark import open_benchmark
 from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
+from speechbrain_lmac.experiment import main, start_experiment
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions

@@ -5,10 +5,12 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import torch
 from torch.utils.data import DataLoader, Subset
 
 from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.evaluation import evaluate
@@ -234,3 +236,43 @@ class Benchmark:
                 table.insert(1, "method", method)
                 tables.append(table)
         return pd.concat(tables, ignore_index=True)
+
+
+def open_benchmark(hparams, run_opts, manifests, metrics):
+    """An experiment's blocks and conditions, its models on their device.
+
+    Arguments
+    ---------
+    hparams : dict
+        With `dataset`, `classifier`, `blocks`, `conditions`, `split`, `batch_size`, and
+        if wanted `n_clips` and `curves`.
+    run_opts : RunOptions
+    manifests : Path
+        From `start_experiment`.
+    metrics : list
+
+    Returns
+    -------
+    benchmark : Benchmark
+    """
+    dataset, classifier = hparams["dataset"], hparams["classifier"]
+    labels = dataset.class_order(manifests, classifier.labels)
+    device = check_device(run_opts.device)
+    for part in hparams.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device)
+    conditions = {
+        name: condition.open(dataset, manifests, hparams["split"], labels)
+        for name, condition in hparams["conditions"].items()
+    }
+    return Benchmark(
+        hparams["blocks"],
+        conditions,
+        classifier,
+        metrics,
+        labels,
+        batch_size=hparams["batch_size"],
+        n_clips=hparams.get("n_clips"),
+        curves=hparams.get("curves"),
+        device=device,
+    )

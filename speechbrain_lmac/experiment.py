@@ -15,7 +15,6 @@ import torch.distributed as dist
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 from speechbrain.utils.epoch_loop import EpochCounter
 
-from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.codec import check_codec_of
@@ -415,43 +414,3 @@ def open_explainer(hparams, run_opts, path, classifier=None):
 def class_names(classifier):
     """The names of a classifier's classes, or their numbers."""
     return classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]
-
-
-def open_benchmark(hparams, run_opts, manifests, metrics):
-    """An experiment's blocks and conditions, its models on their device.
-
-    Arguments
-    ---------
-    hparams : dict
-        With `dataset`, `classifier`, `blocks`, `conditions`, `split`, `batch_size`, and
-        if wanted `n_clips` and `curves`.
-    run_opts : RunOptions
-    manifests : Path
-        From `start_experiment`.
-    metrics : list
-
-    Returns
-    -------
-    benchmark : Benchmark
-    """
-    dataset, classifier = hparams["dataset"], hparams["classifier"]
-    labels = dataset.class_order(manifests, classifier.labels)
-    device = pick_device(run_opts)
-    for part in hparams.values():
-        if isinstance(part, torch.nn.Module):
-            part.to(device)
-    conditions = {
-        name: condition.open(dataset, manifests, hparams["split"], labels)
-        for name, condition in hparams["conditions"].items()
-    }
-    return Benchmark(
-        hparams["blocks"],
-        conditions,
-        classifier,
-        metrics,
-        labels,
-        batch_size=hparams["batch_size"],
-        n_clips=hparams.get("n_clips"),
-        curves=hparams.get("curves"),
-        device=device,
-    )
