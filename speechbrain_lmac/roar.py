@@ -7,7 +7,6 @@ has been trained on clips with holes, it does not lose by the holes themselves.
 """
 
 import copy
-import hashlib
 import math
 import time
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.draws import generator, seed_of
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import check_mask
+from speechbrain_lmac.fingerprints import content_hash
 from speechbrain_lmac.masks import join_recordings, recordings
 from speechbrain_lmac.metrics.curves import ranking, top_cells
 from speechbrain_lmac.padding import lengths_of, masks_padding, on_recordings
@@ -402,9 +402,8 @@ def settings_of(modules, *values):
     settings : str
         12 hexadecimal digits.
     """
-    digest = hashlib.blake2b(repr(values).encode(), digest_size=6)
+    parts = [repr(values)]
     for module in modules:
         for name, tensor in module.state_dict().items():
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
-    return digest.hexdigest()
+            parts += [name, np.ascontiguousarray(tensor.cpu().numpy()).tobytes()]
+    return content_hash(*parts, n_bytes=6)
