@@ -6,9 +6,9 @@ import pandas as pd
 import soundfile
 
 from speechbrain_lmac.console import progress_bar
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.files import write_csv
-from speechbrain_lmac.folders import made_whole
+from speechbrain_lmac.files import made_whole
 from speechbrain_lmac.metrics.truth import si_sdr
 from speechbrain_lmac.mixing import measured_snr
 

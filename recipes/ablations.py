@@ -19,6 +19,7 @@ import pandas as pd
 from speechbrain_lmac.ablations import ablation_page, read_ablations
 from speechbrain_lmac.benchmark import open_benchmark
 from speechbrain_lmac.console import quiet_options, show
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import Block
 from speechbrain_lmac.experiment import (
@@ -27,7 +28,7 @@ from speechbrain_lmac.experiment import (
     start_experiment,
 )
 from speechbrain_lmac.explainers import AmortizedExplainer
-from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.files import write_text
 from speechbrain_lmac.interpreters import TrainedInterpreter
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.machine import command_line, versions

@@ -20,10 +20,10 @@ import json
 from pathlib import Path
 
 from speechbrain_lmac.console import show
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.experiment import main
-from speechbrain_lmac.files import write_csv, write_text
-from speechbrain_lmac.folders import made_whole
+from speechbrain_lmac.files import made_whole, write_text
 from speechbrain_lmac.listening.design import TEST_FILE, choose_trials, write_test
 from speechbrain_lmac.listening.scoring import (
     opinion_scores,

@@ -9,8 +9,9 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from speechbrain_lmac.console import quiet_options, show
+from speechbrain_lmac.csv_files import read_csv, write_csv
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import read_csv, write_csv, write_text
+from speechbrain_lmac.files import write_text
 from speechbrain_lmac.hparams_files import find_hparams, top_level_keys
 from speechbrain_lmac.loading import require_keys
 from speechbrain_lmac.options import read_command

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_lmac.comparison import compare, means_by
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.files import write_text
 from speechbrain_lmac.metrics import (
     AD,
     AD_DOUBLE_SOFTMAX,

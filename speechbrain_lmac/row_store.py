@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_lmac.csv_files import read_csv, write_csv
 from speechbrain_lmac.distributed import wait_for_all
-from speechbrain_lmac.files import read_csv, write_csv
 
 SAVE_EVERY_S = 10.0
 TEXT = ("id", "method", "label", "predicted", "fingerprint")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_lmac.comparison import compare
-from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.csv_files import write_csv
+from speechbrain_lmac.files import write_text
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.summary import summarise
 from speechbrain_lmac.tables import (

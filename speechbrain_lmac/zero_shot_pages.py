@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_lmac.comparison import compare, means_by
-from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.csv_files import write_csv
+from speechbrain_lmac.files import write_text
 from speechbrain_lmac.sanity import SIMILARITIES
 from speechbrain_lmac.tables import (
     comparison_table,

@@ -10,10 +10,11 @@ import soundfile
 import torch
 import yaml
 
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining import explain_batch
-from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.files import write_text
 from speechbrain_lmac.fingerprints import content_hash
 from speechbrain_lmac.listening.loudness import equally_loud
 

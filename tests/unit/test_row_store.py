@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from speechbrain_lmac.files import write_csv
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.row_store import RowStore, finished_table
 
 
