@@ -22,9 +22,8 @@ from speechbrain_lmac.experiment import (
     main,
     start_experiment,
 )
-from speechbrain_lmac.files import write_text
 from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.markdown import provenance
 from speechbrain_lmac.metrics.curves import check_shares
 from speechbrain_lmac.roar import (
     SPLITS,
@@ -79,16 +78,15 @@ def run_roar(argv):
         progress=not run_opts.noprogressbar,
     )
     n_test = rows["n_test"].iloc[0]
-    header = [
-        f"command: `{command_line(argv)}`",
+    header = provenance(
+        argv,
         f"data: {n_test} test clips of {Path(dataset.data_folder).name}",
-        f"seed: {hparams['seed']}",
-        f"versions: {versions()}",
-    ]
+        seed=hparams["seed"],
+    )
     page = roar_page(rows, header, hparams["repeats"], "roar.png")
-    write_text(page, folder / "roar.md")
+    page.write(folder / "roar.md")
     write_roar(rows, folder / "roar.png")
-    show(page)
+    show(page.text())
 
 
 if __name__ == "__main__":

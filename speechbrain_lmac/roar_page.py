@@ -1,6 +1,6 @@
 """The page of remove and retrain."""
 
-from speechbrain_lmac.tables import table_text
+from speechbrain_lmac.markdown import MarkdownPage, table_lines
 
 HOW_TO_READ = (
     "Accuracy in % on the test clips: mean (least to largest) of {} retrainings, after "
@@ -10,7 +10,7 @@ HOW_TO_READ = (
 
 
 def roar_page(rows, header, repeats, picture):
-    """The text of the page.
+    """The page.
 
     Arguments
     ---------
@@ -25,16 +25,16 @@ def roar_page(rows, header, repeats, picture):
 
     Returns
     -------
-    text : str
+    page : MarkdownPage
     """
-    lines = ["# Remove and retrain", "", *(f"- {line}" for line in header), ""]
-    lines += [roar_table(rows), f"![Accuracy after removal]({picture})", ""]
-    lines.append(HOW_TO_READ.format(repeats))
-    return "\n".join(lines) + "\n"
+    page = MarkdownPage("Remove and retrain", header)
+    page.add(roar_table(rows), f"![Accuracy after removal]({picture})")
+    page.add(HOW_TO_READ.format(repeats))
+    return page
 
 
 def roar_table(rows):
-    """Accuracies in percent as Markdown: a row per method, a column per share."""
+    """Lines of accuracies in percent: a row per method, a column per share."""
     shares = sorted(rows["share"].unique())
     head = ["method", *(f"{100 * share:g} % removed" for share in shares)]
     lines = []
@@ -45,4 +45,4 @@ def roar_table(rows):
             shown = f"{values.mean():.1f} ({values.min():.1f} to {values.max():.1f})"
             cells.append(shown if len(values) else "")
         lines.append([method, *cells])
-    return table_text(head, lines)
+    return table_lines(head, lines)

@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from speechbrain_lmac.comparison import compare
-from speechbrain_lmac.csv_files import write_csv
-from speechbrain_lmac.files import write_text
+from speechbrain_lmac.markdown import MarkdownPage, placed
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.summary import summarise
 from speechbrain_lmac.tables import (
@@ -57,40 +54,35 @@ def write_two_sources(folder, rows, header, seed, reference=None):
     reference : str, optional
         The method that the others are compared with, mixture by mixture.
     """
-    folder = Path(folder)
     rows = rows.assign(**{LESS_ABSENT.name: less_absent(rows)})
-    write_csv(rows, folder / "per_clip.csv")
-    lines = ["# Two sources", "", *(f"- {line}" for line in header), ""]
+    page = MarkdownPage("Two sources", header)
+    page.add_rows("per_clip", rows)
     asked = (*TARGET, *SIZE, LESS_ABSENT, ABSENT)
-    summaries, comparisons = [], []
     for (condition, block), here in rows.groupby(["condition", "block"], sort=False):
         for title, part in (
             ("all mixtures", here),
             ("both classes among the two likeliest", here[here["top_two"]]),
         ):
             n_mixtures = part["id"].nunique()
-            lines += [f"## {condition}, {block}: {title} ({n_mixtures})", ""]
+            page.add(f"## {condition}, {block}: {title} ({n_mixtures})")
             if not n_mixtures:
-                lines += ["None.", ""]
+                page.add("None.")
                 continue
             where = {"condition": condition, "block": block, "mixtures": title}
             summary = summarise(part, (*SCORES, LESS_ABSENT), seed=seed)
-            summaries.append(placed(summary, where))
-            lines += [*markdown_table(summary, (*NEARER, BOTH), COUNTS), ""]
-            lines += [*markdown_table(summary, asked), ""]
-            lines += [verdict(summary), ""]
+            page.add_rows("summary", placed(summary, **where))
+            page.add(
+                markdown_table(summary, (*NEARER, BOTH), COUNTS),
+                markdown_table(summary, asked),
+                verdict(summary),
+            )
             if reference in set(part["method"]):
                 compared = compare(part, reference, (*NEARER, BOTH), seed=seed)
-                comparisons.append(placed(compared, where))
-                lines += comparison_table(compared, reference, (*NEARER, BOTH))
-                lines += ["", COMPARISON]
-                lines += [""]
-    write_csv(pd.concat(summaries, ignore_index=True), folder / "summary.csv")
-    if comparisons:
-        compared = pd.concat(comparisons, ignore_index=True)
-        write_csv(compared, folder / "comparison.csv")
-    lines += [HOW_TO_READ, "", *descriptions((*SCORES, LESS_ABSENT))]
-    write_text("\n".join(lines) + "\n", folder / "summary.md")
+                page.add_rows("comparison", placed(compared, **where))
+                table = comparison_table(compared, reference, (*NEARER, BOTH))
+                page.add(table, COMPARISON)
+    page.add(HOW_TO_READ, descriptions((*SCORES, LESS_ABSENT)))
+    page.write(Path(folder) / "summary.md")
 
 
 def less_absent(rows):
@@ -103,11 +95,6 @@ def less_absent(rows):
     [0.25, -0.5]
     """
     return (rows["MM A"] + rows["MM B"]) / 2 - rows["MM absent"]
-
-
-def placed(table, where):
-    """A table with what it is about in front."""
-    return table.assign(**where)[[*where, *table.columns]]
 
 
 def verdict(summary):

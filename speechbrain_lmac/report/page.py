@@ -17,8 +17,9 @@ from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
 from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import AREAS
 from speechbrain_lmac.metrics.truth import IRM_OVERLAP_HEARD, SOURCE_SCORES
+from speechbrain_lmac.paper_order import in_paper_order
 from speechbrain_lmac.row_store import TEXT
-from speechbrain_lmac.tables import HOW_TO_READ, in_paper_order, number
+from speechbrain_lmac.tables import HOW_TO_READ, number
 
 TEMPLATE = Path(__file__).parent / "template"
 TRUTH = (*SOURCE_SCORES, IRM_OVERLAP_HEARD, *ARTEFACT_SCORES)

@@ -257,7 +257,7 @@ def test_the_table_has_a_row_per_method():
             "accuracy": [1.0, 0.5, 0.75],
         }
     )
-    assert roar_table(rows).splitlines() == [
+    assert roar_table(rows) == [
         "| method | 0 % removed | 10 % removed |",
         "| --- | --- | --- |",
         f"| {WHOLE} | 100.0 (100.0 to 100.0) |  |",
