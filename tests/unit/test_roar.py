@@ -14,17 +14,14 @@ from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.metrics.curves import ranking
-from speechbrain_lmac.roar import (
-    WHOLE,
+from speechbrain_lmac.removal import (
     Inputs,
     mean_of_bins,
     remaining_inputs,
-    remove_and_retrain,
-    retrain,
-    settings_of,
     whole_inputs,
     without_top,
 )
+from speechbrain_lmac.roar import WHOLE, remove_and_retrain, retrain, settings_of
 from speechbrain_lmac.roar_page import roar_table
 from speechbrain_lmac.types import ClassifierOutput, Encoded, Explanation
 
