@@ -31,10 +31,10 @@ from speechbrain_lmac.contaminants import (
     WhiteNoise,
 )
 from speechbrain_lmac.corpora import SPLITS
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.data_prep.noise_prepare import CORPORA
 from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.files import write_csv
-from speechbrain_lmac.folders import made_whole
+from speechbrain_lmac.files import made_whole
 from speechbrain_lmac.metrics.truth import si_sdr
 from speechbrain_lmac.mixing import measured_snr
 from speechbrain_lmac.mixture_manifest import (

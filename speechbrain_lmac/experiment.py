@@ -14,12 +14,10 @@ import torch
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 from speechbrain.utils.epoch_loop import EpochCounter
 
-from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
 from speechbrain_lmac.console import quiet_logs
 from speechbrain_lmac.dataio import collate_clips, with_sound
-from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import (
@@ -334,43 +332,3 @@ def fold_for_training(classifier, domain):
         device = next(classifier.parameters()).device
         features = domain.features(domain.encode(noise.to(device)))
         fold_batch_norms(classifier, features)
-
-
-def open_benchmark(hparams, run_opts, manifests, metrics):
-    """An experiment's blocks and conditions, its models on their device.
-
-    Arguments
-    ---------
-    hparams : dict
-        With `dataset`, `classifier`, `blocks`, `conditions`, `split`, `batch_size`, and
-        if wanted `n_clips` and `curves`.
-    run_opts : RunOptions
-    manifests : Path
-        From `start_experiment`.
-    metrics : list
-
-    Returns
-    -------
-    benchmark : Benchmark
-    """
-    dataset, classifier = hparams["dataset"], hparams["classifier"]
-    labels = dataset.class_order(manifests, classifier.labels)
-    device = check_device(run_opts.device)
-    for part in hparams.values():
-        if isinstance(part, torch.nn.Module):
-            part.to(device)
-    conditions = {
-        name: condition.open(dataset, manifests, hparams["split"], labels)
-        for name, condition in hparams["conditions"].items()
-    }
-    return Benchmark(
-        hparams["blocks"],
-        conditions,
-        classifier,
-        metrics,
-        labels,
-        batch_size=hparams["batch_size"],
-        n_clips=hparams.get("n_clips"),
-        curves=hparams.get("curves"),
-        device=device,
-    )

@@ -15,8 +15,7 @@ from speechbrain_lmac.audio import read_mono
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.export import encoder_of, write_model
-from speechbrain_lmac.files import write_text
-from speechbrain_lmac.folders import made_whole
+from speechbrain_lmac.files import made_whole, write_text
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
 from speechbrain_lmac.interpreters.masknet import MaskNetInterpreter
 from speechbrain_lmac.loaded_elsewhere import outputs_of
