@@ -12,7 +12,6 @@ come from. Everything else that is wrong is a fault; all faults are told at once
 """
 
 import argparse
-import hashlib
 import logging
 import sys
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from speechbrain_lmac.data_prep.manifest import (
     write_manifests,
 )
 from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.fingerprints import content_hash
 
 logger = logging.getLogger(__name__)
 
@@ -163,8 +163,7 @@ def split_of(path, shares=SHARES):
     >>> [split_of(path) for path in ("rain.wav", "dog.wav", "a/b.wav")]
     ['train', 'valid', 'train']
     """
-    digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
-    place = int.from_bytes(digest, "big") / 2**64
+    place = int(content_hash(path), 16) / 2**64
     if place < shares[0]:
         return "train"
     return "valid" if place < shares[0] + shares[1] else "test"

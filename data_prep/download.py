@@ -5,7 +5,6 @@ the dataset's folder appears when it is complete or not at all.
 """
 
 import gzip
-import hashlib
 import http.client
 import os
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import made_whole
+from speechbrain_lmac.fingerprints import file_hash
 
 BLOCK_BYTES = 1 << 18
 TIMEOUT_S = 30.0
@@ -197,8 +197,7 @@ def _compare(part, url, size, n_bytes, md5):
     if n_bytes is not None and size != n_bytes:
         why = f"has {size} bytes, expected {n_bytes}"
     elif md5 is not None:
-        with open(part, "rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
+        found = file_hash(part, kind="md5")
         if found != md5.lower():
             why = f"has the md5 {found}, expected {md5}"
     if why:

@@ -6,14 +6,14 @@ before a word is written, and its faults are told in one message.
 """
 
 import csv
-import hashlib
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.files import write_together
+from speechbrain_lmac.fingerprints import content_hash
 
 FINGERPRINT = "manifest.fingerprint.json"
 FORMAT = 1  # one more when the manifests' content changes: old ones are remade
@@ -118,15 +118,15 @@ def fingerprint(options, root, files):
     fingerprint : str
         64 hexadecimal digits.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT, options], sort_keys=True).encode())
+    parts = [json.dumps([FORMAT, options], sort_keys=True)]
     for name in files:
         try:
             status = os.stat(os.path.join(root, name))
             state = (name, status.st_size, status.st_mtime_ns)
         except OSError:
             state = (name, None, None)
-        digest.update(json.dumps(state).encode())
-    return digest.hexdigest()
+        parts.append(json.dumps(state))
+    return content_hash(*parts, kind="sha256")
 
 
 def load_manifests(folder, fingerprint):
@@ -174,26 +174,11 @@ def write_manifests(folder, splits, fingerprint, warnings=()):
     }
     contents = {f"{split}.json": clips for split, clips in splits.items()}
     contents[FINGERPRINT] = record  # last: it vouches for the others
-    new_folders = [p for p in (folder, *folder.parents) if not p.exists()]
-    drafts = {}
+    texts = {name: json.dumps(part, indent=2) + "\n" for name, part in contents.items()}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            draft = folder / f".{name}.{os.getpid()}"
-            drafts[draft] = folder / name
-            draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (folder / FINGERPRINT).unlink(missing_ok=True)
-        for draft, path in drafts.items():
-            os.replace(draft, path)
-    except BaseException as error:
-        with suppress(OSError):
-            for draft in drafts:
-                draft.unlink(missing_ok=True)
-            for new_folder in new_folders:
-                new_folder.rmdir()
-        if isinstance(error, OSError):
-            raise InputError(f"cannot write manifests in {folder}: {error}") from error
-        raise
+        write_together(folder, texts)
+    except OSError as error:
+        raise InputError(f"cannot write manifests in {folder}: {error}") from error
     return _manifests(folder, record)
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 
 from speechbrain_lmac.contaminants import Nothing
+from speechbrain_lmac.fingerprints import json_hash
 from speechbrain_lmac.mixture_manifest import (
     check_files,
-    hash_of,
     prepare_mixtures,
     sounds_of,
 )
@@ -104,7 +104,7 @@ class MixtureCondition:
         return ConditionClips(
             clips=clips,
             stems=clips.stems,
-            fingerprint=hash_of(record),
+            fingerprint=json_hash(record),
             description=record["description"],
         )
 
@@ -147,6 +147,6 @@ class StemCondition(MixtureCondition):
         return ConditionClips(
             clips=opened.clips,
             stems=stems,
-            fingerprint=hash_of([opened.fingerprint, stems.states(opened.clips.ids)]),
+            fingerprint=json_hash([opened.fingerprint, stems.states(opened.clips.ids)]),
             description=f"{opened.description}; stems known",
         )

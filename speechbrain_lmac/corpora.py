@@ -5,21 +5,19 @@ order nor names count, and copies of a file stay together. A corpus has sounds o
 length; `mixtures.draw_pieces` joins and cuts them.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.fingerprints import file_hash
 
 SPLITS = ("train", "valid", "test")  # of a dataset, parts of a corpus
 SHARES = (0.6, 0.2, 0.2)  # of these, where a corpus has none of its own
 
 
 def checksum(path):
-    """The blake2b digest of a file's bytes, 32 hexadecimal digits."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-    return digest.hexdigest()
+    """A hash of a file's bytes, 32 hexadecimal digits."""
+    return file_hash(path, 16)
 
 
 def part_of(digest, shares=SHARES):

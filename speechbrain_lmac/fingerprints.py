@@ -6,9 +6,6 @@ import inspect
 import json
 import os
 
-import numpy as np
-import torch
-
 
 def fingerprint_of(*things):
     """A hash of objects by their classes, settings and weights.
@@ -32,6 +29,7 @@ def fingerprint_of(*things):
     -------
     >>> fingerprint_of([1, "a"]) == fingerprint_of((1, "a"))
     True
+    >>> import torch
     >>> fingerprint_of(torch.nn.ReLU()) == fingerprint_of(torch.nn.GELU())
     False
     """
@@ -56,6 +54,7 @@ def weights_hash(*modules):
 
     Example
     -------
+    >>> import torch
     >>> first, second = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
     >>> weights_hash(first) == weights_hash(second)
     False
@@ -119,6 +118,9 @@ def _digest(n_bytes=8, kind="blake2b"):
 
 def _update(digest, thing, seen):
     """Feed one object; `seen` are those around it, for objects in a circle."""
+    import numpy as np  # with torch seconds, which hashes of files need not wait for
+    import torch
+
     if any(thing is outer for outer in seen):
         return
     seen = (*seen, thing)

@@ -4,7 +4,6 @@ Nothing here imports torch. The token is the one of `hf auth login` or of `HF_TO
 is neither asked for nor shown.
 """
 
-import hashlib
 import math
 import os
 import re
@@ -36,6 +35,7 @@ from huggingface_hub.utils import (
 
 from speechbrain_lmac.console import hide_bars
 from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.fingerprints import content_hash, file_hash
 
 TOKEN = re.compile(r"hf_\w+|Bearer \S+")
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
@@ -227,7 +227,7 @@ def verify_upload(folder, upload):
             name
             for name in upload.files
             if not (Path(downloaded) / name).is_file()
-            or _hash(Path(downloaded) / name) != _hash(Path(folder) / name)
+            or file_hash(Path(downloaded) / name) != file_hash(Path(folder) / name)
         ]
     if other:
         raise InputError(
@@ -299,15 +299,10 @@ def _names(folder):
     return [name for name in names if BYTECODE not in name.split("/")]
 
 
-def _hash(path):
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _blob(path):
     """The hash that git has of a file."""
     content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return content_hash(b"blob %d\0" % len(content), content, kind="sha1")
 
 
 def _state(api, repo, folder, before):
@@ -334,7 +329,7 @@ def _same(entry, path):
     if entry is None or not hasattr(entry, "blob_id"):
         return False
     if entry.lfs is not None:
-        return entry.lfs.sha256 == _hash(path)
+        return entry.lfs.sha256 == file_hash(path, kind="sha256")
     return entry.blob_id == _blob(path)
 
 

@@ -4,7 +4,6 @@ The manifest is one JSON file that says of each mixture all that it is made of (
 `mixtures`), with a checksum of every audio file used.
 """
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -15,6 +14,7 @@ from speechbrain_lmac.contaminants import PROTOCOLS, Scene
 from speechbrain_lmac.corpora import SPLITS, checksum
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.files import write_text
+from speechbrain_lmac.fingerprints import json_hash
 from speechbrain_lmac.mixing import gains_of_snr, snr_of_gains
 from speechbrain_lmac.mixtures import Sounds, foreground_of
 
@@ -110,10 +110,10 @@ def prepare_mixtures(
     }
     # What is drawn from is in the name too: two corpora of a kind live side by side.
     listing = contaminants.listing(scene)
-    place = hash_of([options, contaminants.description(scene)])
+    place = json_hash([options, contaminants.description(scene)])
     path = Path(manifest_folder) / "mixtures"
     path /= f"{contaminants.kind}-{split}-{place[:8]}.json"
-    state = hash_of([options, listing, bases])
+    state = json_hash([options, listing, bases])
     record = load_mixtures(path, state)
     if record is None:
         clips = draw_mixtures(bases, contaminants, scene, gains)
@@ -163,12 +163,6 @@ def read_clips(manifest_folder, split):
         clip: {"wav": entry["wav"], "category": entry["category"]}
         for clip, entry in clips.items()
     }
-
-
-def hash_of(content):
-    """32 hexadecimal digits of what JSON can hold."""
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def load_mixtures(path, state):
