@@ -30,13 +30,13 @@ from speechbrain_lmac.sanity import SIMILARITIES
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 METHODS = ROOT / "docs" / "methods.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = ("recipes/", "hparams/", "data_prep/", "speechbrain_lmac/", "tests/", "docs/")
 # Written by a command, or a file of SpeechBrain's recipe.
 NOT_OURS = {
     "webmushra.yaml",
-    "docs/results.md",
-    "docs/roar.md",
+    "docs/results/results.md",
+    "docs/results/roar.md",
     "roar.md",
     "eval.py",
     "hyperparams.yaml",
