@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test check smoke results results-quick tables roar ablations \
-    two-sources any-classifier zero-shot zero-shot-ablations models models-check report \
+    two-sources any-classifier zero-shot zero-shot-ablations models models-check report example \
     bench bench-training dist faults test-extras test-portable screenshots clean lint doctest \
     chromium esc10-folder speech-folder stale
 
@@ -162,6 +162,9 @@ models: esc10-folder .venv/.installed-demo  ## make the models of the package ag
 
 models-check: esc10-folder .venv/.installed-demo  ## measure the models of the package on ESC10_FOLDER, compare with their cards, and write docs/results/models.md
 	$(PY) recipes/models.py check $(ESC10_DATA) --output docs/results/models.md
+
+example: esc10-folder .venv/.installed-demo  ## the picture and the sounds of the README, from two recordings in ESC10_FOLDER (seconds)
+	$(PY) tools/example.py "$(ESC10_FOLDER)"
 
 # --- What developers run ------------------------------------------------------
 
