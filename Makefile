@@ -25,6 +25,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .NOTPARALLEL:
 .PHONY: help demo test check smoke results results-quick tables roar ablations \
     two-sources any-classifier zero-shot zero-shot-ablations models models-check report example \
+    experiments \
     bench bench-training dist faults test-extras test-portable screenshots clean lint doctest \
     chromium esc10-folder speech-folder stale
 
@@ -67,7 +68,7 @@ endef
 ESC10_DATA = --data_folder "$(ESC10_FOLDER)"
 SPEECH_DATA = --speech_folder "$(SPEECH_FOLDER)"
 
-results: esc10-folder speech-folder .venv/.installed-demo  ## train and judge all methods on the real recordings of ESC10_FOLDER, with speech from SPEECH_FOLDER (three hours; resumes)
+results: esc10-folder speech-folder .venv/.installed-demo  ## train and judge all methods on the real recordings of ESC10_FOLDER, with speech from SPEECH_FOLDER (four hours on 2 cores; resumes)
 	$(train_esc10)
 	$(train_esc10_td)
 	$(PY) recipes/evaluate.py hparams/esc10_table_id.yaml $(ESC10_DATA)
@@ -104,7 +105,7 @@ ablations: .venv/.installed-demo  ## train L-MAC with one thing changed at a tim
 	$(PY) recipes/tables.py --title "Ablations on the generated sounds" \
 	    --output docs/results/ablations.md --evaluations results/toy_ablations/1234
 
-two-sources: esc10-folder .venv/.installed-demo  ## explain mixtures of two recordings for either class; writes docs/results/two_sources.md (20 minutes; resumes)
+two-sources: esc10-folder .venv/.installed-demo  ## explain mixtures of two recordings for either class; writes docs/results/two_sources.md (half an hour; resumes)
 	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac_conditional.yaml $(ESC10_DATA)
@@ -150,7 +151,7 @@ report: esc10-folder .venv/.installed-demo  ## pages to hear and see, of the tab
 	for table in esc10_table_id esc10_table_ood esc10_table_td; do \
 	    $(PY) recipes/report.py results/$$table/1234 $(ESC10_DATA) || exit 1; done
 
-models: esc10-folder .venv/.installed-demo  ## make the models of the package again of their trainings on ESC10_FOLDER (an hour; resumes)
+models: esc10-folder .venv/.installed-demo  ## make the models of the package again of their trainings on ESC10_FOLDER (an hour and a half; resumes)
 	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac_finetune.yaml $(ESC10_DATA)
@@ -165,6 +166,9 @@ models-check: esc10-folder .venv/.installed-demo  ## measure the models of the p
 
 example: esc10-folder .venv/.installed-demo  ## the picture and the sounds of the README, from two recordings in ESC10_FOLDER (seconds)
 	$(PY) tools/example.py "$(ESC10_FOLDER)"
+
+experiments: .venv/.installed-demo  ## docs/experiments.md, the table of the YAML files, of their first lines
+	$(PY) tools/experiments.py
 
 # --- What developers run ------------------------------------------------------
 
