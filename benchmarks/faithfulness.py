@@ -21,7 +21,7 @@ from speechbrain_lmac import comparison
 from speechbrain_lmac.dataio import collate_clips
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import evaluate
-from speechbrain_lmac.experiment import open_explainer
+from speechbrain_lmac.explainer_loading import open_explainer
 from speechbrain_lmac.explainers.controls import Remembered, with_mean
 from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.metrics import metrics_by_name

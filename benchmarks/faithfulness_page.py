@@ -1,11 +1,11 @@
 """The part of docs/results/performance.md on faithfulness; see `benchmarks.page`."""
 
-from speechbrain_lmac.tables import table_text
+from speechbrain_lmac.markdown import table_lines
 
 
 def faithfulness_part(measured, targets):
     """Is the cheap decoder as faithful?"""
-    yield "## Faithfulness of the compact networks\n"
+    yield "## Faithfulness of the compact networks"
     yield (
         "CNN14 on generated sounds of 1 s (`benchmarks/hparams`); two networks "
         "trained on the same clips with the same objective for the same number of "
@@ -21,7 +21,7 @@ def faithfulness_part(measured, targets):
         "only where the class becomes more likely still: where CNN14 is certain few "
         "clips decide about them. Differences are ours less the published, in the "
         "mean of both pairs of one size, with the 95 % interval of a bootstrap over "
-        "clips; in brackets where it holds 0. A target is met by the mean alone.\n"
+        "clips; in brackets where it holds 0. A target is met by the mean alone."
     )
     for method, compared in measured.items():
         for condition, found in compared["conditions"].items():
@@ -36,7 +36,7 @@ def faithfulness_part(measured, targets):
             for name, record in compared["records"].items()
         ]
         head = [method, "parameters", "interpreter, MB", "checkpoint, MB"]
-        yield table_text(head, rows)
+        yield table_lines(head, rows)
         own = compared["records"]["ours"]
         targets.at_most(
             f"{method}: checkpoint, to 3 x the interpreter and 0.5 MB",
@@ -51,11 +51,11 @@ def condition_part(name, found, targets):
     scores, differences = found["scores"], found["differences"]
     yield (
         f"### {name}\n\n{found['n']} clips, of which the classifier is right on "
-        f"{100 * found['accuracy']:.0f} %. Trainings of each: {found['trainings']}.\n"
+        f"{100 * found['accuracy']:.0f} %. Trainings of each: {found['trainings']}."
     )
     metrics = list(scores["ours"])
     rows = [[row, *(f"{scores[row][m]:.4g}" for m in metrics)] for row in scores]
-    yield table_text(["", *metrics], rows)
+    yield table_lines(["", *metrics], rows)
     rows = [
         [
             row["metric"],
@@ -67,7 +67,7 @@ def condition_part(name, found, targets):
         for row in differences
     ]
     head = ["one size", "difference", "95 % interval", "each training", "ours"]
-    yield table_text(head, rows)
+    yield table_lines(head, rows)
     behind = [row for row in differences if is_behind(row)]
     reasons = [f"{row['metric']} {verdict(row)}" for row in behind]
     targets.at_least(

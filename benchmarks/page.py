@@ -3,17 +3,11 @@
 python -m benchmarks.page
 """
 
-from statistics import median
-
-from benchmarks import scaling_page
+from benchmarks import parts, scaling_page
 from benchmarks.faithfulness_page import faithfulness_part
 from benchmarks.run import FOLDER, read_record
-from benchmarks.timing import in_matmuls, ratio, seconds
-from benchmarks.training import KEEP_MEMORY, SAVE_MEMORY
 from speechbrain_lmac.files import write_text
-from speechbrain_lmac.tables import table_text
-
-GIB = 1024  # MiB
+from speechbrain_lmac.markdown import MarkdownPage, table_lines
 
 
 class Targets:
@@ -34,367 +28,44 @@ class Targets:
         state = "met" if met else f"missed{': ' + why if why else ''}"
         self.rows.append([what, target, f"{value:.3g}{unit}", state])
 
-    def text(self):
-        """The table."""
-        return table_text(["", "target", "measured", ""], self.rows)
-
-
-def timing_rows(timings, peaks, to):
-    """A row of each case: seconds, matmuls, memory, and how many times another."""
-    for name in timings:
-        peak = peaks.get(name)
-        yield [
-            name,
-            f"{seconds(timings, name):.2f}",
-            f"{in_matmuls(timings, name):.0f}",
-            "" if peak is None else f"{peak / GIB:.2f}",
-            f"{ratio(timings, name, to):.2f}",
-        ]
-
-
-STEP_HEAD = ["", "s", "matmuls", "peak, GiB", "x floor"]
-
-
-def training_part(measured, targets):
-    """The training steps."""
-    lmac, td, zs = (measured[name] for name in ("L-MAC", "LMAC-TD", "LMAC-ZS"))
-    step = "L-MAC step, compact decoder"
-    targets.at_most(
-        f"{step}, to the floor",
-        ratio(lmac["timings"], "compact decoder", "floor"),
-        1.4,
-        " x",
-    )
-    peak = lmac["peak_mib"]["compact decoder"] / GIB
-    targets.at_most(f"{step}, memory at batch 16", peak, 4, " GiB")
-    own, plain = "published mask network", "published way"
-    saved = measured["saved memory"]
-    what = "LMAC-TD step, published mask network, memory"
-    why = "some of it are free blocks that glibc does not give back; see the next"
-    targets.at_most(what, td["peak_mib"][own] / GIB, 5, " GiB", why)
-    peak = max(frugal["peak_mib"] for _, frugal in saved) / GIB
-    targets.at_most(f"{what}, with `{_set(SAVE_MEMORY)}`", peak, 5, " GiB")
-    targets.at_most(
-        "LMAC-TD step, published mask network, time to that without recomputing",
-        ratio(td["timings"], own, plain),
-        1.3,
-        " x",
-    )
-    targets.at_most(
-        "LMAC-TD step, compact mask network, time to the published one",
-        ratio(td["timings"], "compact mask network", own),
-        0.2,
-        " x",
-    )
-    yield "## A training step\n"
-    yield (
-        "L-MAC at batch 16, clips of 5 s, CNN14, float32. The floor is the least that "
-        "the objective can cost: the classifier forwards once, and forwards and "
-        "backwards for the masked-in and the masked-out part, as it is, without a "
-        "decoder. A ratio below 1 is no error: trainings hear a classifier whose batch "
-        "norms are folded. A matmul is a product of two matrices of 1024 x 1024, timed "
-        "just before. Memory is that of a process alone, all libraries included.\n"
-    )
-    rows = timing_rows(lmac["timings"], lmac["peak_mib"], "floor")
-    yield table_text(["L-MAC", *STEP_HEAD[1:]], rows)
-    yield (
-        '"Published way": the decoder layer by layer, a pass for each part, the '
-        "classifier as it is, Adam in a loop (`benchmarks/published.py`). "
-        f"{ratio(lmac['timings'], plain, 'compact decoder'):.1f} times the compact "
-        f"decoder's step, {ratio(lmac['timings'], plain, 'published decoder'):.2f} "
-        "times that of the same decoder here.\n"
-    )
-    kept = measured["kept memory"]
-    peak = max(with_it["peak_mib"] for _, with_it in kept) / GIB
-    yield (
-        f"With `{_set(KEEP_MEMORY)}` in the environment glibc keeps what a step frees "
-        f"for the next one: the compact decoder's step is {_gain(kept):.2f} times as "
-        f"fast, with {peak:.2f} GiB.\n"
-    )
-    yield "LMAC-TD at batch 2, alpha 0.75, the published codec.\n"
-    rows = timing_rows(td["timings"], td["peak_mib"], "floor")
-    yield table_text(["LMAC-TD", *STEP_HEAD[1:]], rows)
-    yield (
-        f"With `{_set(SAVE_MEMORY)}` glibc gives back at once what is freed, and "
-        "PyTorch takes large pages: the step with the published mask network is "
-        f"{_gain(saved):.2f} times as fast.\n"
-    )
-    yield (
-        "LMAC-ZS for the package's small CLAP, as many prompts as clips, so that there "
-        "are B x B masks, 8 at once (`pairs_at_once`): of the others only an embedding "
-        "and a size are held.\n"
-    )
-    sizes = list(zs["timings"])
-    rows = [
-        [
-            size,
-            int(size) ** 2,
-            f"{seconds(zs['timings'], size):.2f}",
-            f"{1000 * seconds(zs['timings'], size) / int(size) ** 2:.0f}",
-            f"{zs['peak_mib'][size] / GIB:.2f}",
-        ]
-        for size in sizes
-    ]
-    few, many = int(sizes[0]), int(sizes[-1])
-    targets.at_most(
-        f"LMAC-ZS step, {many} clips, memory with {many * many} masks to that with "
-        f"{many * few}",
-        zs["peak_mib"][sizes[-1]] / zs["peak_mib"]["few prompts"],
-        1.05,
-        " x",
-    )
-    yield table_text(["B", "masks", "s", "ms a mask", "peak, GiB"], rows)
-
-
-def _set(environment):
-    """As it is typed."""
-    return " ".join(f"{name}={value}" for name, value in environment.items())
-
-
-def _gain(pairs):
-    """How many times as fast a step is with other variables in the environment."""
-    return median(plain["seconds"] / other["seconds"] for plain, other in pairs)
-
-
-def evaluation_part(measured, targets):
-    """The evaluation."""
-    timings, n_clips = measured["timings"], measured["n_clips"]
-    ours, floor = "ours, compact decoder", "floor, compact decoder"
-    targets.at_most(
-        "evaluation, to 3 passes of the classifier and 1 of the decoder",
-        ratio(timings, ours, floor),
-        1.2,
-        " x",
-    )
-    yield "## An evaluation\n"
-    yield (
-        f"Explain and score with all metrics of the papers, a batch of {n_clips} clips "
-        "of 5 s, CNN14. Floor: three passes of the classifier and one of the decoder.\n"
-    )
-    rows = [
-        [
-            name,
-            f"{seconds(timings, name) / n_clips:.3f}",
-            f"{in_matmuls(timings, name) / n_clips:.1f}",
-        ]
-        for name in timings
-    ]
-    yield table_text(["", "s a clip", "matmuls a clip"], rows)
-    published = ratio(timings, "published way", "ours, published decoder")
-    yield (
-        "The published way explains four times: with the same decoder it takes "
-        f"{published:.1f} times as long, and "
-        f"{ratio(timings, 'published way', ours):.0f} times as long as the compact "
-        "decoder.\n"
-    )
-
-
-def explanation_part(measured, targets):
-    """One explanation, and many."""
-    one = measured["1"]["timings"]
-    targets.at_most(
-        "a warm explanation, to a pass of the classifier",
-        ratio(one, "L-MAC", "classifier"),
-        1.5,
-        " x",
-    )
-    for name, setting in (("IG", "50 steps"), ("SmoothGrad", "50 samples")):
-        if name in one:
-            targets.at_least(
-                f"{name} with {setting}, to an explanation",
-                ratio(one, name, "L-MAC"),
-                30,
-                " x",
-            )
-    (many,) = (key for key in measured if key.isdecimal() and key != "1")
-    yield "## An explanation\n"
-    yield (
-        "CNN14, clips of 5 s, the compact decoder: the mask and the waveform of what "
-        "it keeps; of the gradient methods (through captum) the mask alone. IG with 50 "
-        "steps, SmoothGrad with 50 samples, SHAP as in the tables. Those three go clip "
-        f"by clip: {many} clips take {many} times as long, and were not timed.\n"
-    )
-    batch = measured[many]["timings"]
-    rows = [
-        [
-            name,
-            f"{seconds(one, name):.3f}",
-            f"{ratio(one, name, 'classifier'):.1f}",
-            f"{ratio(one, name, 'L-MAC'):.1f}",
-            f"{seconds(batch, name) / int(many):.3f}" if name in batch else "",
-        ]
-        for name in one
-    ]
-    head = ["", "s, one clip", "x classifier", "x L-MAC", f"s a clip, {many} at once"]
-    yield table_text(head, rows)
-    yield (
-        "Cold, a process that starts, loads `esc10-lmac` of the package and explains a "
-        f"clip: {measured['cold']:.1f} s.\n"
-    )
-    yield from cold_start_part(measured["cold start"], targets)
-
-
-def cold_start_part(measured, targets):
-    """The command, from nothing imported."""
-    timings = measured["timings"]
-    pairs = zip(
-        timings["explain"]["seconds"], timings["imports"]["seconds"], strict=True
-    )
-    targets.at_most(
-        "`speechbrain-lmac explain`, less 1 s, to `import torch, speechbrain`",
-        median((explain - 1) / imports for explain, imports in pairs),
-        1.3,
-        " x",
-    )
-    yield (
-        "The command `speechbrain-lmac explain` of a clip of 5 s with `esc10-lmac`, "
-        "next to a process that imports torch and SpeechBrain and ends.\n"
-    )
-    rows = [
-        [
-            name,
-            f"{seconds(timings, name):.2f}",
-            f"{ratio(timings, name, 'imports'):.2f}",
-        ]
-        for name in timings
-    ]
-    yield table_text(["", "s", "x imports"], rows)
-
-
-def loading_part(measured, targets):
-    """Waiting for data."""
-    worst = max(row["share"] for row in measured if row["workers"] == 1)
-    targets.at_most(
-        "share of a training that waits for data, 1 worker", 100 * worst, 2, " %"
-    )
-    yield "## Data loading\n"
-    yield (
-        "L-MAC at batch 16 from WAV files of 44.1 kHz, read, resampled and never "
-        "cached, as in a first epoch. Where the compact classifier is explained a step "
-        "is shortest.\n"
-    )
-    rows = [
-        [
-            row["training"],
-            row["workers"],
-            f"{row['seconds_per_step']:.2f}",
-            f"{100 * row['share']:.2f} %",
-        ]
-        for row in measured
-    ]
-    yield table_text(["training", "workers", "s a step", "waiting"], rows)
-
-
-def scaling_part(measured, targets):
-    """Cost against size."""
-    yield "## Cost against size\n"
-    lengths = measured["lengths"]
-    rows = [
-        [
-            name,
-            f"{seconds(lengths, name):.3f}",
-            f"{1000 * seconds(lengths, name) / float(name):.1f}",
-        ]
-        for name in lengths
-    ]
-    yield "A file explained by `esc10-lmac`; from 7.5 s on in windows.\n"
-    yield table_text(["s of sound", "s", "ms for a second"], rows)
-    batches = measured["batches"]
-    rows = [
-        [n, f"{seconds(batches, n):.2f}", f"{seconds(batches, n) / int(n):.3f}"]
-        for n in batches
-    ]
-    yield "A batch explained with CNN14 and the compact decoder.\n"
-    yield table_text(["clips", "s", "s a clip"], rows)
-    classes = measured["classes"]
-    rows = [[n, f"{seconds(classes, n):.3f}"] for n in classes]
-    yield "A clip, by the number of classes of CNN14.\n"
-    yield table_text(["classes", "s"], rows)
-    widths, parameters = measured["widths"], measured["parameters"]
-    rows = [
-        [scale, f"{parameters[scale]:,}", f"{seconds(widths, scale):.3f}"]
-        for scale in widths
-    ]
-    yield "The compact decoder, forwards and backwards at batch 16, by its width.\n"
-    yield table_text(["x width", "parameters", "s"], rows)
-
-
-def long_files_part(measured, targets):
-    """Long files: time and memory."""
-    longest = max(measured, key=float)
-    peak = measured[longest]["peak_mib"] / 1024
-    targets.at_most(f"{longest} minutes of 44.1 kHz stereo, memory", peak, 3, " GiB")
-    yield "## Long files\n"
-    yield (
-        "Two channels at 44.1 kHz, explained by `esc10-lmac` in windows and written "
-        "with the picture; memory is that of the process, all libraries included.\n"
-    )
-    rows = [
-        [
-            minutes,
-            f"{told['seconds']:.1f}",
-            f"{told['peak_mib'] / 1024:.2f}",
-            f"{told['written_bytes'] / 2**20:.0f}",
-        ]
-        for minutes, told in measured.items()
-    ]
-    yield table_text(["minutes", "s", "GiB of memory", "MiB written"], rows)
-
-
-def ranks_part(measured, targets):
-    """One process and two."""
-    rows = []
-    names = {"corpus": "explaining a corpus", "training": "training steps (DDP)"}
-    for kind, what in names.items():
-        timed = measured[kind]
-        one, two = (
-            timed["clips"] * share / median(timed[n_ranks])
-            for n_ranks, share in (("1", 1), ("2", 2 if kind == "training" else 1))
-        )
-        targets.at_least(f"two processes, {what}", two / one, 1.6, " x")
-        rows.append([what, f"{one:.1f}", f"{two:.1f}", f"{two / one:.2f}"])
-    yield "## Two processes\n"
-    yield (
-        "gloo, one thread each, in turns; clips a second. The tables of both are "
-        f"{'equal byte by byte' if measured['equal'] else 'NOT EQUAL'}.\n"
-    )
-    yield table_text(["", "one", "two", "x"], rows)
+    def lines(self):
+        """Those of the table."""
+        return table_lines(["", "target", "measured", ""], self.rows)
 
 
 PARTS = {
-    "training": training_part,
-    "evaluation": evaluation_part,
-    "explanation": explanation_part,
-    "loading": loading_part,
-    "scaling": scaling_part,
-    "long_files": long_files_part,
+    "training": parts.training_part,
+    "evaluation": parts.evaluation_part,
+    "explanation": parts.explanation_part,
+    "loading": parts.loading_part,
+    "scaling": parts.scaling_part,
+    "long_files": parts.long_files_part,
     "faithfulness": faithfulness_part,
-    "ranks": ranks_part,
+    "ranks": parts.ranks_part,
 }
 
 
 def performance(folder=FOLDER):
     """The text of docs/results/performance.md."""
-    targets, parts, records = Targets(), [], {}
+    targets, told, records = Targets(), [], {}
     for name, part in PARTS.items():
         record = read_record(name, folder)
         if record is not None:
-            parts += part(record[name], targets)
+            told += part(record[name], targets)
             records[name] = record
-    return "\n".join(
-        [
-            "# Performance\n",
-            "Written by `make bench`. What is compared is timed in turns, in one run, "
-            "and a ratio is the median over the turns: this machine changes its speed "
-            "by half for minutes. So does what else it has to do: see the matmuls, "
-            "timed beside. Data: noise, and generated sounds where something is "
-            f"learned. Seed: 1234. {provenance(records)}\n",
-            targets.text(),
-            *parts,
-            "## On a GPU\n",
-            "Not measured: none was at hand.\n",
-        ]
+    page = MarkdownPage("Performance")
+    page.add(
+        "Written by `make bench`. What is compared is timed in turns, in one run, and "
+        "a ratio is the median over the turns: this machine changes its speed by half "
+        "for minutes. So does what else it has to do: see the matmuls, timed beside. "
+        "Data: noise, and generated sounds where something is learned. Seed: 1234. "
+        f"{provenance(records)}",
+        targets.lines(),
+        *told,
+        "## On a GPU",
+        "Not measured: none was at hand.",
     )
+    return page.text()
 
 
 def provenance(records):

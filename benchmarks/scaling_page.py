@@ -4,7 +4,7 @@ from statistics import median
 
 from benchmarks.run import FOLDER, read_record
 from benchmarks.timing import seconds
-from speechbrain_lmac.tables import table_text
+from speechbrain_lmac.markdown import MarkdownPage, table_lines
 
 TEN_MILLION = 10_000_000
 
@@ -35,43 +35,40 @@ def text(folder=FOLDER):
         for what, cost in rows
     ]
     speed_up = median(timed["1"]) / median(timed["2"])
-    return "\n".join(
-        [
-            "# Large corpora\n",
-            f"Written by `make bench`. Measured on {record['date']}. Versions: "
-            f"{record['versions']}.\n",
-            "`recipes/explain_corpus.py` explains a list of files or the shards of a "
-            "WebDataset as a stream. The corpus is cut in parts (1,000 lines, or a "
-            "shard); part i belongs to process i modulo their number; each part is "
-            "written whole, under a name made of what is in it and of the model. So a "
-            "process that dies costs its unfinished part, the same command takes up "
-            "the rest with any number of processes, every clip has one row, and at the "
-            "end the rows are put together in the order of the corpus.\n",
-            "```sh\n"
-            "torchrun --nproc_per_node=2 recipes/explain_corpus.py "
-            "hparams/esc10_lmac.yaml --shards 'corpus-{000000..000099}.tar' "
-            "--output_folder out --distributed_backend=gloo\n"
-            "```\n",
-            "Several machines share the output folder: torchrun's `--nnodes` and "
-            "`--rdzv_endpoint` start them.\n",
-            "## Measured\n",
-            f"{n_clips:,} clips of 0.3 s in shards of 1,000, `esc10-lmac`, one process "
-            f"of one thread: {streamed['seconds']:.0f} s, {1000 * per_clip:.2f} ms a "
-            f"clip, {n_clips} rows. Memory after each tenth, MiB: "
-            f"{', '.join(f'{value:.0f}' for value in memory)}; from the first to the "
-            f"last {memory[-1] - memory[0]:+.1f} MiB, "
-            f"peak {streamed['peak_mib']:.0f}.\n",
-            f"Two processes of one thread each: {speed_up:.2f} times as fast, and the "
-            f"same table, {'byte by byte' if measured['equal'] else 'NOT EQUAL'}.\n",
-            "## 10 million clips\n",
-            "From the cost of a clip, seconds times cores; reading from a network is "
-            "not in it.\n",
-            table_text(
-                ["clips of", "ms a clip", "core hours", "hours on 64 cores"], rows
-            ),
-            f"The table of 10 million rows has {row_bytes * TEN_MILLION / 1e9:.1f} GB "
-            "at the measured size of a row, and is put together a line at a time. "
-            "Sounds (`--sounds`, 32-bit float at 16 kHz) of 5 s have 320 kB each, "
-            "3.2 TB.\n",
-        ]
+    page = MarkdownPage("Large corpora")
+    page.add(
+        f"Written by `make bench`. Measured on {record['date']}. Versions: "
+        f"{record['versions']}.",
+        "`recipes/explain_corpus.py` explains a list of files or the shards of a "
+        "WebDataset as a stream. The corpus is cut in parts (1,000 lines, or a "
+        "shard); part i belongs to process i modulo their number; each part is "
+        "written whole, under a name made of what is in it and of the model. So a "
+        "process that dies costs its unfinished part, the same command takes up "
+        "the rest with any number of processes, every clip has one row, and at the "
+        "end the rows are put together in the order of the corpus.",
+        "```sh\n"
+        "torchrun --nproc_per_node=2 recipes/explain_corpus.py "
+        "hparams/esc10_lmac.yaml --shards 'corpus-{000000..000099}.tar' "
+        "--output_folder out --distributed_backend=gloo\n"
+        "```",
+        "Several machines share the output folder: torchrun's `--nnodes` and "
+        "`--rdzv_endpoint` start them.",
+        "## Measured",
+        f"{n_clips:,} clips of 0.3 s in shards of 1,000, `esc10-lmac`, one process "
+        f"of one thread: {streamed['seconds']:.0f} s, {1000 * per_clip:.2f} ms a "
+        f"clip, {n_clips} rows. Memory after each tenth, MiB: "
+        f"{', '.join(f'{value:.0f}' for value in memory)}; from the first to the "
+        f"last {memory[-1] - memory[0]:+.1f} MiB, "
+        f"peak {streamed['peak_mib']:.0f}.",
+        f"Two processes of one thread each: {speed_up:.2f} times as fast, and the "
+        f"same table, {'byte by byte' if measured['equal'] else 'NOT EQUAL'}.",
+        "## 10 million clips",
+        "From the cost of a clip, seconds times cores; reading from a network is "
+        "not in it.",
+        table_lines(["clips of", "ms a clip", "core hours", "hours on 64 cores"], rows),
+        f"The table of 10 million rows has {row_bytes * TEN_MILLION / 1e9:.1f} GB "
+        "at the measured size of a row, and is put together a line at a time. "
+        "Sounds (`--sounds`, 32-bit float at 16 kHz) of 5 s have 320 kB each, "
+        "3.2 TB.",
     )
+    return page.text()

@@ -18,20 +18,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.audio import AUDIO
+from speechbrain_lmac.audio_check import AudioFault, check_audio, doubt_lines
 from speechbrain_lmac.console import exit_status, progress_bar, show
+from speechbrain_lmac.corpora import SPLITS
 from speechbrain_lmac.data_prep.manifest import (
-    SPLITS,
-    AudioFault,
     Faults,
-    check_audio,
-    doubt_lines,
     fingerprint,
     load_manifests,
     read_table,
     write_manifests,
 )
 from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.options import Parser
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,6 @@ CLOTHO_PARTS = {"train": "development", "valid": "validation", "test": "evaluati
 CLOTHO_CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
 AUDIOCAPS_PARTS = {"train": "train", "valid": "val", "test": "test"}
 AUDIOCAPS_COLUMNS = ("audiocap_id", "youtube_id", "start_time", "caption")
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, where a table names no split
 
 
@@ -98,8 +96,8 @@ def prepare_audiocaps(data_folder, manifest_folder):
     """Check AudioCaps (Kim et al. 2019) and write its manifests.
 
     Rows of one recording, of which its val and test parts have five, become one entry.
-    Tables may also lie in ``dataset/``; audio is looked for as WAV, FLAC, Ogg or MP3,
-    in a folder of its part, also within ``audio/``, or in ``audio/`` itself.
+    Tables may also lie in ``dataset/``; audio of any ending in `audio.AUDIO` is looked
+    for in a folder of its part, also within ``audio/``, or in ``audio/`` itself.
 
         data_folder/train.csv     audiocap_id, youtube_id, start_time, caption
         data_folder/train/YOUTUBE-ID_START.wav   or AUDIOCAP-ID.wav
@@ -120,7 +118,7 @@ def prepare_audiocaps(data_folder, manifest_folder):
                 f"{folder}/{name}{suffix}"
                 for folder in (part, f"audio/{part}", "audio")
                 for name in names
-                for suffix in SUFFIXES
+                for suffix in AUDIO
             )
             captions = tuple(row["caption"] for row in rows)
             recordings.append(Recording(split, files, captions))

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.folders import made_whole
+from speechbrain_lmac.files import made_whole
 
 BLOCK_BYTES = 1 << 18
 TIMEOUT_S = 30.0

@@ -8,11 +8,10 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechbrain_lmac.audio_check import AudioFault, doubt_lines
 from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.data_prep.manifest import (
-    AudioFault,
     Faults,
-    doubt_lines,
     fingerprint,
     load_manifests,
     write_manifests,
@@ -45,6 +44,46 @@ def class_names(categories):
             f"categories must be a list of different class names, got {categories!r}"
         )
     return names
+
+
+def split_of_folds(**folds):
+    """Which split each fold belongs to.
+
+    Arguments
+    ---------
+    **folds : sequences of int
+        ``train_folds``, ``valid_folds``, ``test_folds``.
+
+    Returns
+    -------
+    split_of : dict
+        Fold -> "train", "valid" or "test".
+
+    Raises
+    ------
+    InputError
+        A list is empty, holds something else than whole numbers from 1, or shares a
+        fold with another.
+
+    Example
+    -------
+    >>> split_of_folds(train_folds=(1, 2), valid_folds=(4,), test_folds=(5,))
+    {1: 'train', 2: 'train', 4: 'valid', 5: 'test'}
+    """
+    split_of = {}
+    for name, listed in folds.items():
+        if not isinstance(listed, (list, tuple)) or not listed:
+            raise InputError(f"{name} must be a list of folds, got {listed!r}")
+        for fold in listed:
+            if not isinstance(fold, int) or isinstance(fold, bool) or fold < 1:
+                raise InputError(f"{name} must hold whole numbers from 1, got {fold!r}")
+            split = name.removesuffix("_folds")
+            if split_of.setdefault(fold, split) != split:
+                raise InputError(
+                    f"fold {fold} is in {split_of[fold]}_folds and in {name}: "
+                    "a clip must not be in two splits"
+                )
+    return split_of
 
 
 def fold_number(text):
@@ -80,12 +119,12 @@ def prepare_folds(
     clip_of : callable
         A row to the `Clip` that it lists.
     split_of : dict
-        Fold to split, of `manifest.split_of_folds`. The audio of other folds is not
+        Fold to split, of `split_of_folds`. The audio of other folds is not
         looked at.
     categories : list
         The class names that may occur.
     check : callable
-        `manifest.check_audio`, or what does as it does.
+        `audio_check.check_audio`, or what does as it does.
     table_faults : sequence
         Of (kind, clip): what else is wrong with the table.
 

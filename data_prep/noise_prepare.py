@@ -5,7 +5,7 @@
     python data_prep/noise_prepare.py folder /path/to/recordings
 
 WHAM! has parts of its own; other corpora are split by the content of their files
-(`noise_parts.py`).
+(`speechbrain_lmac.corpora`).
 """
 
 import argparse
@@ -14,18 +14,20 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechbrain_lmac.console import exit_status, show
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.audio import AUDIO
+from speechbrain_lmac.audio_check import AudioFault, check_audio, doubt_lines
+from speechbrain_lmac.console import exit_status, progress_bar, show
+from speechbrain_lmac.corpora import SHARES, SPLITS, check_shares, checksum, part_of
 from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
-from speechbrain_lmac.data_prep.manifest import SPLITS, read_table
-from speechbrain_lmac.data_prep.noise_parts import (
-    OPTION,
-    SHARES,
-    check_shares,
-    part_of,
-    prepare_corpus,
+from speechbrain_lmac.data_prep.manifest import (
+    Faults,
+    fingerprint,
+    load_manifests,
+    read_table,
+    write_manifests,
 )
 from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.options import Parser
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ WHAM_URL = (
 )
 LJSPEECH_URL = "https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2"
 WHAM_PARTS = {"train": "tr", "valid": "cv", "test": "tt"}
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+OPTION = "the data_folder of this corpus"
 
 
 @dataclass
@@ -233,7 +235,7 @@ class SoundFolder:
         names = sorted(
             path.relative_to(root).as_posix()
             for path in root.rglob("*")
-            if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+            if path.suffix.lower() in AUDIO and path.is_file()
         )
         return prepare_corpus(
             root,
@@ -247,6 +249,103 @@ class SoundFolder:
     def root(self):
         """The folder that the manifests' paths begin at."""
         return Path(str(self.data_folder))
+
+
+def prepare_corpus(root, manifest_folder, names, part_of_file, options, warnings=()):
+    """Check every file of a corpus and write ``train.json``, ``valid.json`` and
+    ``test.json``.
+
+    An entry is ``"tr/a.wav": {"wav": "{data_root}/tr/a.wav", "n_frames": 160000,
+    "sample_rate": 16000, "checksum": "..."}``, in the file's frames and Hz. Silent
+    files are left out, as are files whose content is in another part as well (they
+    stay in the one nearest to the test); both are counted in the warnings. With an
+    unchanged corpus a second call decodes and writes nothing.
+
+    Arguments
+    ---------
+    root : Path
+        Folder of the corpus.
+    manifest_folder : str or Path
+        Where the manifests go.
+    names : list of str
+        The files, relative to root.
+    part_of_file : callable
+        Name and checksum to "train", "valid" or "test".
+    options : dict
+        What the choice of files and parts depends on.
+    warnings : sequence of str
+        What was found before.
+
+    Returns
+    -------
+    manifests : Manifests
+        Paths, number of files in each part, and warnings.
+
+    Raises
+    ------
+    InputError
+        No file at all, or faults: all of them in one message.
+    """
+    if not names:
+        raise InputError(f"{root} holds no audio file; give {OPTION}")
+    options = {**options, "names": names, "warnings": list(warnings)}
+    state = fingerprint(options, root, names)
+    manifests = load_manifests(manifest_folder, state)
+    if manifests is None:
+        parts, found = _check_corpus(root, names, part_of_file)
+        warnings = [*warnings, *found]
+        manifests = write_manifests(manifest_folder, parts, state, warnings)
+    for warning in manifests.warnings:
+        logger.warning("%s: %s", root, warning)
+    return manifests
+
+
+def _check_corpus(root, names, part_of_file):
+    """The files of each part and the warnings, or one error with all faults."""
+    faults, silent, copies, doubtful = Faults(), [], [], {}
+    parts = {part: {} for part in SPLITS}
+    home = {}  # checksum -> (part, names in it)
+    for name in progress_bar(names, desc=f"checking {root.name}"):
+        try:
+            audio = check_audio(root / name)
+        except AudioFault as fault:
+            faults.add(str(fault), name)
+            continue
+        if audio.silent:
+            silent.append(name)
+            continue
+        if audio.doubt:
+            doubtful.setdefault(audio.doubt, []).append(name)
+        digest = checksum(root / name)
+        part = part_of_file(name, digest)
+        other, twins = home.get(digest, (part, []))
+        if SPLITS.index(other) > SPLITS.index(part):
+            copies.append(name)
+            continue
+        if other != part:
+            copies += twins
+            for twin in twins:
+                del parts[other][twin]
+            twins = []
+        home[digest] = part, [*twins, name]
+        parts[part][name] = {
+            "wav": f"{{data_root}}/{name}",
+            "n_frames": audio.n_frames,
+            "sample_rate": audio.sample_rate,
+            "checksum": digest,
+        }
+    faults.raise_if_any(root)
+    if not home:
+        raise InputError(f"{root} holds silent files only ({len(silent)})")
+    warnings = []
+    if silent:
+        warnings.append(f"silent files left out ({len(silent)}): {some_of(silent)}")
+    if copies:
+        warnings.append(
+            f"files left out whose content is in another part too ({len(copies)}): "
+            f"{some_of(copies)}"
+        )
+    return parts, warnings + doubt_lines(doubtful)
 
 
 def fetch(corpus, folder, expects, check):

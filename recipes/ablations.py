@@ -14,23 +14,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from speechbrain_lmac.ablations import ablation_page, read_ablations
+from speechbrain_lmac.benchmark import open_benchmark
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import quiet_options, show
+from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evaluation import Block
-from speechbrain_lmac.experiment import (
-    main,
-    open_benchmark,
-    pick_device,
-    start_experiment,
-)
+from speechbrain_lmac.experiment import start_experiment
 from speechbrain_lmac.explainers import AmortizedExplainer
-from speechbrain_lmac.files import write_csv, write_text
 from speechbrain_lmac.interpreters import TrainedInterpreter
 from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.markdown import provenance
 from speechbrain_lmac.metrics.truth import scores_of
 
 NEEDED = ["dataset", "experiments", "options", "conditions", "metrics", "split"]
@@ -43,7 +38,7 @@ def run_ablations(argv):
     require_keys(hparams, NEEDED, source[0])
     ablations = read_ablations(hparams["experiments"])
     manifests = start_experiment(hparams, run_opts, source)
-    dataset, device = hparams["dataset"], pick_device(run_opts)
+    dataset, device = hparams["dataset"], check_device(run_opts.device)
     recipe = RECIPES / hparams.get("recipe", "train_lmac.py")
     if not recipe.is_file():
         raise InputError(f"{source[0]}: there is no recipe {recipe.name}")
@@ -57,28 +52,25 @@ def run_ablations(argv):
     benchmark = open_benchmark(trained, run_opts, manifests, hparams["metrics"])
     folder = Path(hparams["output_folder"])
     per_clip = benchmark.score(folder / "rows", not run_opts.noprogressbar)
-    write_csv(per_clip, folder / "per_clip.csv")
-    header = [
-        f"command: `{command_line(argv)}`",
+    header = provenance(
+        argv,
         f"data: split {hparams['split']} of {Path(dataset.data_folder).name}",
-        f"seed: {hparams['seed']}",
-        f"versions: {versions()}",
-    ]
-    pages, tables = [], {"summary": [], "comparison": []}
+        seed=hparams["seed"],
+    )
+    pages = []
     for name, condition in benchmark.conditions.items():
         scores = list(hparams["metrics"])
         if condition.stems is not None:
             scores += scores_of(block.domain)
         rows = per_clip[per_clip["condition"] == name]
-        lines, summary, compared = ablation_page(
-            ablations, rows, scores, [*header, condition.description], hparams["seed"]
-        )
-        pages += [*lines, ""]
-        tables["summary"].append(summary.assign(condition=name))
-        tables["comparison"] += [table.assign(condition=name) for table in compared]
-    for name, parts in tables.items():
-        write_csv(pd.concat(parts, ignore_index=True), folder / f"{name}.csv")
-    write_text("\n".join(pages), folder / "summary.md")
+        about = [*header, condition.description]
+        seed = hparams["seed"]
+        pages.append(ablation_page(ablations, rows, scores, name, about, seed))
+    page, *others = pages
+    for other in others:
+        page.append(other)
+    page.add_rows("per_clip", per_clip)
+    page.write(folder / "summary.md")
     show((folder / "summary.md").read_text(encoding="utf-8"))
 
 

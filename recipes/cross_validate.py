@@ -16,6 +16,8 @@ its `output_folder` depends, will do. Scroll to the bottom first.
 
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.cross_validation import (
     fold_runs,
@@ -25,9 +27,7 @@ from speechbrain_lmac.cross_validation import (
     write_folds,
 )
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import main
-from speechbrain_lmac.machine import command_line, versions
-from speechbrain_lmac.options import Parser
+from speechbrain_lmac.markdown import provenance
 
 
 def cross_validate(argv):
@@ -43,12 +43,11 @@ def cross_validate(argv):
     folders, seed = fold_runs(args.hparams, options, args.folds)
     run_folds(script, args.hparams, options, args.folds)
     table = over_folds({fold: read_scores(path) for fold, path in folders.items()})
-    header = [
-        f"command: `{command_line(argv)}`",
+    header = provenance(
+        argv,
         f"folds: {', '.join(map(str, args.folds))}, each the test once",
-        f"seed: {seed}",
-        f"versions: {versions()}",
-    ]
+        seed=seed,
+    )
     folder = folders[args.folds[0]].parent
     write_folds(folder, table, header)
     show((folder / "folds.md").read_text(encoding="utf-8"))

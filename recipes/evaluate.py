@@ -18,11 +18,13 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import if_main_process
 
+from speechbrain_lmac.benchmark import open_benchmark
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError, check_counts, some_of
-from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
+from speechbrain_lmac.experiment import start_experiment
 from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.markdown import provenance
 from speechbrain_lmac.results import write_results
 
 NEEDED = ["dataset", "classifier", "blocks", "conditions", "metrics", "split"]
@@ -49,13 +51,12 @@ def run_evaluation(argv):
     if sanity is not None:
         rows = folder / "rows"
         sanity = benchmark.check_sanity(sanity, rows, hparams["seed"], progress)
-    header = [
-        f"command: `{command_line(argv)}`",
+    header = provenance(
+        argv,
         f"data: split {hparams['split']} of {Path(dataset.data_folder).name}",
         *accuracies(per_clip, benchmark.labels),
-        f"seed: {hparams['seed']}",
-        f"versions: {versions()}",
-    ]
+        seed=hparams["seed"],
+    )
     write_results(
         folder,
         benchmark,

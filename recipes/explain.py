@@ -24,13 +24,14 @@ and one that cannot be read does not stop the others; it is named at the end. Wh
 in the table of the output folder already is skipped, but with `--again`.
 """
 
-from speechbrain_lmac.experiment import (
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.command import main
+from speechbrain_lmac.explained_files import explain_files
+from speechbrain_lmac.explainer_loading import (
     EXPLAINER_PARTS,
     class_names,
-    main,
     open_explainer,
 )
-from speechbrain_lmac.explained_files import explain_files
 from speechbrain_lmac.explaining import (
     check_prompts,
     check_target,
@@ -40,7 +41,6 @@ from speechbrain_lmac.explaining_files import request_class, request_prompts
 from speechbrain_lmac.files import check_folder
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.options import Parser
 
 
 def explain(argv):

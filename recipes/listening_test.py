@@ -19,12 +19,14 @@ leaves out who did not finish or failed the check, and writes `mos.csv`, `pairs.
 import json
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import main
-from speechbrain_lmac.files import write_csv, write_text
-from speechbrain_lmac.folders import made_whole
+from speechbrain_lmac.files import made_whole
 from speechbrain_lmac.listening.design import TEST_FILE, choose_trials, write_test
+from speechbrain_lmac.listening.page import opinion_page
 from speechbrain_lmac.listening.scoring import (
     opinion_scores,
     paired_tests,
@@ -32,7 +34,6 @@ from speechbrain_lmac.listening.scoring import (
     read_test,
 )
 from speechbrain_lmac.machine import command_line
-from speechbrain_lmac.options import Parser
 from speechbrain_lmac.report.reopen import open_results
 from speechbrain_lmac.visualize import write_opinions
 
@@ -110,43 +111,9 @@ def score(args, argv):
     write_csv(scores, folder / "mos.csv")
     write_csv(pairs, folder / "pairs.csv")
     write_opinions(scores, folder / "mos.png")
-    text = "\n".join(summary(record, answers, scores, pairs, command_line(argv)))
-    write_text(text + "\n", folder / "summary.md")
-    show(text)
-
-
-def summary(record, answers, scores, pairs, command):
-    """The lines of a page on what people said."""
-    clips = answers.ratings["clip"].nunique()
-    lines = [
-        f"# {record['title']}",
-        "",
-        f"- command: `{command}`",
-        f"- {len(answers.participants)} participants, {clips} clips, "
-        f"test {record['test_id']}, seed {record['seed']}",
-        *(f"- left out: {who}: {why}" for who, why in answers.left_out),
-        "",
-        "MOS: mean over participants of their means over clips, 1 to 100; 95 % "
-        "interval of Student's t over participants. p: Wilcoxon's signed-rank test "
-        "on participants' means, after Holm's correction.",
-    ]
-    for question, own in scores.groupby("question", sort=False):
-        lines += ["", f"## {question}", "", "| method | MOS | 95 % interval |"]
-        lines.append("| --- | --- | --- |")
-        lines += [
-            f"| {row.method} | {row.mos:.1f} | {row.low:.1f} to {row.high:.1f} |"
-            for row in own.itertuples()
-        ]
-        lines += [
-            "",
-            "| method | other | difference | p |",
-            "| --- | --- | --- | --- |",
-        ]
-        lines += [
-            f"| {row.method} | {row.other} | {row.difference:.1f} | {row.p_holm:.2g} |"
-            for row in pairs[pairs["question"] == question].itertuples()
-        ]
-    return lines
+    page = opinion_page(record, answers, scores, pairs, command_line(argv))
+    page.write(folder / "summary.md")
+    show(page.text().removesuffix("\n"))
 
 
 if __name__ == "__main__":

@@ -14,18 +14,17 @@ import functools
 import json
 
 from speechbrain_lmac import inference
-from speechbrain_lmac.classifiers.checkpoint import SAFETENSORS
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
 from speechbrain_lmac.dataio import ClipDataset
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import main
 from speechbrain_lmac.export import open_trained
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.machine import command_line, versions
 from speechbrain_lmac.measuring import ACCURACY, differences, measure, time_model
 from speechbrain_lmac.model_card import metrics_table
-from speechbrain_lmac.options import Parser
 from speechbrain_lmac.publishing import make_model
 from speechbrain_lmac.shipped import (
     SHIPPED,
@@ -35,6 +34,7 @@ from speechbrain_lmac.shipped import (
     size_of,
 )
 from speechbrain_lmac.training_record import read_training
+from speechbrain_lmac.weights import SAFETENSORS
 
 MODELS = {
     "esc10-classifier": "results/esc10_classifier_compact/1234",

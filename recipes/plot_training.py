@@ -11,12 +11,12 @@ far as it is.
 
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
+from speechbrain_lmac.csv_files import read_csv
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import main
 from speechbrain_lmac.figures import write_training_curves
-from speechbrain_lmac.files import read_csv
-from speechbrain_lmac.options import Parser
 
 KINDS = (".png", ".pdf", ".svg")
 

@@ -20,12 +20,12 @@ they are not where they were.
 import json
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import main
 from speechbrain_lmac.export import open_trained
 from speechbrain_lmac.hub import check_repo, upload_model, verify_upload
-from speechbrain_lmac.options import Parser
 from speechbrain_lmac.publishing import check_license, make_model, terms_of
 
 

@@ -16,11 +16,11 @@ import json
 import logging
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import main
-from speechbrain_lmac.folders import made_whole
-from speechbrain_lmac.options import Parser
+from speechbrain_lmac.files import made_whole
 from speechbrain_lmac.report.page import (
     add_clips,
     copy_pictures,

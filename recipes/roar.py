@@ -16,23 +16,20 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.experiment import (
-    main,
-    start_experiment,
-)
-from speechbrain_lmac.files import write_text
+from speechbrain_lmac.experiment import start_experiment
 from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.markdown import provenance
 from speechbrain_lmac.metrics.curves import check_shares
 from speechbrain_lmac.roar import (
     SPLITS,
     WHOLE,
     remove_and_retrain,
-    roar_table,
     settings_of,
 )
+from speechbrain_lmac.roar_page import roar_page
 from speechbrain_lmac.visualize import write_roar
 
 KEYS = "dataset domain classifier learner explainers training shares repeats".split()
@@ -79,27 +76,15 @@ def run_roar(argv):
         progress=not run_opts.noprogressbar,
     )
     n_test = rows["n_test"].iloc[0]
-    page = "\n".join(
-        [
-            "# Remove and retrain",
-            "",
-            f"- command: `{command_line(argv)}`",
-            f"- data: {n_test} test clips of {Path(dataset.data_folder).name}",
-            f"- seed: {hparams['seed']}",
-            f"- versions: {versions()}",
-            "",
-            roar_table(rows),
-            "![Accuracy after removal](roar.png)",
-            "",
-            "Accuracy in % on the test clips: mean (least to largest) of "
-            f"{hparams['repeats']} retrainings, after the cells ranked highest were "
-            "replaced by the training clips' mean of their bin. Lower: the method "
-            "found more of what the classes are told by.",
-        ]
+    header = provenance(
+        argv,
+        f"data: {n_test} test clips of {Path(dataset.data_folder).name}",
+        seed=hparams["seed"],
     )
-    write_text(page + "\n", folder / "roar.md")
+    page = roar_page(rows, header, hparams["repeats"], "roar.png")
+    page.write(folder / "roar.md")
     write_roar(rows, folder / "roar.png")
-    show(page + "\n")
+    show(page.text())
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+from speechbrain_lmac.arguments import Parser
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import main
 from speechbrain_lmac.files import write_atomically, write_text
-from speechbrain_lmac.options import Parser
-from speechbrain_lmac.tables import table_lines
+from speechbrain_lmac.markdown import table_lines
 
 COLUMNS = {
     "training": "{name}",

@@ -12,12 +12,9 @@ Interrupted, the same command goes on where it stopped. Scroll to the bottom fir
 from pathlib import Path
 
 from speechbrain_lmac.brains import ClassifierBrain
+from speechbrain_lmac.command import main
 from speechbrain_lmac.errors import check_numbers
-from speechbrain_lmac.experiment import (
-    fit_and_test,
-    main,
-    start_training,
-)
+from speechbrain_lmac.experiment import fit_and_test, start_training
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.training_record import write_record
 from speechbrain_lmac.visualize import write_confusion

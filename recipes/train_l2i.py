@@ -10,11 +10,8 @@ Interrupted, the same command goes on where it stopped. Scroll to the bottom fir
 """
 
 from speechbrain_lmac.brains_l2i import L2IBrain
-from speechbrain_lmac.experiment import (
-    fit_and_test,
-    main,
-    start_training,
-)
+from speechbrain_lmac.command import main
+from speechbrain_lmac.experiment import fit_and_test, start_training
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.nmf import load_dictionary
 from speechbrain_lmac.training_record import write_interpreter

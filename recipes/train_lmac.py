@@ -16,11 +16,8 @@ hub id).
 """
 
 from speechbrain_lmac.brains import ExplainerBrain
-from speechbrain_lmac.experiment import (
-    fit_and_test,
-    main,
-    start_training,
-)
+from speechbrain_lmac.command import main
+from speechbrain_lmac.experiment import fit_and_test, start_training
 from speechbrain_lmac.interpreters.trained import load_interpreter
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.training_record import write_interpreter

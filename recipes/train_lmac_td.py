@@ -13,11 +13,8 @@ from pathlib import Path
 
 from speechbrain_lmac.brains import ExplainerBrain
 from speechbrain_lmac.codec import check_one_process, is_trained, save_codec
-from speechbrain_lmac.experiment import (
-    fit_and_test,
-    main,
-    start_training,
-)
+from speechbrain_lmac.command import main
+from speechbrain_lmac.experiment import fit_and_test, start_training
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.training_record import write_interpreter
 

@@ -16,15 +16,12 @@ from speechbrain.utils.distributed import if_main_process
 from torch.utils.data import DataLoader
 
 from speechbrain_lmac.brains_zs import ZeroShotBrain
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import show
 from speechbrain_lmac.dataio import lens_on
+from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.errors import check_counts
-from speechbrain_lmac.experiment import (
-    fit_and_test,
-    main,
-    pick_device,
-    start_training,
-)
+from speechbrain_lmac.experiment import fit_and_test, start_training
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.padding import classify
 from speechbrain_lmac.training_record import write_interpreter
@@ -51,7 +48,7 @@ def train_lmac_zs(argv):
     dataset, classifier = hparams["dataset"], hparams["classifier"]
     labels = dataset.class_order(manifests, classifier.labels)
     clips = {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")}
-    before = zero_shot_accuracy(hparams, clips["test"], pick_device(run_opts))
+    before = zero_shot_accuracy(hparams, clips["test"], check_device(run_opts.device))
     if if_main_process():
         line = accuracy_line(before, classifier.prompts)
         show(line)

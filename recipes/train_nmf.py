@@ -10,15 +10,12 @@ Interrupted, the same command goes on where it stopped. Scroll to the bottom fir
 from pathlib import Path
 
 from speechbrain_lmac.brains_l2i import DictionaryBrain
-from speechbrain_lmac.classifiers.checkpoint import save_weights
-from speechbrain_lmac.experiment import (
-    fit_and_test,
-    main,
-    start_training,
-)
+from speechbrain_lmac.command import main
+from speechbrain_lmac.experiment import fit_and_test, start_training
 from speechbrain_lmac.loading import load_experiment, require_keys
 from speechbrain_lmac.nmf import front_end_of
 from speechbrain_lmac.training_record import write_record
+from speechbrain_lmac.weights import save_weights
 
 
 def train_nmf(argv):

@@ -15,19 +15,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_lmac.benchmark import open_benchmark
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.evaluation import RowStore
-from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
+from speechbrain_lmac.experiment import start_experiment
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.markdown import provenance
+from speechbrain_lmac.row_store import RowStore
 from speechbrain_lmac.two_sources import (
     SCORES,
     classes_of,
     two_source_rows,
-    write_two_sources,
 )
+from speechbrain_lmac.two_sources_page import write_two_sources
 
 NEEDED = ["dataset", "classifier", "blocks", "conditions", "split", "batch_size"]
 
@@ -85,13 +87,12 @@ def run_two_sources(argv):
             rows.insert(1, "block", name)
             tables.append(rows)
     rows = pd.concat(tables, ignore_index=True)
-    header = [
-        f"command: `{command_line(argv)}`",
+    header = provenance(
+        argv,
         f"data: split {split} of {Path(dataset.data_folder).name}",
         *about,
-        f"seed: {seed}",
-        f"versions: {versions()}",
-    ]
+        seed=seed,
+    )
     write_two_sources(folder, rows, header, seed, hparams.get("reference"))
     show((folder / "summary.md").read_text(encoding="utf-8"))
 

@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_lmac.benchmark import open_benchmark
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
+from speechbrain_lmac.command import main
 from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.experiment import main, open_benchmark, start_experiment
+from speechbrain_lmac.experiment import start_experiment
 from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.machine import command_line, versions
+from speechbrain_lmac.markdown import placed, provenance
 from speechbrain_lmac.zero_shot_checks import SCORES, explain_prompts
-from speechbrain_lmac.zero_shot_pages import placed, write_checks
+from speechbrain_lmac.zero_shot_pages import write_checks
 
 NEEDED = "dataset classifier blocks conditions sanity split batch_size".split()
 
@@ -45,13 +47,12 @@ def run_checks(argv):
     prompts, swaps = ask(benchmark, progress)
     sanity = hparams["sanity"]
     sanity = benchmark.check_sanity(sanity, folder / "rows", seed, progress)
-    header = [
-        f"command: `{command_line(argv)}`",
+    header = provenance(
+        argv,
         f"data: split {split} of {Path(dataset.data_folder).name}",
         f"prompts: {', '.join(classifier.prompts)}",
-        f"seed: {seed}",
-        f"versions: {versions()}",
-    ]
+        seed=seed,
+    )
     write_checks(folder, prompts, swaps, sanity, header, seed, hparams.get("reference"))
     show((folder / "summary.md").read_text(encoding="utf-8"))
 
@@ -77,7 +78,7 @@ def ask(benchmark, progress):
                         bar,
                     )
                 where = {"condition": condition, "block": name, "method": method}
-                tables.append([placed(table, where) for table in answers])
+                tables.append([placed(table, **where) for table in answers])
     return [pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True)]
 
 

@@ -10,15 +10,14 @@ from pathlib import Path
 from speechbrain_lmac.comparison import compare
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.hparams_files import PARENT, blocks_of, find_hparams
+from speechbrain_lmac.markdown import MarkdownPage, row_of, table_lines
 from speechbrain_lmac.summary import summarise
 from speechbrain_lmac.tables import (
     HOW_TO_READ,
     descriptions,
     interval,
-    number,
-    row_of,
-    table_lines,
     title,
+    with_limits,
 )
 
 
@@ -69,8 +68,8 @@ def read_ablations(experiments):
     return ablations
 
 
-def ablation_page(ablations, per_clip, scores, header, seed=1234):
-    """The lines of a page: the table, and how to read it.
+def ablation_page(ablations, per_clip, scores, condition, header, seed=1234):
+    """The page of a condition: the table, and how to read it.
 
     Arguments
     ---------
@@ -80,6 +79,8 @@ def ablation_page(ablations, per_clip, scores, header, seed=1234):
         From `evaluation.evaluate`, the rows as methods.
     scores : sequence
         Of Score.
+    condition : str
+        Its name.
     header : list
         Of str.
     seed : int
@@ -87,16 +88,13 @@ def ablation_page(ablations, per_clip, scores, header, seed=1234):
 
     Returns
     -------
-    lines : list
-        Of str.
-    summary, comparison : pandas.DataFrame
-        What the table is made of.
+    page : MarkdownPage
+        With the tables `summary` and `comparison`.
     """
+    page = MarkdownPage("Evaluation", header)
     summary = summarise(per_clip, scores, seed=seed)
-    titles = ["experiment", *map(title, scores)]
-    lines = ["# Evaluation", "", *(f"- {line}" for line in header), ""]
-    lines += table_lines(titles)
-    compared = []
+    page.add_rows("summary", summary.assign(condition=condition))
+    lines = table_lines(["experiment", *map(title, scores)])
     for ablation in ablations:
         (row,) = summary[summary["method"] == ablation.name].to_dict("records")
         lines.append(
@@ -106,11 +104,11 @@ def ablation_page(ablations, per_clip, scores, header, seed=1234):
         if ablation.parent is not None:
             pair = per_clip[per_clip["method"].isin([ablation.name, ablation.parent])]
             table = compare(pair, ablation.name, scores, seed=seed)
-            compared.append(table)
+            page.add_rows("comparison", table.assign(condition=condition))
             told += f". {reading(table, ablation.parent, scores)}"
         lines.append(row_of([f"*{told}*", *[""] * len(scores)]))
-    lines += ["", READ_ROWS, "", HOW_TO_READ, "", *descriptions(scores)]
-    return lines, summary, compared
+    page.add(lines, READ_ROWS, HOW_TO_READ, descriptions(scores))
+    return page
 
 
 READ_ROWS = (
@@ -147,9 +145,9 @@ def reading(comparison, parent, scores):
         group = "changed"
         if score.higher_is_better is not None:
             group = "better" if row["reference_better"] else "worse"
-        mean, low, high = (number(row[c], score) for c in ("difference", "low", "high"))
         sign = "+" if row["difference"] > 0 else ""
-        groups[group].append(f"{score.name} {sign}{mean} [{low}, {high}]")
+        shown = with_limits(row["difference"], row["low"], row["high"], score)
+        groups[group].append(f"{score.name} {sign}{shown}")
     told = [f"{group}: {', '.join(found)}" for group, found in groups.items() if found]
     if not told:
         return f"No score differs from {parent}'s by more than its interval"

@@ -16,7 +16,7 @@ import torchaudio
 # searches all modules at its first use (60 ms).
 from speechbrain.dataio.audio_io import load as load_audio
 
-from speechbrain_lmac.data_prep.containers import length_of
+from speechbrain_lmac.containers import length_of
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.machine import one_thread
@@ -27,6 +27,11 @@ LARGEST_FACTOR = 2000
 CANCELS_DB = -20.0
 MEAN = None  # the channel that is the mean of all
 FORMAT = "mono 2"  # another one when files are converted otherwise: old caches
+# What is taken for audio in a folder; a file that is named may be called anything.
+AUDIO = (
+    ".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd "
+    ".caf"
+).split()
 
 
 class AudioReader:

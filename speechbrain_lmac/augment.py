@@ -7,8 +7,9 @@ of processes nor a resumed training changes what is drawn.
 
 import torch
 
-from speechbrain_lmac.draws import generator
+from speechbrain_lmac.draws import generator, uniform
 from speechbrain_lmac.errors import check_numbers
+from speechbrain_lmac.generated import unit_power_noise
 
 
 class Augment:
@@ -67,11 +68,6 @@ def apply_each(transforms, batch, keys):
             item = transform(item, draw)
         items.append(item)
     return torch.stack(items)
-
-
-def uniform(low, high, draw):
-    """One number between two."""
-    return low + (high - low) * torch.rand((), generator=draw).item()
 
 
 class TimeShift:
@@ -136,22 +132,9 @@ class ColouredNoise:
     def __call__(self, wav, draw):
         if uniform(0, 1, draw) >= self.probability:
             return wav
-        noise = coloured_noise(len(wav), uniform(*self.slope, draw), draw).to(wav)
+        noise = unit_power_noise(len(wav), uniform(*self.slope, draw), draw).to(wav)
         ratio = 10 ** (-uniform(*self.snr_db, draw) / 20)
         return wav + noise * ratio * wav.square().mean().sqrt()
-
-
-def coloured_noise(n_samples, slope, draw):
-    """Gaussian noise (N,) of unit power whose power falls as 1 / f^slope."""
-    noise = shaped_noise(n_samples, slope, draw)
-    return noise / noise.square().mean().sqrt()
-
-
-def shaped_noise(n_samples, slope, draw):
-    """`coloured_noise` of any level."""
-    white = torch.fft.rfft(torch.randn(n_samples, generator=draw))
-    frequency = torch.arange(len(white)).clamp(min=1) / len(white)
-    return torch.fft.irfft(white * frequency ** (-slope / 2), n_samples)
 
 
 class Blank:
@@ -182,7 +165,7 @@ class Blank:
             draw = generator(*key, "blank")
             if uniform(0, 1, draw) >= self.probability:
                 continue
-            noise = coloured_noise(wav.shape[1], uniform(*self.slope, draw), draw)
+            noise = unit_power_noise(wav.shape[1], uniform(*self.slope, draw), draw)
             ratio = 10 ** (uniform(*self.level_db, draw) / 20)
             level = ratio * wav[item].square().mean().sqrt()
             wav[item] = level * noise.to(wav)

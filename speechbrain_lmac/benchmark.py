@@ -1,20 +1,23 @@
 """A whole evaluation: conditions x blocks x explainers, resumed, written down."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import torch
 from torch.utils.data import DataLoader, Subset
 
 from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.evaluation import RowStore, evaluate
-from speechbrain_lmac.files import read_csv, write_csv
+from speechbrain_lmac.evaluation import evaluate
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.truth import scores_of
+from speechbrain_lmac.row_store import RowStore, finished_table
 from speechbrain_lmac.sanity import randomisation_check
 
 
@@ -219,18 +222,57 @@ class Benchmark:
                     opened.fingerprint, sanity.n_clips, seed, randomised, explainer
                 )
                 path = Path(folder) / f"sanity {name} {method} {about}.csv"
-                if not path.is_file():
-                    table = randomisation_check(
-                        explainer,
-                        randomised,
-                        batches,
-                        seed,
-                        self.device,
-                        progress,
-                    )
-                    write_csv(table, path)
-                table = read_csv(path)
+                check = partial(
+                    randomisation_check,
+                    explainer,
+                    randomised,
+                    batches,
+                    seed,
+                    self.device,
+                    progress,
+                )
+                table = finished_table(path, check)
                 table.insert(0, "block", name)
                 table.insert(1, "method", method)
                 tables.append(table)
         return pd.concat(tables, ignore_index=True)
+
+
+def open_benchmark(hparams, run_opts, manifests, metrics):
+    """An experiment's blocks and conditions, its models on their device.
+
+    Arguments
+    ---------
+    hparams : dict
+        With `dataset`, `classifier`, `blocks`, `conditions`, `split`, `batch_size`, and
+        if wanted `n_clips` and `curves`.
+    run_opts : RunOptions
+    manifests : Path
+        From `start_experiment`.
+    metrics : list
+
+    Returns
+    -------
+    benchmark : Benchmark
+    """
+    dataset, classifier = hparams["dataset"], hparams["classifier"]
+    labels = dataset.class_order(manifests, classifier.labels)
+    device = check_device(run_opts.device)
+    for part in hparams.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device)
+    conditions = {
+        name: condition.open(dataset, manifests, hparams["split"], labels)
+        for name, condition in hparams["conditions"].items()
+    }
+    return Benchmark(
+        hparams["blocks"],
+        conditions,
+        classifier,
+        metrics,
+        labels,
+        batch_size=hparams["batch_size"],
+        n_clips=hparams.get("n_clips"),
+        curves=hparams.get("curves"),
+        device=device,
+    )

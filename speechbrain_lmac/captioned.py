@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from speechbrain_lmac.captions import choose
-from speechbrain_lmac.draws import generator
+from speechbrain_lmac.draws import generator, uniform
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.mixing import gains_of_snr, mix
 
@@ -93,7 +93,6 @@ class CaptionedClips:
         there = set(clips.values())
         other = choose([category for category in others if category in there], draw)
         name = choose([name for name, c in clips.items() if c == other], draw)
-        low, high = self.snr_db
-        snr_db = low + (high - low) * torch.rand((), generator=draw).item()
+        snr_db = uniform(*self.snr_db, draw)
         mixture, *_ = mix(clip, self.clips.wav(name, part), gains_of_snr(snr_db))
         return mixture, other

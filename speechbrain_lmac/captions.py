@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechbrain_lmac.classifiers.words import words_of
-from speechbrain_lmac.classifiers.zero_shot import TEMPLATE
+from speechbrain_lmac.classifiers.words import TEMPLATE, words_of
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, some_of
 

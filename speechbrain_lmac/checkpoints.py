@@ -1,6 +1,5 @@
 """Checkpoints that are whole, or not there, or told to be damaged."""
 
-import hashlib
 import json
 import logging
 import math
@@ -18,6 +17,7 @@ from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.distributed import wait_for_all
 from speechbrain_lmac.files import write_text, writing
+from speechbrain_lmac.fingerprints import file_hash
 
 logger = logging.getLogger(__name__)
 
@@ -161,9 +161,8 @@ def _checksums(folder):
     sums = {}
     for path in sorted(Path(folder).rglob("*")):
         if path.is_file() and path.name != CHECKSUMS:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "blake2b")
-            sums[path.relative_to(folder).as_posix()] = digest.hexdigest()[:32]
+            name = path.relative_to(folder).as_posix()
+            sums[name] = file_hash(path, n_bytes=64)[:32]
     return sums
 
 

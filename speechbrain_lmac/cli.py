@@ -23,9 +23,9 @@ import re
 import runpy
 import sys
 
+from speechbrain_lmac.arguments import Parser
 from speechbrain_lmac.console import complain, exit_status, show
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.options import Parser
 
 # In the head of each experiment file: the script that it is for.
 RECIPE = re.compile(r"^#\s+python (\w+)\.py ", flags=re.MULTILINE)

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from speechbrain.lobes.models.dual_path import Decoder, Encoder
 
-from speechbrain_lmac.classifiers.checkpoint import fetch, load_weights, save_weights
 from speechbrain_lmac.distributed import one_process_only
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_text
+from speechbrain_lmac.weights import fetch, load_weights, save_weights
 
 WEIGHTS_FILE = "codec.ckpt"
 SETTING_FILE = "codec.json"

@@ -6,20 +6,18 @@ prepares what is missing and gives `ConditionClips`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from speechbrain_lmac.audio import fix_length, read_mono
 from speechbrain_lmac.contaminants import Nothing
-from speechbrain_lmac.data_prep.mixture_prepare import (
+from speechbrain_lmac.mixture_manifest import (
     check_files,
     hash_of,
     prepare_mixtures,
     sounds_of,
 )
-from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.mixtures import MixtureClips
+from speechbrain_lmac.sources import FolderStems
 
 
 @dataclass(frozen=True)
@@ -152,53 +150,3 @@ class StemCondition(MixtureCondition):
             fingerprint=hash_of([opened.fingerprint, stems.states(opened.clips.ids)]),
             description=f"{opened.description}; stems known",
         )
-
-
-class FolderStems:
-    """Stems of clips from a folder, at the level that the model hears.
-
-    Arguments
-    ---------
-    folder : str
-        With ``foreground/ID.wav`` and ``background/ID.wav``.
-    sample_rate : int
-        Of the model, Hz.
-    n_samples : int
-        Length of a clip.
-    """
-
-    def __init__(self, folder, sample_rate, n_samples):
-        self.folder = Path(str(folder))
-        self.sample_rate = sample_rate
-        self.n_samples = n_samples
-
-    def __call__(self, ids):
-        """Foreground and background of each id, two tensors (B, N)."""
-        stems = torch.stack(
-            [torch.stack([self.read(path) for path in self.paths(c)]) for c in ids]
-        )
-        # The clip is divided by its largest absolute sample; so are its parts.
-        peak = stems.sum(1).abs().amax(1)[:, None, None]
-        stems = stems / torch.where(peak > 0, peak, 1.0)
-        return stems[:, 0], stems[:, 1]
-
-    def paths(self, clip):
-        """The files of the foreground and of the background."""
-        return [self.folder / n / f"{clip}.wav" for n in ("foreground", "background")]
-
-    def read(self, path):
-        """One stem (N,) at the file's level."""
-        return fix_length(read_mono(path, self.sample_rate), self.n_samples)
-
-    def check(self, ids):
-        """Refuse a folder that lacks a stem."""
-        missing = [p for clip in ids for p in self.paths(clip) if not p.is_file()]
-        if missing:
-            raise InputError(
-                f"{self.folder} lacks stems ({len(missing)}): {some_of(missing)}"
-            )
-
-    def states(self, ids):
-        """Size and time of change of every file."""
-        stats = [path.stat() for clip in ids for path in self.paths(clip)]
-        return [[stat.st_size, stat.st_mtime_ns] for stat in stats]

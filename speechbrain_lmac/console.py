@@ -10,8 +10,6 @@ import sys
 import traceback
 from contextlib import contextmanager, redirect_stdout
 
-from tqdm import tqdm
-
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.escaping import visible
 
@@ -94,6 +92,8 @@ def hide_bars(disable):
 
 def progress_bar(items=None, desc=None, *args, disable=False, **options):
     """A `tqdm`, unless the terminal `hides_progress`."""
+    from tqdm import tqdm  # 50 ms, which `--help` has no use for
+
     desc = desc and visible(desc)
     return tqdm(items, desc, *args, disable=disable or hides_progress(), **options)
 

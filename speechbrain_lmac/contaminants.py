@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from speechbrain_lmac.data_prep.noise_parts import read_part
-from speechbrain_lmac.draws import generator, seed_of
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.draws import generator
 from speechbrain_lmac.mixtures import draw_pieces, resampled_length
+from speechbrain_lmac.sources import CorpusSounds, GeneratedSounds, PartnerClips
 
 
 class OwnProtocol:
@@ -89,15 +88,51 @@ class Scene:
     seed: int
 
 
-class Nothing:
-    """Leaves the clips as they are; one entry for each."""
+class Contaminant:
+    """What is added to the clips of an evaluation; each subclass has a source.
 
-    kind = "clean"
-    gains = (1.0, 1.0)
-    noise_root = None
+    Arguments
+    ---------
+    kind : str
+        Name of the condition.
+    gains : sequence
+        Of clip and what is added, unless the condition has others.
+    """
+
+    noise_root = None  # the folder of a corpus
+
+    def __init__(self, kind, gains):
+        self.kind = kind
+        self.gains = gains
 
     def prepare(self):
         """Nothing to prepare."""
+
+    def listing(self, scene):
+        """What is drawn from: mixtures are frozen anew when it changes."""
+        raise NotImplementedError
+
+    def backgrounds(self, bases, scene):
+        """Id of each clip to what is added to it, see `mixtures`."""
+        return {
+            clip: [self.background(clip, k, scene) for k in range(scene.per_clip)]
+            for clip in bases
+        }
+
+    def background(self, clip, k, scene):
+        """The k-th of a clip."""
+        raise NotImplementedError
+
+    def description(self, scene):
+        """For a table's header."""
+        raise NotImplementedError
+
+
+class Nothing(Contaminant):
+    """Leaves the clips as they are; one entry for each."""
+
+    def __init__(self):
+        super().__init__("clean", gains=(1.0, 1.0))
 
     def listing(self, scene):
         """No file is drawn from."""
@@ -112,15 +147,11 @@ class Nothing:
         return "nothing added"
 
 
-class OtherClips:
+class OtherClips(Contaminant):
     """Other clips of the dataset; published: gains 0.8 and 0.2, 12.04 dB."""
 
-    kind = "mixtures"
-    gains = (0.8, 0.2)
-    noise_root = None
-
-    def prepare(self):
-        """The dataset is prepared already."""
+    def __init__(self):
+        super().__init__("mixtures", gains=(0.8, 0.2))
 
     def listing(self, scene):
         """The clips drawn from."""
@@ -128,25 +159,20 @@ class OtherClips:
 
     def backgrounds(self, bases, scene):
         """For each clip different ones, as long as there are enough."""
+        others = dict(sorted(scene.others.items()))
+        source = PartnerClips(
+            {name: other["category"] for name, other in others.items()},
+            "its split",
+            scene.protocol.may_be_added,
+        )
         found = {}
         for clip, base in bases.items():
-            fit = [
-                other["wav"]
-                for name, other in sorted(scene.others.items())
-                if name != clip
-                and scene.protocol.may_be_added(other["category"], base["category"])
-            ]
-            if not fit:
-                raise InputError(
-                    f"no clip to mix with {clip}: its split has no clip of another "
-                    f"class than {base['category']}"
-                )
             draw = generator(scene.seed, self.kind, scene.split, clip)
-            order = torch.randperm(len(fit), generator=draw).tolist()
-            chosen = [fit[order[k % len(order)]] for k in range(scene.per_clip)]
+            chosen = source.draw_several(clip, base["category"], scene.per_clip, draw)
+            wavs = [others[name]["wav"] for name in chosen]
             found[clip] = [
                 {"pieces": [{"wav": wav, "start": 0, "length": scene.n_samples}]}
-                for wav in chosen
+                for wav in wavs
             ]
         return found
 
@@ -155,7 +181,7 @@ class OtherClips:
         return f"other clips of the split {scene.protocol.other_split(scene.split)}"
 
 
-class Generated:
+class Generated(Contaminant):
     """Noise that is generated, of one of several kinds with equal chance.
 
     Arguments
@@ -168,36 +194,22 @@ class Generated:
         Among `generated.GENERATORS`.
     """
 
-    noise_root = None
-
     def __init__(self, kind="noise", gains=(1.0, 1.0), names=("coloured", "babble")):
-        self.kind = kind
-        self.gains = gains
-        self.names = list(names)
-
-    def prepare(self):
-        """Nothing to prepare."""
+        super().__init__(kind, gains)
+        self.source = GeneratedSounds(names)
 
     def listing(self, scene):
         """The generators drawn from."""
-        return self.names
-
-    def backgrounds(self, bases, scene):
-        """A seed for each, apart from those of `noise.GeneratedNoise`."""
-        return {
-            clip: [self.background(clip, k, scene) for k in range(scene.per_clip)]
-            for clip in bases
-        }
+        return self.source.names
 
     def background(self, clip, k, scene):
-        """The k-th noise of a clip."""
+        """The k-th noise of a clip: a seed, apart from those of a training."""
         key = (scene.seed, "condition", self.kind, scene.split, clip, k)
-        place = torch.randint(len(self.names), (), generator=generator(*key))
-        return {"generated": self.names[place], "seed": seed_of(*key)}
+        return self.source.drawn(key)
 
     def description(self, scene):
         """For a table's header."""
-        return f"generated noise ({', '.join(self.names)})"
+        return f"generated noise ({', '.join(self.source.names)})"
 
 
 class WhiteNoise(Generated):
@@ -207,7 +219,7 @@ class WhiteNoise(Generated):
         super().__init__("white_noise", gains=(1.0, 0.5), names=("white",))
 
 
-class FromCorpus:
+class FromCorpus(Contaminant):
     """Recordings of a corpus.
 
     Arguments
@@ -221,50 +233,42 @@ class FromCorpus:
     """
 
     def __init__(self, corpus, kind, gains):
-        self.corpus = corpus
-        self.kind = kind
-        self.gains = gains
+        super().__init__(kind, gains)
+        self.source = CorpusSounds(corpus)
 
     @property
     def noise_root(self):
         """The folder of the corpus."""
-        return self.corpus.root
+        return self.source.root
 
     def prepare(self):
         """Check the corpus, and write its manifests."""
-        self.corpus.prepare()
+        self.source.prepare()
+
+    def parts(self, scene):
+        """The parts of the corpus that the protocol takes."""
+        return scene.protocol.corpus_parts(self.source.corpus, scene.split)
 
     def listing(self, scene):
         """The recordings drawn from."""
-        return [file["wav"] for file in self.files(scene)]
+        return [file["wav"] for file in self.source.files(*self.parts(scene))]
 
-    def files(self, scene):
-        """The recordings, in the parts of the corpus that the protocol takes."""
-        parts = scene.protocol.corpus_parts(self.corpus, scene.split)
-        return [file for part in parts for file in read_part(self.corpus, part)]
-
-    def backgrounds(self, bases, scene):
-        """Recordings joined and cut for each clip."""
-        files = self.files(scene)
-        return {
-            clip: [
-                self.background(files, clip, k, scene) for k in range(scene.per_clip)
-            ]
-            for clip in bases
-        }
-
-    def background(self, files, clip, k, scene):
+    def background(self, clip, k, scene):
         """The k-th recording of a clip."""
         draw = generator(scene.seed, self.kind, scene.split, clip, k)
-        pieces = scene.protocol.pieces(files, scene.n_samples, scene.sample_rate, draw)
-        for piece in pieces:
-            piece["wav"] = piece["wav"].replace("{data_root}", "{noise_root}", 1)
+        pieces = self.source.pieces(
+            self.parts(scene),
+            scene.n_samples,
+            scene.sample_rate,
+            draw,
+            scene.protocol.pieces,
+        )
         return {"pieces": pieces}
 
     def description(self, scene):
         """For a table's header."""
-        parts = scene.protocol.corpus_parts(self.corpus, scene.split)
-        return f"{self.corpus.root.name} ({' and '.join(parts)} part)"
+        parts = " and ".join(self.parts(scene))
+        return f"{self.source.root.name} ({parts} part)"
 
 
 class CorpusNoise(FromCorpus):

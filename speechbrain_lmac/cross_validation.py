@@ -9,13 +9,13 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from speechbrain_lmac.console import quiet_options, show
+from speechbrain_lmac.csv_files import read_csv
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import read_csv, write_csv, write_text
 from speechbrain_lmac.hparams_files import find_hparams, top_level_keys
 from speechbrain_lmac.loading import require_keys
-from speechbrain_lmac.options import read_command
+from speechbrain_lmac.markdown import MarkdownPage, table_lines
 from speechbrain_lmac.resolving import resolve
-from speechbrain_lmac.tables import table_lines
+from speechbrain_lmac.run_options import read_command
 
 KEYS = ["condition", "block", "method"]  # of a row of `summary.csv`
 # Beside a score in `summary.csv`: its interval and its number of clips.
@@ -190,8 +190,8 @@ def write_folds(folder, table, header):
     header : list of str
         The command, the folds, the seed, the versions.
     """
-    write_csv(table, folder / "folds.csv")
-    lines = ["# Over the folds", "", *(f"- {line}" for line in header), ""]
+    page = MarkdownPage("Over the folds", header)
+    page.add_rows("folds", table)
     groups = [("", table)]
     if "condition" in table:
         groups = [
@@ -201,10 +201,9 @@ def write_folds(folder, table, header):
             )
         ]
     for title, rows in groups:
-        lines += [title, ""] if title else []
-        lines += [*markdown_rows(rows), ""]
-    lines.append("std: over the folds, with n - 1; n: folds with a finite value.")
-    write_text("\n".join(lines) + "\n", folder / "folds.md")
+        page.add(title, markdown_rows(rows))
+    page.add("std: over the folds, with n - 1; n: folds with a finite value.")
+    page.write(folder / "folds.md")
 
 
 def markdown_rows(table):

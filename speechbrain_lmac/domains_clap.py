@@ -2,7 +2,6 @@
 
 import torch
 
-from speechbrain_lmac.classifiers.front_ends_clap import decibels
 from speechbrain_lmac.domains import (
     POWER_FLOOR,
     MelDomain,
@@ -13,6 +12,7 @@ from speechbrain_lmac.domains import (
 )
 from speechbrain_lmac.interpreters.frequency import SlaneyToBins
 from speechbrain_lmac.masks import join_recordings
+from speechbrain_lmac.mel import decibels
 from speechbrain_lmac.types import Encoded
 
 

@@ -4,12 +4,13 @@ A generator seeded from (seed, epoch, clip, purpose) gives a resumed run, anothe
 order or another number of workers the same draws as an undisturbed run.
 """
 
-import hashlib
 import zlib
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+from speechbrain_lmac.fingerprints import content_hash
 
 
 def generator(*key):
@@ -27,8 +28,12 @@ def generator(*key):
 
 def seed_of(*key):
     """A 63-bit seed from a tuple of strings and numbers."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    return int(content_hash(repr(key)), 16) >> 1
+
+
+def uniform(low, high, draw):
+    """One number between two, drawn from a generator."""
+    return low + (high - low) * torch.rand((), generator=draw).item()
 
 
 def clip_key(clip):

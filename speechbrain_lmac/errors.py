@@ -10,7 +10,7 @@ class InputError(ValueError):
 
     The message says what is wrong, where, and what to do. Recipe scripts print
     it without a traceback and end with exit status 2
-    (`speechbrain_lmac.experiment.main`).
+    (`speechbrain_lmac.command.main`).
     """
 
 

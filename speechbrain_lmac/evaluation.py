@@ -5,28 +5,22 @@ told apart in the rows. Finished rows are kept, so that an interrupted evaluatio
 goes on where it stopped.
 """
 
-import glob
 import time
-from pathlib import Path
+from itertools import product
 
 import pandas as pd
 import torch
 
 from speechbrain_lmac.dataio import lens_on
-from speechbrain_lmac.distributed import wait_for_all
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import gather_evidence
-from speechbrain_lmac.files import read_csv, write_csv
 from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.metrics.curves import size_areas, size_curves
 from speechbrain_lmac.metrics.faithfulness import saturated, target_probability
 from speechbrain_lmac.metrics.masks import empty
 from speechbrain_lmac.metrics.truth import source_scores
-
-SAVE_EVERY_S = 10.0
-TEXT = ("id", "method", "label", "predicted", "fingerprint")
-TRUTH_VALUES = ("correct", "empty_mask", "saturated")
+from speechbrain_lmac.row_store import RowStore
 
 
 class Block:
@@ -136,13 +130,13 @@ def evaluate(
                         _add(table, dict(zip(columns, values.T, strict=True)))
                     _add(table, size_areas(curves, shares))
                 table["seconds"] = seconds / len(batch.ids)
-                store.add(method, table)
+                store.add(table)
             if bar is not None:
                 bar.update(len(batch.ids))
     if not explainers or not ids:
         raise InputError("nothing to evaluate: no explainer, or no clip in the data")
     store.gather()
-    return store.rows(explainers, ids)
+    return store.rows(product(explainers, ids))
 
 
 def score_clips(ids, label, evidence, metrics, class_names=None):
@@ -209,108 +203,6 @@ def curve_column(name, share):
     'AI@5%'
     """
     return f"{name}@{100 * share:g}%"
-
-
-class RowStore:
-    """The finished rows of an evaluation, in a csv file if there is one.
-
-    Arguments
-    ---------
-    path : str or Path, optional
-        The file: read here, written every few seconds and by `save`. Without: memory
-        only.
-    fingerprints : dict, optional
-        Method to what its rows depend on. Rows of the file with another fingerprint,
-        or of another method, are not taken.
-    share : tuple
-        This process's number and how many there are. Where there are more than one,
-        each writes a file of its own beside the first, `NAME.RANK.csv`, which the next
-        run finds, however many it has, and which `gather` puts together.
-    """
-
-    def __init__(self, path=None, fingerprints=None, share=(0, 1)):
-        self.path = None if path is None else Path(path)
-        self.fingerprints = fingerprints or {}
-        self.rank, self.n_ranks = share
-        self._rows = {}  # (method, id) -> column -> value
-        self._saved = time.monotonic()
-        self._changed = False
-        for file in self._files():
-            self._read(file)
-
-    def _files(self):
-        """The file, and those that processes have left beside it."""
-        if self.path is None:
-            return []
-        pattern = f"{glob.escape(self.path.stem)}.*{self.path.suffix}"
-        others = sorted(self.path.parent.glob(pattern))
-        return [*([self.path] if self.path.is_file() else []), *others]
-
-    def _read(self, file):
-        rows = read_csv(file, TEXT)
-        wanted = rows["method"].map(self.fingerprints)
-        rows = _typed(rows[rows["fingerprint"] == wanted])
-        for method, table in rows.groupby("method", sort=False):
-            self._keep(method, table.drop(columns="fingerprint"))
-
-    def has(self, method, ids):
-        """Whether there is a row of this method for each of the clips."""
-        return all((method, clip) in self._rows for clip in ids)
-
-    def add(self, method, table):
-        """Keep the rows of a batch, and write the file if it was not just written."""
-        self._keep(method, table)
-        self._changed = True
-        if time.monotonic() - self._saved > SAVE_EVERY_S:
-            self.save()
-
-    def _keep(self, method, table):
-        for clip, row in zip(table["id"], table.to_dict("records"), strict=True):
-            self._rows[method, clip] = row
-
-    def rows(self, methods, ids):
-        """The rows of these methods and clips, method after method."""
-        rows = [self._rows[method, clip] for method in methods for clip in ids]
-        return _typed(pd.DataFrame(rows))
-
-    def save(self):
-        """Write this process's file, atomically."""
-        if self.path is None or not self._changed:
-            return
-        path = self.path
-        if self.n_ranks > 1:
-            path = path.with_name(f"{path.stem}.{self.rank}{path.suffix}")
-        self._write(path)
-        self._saved, self._changed = time.monotonic(), False
-
-    def _write(self, path):
-        rows = pd.DataFrame(list(self._rows.values()))
-        rows["fingerprint"] = rows["method"].map(self.fingerprints)
-        write_csv(rows, path)
-
-    def gather(self):
-        """Save, wait for the other processes, and take their rows; one file remains."""
-        self.save()
-        wait_for_all()
-        files = self._files()
-        if self.n_ranks > 1:
-            for file in files:
-                self._read(file)
-        wait_for_all()  # all have read
-        if self.rank == 0 and files and files != [self.path]:
-            self._write(self.path)
-            for file in files:
-                if file != self.path:
-                    file.unlink()
-
-
-def _typed(rows):
-    """Columns of text and of truth values with what is missing as None and <NA>."""
-    rows = rows.copy()
-    for name in ("label", "predicted"):
-        column = rows[name].astype(object)
-        rows[name] = column.where(column.notna(), None)
-    return rows.astype(dict.fromkeys(TRUTH_VALUES, "boolean"))
 
 
 def _check_batch(batch):

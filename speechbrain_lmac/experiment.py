@@ -11,34 +11,26 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
-import torch.distributed as dist
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 from speechbrain.utils.epoch_loop import EpochCounter
 
-from speechbrain_lmac.benchmark import Benchmark
 from speechbrain_lmac.checkpoints import WholeCheckpointer
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
-from speechbrain_lmac.codec import check_codec_of
-from speechbrain_lmac.compiling import why_uncompiled
-from speechbrain_lmac.console import complain, open_console, quiet_logs
+from speechbrain_lmac.console import quiet_logs
 from speechbrain_lmac.dataio import collate_clips, with_sound
-from speechbrain_lmac.devices import check_device
-from speechbrain_lmac.distributed import own_share, wait_for_all
+from speechbrain_lmac.distributed import own_share
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import (
     InputError,
     check_arguments,
     check_counts,
     check_numbers,
-    message_of,
 )
-from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.explainers.gradient_check import N_CLIPS
-from speechbrain_lmac.files import why_refused, write_text
-from speechbrain_lmac.interpreters import TrainedInterpreter
+from speechbrain_lmac.files import write_text
 from speechbrain_lmac.interpreters.trained import hash_of_classifier
-from speechbrain_lmac.loading import RESOLVED, require_keys
-from speechbrain_lmac.locks import lock_folder, release_folders
+from speechbrain_lmac.loading import RESOLVED
+from speechbrain_lmac.locks import lock_folder
 from speechbrain_lmac.loggers import build_loggers
 from speechbrain_lmac.machine import environment_description
 from speechbrain_lmac.training_settings import (
@@ -56,7 +48,6 @@ from speechbrain_lmac.training_settings import (
 
 logger = logging.getLogger(__name__)
 
-EXPLAINER_PARTS = ("domain", "classifier", "interpreter", "interpreter_checkpoint")
 MANIFEST = "manifest"  # the folder of the manifests, in an output folder
 
 
@@ -133,37 +124,6 @@ def check_optimizer(opt_class):
         opt_class([torch.nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError) as error:
         raise InputError(f"opt_class makes no optimizer: {error}") from error
-
-
-def main(run):
-    """Run a recipe; what a user can put right is one message, not a traceback."""
-    open_console()
-    try:
-        run(sys.argv[1:])
-    except InputError as error:
-        _refuse(message_of(error))
-    except RuntimeError as error:
-        told = why_uncompiled(error)
-        if told is None:
-            raise
-        _refuse(told)
-    except OSError as error:
-        told = why_refused(error, getattr(error, "filename", None) or Path.cwd())
-        if told is None:
-            raise
-        _refuse(told)
-    finally:
-        release_folders()
-    if dist.is_available() and dist.is_initialized():
-        # Together: threads of a process that leaves while others still talk to it
-        # abort it now and then, and torchrun takes that for a failure.
-        wait_for_all()
-        dist.destroy_process_group()
-
-
-def _refuse(told):
-    complain(f"error: {told}")
-    sys.exit(2)
 
 
 def start_experiment(hparams, run_opts, source):
@@ -372,86 +332,3 @@ def fold_for_training(classifier, domain):
         device = next(classifier.parameters()).device
         features = domain.features(domain.encode(noise.to(device)))
         fold_batch_norms(classifier, features)
-
-
-def pick_device(run_opts):
-    """The device of a recipe that does not train."""
-    return check_device(run_opts.device)
-
-
-def open_explainer(hparams, run_opts, path, classifier=None):
-    """A trained interpreter as an explainer, on its device.
-
-    Arguments
-    ---------
-    hparams : dict
-        The experiment of a training.
-    run_opts : RunOptions
-        SpeechBrain's.
-    path : str or Path
-        Its YAML file, for errors.
-    classifier : Classifier, optional
-        In place of the experiment's.
-
-    Returns
-    -------
-    explainer : Explainer
-    device : torch.device
-    """
-    require_keys(hparams, EXPLAINER_PARTS, path)
-    if "codec" in hparams:
-        check_codec_of(hparams["codec"], hparams["interpreter_checkpoint"])
-    classifier = classifier or hparams["classifier"]
-    interpreter = TrainedInterpreter(
-        hparams["interpreter"], hparams["interpreter_checkpoint"]
-    )
-    device = pick_device(run_opts)
-    explainer = hparams.get("explainer", AmortizedExplainer)(
-        hparams["domain"].to(device), classifier.to(device), interpreter.to(device)
-    )
-    return explainer, device
-
-
-def class_names(classifier):
-    """The names of a classifier's classes, or their numbers."""
-    return classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]
-
-
-def open_benchmark(hparams, run_opts, manifests, metrics):
-    """An experiment's blocks and conditions, its models on their device.
-
-    Arguments
-    ---------
-    hparams : dict
-        With `dataset`, `classifier`, `blocks`, `conditions`, `split`, `batch_size`, and
-        if wanted `n_clips` and `curves`.
-    run_opts : RunOptions
-    manifests : Path
-        From `start_experiment`.
-    metrics : list
-
-    Returns
-    -------
-    benchmark : Benchmark
-    """
-    dataset, classifier = hparams["dataset"], hparams["classifier"]
-    labels = dataset.class_order(manifests, classifier.labels)
-    device = pick_device(run_opts)
-    for part in hparams.values():
-        if isinstance(part, torch.nn.Module):
-            part.to(device)
-    conditions = {
-        name: condition.open(dataset, manifests, hparams["split"], labels)
-        for name, condition in hparams["conditions"].items()
-    }
-    return Benchmark(
-        hparams["blocks"],
-        conditions,
-        classifier,
-        metrics,
-        labels,
-        batch_size=hparams["batch_size"],
-        n_clips=hparams.get("n_clips"),
-        curves=hparams.get("curves"),
-        device=device,
-    )

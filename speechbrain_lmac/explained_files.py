@@ -8,11 +8,11 @@ import shlex
 import sys
 from pathlib import Path
 
+from speechbrain_lmac.audio_check import AudioFault, check_audio, doubt_lines
 from speechbrain_lmac.batches.inputs import find_inputs
 from speechbrain_lmac.batches.names import file_stem, in_utf8, prompt_names, readable
 from speechbrain_lmac.batches.table import ExplanationTable
 from speechbrain_lmac.console import progress_bar, show
-from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio, doubt_lines
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining_files import PromptRequest
 from speechbrain_lmac.files import CannotWriteError, why_refused

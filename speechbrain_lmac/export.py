@@ -1,7 +1,7 @@
 """From the results of a training to a folder that anybody can load.
 
 The folder is self-contained: `hyperparams.yaml` without an include, which names nothing
-but classes of `safe_hparams`, the weights, the class names, `model.json`, a card, and a
+but classes of `safe_build`, the weights, the class names, `model.json`, a card, and a
 sound with its explanation.
 """
 
@@ -15,12 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 from ruamel.yaml.tag import Tag
 
-from speechbrain_lmac.classifiers.checkpoint import (
-    LABELS_FILE,
-    SAFETENSORS,
-    load_classifier,
-    save_weights,
-)
+from speechbrain_lmac.classifiers.checkpoint import LABELS_FILE, load_classifier
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.codec import is_trained, pretrained_codec
 from speechbrain_lmac.errors import InputError
@@ -35,6 +30,7 @@ from speechbrain_lmac.labels import LabelEncoder
 from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.safe_hparams import KEYS
 from speechbrain_lmac.training_record import check_publishable, read_training
+from speechbrain_lmac.weights import SAFETENSORS, save_weights
 
 YAML_FILE = "hyperparams.yaml"
 

@@ -1,14 +1,14 @@
-"""Files that are whole or not there; tables whose text no spreadsheet calculates."""
+"""Atomic writes: files and folders that are whole or not there."""
 
 import errno
+import glob
 import os
-import re
+import platform
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.escaping import escape
 
 ELSEWHERE = "take another output folder"
 # Of a write that the machine refused, and what to do.
@@ -90,6 +90,15 @@ def why_refused(error, path):
     return None if reason is None else f"cannot write {path}: {reason}"
 
 
+def part_of(path):
+    """Where this process writes what will be `path`: beside it, with its ending.
+
+    `locks.lock_folder` removes what a process that was killed has left there.
+    """
+    path = Path(path)
+    return path.with_name(f"{PART}{os.getpid()}.{path.name}")
+
+
 def write_atomically(path, write):
     """Let `write` make a file beside `path`, then put it in its place.
 
@@ -106,7 +115,7 @@ def write_atomically(path, write):
         When the disk is full, or nothing may be written there.
     """
     path = Path(path)
-    part = path.with_name(f"{PART}{os.getpid()}.{path.name}")
+    part = part_of(path)
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,88 +124,6 @@ def write_atomically(path, write):
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-MISSING = "nan"  # in a csv
-# Text that a spreadsheet takes for a formula, or `read_csv` for a missing value, and
-# the apostrophes that may stand before it already.
-_GUARDED = re.compile(rf"'*([=+\-@\t\r]|{MISSING}$)")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]inf", re.IGNORECASE)
-# What no csv in UTF-8 holds: csv.writer leaves a carriage return without quotes.
-_NO_TEXT = re.compile("[\0\ud800-\udfff]|\r(?!\n)")
-
-
-def csv_cell(value):
-    """Return what is written of a value in a csv file.
-
-    Text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return gets an
-    apostrophe before it: a spreadsheet would take it for a formula. Numbers, also as
-    text, are as they are. `cell_text` is the inverse.
-
-    Example
-    -------
-    >>> csv_cell("=1+1"), csv_cell("-0.5"), csv_cell("dog"), csv_cell(-0.5)
-    ("'=1+1", '-0.5', 'dog', -0.5)
-    """
-    if not isinstance(value, str):
-        return MISSING if value is None else value
-    value = _NO_TEXT.sub(lambda found: escape(found[0]), value)
-    if _GUARDED.match(value) and not _NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
-
-
-def cell_text(cell):
-    """Return the text that `csv_cell` wrote.
-
-    Example
-    -------
-    >>> cell_text("'=1+1"), cell_text("'tis"), cell_text("-0.5")
-    ('=1+1', "'tis", '-0.5')
-    """
-    guarded = isinstance(cell, str) and cell[:1] == "'" and _GUARDED.match(cell)
-    return cell[1:] if guarded else cell
-
-
-def csv_text(frame, file=None):
-    """A pandas DataFrame as csv without index, a text or a file; see `csv_cell`."""
-    table = frame.rename(columns=csv_cell)
-    for place, kind in enumerate(table.dtypes):  # two columns may have one name
-        if kind.kind not in "biuf":  # text, or what has some
-            cells = table.iloc[:, place].map(csv_cell, na_action="ignore")
-            table.isetitem(place, cells)
-    return table.to_csv(file, index=False, na_rep=MISSING)
-
-
-def write_csv(frame, path):
-    """Write a pandas DataFrame without its index, atomically; see `csv_cell`."""
-    write_atomically(path, lambda part: csv_text(frame, part))
-
-
-def read_csv(path, text=(), **options):
-    """Read a table that `write_csv` wrote.
-
-    Arguments
-    ---------
-    path : str or Path
-    text : sequence of str
-        Columns that are text whatever stands in them, as names of classes are.
-    **options
-        Of `pandas.read_csv`.
-
-    Returns
-    -------
-    frame : pandas.DataFrame
-    """
-    import pandas as pd  # what only writes does not wait for it
-
-    options = {"dtype": dict.fromkeys(text, str), **options}
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[MISSING], **options)
-    frame = frame.rename(columns=cell_text)
-    for name, kind in frame.dtypes.items():
-        if kind.kind not in "biuf":
-            frame[name] = frame[name].map(cell_text, na_action="ignore")
-    return frame
 
 
 def write_text(text, path):
@@ -220,3 +147,106 @@ def append_text(text, path):
         except BaseException:
             os.ftruncate(file.fileno(), before)
             raise
+
+
+def write_together(folder, texts):
+    """Write several texts in UTF-8 into a folder, or none of them.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Made when missing.
+    texts : dict
+        File name to text. The last one vouches for the others: where there is an old
+        one, it is removed before any of the others is replaced.
+
+    Raises
+    ------
+    OSError
+        The drafts, and folders that were made for them, are gone again.
+    """
+    folder = Path(folder)
+    new_folders = _missing_folders(folder)
+    drafts = {part_of(folder / name): text for name, text in texts.items()}
+    *_, last = texts
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for draft, text in drafts.items():
+            draft.write_text(text, encoding="utf-8")
+        (folder / last).unlink(missing_ok=True)
+        for draft, name in zip(drafts, texts, strict=True):
+            os.replace(draft, folder / name)
+    except BaseException:
+        with suppress(OSError):
+            for draft in drafts:
+                draft.unlink(missing_ok=True)
+            for new_folder in new_folders:
+                new_folder.rmdir()
+        raise
+
+
+@contextmanager
+def made_whole(folder):
+    """A folder that bears its name only once it is complete.
+
+    The body fills a draft beside `folder`; at its end the draft takes the place of
+    `folder`, also of an old one. After an error the draft is gone and an old folder
+    is as it was. Drafts of processes that were killed are removed by the next one.
+
+    Arguments
+    ---------
+    folder : str or Path
+        Parents are made where they do not exist.
+
+    Yields
+    ------
+    draft : Path
+        The empty folder to fill.
+
+    Raises
+    ------
+    InputError
+        A folder or file cannot be written.
+    """
+    check_folder(folder)
+    folder = Path(folder).resolve()  # through a link, so that the link stays
+    stems = [f".{folder.name}.{kind}-{platform.node()}-" for kind in ("new", "old")]
+    draft, old = (folder.with_name(f"{stem}{os.getpid()}") for stem in stems)
+    for stem in stems:
+        for left in folder.parent.glob(f"{glob.escape(stem)}*"):
+            if not _may_run(left.name.removeprefix(stem)):
+                shutil.rmtree(left, ignore_errors=True)
+    new_folders = _missing_folders(folder.parent)
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(draft, folder)
+    except BaseException as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        with suppress(OSError):
+            if old.exists() and not folder.exists():
+                os.replace(old, folder)
+            for new_folder in new_folders:
+                new_folder.rmdir()
+        if isinstance(error, OSError):
+            raise InputError(f"cannot write {folder}: {error}") from error
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _missing_folders(folder):
+    """A folder and those around it that do not exist, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _may_run(number):
+    """Whether there may be a process of this number on this machine."""
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError):
+        return True  # another user's, or no number
+    return True

@@ -1,8 +1,9 @@
-"""What a result depends on, as a few digits: to know a finished row again."""
+"""Hashes, as hexadecimal digits: of objects, weights, files and texts."""
 
 import functools
 import hashlib
 import inspect
+import json
 import os
 
 import numpy as np
@@ -34,7 +35,7 @@ def fingerprint_of(*things):
     >>> fingerprint_of(torch.nn.ReLU()) == fingerprint_of(torch.nn.GELU())
     False
     """
-    digest = hashlib.blake2b(digest_size=8)
+    digest = _digest()
     for thing in things:
         _update(digest, thing, seen=())
     return digest.hexdigest()
@@ -65,11 +66,55 @@ def weights_hash(*modules):
     return fingerprint_of(*(dict(module.state_dict()) for module in modules))
 
 
-def file_hash(path):
-    """A hash of a file's content: 16 hexadecimal digits."""
+def file_hash(path, n_bytes=8, kind="blake2b"):
+    """A hash of a file's content; arguments as of `content_hash`."""
     with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
+        return hashlib.file_digest(file, lambda: _digest(n_bytes, kind)).hexdigest()
+
+
+def content_hash(*parts, n_bytes=8, kind="blake2b"):
+    """A hash of texts and bytes, as if they were joined.
+
+    Arguments
+    ---------
+    *parts : str or bytes
+        Texts count in UTF-8.
+    n_bytes : int
+        Of a blake2b: two digits each, 64 at most. A shorter one is not the beginning
+        of a longer one.
+    kind : str
+        "blake2b", or what others ask for: "sha256", "md5".
+
+    Returns
+    -------
+    digits : str
+
+    Example
+    -------
+    >>> content_hash("dog"), content_hash("do", b"g", n_bytes=4)
+    ('3984c7c1d25e9c9f', 'f73e71a0')
+    """
+    digest = _digest(n_bytes, kind)
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
     return digest.hexdigest()
+
+
+def json_hash(content, n_bytes=16):
+    """A hash of what JSON can hold, whatever the order of its keys.
+
+    Example
+    -------
+    >>> json_hash({"a": 1, "b": 2}) == json_hash({"b": 2, "a": 1})
+    True
+    """
+    return content_hash(json.dumps(content, sort_keys=True), n_bytes=n_bytes)
+
+
+def _digest(n_bytes=8, kind="blake2b"):
+    if kind == "blake2b":
+        return hashlib.blake2b(digest_size=n_bytes)
+    return hashlib.new(kind)
 
 
 def _update(digest, thing, seen):

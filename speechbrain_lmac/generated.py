@@ -1,15 +1,14 @@
 """Noise that needs no recordings: white, coloured, and babble-like.
 
-Each is a function of a key, a length and a rate, the same samples in any process and
-with any number of threads.
+Each of `GENERATORS` is a function of a key, a length and a rate, the same samples in
+any process and with any number of threads.
 """
 
 import math
 
 import torch
 
-from speechbrain_lmac.augment import shaped_noise, uniform
-from speechbrain_lmac.draws import generator
+from speechbrain_lmac.draws import generator, uniform
 from speechbrain_lmac.machine import one_thread
 
 COLOUR_SLOPE = (0.0, 2.0)  # power falls as 1/f**slope: white, pink, brown
@@ -54,6 +53,28 @@ def coloured_noise(key, n_samples, sample_rate):
     draw = generator(*key, "coloured")
     with one_thread():
         return shaped_noise(n_samples, uniform(*COLOUR_SLOPE, draw), draw)
+
+
+def shaped_noise(n_samples, slope, draw):
+    """Gaussian noise (N,) of any level whose power falls as 1 / f^slope.
+
+    Arguments
+    ---------
+    n_samples : int
+        Length N.
+    slope : float
+        0 is white, 1 pink, 2 brown.
+    draw : torch.Generator
+    """
+    white = torch.fft.rfft(torch.randn(n_samples, generator=draw))
+    frequency = torch.arange(len(white)).clamp(min=1) / len(white)
+    return torch.fft.irfft(white * frequency ** (-slope / 2), n_samples)
+
+
+def unit_power_noise(n_samples, slope, draw):
+    """`shaped_noise` whose mean square is 1."""
+    noise = shaped_noise(n_samples, slope, draw)
+    return noise / noise.square().mean().sqrt()
 
 
 def babble_noise(key, n_samples, sample_rate):

@@ -15,6 +15,7 @@ import io
 import re
 from pathlib import Path
 
+from speechbrain_lmac.arguments import run_keys
 from speechbrain_lmac.errors import InputError, some_of
 
 PARENT = "parent"
@@ -110,15 +111,9 @@ def _put_together(path, children):
     text, place = _put_together(parent, (*children, path.resolve()))
     theirs = blocks_of(text)
     for key in ours:
-        if key not in theirs and not _is_run_option(key):
+        if key not in theirs and key not in run_keys():
             close = difflib.get_close_matches(key, theirs)
             meant = f"; did you mean '{close[0]}'?" if close else ""
             raise InputError(f"{path}: its parent {named} has no key '{key}'{meant}")
     blocks = {**theirs, **ours}.values()
     return "".join(b if b[-1] == "\n" else f"{b}\n" for b in blocks), place
-
-
-def _is_run_option(key):
-    from speechbrain_lmac.run_options import RUN_KEYS  # imports torch
-
-    return key in RUN_KEYS

@@ -14,7 +14,8 @@ from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
 from speechbrain_lmac.classifiers.frozen import Frozen
-from speechbrain_lmac.classifiers.zero_shot import TEMPLATE, ClapClassifier
+from speechbrain_lmac.classifiers.words import TEMPLATE
+from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
 from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.domains import silent_behind
 from speechbrain_lmac.errors import InputError

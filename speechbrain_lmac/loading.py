@@ -20,9 +20,8 @@ from speechbrain_lmac.hparams_files import (
     open_hparams,
     top_level_keys,
 )
-from speechbrain_lmac.options import read_command
 from speechbrain_lmac.resolving import resolve
-from speechbrain_lmac.run_options import RUN_KEYS, with_values_of
+from speechbrain_lmac.run_options import RUN_KEYS, read_command, with_values_of
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ def load_experiment(argv, training=False):
     ---------
     argv : list
         `FILE.yaml [--key value ...] [run options of SpeechBrain]`; see
-        `options.read_command` and `resolving.resolve`.
+        `run_options.read_command` and `resolving.resolve`.
     training : bool
         Whether the command trains, so that there is `--start_over`.
 

@@ -1,8 +1,10 @@
-"""The two mel scales that classifiers hear on."""
+"""The two mel scales that classifiers hear on, and power in dB."""
 
 import math
 
 import torch
+
+POWER_FLOOR = 1e-10  # -100 dB: what is quieter is heard as this
 
 
 def hz_to_mel(hz):
@@ -36,3 +38,14 @@ def slaney_hz(mel):
     mel = torch.as_tensor(mel, dtype=torch.float64)
     above = 1000 * 6.4 ** ((mel.clamp(min=15) - 15) / 27)
     return torch.where(mel < 15, 200 * mel / 3, above)
+
+
+def decibels(power):
+    """10 log10 of power, at least -100 dB.
+
+    Example
+    -------
+    >>> decibels(torch.tensor([0.0, 1.0, 100.0]))
+    tensor([-100.,    0.,   20.])
+    """
+    return 10 * power.clamp(min=POWER_FLOOR).log10()

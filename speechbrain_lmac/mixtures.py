@@ -40,7 +40,7 @@ def draw_pieces(files, n_samples, sample_rate, draw):
     Arguments
     ---------
     files : list of dict
-        With `wav`, `n_frames`, `sample_rate` (see `noise_parts.prepare_corpus`).
+        With `wav`, `n_frames`, `sample_rate` (see `corpora.read_part`).
     n_samples : int
         Length at the model's rate.
     sample_rate : int

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from speechbrain.lobes.models.L2I import NMFDecoderAudio, NMFEncoder
 
-from speechbrain_lmac.classifiers.checkpoint import load_weights
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.weights import load_weights
 
 # What decides the meaning of a spectrum. The last is what the domain makes of the
 # magnitude 1: it tells log1p from the magnitude itself.

@@ -11,17 +11,70 @@ and, with `OtherClips`, the one that was added.
 
 import torch
 
-from speechbrain_lmac.audio import AudioReader
-from speechbrain_lmac.conditions import FolderStems
-from speechbrain_lmac.data_prep.noise_parts import read_part
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.generated import GENERATORS
 from speechbrain_lmac.mixing import gains_of_snr, mix
-from speechbrain_lmac.mixtures import Sounds, draw_pieces
+from speechbrain_lmac.sources import (
+    CorpusSounds,
+    FolderStems,
+    GeneratedSounds,
+    PartnerClips,
+)
 
 
-class CorpusNoise:
+class AddedNoise:
+    """Noise at a ratio to the clip; each subclass has a source of its own.
+
+    Arguments
+    ---------
+    snr_db : float
+        10 log10 of the clip's energy over the noise's.
+    """
+
+    def __init__(self, snr_db=0.0):
+        self.gains = gains_of_snr(snr_db)
+
+    def prepare(self):
+        """Nothing to prepare."""
+
+    def mix(self, wav, keys, part):
+        """Add noise to each clip.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Shape (B, N), on the CPU. A silent clip becomes noise alone.
+        keys : list
+            B tuples of strings and numbers: (seed, epoch, clip).
+        part : str
+            "train", "valid" or "test".
+
+        Returns
+        -------
+        noisy : torch.Tensor
+            Shape (B, N), float32; the largest absolute sample is 1 to rounding.
+        clean : torch.Tensor
+            Shape (B, N), float32: the clip at the level that it has in `noisy`, so
+            that `noisy - clean` is the noise.
+        """
+        n_samples = wav.shape[1]
+        mixed = [
+            mix(clip, self.noise(key, n_samples, part), self.gains)[:2]
+            for clip, key in zip(wav, keys, strict=True)
+        ]
+        noisy, clean = zip(*mixed, strict=True)
+        return torch.stack(noisy), torch.stack(clean)
+
+    def noise(self, key, n_samples, part):
+        """A noise (N,) of any level."""
+        raise NotImplementedError
+
+    def sources(self, key, part):
+        """Names of the clips that are heard: a noise is none."""
+        return (key[-1],)
+
+
+class CorpusNoise(AddedNoise):
     """Recordings of a corpus, joined and cut as `draw_pieces` says.
 
     Arguments
@@ -35,37 +88,25 @@ class CorpusNoise:
     """
 
     def __init__(self, corpus, sample_rate, snr_db=0.0):
-        self.corpus = corpus
+        super().__init__(snr_db)
+        self.source = CorpusSounds(corpus)
         self.sample_rate = sample_rate
-        self.gains = gains_of_snr(snr_db)
-        self.sounds = None  # the folder is known when it was prepared
-        self.files = {}
+        self.reader = None  # the folder is known when it was prepared
 
     def prepare(self):
         """Check the corpus, and write its manifests."""
-        return self.corpus.prepare()
-
-    def mix(self, wav, keys, part):
-        """Clips with noise, and what is clip in them; see `mix_noise`."""
-        if part not in self.files:
-            self.files[part] = read_part(self.corpus, part)
-            reader = AudioReader(self.sample_rate)
-            self.sounds = Sounds({"data_root": (self.corpus.root, reader)})
-        return mix_noise(self, wav, keys, part)
+        return self.source.prepare()
 
     def noise(self, key, n_samples, part):
         """A noise (N,) of any level."""
+        if self.reader is None:
+            self.reader = self.source.reader(self.sample_rate)
         draw = generator("noise", part, *key)
-        files = self.files[part]
-        pieces = draw_pieces(files, n_samples, self.sample_rate, draw)
-        return self.sounds.join(pieces, n_samples)
-
-    def sources(self, key, part):
-        """Names of the clips that are heard: a noise is none."""
-        return (key[-1],)
+        pieces = self.source.pieces([part], n_samples, self.sample_rate, draw)
+        return self.reader.join(pieces, n_samples)
 
 
-class GeneratedNoise:
+class GeneratedNoise(AddedNoise):
     """Noise without recordings: a stock of each part, made once and kept in memory.
 
     A clip gets one of the stock, turned by an offset (its end comes before its
@@ -87,18 +128,11 @@ class GeneratedNoise:
         self, sample_rate, snr_db=0.0, names=("coloured", "babble"), n_noises=100
     ):
         check_counts(n_noises=n_noises)
+        super().__init__(snr_db)
+        self.source = GeneratedSounds(names)
         self.sample_rate = sample_rate
-        self.gains = gains_of_snr(snr_db)
-        self.names = list(names)
         self.n_noises = n_noises
         self._stock = {}
-
-    def prepare(self):
-        """Nothing to prepare."""
-
-    def mix(self, wav, keys, part):
-        """Clips with noise, and what is clip in them; see `mix_noise`."""
-        return mix_noise(self, wav, keys, part)
 
     def noise(self, key, n_samples, part):
         """A noise (N,) of any level."""
@@ -107,18 +141,13 @@ class GeneratedNoise:
         offset = torch.randint(n_samples, (), generator=draw).item()
         place = (part, number, n_samples)
         if place not in self._stock:
-            generate = GENERATORS[self.names[number % len(self.names)]]
-            self._stock[place] = generate(
-                ("noise", part, number), n_samples, self.sample_rate
+            self._stock[place] = self.source.numbered(
+                number, ("noise", part), n_samples, self.sample_rate
             )
         return self._stock[place].roll(offset)
 
-    def sources(self, key, part):
-        """Names of the clips that are heard: a noise is none."""
-        return (key[-1],)
 
-
-class OtherClips:
+class OtherClips(AddedNoise):
     """Another clip of the dataset, of another class: two known sounds at once.
 
     A part of the dataset is mixed with clips of the same part.
@@ -132,15 +161,8 @@ class OtherClips:
     """
 
     def __init__(self, clips, snr_db=0.0):
+        super().__init__(snr_db)
         self.clips = clips
-        self.gains = gains_of_snr(snr_db)
-
-    def prepare(self):
-        """The dataset is prepared with its experiment."""
-
-    def mix(self, wav, keys, part):
-        """Clips with other clips, and what is clip in them; see `mix_noise`."""
-        return mix_noise(self, wav, keys, part)
 
     def noise(self, key, n_samples, part):
         """The other clip (N,)."""
@@ -150,14 +172,9 @@ class OtherClips:
         """Names of the clip and of the other, for the key (seed, epoch, clip)."""
         clip = key[-1]
         categories = self.clips.categories(part)
-        fit = [name for name, c in categories.items() if c != categories[clip]]
-        if not fit:
-            raise InputError(
-                f"no clip to mix with {clip}: the part {part} of the dataset has no "
-                f"clip of another class than {categories[clip]}"
-            )
+        source = PartnerClips(categories, f"the part {part} of the dataset")
         draw = generator("other clip", part, *key)
-        return clip, fit[torch.randint(len(fit), (), generator=draw).item()]
+        return clip, source.draw_one(clip, categories[clip], draw)
 
 
 class Sometimes:
@@ -183,7 +200,7 @@ class Sometimes:
         return self.noise.prepare()
 
     def mix(self, wav, keys, part):
-        """Some of the clips with noise, the others twice; see `mix_noise`."""
+        """Some of the clips with noise, the others twice; see `AddedNoise.mix`."""
         places = [place for place, key in enumerate(keys) if self.adds(key, part)]
         if not places:
             return wav, wav
@@ -221,7 +238,7 @@ class MixedAlready:
         """Nothing to prepare: the stems are made with the clips."""
 
     def mix(self, wav, keys, part):
-        """The clips as they are, and their foregrounds; see `mix_noise`."""
+        """The clips as they are, and their foregrounds; see `AddedNoise.mix`."""
         stems = FolderStems(self.folder, self.sample_rate, wav.shape[1])
         ids = [clip for *_, clip in keys]
         stems.check(ids)
@@ -230,33 +247,3 @@ class MixedAlready:
     def sources(self, key, part):
         """Names of the clips that are heard: nothing is added."""
         return (key[-1],)
-
-
-def mix_noise(source, wav, keys, part):
-    """Add noise of a source to each clip.
-
-    Arguments
-    ---------
-    source : CorpusNoise, GeneratedNoise or OtherClips
-    wav : torch.Tensor
-        Shape (B, N), on the CPU. A silent clip becomes noise alone.
-    keys : list
-        B tuples of strings and numbers: (seed, epoch, clip).
-    part : str
-        "train", "valid" or "test".
-
-    Returns
-    -------
-    noisy : torch.Tensor
-        Shape (B, N), float32; the largest absolute sample is 1 to rounding.
-    clean : torch.Tensor
-        Shape (B, N), float32: the clip at the level that it has in `noisy`, so that
-        `noisy - clean` is the noise.
-    """
-    n_samples = wav.shape[1]
-    mixed = [
-        mix(clip, source.noise(key, n_samples, part), source.gains)[:2]
-        for clip, key in zip(wav, keys, strict=True)
-    ]
-    noisy, clean = zip(*mixed, strict=True)
-    return torch.stack(noisy), torch.stack(clean)

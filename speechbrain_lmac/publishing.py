@@ -12,12 +12,10 @@ import numpy as np
 import soundfile
 
 from speechbrain_lmac.audio import read_mono
-from speechbrain_lmac.data_prep.toy_sounds import render_clip
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.export import encoder_of, write_model
-from speechbrain_lmac.files import write_text
-from speechbrain_lmac.folders import made_whole
+from speechbrain_lmac.files import made_whole, write_text
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
 from speechbrain_lmac.interpreters.masknet import MaskNetInterpreter
 from speechbrain_lmac.loaded_elsewhere import outputs_of
@@ -30,6 +28,7 @@ from speechbrain_lmac.shipped import (
     is_non_commercial,
     write_record,
 )
+from speechbrain_lmac.toy_sounds import render_clip
 
 # The sound that goes with a model, unless there is another: it is generated, so that
 # nobody else has a right in it.
@@ -95,7 +94,7 @@ def make_model(
     ------
     InputError
         Where the terms of the data are not known, the model asks for a class that
-        `safe_hparams` does not build, or the loaded model says something else.
+        `safe_build` does not build, or the loaded model says something else.
     """
     folder = Path(folder)
     terms = terms_of(trained)

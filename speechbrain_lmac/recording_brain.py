@@ -19,10 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from speechbrain_lmac.checkpoints import UNFIT
 from speechbrain_lmac.compiling import without_forward
+from speechbrain_lmac.csv_files import read_csv, write_csv
 from speechbrain_lmac.dead_masks import DeadMaskDetector
 from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.files import read_csv, write_csv
 from speechbrain_lmac.machine import peak_memory_mib
 
 # Which part of a noise each stage draws from.

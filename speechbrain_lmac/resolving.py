@@ -19,9 +19,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.tag import Tag
 
+from speechbrain_lmac.arguments import run_options
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.hparams_files import HPARAMS, open_hparams
-from speechbrain_lmac.options import run_options
 
 # The tags of HyperPyYAML.
 TAGGED = re.compile(

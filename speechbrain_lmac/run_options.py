@@ -1,19 +1,33 @@
-"""Run options: SpeechBrain's, and those of our trainings."""
+"""Run options, of the command line and of YAML files: SpeechBrain's, and ours."""
 
+import math
 import typing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from types import UnionType
 
 from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 
+from speechbrain_lmac.arguments import (
+    START_OVER,
+    Parser,
+    run_keys,
+    run_option_parser,
+    run_options,
+)
+from speechbrain_lmac.console import hides_progress
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.hparams_files import blocks_of
 
-__all__ = ["RUN_KEYS", "RunOptions", "TrainingOptions", "with_values_of"]
+__all__ = [
+    "RUN_KEYS",
+    "RunOptions",
+    "TrainingOptions",
+    "read_command",
+    "with_values_of",
+]
 
-# Keys at the top of a YAML that sb.Brain takes for run options.
-RUN_KEYS = {f.name for f in fields(RunOptions)} - {"param_file", "overridden_args"}
+RUN_KEYS = run_keys()
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,67 @@ class TrainingOptions(RunOptions):
     """
 
     start_over: bool = False
+
+
+def read_command(argv, training=False):
+    """The command line of a recipe.
+
+    Arguments
+    ---------
+    argv : list of str
+        `FILE.yaml [--key value ...] [run options of SpeechBrain]`. A value is whatever
+        stands behind a name, unless it begins with `--`; `--key=value` takes any.
+    training : bool
+        Whether there is `--start_over`.
+
+    Returns
+    -------
+    param_file : str
+    run_opts : RunOptions
+        SpeechBrain's. Without a progress bar where the terminal hides them; of a
+        training with `start_over`, bool.
+    overrides : dict
+        Key of the YAML file to its value as it was written, both str.
+
+    Raises
+    ------
+    InputError
+        For an option without a value, one given twice with different values, one that
+        does not take its value, and for a stray argument.
+
+    Example
+    -------
+    >>> param_file, run_opts, overrides = read_command(
+    ...     ["a.yaml", "--device", "cpu", "--lr", "-1", "--data_folder=a = b"]
+    ... )
+    >>> param_file, run_opts.device, overrides
+    ('a.yaml', 'cpu', {'lr': '-1', 'data_folder': 'a = b'})
+    """
+    parser = Parser(parents=[run_option_parser()], add_help=False)
+    if training:
+        parser.add_argument(
+            START_OVER,
+            action="store_true",
+            help="move what the output folder holds aside, and train anew",
+        )
+    parsed, others = parser.parse_known_args(argv)
+    if START_OVER in others:
+        raise InputError(
+            f"{START_OVER} has no effect on this command: it is an option of trainings"
+        )
+    given = {word.partition("=")[0] for word in map(str, argv)}
+    for name, value in vars(parsed).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{name} must be a finite number, got {value}")
+    check_counts(grad_accumulation_factor=parsed.grad_accumulation_factor)
+    overridden = {name[2:] for name in run_options() if name in given}
+    kind = TrainingOptions if training else RunOptions
+    run_opts = kind(**vars(parsed), overridden_args=overridden)
+    if hides_progress():
+        overridden = overridden | {"noprogressbar"}
+        run_opts = replace(run_opts, noprogressbar=True, overridden_args=overridden)
+    words = (word.removeprefix("--").partition("=") for word in others)
+    return parsed.param_file, run_opts, {key: value for key, _, value in words}
 
 
 def with_values_of(resolved, run_opts, names=RUN_KEYS):

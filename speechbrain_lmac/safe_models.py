@@ -11,7 +11,8 @@ import torch
 from speechbrain_lmac.bounded import LARGEST_CALL, Bounded, BoundedConstruction
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.interpreters.trained import check_trained_for
-from speechbrain_lmac.safe_hparams import build, loadables_of, parse
+from speechbrain_lmac.safe_build import build, loadables_of
+from speechbrain_lmac.safe_hparams import parse
 from speechbrain_lmac.safe_weights import find_weights, load_loadables
 from speechbrain_lmac.shipped import has_file, is_shipped, model_file
 

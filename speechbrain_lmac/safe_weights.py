@@ -13,9 +13,9 @@ import zipfile
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
-from speechbrain_lmac.classifiers.checkpoint import SAFETENSORS, load_weights
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.safe_hparams import ENCODER
+from speechbrain_lmac.safe_build import ENCODER
+from speechbrain_lmac.weights import SAFETENSORS, load_weights
 
 NAME = re.compile(r"[A-Za-z]\w*")
 LARGEST_ENCODER = 2**20  # bytes
@@ -27,7 +27,7 @@ def find_weights(kinds, file, missing):
     Arguments
     ---------
     kinds : dict
-        From `safe_hparams.loadables_of`.
+        From `safe_build.loadables_of`.
     file : callable
         The name of a file to its path, where it can be read.
     missing : callable
@@ -67,7 +67,7 @@ def load_loadables(hparams, paths):
     Arguments
     ---------
     hparams : dict
-        From `safe_hparams.build`; all weights of its `modules` have to be listed.
+        From `safe_build.build`; all weights of its `modules` have to be listed.
     paths : dict
         Name of each loadable to its file, from `find_weights`.
 

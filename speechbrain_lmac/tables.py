@@ -1,28 +1,10 @@
-"""Summaries as pages: Markdown with intervals, LaTeX with the papers' columns."""
+"""Summaries as tables in Markdown, means with their intervals."""
 
 import math
-import re
 
-from speechbrain_lmac.escaping import visible
-from speechbrain_lmac.metrics import PAPER_METRICS
+from speechbrain_lmac.markdown import row_of, table_lines
+from speechbrain_lmac.paper_order import in_paper_order, is_control
 
-CONTROLS = ("random cells", "random blocks", "all ones")
-# Rows in the order of the papers' tables; what they do not have follows.
-PAPER_ORDER = (
-    "Saliency",
-    "SmoothGrad",
-    "IG",
-    "GradCAM",
-    "GradCAM++",
-    "Guided GradCAM",
-    "Guided Backprop",
-    "L2I, RT=0.2",
-    "L2I, RT=0.4",
-    "SHAP",
-    "L-MAC",
-    "L-MAC FT, lambda_g=4",
-    "L-MAC FT, lambda_g=16",
-)
 COUNTS = {
     "n": "clips",
     "empty": "empty",
@@ -40,21 +22,6 @@ HOW_TO_READ = (
     "gain. s/clip: time to explain, not to score. p, p_in, p_out: probability of the "
     "explained class for the whole clip, the explanation alone, and the rest."
 )
-
-
-def in_paper_order(summary):
-    """The rows of a summary as the papers' tables have them; others keep their order.
-
-    Example
-    -------
-    >>> import pandas as pd
-    >>> rows = pd.DataFrame({"method": ["all ones", "L-MAC", "IG"]})
-    >>> in_paper_order(rows)["method"].tolist()
-    ['IG', 'L-MAC', 'all ones']
-    """
-    place = {method: index for index, method in enumerate(PAPER_ORDER)}
-    places = summary["method"].map(lambda method: place.get(method, len(place)))
-    return summary.iloc[places.argsort(kind="stable")]
 
 
 def markdown_table(summary, scores, counts=None):
@@ -79,52 +46,6 @@ def markdown_table(summary, scores, counts=None):
     return lines
 
 
-def latex_table(summaries, caption, metrics=PAPER_METRICS):
-    """A LaTeX table (package booktabs) with the papers' columns, blocks as groups.
-
-    Means only, the best of a block and column in bold.
-
-    Arguments
-    ---------
-    summaries : dict
-        Name of the block to its summary.
-    caption : str
-        Plain text.
-    metrics : sequence
-        Of Score.
-
-    Returns
-    -------
-    text : str
-    """
-    heads = [
-        escape(m.name)
-        + {True: r"$\uparrow$", False: r"$\downarrow$", None: ""}[m.higher_is_better]
-        for m in metrics
-    ]
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape(caption)}}}",
-        rf"\begin{{tabular}}{{l{'r' * len(metrics)}}}",
-        r"\toprule",
-        " & ".join(["Method", *heads]) + r" \\",
-    ]
-    for name, summary in summaries.items():
-        lines += [r"\midrule", rf"\multicolumn{{{len(metrics) + 1}}}{{l}}{{"]
-        lines[-1] += rf"\textit{{{escape(name)}}}}} \\"
-        best = {m.name: best_of(summary, m) for m in metrics}
-        for _, row in in_paper_order(summary).iterrows():
-            cells = [escape(row["method"])]
-            for metric in metrics:
-                text = number(row[metric.name], metric)
-                bold = row["method"] in best[metric.name]
-                cells.append(rf"\textbf{{{text}}}" if bold else text)
-            lines.append(" & ".join(cells) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
-
-
 # Of the Wilcoxon signed-rank tests that are marked.
 SIGNIFICANT = 0.001
 COMPARISON = (
@@ -132,30 +53,6 @@ COMPARISON = (
     f"clips]; * p < {SIGNIFICANT:g} in the two-sided Wilcoxon signed-rank test, not "
     "corrected for the number of comparisons. All values: comparison.csv."
 )
-
-
-def is_control(method):
-    """Whether a row is a control, also where its name says of which block.
-
-    Example
-    -------
-    >>> is_control("all ones"), is_control("all ones, TD"), is_control("L-MAC")
-    (True, True, False)
-    """
-    return method.startswith(CONTROLS)
-
-
-def best_of(summary, metric):
-    """The methods with the best mean; none without a direction, and no control.
-
-    A mask of ones has the best AD and Fid-In there are: it says nothing.
-    """
-    rows = summary[~summary["method"].map(is_control)]
-    values = rows[metric.name]
-    if metric.higher_is_better is None or not values.notna().any():
-        return []
-    best = values.max() if metric.higher_is_better else values.min()
-    return rows.loc[values == best, "method"].tolist()
 
 
 def published_table(summary, published, condition, block, metrics):
@@ -214,11 +111,8 @@ def comparison_table(comparison, reference, scores):
         cells = [method]
         for score in shown:
             row = rows.loc[(method, score.name)]
-            mean, low, high = (
-                number(row[column], score) for column in ("difference", "low", "high")
-            )
-            star = "*" if row["p"] < SIGNIFICANT else ""
-            cells.append("–" if mean == "–" else f"{mean} [{low}, {high}]{star}")
+            cell = with_limits(row["difference"], row["low"], row["high"], score)
+            cells.append(f"{cell}*" if row["p"] < SIGNIFICANT else cell)
         lines.append(row_of(cells))
     return lines
 
@@ -280,33 +174,6 @@ def verdict(summary, comparison, reference, scores):
     return f"{line} Ahead of it: {'; '.join(behind)}." if behind else line
 
 
-def sanity_table(means, scores):
-    """Lines of a Markdown table: the similarity that is left when all is random.
-
-    Arguments
-    ---------
-    means : pandas.DataFrame
-        `comparison.means_by` of `sanity.randomisation_check`, by `method step layer`.
-    scores : sequence
-        Of Score.
-    """
-    first, last = means["step"].eq(1), means["step"].eq(means["step"].max())
-    layers = [means.loc[rows, "layer"].iloc[0] for rows in (first, last)]
-    titles = ["method"]
-    for score in scores:
-        titles += [f"{score.name}, {layers[0]} random", f"{score.name}, all random"]
-    lines = table_lines(titles)
-    for method in in_paper_order(means.drop_duplicates("method"))["method"]:
-        cells = [method]
-        for score in scores:
-            for rows in (first, last):
-                here = rows & means["method"].eq(method)
-                row = means[here & means["score"].eq(score.name)].iloc[0]
-                cells.append(f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]")
-        lines.append(row_of(cells))
-    return lines
-
-
 def descriptions(scores):
     """A line for each score: what it is."""
     return [f"- **{score.name}**: {score.description}." for score in scores]
@@ -325,55 +192,12 @@ def number(value, score):
 
 
 def interval(row, score):
-    """`mean [low, high]`."""
+    """The mean of a score in a row of a summary, `mean [low, high]`."""
     columns = (score.name, f"{score.name}_low", f"{score.name}_high")
-    mean, low, high = (number(row[column], score) for column in columns)
+    return with_limits(*(row[column] for column in columns), score)
+
+
+def with_limits(mean, low, high, score):
+    """`mean [low, high]`; – for what is not there."""
+    mean, low, high = (number(value, score) for value in (mean, low, high))
     return "–" if mean == "–" else f"{mean} [{low}, {high}]"
-
-
-def table_lines(titles, rows=()):
-    """The lines of a Markdown table.
-
-    Example
-    -------
-    >>> table_lines(["score", "mean"], [["AI", 41.67]])
-    ['| score | mean |', '| --- | --- |', '| AI | 41.67 |']
-    """
-    return [row_of(line) for line in (titles, ["---"] * len(titles), *rows)]
-
-
-def table_text(titles, rows):
-    """A Markdown table with a line break at its end."""
-    return "\n".join(table_lines(titles, rows)) + "\n"
-
-
-def row_of(cells):
-    """A row of a Markdown table."""
-    return "| " + " | ".join(map(_cell_text, cells)) + " |"
-
-
-def _cell_text(cell):
-    """Text that stays in its cell: a bar, and backslashes before it, are escaped."""
-    text = visible(str(cell)).replace("\n", " ")
-    return re.sub(r"(\\*)\|", lambda found: 2 * found[1] + r"\|", text)
-
-
-SIGNS_OF_LATEX = str.maketrans(
-    {
-        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-    }
-)
-
-
-def escape(text):
-    """Plain text for LaTeX.
-
-    Example
-    -------
-    >>> print(escape("5 % of a_b"))
-    5 \\% of a\\_b
-    """
-    return text.translate(SIGNS_OF_LATEX)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import if_main_process
 
+from speechbrain_lmac.csv_files import read_csv
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import read_csv, write_text
+from speechbrain_lmac.files import write_text
 from speechbrain_lmac.fingerprints import weights_hash
 from speechbrain_lmac.interpreters.trained import save_interpreter
 from speechbrain_lmac.machine import command_line, versions

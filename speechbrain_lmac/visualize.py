@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.figures import (
     in_style,
     legend_label,
     new_figure,
     save_figure,
 )
-from speechbrain_lmac.files import write_csv
 
 
 @in_style

@@ -7,9 +7,10 @@ import torch
 from speechbrain.dataio.audio_io import save
 
 from speechbrain_lmac.audio_streams import SoundWriter
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.explaining_files import MAPS, SOUNDS
 from speechbrain_lmac.figures import write_explanation_picture
-from speechbrain_lmac.files import write_atomically, write_csv
+from speechbrain_lmac.files import write_atomically
 
 # Columns that a picture is drawn of; more frames are averaged.
 MOST_COLUMNS = 4000

@@ -6,19 +6,16 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_lmac.comparison import compare, means_by
-from speechbrain_lmac.files import write_csv, write_text
-from speechbrain_lmac.sanity import SIMILARITIES
+from speechbrain_lmac.markdown import MarkdownPage, placed, row_of, table_lines
+from speechbrain_lmac.paper_order import in_paper_order
+from speechbrain_lmac.sanity_page import add_sanity
 from speechbrain_lmac.tables import (
     comparison_table,
     descriptions,
-    in_paper_order,
-    number,
-    row_of,
-    sanity_table,
-    table_lines,
     title,
+    with_limits,
 )
-from speechbrain_lmac.visualize import write_relation, write_sanity
+from speechbrain_lmac.visualize import write_relation
 from speechbrain_lmac.zero_shot_checks import (
     ABSENT,
     OVERALL,
@@ -60,10 +57,9 @@ def write_checks(folder, prompts, swaps, sanity, header, seed, reference=None):
         The method that the others are compared with, clip by clip.
     """
     folder = Path(folder)
-    write_csv(prompts, folder / "prompts.csv")
-    write_csv(swaps, folder / "swaps.csv")
-    lines = ["# Prompt checks", "", *(f"- {line}" for line in header), ""]
-    tables = {"per_clip": [], "summary": [], "comparison": []}
+    page = MarkdownPage("Prompt checks", header)
+    page.add_rows("prompts", prompts)
+    page.add_rows("swaps", swaps)
     for (condition, block), asked in prompts.groupby(
         ["condition", "block"], sort=False
     ):
@@ -86,8 +82,8 @@ def write_checks(folder, prompts, swaps, sanity, header, seed, reference=None):
             ignore_index=True,
         )
         where = {"condition": condition, "block": block}
-        tables["per_clip"].append(placed(per_clip, where))
-        tables["summary"].append(placed(summary, where))
+        page.add_rows("per_clip", placed(per_clip, **where))
+        page.add_rows("summary", placed(summary, **where))
         name, about = f"{condition}_{block}.png", f"{condition}, {block}"
         write_relation(
             asked.assign(
@@ -109,28 +105,30 @@ def write_checks(folder, prompts, swaps, sanity, header, seed, reference=None):
         )
         n_clips = per_clip["id"].nunique()
         n_prompts = asked["prompt"].nunique()
-        lines += [f"## {about}: {n_clips} clips, {n_prompts} prompts", ""]
-        lines += ["### Mask mean and similarity", ""]
-        lines += [*checks_table(summary, (RISES, OVERALL), asked), ""]
-        lines += [verdict(summary, RISES), ""]
-        lines += [f"![Mask mean and similarity](size_{name})", ""]
-        lines += ["### Sounds that are not there", ""]
-        lines += [*checks_table(summary, ABSENT), ""]
-        lines += [verdict(summary, ABSENT[2]), ""]
-        lines += ["### Prompt swap", ""]
-        lines += [*checks_table(summary, SWAP), ""]
-        lines += [f"![Masks and prompts](swap_{name})", ""]
+        page.add(
+            f"## {about}: {n_clips} clips, {n_prompts} prompts",
+            "### Mask mean and similarity",
+            checks_table(summary, (RISES, OVERALL), asked),
+            verdict(summary, RISES),
+            f"![Mask mean and similarity](size_{name})",
+            "### Sounds that are not there",
+            checks_table(summary, ABSENT),
+            verdict(summary, ABSENT[2]),
+            "### Prompt swap",
+            checks_table(summary, SWAP),
+            f"![Masks and prompts](swap_{name})",
+        )
         if reference in set(per_clip["method"]):
             compared = compare(per_clip, reference, SCORES, seed=seed)
-            tables["comparison"].append(placed(compared, where))
-            lines += [f"### {reference} against the others", ""]
-            lines += [*comparison_table(compared, reference, SCORES), ""]
-    for name, parts in tables.items():
-        if parts:
-            write_csv(pd.concat(parts, ignore_index=True), folder / f"{name}.csv")
-    lines += sanity_lines(sanity, folder, seed)
-    lines += [HOW_TO_READ, "", *descriptions((RISES, OVERALL, *ABSENT, *SWAP))]
-    write_text("\n".join(lines) + "\n", folder / "summary.md")
+            page.add_rows("comparison", placed(compared, **where))
+            page.add(
+                f"### {reference} against the others",
+                comparison_table(compared, reference, SCORES),
+            )
+    heading = "The audio encoder randomised, the deepest layer first"
+    add_sanity(page, sanity, folder, seed, heading, about="{block}: {n_clips} clips")
+    page.add(HOW_TO_READ, descriptions((RISES, OVERALL, *ABSENT, *SWAP)))
+    page.write(folder / "summary.md")
 
 
 def overall_rows(prompts, seed):
@@ -154,27 +152,6 @@ def overall_rows(prompts, seed):
     return pd.DataFrame(rows)
 
 
-def sanity_lines(sanity, folder, seed):
-    """What the page says of the randomised encoder; writes its csv and pictures."""
-    write_csv(sanity, folder / "sanity.csv")
-    lines = ["## The audio encoder randomised, the deepest layer first", ""]
-    for block, table in sanity.groupby("block", sort=False):
-        names = [score.name for score in SIMILARITIES]
-        means = means_by(table, ["method", "step", "layer"], names, seed=seed)
-        picture = f"sanity_{block}.png"
-        write_sanity(means, SIMILARITIES, folder / picture, block)
-        n_clips = table["id"].nunique()
-        lines += [f"### {block}: {n_clips} clips", ""]
-        lines += [*sanity_table(means, SIMILARITIES), ""]
-        lines += [f"![Similarity with the masks before]({picture})", ""]
-    return lines
-
-
-def placed(table, where):
-    """A table with what it is about in front."""
-    return table.assign(**where)[[*where, *table.columns]]
-
-
 def checks_table(summary, scores, prompts=None):
     """Lines of a Markdown table: a row per method, mean and interval of each score.
 
@@ -195,8 +172,7 @@ def checks_table(summary, scores, prompts=None):
         cells, non_finite = [method], 0
         for score in scores:
             row = rows.loc[(method, score.name)]
-            mean, low, high = (number(row[c], score) for c in ("mean", "low", "high"))
-            cells.append("–" if mean == "–" else f"{mean} [{low}, {high}]")
+            cells.append(with_limits(row["mean"], row["low"], row["high"], score))
             non_finite = max(non_finite, int(row["non_finite"]))
         cells.append(non_finite)
         if prompts is not None:

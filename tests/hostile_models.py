@@ -22,11 +22,11 @@ import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_lmac.classifiers import CompactClassifier
-from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.inference import AudioExplainer
 from speechbrain_lmac.interpreters import ConvInterpreter, MelToBins
 from speechbrain_lmac.shipped import find_model, model_text
+from speechbrain_lmac.weights import save_weights
 
 RATE = 8000
 SECRET = "SECRET-0451"

@@ -22,7 +22,7 @@ import torch
 
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.machine import versions
-from speechbrain_lmac.tables import table_text
+from speechbrain_lmac.markdown import MarkdownPage, table_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results" / "portability.md"
@@ -214,27 +214,27 @@ def page(outcomes, on):
     ]
     reasons = sorted({reason for outcome in outcomes for reason in outcome.skipped})
     failed = [
-        f"- run {RUNS.index(outcome.run) + 1}: `{name}`\n"
+        f"- run {RUNS.index(outcome.run) + 1}: `{name}`"
         for outcome in outcomes
         for name in outcome.failed
     ]
-    parts = [
-        "# Portability\n\n",
+    made = MarkdownPage("Portability")
+    made.add(
         "Written by `make test-portable`: all tests and doctests, under settings that "
         "change the last bits of floats, the order of the tests, the encoding, the "
         "temporary folder and how processes start. A variable that is not named is "
-        "unset.\n\n",
-        f"{on}, {minutes:.0f} minutes. {processor()}. {versions()}.\n\n",
-        table_text(titles, rows),
-        "\n`START_METHOD` is that of multiprocessing, in subprocesses too "
+        "unset.",
+        f"{on}, {minutes:.0f} minutes. {processor()}. {versions()}.",
+        table_lines(titles, rows),
+        "`START_METHOD` is that of multiprocessing, in subprocesses too "
         "(tests/start_method). Threads are those of torch, in each of two processes. "
-        "The same order again: `python -m tests.portability RUN --seed SEED`.\n",
-    ]
+        "The same order again: `python -m tests.portability RUN --seed SEED`.",
+    )
     if failed:
-        parts += ["\n## Failed\n\n", *failed]
+        made.add("## Failed", failed)
     if reasons:
-        parts += ["\n## Skipped\n\n", *(f"- {reason}\n" for reason in reasons)]
-    return "".join(parts)
+        made.add("## Skipped", [f"- {reason}" for reason in reasons])
+    return made.text()
 
 
 def main(argv):

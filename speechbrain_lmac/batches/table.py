@@ -17,15 +17,9 @@ from speechbrain_lmac.batches.names import (
     numbered,
 )
 from speechbrain_lmac.batches.record import RECORD, Explained, Record, outputs_of
+from speechbrain_lmac.csv_files import MISSING, cell_text, csv_cell, read_csv
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import (
-    MISSING,
-    append_text,
-    cell_text,
-    csv_cell,
-    read_csv,
-    write_atomically,
-)
+from speechbrain_lmac.files import append_text, write_atomically
 from speechbrain_lmac.locks import HOLDER, LOCK
 
 TABLE = "explanations.csv"

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from speechbrain.lobes.models.Cnn14 import Cnn14
 
-from speechbrain_lmac.classifiers.checkpoint import fetch
 from speechbrain_lmac.classifiers.clap_text import load_tokenizer, tokens_of
 from speechbrain_lmac.classifiers.front_ends_clap import ClapSpectrogram, repeated
 from speechbrain_lmac.classifiers.huggingface import transformers_module
@@ -20,6 +19,7 @@ from speechbrain_lmac.classifiers.layouts import Places, evenly
 from speechbrain_lmac.classifiers.waveform import MapGrid
 from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding
 from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.weights import fetch
 
 CHECKPOINT = "CLAP_weights_2022.pth"
 ADVICE = """\

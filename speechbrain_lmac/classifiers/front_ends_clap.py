@@ -10,12 +10,11 @@ import logging
 
 import torch
 
-from speechbrain_lmac.mel import slaney_hz, slaney_mel
+from speechbrain_lmac.mel import decibels, slaney_hz, slaney_mel
 
 logger = logging.getLogger(__name__)
 
 SILENCE = -1  # a place of the window at which no sample of the clip is heard
-POWER_FLOOR = 1e-10  # -100 dB: what is quieter is heard as this
 
 
 def repeated(places, n_samples, length):
@@ -210,17 +209,6 @@ def slaney_mel_matrix(sample_rate, n_fft, n_mels, low_hz, high_hz):
     falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
     triangles = torch.minimum(rising, falling).clamp(min=0)
     return triangles * 2 / (edges[2:] - edges[:-2])
-
-
-def decibels(power):
-    """10 log10 of power, at least -100 dB.
-
-    Example
-    -------
-    >>> decibels(torch.tensor([0.0, 1.0, 100.0]))
-    tensor([-100.,    0.,   20.])
-    """
-    return 10 * power.clamp(min=POWER_FLOOR).log10()
 
 
 @functools.cache  # once is enough

@@ -12,18 +12,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.classifiers.checkpoint import (
-    fetch,
-    load_weights,
-    read_weights,
-    save_weights,
-)
 from speechbrain_lmac.classifiers.words import PADDING, UNKNOWN, Vocabulary
 from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.padding import masks_padding, on_recordings
+from speechbrain_lmac.weights import fetch, load_weights, read_weights, save_weights
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,8 @@ import torch
 
 from speechbrain_lmac.errors import InputError, some_of
 
+# The papers' (LMAC-ZS, Microsoft CLAP).
+TEMPLATE = "this is the sound of {}"
 PADDING, UNKNOWN = 0, 1  # numbers that no word has
 N_RESERVED = 2
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
+from speechbrain_lmac.classifiers.words import TEMPLATE
 from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.padding import masks_padding, on_recordings
 from speechbrain_lmac.types import ClassifierOutput
-
-# The papers' (LMAC-ZS, Microsoft CLAP).
-TEMPLATE = "this is the sound of {}"
 
 
 @dataclass(frozen=True)

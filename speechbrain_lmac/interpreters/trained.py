@@ -4,13 +4,9 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_lmac.classifiers.checkpoint import (
-    fetch,
-    load_weights,
-    save_weights,
-)
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.fingerprints import weights_hash
+from speechbrain_lmac.weights import fetch, load_weights, save_weights
 
 INTERPRETER_FILE = "interpreter.ckpt"
 ADVICE = """\

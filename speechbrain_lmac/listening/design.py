@@ -1,6 +1,5 @@
 """The pages of a listening test, and the key to them, which is kept apart."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,12 @@ import soundfile
 import torch
 import yaml
 
+from speechbrain_lmac.csv_files import write_csv
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining import explain_batch
-from speechbrain_lmac.files import write_csv, write_text
+from speechbrain_lmac.files import write_text
+from speechbrain_lmac.fingerprints import content_hash
 from speechbrain_lmac.listening.loudness import equally_loud
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -139,8 +140,8 @@ def write_test(trials, folder, sample_rate, seed, title):
         )
         stimuli = {}
         for method, wav in sounds.items():
-            secret = f"{seed}/{trial.clip}/{method}".encode()
-            stimulus = hashlib.sha256(secret).hexdigest()[:8]
+            secret = f"{seed}/{trial.clip}/{method}"
+            stimulus = content_hash(secret, kind="sha256")[:8]
             file = f"audio/{stimulus}.wav"
             soundfile.write(page / file, wav.numpy(), sample_rate, "PCM_16")
             stimuli[stimulus] = file
@@ -163,7 +164,7 @@ def write_test(trials, folder, sample_rate, seed, title):
         page / "audio" / "check.wav", beeps(n_beeps, sample_rate), sample_rate, "PCM_16"
     )
     test = {
-        "test_id": hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12],
+        "test_id": content_hash(json.dumps(told), kind="sha256")[:12],
         "title": title,
         "questions": QUESTIONS,
         "lowest": LOWEST,

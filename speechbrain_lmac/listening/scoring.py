@@ -11,8 +11,8 @@ import pandas as pd
 from scipy.stats import t as student
 
 from speechbrain_lmac.comparison import signed_rank_p
+from speechbrain_lmac.csv_files import read_csv
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import read_csv
 from speechbrain_lmac.listening.design import (
     CHECK,
     HIGHEST,

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from speechbrain_lmac.csv_files import read_csv
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import TEXT
-from speechbrain_lmac.files import read_csv, write_text
+from speechbrain_lmac.files import write_text
 from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
 from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import AREAS
 from speechbrain_lmac.metrics.truth import IRM_OVERLAP_HEARD, SOURCE_SCORES
-from speechbrain_lmac.tables import HOW_TO_READ, in_paper_order, number
+from speechbrain_lmac.paper_order import in_paper_order
+from speechbrain_lmac.row_store import TEXT
+from speechbrain_lmac.tables import HOW_TO_READ, number
 
 TEMPLATE = Path(__file__).parent / "template"
 TRUTH = (*SOURCE_SCORES, IRM_OVERLAP_HEARD, *ARTEFACT_SCORES)

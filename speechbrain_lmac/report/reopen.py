@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from speechbrain_lmac.experiment import open_benchmark
+from speechbrain_lmac.benchmark import open_benchmark
 from speechbrain_lmac.loading import load_experiment
 
 

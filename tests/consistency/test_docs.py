@@ -9,7 +9,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from speechbrain_lmac import __version__, options
+from speechbrain_lmac import __version__, arguments
 from speechbrain_lmac.hparams_files import (
     PARENT,
     blocks_of,
@@ -178,13 +178,13 @@ def test_every_make_target_of_the_documentation_exists():
 
 
 def test_every_option_of_the_guide_is_known():
-    run_options = {name.removeprefix("--") for name in options.run_options()}
+    run_options = {name.removeprefix("--") for name in arguments.run_options()}
     yamls = sorted((ROOT / "hparams").glob("*.yaml"))
     keys = {key for path in yamls for key in top_level_keys(path)}
     scripts = [*ROOT.glob("recipes/*.py"), *ROOT.glob("data_prep/*.py")]
     sources = "".join(text_of(path) for path in scripts)
     sources += text_of(ROOT / "speechbrain_lmac/cli.py")
-    sources += text_of(ROOT / "speechbrain_lmac/options.py")
+    sources += text_of(ROOT / "speechbrain_lmac/arguments.py")
     own = {"help", *re.findall(r'add_argument\(\s*"--(\w+)"', sources)}
     for words in commands():
         if any(word.startswith("recipes/") for word in words):

@@ -12,7 +12,6 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.classifiers.miniclap import save_clap
 from speechbrain_lmac.codec import save_codec
 from speechbrain_lmac.errors import InputError
@@ -26,6 +25,7 @@ from speechbrain_lmac.hparams_files import open_hparams
 from speechbrain_lmac.interpreters import L2IInterpreter
 from speechbrain_lmac.loading import KNOWN_KEYS, load_experiment
 from speechbrain_lmac.nmf import SpectralAutoencoder, load_dictionary
+from speechbrain_lmac.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 YAMLS = sorted((ROOT / "hparams").glob("*.yaml"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from speechbrain_lmac.files import write_text
 from speechbrain_lmac.machine import versions
-from speechbrain_lmac.tables import table_text
+from speechbrain_lmac.markdown import MarkdownPage, table_lines
 
 FOLDER = Path("results/faults")
 KILLED = {
@@ -84,12 +84,12 @@ def hostile_models():
     columns = ["cases", "opened", "refused in one line", "ran", "tracebacks"]
     columns += ["longest, s", "largest, MiB"]
     return [
-        "## Hostile models\n",
+        "## Hostile models",
         "Each case is a folder, opened by a process of its own with limits, beside a "
         "folder of canary files (tests/hostile_models.py). *Opened*: what is odd about "
         "it can do no harm. *Ran*: code of the folder ran, or a file outside of it was "
-        "read or changed. *Largest*: what the process grew by.\n",
-        table_text(["", *columns], [[k, *row.values()] for k, row in noted.items()]),
+        "read or changed. *Largest*: what the process grew by.",
+        table_lines(["", *columns], [[k, *row.values()] for k, row in noted.items()]),
     ]
 
 
@@ -118,48 +118,45 @@ def page():
     n_cases = sum(sum(row[1:]) for row in fuzzed)
     odd = [[what, *noted[name].values()] for name, what in ODD.items() if noted[name]]
     many = noted["many_files"]
-    return "\n".join(
-        [
-            "# Reliability\n",
-            "Written by `make faults`: {} tests passed, {} failed, {} were skipped. "
-            "Data: generated sounds; seed 1234. Versions: {}.\n".format(
-                *states, versions()
-            ),
-            "## Killed\n",
-            "SIGKILL at random moments of a command that is called again until it is "
-            "done; each result is compared with the undisturbed one. `runs` is how "
-            "often it came to its end in between. Draws are functions of seed, epoch "
-            "and clip, so that nothing depends on what a process did before.\n",
-            table_text(["", "kills", "runs", "what was equal"], killed),
-            "## Disks\n",
-            "A tmpfs of a few hundred kB, or remounted read-only; the command ends "
-            "with one message and status 2. With space, the same command goes on.\n",
-            table_text(["", "result"], disks),
-            "## Damage\n",
-            table_text(["", "cases passed"], other),
-            "## Broken files\n",
-            f"{many['files']:,} files of 0.3 s, of which {many['broken']} are broken "
-            f"or hostile ({', '.join(many['kinds'])}): {many['explained']:,} "
-            f"explained, {many['broken']} listed at the end, status 2.\n",
-            "## Headers, names, lengths\n",
-            "One command for each line, with `esc10-lmac`. An answer is wrong if class "
-            "or confidence (within 1e-3) is not what `AudioClassifier.classify_file` "
-            "says of the same sound in a plain file, or if the length is another; a "
-            "refusal, if the sound is whole.\n",
-            table_text(
-                ["", "explained", "refused in one line", "wrong", "tracebacks"], odd
-            ),
-            *hostile_models(),
-            "## Fuzzing\n",
-            f"{n_cases:,} cases by hypothesis, the same ones in every run. Sounds of 0 "
-            "to 90 s (at most 4 M samples), 4 to 192 kHz, 1 to 8 channels, WAV of all "
-            "formats, FLAC, Ogg; noise, silence, DC, clipping, denormals, NaN and inf. "
-            "Only right answers and errors that say what is wrong appear; what they "
-            "found is in tests/faults/test_fuzzing.py. A sound that its container "
-            "cannot hold (8 channels at 192 kHz in Ogg) is no case.\n",
-            table_text(["", "answered", "refused"], fuzzed),
-        ]
+    made = MarkdownPage("Reliability")
+    made.add(
+        "Written by `make faults`: {} tests passed, {} failed, {} were skipped. "
+        "Data: generated sounds; seed 1234. Versions: {}.".format(*states, versions()),
+        "## Killed",
+        "SIGKILL at random moments of a command that is called again until it is "
+        "done; each result is compared with the undisturbed one. `runs` is how "
+        "often it came to its end in between. Draws are functions of seed, epoch "
+        "and clip, so that nothing depends on what a process did before.",
+        table_lines(["", "kills", "runs", "what was equal"], killed),
+        "## Disks",
+        "A tmpfs of a few hundred kB, or remounted read-only; the command ends "
+        "with one message and status 2. With space, the same command goes on.",
+        table_lines(["", "result"], disks),
+        "## Damage",
+        table_lines(["", "cases passed"], other),
+        "## Broken files",
+        f"{many['files']:,} files of 0.3 s, of which {many['broken']} are broken "
+        f"or hostile ({', '.join(many['kinds'])}): {many['explained']:,} "
+        f"explained, {many['broken']} listed at the end, status 2.",
+        "## Headers, names, lengths",
+        "One command for each line, with `esc10-lmac`. An answer is wrong if class "
+        "or confidence (within 1e-3) is not what `AudioClassifier.classify_file` "
+        "says of the same sound in a plain file, or if the length is another; a "
+        "refusal, if the sound is whole.",
+        table_lines(
+            ["", "explained", "refused in one line", "wrong", "tracebacks"], odd
+        ),
+        *hostile_models(),
+        "## Fuzzing",
+        f"{n_cases:,} cases by hypothesis, the same ones in every run. Sounds of 0 "
+        "to 90 s (at most 4 M samples), 4 to 192 kHz, 1 to 8 channels, WAV of all "
+        "formats, FLAC, Ogg; noise, silence, DC, clipping, denormals, NaN and inf. "
+        "Only right answers and errors that say what is wrong appear; what they "
+        "found is in tests/faults/test_fuzzing.py. A sound that its container "
+        "cannot hold (8 channels at 192 kHz in Ogg) is no case.",
+        table_lines(["", "answered", "refused"], fuzzed),
     )
+    return made.text()
 
 
 if __name__ == "__main__":

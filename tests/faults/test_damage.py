@@ -13,7 +13,7 @@ import torch
 
 from speechbrain_lmac import objectives
 from speechbrain_lmac.checkpoints import WholeCheckpointer
-from speechbrain_lmac.folders import made_whole
+from speechbrain_lmac.files import made_whole
 from speechbrain_lmac.locks import lock_folder, release_folders
 from speechbrain_lmac.machine import peak_memory_mib
 from speechbrain_lmac.recipes.train_lmac import train_lmac

@@ -20,8 +20,8 @@ import pytest
 import soundfile
 import torch
 
+from speechbrain_lmac.command import main
 from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
-from speechbrain_lmac.experiment import main
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.publish import publish

@@ -20,8 +20,8 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers.folding import fold_batch_norms
+from speechbrain_lmac.command import main
 from speechbrain_lmac.data_prep.toy_prepare import make_toy
-from speechbrain_lmac.experiment import main
 from speechbrain_lmac.recipes.train_lmac import train_lmac
 from tests.torchrun import torchrun
 from tests.warm import rank_variables, warm

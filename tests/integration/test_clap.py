@@ -13,9 +13,9 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain_lmac.captions import TEMPLATES
 from speechbrain_lmac.classifiers import trained_clap
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
-from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.recipes.train_clap import train_clap
 from speechbrain_lmac.recording_brain import RecordingBrain
+from speechbrain_lmac.toy_sounds import TOY_CLASSES
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAP = "hparams/toy_clap.yaml"

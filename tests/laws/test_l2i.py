@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
-from speechbrain_lmac.classifiers.checkpoint import save_weights
 from speechbrain_lmac.domains import MagnitudeSTFTDomain, MelDomain, STFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import gather_evidence
@@ -37,6 +36,7 @@ from speechbrain_lmac.objectives_l2i import (
     reconstruction,
 )
 from speechbrain_lmac.types import ClassifierOutput, Encoded
+from speechbrain_lmac.weights import save_weights
 
 RATE, BINS, CLASSES, COMPONENTS = 16000, 513, 3, 7
 CHANNELS = (4, 8, 16)

@@ -24,16 +24,16 @@ from speechbrain_lmac.contaminants import (
     OtherClips,
     WhiteNoise,
 )
-from speechbrain_lmac.data_prep.mixture_prepare import prepare_mixtures, sounds_of
 from speechbrain_lmac.data_prep.noise_prepare import SoundFolder
 from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
-from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.dataio import ClipDataset, collate_clips
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.mixing import measured_snr
+from speechbrain_lmac.mixture_manifest import prepare_mixtures, sounds_of
 from speechbrain_lmac.mixtures import MixtureClips, Sounds, lens_of
 from speechbrain_lmac.noise import CorpusNoise as TrainingCorpusNoise
 from speechbrain_lmac.noise import GeneratedNoise, Sometimes
+from speechbrain_lmac.toy_sounds import TOY_CLASSES
 
 RATE = 16000
 SNR_TOLERANCE_DB = 1e-4  # stems are rounded to float32
@@ -497,8 +497,8 @@ def test_a_training_reads_the_files_of_its_part_only(corpus):
     for part in ("train", "valid", "test"):
         read = []
         noise.mix(clips(1), keys(1), part)[0]
-        reader = noise.sounds.sources["data_root"][1]
-        noise.sounds.sources["data_root"] = (
+        reader = noise.reader.sources["noise_root"][1]
+        noise.reader.sources["noise_root"] = (
             corpus.root,
             lambda path, reader=reader, read=read: read.append(path) or reader(path),
         )

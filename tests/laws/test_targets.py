@@ -6,7 +6,6 @@ import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
-from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.dataio import ClipDataset, ClipsById
 from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
@@ -20,6 +19,7 @@ from speechbrain_lmac.objectives import (
     unsupported_mask_in,
 )
 from speechbrain_lmac.targets import PredictedClass, RandomTargets
+from speechbrain_lmac.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.types import Evidence
 
 PARTS = ("train", "valid", "test")

@@ -75,13 +75,16 @@ def test_a_reading_names_what_differs_and_its_direction():
 def test_each_row_has_a_line_under_it(files):
     per_clip = rows(one={"AD": 2.0}, two={})
     ablations = read_ablations(files)
-    lines, summary, comparison = ablation_page(ablations, per_clip, SCORES, ["seed: 1"])
-    table = [line for line in lines if line.startswith("|")]
+    page = ablation_page(ablations, per_clip, SCORES, "clean", ["seed: 1"])
+    table = [line for line in page.text().splitlines() if line.startswith("|")]
     assert len(table) == 2 + 2 * 3
     assert table[2].startswith("| **parent** |") and table[3].startswith(
         "| *The parent"
     )
     assert "Ablation of parent: one. Against parent worse: AD +2.0" in table[5]
     assert {line.count("|") for line in table} == {len(SCORES) + 2}
+    (summary,) = page.tables["summary"]
     assert summary["method"].tolist() == ["parent", "one", "two"]
+    comparison = page.tables["comparison"]
     assert [table["reference"].iloc[0] for table in comparison] == ["one", "two"]
+    assert {table["condition"].iloc[0] for table in comparison} == {"clean"}

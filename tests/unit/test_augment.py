@@ -14,11 +14,11 @@ from speechbrain_lmac.augment import (
     OnSpectrogram,
     SpecAugment,
     TimeShift,
-    coloured_noise,
     stretch,
 )
 from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.draws import generator
+from speechbrain_lmac.generated import unit_power_noise
 
 N_SAMPLES, N_CLASSES = 2000, 4
 
@@ -156,7 +156,7 @@ def test_silence_gets_no_noise():
 @pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("n_samples", [16000, 15999])
 def test_the_power_of_coloured_noise_falls_with_its_slope(slope, n_samples):
-    noise = coloured_noise(n_samples, slope, draws(1)[0])
+    noise = unit_power_noise(n_samples, slope, draws(1)[0])
     assert noise.shape == (n_samples,)
     assert power_db(noise) == pytest.approx(0, abs=1e-3)
     power = torch.fft.rfft(noise.double()).abs().square()
@@ -167,7 +167,7 @@ def test_the_power_of_coloured_noise_falls_with_its_slope(slope, n_samples):
 
 @pytest.mark.parametrize("n_samples", [1, 2, 3])
 def test_noise_of_a_few_samples(n_samples):
-    noise = coloured_noise(n_samples, 1.0, draws(1)[0])
+    noise = unit_power_noise(n_samples, 1.0, draws(1)[0])
     assert noise.shape == (n_samples,)
     assert torch.isfinite(noise).all()
 

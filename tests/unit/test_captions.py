@@ -17,9 +17,9 @@ from speechbrain_lmac.captions import (
 )
 from speechbrain_lmac.classifiers.words import words_of
 from speechbrain_lmac.data_prep.toy_prepare import make_toy
-from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.toy_sounds import TOY_CLASSES
 
 VALUES = [value for values in ToyAttributes.values for value in values]
 

@@ -8,16 +8,11 @@ import torch
 from speechbrain.lobes.models.Cnn14 import Cnn14
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
-from speechbrain_lmac.classifiers.checkpoint import (
-    fetch,
-    load_classifier,
-    load_weights,
-    save_classifier,
-    save_weights,
-)
+from speechbrain_lmac.classifiers.checkpoint import load_classifier, save_classifier
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.interpreters import TrainedInterpreter
 from speechbrain_lmac.interpreters.trained import load_interpreter
+from speechbrain_lmac.weights import fetch, load_weights, save_weights
 
 LABELS = ["zebra", "dog barking", 'cat\'s "meow"', "grüße"]  # not sorted, awkward
 
@@ -284,7 +279,7 @@ def test_an_interpreter_comes_from_a_folder_or_from_the_hub(tmp_path, monkeypatc
         asked.append((repository, filename))
         return tmp_path / filename
 
-    name = "speechbrain_lmac.classifiers.checkpoint.hub_file"
+    name = "speechbrain_lmac.weights.hub_file"
     monkeypatch.setattr(name, hub)
     assert_equal_states(load("someone/lmac"), trained)
     assert asked == [("someone/lmac", "interpreter.ckpt")]

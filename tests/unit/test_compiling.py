@@ -7,10 +7,10 @@ import speechbrain as sb
 import torch
 
 from speechbrain_lmac import compiling
+from speechbrain_lmac.command import main
 from speechbrain_lmac.compiling import check_compile, why_uncompiled
 from speechbrain_lmac.domains import MelDomain, STFTDomain, WaveformSTFTDomain
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.experiment import main
 from speechbrain_lmac.learned import LearnedDomain
 from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.masks import fit_map

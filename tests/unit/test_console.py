@@ -10,6 +10,7 @@ import warnings
 import pytest
 from hypothesis import strategies as st
 
+from speechbrain_lmac.arguments import Parser
 from speechbrain_lmac.console import (
     be_quiet,
     exit_status,
@@ -23,7 +24,7 @@ from speechbrain_lmac.console import (
 )
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.escaping import visible
-from speechbrain_lmac.options import Parser, read_command
+from speechbrain_lmac.run_options import read_command
 
 
 class Terminal(io.StringIO):

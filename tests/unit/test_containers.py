@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechbrain_lmac.data_prep.containers import BEYOND, SLACK_BYTES, UNKNOWN
-from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
+from speechbrain_lmac.audio_check import AudioFault, check_audio
+from speechbrain_lmac.containers import BEYOND, SLACK_BYTES, UNKNOWN
 from tests import headers
 
 N = 30000

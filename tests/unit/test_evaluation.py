@@ -9,7 +9,7 @@ import torch
 
 from speechbrain_lmac.dataio import ClipBatch
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import RowStore, curve_column, evaluate
+from speechbrain_lmac.evaluation import curve_column, evaluate
 from speechbrain_lmac.explainers.controls import (
     AllOnesExplainer,
     RandomExplainer,
@@ -17,6 +17,7 @@ from speechbrain_lmac.explainers.controls import (
 )
 from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.metrics.curves import AREAS, CURVES, area_under_curve
+from speechbrain_lmac.row_store import RowStore
 from speechbrain_lmac.summary import curves_of, summarise
 from speechbrain_lmac.types import ClassifierOutput, Encoded, Explanation
 

@@ -7,13 +7,13 @@ import soundfile
 import torch
 
 from speechbrain_lmac import audio_streams
-from speechbrain_lmac.data_prep.toy_sounds import render_clip
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.explaining import check_logits, classify_waveforms
 from speechbrain_lmac.explaining_files import explain_file
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
 from speechbrain_lmac.shipped import shipped_models
+from speechbrain_lmac.toy_sounds import render_clip
 from speechbrain_lmac.written_explanations import (
     Columns,
     write_explanation,

@@ -1,19 +1,11 @@
-"""A file is whole or not there, and a table read is the table written."""
+"""A file is whole or not there."""
 
-import csv
-import math
-
-import pandas as pd
 import pytest
-from hypothesis import strategies as st
 
 from speechbrain_lmac.files import (
-    cell_text,
-    csv_cell,
-    read_csv,
     write_atomically,
-    write_csv,
     write_text,
+    write_together,
 )
 
 
@@ -68,75 +60,26 @@ def test_a_writer_that_writes_nothing_is_an_error(tmp_path):
         write_atomically(tmp_path / "out.csv", lambda part: None)
 
 
-def test_missing_scores_are_written_as_nan(tmp_path):
-    frame = pd.DataFrame({"clip": ["a, b", "ü"], "AI": [1.5, float("nan")]})
-    write_csv(frame, tmp_path / "scores.csv")
-    text = (tmp_path / "scores.csv").read_text(encoding="utf-8")
-    assert text == 'clip,AI\n"a, b",1.5\nü,nan\n'
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "scores.csv"), frame)
+def test_texts_are_written_together_and_the_last_vouches_for_them(tmp_path):
+    folder = tmp_path / "a" / "b"
+    write_together(folder, {"one.txt": "1", "all.txt": "old"})
+    write_together(folder, {"one.txt": "2", "all.txt": "new"})
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    assert texts == {"one.txt": "2", "all.txt": "new"}
 
 
-# All but half characters, carriage returns and NUL, which are escaped.
-ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"))
-NASTY = st.sampled_from(
-    ["=1+1", "-1", "'-1", "'=a", "+49", "@x", "\t", "\r\na", "-", "'", "''=", "nan"]
-    + ["'nan", "NaN", "NA", "null", "", "007", "1e5", "True", "inf", '"', "a,b", "\r\n"]
-)
-
-
-def test_any_text_in_a_table_is_read_as_it_was_written(tmp_path, for_any):
-    path = tmp_path / "table.csv"
-
-    def check(texts, name):
-        frame = pd.DataFrame({name: texts, "score": [-0.5] * len(texts)})
-        write_csv(frame, path)
-        back = read_csv(path, [csv_cell(name)])
-        assert list(back.columns) == [name, "score"]
-        assert back[name].tolist() == texts
-        assert (back["score"] == -0.5).all()
-        # No cell of text would be calculated.
-        with open(path, encoding="utf-8", newline="") as file:
-            for row in csv.reader(file):
-                for cell in row:
-                    number = cell.strip().replace("-", "", 1).replace("+", "", 1)
-                    harmless = cell[:1] not in ("=", "+", "-", "@", "\t", "\r")
-                    assert harmless or not math.isnan(float(number)), cell
-
-    names = (ANY_TEXT | NASTY).filter(lambda name: name not in ("", "score"))
-    for_any(check, st.lists(ANY_TEXT | NASTY, min_size=1), names, cases=100)
-
-
-def test_any_cell_is_the_text_again(for_any):
-    def check(text):
-        assert cell_text(csv_cell(text)) == text
-
-    for_any(check, ANY_TEXT | NASTY)
-
-
-def test_numbers_are_untouched_and_missing_values_missing(tmp_path):
-    frame = pd.DataFrame(
-        {
-            "x": [-1.5, math.nan, math.inf],
-            "n": [-1, 0, 2],
-            "yes": [True, False, True],
-            "text": ["-2", None, "-2e-3"],
-            "mixed": [-1, "=a", math.nan],
-        }
-    )
-    write_csv(frame, tmp_path / "a.csv")
-    assert (tmp_path / "a.csv").read_text() == (
-        "x,n,yes,text,mixed\n-1.5,-1,True,-2,-1\nnan,0,False,nan,'=a\n"
-        "inf,2,True,-2e-3,nan\n"
-    )
-    back = read_csv(tmp_path / "a.csv", ["text", "mixed"])
-    assert back["text"].tolist()[::2] == ["-2", "-2e-3"] and pd.isna(back["text"][1])
-    pd.testing.assert_frame_equal(back[["x", "n", "yes"]], frame[["x", "n", "yes"]])
-    assert csv_cell(None) == "nan" and csv_cell(-1.5) == -1.5
-
-
-def test_what_utf_8_cannot_hold_is_an_escape(tmp_path):
-    write_csv(pd.DataFrame({"file": ["na\udce9\0", "a\rb"]}), tmp_path / "a.csv")
-    assert read_csv(tmp_path / "a.csv")["file"].tolist() == [
-        "na\\udce9\\x00",
-        "a\\x0db",
-    ]
+def test_of_texts_that_cannot_all_be_written_none_is(tmp_path):
+    with pytest.raises(TypeError):
+        write_together(tmp_path / "a" / "b", {"one.txt": "1", "all.txt": None})
+    assert list(tmp_path.iterdir()) == []
+    write_together(tmp_path, {"one.txt": "1", "all.txt": "old"})
+    with pytest.raises(TypeError):
+        write_together(tmp_path, {"one.txt": "2", "all.txt": None})
+    assert (tmp_path / "one.txt").read_text() == "1"
+    assert (tmp_path / "all.txt").read_text() == "old"
+    # Nobody vouches for files of which some could not be replaced.
+    (tmp_path / "one.txt").unlink()
+    (tmp_path / "one.txt").mkdir()
+    with pytest.raises(OSError):
+        write_together(tmp_path, {"one.txt": "2", "all.txt": "new"})
+    assert [path.name for path in tmp_path.iterdir()] == ["one.txt"]

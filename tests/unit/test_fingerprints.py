@@ -1,6 +1,7 @@
 """What changes a fingerprint, and what must not."""
 
 import functools
+import hashlib
 import subprocess
 import sys
 
@@ -10,7 +11,12 @@ import torch
 from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.domains import MagnitudeSTFTDomain, STFTDomain
 from speechbrain_lmac.explainers import AllOnesExplainer, RandomExplainer, Remembered
-from speechbrain_lmac.fingerprints import fingerprint_of
+from speechbrain_lmac.fingerprints import (
+    content_hash,
+    file_hash,
+    fingerprint_of,
+    json_hash,
+)
 
 
 def model(seed=0, **options):
@@ -84,3 +90,20 @@ def test_types_devices_and_sets_count_by_what_they_are():
     things = [torch.float32, torch.bfloat16, torch.device("cpu"), {"a", "b"}, {"a"}]
     assert len({fingerprint_of(thing) for thing in things}) == len(things)
     assert fingerprint_of({"x", "y", "z"}) == fingerprint_of({"z", "y", "x"})
+
+
+def test_digests_are_those_of_hashlib(tmp_path):
+    path = tmp_path / "sound.wav"
+    path.write_bytes(b"sound")
+    for n_bytes in (4, 16, 64):
+        wanted = hashlib.blake2b(b"sound", digest_size=n_bytes).hexdigest()
+        assert file_hash(path, n_bytes) == content_hash("so", b"und", n_bytes=n_bytes)
+        assert file_hash(path, n_bytes) == wanted
+    for kind in ("md5", "sha256"):
+        wanted = hashlib.new(kind, b"sound").hexdigest()
+        assert file_hash(path, kind=kind) == content_hash("sound", kind=kind) == wanted
+
+
+def test_the_order_of_keys_is_no_content():
+    wanted = hashlib.blake2b(b'{"a": [2.5, null], "b": 1}', digest_size=16).hexdigest()
+    assert json_hash({"b": 1, "a": [2.5, None]}) == wanted

@@ -5,9 +5,13 @@ import pytest
 import scipy.signal
 import torch
 
-from speechbrain_lmac.augment import coloured_noise as unit_power_noise
-from speechbrain_lmac.augment import shaped_noise
-from speechbrain_lmac.generated import GENERATORS, babble_noise, white_noise
+from speechbrain_lmac.generated import (
+    GENERATORS,
+    babble_noise,
+    shaped_noise,
+    unit_power_noise,
+    white_noise,
+)
 
 RATE = 16000
 ALL = pytest.mark.parametrize("name", GENERATORS)
@@ -55,7 +59,7 @@ def test_white_noise_is_white_and_gaussian():
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
-def test_shaped_noise_falls_as_told_and_is_the_augmentation_s(slope):
+def test_shaped_noise_falls_as_told_also_at_unit_power(slope):
     def draw():
         return torch.Generator().manual_seed(1)
 

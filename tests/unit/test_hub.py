@@ -8,13 +8,13 @@ import huggingface_hub
 import pytest
 
 from speechbrain_lmac import hub, inference
-from speechbrain_lmac.classifiers.checkpoint import fetch
 from speechbrain_lmac.classifiers.clap_huggingface import load_clap
 from speechbrain_lmac.classifiers.clap_text import load_tokenizer
 from speechbrain_lmac.classifiers.huggingface import load_pretrained
 from speechbrain_lmac.classifiers.speechbrain import load_encoder_classifier
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.inference import AudioExplainer
+from speechbrain_lmac.weights import fetch
 from tests.hub_server import Hub, running
 
 AT_MOST = 5.0  # s until it is told

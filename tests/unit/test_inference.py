@@ -9,8 +9,6 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.classifiers.checkpoint import fetch
-from speechbrain_lmac.data_prep.toy_sounds import render_clip
 from speechbrain_lmac.domains import silent_behind
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explaining_files import explain_file
@@ -26,6 +24,8 @@ from speechbrain_lmac.shipped import (
     shipped_files,
     shipped_models,
 )
+from speechbrain_lmac.toy_sounds import render_clip
+from speechbrain_lmac.weights import fetch
 
 CPU = {"device": "cpu"}
 RATE = 16000

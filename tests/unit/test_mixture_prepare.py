@@ -10,10 +10,11 @@ import soundfile
 from speechbrain_lmac.conditions import MixtureCondition, StemCondition
 from speechbrain_lmac.contaminants import CorpusSpeech, OtherClips, WhiteNoise
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
-from speechbrain_lmac.data_prep.mixture_prepare import main, prepare_mixtures
+from speechbrain_lmac.data_prep.mixture_prepare import main
 from speechbrain_lmac.data_prep.noise_prepare import SoundFolder
 from speechbrain_lmac.dataio import ClipDataset
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.mixture_manifest import prepare_mixtures
 
 RATE = 16000
 CLASSES = ["dog", "rain"]

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.data_prep import noise_parts
-from speechbrain_lmac.data_prep.noise_parts import SPLITS, checksum, part_of, read_part
+from speechbrain_lmac.corpora import SPLITS, checksum, part_of, read_part
+from speechbrain_lmac.data_prep import noise_prepare
 from speechbrain_lmac.data_prep.noise_prepare import (
     LJSpeech,
     SoundFolder,
@@ -214,7 +214,7 @@ def test_an_unchanged_corpus_is_left_alone(folder, tmp_path, monkeypatch):
     first = corpus.prepare()
     before = states(tmp_path / "json")
     with monkeypatch.context() as patch:
-        patch.setattr(noise_parts, "check_audio", None)
+        patch.setattr(noise_prepare, "check_audio", None)
         assert corpus.prepare() == first
     assert states(tmp_path / "json") == before
     write(folder / "new.wav", 99)

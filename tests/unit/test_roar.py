@@ -14,18 +14,15 @@ from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.metrics.curves import ranking
-from speechbrain_lmac.roar import (
-    WHOLE,
+from speechbrain_lmac.removal import (
     Inputs,
     mean_of_bins,
     remaining_inputs,
-    remove_and_retrain,
-    retrain,
-    roar_table,
-    settings_of,
     whole_inputs,
     without_top,
 )
+from speechbrain_lmac.roar import WHOLE, remove_and_retrain, retrain, settings_of
+from speechbrain_lmac.roar_page import roar_table
 from speechbrain_lmac.types import ClassifierOutput, Encoded, Explanation
 
 FRAMES, BINS = 8, 16
@@ -257,7 +254,7 @@ def test_the_table_has_a_row_per_method():
             "accuracy": [1.0, 0.5, 0.75],
         }
     )
-    assert roar_table(rows).splitlines() == [
+    assert roar_table(rows) == [
         "| method | 0 % removed | 10 % removed |",
         "| --- | --- | --- |",
         f"| {WHOLE} | 100.0 (100.0 to 100.0) |  |",

@@ -14,7 +14,8 @@ from speechbrain.utils.parameter_transfer import Pretrainer
 from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explainers import L2IExplainer
-from speechbrain_lmac.safe_hparams import ALLOWED, parse, read_safely
+from speechbrain_lmac.safe_build import ALLOWED
+from speechbrain_lmac.safe_hparams import parse, read_safely
 
 # What an argument of an allowed class must not be called: it would lead elsewhere.
 LEADING = {

@@ -16,10 +16,10 @@ import safetensors.torch
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
-from speechbrain_lmac.classifiers.checkpoint import load_weights, save_weights
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.safe_hparams import ENCODER, loadables_of
+from speechbrain_lmac.safe_build import ENCODER, loadables_of
 from speechbrain_lmac.safe_weights import find_weights, load_encoder, load_loadables
+from speechbrain_lmac.weights import load_weights, save_weights
 
 
 def hparams(**loadables):

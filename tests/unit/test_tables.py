@@ -11,20 +11,19 @@ import pytest
 
 from speechbrain_lmac.comparison import compare, means_by
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.latex import escape, latex_table
+from speechbrain_lmac.markdown import row_of
 from speechbrain_lmac.metrics import ALL_METRICS, MM, PAPER_METRICS, metrics_by_name
+from speechbrain_lmac.paper_order import in_paper_order
 from speechbrain_lmac.published import WARNINGS, published_numbers
 from speechbrain_lmac.sanity import SIMILARITIES
+from speechbrain_lmac.sanity_page import sanity_table
 from speechbrain_lmac.summary import summarise
 from speechbrain_lmac.tables import (
     COUNTS,
     comparison_table,
-    escape,
-    in_paper_order,
-    latex_table,
     markdown_table,
     published_table,
-    row_of,
-    sanity_table,
     verdict,
 )
 

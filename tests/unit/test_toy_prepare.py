@@ -11,15 +11,16 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.data_prep import toy_prepare, toy_sounds
+from speechbrain_lmac import toy_sounds
+from speechbrain_lmac.data_prep import toy_prepare
 from speechbrain_lmac.data_prep.toy_prepare import main, make_toy
-from speechbrain_lmac.data_prep.toy_sounds import (
+from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.toy_sounds import (
     BACKGROUND_DBFS,
     SNR_DB,
     TOY_CLASSES,
     render_clip,
 )
-from speechbrain_lmac.errors import InputError
 
 N_CLASSES = 6
 SNR_TOLERANCE_DB = 0.02  # rounding to 16 bit, of stems 44 dB below full scale

@@ -15,19 +15,19 @@ from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding, ClapClassifie
 from speechbrain_lmac.dataio import ClipBatch
 from speechbrain_lmac.domains import MagnitudeSTFTDomain
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import Block, RowStore
+from speechbrain_lmac.evaluation import Block
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.metrics.truth import ideal_ratio_mask
+from speechbrain_lmac.row_store import RowStore
 from speechbrain_lmac.two_sources import (
     BOTH,
-    LESS_ABSENT,
     absent_class,
     classes_of,
     judge,
     nearness,
     two_source_rows,
-    write_two_sources,
 )
+from speechbrain_lmac.two_sources_page import LESS_ABSENT, write_two_sources
 
 RATE, N = 16000, 8000
 LABELS = ["low", "high", "none", "more"]

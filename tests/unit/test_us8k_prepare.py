@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from speechbrain_lmac.audio import AudioReader
+from speechbrain_lmac.audio_check import check_audio
 from speechbrain_lmac.data_prep import us8k_prepare
-from speechbrain_lmac.data_prep.manifest import check_audio
 from speechbrain_lmac.data_prep.us8k_prepare import (
     US8K_CLASSES,
     prepare_us8k,

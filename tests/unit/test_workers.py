@@ -14,10 +14,10 @@ from speechbrain_lmac.corpus import Batches
 from speechbrain_lmac.corpus_sources import ListedClips
 from speechbrain_lmac.data_prep.captions_prepare import prepare_caption_table
 from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
-from speechbrain_lmac.data_prep.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.dataio import ClipDataset, collate_clips
 from speechbrain_lmac.errors import InputError, message_of
 from speechbrain_lmac.experiment import Training
+from speechbrain_lmac.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.written import CaptionDataset
 
 RATE = 16000

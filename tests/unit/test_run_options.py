@@ -2,8 +2,9 @@
 
 import pytest
 
+from speechbrain_lmac.arguments import Parser
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.options import Parser, read_command
+from speechbrain_lmac.run_options import read_command
 
 VALUES = "x #1|2024|[x]|a: b|true|x=y|with space|~/data|-x|null|1e-4||{a: 1}|!ref <x>"
 

@@ -48,7 +48,7 @@ def render_clip(seed, index, sample_rate=16000, seconds=5.0):
     # All of the background is drawn before anything that knows the class.
     snr_db = round(rng.uniform(*SNR_DB), 2)
     level = 10 ** (rng.uniform(*BACKGROUND_DBFS) / 20)
-    background = coloured_noise(rng, n_samples, sample_rate)
+    background = background_noise(rng, n_samples, sample_rate)
     background *= level / _rms(background)
     target = index % len(TOY_CLASSES)
     foreground, placed = _place_events(rng, target, n_samples, sample_rate)
@@ -85,7 +85,7 @@ def median_frequency(sound, sample_rate):
     return float(place * sample_rate / len(sound))
 
 
-def coloured_noise(rng, n_samples, sample_rate):
+def background_noise(rng, n_samples, sample_rate):
     """Gaussian noise whose power falls as 1/f**slope, with a slope of its own.
 
     Below `BACKGROUND_FROM_HZ` it has nothing. Shape (n_samples,), any level.

@@ -1,16 +1,15 @@
-"""Options of a command: its own, SpeechBrain's run options, keys of the YAML file."""
+"""Arguments of a command: its own, and SpeechBrain's run options."""
 
 import argparse
 import difflib
 import functools
-import math
 import sys
 import typing
-from dataclasses import replace
+from dataclasses import fields
 from os.path import expanduser
 
-from speechbrain_lmac.console import be_quiet, hides_progress
-from speechbrain_lmac.errors import InputError, check_counts
+from speechbrain_lmac.console import be_quiet
+from speechbrain_lmac.errors import InputError
 
 START_OVER = "--start_over"  # of trainings
 
@@ -56,6 +55,14 @@ def run_options():
         for action in run_option_parser()._actions
         for name in action.option_strings
     } | {START_OVER: 0}
+
+
+@functools.cache
+def run_keys():
+    """Keys at the top of a YAML that sb.Brain takes for run options."""
+    from speechbrain.utils.run_opts import RunOptions  # imports torch
+
+    return {f.name for f in fields(RunOptions)} - {"param_file", "overridden_args"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -161,66 +168,3 @@ class Parser(argparse.ArgumentParser):
         known = {*self._option_string_actions, *run_options()} - {name}
         close = difflib.get_close_matches(name, known, cutoff=0.8)
         return f"; did you mean {close[0]}?" if close else ""
-
-
-def read_command(argv, training=False):
-    """The command line of a recipe.
-
-    Arguments
-    ---------
-    argv : list of str
-        `FILE.yaml [--key value ...] [run options of SpeechBrain]`. A value is whatever
-        stands behind a name, unless it begins with `--`; `--key=value` takes any.
-    training : bool
-        Whether there is `--start_over`.
-
-    Returns
-    -------
-    param_file : str
-    run_opts : RunOptions
-        SpeechBrain's. Without a progress bar where the terminal hides them; of a
-        training with `start_over`, bool.
-    overrides : dict
-        Key of the YAML file to its value as it was written, both str.
-
-    Raises
-    ------
-    InputError
-        For an option without a value, one given twice with different values, one that
-        does not take its value, and for a stray argument.
-
-    Example
-    -------
-    >>> param_file, run_opts, overrides = read_command(
-    ...     ["a.yaml", "--device", "cpu", "--lr", "-1", "--data_folder=a = b"]
-    ... )
-    >>> param_file, run_opts.device, overrides
-    ('a.yaml', 'cpu', {'lr': '-1', 'data_folder': 'a = b'})
-    """
-    from speechbrain_lmac.run_options import RunOptions, TrainingOptions
-
-    parser = Parser(parents=[run_option_parser()], add_help=False)
-    if training:
-        parser.add_argument(
-            START_OVER,
-            action="store_true",
-            help="move what the output folder holds aside, and train anew",
-        )
-    parsed, others = parser.parse_known_args(argv)
-    if START_OVER in others:
-        raise InputError(
-            f"{START_OVER} has no effect on this command: it is an option of trainings"
-        )
-    given = {word.partition("=")[0] for word in map(str, argv)}
-    for name, value in vars(parsed).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"--{name} must be a finite number, got {value}")
-    check_counts(grad_accumulation_factor=parsed.grad_accumulation_factor)
-    overridden = {name[2:] for name in run_options() if name in given}
-    kind = TrainingOptions if training else RunOptions
-    run_opts = kind(**vars(parsed), overridden_args=overridden)
-    if hides_progress():
-        overridden = overridden | {"noprogressbar"}
-        run_opts = replace(run_opts, noprogressbar=True, overridden_args=overridden)
-    words = (word.removeprefix("--").partition("=") for word in others)
-    return parsed.param_file, run_opts, {key: value for key, _, value in words}
