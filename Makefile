@@ -24,7 +24,8 @@ export PYTHONDONTWRITEBYTECODE :=
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test check smoke results results-quick tables roar ablations \
-    two-sources any-classifier zero-shot zero-shot-ablations models models-check report \
+    two-sources any-classifier zero-shot zero-shot-ablations models models-check report example \
+    experiments \
     bench bench-training dist faults test-extras test-portable screenshots clean lint doctest \
     chromium esc10-folder speech-folder stale
 
@@ -67,7 +68,7 @@ endef
 ESC10_DATA = --data_folder "$(ESC10_FOLDER)"
 SPEECH_DATA = --speech_folder "$(SPEECH_FOLDER)"
 
-results: esc10-folder speech-folder .venv/.installed-demo  ## train and judge all methods on the real recordings of ESC10_FOLDER, with speech from SPEECH_FOLDER (three hours; resumes)
+results: esc10-folder speech-folder .venv/.installed-demo  ## train and judge all methods on the real recordings of ESC10_FOLDER, with speech from SPEECH_FOLDER (four hours on 2 cores; resumes)
 	$(train_esc10)
 	$(train_esc10_td)
 	$(PY) recipes/evaluate.py hparams/esc10_table_id.yaml $(ESC10_DATA)
@@ -81,8 +82,8 @@ results-quick: esc10-folder speech-folder .venv/.installed-demo  ## the same on 
 	$(PY) recipes/evaluate.py hparams/esc10_table_ood.yaml $(ESC10_DATA) $(SPEECH_DATA) \
 	    --n_clips 20 --output_folder results/quick_table_ood/1234
 
-tables: .venv/.installed-demo  ## write docs/results.md from the files that `make results` left
-	$(PY) recipes/tables.py --title "Results on ESC-10" --output docs/results.md \
+tables: .venv/.installed-demo  ## write docs/results/results.md from the files that `make results` left
+	$(PY) recipes/tables.py --title "Results on ESC-10" --output docs/results/results.md \
 	    --trainings results/esc10_classifier_compact/1234 results/esc10_lmac/1234 \
 	        results/esc10_lmac_finetune/1234 results/ablations/esc10_finetune_16/1234 \
 	        results/esc10_lmac_mel/1234 results/esc10_lmac_mel_finetune/1234 \
@@ -93,37 +94,37 @@ tables: .venv/.installed-demo  ## write docs/results.md from the files that `mak
 	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234 \
 	        results/esc10_table_td/1234
 
-roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds; writes docs/roar.md (minutes, after `make demo`)
+roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds; writes docs/results/roar.md (minutes, after `make demo`)
 	$(PY) recipes/roar.py hparams/toy_roar.yaml
 	$(PY) recipes/tables.py --title "Remove and retrain on the generated sounds" \
-	    --output docs/roar.md --evaluations results/toy_roar/1234
+	    --output docs/results/roar.md --evaluations results/toy_roar/1234
 
-ablations: .venv/.installed-demo  ## train L-MAC with one thing changed at a time, on the generated sounds; writes docs/ablations.md (half an hour; resumes)
+ablations: .venv/.installed-demo  ## train L-MAC with one thing changed at a time, on the generated sounds; writes docs/results/ablations.md (half an hour; resumes)
 	$(PY) recipes/train_classifier.py hparams/toy_classifier.yaml
 	$(PY) recipes/ablations.py hparams/toy_ablations.yaml
 	$(PY) recipes/tables.py --title "Ablations on the generated sounds" \
-	    --output docs/ablations.md --evaluations results/toy_ablations/1234
+	    --output docs/results/ablations.md --evaluations results/toy_ablations/1234
 
-two-sources: esc10-folder .venv/.installed-demo  ## explain mixtures of two recordings for either class; writes docs/two_sources.md (20 minutes; resumes)
+two-sources: esc10-folder .venv/.installed-demo  ## explain mixtures of two recordings for either class; writes docs/results/two_sources.md (half an hour; resumes)
 	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac_conditional.yaml $(ESC10_DATA)
 	$(PY) recipes/two_sources.py hparams/esc10_two_sources.yaml $(ESC10_DATA)
-	$(PY) recipes/tables.py --title "Two sources" --output docs/two_sources.md \
+	$(PY) recipes/tables.py --title "Two sources" --output docs/results/two_sources.md \
 	    --trainings results/esc10_lmac_conditional/1234 \
 	    --evaluations results/esc10_two_sources/1234
 
-any-classifier: .venv/.installed-test  ## L-MAC for a 1-D CNN, an AST and a wav2vec 2.0 on the generated sounds; writes docs/any_classifier.md (an hour; resumes)
+any-classifier: .venv/.installed-test  ## L-MAC for a 1-D CNN, an AST and a wav2vec 2.0 on the generated sounds; writes docs/results/any_classifier.md (an hour; resumes)
 	for kind in waveform ast wav2vec2; do \
 	    $(PY) recipes/train_classifier.py hparams/toy_$${kind}_classifier.yaml && \
 	    $(PY) recipes/train_lmac.py hparams/toy_$${kind}_lmac.yaml && \
 	    $(PY) recipes/evaluate.py hparams/toy_$${kind}_evaluate.yaml || exit 1; done
 	$(PY) recipes/tables.py --title "Classifiers of waveforms on the generated sounds" \
-	    --output docs/any_classifier.md --trainings \
+	    --output docs/results/any_classifier.md --trainings \
 	    $(foreach kind,waveform ast wav2vec2,results/toy_$(kind)_classifier/1234 results/toy_$(kind)_lmac/1234) \
 	    --evaluations $(foreach kind,waveform ast wav2vec2,results/toy_$(kind)_evaluate/1234)
 
-zero-shot: esc10-folder .venv/.installed-demo  ## LMAC-ZS for a small CLAP on the real recordings; writes docs/zero_shot.md (two hours; resumes)
+zero-shot: esc10-folder .venv/.installed-demo  ## LMAC-ZS for a small CLAP on the real recordings; writes docs/results/zero_shot.md (two hours; resumes)
 	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
 	$(PY) recipes/train_clap.py hparams/esc10_clap.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_stft.yaml $(ESC10_DATA)
@@ -133,24 +134,24 @@ zero-shot: esc10-folder .venv/.installed-demo  ## LMAC-ZS for a small CLAP on th
 	$(PY) recipes/evaluate.py hparams/esc10_zs_table_ood.yaml $(ESC10_DATA)
 	$(PY) recipes/two_sources.py hparams/esc10_zs_two_sources.yaml $(ESC10_DATA)
 	$(PY) recipes/zero_shot_checks.py hparams/esc10_zs_checks.yaml $(ESC10_DATA)
-	$(PY) recipes/tables.py --title "LMAC-ZS on ESC-10" --output docs/zero_shot.md \
+	$(PY) recipes/tables.py --title "LMAC-ZS on ESC-10" --output docs/results/zero_shot.md \
 	    --trainings results/esc10_clap/1234 results/esc10_lmac_zs_stft/1234 \
 	        results/esc10_lmac_zs_sources/1234 results/esc10_lmac_zs_mel/1234 \
 	    --evaluations results/esc10_zs_table_id/1234 results/esc10_zs_table_ood/1234 \
 	        results/esc10_zs_two_sources/1234 results/esc10_zs_checks/1234
 
-zero-shot-ablations: .venv/.installed-demo  ## LMAC-ZS with one thing changed at a time, on the generated sounds; writes docs/zero_shot_ablations.md (half an hour; resumes)
+zero-shot-ablations: .venv/.installed-demo  ## LMAC-ZS with one thing changed at a time, on the generated sounds; writes docs/results/zero_shot_ablations.md (half an hour; resumes)
 	$(PY) recipes/train_classifier.py hparams/toy_classifier.yaml
 	$(PY) recipes/train_clap.py hparams/toy_clap.yaml
 	$(PY) recipes/ablations.py hparams/toy_zs_ablations.yaml
 	$(PY) recipes/tables.py --title "Ablations of LMAC-ZS on the generated sounds" \
-	    --output docs/zero_shot_ablations.md --evaluations results/toy_zs_ablations/1234
+	    --output docs/results/zero_shot_ablations.md --evaluations results/toy_zs_ablations/1234
 
 report: esc10-folder .venv/.installed-demo  ## pages to hear and see, of the tables that `make results` left
 	for table in esc10_table_id esc10_table_ood esc10_table_td; do \
 	    $(PY) recipes/report.py results/$$table/1234 $(ESC10_DATA) || exit 1; done
 
-models: esc10-folder .venv/.installed-demo  ## make the models of the package again of their trainings on ESC10_FOLDER (an hour; resumes)
+models: esc10-folder .venv/.installed-demo  ## make the models of the package again of their trainings on ESC10_FOLDER (an hour and a half; resumes)
 	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac_finetune.yaml $(ESC10_DATA)
@@ -160,8 +161,14 @@ models: esc10-folder .venv/.installed-demo  ## make the models of the package ag
 	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_sources.yaml $(ESC10_DATA)
 	$(PY) recipes/models.py make $(ESC10_DATA)
 
-models-check: esc10-folder .venv/.installed-demo  ## measure the models of the package on ESC10_FOLDER, compare with their cards, and write docs/models.md
-	$(PY) recipes/models.py check $(ESC10_DATA) --output docs/models.md
+models-check: esc10-folder .venv/.installed-demo  ## measure the models of the package on ESC10_FOLDER, compare with their cards, and write docs/results/models.md
+	$(PY) recipes/models.py check $(ESC10_DATA) --output docs/results/models.md
+
+example: esc10-folder .venv/.installed-demo  ## the picture and the sounds of the README, from two recordings in ESC10_FOLDER (seconds)
+	$(PY) tools/example.py "$(ESC10_FOLDER)"
+
+experiments: .venv/.installed-demo  ## docs/experiments.md, the table of the YAML files, of their first lines
+	$(PY) tools/experiments.py
 
 # --- What developers run ------------------------------------------------------
 
@@ -176,14 +183,14 @@ test: .venv/.installed-test lint  ## lint, all tests and doctests (at most 6 min
 test-extras: chromium  ## the tests that need more than Python packages: of the pages, in headless Chromium, which is installed where it is missing
 	OMP_NUM_THREADS=1 $(PY) -m pytest tests -m extras -rs
 
-test-portable: .venv/.installed-test  ## all tests under three settings of processor, threads, order, locale, folder and start method; writes docs/portability.md (at most an hour)
+test-portable: .venv/.installed-test  ## all tests under three settings of processor, threads, order, locale, folder and start method; writes docs/results/portability.md (at most an hour)
 	$(PY) -m tests.portability
 
-screenshots: test-extras  ## docs/report/*.png, of the page that `make report` left
-	$(PY) -m tests.browser.screenshots results/esc10_table_td/1234/report/index.html docs/report
+screenshots: test-extras  ## docs/results/report/*.png, of the page that `make report` left
+	$(PY) -m tests.browser.screenshots results/esc10_table_td/1234/report/index.html docs/results/report
 
 # Ratios of interleaved timings: nothing else should run meanwhile.
-bench: .venv/.installed-test bench-training  ## what everything costs, next to the least and to the published way; writes docs/performance.md and docs/scaling.md (two to three hours)
+bench: .venv/.installed-test bench-training  ## what everything costs, next to the least and to the published way; writes docs/results/performance.md and docs/results/scaling.md (two to three hours)
 	$(PY) -m benchmarks.run
 	$(PY) -m benchmarks.page
 
@@ -204,7 +211,7 @@ bench-training: .venv/.installed-test
 	$(call trained,recipes/train_lmac_td.py,benchmarks/hparams/td_published.yaml,1234)
 
 FAULTS := FAULT_RECORD=1 FAULT_KILLS=30 FAULT_FILES=5000 FAULT_SECONDS=1800 FUZZ_CASES=2100 OMP_NUM_THREADS=1
-faults: .venv/.installed-test  ## kill, fill disks, damage, fuzz, and compare with the undisturbed; writes docs/reliability.md (a quarter of an hour)
+faults: .venv/.installed-test  ## kill, fill disks, damage, fuzz, and compare with the undisturbed; writes docs/results/reliability.md (a quarter of an hour)
 	rm -rf results/faults
 	$(FAULTS) $(PY) -m pytest tests/faults -m "faults or not faults" $(IN_PARALLEL) \
 	    --junitxml=results/faults/junit.xml

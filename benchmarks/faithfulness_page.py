@@ -1,4 +1,4 @@
-"""The part of docs/performance.md on faithfulness; see `benchmarks.page`."""
+"""The part of docs/results/performance.md on faithfulness; see `benchmarks.page`."""
 
 from speechbrain_lmac.markdown import table_lines
 

@@ -1,4 +1,4 @@
-"""docs/performance.md and docs/scaling.md, from what `benchmarks.run` measured.
+"""performance.md and scaling.md in docs/results, from what `benchmarks.run` measured.
 
 python -m benchmarks.page
 """
@@ -46,7 +46,7 @@ PARTS = {
 
 
 def performance(folder=FOLDER):
-    """The text of docs/performance.md."""
+    """The text of docs/results/performance.md."""
     targets, told, records = Targets(), [], {}
     for name, part in PARTS.items():
         record = read_record(name, folder)
@@ -91,9 +91,9 @@ def provenance(records):
 
 def main():
     """Write the pages."""
-    write_text(performance(), "docs/performance.md")
-    write_text(scaling_page.text(), "docs/scaling.md")
-    print("wrote docs/performance.md and docs/scaling.md")
+    write_text(performance(), "docs/results/performance.md")
+    write_text(scaling_page.text(), "docs/results/scaling.md")
+    print("wrote docs/results/performance.md and docs/results/scaling.md")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The parts of docs/performance.md, one for each benchmark; see `benchmarks.page`."""
+"""The parts of performance.md, one for each benchmark; see `benchmarks.page`."""
 
 from statistics import median
 

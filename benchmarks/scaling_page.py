@@ -1,4 +1,4 @@
-"""docs/scaling.md, from what `benchmarks.run` measured; see `benchmarks.page`."""
+"""docs/results/scaling.md, of what `benchmarks.run` measured; see `benchmarks.page`."""
 
 from statistics import median
 
@@ -10,7 +10,7 @@ TEN_MILLION = 10_000_000
 
 
 def text(folder=FOLDER):
-    """The text of docs/scaling.md."""
+    """The text of docs/results/scaling.md."""
     record = read_record("streaming", folder)
     streamed = record["streaming"]
     measured = read_record("ranks", folder)["ranks"]
@@ -24,7 +24,7 @@ def text(folder=FOLDER):
     if explanation is not None:
         sizes = explanation["scaling"]
         five = sizes["threads"] * seconds(sizes["lengths"], "5")
-        rows.append(["5 s, one by one (docs/performance.md)", five])
+        rows.append(["5 s, one by one (docs/results/performance.md)", five])
     rows = [
         [
             what,

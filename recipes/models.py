@@ -6,8 +6,8 @@
 `make` needs the finished trainings of `MODELS` in `results/` (`make models` trains
 them) and writes `speechbrain_lmac/pretrained`. `check` measures the shipped models
 again on the clean test clips and ends with status 2 if a number is another than in
-their card; with `--output docs/models.md` it writes a page of what it found, and how
-long the models take. Names of models behind either limit it to these.
+their card; with `--output docs/results/models.md` it writes a page of what it found,
+and how long the models take. Names of models behind either limit it to these.
 """
 
 import functools
@@ -61,7 +61,7 @@ def models(argv):
     parser.add_argument("action", choices=["make", "check"])
     parser.add_argument("names", nargs="*", help="of models (default: all)")
     parser.add_argument("--data_folder", required=True, help="ESC-50 or ESC-10")
-    parser.add_argument("--output", help="of check: a page, as docs/models.md")
+    parser.add_argument("--output", help="of check: a page, as docs/results/models.md")
     args = parser.parse_args(argv)
     unknown = sorted(set(args.names) - set(MODELS))
     if unknown:

@@ -2,7 +2,7 @@
 
     python tables.py --trainings results/esc10_classifier_compact/1234 \
         results/esc10_lmac/1234 --evaluations results/esc10_table_id/1234 \
-        --output ../docs/results.md
+        --output ../docs/results/results.md
 
 Nothing is computed here and nothing is typed in: each number stands in a
 `training.json`, a `summary.md` or a `roar.md`. Pictures are copied to a folder beside

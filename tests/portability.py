@@ -1,4 +1,4 @@
-"""All tests under other settings of the machine; writes docs/portability.md.
+"""All tests under other settings of the machine; writes docs/results/portability.md.
 
 python -m tests.portability          # all runs, as `make test-portable`
 python -m tests.portability 2 5 --seed 7   # some, in the order of that seed
@@ -25,7 +25,7 @@ from speechbrain_lmac.machine import versions
 from speechbrain_lmac.markdown import MarkdownPage, table_lines
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "portability.md"
+PAGE = ROOT / "docs" / "results" / "portability.md"
 SITECUSTOMIZE = ROOT / "tests" / "start_method"
 # What `make test` runs, in two processes.
 PYTEST = (
@@ -184,7 +184,7 @@ def settings(run):
 
 
 def page(outcomes, on):
-    """Return the text of docs/portability.md.
+    """Return the text of docs/results/portability.md.
 
     Arguments
     ---------

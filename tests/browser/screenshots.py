@@ -1,6 +1,6 @@
 """Pictures of a page as it is seen: on a desk, on a phone, in the dark.
 
-python -m tests.browser.screenshots results/NAME/SEED/report/index.html docs/report
+python -m tests.browser.screenshots results/NAME/SEED/report/index.html FOLDER
 """
 
 import shutil

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 
-from speechbrain_lmac import arguments
+from speechbrain_lmac import __version__, arguments
 from speechbrain_lmac.hparams_files import (
     PARENT,
     blocks_of,
@@ -25,18 +26,33 @@ from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS, faithfulness
 from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import CURVES
 from speechbrain_lmac.metrics.truth import IRM_OVERLAP_HEARD, SOURCE_SCORES
+from speechbrain_lmac.model_card import METHODS as METHODS_OF_CARDS
 from speechbrain_lmac.sanity import SIMILARITIES
+from speechbrain_lmac.shipped import shipped_models
+from tools import experiments
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+RESULTS = DOCS / "results"  # what commands write
 README = ROOT / "README.md"
-METHODS = ROOT / "docs" / "methods.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-FOLDERS = ("recipes/", "hparams/", "data_prep/", "speechbrain_lmac/", "tests/", "docs/")
+METHODS = DOCS / "methods.md"
+METRICS = DOCS / "metrics.md"
+DEVIATIONS = DOCS / "deviations.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+# What a user follows; where in it something stands is free.
+GUIDES = [README, ROOT / "CONTRIBUTING.md", *sorted((DOCS / "guide").glob("*.md"))]
+MOST_LINES = 180  # of the README
+MOST_LINES_OF_A_PART = 15  # of CONTRIBUTING.md
+LARGEST = 200_000  # bytes of a picture or a sound in it
+FOLDERS = tuple(
+    f"{name}/"
+    for name in "recipes hparams data_prep speechbrain_lmac tests docs tools".split()
+)
 # Written by a command, or a file of SpeechBrain's recipe.
 NOT_OURS = {
     "webmushra.yaml",
-    "docs/results.md",
-    "docs/roar.md",
+    "docs/results/results.md",
+    "docs/results/roar.md",
     "roar.md",
     "eval.py",
     "hyperparams.yaml",
@@ -82,11 +98,32 @@ def rows(text):
     return [r for i, r in enumerate(table) if i not in heads and i + 1 not in heads]
 
 
+def guide():
+    """The pages that a user follows, as one text."""
+    return "\n".join(text_of(page) for page in GUIDES)
+
+
 def commands():
-    """The command lines of the README, as lists of words."""
-    lines = "".join(blocks(text_of(README), "sh", "bat")).splitlines()
-    named = [c for c in inline_code(text_of(README)) if re.match(r"make |torchrun ", c)]
+    """The command lines of the documentation, as lists of words."""
+    lines = "".join(blocks(guide(), "sh", "bat")).splitlines()
+    named = [c for c in inline_code(guide()) if re.match(r"make |torchrun ", c)]
     return [shlex.split(line.replace("\\", "/")) for line in [*lines, *named]]
+
+
+def tables(text):
+    """The Markdown tables of a text: its head, and its rows, as lists of cells."""
+    found = re.findall(r"(?:^\|.*\n)+", text, flags=re.M)
+    for lines in found:
+        head, _, *body = [
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in lines.splitlines()
+        ]
+        yield head, body
+
+
+def is_the_readers(name):
+    """Whether a file is one that the reader is told to write: mine.yaml, my_net.py."""
+    return bool({"my", "mine"} & set(Path(name).stem.split("_")))
 
 
 def git_files():
@@ -105,6 +142,14 @@ def anchors(path):
     return {re.sub(r"[^\w\- ]", "", h).lower().replace(" ", "-") for h in headings}
 
 
+def pictures_and_sounds(page):
+    """The files of a page that are no text."""
+    links = re.findall(r"\[[^\]]*\]\(([^)\s#]+)\)", prose(text_of(page)))
+    links += re.findall(r'src="([^"]+)"', text_of(page))
+    paths = [page.parent / link for link in links if not re.match(r"https?:", link)]
+    return [path for path in paths if path.suffix in (".png", ".flac", ".wav", ".ogg")]
+
+
 def numbers(text):
     """The numbers in a cell."""
     return {float(n) for n in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?:e-?\d+)?", text)}
@@ -113,12 +158,13 @@ def numbers(text):
 # --- Commands and files -------------------------------------------------------
 
 
-def test_every_command_of_the_readme_names_what_there_is():
+def test_every_command_of_the_guide_names_what_there_is():
     scripts = [word for line in commands() for word in line if word.endswith(".py")]
     yamls = [word for line in commands() for word in line if word.endswith(".yaml")]
     assert len(scripts) > 10 and len(yamls) > 10
     for name in scripts + yamls:
-        assert (ROOT / name).is_file(), f"README names {name}"
+        known = (ROOT / name).is_file() or is_the_readers(name)
+        assert known, f"a command names {name}"
 
 
 def test_every_make_target_of_the_documentation_exists():
@@ -131,7 +177,7 @@ def test_every_make_target_of_the_documentation_exists():
     assert {"demo", "test", "help", "results", "tables"} <= named <= targets
 
 
-def test_every_option_of_the_readme_is_known():
+def test_every_option_of_the_guide_is_known():
     run_options = {name.removeprefix("--") for name in arguments.run_options()}
     yamls = sorted((ROOT / "hparams").glob("*.yaml"))
     keys = {key for path in yamls for key in top_level_keys(path)}
@@ -149,13 +195,13 @@ def test_every_option_of_the_readme_is_known():
                 if option := re.match(r"--(\w+)", word):
                     known = {*run_options, *own, *own_keys}
                     assert option[1] in known, f"{yaml}: --{option[1]}"
-    for code in inline_code(text_of(README)):
+    for code in inline_code(guide()):
         for option in re.findall(r"^--(\w+)| --(\w+)", code.split("torchrun")[0]):
             assert "".join(option) in {*run_options, *own, *keys}, code
 
 
-def test_the_values_that_the_readme_overrides_can_be_overridden(tmp_path):
-    changes = [c for c in inline_code(text_of(README)) if re.match(r"--\w+='", c)]
+def test_the_values_that_the_guide_overrides_can_be_overridden(tmp_path):
+    changes = [c for c in inline_code(guide()) if re.match(r"--\w+='", c)]
     assert len(changes) >= 4
     yamls = {"objective": "toy_lmac.yaml", "guidance": "toy_lmac_finetune.yaml"}
     for change in changes:
@@ -174,10 +220,10 @@ def test_the_values_that_the_readme_overrides_can_be_overridden(tmp_path):
         load_experiment([str(path), *shlex.split(change)])
 
 
-def test_the_snippets_of_yaml_in_the_readme_make_an_experiment(tmp_path):
+def test_the_snippets_of_yaml_in_the_guide_make_an_experiment(tmp_path):
     whole = text_of(ROOT / "hparams/toy_classifier.yaml")
-    snippets = blocks(text_of(README), "yaml")
-    assert snippets
+    snippets = blocks(guide(), "yaml")
+    assert len(snippets) >= 4
     for snippet in snippets:
         key = snippet.split(":")[0]
         if key == PARENT:
@@ -205,6 +251,7 @@ def test_every_file_that_a_page_names_exists(page):
             code.startswith(FOLDERS) or name.endswith((".py", ".yaml", ".md", ".toml"))
         )
         made = name in NOT_OURS or name.startswith(("results/", "data/"))
+        made = made or is_the_readers(name)
         if is_path and not made and not (ROOT / name).exists():
             assert any(file.endswith(f"/{name}") for file in files), f"no {name}"
 
@@ -212,6 +259,7 @@ def test_every_file_that_a_page_names_exists(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_relative_link_of_a_page_leads_somewhere(page):
     links = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose(text_of(page)))
+    links += re.findall(r'src="([^"]+)"', prose(text_of(page)))
     for link in links:
         if not re.match(r"https?:", link):
             name, _, anchor = link.partition("#")
@@ -220,20 +268,51 @@ def test_every_relative_link_of_a_page_leads_somewhere(page):
             assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
 
 
-def test_the_readme_lists_every_experiment_file_once():
-    table = rows(section(text_of(README), "Experiment files"))
-    listed = [row[0].strip("`") for row in table]
-    there = [f"hparams/{path.name}" for path in (ROOT / "hparams").glob("*.yaml")]
-    assert sorted(listed) == sorted(there)
-    for yaml, recipe, _ in table:
-        kinds = ("classifier", "lmac", "nmf", "l2i", "clap")
-        kind = {f"lmac_{name}": f"train_lmac_{name}" for name in ("td", "zs")}
-        kind |= {"codec": "pretrain_codec"}
-        kind |= {name: f"train_{name}" for name in kinds}
-        kind |= {name: name for name in ("roar", "ablations", "two_sources")}
-        kind["zs_checks"] = "zero_shot_checks"
-        name = next((kind[k] for k in kind if f"_{k}" in yaml), "evaluate")
-        assert recipe == f"`recipes/{name}.py`"
+def test_the_table_of_the_experiment_files_is_up_to_date():
+    assert text_of(experiments.PAGE) == experiments.page(), "run make experiments"
+    for _, body in tables(experiments.page()):
+        for _, recipe, _ in body:
+            assert (ROOT / recipe.strip("`")).is_file(), recipe
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["seed: 1\n", "# L-MAC.\nseed: 1\n", "#   python train_lmac.py a.yaml\nseed: 1\n"],
+)
+def test_a_file_that_does_not_say_what_it_is_has_no_row(head, tmp_path):
+    (tmp_path / "a.yaml").write_text(head)
+    with pytest.raises(ValueError, match="must begin with a comment"):
+        experiments.read_head(tmp_path / "a.yaml")
+
+
+def test_every_recipe_and_shipped_model_is_told_of():
+    scripts = {path.name for path in (ROOT / "recipes").glob("[a-z]*.py")}
+    texts = guide() + experiments.page() + text_of(ROOT / "Makefile")
+    told = set(re.findall(r"\b(\w+\.py)\b", texts))
+    assert scripts - told == set()
+    assert all(f"`{name}`" in text_of(README) for name in shipped_models())
+
+
+def test_the_readme_is_short():
+    assert len(text_of(README).splitlines()) <= MOST_LINES
+
+
+def test_what_to_do_for_a_new_part_is_short_and_ends_with_a_check():
+    parts = re.split(r"^## ", text_of(ROOT / "CONTRIBUTING.md"), flags=re.M)[1:]
+    assert len(parts) >= 5
+    for part in parts:
+        lines = [line for line in part.splitlines()[1:] if line]
+        assert len(lines) <= MOST_LINES_OF_A_PART
+        check = re.search(r"^Check: `python -m pytest (.+)`$", lines[-1])
+        for name in check[1].split():
+            assert (ROOT / name).exists() or is_the_readers(name), name
+
+
+def test_the_readme_shows_an_explanation_to_see_and_to_hear():
+    files = pictures_and_sounds(README)
+    assert [path.suffix for path in files].count(".flac") >= 3
+    assert any(path.suffix == ".png" for path in files)
+    assert all(path.stat().st_size < LARGEST for path in files)
 
 
 # --- References ---------------------------------------------------------------
@@ -275,7 +354,7 @@ def yaml_values(name):
 @pytest.fixture(scope="module")
 def deviations():
     """The first column of the table to "here", all five columns asked for."""
-    table = rows(section(text_of(README), "Deviations"))
+    table = rows(text_of(DEVIATIONS))
     assert all(len(row) == 5 and all(row) for row in table)
     return {row[0]: row[2] for row in table}
 
@@ -314,7 +393,9 @@ def test_the_sizes_of_the_models_are_those_told(deviations, tmp_path):
             f"{sum(p.numel() for p in kind().parameters()) / 1e6:.1f} M"
             for kind in kinds
         }
-    sizes = re.findall(r"\b\d{3}\.\d M\b", text_of(README) + text_of(METHODS))
+    sizes = re.findall(
+        r"\b\d{3}\.\d M\b", "".join(map(text_of, [README, *DOCS.rglob("*.md")]))
+    )
     assert set(sizes) == published
     parts = {"model: classifier": "n_classes: 50"}
     parts["interpreter: interpreter"] = "frequency: {sample_rate: 16000}"
@@ -332,8 +413,8 @@ def test_the_sizes_of_the_models_are_those_told(deviations, tmp_path):
         assert sum(p.numel() for p in model.parameters()) <= most * 1e6
 
 
-def test_the_readme_defines_every_metric_and_no_other():
-    told = [row[0] for row in rows(section(text_of(README), "Metrics"))]
+def test_every_metric_is_defined_and_no_other():
+    told = [row[0] for row in rows(text_of(METRICS))]
     metrics = [metric.name for metric in ALL_METRICS]
     assert [name.split(", ")[0] for name in told[: len(metrics)]] == metrics
     *truth, sdr, improvement = (score.name for score in SOURCE_SCORES)
@@ -348,18 +429,131 @@ def test_the_readme_defines_every_metric_and_no_other():
     ]
 
 
+def scores_of(condition):
+    """(method, column) to the means that the page of results has in a condition."""
+    values = {}
+    for part in re.split(r"^#### ", text_of(RESULTS / "results.md"), flags=re.M):
+        if part.startswith(f"{condition}, "):  # "noise, STFT", "noise, STFT and TD"
+            for (first, *names), body in tables(part):
+                for method, *cells in body if first == "method" else []:
+                    for name, cell in zip(names, cells, strict=True):
+                        values.setdefault((method, name), set()).add(cell.split()[0])
+    return values
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_page_of_results():
+    (table,) = [t for t in tables(text_of(README)) if "AI ↑" in t[0]]
+    (_, *names), body = table
+    shown = {
+        (method, name): cell
+        for method, *cells in body
+        for name, cell in zip(names, cells, strict=True)
+    }
+    assert len(body) >= 6 and any(row[0].startswith("all ones") for row in body)
+    conditions = re.findall(r"^#### (\w+),", text_of(RESULTS / "results.md"), re.M)
+    assert any(
+        all(cell in scores_of(condition).get(key, ()) for key, cell in shown.items())
+        for condition in set(conditions)
+    )
+
+
+HOURS = {
+    "a quarter of an hour": 0.25,
+    "half an hour": 0.5,
+    "an hour": 1,
+    "an hour and a half": 1.5,
+    "two hours": 2,
+    "three hours": 3,
+    "four hours": 4,
+}
+TIME = re.compile("|".join(sorted(HOURS, key=len, reverse=True)))
+
+
+def hours_of_targets():
+    """Target of the Makefile to the hours that its help says it takes, and its help."""
+    helps = re.findall(r"^([a-z-]+):.*?## (.+)$", text_of(ROOT / "Makefile"), re.M)
+    times = {name: (TIME.search(told), told) for name, told in helps}
+    return {name: (HOURS[t[0]], told) for name, (t, told) in times.items() if t}
+
+
+def test_times_of_targets_are_those_of_the_makefile():
+    hours, seen = hours_of_targets(), 0
+    for page in PAGES:
+        for name, time in re.findall(
+            rf"`make ([a-z-]+)[^`]*` \(({TIME.pattern})", text_of(page)
+        ):
+            seen += 1
+            assert HOURS[time] == hours[name][0], f"{page.name}: make {name}"
+    assert seen
+
+
+def test_no_target_says_less_time_than_its_trainings_took():
+    pages = {"results": "results.md"}
+    for name, (_, told) in hours_of_targets().items():
+        if page := re.search(r"docs/results/(\w+\.md)", told):
+            pages[name] = page[1]
+    checked = 0
+    for name, page in pages.items():
+        minutes = [
+            float(row[head.index("training (min)")])
+            for head, body in tables(text_of(RESULTS / page))
+            if "training (min)" in head
+            for row in body
+        ]
+        checked += bool(minutes)
+        assert sum(minutes) <= 60 * hours_of_targets()[name][0], name
+    assert checked >= 4
+
+
+# --- Citations ----------------------------------------------------------------
+
+
+def entries_of(text):
+    """The BibTeX entries in a text: key to fields."""
+    entries = {}
+    for block in blocks(text, "bibtex"):
+        for entry in re.split(r"\n\n(?=@)", block.strip()):
+            kind, key, body = re.fullmatch(
+                r"@(\w+)\{([\w]+),\n(.*)\n\}", entry, flags=re.S
+            ).groups()
+            fields = re.findall(r"^  (\w+) = \{(.*)\},?$", body, flags=re.M)
+            assert len(fields) == len(body.splitlines()), f"{key}: a line is no field"
+            assert kind in {"inproceedings", "article", "misc"}
+            assert entry.count("{") == entry.count("}") and key not in entries
+            entries[key] = dict(fields)
+    return entries
+
+
 def test_the_citations_are_bibtex():
-    (block,) = blocks(text_of(README), "bibtex")
-    entries = re.split(r"\n\n(?=@)", block.strip())
-    keys = []
-    for entry in entries:
-        kind, key, body = re.fullmatch(
-            r"@(\w+)\{([\w]+),\n(.*)\n\}", entry, flags=re.S
-        ).groups()
-        fields = re.findall(r"^  (\w+) = \{(.*)\},?$", body, flags=re.M)
-        assert len(fields) == len(body.splitlines()), f"{key}: a line is no field"
-        assert {"title", "author", "year"} <= set(dict(fields)), key
-        assert kind in {"inproceedings", "article", "misc"}
-        assert entry.count("{") == entry.count("}")
-        keys.append(key)
-    assert len(set(keys)) == len(entries) >= 4
+    entries = entries_of(guide())
+    assert all({"title", "author", "year"} <= set(e) for e in entries.values())
+    # The cards of models have the same entries.
+    cards = "\n".join(METHODS_OF_CARDS.values())
+    eprints = re.compile(r"^@\w+\{(\w+),.*?eprint = \{(.*?)\}", re.M | re.S)
+    of_cards = dict(eprints.findall(cards))
+    shared = set(of_cards) & set(entries)
+    assert len(shared) >= 3
+    for key in shared:
+        assert entries[key]["eprint"] == of_cards[key]
+
+
+def test_the_citation_file_cites_this_version_and_the_papers_of_the_readme():
+    cited = YAML(typ="safe").load(text_of(ROOT / "CITATION.cff"))
+    # The keys that Citation File Format 1.2.0 asks for.
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited["version"] == __version__
+    assert f"## [{cited['version']}] - {cited['date-released']}" in text_of(
+        ROOT / "CHANGELOG.md"
+    )
+    papers = {
+        reference["identifiers"][0]["value"].removeprefix("arXiv:"): reference["title"]
+        for reference in cited["references"]
+    }
+    assert papers == {
+        entry["eprint"]: re.sub("[{}]", "", entry["title"])
+        for entry in entries_of(text_of(README)).values()
+    }
+    for reference in cited["references"]:
+        assert {"type", "title", "authors"} <= set(reference)
+        for author in reference["authors"]:
+            assert set(author) == {"given-names", "family-names"}

@@ -45,7 +45,7 @@ def longest_seconds():
 
 @pytest.fixture(scope="session")
 def record():
-    """`record(name, **facts)`: for docs/reliability.md, only in `make faults`."""
+    """`record(name, **facts)`: for the page of `make faults`, and only there."""
 
     def record(name, **facts):
         if os.environ.get("FAULT_RECORD"):

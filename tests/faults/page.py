@@ -1,4 +1,4 @@
-"""docs/reliability.md, from what `make faults` left in results/faults.
+"""docs/results/reliability.md, from what `make faults` left in results/faults.
 
 python -m tests.faults.page
 """
@@ -94,7 +94,7 @@ def hostile_models():
 
 
 def page():
-    """The text of docs/reliability.md."""
+    """The text of docs/results/reliability.md."""
     tests = outcomes()
     states = [list(tests.values()).count(s) for s in ("passed", "failed", "skipped")]
     names = (*KILLED, *DISKS, *FUZZED, *ODD, "many_files")
@@ -160,5 +160,5 @@ def page():
 
 
 if __name__ == "__main__":
-    write_text(page(), "docs/reliability.md")
-    print("wrote docs/reliability.md")
+    write_text(page(), "docs/results/reliability.md")
+    print("wrote docs/results/reliability.md")

@@ -115,13 +115,13 @@ def test_the_page_is_part_of_another_one(call, checked, tmp_path):
     record |= dict.fromkeys(("seconds_per_epoch", "peak_memory_mib"), 7)
     (weights.parents[1] / "training.json").write_text(json.dumps(record))
     options = ["--trainings", "toy_clap/1234", "--evaluations", checked[0]]
-    call(write_tables, *options, "--output", "docs/zero_shot.md")
-    page = (tmp_path / "docs" / "zero_shot.md").read_text(encoding="utf-8")
+    call(write_tables, *options, "--output", "docs/results/zero_shot.md")
+    page = (tmp_path / "docs" / "results" / "zero_shot.md").read_text(encoding="utf-8")
     assert "| toy_clap | 7 | 1.50 | 2 |" in page  # MiB of the CLAP
     assert "### clean, STFT: 6 clips, 6 prompts" in page
     for name in ("size_clean_STFT", "swap_clean_STFT", "sanity_STFT"):
         link = f"zero_shot_pictures/toy_zs_checks_{name}.png"
-        assert f"]({link})" in page and (tmp_path / "docs" / link).is_file()
+        assert f"]({link})" in page and (tmp_path / "docs" / "results" / link).is_file()
 
 
 def test_the_same_command_says_the_same_again(call, ready, checked, tmp_path):
