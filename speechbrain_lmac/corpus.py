@@ -19,7 +19,12 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from speechbrain_lmac.audio import fix_length, recorded_share, to_model_level
+from speechbrain_lmac.audio import (
+    fix_length,
+    recorded_share,
+    to_model_level,
+    write_sound,
+)
 from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.errors import InputError, check_counts
 from speechbrain_lmac.evaluation import score_clips
@@ -27,7 +32,6 @@ from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.files import MISSING, cell_text, write_atomically, write_csv
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.metrics import metrics_by_name
-from speechbrain_lmac.written_explanations import write_sound
 
 METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "MM")
 SCORED = ("predicted", "p", "p_in", "p_out", *METRICS)

@@ -10,8 +10,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechbrain_lmac.audio import decode_mono, read_mono
-from speechbrain_lmac.batches.inputs import AUDIO
+from speechbrain_lmac.audio import AUDIO, decode_mono, read_mono
 from speechbrain_lmac.batches.names import in_utf8
 from speechbrain_lmac.data_prep.manifest import AudioFault, check_audio
 from speechbrain_lmac.errors import InputError, check_counts

@@ -4,12 +4,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from speechbrain.dataio.audio_io import save
 
 from speechbrain_lmac.audio_streams import SoundWriter
 from speechbrain_lmac.explaining_files import MAPS, SOUNDS
 from speechbrain_lmac.figures import write_explanation_picture
-from speechbrain_lmac.files import write_atomically, write_csv
+from speechbrain_lmac.files import write_csv
 
 # Columns that a picture is drawn of; more frames are averaged.
 MOST_COLUMNS = 4000
@@ -54,14 +53,6 @@ def write_explanation(explained, folder, name, pictures=("png",)):
     sink.maps(**{key: getattr(explained, key) for key in MAPS})
     sink.close()
     _write_rest(explained, sink.columns, folder, name, pictures)
-
-
-def write_sound(path, wav, sample_rate):
-    """Write a waveform (N,) as 32-bit float WAV, atomically: nothing is clipped."""
-    write_atomically(
-        path,
-        lambda part: save(str(part), wav[None], sample_rate, subtype="FLOAT"),
-    )
 
 
 def _write_rest(scores, columns, folder, name, pictures):

@@ -7,15 +7,11 @@ from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
+from speechbrain_lmac.audio import AUDIO
 from speechbrain_lmac.batches.names import readable
 from speechbrain_lmac.data_prep.manifest import TO_CONVERT, conversion
 from speechbrain_lmac.errors import InputError, some_of
 
-# What is taken for audio in a folder; a file that is named may be called anything.
-AUDIO = (
-    ".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd "
-    ".caf"
-).split()
 # Beginnings of names in a folder that are no recordings: what macOS keeps beside one on
 # a foreign disk, and what `files.write_atomically` has not finished.
 NO_RECORDING = re.compile(r"\._|\.part\d+\.")
