@@ -6,7 +6,8 @@ noisy clips and the clips as they are in them. It has three parts, "train", "val
 drawn is a function of the key of a clip, so that a resumed training hears the same.
 
 ``sources(key, part)`` names the clips of the dataset that are heard: that of the key
-and, with `OtherClips`, the one that was added.
+and, with `OtherClips`, the one that was added. ``adds(key, part)`` tells whether the
+clip of the key gets anything added.
 """
 
 import torch
@@ -64,6 +65,10 @@ class CorpusNoise:
         """Names of the clips that are heard: a noise is none."""
         return (key[-1],)
 
+    def adds(self, key, part):
+        """Whether the clip of this key gets noise: each does."""
+        return True
+
 
 class GeneratedNoise:
     """Noise without recordings: a stock of each part, made once and kept in memory.
@@ -117,6 +122,10 @@ class GeneratedNoise:
         """Names of the clips that are heard: a noise is none."""
         return (key[-1],)
 
+    def adds(self, key, part):
+        """Whether the clip of this key gets noise: each does."""
+        return True
+
 
 class OtherClips:
     """Another clip of the dataset, of another class: two known sounds at once.
@@ -158,6 +167,10 @@ class OtherClips:
             )
         draw = generator("other clip", part, *key)
         return clip, fit[torch.randint(len(fit), (), generator=draw).item()]
+
+    def adds(self, key, part):
+        """Whether the clip of this key is mixed: each is."""
+        return True
 
 
 class Sometimes:
@@ -230,6 +243,10 @@ class MixedAlready:
     def sources(self, key, part):
         """Names of the clips that are heard: nothing is added."""
         return (key[-1],)
+
+    def adds(self, key, part):
+        """Whether the clip of this key gets anything added: none does."""
+        return False
 
 
 def mix_noise(source, wav, keys, part):
