@@ -144,9 +144,7 @@ def explain_windows(explainer, wavs, labels, target=None):
         evidence = gather_evidence(domain, explainer.classifier, explanation)
         for logits in (evidence.logits, evidence.logits_in, evidence.logits_out):
             check_logits(logits)
-        encoded, mask = explanation.encoded, explanation.mask
-        masked = domain.apply_mask(encoded, mask)
-        rest = domain.apply_mask(encoded, 1 - mask)
+        heard = evidence.heard
         return {
             "target": evidence.target,
             "labels": [labels[index] for index in evidence.target.tolist()],
@@ -154,12 +152,12 @@ def explain_windows(explainer, wavs, labels, target=None):
             "confidence": _of(evidence.target, evidence.logits),
             "confidence_in": _of(evidence.target, evidence.logits_in),
             "confidence_out": _of(evidence.target, evidence.logits_out),
-            "explanation": domain.decode(masked) * level,
-            "rest": domain.decode(rest) * level,
-            "mask": domain.on_bins(encoded, mask),
+            "explanation": heard.explanation * level,
+            "rest": heard.rest * level,
+            "mask": domain.on_bins(heard),
             "mask_mean": MM(evidence),
-            "magnitude": domain.magnitude(encoded),
-            "masked_magnitude": domain.magnitude(masked),
+            "magnitude": domain.magnitude(heard.encoded),
+            "masked_magnitude": domain.magnitude(heard.masked_in),
             "logits": evidence.logits,
             "logits_in": evidence.logits_in,
             "logits_out": evidence.logits_out,
