@@ -251,15 +251,22 @@ def _is_utf8(path):
 def check_length(path):
     """Refuse a file that was cut short: libsndfile reads it as a shorter one.
 
+    Returns
+    -------
+    doubt : str
+        What of its header is wrong and does no harm; mostly "".
+
     Raises
     ------
     InputError
         Where the header promises more than the file holds (`containers.length_of`).
     """
-    if length_of(path).cut:
+    length = length_of(path)
+    if length.cut:
         raise InputError(
             f"{path} is truncated: its header promises more sound than the file holds"
         )
+    return length.doubt
 
 
 def check_samples(name, n_samples, n_bad):

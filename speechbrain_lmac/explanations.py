@@ -74,6 +74,10 @@ def _padded(values, size):
     return F.pad(values, (*behind, 0, size - values.shape[1]))
 
 
+SOUNDS = ("explanation", "rest")
+MAPS = ("magnitude", "mask", "masked_magnitude")
+
+
 @dataclass(frozen=True)
 class WindowScores:
     """What the model says of a part of a file that is explained in windows.

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from speechbrain_lmac.audio_streams import SoundWriter
-from speechbrain_lmac.explaining_files import MAPS, SOUNDS
+from speechbrain_lmac.explaining_files import explain_source
+from speechbrain_lmac.explanations import MAPS, SOUNDS
 from speechbrain_lmac.figures import write_explanation_picture
 from speechbrain_lmac.files import write_csv
 
@@ -14,7 +15,7 @@ from speechbrain_lmac.files import write_csv
 MOST_COLUMNS = 4000
 
 
-def write_request(request, folder, name, pictures=("png",)):
+def write_request(request, source, folder, name, pictures=("png",)):
     """Explain a file and write `NAME_input.wav`, `NAME_explanation.wav`,
     `NAME_rest.wav` and `NAME.png`; memory does not grow with the file.
 
@@ -23,7 +24,8 @@ def write_request(request, folder, name, pictures=("png",)):
 
     Arguments
     ---------
-    request : speechbrain_lmac.explaining_files.FileRequest
+    request : speechbrain_lmac.explanation_requests.ClassRequest
+    source : speechbrain_lmac.audio_streams.MonoFile
     folder : str or Path
         Made when missing.
     name : str
@@ -36,7 +38,7 @@ def write_request(request, folder, name, pictures=("png",)):
     """
     sink = _Files(Path(folder), name)
     try:
-        scores = request.run(sink)
+        scores = explain_source(request, source, sink)
     except BaseException:
         sink.close(whole=False)
         raise
@@ -76,7 +78,7 @@ def _write_rest(scores, columns, folder, name, pictures):
 
 
 class _Files:
-    """A sink of `FileRequest.run`: it writes sounds, and keeps a picture's maps."""
+    """A sink of `explain_source`: it writes sounds, and keeps a picture's maps."""
 
     def __init__(self, folder, name):
         self.folder, self.name = folder, name
