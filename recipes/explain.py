@@ -31,12 +31,13 @@ from speechbrain_lmac.experiment import (
     open_explainer,
 )
 from speechbrain_lmac.explained_files import explain_files
-from speechbrain_lmac.explaining import (
+from speechbrain_lmac.explanation_requests import (
     check_prompts,
     check_target,
     class_index,
+    request_class,
+    request_prompts,
 )
-from speechbrain_lmac.explanation_requests import request_class, request_prompts
 from speechbrain_lmac.files import check_folder
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.loading import load_experiment, require_keys

@@ -11,15 +11,12 @@ import torch
 
 from speechbrain_lmac.audio_streams import MonoFile, Resampler
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.explaining import (
-    classify_waveforms,
-    explain_windows,
-    takes_target,
-)
+from speechbrain_lmac.explaining import classify_waveforms, explain_windows
 from speechbrain_lmac.explanation_requests import (
     PromptRequest,
     WindowOutcomes,
     request_class,
+    takes_target,
 )
 from speechbrain_lmac.explanations import (
     MAPS,

@@ -1,11 +1,25 @@
-"""What is asked of audio files: a class, or a prompt; and the scores that answer it."""
+"""What is asked of audio files, a class or a prompt, and the scores that answer it."""
 
+import difflib
 from dataclasses import dataclass
 from statistics import fmean
 
-from speechbrain_lmac.explaining import class_index
+from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
+from speechbrain_lmac.errors import InputError, some_of
 from speechbrain_lmac.explanations import FileScores, PromptScores, WindowScores
+from speechbrain_lmac.interpreters import (
+    ClassConditionedInterpreter,
+    L2IInterpreter,
+    PresenceInterpreter,
+    TextAttentionInterpreter,
+    TextFiLMInterpreter,
+    TrainedInterpreter,
+)
 
+# Interpreters that are told in words what to look for, and all that answer for a class
+# that is asked for (L2I's says what each component says for each class).
+TOLD_IN_WORDS = (TextFiLMInterpreter, TextAttentionInterpreter, PresenceInterpreter)
+TOLD = (ClassConditionedInterpreter, L2IInterpreter, *TOLD_IN_WORDS)
 # The columns of a confidence, and the logits of which it is the probability.
 CONFIDENCES = {
     "confidence": "whole",
@@ -131,3 +145,65 @@ class PromptRequest(ClassRequest):
                 for column, name in CONFIDENCES.items()
             },
         )
+
+
+def class_index(name, labels):
+    """The index of a class that is asked for by its name.
+
+    Raises
+    ------
+    InputError
+        For a name that is none of the labels, with the closest ones and all there are.
+
+    Example
+    -------
+    >>> class_index("dog", ["cat", "dog"])
+    1
+    """
+    if name in labels:
+        return labels.index(name)
+    close = difflib.get_close_matches(name, labels)
+    meant = f"; did you mean {' or '.join(close)}?" if close else "."
+    raise InputError(
+        f"no class is called {name!r}{meant} The classes are {', '.join(labels)}"
+    )
+
+
+def check_target(names, interpreter):
+    """Refuse to ask an interpreter for a class that it would not listen to."""
+    if not takes_target(interpreter):
+        raise InputError(
+            f"target {some_of(sorted(set(names)))}: the interpreter is not told which "
+            "class to explain, so its mask would be that of the predicted class; take "
+            "one that was trained for any class, as by "
+            "hparams/esc10_lmac_conditional.yaml"
+        )
+
+
+def takes_target(interpreter):
+    """Whether an interpreter's mask depends on the class that is asked for."""
+    return isinstance(_untrained(interpreter), TOLD)
+
+
+def check_prompts(classifier, interpreter, target=None):
+    """Refuse prompts that nothing would read."""
+    if target is not None:
+        raise InputError(
+            "a target names a class, a prompt asks for anything: give one of them"
+        )
+    if not isinstance(classifier, ClapClassifier):
+        raise InputError(
+            "prompts: this classifier reads no text; take a model with a CLAP, as "
+            "esc10-lmac-zs or hparams/esc10_lmac_zs_stft.yaml, or name a target"
+        )
+    if not isinstance(_untrained(interpreter), TOLD_IN_WORDS):
+        raise InputError(
+            "prompts: the interpreter is not told the prompt, so its mask would be the "
+            "same for all; take one that train_lmac_zs.py trained"
+        )
+
+
+def _untrained(interpreter):
+    """What is in a `TrainedInterpreter`."""
+    trained = isinstance(interpreter, TrainedInterpreter)
+    return interpreter.interpreter if trained else interpreter

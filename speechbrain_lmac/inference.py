@@ -19,15 +19,15 @@ from speechbrain_lmac.classifiers.zero_shot import TEMPLATE, ClapClassifier
 from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.domains import silent_behind
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.explaining import (
+from speechbrain_lmac.explaining import classify_waveforms, explain_batch
+from speechbrain_lmac.explaining_files import classify_source, explain_in_memory
+from speechbrain_lmac.explanation_requests import (
     check_prompts,
     check_target,
     class_index,
-    classify_waveforms,
-    explain_batch,
+    request_class,
+    request_prompts,
 )
-from speechbrain_lmac.explaining_files import classify_source, explain_in_memory
-from speechbrain_lmac.explanation_requests import request_class, request_prompts
 from speechbrain_lmac.hub import only_cached
 from speechbrain_lmac.safe_models import load_safely
 from speechbrain_lmac.shipped import find_model, is_shipped
