@@ -225,7 +225,7 @@ class STFTDomain(torch.nn.Module):
         return encoded.with_rep(encoded.rep * mask)
 
     def on_bins(self, heard):
-        """The mask of a `Heard` as a map over time and bins, (B, T, F): as it is."""
+        """The mask of a `MaskedAudio` as a map over time and bins, (B, T, F)."""
         return heard.mask
 
     def magnitude(self, encoded):

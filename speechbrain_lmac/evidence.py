@@ -6,7 +6,7 @@ The classifier hears the masked-in part, `rep * mask`, and the masked-out part,
 
 import torch
 
-from speechbrain_lmac.heard import Heard
+from speechbrain_lmac.heard import MaskedAudio
 from speechbrain_lmac.padding import (
     classify,
     lengths_of,
@@ -42,7 +42,7 @@ def gather_evidence(domain, classifier, explanation):
     """
     check_mask(explanation.mask, explanation.encoded.rep)
     with torch.no_grad():
-        heard = Heard(domain, explanation.encoded, explanation.mask.detach())
+        heard = MaskedAudio(domain, explanation.encoded, explanation.mask.detach())
         logits_in, logits_out = (
             classify(domain, classifier, part).logits
             for part in (heard.masked_in, heard.masked_out)
@@ -66,7 +66,7 @@ def training_evidence(domain, classifier, explanation):
     Arguments and returns are those of `gather_evidence`.
     """
     check_mask(explanation.mask, explanation.encoded.rep)
-    parts = Heard(domain, explanation.encoded, explanation.mask)
+    parts = MaskedAudio(domain, explanation.encoded, explanation.mask)
     features = torch.cat(
         [domain.features(part) for part in (parts.masked_in, parts.masked_out)]
     )
@@ -87,7 +87,7 @@ def training_evidence(domain, classifier, explanation):
         frames=explanation.encoded.frames,
         # Not `parts`: objectives that listen would add their gradients in another
         # order, and all that is trained would change in its last bits.
-        heard=Heard(domain, explanation.encoded, explanation.mask),
+        heard=MaskedAudio(domain, explanation.encoded, explanation.mask),
     )
 
 

@@ -1,4 +1,4 @@
-"""Explanations of files, written: what is heard, a picture, and a table of them."""
+"""Explain many files, and write their sounds, pictures and a table of them."""
 
 import errno
 import logging

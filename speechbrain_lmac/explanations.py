@@ -1,4 +1,4 @@
-"""What is given back of an explanation: of a batch, of a file, for a prompt."""
+"""Results of an explanation: of a batch, of a file, for a prompt."""
 
 from dataclasses import dataclass
 from pathlib import Path

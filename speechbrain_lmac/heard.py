@@ -1,4 +1,4 @@
-"""What is heard of an explanation: its waveforms, and what they say of its size.
+"""Audio of the masked-in and masked-out parts, and the map that it shows.
 
 Masks of different domains cannot be compared: one lies on the bins of an STFT, another
 on the channels of a learned codec. What they let through can: it is a sound.
@@ -16,7 +16,7 @@ LEAST_MAGNITUDE = 1e-6
 
 
 @dataclass(frozen=True)
-class Heard:
+class MaskedAudio:
     """Both parts of clips under a mask, each made once, when one asks for it.
 
     In a domain that is not `listenable` they cannot be had: `decode` raises.

@@ -145,7 +145,7 @@ class LearnedDomain(torch.nn.Module):
             return self.codec.decode(rep, encoded.length)
 
     def on_bins(self, heard):
-        """The mask of a `Heard` as its waveform shows it, (B, T', F'): `Heard.map`."""
+        """The mask of a `MaskedAudio` as its waveform shows it, (B, T', F')."""
         return heard.map
 
     def from_bands(self, maps):

@@ -66,7 +66,7 @@ class Evidence:
     frames: torch.Tensor | None = None  # (B,) int64, see `Encoded`
     # (B,), 0 to 1: is the target there to be heard? Only in trainings.
     support: torch.Tensor | None = None
-    heard: object = field(default=None, kw_only=True)  # heard.Heard: the waveforms
+    heard: object = field(default=None, kw_only=True)  # heard.MaskedAudio
 
 
 class MaskDomain(Protocol):
@@ -76,7 +76,7 @@ class MaskDomain(Protocol):
     whether the features of a masked representation are made of its waveform.
     `from_bands` reads a map over the classifier's frequency bands, (..., n_mels), at
     the bins of rep, (..., F); class activation maps ask for `n_mels`. `on_bins` is the
-    mask of a `heard.Heard` as a map over time and the bins of a spectrogram.
+    mask of a `heard.MaskedAudio` as a map over time and the bins of a spectrogram.
     """
 
     listenable: bool

@@ -1,4 +1,4 @@
-"""The files of one explanation: sounds, a picture, what is said of each window."""
+"""Write the files of one explanation: sounds, a picture, a table of its windows."""
 
 from dataclasses import asdict
 from pathlib import Path

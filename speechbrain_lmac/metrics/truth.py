@@ -2,7 +2,7 @@
 
 import torch
 
-from speechbrain_lmac.heard import Heard
+from speechbrain_lmac.heard import MaskedAudio
 from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES, si_sir_sar
@@ -198,7 +198,7 @@ def source_scores(domain, explanation, foreground, background):
     encoded = explanation.encoded
     _check_stems(encoded, foreground=foreground, background=background)
     with torch.no_grad():
-        heard = Heard(domain, encoded, explanation.mask)
+        heard = MaskedAudio(domain, encoded, explanation.mask)
         whole = domain.magnitude(encoded).clamp(min=LEAST_MAGNITUDE)
         spectra = [
             domain.magnitude(domain.encode(stem)) for stem in (foreground, background)
