@@ -21,6 +21,7 @@ def write_noise(path, minutes):
 
 def run_alone(case, settings):
     """Explain a file of so many minutes; called by `benchmarks.alone`."""
+    from speechbrain_lmac.audio_streams import MonoFile
     from speechbrain_lmac.inference import AudioExplainer
     from speechbrain_lmac.written_explanations import write_request
 
@@ -28,8 +29,9 @@ def run_alone(case, settings):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.wav"
         write_noise(path, float(case))
-        (request,) = model.requests(path)
-        taken = seconds_of(lambda: write_request(request, Path(folder) / "out", "long"))
+        (request,) = model.requests()
+        out = Path(folder) / "out"
+        taken = seconds_of(lambda: write_request(request, MonoFile(path), out, "long"))
         written = sum(p.stat().st_size for p in (Path(folder) / "out").iterdir())
     return {"seconds": taken, "written_bytes": written}
 

@@ -8,7 +8,7 @@ SepFormer's mask network with SpeechBrain's attention.
 import torch
 from speechbrain.lobes.models.dual_path import SBTransformerBlock
 
-from speechbrain_lmac.heard import Heard
+from speechbrain_lmac.heard import MaskedAudio
 from speechbrain_lmac.interpreters import MaskNet, PublishedInterpreter
 from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.types import Evidence
@@ -36,7 +36,7 @@ def evidence_in_two_passes(domain, classifier, explanation):
         explanation.logits,
         logits_in,
         logits_out,
-        heard=Heard(domain, encoded, mask),
+        heard=MaskedAudio(domain, encoded, mask),
     )
 
 

@@ -32,12 +32,13 @@ from speechbrain_lmac.explainer_loading import (
     class_names,
     open_explainer,
 )
-from speechbrain_lmac.explaining import (
+from speechbrain_lmac.explanation_requests import (
     check_prompts,
     check_target,
     class_index,
+    request_class,
+    request_prompts,
 )
-from speechbrain_lmac.explaining_files import request_class, request_prompts
 from speechbrain_lmac.files import check_folder
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.loading import load_experiment, require_keys
@@ -71,12 +72,11 @@ def explain(argv):
         classifier = classifier.asked(args.prompt)
     explainer, device = open_explainer(hparams, run_opts, source[0], classifier)
 
-    def requests(path):
-        if args.prompt is not None:
-            return request_prompts(explainer, path, device, window)
-        return [request_class(explainer, path, labels, device, args.target, window)]
-
     window = clip_seconds(hparams)
+    if args.prompt is not None:
+        requests = request_prompts(explainer, device, window)
+    else:
+        requests = [request_class(explainer, labels, device, args.target, window)]
     pictures = ["png", "pdf"] if args.pdf else ["png"]
     explain_files(
         args.files,

@@ -15,12 +15,18 @@ import torchaudio
 # Of the module itself: `from speechbrain.dataio import audio_io` is a lazy one, which
 # searches all modules at its first use (60 ms).
 from speechbrain.dataio.audio_io import load as load_audio
+from speechbrain.dataio.audio_io import save as save_audio
 
 from speechbrain_lmac.containers import length_of
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.machine import one_thread
 
+# Endings that are taken for audio; a file that is named may be called anything.
+AUDIO = (
+    ".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd "
+    ".caf"
+).split()
 # Up to which torchaudio's filter for two sample rates is small.
 LARGEST_FACTOR = 2000
 # A mean that lies so far below its channels is not what was recorded, dB.
@@ -250,15 +256,22 @@ def _is_utf8(path):
 def check_length(path):
     """Refuse a file that was cut short: libsndfile reads it as a shorter one.
 
+    Returns
+    -------
+    doubt : str
+        What of its header is wrong and does no harm; mostly "".
+
     Raises
     ------
     InputError
         Where the header promises more than the file holds (`containers.length_of`).
     """
-    if length_of(path).cut:
+    length = length_of(path)
+    if length.cut:
         raise InputError(
             f"{path} is truncated: its header promises more sound than the file holds"
         )
+    return length.doubt
 
 
 def check_samples(name, n_samples, n_bad):
@@ -280,6 +293,14 @@ def _decode(source, name):
     bad = int((~torch.isfinite(channels)).sum())
     check_samples(name, channels.shape[1], bad)
     return channels, sample_rate
+
+
+def write_sound(path, wav, sample_rate):
+    """Write a waveform (N,) as 32-bit float WAV, atomically: nothing is clipped."""
+    write_atomically(
+        path,
+        lambda part: save_audio(str(part), wav[None], sample_rate, subtype="FLOAT"),
+    )
 
 
 def fix_length(wav, n_samples):

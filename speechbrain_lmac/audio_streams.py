@@ -26,13 +26,18 @@ from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import PART, writing
 
 BLOCK = 1 << 18  # frames that are read, or resampled, at once
-KEPT_BLOCKS = 4  # of a file that is not longer, so that it is decoded once
+# Samples of all channels that are kept of a file that has no more, which is decoded
+# once then: 128 MiB, 6 minutes of stereo at 44.1 kHz.
+KEPT_SAMPLES = 1 << 25
 # From here on a WAV file needs the 64-bit sizes of RF64, which libsndfile can write.
 LARGEST_WAV = 2**32 - 2**16  # bytes
 
 
 class MonoFile:
     """An audio file as mono, read in blocks; it is looked through once at first.
+
+    What is found then is kept of a file that is not too long (`KEPT_SAMPLES`), and a
+    longer one is decoded again whenever its blocks are read: the memory is bounded.
 
     Arguments
     ---------
@@ -48,6 +53,10 @@ class MonoFile:
         Whether every sample is 0.
     channel : str
         What was taken: "mean of 2", "2 of 2 (the mean cancels)"; "1 of 1".
+    promised : int
+        How many samples the decoder finds in the header.
+    doubt : str
+        What of the header is wrong and does no harm (`containers.length_of`).
 
     Raises
     ------
@@ -59,20 +68,20 @@ class MonoFile:
         self.path = path
         self.n_samples, bad, peak = 0, 0, 0.0
         powers, of_mean = 0.0, 0.0
-        self._kept, kept = None, []
+        kept = []
         for block in self._blocks():
             self.n_samples += len(block)
-            if len(kept) < KEPT_BLOCKS:
+            if kept is not None:
                 kept.append(block)
+                if self.n_samples * block.shape[1] > KEPT_SAMPLES:
+                    kept = None
             bad += int((~np.isfinite(block)).sum())
             peak = max(peak, np.abs(block).max(initial=0.0))
             powers = powers + np.square(block, dtype=np.float64).sum(0)
             of_mean += np.square(block.mean(1, dtype=np.float64)).sum()
         check_samples(path, self.n_samples, bad)
-        check_length(path)
+        self.doubt = check_length(path)
         self.silent = not peak
-        if self.n_samples == sum(map(len, kept)):
-            self._kept = kept
         self._channel = choose_channel(powers, of_mean)
         if self._channel is not MEAN:
             n = len(powers)
@@ -80,17 +89,21 @@ class MonoFile:
             self.channel = f"{self._channel + 1} of {n}{cancels}"
         else:
             self.channel = f"mean of {len(powers)}"
+        self._kept = None if kept is None else list(map(self._mono, kept))
 
     def __iter__(self):
         """Blocks (N,) of float32, one after the other."""
-        for block in self._kept or self._blocks():
-            yield mix_down(torch.from_numpy(block.T.copy()), self._channel)
+        return iter(self._kept or map(self._mono, self._blocks()))
+
+    def _mono(self, block):
+        """An array (N, channels) as a waveform (N,)."""
+        return mix_down(torch.from_numpy(block.T.copy()), self._channel)
 
     def _blocks(self):
         """Arrays (N, channels)."""
         try:
             with opened(self.path) as source, soundfile.SoundFile(source) as sound:
-                self.sample_rate = sound.samplerate
+                self.sample_rate, self.promised = sound.samplerate, sound.frames
                 while True:
                     block = sound.read(BLOCK, dtype="float32", always_2d=True)
                     if not len(block):

@@ -5,6 +5,8 @@ A transform of one clip is ``transform(clip, generator)``; the generator is seed
 of processes nor a resumed training changes what is drawn.
 """
 
+from operator import or_
+
 import torch
 
 from speechbrain_lmac.draws import generator, uniform
@@ -44,30 +46,47 @@ class Augment:
             Shares of the classes, (B, C).
         keys : list
             B tuples (seed, epoch, clip).
+
+        Returns
+        -------
+        wav, targets : torch.Tensor
+            Of the same shapes.
+        changed : list of bool
+            Which of the B waveforms are not as they were.
         """
-        wav = apply_each(self.waveform, wav, keys)
+        wav, changed = apply_each(self.waveform, wav, keys)
         if self.blank is not None:
-            wav, targets = self.blank(wav, targets, keys)
+            wav, targets, blank = self.blank(wav, targets, keys)
+            changed = list(map(or_, changed, blank))
         if self.mixup is not None:
-            wav, targets = self.mixup(wav, targets, generator(*keys[0], "mixup"))
-        return wav, targets
+            draw = generator(*keys[0], "mixup")
+            wav, targets, mixed = self.mixup(wav, targets, draw)
+            changed = list(map(or_, changed, mixed))
+        return wav, targets, changed
 
     def features(self, features, keys):
         """Transform a batch of features (B, T, F)."""
-        return apply_each(self.feature, features, keys)
+        return apply_each(self.feature, features, keys)[0]
 
 
 def apply_each(transforms, batch, keys):
-    """Apply transforms to each item with the item's own draws."""
-    if not transforms:
-        return batch
-    items = []
-    for item, key in zip(batch, keys, strict=True):
+    """Apply transforms to each item with the item's own draws.
+
+    Returns
+    -------
+    batch : torch.Tensor
+    changed : list of bool
+        Which items a transform has changed: one that does not returns what it is given.
+    """
+    items, changed = [], []
+    for given, key in zip(batch, keys, strict=True):
+        item = given
         for place, transform in enumerate(transforms):
             draw = generator(*key, type(transform).__name__, place)
             item = transform(item, draw)
         items.append(item)
-    return torch.stack(items)
+        changed.append(item is not given)
+    return torch.stack(items) if any(changed) else batch, changed
 
 
 class TimeShift:
@@ -161,16 +180,18 @@ class Blank:
 
     def __call__(self, wav, targets, keys):
         wav, targets = wav.clone(), targets.clone()
+        blank = []
         for item, key in enumerate(keys):
             draw = generator(*key, "blank")
-            if uniform(0, 1, draw) >= self.probability:
+            blank.append(uniform(0, 1, draw) < self.probability)
+            if not blank[item]:
                 continue
             noise = unit_power_noise(wav.shape[1], uniform(*self.slope, draw), draw)
             ratio = 10 ** (uniform(*self.level_db, draw) / 20)
             level = ratio * wav[item].square().mean().sqrt()
             wav[item] = level * noise.to(wav)
             targets[item] = 1 / targets.shape[1]
-        return wav, targets
+        return wav, targets, blank
 
 
 class Mixup:
@@ -195,7 +216,8 @@ class Mixup:
         mixed = torch.rand(len(wav), generator=draw) < self.probability
         share = torch.where(mixed, share, 1.0).to(wav)[:, None]
         wav = share * wav + (1 - share) * wav[order]
-        return wav, share * targets + (1 - share) * targets[order]
+        targets = share * targets + (1 - share) * targets[order]
+        return wav, targets, mixed.tolist()
 
 
 class Equalizer:

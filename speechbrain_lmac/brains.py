@@ -1,6 +1,7 @@
 """The training loops of classifiers and of interpreters."""
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from speechbrain.utils.distributed import if_main_process
 
-from speechbrain_lmac.dataio import lens_heard
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.explainers.gradient_check import check_gradient
@@ -30,14 +30,16 @@ class ClassifierBrain(RecordingBrain):
 
     def compute_forward(self, batch, stage):
         """Clips to logits, and to the targets that augmentation made of the labels."""
-        wav = self.heard(batch, stage)
-        targets = F.one_hot(batch.label, len(self.hparams.labels)).float().to(wav)
+        batch = self.noisy(batch, stage)
+        targets = F.one_hot(batch.label, len(self.hparams.labels)).float()
+        targets = targets.to(batch.wav)
         augment = self.hparams.augment if stage == sb.Stage.TRAIN else None
         if augment is not None:
             keys = [(self.hparams.seed, self.epoch, clip) for clip in batch.ids]
-            wav, targets = augment.waveforms(wav, targets, keys)
+            wav, targets, changed = augment.waveforms(batch.wav, targets, keys)
+            batch = batch.with_wav(wav, changed)
         domain, model = self.modules.domain, self.modules.model
-        encoded = domain.encode(wav, lens_heard(batch, wav))
+        encoded = domain.encode(batch.wav, batch.lens)
         features, lengths = domain.features(encoded), lengths_of(domain, encoded)
         if augment is not None:
             features = augment.features(features, keys)
@@ -78,9 +80,12 @@ class ExplainerBrain(RecordingBrain):
     validation also the means of `hparams.metrics`.
     """
 
-    @property
+    @cached_property
     def explainer(self):
-        """The interpreter in training (wrapped for DDP, if so) as an explainer."""
+        """The interpreter in training (wrapped for DDP, if so) as an explainer.
+
+        It is made by the first batch: `fit` has wrapped and compiled the modules then.
+        """
         return AmortizedExplainer(
             self.modules.domain, self.hparams.classifier, self.modules.interpreter
         )
@@ -112,14 +117,13 @@ class ExplainerBrain(RecordingBrain):
     @torch.no_grad()
     def write_samples(self, epoch):
         """Explain the first clips of the validation."""
-        batch, classifier = self.first_batch, self.hparams.classifier
-        wav = self.heard(batch, sb.Stage.VALID)
-        lens = lens_heard(batch, wav)
+        classifier = self.hparams.classifier
+        batch = self.noisy(self.first_batch, sb.Stage.VALID)
         some = slice(self.hparams.training.n_samples)
         write_samples(
             self.explainer,
-            wav[some],
-            None if lens is None else lens[some],
+            batch.wav[some],
+            None if batch.lens is None else batch.lens[some],
             batch.ids[some],
             classifier.labels or [f"class {i}" for i in range(classifier.n_classes)],
             Path(self.hparams.output_folder) / "samples",
@@ -129,15 +133,14 @@ class ExplainerBrain(RecordingBrain):
 
     def compute_forward(self, batch, stage):
         """Clips to evidence."""
-        return self.explained(batch, stage, self.heard(batch, stage))[0]
+        return self.explained(self.noisy(batch, stage), stage)[0]
 
-    def explained(self, batch, stage, wav):
-        """Evidence of the clips as they are heard, in training with gradient, and the
-        explanation that it is of."""
+    def explained(self, batch, stage):
+        """Evidence of noisy clips, in training with gradient, and the explanation that
+        it is of."""
         targets = getattr(self.hparams, "targets", None) or PredictedClass()  # optional
         asked = targets.ask(self.keys(batch, stage), NOISE_PARTS[stage])
-        lens = lens_heard(batch, wav)
-        explanation = self.explainer.explain(wav, asked.target, lens)
+        explanation = self.explainer.explain(batch.wav, asked.target, batch.lens)
         gather = training_evidence if stage == sb.Stage.TRAIN else gather_evidence
         evidence = gather(self.modules.domain, self.hparams.classifier, explanation)
         support = asked.support.to(self.device)
@@ -171,8 +174,8 @@ class FinetuningBrain(ExplainerBrain):
 
     def compute_forward(self, batch, stage):
         """Clips to evidence, with the clean representation."""
-        heard, clean = self.heard_and_clean(batch, stage)
-        evidence, explanation = self.explained(batch, stage, heard)
+        noisy, clean = self.noisy_and_clean(batch, stage)
+        evidence, explanation = self.explained(noisy, stage)
         with torch.no_grad():
             clean = self.modules.domain.encode(clean)
         return GuidedEvidence(

@@ -1,13 +1,11 @@
 """The training loop of a CLAP: sounds and captions are brought together."""
 
-from dataclasses import replace
-
 import speechbrain as sb
 import torch
 
 from speechbrain_lmac.augment import apply_each
 from speechbrain_lmac.contrastive import silence, symmetric_contrastive, truth
-from speechbrain_lmac.dataio import lens_heard, lens_on
+from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.draws import generator
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.padding import embed, lengths_of
@@ -44,7 +42,7 @@ class ClapBrain(RecordingBrain):
         cosines (B, B) of the clips near silence and the captions."""
         part, keys = NOISE_PARTS[stage], self.keys(batch, stage)
         captioned = self.hparams.captioned(batch.wav, keys, part)
-        batch = mixed(batch, captioned.wav)
+        batch = batch.with_wav(captioned.wav, captioned.mixed)
         sounds = self.embed(batch, stage)
         clap = self.modules.clap
         tokens = clap.vocabulary([caption.text for caption in captioned.captions])
@@ -61,16 +59,15 @@ class ClapBrain(RecordingBrain):
 
     def embed(self, batch, stage):
         """Clips to embeddings (B, D), with noise and in training with augmentation."""
-        wav = self.heard(batch, stage)
+        batch = self.noisy(batch, stage)
         augment = self.hparams.augment if stage == sb.Stage.TRAIN else None
         keys = self.keys(batch, stage)
         if augment is not None:
-            wav = apply_each(augment.waveform, wav, keys)
-        lens = lens_heard(batch, wav)
+            batch = batch.with_wav(*apply_each(augment.waveform, batch.wav, keys))
         if augment is None:
-            return self.hear(wav, lens)
+            return self.hear(batch.wav, batch.lens)
         domain = self.modules.domain
-        encoded = domain.encode(wav, lens)
+        encoded = domain.encode(batch.wav, batch.lens)
         features = augment.features(domain.features(encoded), keys)
         lengths = lengths_of(domain, encoded)
         return self.modules.clap.audio(features, lengths).embedding.float()
@@ -112,16 +109,12 @@ class ClapBrain(RecordingBrain):
         )
         attributes = [captioned.captions.attributes(clip) for clip in batch.ids]
         sounds = self.embed(batch, stage)
+        mixed = batch.with_wav(mixtures, [True] * len(pairs))
         return {
             **self.prompts.classes(sounds, categories),
             **self.prompts.attributes(sounds, categories, attributes),
-            **self.prompts.pairs(self.embed(mixed(batch, mixtures), stage), pairs),
+            **self.prompts.pairs(self.embed(mixed, stage), pairs),
         }
-
-
-def mixed(batch, wav):
-    """A batch with other waveforms (B, N); a clip that changed has no padding."""
-    return replace(batch, wav=wav, lens=lens_heard(batch, wav))
 
 
 def nearly_silent(wav, keys):

@@ -14,7 +14,7 @@ class CodecBrain(RecordingBrain):
 
     def compute_forward(self, batch, stage):
         """Clips as they are heard, and their reconstruction, (B, N) each."""
-        wav = self.heard(batch, stage)
+        wav = self.noisy(batch, stage).wav
         domain = self.modules.domain
         return domain.decode(domain.encode(wav)), wav
 

@@ -1,10 +1,11 @@
 """The training loop of LMAC-ZS's interpreter."""
 
+from functools import cached_property
+
 import speechbrain as sb
 from torch.nn.parallel import DistributedDataParallel
 
 from speechbrain_lmac.brains import ExplainerBrain
-from speechbrain_lmac.dataio import lens_heard
 from speechbrain_lmac.distributed import average_gradients
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.explainers import ZeroShotExplainer
@@ -30,7 +31,7 @@ class ZeroShotBrain(ExplainerBrain):
         )
         self.memory = PromptMemory(classifier)
 
-    @property
+    @cached_property
     def explainer(self):
         """The interpreter in training as an explainer of the classifier's prompts."""
         return ZeroShotExplainer(
@@ -39,8 +40,7 @@ class ZeroShotBrain(ExplainerBrain):
 
     def compute_forward(self, batch, stage):
         """Clips to all their pairs, and to what of the predicted prompt is scored."""
-        wav = self.heard(batch, stage)
-        lens = lens_heard(batch, wav)
+        batch = self.noisy(batch, stage)
         domain, classifier = self.modules.domain, self.hparams.classifier
         interpreter = self.modules.interpreter
         if isinstance(interpreter, DistributedDataParallel):
@@ -51,23 +51,23 @@ class ZeroShotBrain(ExplainerBrain):
             domain,
             classifier,
             interpreter,
-            wav,
+            batch.wav,
             self.memory.ask(self.prompts.of(batch)),
-            lens,
+            batch.lens,
             self.hparams.pairs_at_once,
         )
-        return pairs, self.scored(wav, lens, stage)
+        return pairs, self.scored(batch, stage)
 
     def optimizers_step(self):
         """A step with the mean of all processes' gradients; see `compute_forward`."""
         average_gradients(self.modules.interpreter.parameters())
         super().optimizers_step()
 
-    def scored(self, wav, lens, stage):
+    def scored(self, batch, stage):
         """Evidence of the predicted prompts; none in training."""
         if stage == sb.Stage.TRAIN:
             return None
-        explanation = self.explainer.explain(wav, lens=lens)
+        explanation = self.explainer.explain(batch.wav, lens=batch.lens)
         return gather_evidence(
             self.modules.domain, self.hparams.classifier, explanation
         )

@@ -17,6 +17,7 @@ class Captioned:
     wav: torch.Tensor  # (B, N)
     facts: list  # B frozensets
     captions: list  # B `captions.Caption`
+    mixed: list  # B booleans: has it another clip in it?
 
 
 class CaptionedClips:
@@ -50,7 +51,7 @@ class CaptionedClips:
 
         `part` is "train", "valid" or "test": clips are mixed with those of their part.
         """
-        heard, facts, captions = [], [], []
+        heard, facts, captions, mixed = [], [], [], []
         for clip, key in zip(wav, keys, strict=True):
             draw = generator("caption", part, *key)
             category = self.clips.categories(part)[key[-1]]
@@ -61,11 +62,12 @@ class CaptionedClips:
             else:
                 said, attributes = [category], self.captions.attributes(key[-1])
             heard.append(clip)
+            mixed.append(len(said) > 1)
             facts.append(
                 frozenset.union(*(self.captions.facts(c, attributes) for c in said))
             )
             captions.append(self.captions.caption(said, attributes, draw))
-        return Captioned(torch.stack(heard), facts, captions)
+        return Captioned(torch.stack(heard), facts, captions, mixed)
 
     def pairs(self, wav, keys, part):
         """Every clip with one of another class, whether trainings mix these or not.

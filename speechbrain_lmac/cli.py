@@ -88,7 +88,6 @@ def explain(argv):
     )
     args = parser.parse_args(argv)
     from speechbrain_lmac.explained_files import explain_files
-    from speechbrain_lmac.explaining import check_prompts, check_target, class_index
     from speechbrain_lmac.fingerprints import fingerprint_of
     from speechbrain_lmac.inference import AudioExplainer
 
@@ -98,16 +97,9 @@ def explain(argv):
         revision=args.revision,
         run_opts=None if args.device is None else {"device": args.device},
     )
-    # What no file could change is said before the first one is read.
-    if args.prompt is not None:
-        check_prompts(model.classifier, model.mods.interpreter, args.target)
-        model.classifier.asked(args.prompt)
-    elif args.target is not None:
-        class_index(args.target, model.labels)
-        check_target([args.target], model.mods.interpreter)
     explain_files(
         args.files,
-        lambda path: model.requests(path, args.target, args.prompt),
+        model.requests(args.target, args.prompt),
         args.output_folder,
         pictures=[] if args.no_pictures else ["png", *["pdf"] * args.pdf],
         settings=fingerprint_of(

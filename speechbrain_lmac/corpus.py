@@ -19,7 +19,12 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from speechbrain_lmac.audio import fix_length, recorded_share, to_model_level
+from speechbrain_lmac.audio import (
+    fix_length,
+    recorded_share,
+    to_model_level,
+    write_sound,
+)
 from speechbrain_lmac.csv_files import MISSING, cell_text, write_csv
 from speechbrain_lmac.distributed import own_share, wait_for_all
 from speechbrain_lmac.errors import InputError, check_counts
@@ -28,7 +33,6 @@ from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.files import write_atomically
 from speechbrain_lmac.fingerprints import fingerprint_of
 from speechbrain_lmac.metrics import metrics_by_name
-from speechbrain_lmac.written_explanations import write_sound
 
 METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "MM")
 SCORED = ("predicted", "p", "p_in", "p_out", *METRICS)

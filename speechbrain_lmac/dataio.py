@@ -3,7 +3,7 @@
 import functools
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +31,29 @@ class ClipBatch:
     # (B,) share of the samples that is recording, the rest being silence behind it:
     # SpeechBrain's relative lengths. None: nothing is padded.
     lens: torch.Tensor | None = None
+
+    def with_wav(self, wav, changed):
+        """The batch with other waveforms, in which a changed clip has no padding.
+
+        Noise, another clip or a shift in time reaches over the whole length.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Of all clips, (B, N).
+        changed : sequence of bool
+            Which of the B are not as they were.
+
+        Example
+        -------
+        >>> batch = ClipBatch(["a", "b"], torch.zeros(2, 3), lens=torch.full((2,), 0.5))
+        >>> batch.with_wav(torch.ones(2, 3), [False, True]).lens
+        tensor([0.5000, 1.0000])
+        """
+        lens = self.lens
+        if lens is not None:
+            lens = lens.masked_fill(torch.tensor(changed, device=lens.device), 1.0)
+        return replace(self, wav=wav, lens=lens)
 
 
 class ClipDataset:
@@ -323,32 +346,3 @@ def with_sound(clips, n, at_most=50):
 def lens_on(batch, device):
     """The lens of a `ClipBatch` on a device, or None."""
     return None if batch.lens is None else batch.lens.to(device)
-
-
-def lens_heard(batch, wav):
-    """The lens of a batch after something may have been added to its clips.
-
-    What is added lies over the whole length: such a clip has no padding any more.
-
-    Arguments
-    ---------
-    batch : ClipBatch
-    wav : torch.Tensor
-        Its clips as they are heard, (B, N).
-
-    Returns
-    -------
-    lens : torch.Tensor or None
-        Shape (B,), on the device of wav: 1 for a clip that is not as it was.
-
-    Example
-    -------
-    >>> batch = ClipBatch(["a", "b"], torch.zeros(2, 3), lens=torch.tensor([0.5, 0.5]))
-    >>> lens_heard(batch, torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.1]]))
-    tensor([0.5000, 1.0000])
-    """
-    lens = lens_on(batch, wav.device)
-    if lens is None:
-        return None
-    changed = (wav != batch.wav.to(wav.device)).any(1)
-    return lens.masked_fill(changed, 1.0)

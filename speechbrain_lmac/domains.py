@@ -109,6 +109,7 @@ class STFTDomain(torch.nn.Module):
     """
 
     listenable = True
+    hears_waveforms = False
 
     def __init__(
         self,
@@ -223,9 +224,9 @@ class STFTDomain(torch.nn.Module):
         """Multiply the representation by a mask of its shape."""
         return encoded.with_rep(encoded.rep * mask)
 
-    def on_bins(self, encoded, mask):
-        """The mask as a map over time and bins, (B, T, F): the mask itself."""
-        return mask
+    def on_bins(self, heard):
+        """The mask of a `MaskedAudio` as a map over time and bins, (B, T, F)."""
+        return heard.mask
 
     def magnitude(self, encoded):
         """The magnitude |X| that the representation stands for, (B, T, F)."""
@@ -244,6 +245,8 @@ class STFTDomain(torch.nn.Module):
 
     def decode(self, encoded):
         """Back to waveforms (B, N), with the phase of the input."""
+        if encoded.sound is not None:
+            return encoded.sound
         with torch.autocast(encoded.rep.device.type, enabled=False):
             spectrum = self.magnitude(encoded) * encoded.phasor
             return torch.istft(
@@ -348,6 +351,8 @@ class WaveformSTFTDomain(STFTDomain):
     >>> encoded.rep.shape, domain.features(encoded).shape
     (torch.Size([2, 431, 513]), torch.Size([2, 80000]))
     """
+
+    hears_waveforms = True
 
     def features(self, encoded):
         """The classifier's input: the waveforms, (B, N)."""

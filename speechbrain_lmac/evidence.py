@@ -6,7 +6,7 @@ The classifier hears the masked-in part, `rep * mask`, and the masked-out part,
 
 import torch
 
-from speechbrain_lmac.heard import Heard
+from speechbrain_lmac.heard import MaskedAudio
 from speechbrain_lmac.padding import (
     classify,
     lengths_of,
@@ -40,21 +40,21 @@ def gather_evidence(domain, classifier, explanation):
     -------
     evidence : Evidence
     """
+    check_mask(explanation.mask, explanation.encoded.rep)
     with torch.no_grad():
-        whole = explanation.encoded
+        heard = MaskedAudio(domain, explanation.encoded, explanation.mask.detach())
         logits_in, logits_out = (
             classify(domain, classifier, part).logits
-            for part in _in_and_out(domain, explanation)
+            for part in (heard.masked_in, heard.masked_out)
         )
-        mask = explanation.mask.detach()
         return Evidence(
-            mask=mask,
+            mask=heard.mask,
             target=explanation.target,
             logits=explanation.logits.detach(),
             logits_in=logits_in,
             logits_out=logits_out,
-            frames=whole.frames,
-            heard=Heard(domain, whole, mask),
+            frames=explanation.encoded.frames,
+            heard=heard,
         )
 
 
@@ -65,8 +65,11 @@ def training_evidence(domain, classifier, explanation):
 
     Arguments and returns are those of `gather_evidence`.
     """
-    parts = _in_and_out(domain, explanation)
-    features = torch.cat([domain.features(part) for part in parts])
+    check_mask(explanation.mask, explanation.encoded.rep)
+    parts = MaskedAudio(domain, explanation.encoded, explanation.mask)
+    features = torch.cat(
+        [domain.features(part) for part in (parts.masked_in, parts.masked_out)]
+    )
     lengths = lengths_of(domain, explanation.encoded)
     output = on_recordings(
         classifier,
@@ -82,7 +85,9 @@ def training_evidence(domain, classifier, explanation):
         logits_in=logits_in,
         logits_out=logits_out,
         frames=explanation.encoded.frames,
-        heard=Heard(domain, explanation.encoded, explanation.mask),
+        # Not `parts`: objectives that listen would add their gradients in another
+        # order, and all that is trained would change in its last bits.
+        heard=MaskedAudio(domain, explanation.encoded, explanation.mask),
     )
 
 
@@ -108,12 +113,3 @@ def check_mask(mask, rep):
             "mask must have values in 0..1, "
             f"got {values.min().item():.6g} to {values.max().item():.6g}"
         )
-
-
-def _in_and_out(domain, explanation):
-    """The masked-in and the masked-out part, both Encoded."""
-    check_mask(explanation.mask, explanation.encoded.rep)
-    return [
-        domain.apply_mask(explanation.encoded, explanation.mask),
-        domain.apply_mask(explanation.encoded, 1 - explanation.mask),
-    ]

@@ -1,4 +1,4 @@
-"""Explanations of files, written: what is heard, a picture, and a table of them."""
+"""Explain many files, and write their sounds, pictures and a table of them."""
 
 import errno
 import logging
@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 from speechbrain_lmac.audio_check import AudioFault, check_audio, doubt_lines
+from speechbrain_lmac.audio_streams import MonoFile
 from speechbrain_lmac.batches.inputs import find_inputs
 from speechbrain_lmac.batches.names import file_stem, in_utf8, prompt_names, readable
 from speechbrain_lmac.batches.table import ExplanationTable
 from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.explaining_files import PromptRequest
+from speechbrain_lmac.explanation_requests import PromptRequest
 from speechbrain_lmac.files import CannotWriteError, why_refused
 from speechbrain_lmac.locks import locked
 from speechbrain_lmac.written_explanations import write_request
@@ -43,8 +44,8 @@ def explain_files(
     ---------
     arguments : sequence of str
         See `batches.inputs.find_inputs`.
-    requests : callable
-        A path to a list: of one FileRequest, or of a PromptRequest for each prompt.
+    requests : list
+        What is asked of each file: a ClassRequest, or a PromptRequest for each prompt.
     output_folder : str or Path
         Where `explanations.csv` and, for each file, what `write_request` writes go.
     settings : str
@@ -113,6 +114,8 @@ class _Batch:
     def __init__(self, table, requests, settings, pictures, again):
         self.table = table
         self.requests = requests
+        prompts = [r.prompt for r in requests if isinstance(r, PromptRequest)]
+        self.slugs = prompt_names(prompts) if prompts else [""]
         self.settings = settings
         self.pictures = pictures
         self.again = again
@@ -149,17 +152,16 @@ class _Batch:
             self.n_skipped += 1
             self.parts += known.parts
             return
-        check = check_audio(path)
-        requests = self.requests(path)
-        if check.doubt:
-            self.doubtful.setdefault(check.doubt, []).append(readable(path))
-        prompts = [r.prompt for r in requests if isinstance(r, PromptRequest)]
-        slugs = prompt_names(prompts) if prompts else [""]
-        parts = self.table.begin(source, file_stem(path), slugs)
+        sound = open_sound(path)
+        if sound.doubt:
+            self.doubtful.setdefault(sound.doubt, []).append(readable(path))
+        parts = self.table.begin(source, file_stem(path), self.slugs)
         try:
             rows = [
-                write_request(request, self.table.folder, part, self.pictures).row()
-                for request, part in zip(requests, parts, strict=True)
+                write_request(
+                    request, sound, self.table.folder, part, self.pictures
+                ).row()
+                for request, part in zip(self.requests, parts, strict=True)
             ]
         except Exception:
             self.table.abandon(source, parts)
@@ -190,6 +192,24 @@ class _Batch:
         if not inputs.files:
             raise InputError(f"nothing to explain: {'; '.join(inputs.notes())}")
         return self.table
+
+
+def open_sound(path):
+    """A file as a `MonoFile`, decoded once.
+
+    Raises
+    ------
+    AudioFault
+        Where it cannot be used.
+    """
+    try:
+        sound = MonoFile(path)
+    except InputError:
+        check_audio(path)  # says why
+        raise
+    if sound.n_samples < sound.promised:
+        check_audio(path)  # whether that is a fault of the file
+    return sound
 
 
 def _aligned(rows):

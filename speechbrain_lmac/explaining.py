@@ -1,92 +1,14 @@
 """Explain waveforms: what the mask keeps, what it leaves, how sure the model was."""
 
-import difflib
-
 import torch
 
 from speechbrain_lmac.audio import to_model_level
-from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
 from speechbrain_lmac.domains import check_lens, recorded_samples
-from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.explanations import BatchExplanation, join_batches
-from speechbrain_lmac.interpreters import (
-    ClassConditionedInterpreter,
-    L2IInterpreter,
-    PresenceInterpreter,
-    TextAttentionInterpreter,
-    TextFiLMInterpreter,
-    TrainedInterpreter,
-)
 from speechbrain_lmac.metrics import MM
 from speechbrain_lmac.padding import by_length, classify
-
-# Interpreters that are told in words what to look for, and all that answer for a class
-# that is asked for (L2I's says what each component says for each class).
-TOLD_IN_WORDS = (TextFiLMInterpreter, TextAttentionInterpreter, PresenceInterpreter)
-TOLD = (ClassConditionedInterpreter, L2IInterpreter, *TOLD_IN_WORDS)
-
-
-def class_index(name, labels):
-    """The index of a class that is asked for by its name.
-
-    Raises
-    ------
-    InputError
-        For a name that is none of the labels, with the closest ones and all there are.
-
-    Example
-    -------
-    >>> class_index("dog", ["cat", "dog"])
-    1
-    """
-    if name in labels:
-        return labels.index(name)
-    close = difflib.get_close_matches(name, labels)
-    meant = f"; did you mean {' or '.join(close)}?" if close else "."
-    raise InputError(
-        f"no class is called {name!r}{meant} The classes are {', '.join(labels)}"
-    )
-
-
-def check_target(names, interpreter):
-    """Refuse to ask an interpreter for a class that it would not listen to."""
-    if not takes_target(interpreter):
-        raise InputError(
-            f"target {some_of(sorted(set(names)))}: the interpreter is not told which "
-            "class to explain, so its mask would be that of the predicted class; take "
-            "one that was trained for any class, as by "
-            "hparams/esc10_lmac_conditional.yaml"
-        )
-
-
-def takes_target(interpreter):
-    """Whether an interpreter's mask depends on the class that is asked for."""
-    return isinstance(_untrained(interpreter), TOLD)
-
-
-def check_prompts(classifier, interpreter, target=None):
-    """Refuse prompts that nothing would read."""
-    if target is not None:
-        raise InputError(
-            "a target names a class, a prompt asks for anything: give one of them"
-        )
-    if not isinstance(classifier, ClapClassifier):
-        raise InputError(
-            "prompts: this classifier reads no text; take a model with a CLAP, as "
-            "esc10-lmac-zs or hparams/esc10_lmac_zs_stft.yaml, or name a target"
-        )
-    if not isinstance(_untrained(interpreter), TOLD_IN_WORDS):
-        raise InputError(
-            "prompts: the interpreter is not told the prompt, so its mask would be the "
-            "same for all; take one that train_lmac_zs.py trained"
-        )
-
-
-def _untrained(interpreter):
-    """What is in a `TrainedInterpreter`."""
-    trained = isinstance(interpreter, TrainedInterpreter)
-    return interpreter.interpreter if trained else interpreter
 
 
 def explain_batch(explainer, wavs, labels, target=None, lens=None):
@@ -144,9 +66,7 @@ def explain_windows(explainer, wavs, labels, target=None):
         evidence = gather_evidence(domain, explainer.classifier, explanation)
         for logits in (evidence.logits, evidence.logits_in, evidence.logits_out):
             check_logits(logits)
-        encoded, mask = explanation.encoded, explanation.mask
-        masked = domain.apply_mask(encoded, mask)
-        rest = domain.apply_mask(encoded, 1 - mask)
+        heard = evidence.heard
         return {
             "target": evidence.target,
             "labels": [labels[index] for index in evidence.target.tolist()],
@@ -154,12 +74,12 @@ def explain_windows(explainer, wavs, labels, target=None):
             "confidence": _of(evidence.target, evidence.logits),
             "confidence_in": _of(evidence.target, evidence.logits_in),
             "confidence_out": _of(evidence.target, evidence.logits_out),
-            "explanation": domain.decode(masked) * level,
-            "rest": domain.decode(rest) * level,
-            "mask": domain.on_bins(encoded, mask),
+            "explanation": heard.explanation * level,
+            "rest": heard.rest * level,
+            "mask": domain.on_bins(heard),
             "mask_mean": MM(evidence),
-            "magnitude": domain.magnitude(encoded),
-            "masked_magnitude": domain.magnitude(masked),
+            "magnitude": domain.magnitude(heard.encoded),
+            "masked_magnitude": domain.magnitude(heard.masked_in),
             "logits": evidence.logits,
             "logits_in": evidence.logits_in,
             "logits_out": evidence.logits_out,

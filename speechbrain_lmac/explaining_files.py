@@ -1,4 +1,4 @@
-"""Explain audio files of any length, window by window, in memory or to where you like.
+"""Explain an audio file of any length, window by window, in memory or to a sink.
 
 A file goes through in blocks: mono, the model's rate, windows, masks, sounds that are
 faded into each other, the file's rate. What is finished is handed to a sink, and the
@@ -6,32 +6,28 @@ sounds are heard once more by the classifier, as `classify_file` would hear them
 """
 
 import math
-from dataclasses import dataclass
-from statistics import fmean
 
 import torch
 
 from speechbrain_lmac.audio_streams import MonoFile, Resampler
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.explaining import (
-    class_index,
-    classify_waveforms,
-    explain_windows,
+from speechbrain_lmac.explaining import classify_waveforms, explain_windows
+from speechbrain_lmac.explanation_requests import (
+    PromptRequest,
+    WindowOutcomes,
+    request_class,
     takes_target,
 )
 from speechbrain_lmac.explanations import (
+    MAPS,
+    SOUNDS,
     FileExplanation,
-    FileScores,
     PromptExplanation,
-    PromptScores,
-    WindowScores,
 )
 from speechbrain_lmac.windows import Faded, Windows, window_length, window_starts
 
 # Windows of a long file that are explained at once.
 WINDOWS_AT_ONCE = 4
-SOUNDS = ("explanation", "rest")
-MAPS = ("magnitude", "mask", "masked_magnitude")
 
 
 def explain_file(
@@ -76,206 +72,121 @@ def explain_file(
         is no class; for a domain that cannot be listened to; for logits that are not
         finite.
     """
-    request = request_class(explainer, path, labels, device, target, window_seconds)
-    sink = InMemory()
-    scores = request.run(sink)
-    return FileExplanation(**sink.whole(), **vars(scores))
+    request = request_class(explainer, labels, device, target, window_seconds)
+    return explain_in_memory(request, MonoFile(path))
 
 
-def explain_prompts(explainer, path, device="cpu", window_seconds=None):
-    """Explain an audio file for each prompt of a zero-shot classifier.
+def explain_in_memory(request, source):
+    """Explain a file, and keep all that is to be heard and seen of it.
 
     Arguments
     ---------
-    explainer : ZeroShotExplainer
-        Its classifier has the prompts: `ClapClassifier.asked` gives it other ones.
-    path, device, window_seconds
-        As `explain_file`.
+    request : ClassRequest or PromptRequest
+    source : MonoFile
 
     Returns
     -------
-    explained : list
-        A PromptExplanation for each prompt, in their order.
+    explained : FileExplanation or PromptExplanation
+    """
+    sink = InMemory()
+    scores = explain_source(request, source, sink)
+    prompted = isinstance(request, PromptRequest)
+    kind = PromptExplanation if prompted else FileExplanation
+    return kind(**sink.whole(), **vars(scores))
+
+
+def explain_source(request, source, sink):
+    """Explain a file, and hand what is finished to a sink.
+
+    Arguments
+    ---------
+    request : ClassRequest or PromptRequest
+    source : MonoFile
+    sink : InMemory, or another one with its `begin`, `sounds` and `maps`
+
+    Returns
+    -------
+    scores : FileScores or PromptScores
 
     Raises
     ------
     InputError
-        When the file is missing, unreadable, empty or not finite.
+        For a domain that cannot be listened to; for logits that are not finite.
     """
-    explained = []
-    for request in request_prompts(explainer, path, device, window_seconds):
-        sink = InMemory()
-        scores = request.run(sink)
-        explained.append(PromptExplanation(**sink.whole(), **vars(scores)))
-    return explained
+    explainer, device = request.explainer, request.device
+    domain, classifier = explainer.domain, explainer.classifier
+    if not domain.listenable:
+        raise InputError(
+            f"{type(domain).__name__} cannot be listened to: take an interpreter "
+            "that was trained on the STFT"
+        )
+    cut = _WindowedFile(source, domain, request.window_seconds)
+    target = request.target
+    if target is None and len(cut.starts) > 1 and _can_be_asked(explainer):
+        target = int(_mean_probabilities(cut, classifier, device).argmax())
+    sink.begin(source.sample_rate, source.n_samples, cut.n_frames)
+    heard = _HeardSounds(classifier, cut, device)
+    joined = _JoinedWindows(sink, cut, heard)
+    parts = []
+    for wavs in cut.batches(device, also=joined.take_input):
+        asked = None
+        if target is not None:
+            asked = torch.full((len(wavs),), target, device=device)
+        fields = explain_windows(explainer, wavs, request.labels, asked)
+        joined.add(fields)
+        parts.append({name: fields[name] for name in fields.keys() - {*SOUNDS, *MAPS}})
+    return request.scores(source, _outcomes(cut, parts, heard.logits()))
 
 
-def request_class(
-    explainer, path, labels, device="cpu", target=None, window_seconds=None
-):
-    """The `FileRequest` of `explain_file`, with the same arguments."""
-    index = None if target is None else class_index(target, labels)
-    return FileRequest(explainer, path, labels, device, index, window_seconds)
-
-
-def request_prompts(explainer, path, device="cpu", window_seconds=None):
-    """The `PromptRequest`s of `explain_prompts`, with the same arguments."""
-    labels = explainer.classifier.labels
-    return [
-        PromptRequest(explainer, path, labels, device, index, window_seconds)
-        for index in range(len(labels))
-    ]
-
-
-def classify_stream(domain, classifier, path, window_seconds, device="cpu"):
+def classify_source(domain, classifier, source, window_seconds, device="cpu"):
     """The mean probabilities of a file's windows, as `explain_file` cuts them.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : Classifier
+    source : MonoFile
+    window_seconds, device
+        As `explain_file`.
 
     Returns
     -------
     probabilities : torch.Tensor
         Shape (C,), float64, on the CPU.
     """
-    cut = _Cut(MonoFile(path), domain, window_seconds)
+    cut = _WindowedFile(source, domain, window_seconds)
+    return _mean_probabilities(cut, classifier, device)
+
+
+def _mean_probabilities(cut, classifier, device):
+    """Of the windows of a file, (C,), float64, on the CPU."""
     parts = [
-        classify_waveforms(domain, classifier, torch.stack(wavs).to(device))
-        for wavs in _in_batches(cut.windows())
+        classify_waveforms(cut.domain, classifier, wavs) for wavs in cut.batches(device)
     ]
     return torch.cat(parts).cpu().double().softmax(1).mean(0)
 
 
-@dataclass(frozen=True)
-class FileRequest:
-    """One explanation of one file, to be made by `run`.
+def _outcomes(cut, parts, heard):
+    """`WindowOutcomes` of batches of windows, and of logits (W, C) of each sound."""
 
-    Arguments
-    ---------
-    explainer, path, labels, device, window_seconds
-        See `explain_file`.
-    target : int or None
-        The class that is asked for.
-    """
+    def listed(name):
+        return [value for part in parts for value in part[name]]
 
-    explainer: object
-    path: str
-    labels: list
-    device: str
-    target: int | None
-    window_seconds: float | None
+    def logits(name):
+        return torch.cat([part[name].cpu().double() for part in parts])
 
-    def run(self, sink):
-        """Explain the file, and hand what is finished to a sink.
-
-        Arguments
-        ---------
-        sink : InMemory, or another one with its `begin`, `sounds` and `maps`
-
-        Returns
-        -------
-        scores : FileScores
-        """
-        fields, _ = self._run(sink)
-        return FileScores(**fields)
-
-    def _run(self, sink):
-        """The fields of `FileScores`, and what `_Listener` has of logits."""
-        domain, classifier = self.explainer.domain, self.explainer.classifier
-        if not domain.listenable:
-            raise InputError(
-                f"{type(domain).__name__} cannot be listened to: take an interpreter "
-                "that was trained on the STFT"
-            )
-        source = MonoFile(self.path)
-        cut = _Cut(source, domain, self.window_seconds)
-        target = self.target
-        if target is None and len(cut.starts) > 1 and _can_be_asked(self.explainer):
-            heard = classify_stream(
-                domain, classifier, self.path, self.window_seconds, self.device
-            )
-            target = int(heard.argmax())
-        sink.begin(source.sample_rate, source.n_samples, cut.n_frames)
-        ear = _Listener(classifier, cut, self.device)
-        output = _Output(sink, cut, ear)
-        logits = {"whole": [], "in": [], "out": []}
-        labels, predicted, sizes, first = [], [], [], 0
-        for wavs in _in_batches(cut.windows(output.heard)):
-            batch = torch.stack(wavs).to(self.device)
-            asked = None
-            if target is not None:
-                asked = torch.full((len(wavs),), target, device=self.device)
-            fields = explain_windows(self.explainer, batch, self.labels, asked)
-            output.add(first, fields)
-            first += len(wavs)
-            labels += fields["labels"]
-            predicted += fields["predicted"]
-            sizes += fields["mask_mean"].tolist()
-            for part, name in zip(
-                logits.values(), ("logits", "logits_in", "logits_out"), strict=True
-            ):
-                part.append(fields[name].cpu().double())
-        logits = {name: torch.cat(parts) for name, parts in logits.items()}
-        logits |= {f"heard {name}": part for name, part in ear.logits().items()}
-        found = {name: part.softmax(1) for name, part in logits.items()}
-        best = int(found["whole"].mean(0).argmax())
-        index = best if self.target is None else self.target
-        of_class = {name: part[:, index].tolist() for name, part in found.items()}
-        windows = [
-            WindowScores(start / cut.rate, (start + cut.length) / cut.rate, *scores)
-            for start, *scores in zip(
-                cut.starts, predicted, labels, *_in_order(of_class), strict=True
-            )
-        ]
-        fields = {
-            "path": str(self.path),
-            "sample_rate": source.sample_rate,
-            "n_samples": source.n_samples,
-            "model_rate": cut.rate,
-            "channel": source.channel,
-            "silent": source.silent,
-            "predicted": self.labels[best],
-            "explained": self.labels[index],
-            **dict(zip(_CONFIDENCES, map(fmean, _in_order(of_class)), strict=True)),
-            "mask_mean": fmean(sizes),
-            "windows": tuple(windows),
-        }
-        return fields, logits
-
-
-_CONFIDENCES = (
-    "confidence",
-    *("heard_confidence_in", "heard_confidence_out"),
-    *("confidence_in", "confidence_out"),
-)
-
-
-def _in_order(of_class):
-    """What stands at each part, in the order of `_CONFIDENCES`."""
-    parts = ("whole", "heard explanation", "heard rest", "in", "out")
-    return [of_class[part] for part in parts]
-
-
-class PromptRequest(FileRequest):
-    """One explanation of one file for a prompt of a zero-shot classifier."""
-
-    @property
-    def prompt(self):
-        """What is looked for, in words."""
-        return self.labels[self.target]
-
-    def run(self, sink):
-        """As `FileRequest.run`; returns PromptScores."""
-        fields, logits = self._run(sink)
-        scale = self.explainer.classifier.clap.scale.double().item()
-        near = {
-            n: part[:, self.target].mean().item() / scale for n, part in logits.items()
-        }
-        return PromptScores(
-            **fields,
-            similarity=near["whole"],
-            heard_similarity_in=near["heard explanation"],
-            heard_similarity_out=near["heard rest"],
-            similarity_in=near["in"],
-            similarity_out=near["out"],
-        )
+    return WindowOutcomes(
+        spans=cut.spans(),
+        predicted=listed("predicted"),
+        explained=listed("labels"),
+        mask_mean=[size.item() for size in listed("mask_mean")],
+        logits={
+            "whole": logits("logits"),
+            "in": logits("logits_in"),
+            "out": logits("logits_out"),
+            **{f"heard {sound}": heard[sound] for sound in SOUNDS},
+        },
+    )
 
 
 class InMemory:
@@ -299,8 +210,8 @@ class InMemory:
         return {name: torch.cat(parts) for name, parts in self.parts.items()}
 
 
-class _Cut:
-    """How a file is cut into windows at the model's rate."""
+class _WindowedFile:
+    """A file as windows at the model's rate."""
 
     def __init__(self, source, domain, window_seconds):
         self.source = source
@@ -327,6 +238,18 @@ class _Cut:
                 also(block)
             yield from windows.push(block)
 
+    def batches(self, device, also=None):
+        """Up to `WINDOWS_AT_ONCE` windows (W, length), on a device."""
+        for wavs in _in_batches(self.windows(also)):
+            yield torch.stack(wavs).to(device)
+
+    def spans(self):
+        """Where the windows begin and end, pairs of seconds."""
+        return [
+            (start / self.rate, (start + self.length) / self.rate)
+            for start in self.starts
+        ]
+
     def resampler(self, from_rate, to_rate):
         """From the file's rate to the model's, or back."""
         there = from_rate == self.source.sample_rate
@@ -346,19 +269,20 @@ def _in_batches(windows):
         yield some
 
 
-class _Output:
-    """What is finished of an explanation, on its way to the sink.
+class _JoinedWindows:
+    """Explained windows that are faded into each other, on their way to a sink.
 
     Arguments
     ---------
     sink : InMemory or another one
-    cut : _Cut
-    listener : _Listener
+    cut : _WindowedFile
+    heard : _HeardSounds
         Hears the sounds of the explanation and of the rest.
     """
 
-    def __init__(self, sink, cut, listener):
-        self.sink, self.cut, self.listener = sink, cut, listener
+    def __init__(self, sink, cut, heard):
+        self.sink, self.cut, self.heard = sink, cut, heard
+        self.n_added = 0
         hop = cut.domain.hop_length
         self.faded = {name: Faded(cut.n_samples) for name in SOUNDS}
         self.faded |= {name: Faded(cut.n_frames, hop) for name in MAPS}
@@ -369,18 +293,19 @@ class _Output:
         }
         self.left = cut.source.n_samples
 
-    def heard(self, block):
+    def take_input(self, block):
         """Take a block of the input, at the model's rate."""
         self.waiting = torch.cat([self.waiting, block])
 
-    def add(self, first, fields):
-        """Take some windows, from number `first` on."""
-        n_windows = len(fields["labels"])
+    def add(self, fields):
+        """Take the next windows, as `explain_windows` has explained them."""
+        first, n_windows = self.n_added, len(fields["labels"])
+        self.n_added += n_windows
         for place in range(n_windows):
             start = self.cut.starts[first + place]
             for name, faded in self.faded.items():
                 faded.add(start, fields[name][place].float().cpu())
-        after = self.cut.starts[first + n_windows : first + n_windows + 1]
+        after = self.cut.starts[self.n_added : self.n_added + 1]
         self._hand_over(*after)
 
     def _hand_over(self, until=None):
@@ -395,11 +320,11 @@ class _Output:
         }
         self.left -= len(sounds["input"])
         self.sink.sounds(**sounds)
-        self.listener.push({name: sounds[name] for name in SOUNDS})
+        self.heard.push({name: sounds[name] for name in SOUNDS})
 
 
-class _Listener:
-    """Hears the sounds that are handed out, as `classify_stream` hears a file."""
+class _HeardSounds:
+    """What the classifier says of sounds, as `classify_source` hears a file."""
 
     def __init__(self, classifier, cut, device):
         self.classifier, self.cut, self.device = classifier, cut, device

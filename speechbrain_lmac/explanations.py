@@ -1,4 +1,4 @@
-"""What is given back of an explanation: of a batch, of a file, for a prompt."""
+"""Results of an explanation: of a batch, of a file, for a prompt."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,10 @@ def _padded(values, size):
     """Values (B, N) or (B, N, F), followed by zeros up to `size` of N."""
     behind = (0, 0) * (values.ndim - 2)
     return F.pad(values, (*behind, 0, size - values.shape[1]))
+
+
+SOUNDS = ("explanation", "rest")
+MAPS = ("magnitude", "mask", "masked_magnitude")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""What is heard of an explanation: its waveforms, and what they say of its size.
+"""Audio of the masked-in and masked-out parts, and the map that it shows.
 
 Masks of different domains cannot be compared: one lies on the bins of an STFT, another
 on the channels of a learned codec. What they let through can: it is a sound.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -16,8 +16,8 @@ LEAST_MAGNITUDE = 1e-6
 
 
 @dataclass(frozen=True)
-class Heard:
-    """The waveforms behind a mask, each made when one asks for it.
+class MaskedAudio:
+    """Both parts of clips under a mask, each made once, when one asks for it.
 
     In a domain that is not `listenable` they cannot be had: `decode` raises.
     """
@@ -37,14 +37,30 @@ class Heard:
         return self.encoded.bin_frames
 
     @cached_property
+    def masked_in(self):
+        """What the mask lets through, an `Encoded`."""
+        return self._masked(self.mask)
+
+    @cached_property
+    def masked_out(self):
+        """What it does not, an `Encoded`."""
+        return self._masked(1 - self.mask)
+
+    def _masked(self, mask):
+        part = self.domain.apply_mask(self.encoded, mask)
+        if self.domain.hears_waveforms:  # the classifier and the listener hear one
+            part = replace(part, sound=self.domain.decode(part))
+        return part
+
+    @cached_property
     def explanation(self):
-        """What the mask lets through, (B, N)."""
-        return self.domain.decode(self.domain.apply_mask(self.encoded, self.mask))
+        """The waveforms of the masked-in part, (B, N)."""
+        return self.domain.decode(self.masked_in)
 
     @cached_property
     def rest(self):
-        """What it does not, (B, N)."""
-        return self.domain.decode(self.domain.apply_mask(self.encoded, 1 - self.mask))
+        """Those of the masked-out part, (B, N)."""
+        return self.domain.decode(self.masked_out)
 
     @cached_property
     def magnitude(self):

@@ -13,23 +13,19 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
+from speechbrain_lmac.audio_streams import MonoFile
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.words import TEMPLATE
 from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
 from speechbrain_lmac.devices import check_device
 from speechbrain_lmac.domains import silent_behind
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.explaining import (
+from speechbrain_lmac.explaining import classify_waveforms, explain_batch
+from speechbrain_lmac.explaining_files import classify_source, explain_in_memory
+from speechbrain_lmac.explanation_requests import (
     check_prompts,
     check_target,
     class_index,
-    classify_waveforms,
-    explain_batch,
-)
-from speechbrain_lmac.explaining_files import (
-    classify_stream,
-    explain_file,
-    explain_prompts,
     request_class,
     request_prompts,
 )
@@ -266,38 +262,32 @@ class AudioExplainer(_Trained):
             When the file cannot be read, for a target that is no class, and for a
             target or prompts that the model would not listen to.
         """
-        if prompts is None:
-            return explain_file(*self._of_class(path, target))
-        return explain_prompts(*self._of_prompts(path, prompts, target))
+        requests = self.requests(target, prompts)
+        source = MonoFile(path)
+        explained = [explain_in_memory(request, source) for request in requests]
+        return explained[0] if prompts is None else explained
 
-    def requests(self, path, target=None, prompts=None):
-        """What `explain_file` would explain, to be handed out block by block.
+    def requests(self, target=None, prompts=None):
+        """What `explain_file` asks of a file, for `explain_files` and `write_request`.
 
         Arguments are those of `explain_file`.
 
         Returns
         -------
-        requests : list of speechbrain_lmac.explaining_files.FileRequest
-            One, or one for each prompt.
+        requests : list of speechbrain_lmac.explanation_requests.ClassRequest
+            One, or a PromptRequest for each prompt.
         """
-        if prompts is None:
-            return [request_class(*self._of_class(path, target))]
-        return request_prompts(*self._of_prompts(path, prompts, target))
-
-    def _of_class(self, path, target):
-        """Arguments of `explain_file`."""
+        place, window = self._place, self.window_seconds
+        if prompts is not None:
+            check_prompts(self.classifier, self.mods.interpreter, target)
+            asked = self.hparams.explainer(
+                self.mods.domain, self.classifier.asked(prompts), self.mods.interpreter
+            )
+            return request_prompts(asked, place, window)
+        request = request_class(self.explainer, self.labels, place, target, window)
         if target is not None:
             check_target([target], self.mods.interpreter)
-        place = self._place
-        return self.explainer, path, self.labels, place, target, self.window_seconds
-
-    def _of_prompts(self, path, prompts, target):
-        """Arguments of `explain_prompts`."""
-        check_prompts(self.classifier, self.mods.interpreter, target)
-        asked = self.hparams.explainer(
-            self.mods.domain, self.classifier.asked(prompts), self.mods.interpreter
-        )
-        return asked, path, self._place, self.window_seconds
+        return [request]
 
 
 class AudioClassifier(_Trained):
@@ -345,8 +335,12 @@ class AudioClassifier(_Trained):
         probabilities, score, index, labels
             As `classify_batch`, with B = 1.
         """
-        probabilities = classify_stream(
-            self.mods.domain, self.classifier, path, self.window_seconds, self._place
+        probabilities = classify_source(
+            self.mods.domain,
+            self.classifier,
+            MonoFile(path),
+            self.window_seconds,
+            self._place,
         )
         return self._answer(probabilities[None].float())
 

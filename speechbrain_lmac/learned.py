@@ -4,7 +4,6 @@ import torch
 
 from speechbrain_lmac.domains import check_wav, recorded_samples, silent_behind
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.heard import Heard
 from speechbrain_lmac.types import Encoded
 
 
@@ -39,6 +38,7 @@ class LearnedDomain(torch.nn.Module):
     """
 
     listenable = True
+    hears_waveforms = True
 
     def __init__(self, stft, codec):
         super().__init__()
@@ -137,14 +137,16 @@ class LearnedDomain(torch.nn.Module):
 
     def decode(self, encoded):
         """Back to waveforms (B, N)."""
+        if encoded.sound is not None:
+            return encoded.sound
         with torch.autocast(encoded.rep.device.type, enabled=False):
             # Below 0 no ReLU answers; gradient methods add noise to rep.
             rep = encoded.rep.float().clamp(min=0)
             return self.codec.decode(rep, encoded.length)
 
-    def on_bins(self, encoded, mask):
-        """The mask as its waveform shows it, (B, T', F'), see `Heard.map`."""
-        return Heard(self, encoded, mask).map
+    def on_bins(self, heard):
+        """The mask of a `MaskedAudio` as its waveform shows it, (B, T', F')."""
+        return heard.map
 
     def from_bands(self, maps):
         """Refuse.

@@ -6,7 +6,8 @@ noisy clips and the clips as they are in them. It has three parts, "train", "val
 drawn is a function of the key of a clip, so that a resumed training hears the same.
 
 ``sources(key, part)`` names the clips of the dataset that are heard: that of the key
-and, with `OtherClips`, the one that was added.
+and, with `OtherClips`, the one that was added. ``adds(key, part)`` tells whether the
+clip of the key gets anything added.
 """
 
 import torch
@@ -64,6 +65,10 @@ class AddedNoise:
         ]
         noisy, clean = zip(*mixed, strict=True)
         return torch.stack(noisy), torch.stack(clean)
+
+    def adds(self, key, part):
+        """Whether the clip of this key gets noise: each does."""
+        return True
 
     def noise(self, key, n_samples, part):
         """A noise (N,) of any level."""
@@ -247,3 +252,7 @@ class MixedAlready:
     def sources(self, key, part):
         """Names of the clips that are heard: nothing is added."""
         return (key[-1],)
+
+    def adds(self, key, part):
+        """Whether the clip of this key gets anything added: none does."""
+        return False

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from speechbrain_lmac.checkpoints import UNFIT
 from speechbrain_lmac.compiling import without_forward
 from speechbrain_lmac.csv_files import read_csv, write_csv
+from speechbrain_lmac.dataio import lens_on
 from speechbrain_lmac.dead_masks import DeadMaskDetector
 from speechbrain_lmac.draws import seed_of
 from speechbrain_lmac.errors import InputError, some_of
@@ -164,23 +166,24 @@ class RecordingBrain(sb.Brain):
         """Keep one value per clip of this stage; their mean is reported."""
         self.scores[name].append(values.detach().float().cpu())
 
-    def heard(self, batch, stage):
-        """The clips (B, N) as they are heard: with the noise of the YAML, if any.
+    def noisy(self, batch, stage):
+        """The batch with the noise of the YAML, if any, on the brain's device.
 
         The noise is drawn for each epoch and clip in the training; in validation and
         test a clip has the same noise whenever it is heard.
         """
-        return self.heard_and_clean(batch, stage)[0]
+        return self.noisy_and_clean(batch, stage)[0]
 
-    def heard_and_clean(self, batch, stage):
-        """The clips as they are heard, and what is clip in them, (B, N) each."""
+    def noisy_and_clean(self, batch, stage):
+        """The noisy batch, and what is clip in its waveforms, (B, N)."""
         noise = getattr(self.hparams, "noise", None)  # an optional key
-        if noise is None:
-            wav = batch.wav.to(self.device)
-            return wav, wav
-        keys = self.keys(batch, stage)
-        heard, clean = noise.mix(batch.wav, keys, NOISE_PARTS[stage])
-        return heard.to(self.device), clean.to(self.device)
+        clean = batch.wav
+        if noise is not None:
+            keys, part = self.keys(batch, stage), NOISE_PARTS[stage]
+            wav, clean = noise.mix(batch.wav, keys, part)
+            batch = batch.with_wav(wav, [noise.adds(key, part) for key in keys])
+        wav, lens = batch.wav.to(self.device), lens_on(batch, self.device)
+        return replace(batch, wav=wav, lens=lens), clean.to(self.device)
 
     def keys(self, batch, stage):
         """What the draws for each clip depend on; not on the epoch but in training."""

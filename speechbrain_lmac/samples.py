@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from speechbrain_lmac.audio import write_sound
 from speechbrain_lmac.explaining import explain_batch
 from speechbrain_lmac.figures import write_explanation_picture
-from speechbrain_lmac.written_explanations import write_sound
 
 
 def write_samples(explainer, wavs, lens, ids, labels, folder, epoch, loggers=()):

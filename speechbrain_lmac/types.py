@@ -23,12 +23,13 @@ class Encoded:
     # The same of a map on the bins, see `MaskDomain.on_bins`.
     bin_frames: torch.Tensor | None = None
     wav: torch.Tensor | None = None  # (B, N), what was encoded; None once rep changed
+    sound: torch.Tensor | None = None  # (B, N), `decode` of it, where that was done
     # (B,) share of the samples that is recording, above 0, at most 1. None: all.
     lens: torch.Tensor | None = None
 
     def with_rep(self, rep):
         """The same phase and length with another representation."""
-        return replace(self, rep=rep, wav=None)
+        return replace(self, rep=rep, wav=None, sound=None)
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,21 @@ class Evidence:
     frames: torch.Tensor | None = None  # (B,) int64, see `Encoded`
     # (B,), 0 to 1: is the target there to be heard? Only in trainings.
     support: torch.Tensor | None = None
-    heard: object = field(default=None, kw_only=True)  # heard.Heard: the waveforms
+    heard: object = field(default=None, kw_only=True)  # heard.MaskedAudio
 
 
 class MaskDomain(Protocol):
     """Where the mask lives. An all-ones mask changes nothing.
 
-    `listenable` tells whether `decode` can do its work or refuses. `from_bands` reads a
-    map over the classifier's frequency bands, (..., n_mels), at the bins of rep, (...,
-    F); class activation maps ask for `n_mels`. `on_bins` is the mask as a map over time
-    and the bins of a spectrogram.
+    `listenable` tells whether `decode` can do its work or refuses, `hears_waveforms`
+    whether the features of a masked representation are made of its waveform.
+    `from_bands` reads a map over the classifier's frequency bands, (..., n_mels), at
+    the bins of rep, (..., F); class activation maps ask for `n_mels`. `on_bins` is the
+    mask of a `heard.MaskedAudio` as a map over time and the bins of a spectrogram.
     """
 
     listenable: bool
+    hears_waveforms: bool
 
     def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
         """Waveforms (B, N) to what the mask multiplies.
@@ -100,7 +103,7 @@ class MaskDomain(Protocol):
         """
 
     def decode(self, encoded: Encoded) -> torch.Tensor:
-        """Back to waveforms (B, N): what is heard."""
+        """Back to waveforms (B, N): what is heard; `encoded.sound` if it is there."""
 
 
 class Classifier(Protocol):

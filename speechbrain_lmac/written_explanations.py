@@ -1,22 +1,21 @@
-"""The files of one explanation: sounds, a picture, what is said of each window."""
+"""Write the files of one explanation: sounds, a picture, a table of its windows."""
 
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from speechbrain.dataio.audio_io import save
 
 from speechbrain_lmac.audio_streams import SoundWriter
 from speechbrain_lmac.csv_files import write_csv
-from speechbrain_lmac.explaining_files import MAPS, SOUNDS
+from speechbrain_lmac.explaining_files import explain_source
+from speechbrain_lmac.explanations import MAPS, SOUNDS
 from speechbrain_lmac.figures import write_explanation_picture
-from speechbrain_lmac.files import write_atomically
 
 # Columns that a picture is drawn of; more frames are averaged.
 MOST_COLUMNS = 4000
 
 
-def write_request(request, folder, name, pictures=("png",)):
+def write_request(request, source, folder, name, pictures=("png",)):
     """Explain a file and write `NAME_input.wav`, `NAME_explanation.wav`,
     `NAME_rest.wav` and `NAME.png`; memory does not grow with the file.
 
@@ -25,7 +24,8 @@ def write_request(request, folder, name, pictures=("png",)):
 
     Arguments
     ---------
-    request : speechbrain_lmac.explaining_files.FileRequest
+    request : speechbrain_lmac.explanation_requests.ClassRequest
+    source : speechbrain_lmac.audio_streams.MonoFile
     folder : str or Path
         Made when missing.
     name : str
@@ -38,7 +38,7 @@ def write_request(request, folder, name, pictures=("png",)):
     """
     sink = _Files(Path(folder), name)
     try:
-        scores = request.run(sink)
+        scores = explain_source(request, source, sink)
     except BaseException:
         sink.close(whole=False)
         raise
@@ -55,14 +55,6 @@ def write_explanation(explained, folder, name, pictures=("png",)):
     sink.maps(**{key: getattr(explained, key) for key in MAPS})
     sink.close()
     _write_rest(explained, sink.columns, folder, name, pictures)
-
-
-def write_sound(path, wav, sample_rate):
-    """Write a waveform (N,) as 32-bit float WAV, atomically: nothing is clipped."""
-    write_atomically(
-        path,
-        lambda part: save(str(part), wav[None], sample_rate, subtype="FLOAT"),
-    )
 
 
 def _write_rest(scores, columns, folder, name, pictures):
@@ -86,7 +78,7 @@ def _write_rest(scores, columns, folder, name, pictures):
 
 
 class _Files:
-    """A sink of `FileRequest.run`: it writes sounds, and keeps a picture's maps."""
+    """A sink of `explain_source`: it writes sounds, and keeps a picture's maps."""
 
     def __init__(self, folder, name):
         self.folder, self.name = folder, name

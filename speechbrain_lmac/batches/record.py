@@ -1,4 +1,4 @@
-"""What is known of the files that were explained: `.explained.jsonl`.
+"""The record of files that are explained: `.explained.jsonl`.
 
 A JSON object in each line: which file was explained, with which model and options,
 under which names, and what was written. A first line says that writing begins, a second

@@ -2,7 +2,7 @@
 
 import torch
 
-from speechbrain_lmac.heard import Heard
+from speechbrain_lmac.heard import MaskedAudio
 from speechbrain_lmac.masks import score_recordings
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES, si_sir_sar
@@ -198,7 +198,7 @@ def source_scores(domain, explanation, foreground, background):
     encoded = explanation.encoded
     _check_stems(encoded, foreground=foreground, background=background)
     with torch.no_grad():
-        part = domain.apply_mask(encoded, explanation.mask)
+        heard = MaskedAudio(domain, encoded, explanation.mask)
         whole = domain.magnitude(encoded).clamp(min=LEAST_MAGNITUDE)
         spectra = [
             domain.magnitude(domain.encode(stem)) for stem in (foreground, background)
@@ -206,17 +206,16 @@ def source_scores(domain, explanation, foreground, background):
         ideal = ideal_ratio_mask(*spectra)
         scores = {
             FOREGROUND_SHARE.name: foreground_share(
-                domain.magnitude(part) / whole, *spectra
+                domain.magnitude(heard.masked_in) / whole, *spectra
             ),
             IRM_OVERLAP.name: score_recordings(
                 soft_overlap,
                 encoded.bin_frames,
-                domain.on_bins(encoded, explanation.mask),
+                domain.on_bins(heard),
                 ideal,
             ),
         }
         if domain.listenable:
-            heard = Heard(domain, encoded, explanation.mask)
             reached = si_sdr(heard.explanation, foreground)
             scores[SI_SDR.name] = reached
             scores[SI_SDR_IMPROVEMENT.name] = reached - si_sdr(

@@ -94,16 +94,16 @@ def test_bad_files_among_good_ones_are_told_at_the_end(cli, sounds, tmp_path):
 def test_what_is_finished_is_kept_when_it_is_interrupted(
     cli, sounds, tmp_path, monkeypatch
 ):
-    from speechbrain_lmac.inference import AudioExplainer
+    from speechbrain_lmac import explained_files
 
-    requests = AudioExplainer.requests
+    open_sound = explained_files.open_sound
 
-    def interrupted(self, path, *args):
+    def interrupted(path):
         if "b.WAV" in str(path):
             raise KeyboardInterrupt
-        return requests(self, path, *args)
+        return open_sound(path)
 
-    monkeypatch.setattr(AudioExplainer, "requests", interrupted)
+    monkeypatch.setattr(explained_files, "open_sound", interrupted)
     out = tmp_path / "out"
     status, _, err = cli("explain", sounds, f"--output_folder={out}", *FAST)
     assert status == 130 and "what is finished is kept" in err

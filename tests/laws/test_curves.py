@@ -29,6 +29,8 @@ DECIDING = 77  # the cell that a classifier looks at
 class Domain:
     """Frames of a waveform of FRAMES * BINS samples."""
 
+    hears_waveforms = False
+
     def encode(self, wav, lens=None):
         rep = wav.reshape(-1, FRAMES, BINS)
         return Encoded(rep, None, wav.shape[1])

@@ -23,6 +23,7 @@ from speechbrain_lmac.explainers import (
     Saliency,
 )
 from speechbrain_lmac.explainers.to_mask import absolute
+from speechbrain_lmac.heard import MaskedAudio
 from speechbrain_lmac.learned import LearnedDomain
 from speechbrain_lmac.metrics.truth import si_sdr, source_scores
 from speechbrain_lmac.types import Explanation
@@ -173,7 +174,7 @@ def test_features_of_a_part_are_finite_at_any_level(domain, level):
 def test_silence_stays_silence(domain, classifier):
     encoded, mask = masked(domain, torch.zeros(1, 4000))
     assert not domain.decode(encoded).any()
-    assert not domain.on_bins(encoded, mask).any()
+    assert not domain.on_bins(MaskedAudio(domain, encoded, mask)).any()
 
 
 def test_a_representation_below_zero_is_heard_as_silence(domain):
@@ -216,7 +217,7 @@ def test_the_map_of_known_masks(domain):
     encoded, _ = masked(domain, noise(1, 16000))
     ones = torch.ones_like(encoded.rep)
     for factor in (1.0, 0.5, 0.0):
-        heard = domain.on_bins(encoded, factor * ones)
+        heard = domain.on_bins(MaskedAudio(domain, encoded, factor * ones))
         # In every cell: half the sound is half the magnitude.
         torch.testing.assert_close(
             heard, torch.full_like(heard, factor), rtol=0, atol=2e-3
@@ -227,7 +228,7 @@ def test_the_map_shows_when_the_mask_is_open(domain):
     encoded, _ = masked(domain, noise(1, 16000))
     mask = torch.zeros_like(encoded.rep)
     mask[:, : mask.shape[1] // 2] = 1
-    heard = domain.on_bins(encoded, mask)
+    heard = domain.on_bins(MaskedAudio(domain, encoded, mask))
     assert heard.shape == (1, 87, 513) and heard.max() <= 1
     assert heard[:, :40].mean() > 0.99 and heard[:, 47:].max() < 1e-3
 

@@ -456,6 +456,9 @@ class Hush:
         noisy[0] += 0.01
         return noisy, wav
 
+    def adds(self, key, part):
+        return key[-1] == "a"
+
 
 @pytest.mark.parametrize("noise, frames", [(None, [21, 21]), (Hush(), [44, 21])])
 def test_a_training_knows_what_is_padding_and_that_noise_fills_it(
@@ -477,6 +480,36 @@ def test_a_training_knows_what_is_padding_and_that_noise_fills_it(
     assert evidence.frames.tolist() == frames
     full = brain.compute_forward(replace(batch, lens=None), sb.Stage.VALID)
     assert full.frames is None
+
+
+def test_a_step_compares_no_waveforms_and_makes_no_explainer(monkeypatch):
+    import speechbrain as sb
+
+    brain = ExplainerBrain(
+        modules={"interpreter": Decoder(), "domain": STFTDomain(RATE)},
+        hparams={"classifier": Summing(), "noise": Hush(), "seed": 1},
+        run_opts={"device": "cpu"},
+    )
+    brain.epoch = 1
+    lens = torch.full((2,), N_RECORDED / 8000)
+    wav = padded(random(2, N_RECORDED) - 0.5, 8000)
+    batch = ClipBatch(["a", "b"], wav, torch.tensor([0, 1]), lens)
+    brain.compute_forward(batch, sb.Stage.TRAIN)
+    made, compared = [], []
+    init, differ = AmortizedExplainer.__init__, torch.Tensor.__ne__
+    monkeypatch.setattr(
+        AmortizedExplainer,
+        "__init__",
+        lambda self, *parts: made.append(self) or init(self, *parts),
+    )
+    monkeypatch.setattr(
+        torch.Tensor,
+        "__ne__",
+        lambda one, other: compared.append(one.shape) or differ(one, other),
+    )
+    for stage in (sb.Stage.TRAIN, sb.Stage.VALID, sb.Stage.TRAIN):
+        brain.compute_forward(batch, stage)
+    assert not made and wav.shape not in compared
 
 
 def test_the_check_of_sanity_compares_recordings():

@@ -13,7 +13,7 @@ from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
-from speechbrain_lmac.heard import Heard
+from speechbrain_lmac.heard import MaskedAudio
 from speechbrain_lmac.interpreters import (
     CheckpointedTransformerBlock,
     ConvUpsampler,
@@ -356,7 +356,7 @@ def test_the_sum_is_compared_with_the_input_and_not_the_other_way_round(
 ):
     lossy = LearnedDomain(STFTDomain(RATE), Codec(RATE, 32, 16)).requires_grad_(False)
     encoded = lossy.encode(torch.randn(2, 8000))
-    heard = Heard(lossy, encoded, torch.rand(encoded.rep.shape))
+    heard = MaskedAudio(lossy, encoded, torch.rand(encoded.rep.shape))
     evidence = type("Evidence", (), {"heard": heard})
     coded = lossy.decode(encoded)
     torch.testing.assert_close(

@@ -432,6 +432,7 @@ def test_some_clips_get_noise_and_the_others_stay_as_they_are():
     assert 18 <= noisy.sum() <= 42  # four standard deviations around 30
     wanted = noise.noise.mix(clips(60), keys(60), "train")[0]
     assert torch.equal(heard[noisy], wanted[noisy])
+    assert [noise.adds(key, "train") for key in keys(60)] == noisy.tolist()
     alone = noise.mix(clips(60)[7:8], keys(60)[7:8], "train")[0]
     assert torch.equal(alone, heard[7:8])
     later = (noise.mix(clips(60), keys(60, epoch=2), "train")[0] != clips(60)).any(1)
@@ -469,6 +470,7 @@ def test_noise_has_its_ratio_and_the_model_s_level(noise):
 
 def test_the_clean_part_has_the_level_it_has_in_the_mixture(noise):
     heard, clean = noise.mix(clips(), keys(), "train")
+    assert all(noise.adds(key, "train") for key in keys())
     for wav, part, clip, key in zip(heard, clean, clips(), keys(), strict=True):
         gain = (part / clip).median()
         torch.testing.assert_close(part, gain * clip)

@@ -58,7 +58,7 @@ def augmented(names, epoch=1):
     augment, keys = augment_of(), keys_of(names, epoch)
     wav, targets = clips(len(NAMES))
     places = [NAMES.index(name) for name in names]
-    wav, targets = augment.waveforms(wav[places], targets[places], keys)
+    wav, targets, _ = augment.waveforms(wav[places], targets[places], keys)
     features = augment.features(wav.abs().reshape(-1, 50, 40), keys)
     return dict(zip(names, zip(wav, targets, features, strict=True), strict=True))
 
@@ -106,10 +106,29 @@ def test_the_clips_given_are_not_changed():
 def test_no_augmentation_is_nothing():
     wav, targets = clips(3)
     augment, keys = Augment(), keys_of(NAMES[:3])
-    assert same(augment.waveforms(wav, targets, keys), (wav, targets))
+    heard, shares, changed = augment.waveforms(wav, targets, keys)
+    assert same((heard, shares), (wav, targets)) and not any(changed)
     assert torch.equal(
         augment.features(wav[:, :6].reshape(3, 3, 2), keys)[0], wav[0, :6].reshape(3, 2)
     )
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        Augment([Gain(0.5)]),
+        Augment([ColouredNoise(0.5), Gain(0.1)]),
+        Augment(blank=Blank(0.5)),
+        Augment(mixup=Mixup(0.5)),
+        Augment([Gain(0.2)], Blank(0.2), Mixup(0.2)),
+    ],
+)
+def test_it_is_known_which_clips_are_changed(augment):
+    wav, targets = clips(40)
+    keys = keys_of(str(i) for i in range(40))
+    heard, _, changed = augment.waveforms(wav, targets, keys)
+    assert changed == (heard != wav).any(1).tolist()
+    assert 0 < sum(changed) < 40
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
@@ -175,7 +194,7 @@ def test_noise_of_a_few_samples(n_samples):
 def test_a_blank_clip_is_noise_of_no_class():
     wav, targets = torch.ones(300, 400), torch.eye(N_CLASSES)[torch.zeros(300).long()]
     keys = keys_of(range(300))
-    heard, said = Blank(0.2, (-40.0, -3.0))(wav, targets, keys)
+    heard, said, _ = Blank(0.2, (-40.0, -3.0))(wav, targets, keys)
     blank = (heard != wav).all(1)
     assert blank.float().mean().item() == pytest.approx(
         0.2, abs=5 * (0.16 / 300) ** 0.5
@@ -192,7 +211,7 @@ def test_mixup_mixes_targets_as_it_mixes_sounds():
     n_clips = 40
     wav = torch.eye(n_clips)
     targets = torch.eye(n_clips)
-    mixed, shares = Mixup(0.5)(wav, targets, draws(1)[0])
+    mixed, shares, _ = Mixup(0.5)(wav, targets, draws(1)[0])
     torch.testing.assert_close(mixed, shares)
     torch.testing.assert_close(shares.sum(1), torch.ones(n_clips))
     own = shares.diagonal()
@@ -206,7 +225,7 @@ def test_mixup_mixes_targets_as_it_mixes_sounds():
 @pytest.mark.parametrize("probability", [0.0, 1.0])
 def test_mixup_of_all_or_of_none(probability):
     wav, targets = clips(8)
-    mixed, _ = Mixup(probability)(wav, targets, draws(1)[0])
+    mixed, _, _ = Mixup(probability)(wav, targets, draws(1)[0])
     changed = (mixed != wav).any(1).sum().item()
     # A permutation leaves some clips beside themselves.
     assert changed == 0 if probability == 0 else changed >= 4
@@ -214,7 +233,7 @@ def test_mixup_of_all_or_of_none(probability):
 
 def test_mixup_of_one_clip_is_the_clip():
     wav, targets = clips(1)
-    mixed, shares = Mixup(1.0)(wav, targets, draws(1)[0])
+    mixed, shares, _ = Mixup(1.0)(wav, targets, draws(1)[0])
     torch.testing.assert_close(mixed, wav)
     torch.testing.assert_close(shares, targets)
 
@@ -225,11 +244,10 @@ def test_mixup_is_a_function_of_the_batch():
     results = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        results.append(augment.waveforms(wav, targets, keys_of(NAMES)))
+        results.append(augment.waveforms(wav, targets, keys_of(NAMES))[:2])
     assert same(*results)
-    assert not same(
-        results[0], augment.waveforms(wav, targets, keys_of(NAMES, epoch=2))
-    )
+    later = augment.waveforms(wav, targets, keys_of(NAMES, epoch=2))
+    assert not same(results[0], later[:2])
 
 
 def test_an_equalizer_changes_bands_alike_in_all_frames():

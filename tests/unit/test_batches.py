@@ -30,19 +30,19 @@ from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.explained_files import explain_files
 from speechbrain_lmac.explainers import AllOnesExplainer
-from speechbrain_lmac.explaining_files import FileRequest, PromptRequest, request_class
+from speechbrain_lmac.explanation_requests import PromptRequest, request_class
 
 LABELS = ["cat", "dog", "rain"]
 RATE = 16000
 
 
 @pytest.fixture(scope="module")
-def explain():
-    """A path to the request of its explanation."""
+def asked():
+    """The class that is predicted is to be explained."""
     torch.manual_seed(0)
     model = CompactClassifier(3, channels=(3, 4)).eval()
     explainer = AllOnesExplainer(STFTDomain(sample_rate=RATE), model)
-    return lambda path: [request_class(explainer, path, LABELS)]
+    return request_class(explainer, LABELS)
 
 
 @pytest.fixture
@@ -62,12 +62,26 @@ def record(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def batch(explain):
+def before_opening(monkeypatch):
+    """`before_opening(function)`: it gets the path of each file to explain."""
+
+    def before_opening(function):
+        def open_sound(path):
+            function(path)
+            return opened(path)
+
+        monkeypatch.setattr(explained_files, "open_sound", open_sound)
+
+    opened = explained_files.open_sound
+    return before_opening
+
+
+@pytest.fixture
+def batch(asked):
     """`batch(arguments, ...)`: the table in `out`, without pictures."""
 
-    def batch(arguments, settings="a", out="out", again=False, by=None, pictures=()):
-        by = by or explain
-        table = explain_files(arguments, by, out, settings, pictures, again)
+    def batch(arguments, settings="a", out="out", again=False, by=asked, pictures=()):
+        table = explain_files(arguments, [by], out, settings, pictures, again)
         return table.frame()
 
     return batch
@@ -268,15 +282,6 @@ def test_what_is_no_file_is_told(record, batch):
 # --- One file's fault, and the machine's ----------------------------------------------
 
 
-def failing(explain, error):
-    def by(path):
-        if "bad" in path:
-            raise error
-        return explain(path)
-
-    return by
-
-
 @pytest.mark.parametrize(
     "error, said",
     [
@@ -294,27 +299,33 @@ def failing(explain, error):
     ],
 )
 def test_a_fault_of_one_file_does_not_stop_the_others(
-    record, batch, explain, error, said
+    record, batch, before_opening, error, said
 ):
+    def fail(path):
+        if "bad" in path:
+            raise error
+
     record("a.wav", "bad.wav", "c.wav")
+    before_opening(fail)
     with pytest.raises(InputError, match="1 of 3 files") as told:
-        batch(["."], by=failing(explain, error))
+        batch(["."])
     assert said in str(told.value) and "bad.wav" in str(told.value)
     assert names() == ["a", "c"]
+    before_opening(str)
     batch(["."])
     assert names() == ["a", "bad", "c"]
 
 
-def test_a_file_that_vanishes_meanwhile(record, batch, explain):
+def test_a_file_that_vanishes_meanwhile(record, batch, before_opening):
     record("a.wav", "b.wav", "c.wav")
 
-    def by(path):
+    def remove(path):
         if path.endswith("a.wav"):
             os.remove("b.wav")
-        return explain(path)
 
+    before_opening(remove)
     with pytest.raises(InputError, match=r"1 of 3 .*\n  b.wav: missing audio file"):
-        batch(["."], by=by)
+        batch(["."])
     assert names() == ["a", "c"]
 
 
@@ -340,12 +351,12 @@ def test_a_picture_that_cannot_be_drawn(record, batch, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [28, 30])
-def test_a_full_disk_stops(record, batch, explain, monkeypatch, number):
+def test_a_full_disk_stops(record, batch, monkeypatch, number):
     record("a.wav", "b.wav", "c.wav")
     write = explained_files.write_request
 
-    def fail(request, folder, name, pictures):
-        scores = write(request, folder, name, pictures)
+    def fail(request, source, folder, name, pictures):
+        scores = write(request, source, folder, name, pictures)
         if name == "b":
             raise OSError(number, os.strerror(number))
         return scores
@@ -360,30 +371,22 @@ def test_a_full_disk_stops(record, batch, explain, monkeypatch, number):
 # --- A second call --------------------------------------------------------------------
 
 
-def calls(explain, seen):
-    def by(path):
-        seen.append(os.path.basename(path))
-        return explain(path)
-
-    return by
-
-
-def test_what_is_finished_is_skipped_and_said(record, batch, explain, capsys):
+def test_what_is_finished_is_skipped_and_said(record, batch, before_opening, capsys):
     record("a.wav", "b.wav")
     seen = []
-    by = calls(explain, seen)
-    first = batch(["a.wav"], by=by)
+    before_opening(lambda path: seen.append(os.path.basename(path)))
+    first = batch(["a.wav"])
     capsys.readouterr()
-    second = batch(["a.wav", "b.wav"], by=by)
+    second = batch(["a.wav", "b.wav"])
     assert seen == ["a.wav", "b.wav"]
     printed = capsys.readouterr().out
     assert "1 already explained; --again to redo" in printed
     assert "b.wav" in printed and "a.wav" not in printed
     assert names() == ["a", "b"] and second.iloc[:1].equals(first)
-    batch(["a.wav"], by=by, again=True)
+    batch(["a.wav"], again=True)
     assert seen == ["a.wav", "b.wav", "a.wav"] and names() == ["a", "b"]
     os.utime("a.wav", ns=(0, 0))  # the same content
-    batch([os.path.abspath("a.wav")], by=by)
+    batch([os.path.abspath("a.wav")])
     assert len(seen) == 3
 
 
@@ -465,7 +468,7 @@ def test_a_table_of_something_else_is_refused(record, batch, text):
     assert os.listdir("out") == [TABLE]
 
 
-def test_rows_of_prompts_and_classes_share_a_table(record, batch, explain):
+def test_rows_of_prompts_and_classes_share_a_table(record, batch, asked):
     record("a.wav", "a_b.wav")
 
     class Scores:
@@ -475,15 +478,10 @@ def test_rows_of_prompts_and_classes_share_a_table(record, batch, explain):
             return {"file": "a.wav", "prompt": 'nan, "x"\n', "similarity": 0.5}
 
     class Prompted(PromptRequest):
-        def run(self, sink):
-            FileRequest.run(self, sink)
+        def scores(self, source, outcomes):
             return Scores()
 
-    def prompted(path):
-        (request,) = explain(path)
-        fields = {**vars(request), "labels": ["b", "c", "d"], "target": 0}
-        return [Prompted(**fields)]
-
+    prompted = Prompted(**{**vars(asked), "labels": ["b", "c", "d"], "target": 0})
     batch(["a.wav"])
     batch(["a.wav"], settings="b", by=prompted)
     batch(["a_b.wav"])
@@ -520,7 +518,7 @@ class KilledError(BaseException):
 @pytest.mark.parametrize(
     "module, step",
     [
-        (explained_files, "check_audio"),
+        (explained_files, "open_sound"),
         (explained_files, "write_request"),
         (ExplanationTable, "begin"),
         (ExplanationTable, "finish"),
@@ -616,15 +614,17 @@ def test_an_output_folder_that_is_not_utf_8_is_refused(record, batch):
         batch(["a.wav"], out=os.fsdecode(b"caf\xe9"))
 
 
-def test_rows_come_one_by_one_and_can_be_read_at_any_time(record, batch, explain):
+def test_rows_come_one_by_one_and_can_be_read_at_any_time(
+    record, batch, before_opening
+):
     record("a.wav", "b.wav", "c.wav")
     seen = []
 
-    def by(path):
+    def note(path):
         seen.append(len(rows()) if os.path.exists(f"out/{TABLE}") else 0)
-        return explain(path)
 
-    batch(["."], by=by)
+    before_opening(note)
+    batch(["."])
     assert seen == [0, 1, 2]
 
 

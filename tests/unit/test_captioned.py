@@ -106,6 +106,7 @@ def test_epochs_differ(clips, wav):
 @pytest.mark.parametrize("share, sizes", [(0.0, {1}), (1.0, {2})])
 def test_the_share_of_mixtures(clips, wav, share, sizes):
     captioned = make(clips, mixed=share)(wav, KEYS, "train")
+    assert captioned.mixed == (captioned.wav != wav).any(1).tolist()
     assert {len(facts) for facts in captioned.facts} == sizes
     if not share:
         assert torch.equal(captioned.wav, wav)

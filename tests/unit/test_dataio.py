@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.dataio import ClipBatch, ClipDataset, collate_clips, lens_heard
+from speechbrain_lmac.dataio import ClipBatch, ClipDataset, collate_clips
 from speechbrain_lmac.errors import InputError
 
 RATE = 16000
@@ -57,11 +57,12 @@ def test_a_batch_knows_what_of_a_short_clip_is_recording(tmp_path):
 def test_what_is_added_to_a_clip_fills_its_padding():
     wav = torch.tensor([[0.5, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     batch = ClipBatch(["a", "b"], wav, lens=torch.tensor([0.5, 0.25]))
-    assert lens_heard(batch, wav.clone()).tolist() == [0.5, 0.25]
+    assert batch.with_wav(wav, [False, False]).lens.tolist() == [0.5, 0.25]
     noisy = wav + torch.tensor([[0.0], [0.1]])
-    assert lens_heard(batch, noisy).tolist() == [0.5, 1.0]
+    mixed = batch.with_wav(noisy, [False, True])
+    assert mixed.lens.tolist() == [0.5, 1.0] and mixed.wav is noisy
     assert batch.lens.tolist() == [0.5, 0.25]
-    assert lens_heard(ClipBatch(["a"], wav[:1]), noisy) is None
+    assert ClipBatch(["a"], wav[:1]).with_wav(noisy[:1], [True]).lens is None
 
 
 def test_classes_that_the_classifier_does_not_know_are_named(tmp_path):

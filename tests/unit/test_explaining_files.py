@@ -1,5 +1,7 @@
 """A row says what `classify_file` says of the file and of the sounds written."""
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +9,16 @@ import soundfile
 import torch
 
 from speechbrain_lmac import audio_streams
+from speechbrain_lmac.audio_streams import MonoFile
+from speechbrain_lmac.codec import Codec
+from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.explained_files import explain_files
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.explaining import check_logits, classify_waveforms
 from speechbrain_lmac.explaining_files import explain_file
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
+from speechbrain_lmac.learned import LearnedDomain
 from speechbrain_lmac.shipped import shipped_models
 from speechbrain_lmac.toy_sounds import render_clip
 from speechbrain_lmac.written_explanations import (
@@ -131,8 +138,9 @@ def test_block_by_block_is_written_what_is_explained_in_memory(
     wav, rate = soundfile.read(long_file, frames=int(44100 * seconds))
     path = write(tmp_path / "a.wav", np.stack([wav, wav], 1), rate)
     explained = explainer.explain_file(path)
-    (request,) = explainer.requests(path)
-    scores = write_request(request, tmp_path / "out", "a", pictures=("png",))
+    (request,) = explainer.requests()
+    source = MonoFile(path)
+    scores = write_request(request, source, tmp_path / "out", "a", pictures=("png",))
     assert scores.row() == explained.row()
     names = {f"a_{part}.wav" for part in ("input", "explanation", "rest")} | {"a.png"}
     table = {"a_windows.csv"} if seconds > 7.5 else set()
@@ -149,15 +157,64 @@ def test_block_by_block_is_written_what_is_explained_in_memory(
         assert windows["start"].iloc[0] == 0 and windows["end"].iloc[-1] == 21
 
 
+@pytest.fixture
+def counted(monkeypatch):
+    """What was done, by name: frames of files that were decoded, masks, sounds."""
+    counts = Counter()
+
+    def count(holder, name, what, amount):
+        function = getattr(holder, name)
+
+        def counting(self, *given, **options):
+            answer = function(self, *given, **options)
+            counts[what] += amount(answer)
+            return answer
+
+        monkeypatch.setattr(holder, name, counting)
+
+    count(soundfile.SoundFile, "read", "frames", len)
+    for domain in (STFTDomain, LearnedDomain):
+        count(domain, "apply_mask", "masks", lambda part: len(part.rep))
+    count(torch, "istft", "sounds", len)
+    count(Codec, "decode", "sounds", len)
+    return counts
+
+
+@pytest.mark.parametrize("seconds, n_windows", [(2.0, 1), (21.0, 8)])
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_a_file_is_decoded_once_and_each_part_masked_and_decoded_once(
+    loaded, long_file, tmp_path, monkeypatch, counted, name, seconds, n_windows
+):
+    explainer, _ = loaded(name)
+    wav, rate = soundfile.read(long_file, frames=int(44100 * seconds))
+    path = write(tmp_path / "a.wav", np.stack([wav, 0.5 * wav], 1), rate)
+    prompts = ["rain", "a dog barking"] if name == "esc10-lmac-zs" else None
+    requests = explainer.requests(prompts=prompts)
+    counted.clear()
+    explain_files([path], requests, tmp_path / "out", "a", pictures=())
+    n_parts = 2 * n_windows * len(requests)  # the explanation and the rest
+    assert counted == {"frames": len(wav), "masks": n_parts, "sounds": n_parts}
+    # A file that is too long to be kept is decoded again, and no more than that.
+    monkeypatch.setattr(audio_streams, "KEPT_SAMPLES", len(wav))
+    counted.clear()
+    explain_files([path], requests, tmp_path / "again", "a", pictures=())
+    assert counted["frames"] == (1 + len(requests)) * len(wav)
+    names = [file.name for file in (tmp_path / "out").glob("*.wav")]
+    assert len(names) == 3 * len(requests)
+    for sound_name in names:
+        both = [soundfile.read(tmp_path / f / sound_name)[0] for f in ("out", "again")]
+        assert np.array_equal(*both)
+
+
 def test_what_fails_on_the_way_leaves_nothing(loaded, long_file, tmp_path, monkeypatch):
-    (request,) = loaded("esc10-lmac")[0].requests(long_file)
+    (request,) = loaded("esc10-lmac")[0].requests()
 
     def fail(*_):
         raise MemoryError
 
     monkeypatch.setattr(audio_streams.Resampler, "push", fail)
     with pytest.raises(MemoryError):
-        write_request(request, tmp_path / "out", "a")
+        write_request(request, MonoFile(long_file), tmp_path / "out", "a")
     assert not list((tmp_path / "out").iterdir())
 
 
