@@ -1,6 +1,5 @@
 """Audio files and streams as mono waveforms of one sample rate, length and level."""
 
-import hashlib
 import io
 import math
 import os
@@ -20,6 +19,7 @@ from speechbrain.dataio.audio_io import save as save_audio
 from speechbrain_lmac.containers import length_of
 from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.files import write_atomically
+from speechbrain_lmac.fingerprints import content_hash
 from speechbrain_lmac.machine import one_thread
 
 # Endings that are taken for audio; a file that is named may be called anything.
@@ -76,7 +76,7 @@ class AudioReader:
             raise InputError(f"no such audio file: {path}") from error
         key = (os.path.realpath(path), stat.st_size, stat.st_mtime_ns, self.sample_rate)
         text = repr((*key, FORMAT))
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest() + ".npy"
+        return content_hash(text, n_bytes=16) + ".npy"
 
 
 def read_mono(path, sample_rate):

@@ -23,7 +23,7 @@ from speechbrain_lmac.audio import (
     resample,
 )
 from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import PART, writing
+from speechbrain_lmac.files import part_of, writing
 
 BLOCK = 1 << 18  # frames that are read, or resampled, at once
 # Samples of all channels that are kept of a file that has no more, which is decoded
@@ -193,7 +193,7 @@ class SoundWriter:
 
     def __init__(self, path, sample_rate, n_samples):
         self.path = Path(path)
-        self.part = self.path.with_name(f"{PART}{os.getpid()}.{self.path.name}")
+        self.part = part_of(self.path)
         kind = "WAV" if 4 * n_samples < LARGEST_WAV else "RF64"
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from speechbrain_lmac.audio import AUDIO, decode_mono, read_mono
 from speechbrain_lmac.audio_check import AudioFault, check_audio
-from speechbrain_lmac.batches.names import in_utf8
 from speechbrain_lmac.errors import InputError, check_counts
+from speechbrain_lmac.escaping import in_utf8
 from speechbrain_lmac.fingerprints import fingerprint_of
 
 TAR_END = 1024  # zeros, two blocks, at the end of a whole archive

@@ -1,6 +1,7 @@
-"""Visible escapes for characters that a terminal obeys or a font lacks."""
+"""Visible escapes: of what a terminal obeys, a font lacks, or is no UTF-8."""
 
 import re
+import unicodedata
 
 # What a terminal obeys (C0 and C1 controls, DEL), what turns the order of letters
 # around (bidirectional marks, embeddings, overrides, isolates), line separators that
@@ -37,3 +38,28 @@ def visible(text):
     a dog\\x1b[2J, \\u202egnikrab
     """
     return _CONTROL.sub(lambda found: escape(found[0]), text.replace("\r\n", "\n"))
+
+
+def in_utf8(text):
+    r"""A text whose bytes that are not UTF-8, in Python surrogates, become `\xE9`.
+
+    Example
+    -------
+    >>> print(in_utf8("caf\udce9.wav"))
+    caf\xe9.wav
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def readable(path):
+    r"""A path as text that can be printed: `in_utf8`, control characters as `\n`.
+
+    Example
+    -------
+    >>> print(readable("two\nlines.wav"))
+    two\nlines.wav
+    """
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) == "Cc" else c
+        for c in in_utf8(str(path))
+    )

@@ -11,10 +11,11 @@ from pathlib import Path
 from speechbrain_lmac.audio_check import AudioFault, check_audio, doubt_lines
 from speechbrain_lmac.audio_streams import MonoFile
 from speechbrain_lmac.batches.inputs import find_inputs
-from speechbrain_lmac.batches.names import file_stem, in_utf8, prompt_names, readable
+from speechbrain_lmac.batches.names import file_stem, prompt_names
 from speechbrain_lmac.batches.table import ExplanationTable
 from speechbrain_lmac.console import progress_bar, show
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.escaping import in_utf8, readable
 from speechbrain_lmac.explanation_requests import PromptRequest
 from speechbrain_lmac.files import CannotWriteError, why_refused
 from speechbrain_lmac.locks import locked

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.batches.names import readable
+from speechbrain_lmac.escaping import readable
 
 
 @dataclass(frozen=True)

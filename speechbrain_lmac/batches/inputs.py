@@ -9,8 +9,8 @@ from pathlib import Path
 
 from speechbrain_lmac.audio import AUDIO
 from speechbrain_lmac.audio_check import TO_CONVERT, conversion
-from speechbrain_lmac.batches.names import readable
 from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.escaping import readable
 
 # Beginnings of names in a folder that are no recordings: what macOS keeps beside one on
 # a foreign disk, and what `files.write_atomically` has not finished.

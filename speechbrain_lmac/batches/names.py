@@ -1,41 +1,17 @@
 """Names of what is written about files: distinct, and legal, whatever theirs are."""
 
-import hashlib
 import os
 import re
 import unicodedata
 from pathlib import Path
+
+from speechbrain_lmac.fingerprints import content_hash
 
 # Characters of a prompt in a file name.
 LONGEST_PROMPT = 60
 # Bytes: of 255 that a file system allows, `_explanation.wav` takes 16, and 15 stand
 # before the name while it is written (`files.write_atomically`, a PID of 9 digits).
 LONGEST_NAME = 255 - 16 - 15
-
-
-def in_utf8(text):
-    r"""A text whose bytes that are not UTF-8, in Python surrogates, become `\xE9`.
-
-    Example
-    -------
-    >>> print(in_utf8("caf\udce9.wav"))
-    caf\xe9.wav
-    """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def readable(path):
-    r"""A path as text that can be printed: `in_utf8`, control characters as `\n`.
-
-    Example
-    -------
-    >>> print(readable("two\nlines.wav"))
-    two\nlines.wav
-    """
-    return "".join(
-        c.encode("unicode_escape").decode() if unicodedata.category(c) == "Cc" else c
-        for c in in_utf8(str(path))
-    )
 
 
 def name_key(name):
@@ -79,7 +55,7 @@ def shortened(name, n_bytes):
     coded = name.encode()
     if len(coded) <= n_bytes:
         return name
-    digest = hashlib.blake2b(coded, digest_size=4).hexdigest()
+    digest = content_hash(coded, n_bytes=4)
     return f"{coded[: n_bytes - 9].decode('utf-8', 'ignore')}-{digest}"
 
 

@@ -5,7 +5,6 @@ under which names, and what was written. A first line says that writing begins, 
 one that all is there, with the rows of the table. The last line about a file counts.
 """
 
-import hashlib
 import json
 import os
 from contextlib import suppress
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from speechbrain_lmac.files import CannotWriteError, append_text
-from speechbrain_lmac.fingerprints import file_hash
+from speechbrain_lmac.fingerprints import content_hash, file_hash
 
 RECORD = ".explained.jsonl"
 # What is written of an explanation, behind its name.
@@ -117,7 +116,7 @@ class Record:
 
 def _place(path):
     whole = os.fsencode(os.path.abspath(path))
-    return hashlib.blake2b(whole, digest_size=8).hexdigest()
+    return content_hash(whole)
 
 
 def _identity(source):

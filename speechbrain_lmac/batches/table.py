@@ -10,15 +10,11 @@ import io
 import os
 from pathlib import Path
 
-from speechbrain_lmac.batches.names import (
-    LONGEST_NAME,
-    in_utf8,
-    name_key,
-    numbered,
-)
+from speechbrain_lmac.batches.names import LONGEST_NAME, name_key, numbered
 from speechbrain_lmac.batches.record import RECORD, Explained, Record, outputs_of
 from speechbrain_lmac.csv_files import MISSING, cell_text, csv_cell, read_csv
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.escaping import in_utf8
 from speechbrain_lmac.files import append_text, write_atomically
 from speechbrain_lmac.locks import HOLDER, LOCK
 

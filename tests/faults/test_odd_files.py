@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from speechbrain_lmac.batches.names import readable
 from speechbrain_lmac.cli import main
+from speechbrain_lmac.escaping import readable
 from speechbrain_lmac.inference import AudioClassifier
 from tests import headers
 

@@ -17,17 +17,13 @@ from speechbrain_lmac.batches import inputs as inputs_module
 from speechbrain_lmac.batches import record as record_module
 from speechbrain_lmac.batches import table as table_module
 from speechbrain_lmac.batches.inputs import find_inputs
-from speechbrain_lmac.batches.names import (
-    LONGEST_NAME,
-    file_stem,
-    readable,
-    unique_names,
-)
+from speechbrain_lmac.batches.names import LONGEST_NAME, file_stem, unique_names
 from speechbrain_lmac.batches.record import RECORD
 from speechbrain_lmac.batches.table import TABLE, ExplanationTable
 from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.domains import STFTDomain
 from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.escaping import readable
 from speechbrain_lmac.explained_files import explain_files
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.explanation_requests import PromptRequest, request_class
