@@ -90,6 +90,7 @@ def less_absent(rows):
 
     Example
     -------
+    >>> import pandas as pd
     >>> rows = {"MM A": [0.25, 0.0], "MM B": [0.75, 0.0], "MM absent": [0.25, 0.5]}
     >>> less_absent(pd.DataFrame(rows)).tolist()
     [0.25, -0.5]
@@ -102,6 +103,7 @@ def verdict(summary):
 
     Example
     -------
+    >>> import pandas as pd
     >>> limits = {"nearer A_low": [0.5, -2.0], "nearer B_low": [0.1, 1.0]}
     >>> verdict(pd.DataFrame({"method": ["asked", "deaf"], **limits}))
     'Nearer to A when asked for A and to B when asked for B, both intervals above 0: \
