@@ -63,7 +63,8 @@ def test_the_pages_are_what_the_records_say():
         ("performance", page.performance()),
         ("scaling", scaling_page.text()),
     ):
-        assert (ROOT / "docs/results" / f"{name}.md").read_text(encoding="utf-8") == text
+        written = ROOT / "docs" / "results" / f"{name}.md"
+        assert written.read_text(encoding="utf-8") == text
 
 
 def test_decoders_that_were_not_trained_are_named(tmp_path, monkeypatch):
