@@ -59,7 +59,7 @@ $(PY) recipes/train_nmf.py hparams/esc10_nmf.yaml $(ESC10_DATA)
 $(PY) recipes/train_l2i.py hparams/esc10_l2i.yaml $(ESC10_DATA)
 endef
 define train_esc10_td
-$(PY) recipes/pretrain_codec.py hparams/esc10_codec.yaml $(ESC10_DATA)
+$(PY) recipes/train_codec.py hparams/esc10_codec.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac_td.py hparams/ablations/esc10_td_alpha1.00.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac_td.py hparams/esc10_lmac_td.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac_td.py hparams/ablations/esc10_td_alpha0.00.yaml $(ESC10_DATA)
@@ -83,7 +83,7 @@ results-quick: esc10-folder speech-folder .venv/.installed-demo  ## the same on 
 	    --n_clips 20 --output_folder results/quick_table_ood/1234
 
 tables: .venv/.installed-demo  ## write docs/results/results.md from the files that `make results` left
-	$(PY) recipes/tables.py --title "Results on ESC-10" --output docs/results/results.md \
+	$(PY) tools/tables.py --title "Results on ESC-10" --output docs/results/results.md \
 	    --trainings results/esc10_classifier_compact/1234 results/esc10_lmac/1234 \
 	        results/esc10_lmac_finetune/1234 results/ablations/esc10_finetune_16/1234 \
 	        results/esc10_lmac_mel/1234 results/esc10_lmac_mel_finetune/1234 \
@@ -96,13 +96,13 @@ tables: .venv/.installed-demo  ## write docs/results/results.md from the files t
 
 roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds; writes docs/results/roar.md (minutes, after `make demo`)
 	$(PY) recipes/roar.py hparams/toy_roar.yaml
-	$(PY) recipes/tables.py --title "Remove and retrain on the generated sounds" \
+	$(PY) tools/tables.py --title "Remove and retrain on the generated sounds" \
 	    --output docs/results/roar.md --evaluations results/toy_roar/1234
 
 ablations: .venv/.installed-demo  ## train L-MAC with one thing changed at a time, on the generated sounds; writes docs/results/ablations.md (half an hour; resumes)
 	$(PY) recipes/train_classifier.py hparams/toy_classifier.yaml
 	$(PY) recipes/ablations.py hparams/toy_ablations.yaml
-	$(PY) recipes/tables.py --title "Ablations on the generated sounds" \
+	$(PY) tools/tables.py --title "Ablations on the generated sounds" \
 	    --output docs/results/ablations.md --evaluations results/toy_ablations/1234
 
 two-sources: esc10-folder .venv/.installed-demo  ## explain mixtures of two recordings for either class; writes docs/results/two_sources.md (half an hour; resumes)
@@ -110,7 +110,7 @@ two-sources: esc10-folder .venv/.installed-demo  ## explain mixtures of two reco
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac_conditional.yaml $(ESC10_DATA)
 	$(PY) recipes/two_sources.py hparams/esc10_two_sources.yaml $(ESC10_DATA)
-	$(PY) recipes/tables.py --title "Two sources" --output docs/results/two_sources.md \
+	$(PY) tools/tables.py --title "Two sources" --output docs/results/two_sources.md \
 	    --trainings results/esc10_lmac_conditional/1234 \
 	    --evaluations results/esc10_two_sources/1234
 
@@ -119,7 +119,7 @@ any-classifier: .venv/.installed-test  ## L-MAC for a 1-D CNN, an AST and a wav2
 	    $(PY) recipes/train_classifier.py hparams/toy_$${kind}_classifier.yaml && \
 	    $(PY) recipes/train_lmac.py hparams/toy_$${kind}_lmac.yaml && \
 	    $(PY) recipes/evaluate.py hparams/toy_$${kind}_evaluate.yaml || exit 1; done
-	$(PY) recipes/tables.py --title "Classifiers of waveforms on the generated sounds" \
+	$(PY) tools/tables.py --title "Classifiers of waveforms on the generated sounds" \
 	    --output docs/results/any_classifier.md --trainings \
 	    $(foreach kind,waveform ast wav2vec2,results/toy_$(kind)_classifier/1234 results/toy_$(kind)_lmac/1234) \
 	    --evaluations $(foreach kind,waveform ast wav2vec2,results/toy_$(kind)_evaluate/1234)
@@ -134,7 +134,7 @@ zero-shot: esc10-folder .venv/.installed-demo  ## LMAC-ZS for a small CLAP on th
 	$(PY) recipes/evaluate.py hparams/esc10_zs_table_ood.yaml $(ESC10_DATA)
 	$(PY) recipes/two_sources.py hparams/esc10_zs_two_sources.yaml $(ESC10_DATA)
 	$(PY) recipes/zero_shot_checks.py hparams/esc10_zs_checks.yaml $(ESC10_DATA)
-	$(PY) recipes/tables.py --title "LMAC-ZS on ESC-10" --output docs/results/zero_shot.md \
+	$(PY) tools/tables.py --title "LMAC-ZS on ESC-10" --output docs/results/zero_shot.md \
 	    --trainings results/esc10_clap/1234 results/esc10_lmac_zs_stft/1234 \
 	        results/esc10_lmac_zs_sources/1234 results/esc10_lmac_zs_mel/1234 \
 	    --evaluations results/esc10_zs_table_id/1234 results/esc10_zs_table_ood/1234 \
@@ -144,7 +144,7 @@ zero-shot-ablations: .venv/.installed-demo  ## LMAC-ZS with one thing changed at
 	$(PY) recipes/train_classifier.py hparams/toy_classifier.yaml
 	$(PY) recipes/train_clap.py hparams/toy_clap.yaml
 	$(PY) recipes/ablations.py hparams/toy_zs_ablations.yaml
-	$(PY) recipes/tables.py --title "Ablations of LMAC-ZS on the generated sounds" \
+	$(PY) tools/tables.py --title "Ablations of LMAC-ZS on the generated sounds" \
 	    --output docs/results/zero_shot_ablations.md --evaluations results/toy_zs_ablations/1234
 
 report: esc10-folder .venv/.installed-demo  ## pages to hear and see, of the tables that `make results` left
@@ -155,14 +155,14 @@ models: esc10-folder .venv/.installed-demo  ## make the models of the package ag
 	$(PY) recipes/train_classifier.py hparams/esc10_classifier_compact.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac.py hparams/esc10_lmac_finetune.yaml $(ESC10_DATA)
-	$(PY) recipes/pretrain_codec.py hparams/esc10_codec.yaml $(ESC10_DATA)
+	$(PY) recipes/train_codec.py hparams/esc10_codec.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac_td.py hparams/esc10_lmac_td.yaml $(ESC10_DATA)
 	$(PY) recipes/train_clap.py hparams/esc10_clap.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_sources.yaml $(ESC10_DATA)
-	$(PY) recipes/models.py make $(ESC10_DATA)
+	$(PY) tools/models.py make $(ESC10_DATA)
 
 models-check: esc10-folder .venv/.installed-demo  ## measure the models of the package on ESC10_FOLDER, compare with their cards, and write docs/results/models.md
-	$(PY) recipes/models.py check $(ESC10_DATA) --output docs/results/models.md
+	$(PY) tools/models.py check $(ESC10_DATA) --output docs/results/models.md
 
 example: esc10-folder .venv/.installed-demo  ## the picture and the sounds of the README, from two recordings in ESC10_FOLDER (seconds)
 	$(PY) tools/example.py "$(ESC10_FOLDER)"
@@ -206,7 +206,7 @@ bench-training: .venv/.installed-test
 	$(call trained,recipes/train_lmac.py,benchmarks/hparams/lmac_conv.yaml,1234 1235)
 	$(call trained,recipes/train_lmac.py,benchmarks/hparams/lmac_published.yaml,1234 1235)
 	test -d data/bench_toy_td || $(PY) data_prep/toy_prepare.py data/bench_toy_td --n_clips 480 --seconds 1
-	$(PY) recipes/pretrain_codec.py benchmarks/hparams/td_codec.yaml
+	$(PY) recipes/train_codec.py benchmarks/hparams/td_codec.yaml
 	$(call trained,recipes/train_lmac_td.py,benchmarks/hparams/td_conv.yaml,1234)
 	$(call trained,recipes/train_lmac_td.py,benchmarks/hparams/td_published.yaml,1234)
 

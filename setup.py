@@ -67,7 +67,7 @@ setup(
         "speechbrain_lmac.interpreters",
         "speechbrain_lmac.explainers",
         "speechbrain_lmac.metrics",
-        "speechbrain_lmac.published",
+        "speechbrain_lmac.reporting.published",
         "speechbrain_lmac.report",
         "speechbrain_lmac.listening",
         "speechbrain_lmac.hparams",
@@ -82,7 +82,7 @@ setup(
     package_data={
         "speechbrain_lmac": ["pretrained/*.json", "pretrained/*/*"],
         "speechbrain_lmac.hparams": ["**/*.yaml"],
-        "speechbrain_lmac.published": ["*.csv"],
+        "speechbrain_lmac.reporting.published": ["*.csv"],
         "speechbrain_lmac.report": ["template/*"],
         "speechbrain_lmac.listening": ["template/*"],
     },

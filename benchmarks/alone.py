@@ -5,7 +5,7 @@ import json
 import sys
 
 from benchmarks.settings import SETTINGS
-from speechbrain_lmac.machine import peak_memory_mib
+from speechbrain_lmac.utils.system import peak_memory_mib
 
 
 def main(module, case, settings):

@@ -7,8 +7,8 @@ import torch
 from benchmarks.published import LayerByLayer, evaluate_again_and_again
 from benchmarks.settings import clips, cnn14, conv_decoder, hidden_channels, stft
 from benchmarks.timing import race
-from speechbrain_lmac.dataio import ClipBatch
-from speechbrain_lmac.evaluation import evaluate
+from speechbrain_lmac.data.dataset import ClipBatch
+from speechbrain_lmac.evaluation.evaluate import evaluate
 from speechbrain_lmac.explainers import AmortizedExplainer
 
 N_CLIPS = 8

@@ -17,16 +17,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from benchmarks.settings import part
-from speechbrain_lmac import comparison
-from speechbrain_lmac.dataio import collate_clips
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import evaluate
-from speechbrain_lmac.explainer_loading import open_explainer
+from speechbrain_lmac.config.loading import load_experiment
+from speechbrain_lmac.data.dataset import collate_clips
+from speechbrain_lmac.evaluation import paired_tests
+from speechbrain_lmac.evaluation.evaluate import evaluate
+from speechbrain_lmac.evaluation.statistics import summarise
 from speechbrain_lmac.explainers.controls import Remembered, with_mean
-from speechbrain_lmac.loading import load_experiment
+from speechbrain_lmac.inference.loading import open_explainer
 from speechbrain_lmac.metrics import metrics_by_name
-from speechbrain_lmac.summary import summarise
 from speechbrain_lmac.types import Explanation
+from speechbrain_lmac.utils.errors import InputError
 
 HPARAMS = Path(__file__).resolve().parent / "hparams"
 TRAININGS = Path("results/bench")
@@ -159,7 +159,7 @@ def at_equal_size(rows):
     Returns
     -------
     differences : pandas.DataFrame
-        A row for each score: see `comparison.compare`.
+        A row for each score: see `paired_tests.compare`.
     """
     means = []
     for name, methods in (
@@ -169,7 +169,7 @@ def at_equal_size(rows):
         of_size = rows[rows["method"].isin(methods)]
         mean = of_size.groupby("id", as_index=False)[list(COMPARED)].mean()
         means.append(mean.assign(method=name))
-    table = comparison.compare(pd.concat(means), OURS, metrics_by_name(COMPARED))
+    table = paired_tests.compare(pd.concat(means), OURS, metrics_by_name(COMPARED))
     return table[["metric", "difference", "low", "high", "reference_better"]]
 
 

@@ -1,6 +1,6 @@
 """The part of docs/results/performance.md on faithfulness; see `benchmarks.page`."""
 
-from speechbrain_lmac.markdown import table_lines
+from speechbrain_lmac.reporting.markdown import table_lines
 
 
 def faithfulness_part(measured, targets):

@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.settings import RATE, clips, cnn14, conv_decoder, part, stft
 from benchmarks.training import lmac_step
-from speechbrain_lmac.audio import AudioReader, fix_length, to_model_level
 from speechbrain_lmac.classifiers.frozen import Frozen
-from speechbrain_lmac.dataio import collate_clips
+from speechbrain_lmac.data.dataset import collate_clips
+from speechbrain_lmac.dsp.audio import AudioReader, fix_length, to_model_level
 
 FILE_RATE = 44100
 N_BATCHES = 6

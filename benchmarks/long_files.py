@@ -21,9 +21,9 @@ def write_noise(path, minutes):
 
 def run_alone(case, settings):
     """Explain a file of so many minutes; called by `benchmarks.alone`."""
-    from speechbrain_lmac.audio_streams import MonoFile
+    from speechbrain_lmac.dsp.audio_streams import MonoFile
     from speechbrain_lmac.inference import AudioExplainer
-    from speechbrain_lmac.written_explanations import write_request
+    from speechbrain_lmac.inference.written_files import write_request
 
     model = AudioExplainer.from_hparams("esc10-lmac", run_opts={"device": "cpu"})
     with tempfile.TemporaryDirectory() as folder:

@@ -6,8 +6,8 @@ python -m benchmarks.page
 from benchmarks import parts, scaling_page
 from benchmarks.faithfulness_page import faithfulness_part
 from benchmarks.run import FOLDER, read_record
-from speechbrain_lmac.files import write_text
-from speechbrain_lmac.markdown import MarkdownPage, table_lines
+from speechbrain_lmac.reporting.markdown import MarkdownPage, table_lines
+from speechbrain_lmac.utils.files import write_text
 
 
 class Targets:

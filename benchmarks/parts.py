@@ -4,7 +4,7 @@ from statistics import median
 
 from benchmarks.timing import in_matmuls, ratio, seconds
 from benchmarks.training import KEEP_MEMORY, SAVE_MEMORY
-from speechbrain_lmac.markdown import table_lines
+from speechbrain_lmac.reporting.markdown import table_lines
 
 GIB = 1024  # MiB
 

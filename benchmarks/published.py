@@ -8,7 +8,7 @@ SepFormer's mask network with SpeechBrain's attention.
 import torch
 from speechbrain.lobes.models.dual_path import SBTransformerBlock
 
-from speechbrain_lmac.heard import MaskedAudio
+from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.interpreters import MaskNet, PublishedInterpreter
 from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.types import Evidence

@@ -19,11 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.settings import RATE, SETTINGS, clips, part, stft
 from benchmarks.training import lmac_step
 from speechbrain_lmac.classifiers.frozen import Frozen
-from speechbrain_lmac.corpus import explain_corpus
-from speechbrain_lmac.corpus_sources import ShardedClips
-from speechbrain_lmac.distributed import own_share, wait_for_all
+from speechbrain_lmac.data.streams import ShardedClips
+from speechbrain_lmac.evaluation.corpus import explain_corpus
 from speechbrain_lmac.inference import AudioExplainer
-from speechbrain_lmac.machine import peak_memory_mib
+from speechbrain_lmac.utils.distributed import own_share, wait_for_all
+from speechbrain_lmac.utils.system import peak_memory_mib
 
 CLIP_SECONDS = 0.3
 SHARD_SIZE = 1000

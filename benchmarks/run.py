@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.settings import SETTINGS
-from speechbrain_lmac.files import write_text
-from speechbrain_lmac.machine import versions
+from speechbrain_lmac.utils.files import write_text
+from speechbrain_lmac.utils.system import versions
 
 BENCHMARKS = (
     "training",

@@ -4,7 +4,7 @@ from statistics import median
 
 from benchmarks.run import FOLDER, read_record
 from benchmarks.timing import seconds
-from speechbrain_lmac.markdown import MarkdownPage, table_lines
+from speechbrain_lmac.reporting.markdown import MarkdownPage, table_lines
 
 TEN_MILLION = 10_000_000
 

@@ -9,7 +9,7 @@ from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_lmac.classifiers.cnn14 import CNN14Classifier
 from speechbrain_lmac.classifiers.frozen import Frozen
-from speechbrain_lmac.experiment import fold_for_training
+from speechbrain_lmac.training.experiment import fold_for_training
 
 PARTS = Path(__file__).resolve().parents[1] / "hparams" / "parts"
 RATE = 16000

@@ -18,13 +18,13 @@ from benchmarks.settings import (
     stft,
 )
 from benchmarks.timing import alone, race, seconds_of
+from speechbrain_lmac.domains.learned import LearnedDomain
 from speechbrain_lmac.evidence import training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.inference import AudioExplainer
 from speechbrain_lmac.interpreters import MaskNetInterpreter, PublishedUpsampler
-from speechbrain_lmac.learned import LearnedDomain
-from speechbrain_lmac.pairs import gather_pairs
-from speechbrain_lmac.prompts import PromptMemory
+from speechbrain_lmac.losses.audio_text_pairs import gather_pairs
+from speechbrain_lmac.training.prompts import PromptMemory
 
 TD_BATCH = 2
 PAIRS_AT_ONCE = 8

@@ -17,11 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.audio import AUDIO
-from speechbrain_lmac.audio_check import AudioFault, check_audio, doubt_lines
-from speechbrain_lmac.console import exit_status, progress_bar, show
-from speechbrain_lmac.corpora import SPLITS
+from speechbrain_lmac.data.corpora import SPLITS
 from speechbrain_lmac.data_prep.manifest import (
     Faults,
     fingerprint,
@@ -29,8 +25,12 @@ from speechbrain_lmac.data_prep.manifest import (
     read_table,
     write_manifests,
 )
-from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.fingerprints import content_hash
+from speechbrain_lmac.dsp.audio import AUDIO
+from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, doubt_lines
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.console import exit_status, progress_bar, show
+from speechbrain_lmac.utils.errors import InputError, some_of
+from speechbrain_lmac.utils.hashing import content_hash
 
 logger = logging.getLogger(__name__)
 

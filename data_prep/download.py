@@ -16,10 +16,10 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from speechbrain_lmac.console import progress_bar
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import made_whole
-from speechbrain_lmac.fingerprints import file_hash
+from speechbrain_lmac.utils.console import progress_bar
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.files import made_whole
+from speechbrain_lmac.utils.hashing import file_hash
 
 BLOCK_BYTES = 1 << 18
 TIMEOUT_S = 30.0

@@ -10,7 +10,6 @@ layout will do: `toy_prepare.make_toy` makes one.
 
 from pathlib import Path
 
-from speechbrain_lmac.audio_check import check_audio
 from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
 from speechbrain_lmac.data_prep.folds import (
     Clip,
@@ -20,7 +19,8 @@ from speechbrain_lmac.data_prep.folds import (
     split_of_folds,
 )
 from speechbrain_lmac.data_prep.manifest import read_table
-from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.dsp.audio_check import check_audio
+from speechbrain_lmac.utils.errors import InputError, some_of
 
 ESC50_URL = "https://github.com/karolpiczak/ESC-50/archive/master.zip"
 TABLE = "meta/esc50.csv"
@@ -86,7 +86,7 @@ def prepare_esc50(
     -------
     >>> import tempfile
     >>> from speechbrain_lmac.data_prep.toy_prepare import make_toy
-    >>> from speechbrain_lmac.toy_sounds import TOY_CLASSES
+    >>> from speechbrain_lmac.dsp.toy_sounds import TOY_CLASSES
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = make_toy(f"{folder}/toy", n_clips=30, seconds=1.0)
     ...     manifests = prepare_esc50(f"{folder}/toy", f"{folder}/json", TOY_CLASSES)

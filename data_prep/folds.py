@@ -8,15 +8,15 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechbrain_lmac.audio_check import AudioFault, doubt_lines
-from speechbrain_lmac.console import progress_bar
 from speechbrain_lmac.data_prep.manifest import (
     Faults,
     fingerprint,
     load_manifests,
     write_manifests,
 )
-from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.dsp.audio_check import AudioFault, doubt_lines
+from speechbrain_lmac.utils.console import progress_bar
+from speechbrain_lmac.utils.errors import InputError, some_of
 
 logger = logging.getLogger(__name__)
 

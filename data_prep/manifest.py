@@ -11,9 +11,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.files import write_together
-from speechbrain_lmac.fingerprints import content_hash
+from speechbrain_lmac.utils.errors import InputError, some_of
+from speechbrain_lmac.utils.files import write_together
+from speechbrain_lmac.utils.hashing import content_hash
 
 FINGERPRINT = "manifest.fingerprint.json"
 FORMAT = 1  # one more when the manifests' content changes: old ones are remade
@@ -41,7 +41,7 @@ class Faults:
     >>> faults.raise_if_any("data/ESC-50")
     Traceback (most recent call last):
     ...
-    speechbrain_lmac.errors.InputError: data/ESC-50 has 2 faults, no manifest written:
+    speechbrain_lmac.utils.errors.InputError: data/ESC-50 has 2 faults, no manifest written:
       missing audio file (2): a.wav, b.wav
     """
 

@@ -5,7 +5,7 @@
         --corpus folder --corpus_folder /path/to/speech --render results/heard
 
 writes one JSON file that says of each mixture all that it is made of (see
-`speechbrain_lmac.mixtures`), with a checksum of every audio file used. `--render`
+`speechbrain_lmac.data.mixtures`), with a checksum of every audio file used. `--render`
 writes mixtures and stems as WAV, and a table of their levels.
 """
 
@@ -19,9 +19,7 @@ import pandas as pd
 import soundfile
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.console import exit_status, progress_bar, show
-from speechbrain_lmac.contaminants import (
+from speechbrain_lmac.data.contaminants import (
     PROTOCOLS,
     CorpusNoise,
     CorpusSpeech,
@@ -30,19 +28,21 @@ from speechbrain_lmac.contaminants import (
     OtherClips,
     WhiteNoise,
 )
-from speechbrain_lmac.corpora import SPLITS
-from speechbrain_lmac.csv_files import write_csv
-from speechbrain_lmac.data_prep.noise_prepare import CORPORA
-from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.files import made_whole
-from speechbrain_lmac.metrics.truth import si_sdr
-from speechbrain_lmac.mixing import measured_snr
-from speechbrain_lmac.mixture_manifest import (
+from speechbrain_lmac.data.corpora import SPLITS
+from speechbrain_lmac.data.mixture_manifest import (
     check_files,
     prepare_mixtures,
     sounds_of,
 )
-from speechbrain_lmac.mixtures import MixtureClips
+from speechbrain_lmac.data.mixtures import MixtureClips
+from speechbrain_lmac.data_prep.noise_prepare import CORPORA
+from speechbrain_lmac.dsp.mixing import measured_snr
+from speechbrain_lmac.metrics.separation import si_sdr
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.console import exit_status, progress_bar, show
+from speechbrain_lmac.utils.csv_files import write_csv
+from speechbrain_lmac.utils.errors import InputError, some_of
+from speechbrain_lmac.utils.files import made_whole
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@
     python data_prep/noise_prepare.py folder /path/to/recordings
 
 WHAM! has parts of its own; other corpora are split by the content of their files
-(`speechbrain_lmac.corpora`).
+(`speechbrain_lmac.data.corpora`).
 """
 
 import argparse
@@ -14,11 +14,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.audio import AUDIO
-from speechbrain_lmac.audio_check import AudioFault, check_audio, doubt_lines
-from speechbrain_lmac.console import exit_status, progress_bar, show
-from speechbrain_lmac.corpora import SHARES, SPLITS, check_shares, checksum, part_of
+from speechbrain_lmac.data.corpora import (
+    SHARES,
+    SPLITS,
+    check_shares,
+    checksum,
+    part_of,
+)
 from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
 from speechbrain_lmac.data_prep.manifest import (
     Faults,
@@ -27,7 +29,11 @@ from speechbrain_lmac.data_prep.manifest import (
     read_table,
     write_manifests,
 )
-from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.dsp.audio import AUDIO
+from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, doubt_lines
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.console import exit_status, progress_bar, show
+from speechbrain_lmac.utils.errors import InputError, some_of
 
 logger = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import soundfile
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.console import exit_status, progress_bar, show
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
-from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.files import made_whole
-from speechbrain_lmac.toy_sounds import TOY_CLASSES, render_clip
+from speechbrain_lmac.dsp.toy_sounds import TOY_CLASSES, render_clip
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.console import exit_status, progress_bar, show
+from speechbrain_lmac.utils.errors import InputError, some_of
+from speechbrain_lmac.utils.files import made_whole
 
 N_FOLDS = 5
 LEAST = {"n_clips": 1, "seed": 0, "sample_rate": 16000, "seconds": 1}

@@ -10,7 +10,6 @@ never reshuffled. The files are of any sample rate, width and number of channels
 
 from pathlib import Path
 
-from speechbrain_lmac.audio_check import AudioFault, check_audio
 from speechbrain_lmac.data_prep.download import is_absent
 from speechbrain_lmac.data_prep.folds import (
     Clip,
@@ -20,7 +19,8 @@ from speechbrain_lmac.data_prep.folds import (
     split_of_folds,
 )
 from speechbrain_lmac.data_prep.manifest import read_table
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio
+from speechbrain_lmac.utils.errors import InputError
 
 US8K_URL = "https://urbansounddataset.weebly.com/urbansound8k.html"
 TABLE = "metadata/UrbanSound8K.csv"

@@ -14,19 +14,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from speechbrain_lmac.ablations import ablation_page, read_ablations
-from speechbrain_lmac.benchmark import open_benchmark
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import quiet_options, show
-from speechbrain_lmac.devices import check_device
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import Block
-from speechbrain_lmac.experiment import start_experiment
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.evaluation.benchmark import open_benchmark
+from speechbrain_lmac.evaluation.evaluate import Block
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.interpreters import TrainedInterpreter
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.markdown import provenance
-from speechbrain_lmac.metrics.truth import scores_of
+from speechbrain_lmac.metrics.separation import scores_of
+from speechbrain_lmac.reporting.ablation_page import ablation_page, read_ablations
+from speechbrain_lmac.reporting.markdown import provenance
+from speechbrain_lmac.training.experiment import start_experiment
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import quiet_options, show
+from speechbrain_lmac.utils.devices import check_device
+from speechbrain_lmac.utils.errors import InputError
 
 NEEDED = ["dataset", "experiments", "options", "conditions", "metrics", "split"]
 RECIPES = Path(__file__).resolve().parent

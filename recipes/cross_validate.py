@@ -16,18 +16,18 @@ its `output_folder` depends, will do. Scroll to the bottom first.
 
 from pathlib import Path
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import show
-from speechbrain_lmac.cross_validation import (
+from speechbrain_lmac.reporting.cross_validation import (
     fold_runs,
     over_folds,
     read_scores,
     run_folds,
     write_folds,
 )
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.markdown import provenance
+from speechbrain_lmac.reporting.markdown import provenance
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.errors import InputError
 
 
 def cross_validate(argv):

@@ -18,14 +18,14 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import if_main_process
 
-from speechbrain_lmac.benchmark import open_benchmark
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import show
-from speechbrain_lmac.errors import InputError, check_counts, some_of
-from speechbrain_lmac.experiment import start_experiment
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.markdown import provenance
-from speechbrain_lmac.results import write_results
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.evaluation.benchmark import open_benchmark
+from speechbrain_lmac.reporting.evaluation_page import write_results
+from speechbrain_lmac.reporting.markdown import provenance
+from speechbrain_lmac.training.experiment import start_experiment
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.errors import InputError, check_counts, some_of
 
 NEEDED = ["dataset", "classifier", "blocks", "conditions", "metrics", "split"]
 SPLITS = ("train", "valid", "test")

@@ -24,24 +24,24 @@ and one that cannot be read does not stop the others; it is named at the end. Wh
 in the table of the output folder already is skipped, but with `--again`.
 """
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.command import main
-from speechbrain_lmac.explained_files import explain_files
-from speechbrain_lmac.explainer_loading import (
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.inference.explain_files import explain_files
+from speechbrain_lmac.inference.loading import (
     EXPLAINER_PARTS,
     class_names,
     open_explainer,
 )
-from speechbrain_lmac.explanation_requests import (
+from speechbrain_lmac.inference.requests import (
     check_prompts,
     check_target,
     class_index,
     request_class,
     request_prompts,
 )
-from speechbrain_lmac.files import check_folder
-from speechbrain_lmac.fingerprints import fingerprint_of
-from speechbrain_lmac.loading import load_experiment, require_keys
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.files import check_folder
+from speechbrain_lmac.utils.hashing import fingerprint_of
 
 
 def explain(argv):

@@ -18,16 +18,16 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import ddp_init_group
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import progress_bar, show
-from speechbrain_lmac.corpus import explain_corpus
-from speechbrain_lmac.corpus_sources import ListedClips, ShardedClips
-from speechbrain_lmac.distributed import own_share
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.explainer_loading import class_names, open_explainer
-from speechbrain_lmac.files import check_folder
-from speechbrain_lmac.loading import load_experiment, require_keys
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.data.streams import ListedClips, ShardedClips
+from speechbrain_lmac.evaluation.corpus import explain_corpus
+from speechbrain_lmac.inference.loading import class_names, open_explainer
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import progress_bar, show
+from speechbrain_lmac.utils.distributed import own_share
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.files import check_folder
 
 
 def run(argv):

@@ -19,23 +19,27 @@ leaves out who did not finish or failed the check, and writes `mos.csv`, `pairs.
 import json
 from pathlib import Path
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import show
-from speechbrain_lmac.csv_files import write_csv
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import made_whole
-from speechbrain_lmac.listening.design import TEST_FILE, choose_trials, write_test
-from speechbrain_lmac.listening.page import opinion_page
-from speechbrain_lmac.listening.scoring import (
+from speechbrain_lmac.plots.charts import write_opinions
+from speechbrain_lmac.reporting.html.reopen import open_results
+from speechbrain_lmac.reporting.listening_test.design import (
+    TEST_FILE,
+    choose_trials,
+    write_test,
+)
+from speechbrain_lmac.reporting.listening_test.page import opinion_page
+from speechbrain_lmac.reporting.listening_test.scoring import (
     opinion_scores,
     paired_tests,
     read_answers,
     read_test,
 )
-from speechbrain_lmac.machine import command_line
-from speechbrain_lmac.report.reopen import open_results
-from speechbrain_lmac.visualize import write_opinions
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.csv_files import write_csv
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.files import made_whole
+from speechbrain_lmac.utils.system import command_line
 
 
 def listening_test(argv):

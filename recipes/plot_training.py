@@ -11,12 +11,12 @@ far as it is.
 
 from pathlib import Path
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import show
-from speechbrain_lmac.csv_files import read_csv
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.figures import write_training_curves
+from speechbrain_lmac.plots.figures import write_training_curves
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.csv_files import read_csv
+from speechbrain_lmac.utils.errors import InputError
 
 KINDS = (".png", ".pdf", ".svg")
 

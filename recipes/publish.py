@@ -20,13 +20,13 @@ they are not where they were.
 import json
 from pathlib import Path
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import show
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.export import open_trained
-from speechbrain_lmac.hub import check_repo, upload_model, verify_upload
-from speechbrain_lmac.publishing import check_license, make_model, terms_of
+from speechbrain_lmac.hub.remote import check_repo, upload_model, verify_upload
+from speechbrain_lmac.publishing.model_folder import open_trained
+from speechbrain_lmac.publishing.publish import check_license, make_model, terms_of
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.errors import InputError
 
 
 def publish(argv):

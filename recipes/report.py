@@ -16,19 +16,19 @@ import json
 import logging
 from pathlib import Path
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import show
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import made_whole
-from speechbrain_lmac.report.page import (
+from speechbrain_lmac.reporting.html.clips import render_clips, spread
+from speechbrain_lmac.reporting.html.page import (
     add_clips,
     copy_pictures,
     read_evaluation,
     write_page,
 )
-from speechbrain_lmac.report.rendering import render_clips, spread
-from speechbrain_lmac.report.reopen import open_results
+from speechbrain_lmac.reporting.html.reopen import open_results
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.files import made_whole
 
 logger = logging.getLogger(__name__)
 

@@ -16,21 +16,21 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import show
-from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.experiment import start_experiment
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.markdown import provenance
-from speechbrain_lmac.metrics.curves import check_shares
-from speechbrain_lmac.roar import (
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.evaluation.roar import (
     SPLITS,
     WHOLE,
     remove_and_retrain,
     settings_of,
 )
-from speechbrain_lmac.roar_page import roar_page
-from speechbrain_lmac.visualize import write_roar
+from speechbrain_lmac.metrics.curves import check_shares
+from speechbrain_lmac.plots.charts import write_roar
+from speechbrain_lmac.reporting.markdown import provenance
+from speechbrain_lmac.reporting.roar_page import roar_page
+from speechbrain_lmac.training.experiment import start_experiment
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.errors import InputError, check_counts
 
 KEYS = "dataset domain classifier learner explainers training shares repeats".split()
 

@@ -14,14 +14,14 @@ import json
 import math
 from pathlib import Path
 
-from speechbrain_lmac.brains_clap import ClapBrain, check_augment
-from speechbrain_lmac.classifiers.miniclap import hear_as_classifier, save_clap
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import show
-from speechbrain_lmac.distributed import one_process_only
-from speechbrain_lmac.experiment import fit_and_test, start_training
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.training_record import write_record
+from speechbrain_lmac.classifiers.clap.miniclap import hear_as_classifier, save_clap
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.training.clap import ClapBrain, check_augment
+from speechbrain_lmac.training.experiment import fit_and_test, start_training
+from speechbrain_lmac.training.training_record import write_record
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.distributed import one_process_only
 
 NEEDED = [
     "dataset",

@@ -11,13 +11,13 @@ Interrupted, the same command goes on where it stopped. Scroll to the bottom fir
 
 from pathlib import Path
 
-from speechbrain_lmac.brains import ClassifierBrain
-from speechbrain_lmac.command import main
-from speechbrain_lmac.errors import check_numbers
-from speechbrain_lmac.experiment import fit_and_test, start_training
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.training_record import write_record
-from speechbrain_lmac.visualize import write_confusion
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.plots.charts import write_confusion
+from speechbrain_lmac.training.brain import ClassifierBrain
+from speechbrain_lmac.training.experiment import fit_and_test, start_training
+from speechbrain_lmac.training.training_record import write_record
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.errors import check_numbers
 
 
 def train_classifier(argv):

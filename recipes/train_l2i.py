@@ -9,12 +9,12 @@ dictionary that train_nmf.py wrote to `dictionary_checkpoint`, and writes to
 Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
 """
 
-from speechbrain_lmac.brains_l2i import L2IBrain
-from speechbrain_lmac.command import main
-from speechbrain_lmac.experiment import fit_and_test, start_training
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.nmf import load_dictionary
-from speechbrain_lmac.training_record import write_interpreter
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.interpreters.nmf import load_dictionary
+from speechbrain_lmac.training.experiment import fit_and_test, start_training
+from speechbrain_lmac.training.l2i import L2IBrain
+from speechbrain_lmac.training.training_record import write_interpreter
+from speechbrain_lmac.utils.command import main
 
 NEEDED = [
     "dataset",

@@ -15,12 +15,12 @@ starts from the interpreter that `pretrained_interpreter` names (a file, a folde
 hub id).
 """
 
-from speechbrain_lmac.brains import ExplainerBrain
-from speechbrain_lmac.command import main
-from speechbrain_lmac.experiment import fit_and_test, start_training
+from speechbrain_lmac.config.loading import load_experiment, require_keys
 from speechbrain_lmac.interpreters.trained import load_interpreter
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.training_record import write_interpreter
+from speechbrain_lmac.training.brain import ExplainerBrain
+from speechbrain_lmac.training.experiment import fit_and_test, start_training
+from speechbrain_lmac.training.training_record import write_interpreter
+from speechbrain_lmac.utils.command import main
 
 
 def train_lmac(argv):

@@ -2,7 +2,7 @@
 
     python train_lmac_td.py hparams/esc10_lmac_td.yaml --data_folder /path/to/ESC-50
 
-needs a classifier (train_classifier.py) and a codec (pretrain_codec.py), and writes to
+needs a classifier (train_classifier.py) and a codec (train_codec.py), and writes to
 `results/esc10_lmac_td/1234` what train_lmac.py writes; where the YAML trains the codec
 along (`pretrained_codec` in place of `frozen_codec`), also `codec/`, which belongs to
 that interpreter. `--alpha` tells what the mask sees: 1 the classifier's hidden maps, 0
@@ -11,12 +11,12 @@ the waveform. Interrupted, the same command goes on. Scroll to the bottom first.
 
 from pathlib import Path
 
-from speechbrain_lmac.brains import ExplainerBrain
-from speechbrain_lmac.codec import check_one_process, is_trained, save_codec
-from speechbrain_lmac.command import main
-from speechbrain_lmac.experiment import fit_and_test, start_training
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.training_record import write_interpreter
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.domains.codec import check_one_process, is_trained, save_codec
+from speechbrain_lmac.training.brain import ExplainerBrain
+from speechbrain_lmac.training.experiment import fit_and_test, start_training
+from speechbrain_lmac.training.training_record import write_interpreter
+from speechbrain_lmac.utils.command import main
 
 NEEDED = [
     "dataset",

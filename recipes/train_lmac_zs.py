@@ -15,16 +15,16 @@ import torch
 from speechbrain.utils.distributed import if_main_process
 from torch.utils.data import DataLoader
 
-from speechbrain_lmac.brains_zs import ZeroShotBrain
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import show
-from speechbrain_lmac.dataio import lens_on
-from speechbrain_lmac.devices import check_device
-from speechbrain_lmac.errors import check_counts
-from speechbrain_lmac.experiment import fit_and_test, start_training
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.padding import classify
-from speechbrain_lmac.training_record import write_interpreter
+from speechbrain_lmac.classifiers.padding import classify
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.data.dataset import lens_on
+from speechbrain_lmac.training.experiment import fit_and_test, start_training
+from speechbrain_lmac.training.training_record import write_interpreter
+from speechbrain_lmac.training.zero_shot import ZeroShotBrain
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.devices import check_device
+from speechbrain_lmac.utils.errors import check_counts
 
 logger = logging.getLogger(__name__)
 

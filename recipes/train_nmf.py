@@ -9,13 +9,13 @@ Interrupted, the same command goes on where it stopped. Scroll to the bottom fir
 
 from pathlib import Path
 
-from speechbrain_lmac.brains_l2i import DictionaryBrain
-from speechbrain_lmac.command import main
-from speechbrain_lmac.experiment import fit_and_test, start_training
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.nmf import front_end_of
-from speechbrain_lmac.training_record import write_record
-from speechbrain_lmac.weights import save_weights
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.hub.weights import save_weights
+from speechbrain_lmac.interpreters.nmf import front_end_of
+from speechbrain_lmac.training.experiment import fit_and_test, start_training
+from speechbrain_lmac.training.l2i import DictionaryBrain
+from speechbrain_lmac.training.training_record import write_record
+from speechbrain_lmac.utils.command import main
 
 
 def train_nmf(argv):

@@ -7,7 +7,7 @@ mixture for the class of either source and for one that is not there, and writes
 `results/esc10_two_sources/1234`: `per_clip.csv`, `summary.csv`, `comparison.csv` and
 `summary.md` (how much nearer an explanation lies to the source it was asked for, in dB,
 with bootstrap intervals). Interrupted, the same command goes on; finished rows are kept
-in `rows/`. Every score is defined in `speechbrain_lmac.two_sources`. Scroll to the
+in `rows/`. Every score is defined in `speechbrain_lmac.evaluation.two_sources`. Scroll to the
 bottom first.
 """
 
@@ -15,21 +15,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from speechbrain_lmac.benchmark import open_benchmark
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import progress_bar, show
-from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.experiment import start_experiment
-from speechbrain_lmac.fingerprints import fingerprint_of
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.markdown import provenance
-from speechbrain_lmac.row_store import RowStore
-from speechbrain_lmac.two_sources import (
-    SCORES,
-    classes_of,
-    two_source_rows,
-)
-from speechbrain_lmac.two_sources_page import write_two_sources
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.evaluation.benchmark import open_benchmark
+from speechbrain_lmac.evaluation.row_store import RowStore
+from speechbrain_lmac.evaluation.two_sources import SCORES, classes_of, two_source_rows
+from speechbrain_lmac.reporting.markdown import provenance
+from speechbrain_lmac.reporting.two_sources_page import write_two_sources
+from speechbrain_lmac.training.experiment import start_experiment
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import progress_bar, show
+from speechbrain_lmac.utils.errors import InputError, check_counts
+from speechbrain_lmac.utils.hashing import fingerprint_of
 
 NEEDED = ["dataset", "classifier", "blocks", "conditions", "split", "batch_size"]
 

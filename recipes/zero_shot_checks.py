@@ -7,7 +7,7 @@ randomised layer by layer, and writes to `results/esc10_zs_checks/1234`: `summar
 with pictures (mask mean against similarity; masks of sounds that are not there; masks
 of two prompts against their texts; randomisation), `summary.csv`, `comparison.csv`, and
 all that they are made of: `per_clip.csv`, `prompts.csv`, `swaps.csv`, `sanity.csv`.
-Every score is defined in `speechbrain_lmac.zero_shot_checks`. Scroll to the bottom
+Every score is defined in `speechbrain_lmac.evaluation.prompt_checks`. Scroll to the bottom
 first.
 """
 
@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from speechbrain_lmac.benchmark import open_benchmark
-from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
-from speechbrain_lmac.command import main
-from speechbrain_lmac.console import progress_bar, show
-from speechbrain_lmac.errors import InputError, check_counts
-from speechbrain_lmac.experiment import start_experiment
-from speechbrain_lmac.loading import load_experiment, require_keys
-from speechbrain_lmac.markdown import placed, provenance
-from speechbrain_lmac.zero_shot_checks import SCORES, explain_prompts
-from speechbrain_lmac.zero_shot_pages import write_checks
+from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
+from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.evaluation.benchmark import open_benchmark
+from speechbrain_lmac.evaluation.prompt_checks import SCORES, explain_prompts
+from speechbrain_lmac.reporting.markdown import placed, provenance
+from speechbrain_lmac.reporting.prompt_page import write_checks
+from speechbrain_lmac.training.experiment import start_experiment
+from speechbrain_lmac.utils.command import main
+from speechbrain_lmac.utils.console import progress_bar, show
+from speechbrain_lmac.utils.errors import InputError, check_counts
 
 NEEDED = "dataset classifier blocks conditions sanity split batch_size".split()
 

@@ -23,9 +23,9 @@ import re
 import runpy
 import sys
 
-from speechbrain_lmac.arguments import Parser
-from speechbrain_lmac.console import complain, exit_status, show
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.console import complain, exit_status, show
+from speechbrain_lmac.utils.errors import InputError
 
 # In the head of each experiment file: the script that it is for.
 RECIPE = re.compile(r"^#\s+python (\w+)\.py ", flags=re.MULTILINE)
@@ -87,9 +87,9 @@ def explain(argv):
         help="build whatever the model's YAML says; for publishers that you trust",
     )
     args = parser.parse_args(argv)
-    from speechbrain_lmac.explained_files import explain_files
-    from speechbrain_lmac.fingerprints import fingerprint_of
     from speechbrain_lmac.inference import AudioExplainer
+    from speechbrain_lmac.inference.explain_files import explain_files
+    from speechbrain_lmac.utils.hashing import fingerprint_of
 
     model = AudioExplainer.from_hparams(
         args.model,
@@ -115,7 +115,7 @@ def models(argv):
     parser.add_argument("action", choices=["list", "info"])
     parser.add_argument("model", nargs="?", help="of info: a name, a folder, USER/NAME")
     args = parser.parse_args(argv)
-    from speechbrain_lmac.shipped import find_model, model_lines, model_text
+    from speechbrain_lmac.hub.registry import find_model, model_lines, model_text
 
     if args.action == "list":
         show("\n".join(model_lines()), always=True)
@@ -159,7 +159,7 @@ def _run_recipe(command, argv, kinds):
             "and options\nof SpeechBrain such as --device cuda, are set behind it."
         )
         return
-    from speechbrain_lmac.hparams_files import find_hparams
+    from speechbrain_lmac.config.inheritance import find_hparams
 
     parser = _parser(command, None)
     parser.add_argument("file", metavar="FILE.yaml")

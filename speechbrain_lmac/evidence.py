@@ -6,13 +6,13 @@ The classifier hears the masked-in part, `rep * mask`, and the masked-out part,
 
 import torch
 
-from speechbrain_lmac.heard import MaskedAudio
-from speechbrain_lmac.padding import (
+from speechbrain_lmac.classifiers.padding import (
     classify,
     lengths_of,
     masks_padding,
     on_recordings,
 )
+from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.types import Evidence
 
 # A sigmoid, an interpolation or a division by the maximum may miss 0 or 1 by rounding.

@@ -76,7 +76,7 @@ class MaskDomain(Protocol):
     whether the features of a masked representation are made of its waveform.
     `from_bands` reads a map over the classifier's frequency bands, (..., n_mels), at
     the bins of rep, (..., F); class activation maps ask for `n_mels`. `on_bins` is the
-    mask of a `heard.MaskedAudio` as a map over time and the bins of a spectrogram.
+    mask of a `masked_audio.MaskedAudio` as a map over time and the bins of a spectrogram.
     """
 
     listenable: bool
@@ -115,7 +115,7 @@ class Classifier(Protocol):
 
     One whose `masks_padding` is True is called with lengths where clips are padded, and
     lets each clip have the logits that it has alone. Without the attribute the clips of
-    each length are heard by themselves (`speechbrain_lmac.padding`).
+    each length are heard by themselves (`speechbrain_lmac.classifiers.padding`).
     """
 
     cam_layer: torch.nn.Module

@@ -22,11 +22,11 @@ import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_lmac.classifiers import CompactClassifier
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.hub.registry import find_model, model_text
+from speechbrain_lmac.hub.weights import save_weights
 from speechbrain_lmac.inference import AudioExplainer
 from speechbrain_lmac.interpreters import ConvInterpreter, MelToBins
-from speechbrain_lmac.shipped import find_model, model_text
-from speechbrain_lmac.weights import save_weights
+from speechbrain_lmac.utils.errors import InputError
 
 RATE = 8000
 SECRET = "SECRET-0451"
@@ -308,7 +308,7 @@ TAGS = {
     "verbatim tag": "codec: !<!apply:os.system> ['touch {mark}']",
     "percent-encoded tag": "codec: !%61pply:os.system ['touch {mark}']",
     "name": "codec: !name:os.system",
-    "name of a function of ours": "codec: !name:speechbrain_lmac.files.write_text",
+    "name of a function of ours": "codec: !name:speechbrain_lmac.utils.files.write_text",
     "new": "codec: !new:subprocess.Popen [['touch', '{mark}']]",
     "new of a class that reads files": "codec: "
     "!new:speechbrain_lmac.interpreters.TrainedInterpreter {checkpoint: x}",

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_lmac.files import write_text
-from speechbrain_lmac.machine import versions
-from speechbrain_lmac.markdown import MarkdownPage, table_lines
+from speechbrain_lmac.reporting.markdown import MarkdownPage, table_lines
+from speechbrain_lmac.utils.files import write_text
+from speechbrain_lmac.utils.system import versions
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results" / "portability.md"

@@ -15,8 +15,8 @@ from pathlib import Path
 import soundfile
 from PIL import Image
 
-from speechbrain_lmac.audio import read_mono
-from speechbrain_lmac.mixing import gains_of_snr, mix
+from speechbrain_lmac.dsp.audio import read_mono
+from speechbrain_lmac.dsp.mixing import gains_of_snr, mix
 
 OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "example"
 MODEL = "esc10-lmac"

@@ -1,12 +1,13 @@
 """Classifiers: features or waveforms in, logits and hidden maps out."""
 
 from speechbrain_lmac.classifiers.checkpoint import read_labels
-from speechbrain_lmac.classifiers.clap_huggingface import (
+from speechbrain_lmac.classifiers.clap.huggingface import (
     HuggingFaceClap,
     NewHuggingFaceClap,
 )
-from speechbrain_lmac.classifiers.clap_mel import MelClap
-from speechbrain_lmac.classifiers.clap_microsoft import MicrosoftClap
+from speechbrain_lmac.classifiers.clap.mel import MelClap
+from speechbrain_lmac.classifiers.clap.microsoft import MicrosoftClap
+from speechbrain_lmac.classifiers.clap.miniclap import MiniClap, WordBag, trained_clap
 from speechbrain_lmac.classifiers.cnn14 import CNN14Classifier
 from speechbrain_lmac.classifiers.compact import CompactClassifier
 from speechbrain_lmac.classifiers.conv1d import Conv1dNet
@@ -17,7 +18,6 @@ from speechbrain_lmac.classifiers.huggingface import (
     NewHuggingFaceModel,
 )
 from speechbrain_lmac.classifiers.layouts import Axes, FoldedTime, Patches, Places
-from speechbrain_lmac.classifiers.miniclap import MiniClap, WordBag, trained_clap
 from speechbrain_lmac.classifiers.speechbrain import SpeechBrainClassifier
 from speechbrain_lmac.classifiers.waveform import WaveformClassifier
 

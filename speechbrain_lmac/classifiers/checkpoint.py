@@ -10,10 +10,10 @@ from pathlib import Path
 
 from speechbrain.dataio.encoder import CategoricalEncoder
 
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.files import write_atomically
-from speechbrain_lmac.labels import LabelEncoder
-from speechbrain_lmac.weights import fetch, load_weights, save_weights
+from speechbrain_lmac.classifiers.labels import LabelEncoder
+from speechbrain_lmac.hub.weights import fetch, load_weights, save_weights
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
-from speechbrain_lmac.masks import pad_frames, zero_behind
-from speechbrain_lmac.padding import pool_over_time, zeros_behind
+from speechbrain_lmac.classifiers.padding import pool_over_time, zeros_behind
+from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_behind
 from speechbrain_lmac.types import ClassifierOutput
 
 

@@ -3,8 +3,8 @@
 import torch
 
 from speechbrain_lmac.classifiers.checkpoint import load_classifier
-from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.padding import masks_padding, on_recordings
+from speechbrain_lmac.classifiers.padding import masks_padding, on_recordings
+from speechbrain_lmac.utils.errors import InputError, some_of
 
 
 class Frozen(torch.nn.Module):

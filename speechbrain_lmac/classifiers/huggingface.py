@@ -13,10 +13,10 @@ from speechbrain_lmac.classifiers.front_ends import KaldiFbank, ZeroMeanUnitVari
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.layouts import Axes, Patches, Places
 from speechbrain_lmac.classifiers.waveform import WaveformClassifier, logits_field
-from speechbrain_lmac.console import hide_bars
-from speechbrain_lmac.errors import InputError, some_of
-from speechbrain_lmac.files import write_atomically
-from speechbrain_lmac.hub import only_cached
+from speechbrain_lmac.hub.remote import only_cached
+from speechbrain_lmac.utils.console import hide_bars
+from speechbrain_lmac.utils.errors import InputError, some_of
+from speechbrain_lmac.utils.files import write_atomically
 
 # Where the blocks of the transformer stand, by version and architecture.
 BLOCKS = ("layers", "encoder.layers", "encoder.layer")

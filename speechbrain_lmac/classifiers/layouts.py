@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from speechbrain_lmac.errors import InputError, check_counts
+from speechbrain_lmac.utils.errors import InputError, check_counts
 
 
 @dataclass(frozen=True)

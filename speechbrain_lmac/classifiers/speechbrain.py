@@ -10,8 +10,8 @@ from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.waveform import WaveformClassifier
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.hub import only_cached
+from speechbrain_lmac.hub.remote import only_cached
+from speechbrain_lmac.utils.errors import InputError
 
 HPARAMS_FILE = "hyperparams.yaml"
 

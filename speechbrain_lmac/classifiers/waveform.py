@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
 from speechbrain_lmac.classifiers.layouts import Places, evenly, tensor_of
-from speechbrain_lmac.errors import InputError, check_counts, some_of
 from speechbrain_lmac.types import ClassifierOutput
+from speechbrain_lmac.utils.errors import InputError, check_counts, some_of
 
 
 def logits_as_returned(output):

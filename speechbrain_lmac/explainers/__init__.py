@@ -14,7 +14,7 @@ from speechbrain_lmac.explainers.gradients import (
     Saliency,
     SmoothGrad,
 )
-from speechbrain_lmac.explainers.guided import GuidedBackprop, GuidedGradCAM
+from speechbrain_lmac.explainers.guided_backprop import GuidedBackprop, GuidedGradCAM
 from speechbrain_lmac.explainers.l2i import L2IExplainer
 from speechbrain_lmac.explainers.zero_shot import ZeroShotExplainer
 

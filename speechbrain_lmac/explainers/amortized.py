@@ -2,8 +2,8 @@
 
 import torch
 
+from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.interpreters.trained import check_classifier
-from speechbrain_lmac.padding import classify
 from speechbrain_lmac.types import Explanation
 
 

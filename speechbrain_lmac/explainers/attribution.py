@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from speechbrain_lmac.domains import recorded_samples
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.classifiers.padding import classify
+from speechbrain_lmac.domains.stft import recorded_samples
+from speechbrain_lmac.dsp.pad_crop import join_recordings, recordings
 from speechbrain_lmac.explainers.gradient_check import check_gradient_once
-from speechbrain_lmac.masks import join_recordings, recordings
-from speechbrain_lmac.padding import classify
 from speechbrain_lmac.types import Encoded, Explanation
+from speechbrain_lmac.utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Question:
         if self.background is None:
             raise InputError(
                 "this method compares with background clips: give the explainer a "
-                "background (speechbrain_lmac.background.TrainingClips)"
+                "background (speechbrain_lmac.data.background.TrainingClips)"
             )
         wav = self.background().to(self.wav)
         n_samples = self.encoded.length

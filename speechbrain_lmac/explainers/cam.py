@@ -10,9 +10,9 @@ step is repeated; where it padded a short clip, the map is cropped.
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.errors import check_arguments
+from speechbrain_lmac.dsp.pad_crop import fit_map
 from speechbrain_lmac.explainers.gradients import captum_attr
-from speechbrain_lmac.masks import fit_map
+from speechbrain_lmac.utils.errors import check_arguments
 
 
 def upsample(maps, stride, size):

@@ -8,10 +8,10 @@ import zlib
 
 import torch
 
-from speechbrain_lmac.draws import generator
-from speechbrain_lmac.masks import join_recordings, recordings, score_recordings
-from speechbrain_lmac.padding import classify
+from speechbrain_lmac.classifiers.padding import classify
+from speechbrain_lmac.dsp.pad_crop import join_recordings, recordings, score_recordings
 from speechbrain_lmac.types import Explanation
+from speechbrain_lmac.utils.seeding import generator
 
 # Of ln a (see `with_mean`). At its ends every draw becomes 1 or 0 in float64, so that
 # means of 1 and 0 are met exactly; 40 halvings leave 1e-10 of it, and no mean moves by

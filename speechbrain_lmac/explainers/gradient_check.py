@@ -4,7 +4,7 @@ import weakref
 
 import torch
 
-from speechbrain_lmac.errors import InputError, some_of
+from speechbrain_lmac.utils.errors import InputError, some_of
 
 N_CLIPS = 4  # of a batch that are looked at
 CUDNN = "cudnn RNN backward"  # in the error of recurrent layers on a GPU

@@ -8,8 +8,8 @@ clip is still many points, which go through the classifier in batches.
 
 import torch
 
-from speechbrain_lmac.draws import clip_key, global_generators, seed_of
-from speechbrain_lmac.errors import InputError, check_arguments, check_counts
+from speechbrain_lmac.utils.errors import InputError, check_arguments, check_counts
+from speechbrain_lmac.utils.seeding import clip_key, global_generators, seed_of
 
 
 def captum_attr():

@@ -2,10 +2,10 @@
 
 import torch
 
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.interpreters.trained import check_classifier
-from speechbrain_lmac.padding import classify
 from speechbrain_lmac.types import Explanation
+from speechbrain_lmac.utils.errors import InputError
 
 RELEVANT = 0.2  # of the papers: a component of at least this relevance is kept
 EPSILON = 1e-10  # of the public code, in the mask's denominator

@@ -11,7 +11,7 @@ NaN stays one: both are counted by the evaluation.
 
 import math
 
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.utils.errors import InputError
 
 
 def absolute(attribution, quantile=1.0):

@@ -1,13 +1,16 @@
 """Decoders from a classifier's hidden maps to a mask."""
 
+from speechbrain_lmac.dsp.mel_to_bins import MelToBins, SameBins
 from speechbrain_lmac.interpreters.aligned import AlignedInterpreter
+from speechbrain_lmac.interpreters.cnn14_mel import PublishedMelInterpreter
+from speechbrain_lmac.interpreters.cnn14_stft import PublishedInterpreter
+from speechbrain_lmac.interpreters.cnn14_upsampler import PublishedUpsampler
 from speechbrain_lmac.interpreters.conditioned import (
     ClassConditionedInterpreter,
     FiLM,
     FiLMInterpreter,
 )
 from speechbrain_lmac.interpreters.conv import ConvInterpreter
-from speechbrain_lmac.interpreters.frequency import MelToBins, SameBins
 from speechbrain_lmac.interpreters.l2i import (
     ConvActivations,
     L2IInterpreter,
@@ -21,9 +24,6 @@ from speechbrain_lmac.interpreters.masknet import (
     MaskNetInterpreter,
 )
 from speechbrain_lmac.interpreters.presence import PresenceInterpreter
-from speechbrain_lmac.interpreters.published import PublishedInterpreter
-from speechbrain_lmac.interpreters.published_mel import PublishedMelInterpreter
-from speechbrain_lmac.interpreters.published_td import PublishedUpsampler
 from speechbrain_lmac.interpreters.text import (
     TextAttention,
     TextAttentionInterpreter,

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers.layouts import evenly
-from speechbrain_lmac.errors import check_counts
 from speechbrain_lmac.interpreters.conv import double, normalised_conv
+from speechbrain_lmac.utils.errors import check_counts
 
 
 class AlignedInterpreter(torch.nn.Module):

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.masks import fit_map
+from speechbrain_lmac.dsp.pad_crop import fit_map
 
 
 class ConvTrunk(torch.nn.Module):
@@ -97,7 +97,7 @@ class ConvInterpreter(ConvTrunk):
 
     Example
     -------
-    >>> from speechbrain_lmac.interpreters.frequency import MelToBins
+    >>> from speechbrain_lmac.dsp.mel_to_bins import MelToBins
     >>> from speechbrain_lmac.types import Encoded
     >>> interpreter = ConvInterpreter(
     ...     [4, 8], [6, 6], 4, n_bands=80, frequency=MelToBins(16000, 1024, 80)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.interpreters.cnn14_stft import PublishedTrunk
 from speechbrain_lmac.interpreters.conv import ConvTrunk
-from speechbrain_lmac.interpreters.published import PublishedTrunk
-from speechbrain_lmac.nmf import Dictionary
+from speechbrain_lmac.interpreters.nmf import Dictionary
+from speechbrain_lmac.utils.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from speechbrain.lobes.models.dual_path import Dual_Path_Model
 
-from speechbrain_lmac.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.interpreters.conv import ConvTrunk
 from speechbrain_lmac.interpreters.transformer import TransformerBlock
+from speechbrain_lmac.utils.errors import InputError, check_arguments, check_counts
 
 
 class MaskNet(torch.nn.Module):

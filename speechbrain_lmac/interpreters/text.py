@@ -13,8 +13,8 @@ import math
 
 import torch
 
-from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.interpreters.conditioned import FiLMInterpreter
+from speechbrain_lmac.utils.errors import InputError
 
 
 def norms_of_one(decoder):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.fingerprints import weights_hash
-from speechbrain_lmac.weights import fetch, load_weights, save_weights
+from speechbrain_lmac.hub.weights import fetch, load_weights, save_weights
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.hashing import weights_hash
 
 INTERPRETER_FILE = "interpreter.ckpt"
 ADVICE = """\
@@ -33,7 +33,7 @@ def hash_of_classifier(classifier):
     Arguments
     ---------
     classifier : Classifier
-        As it was loaded: `folding.fold_batch_norms` gives it other weights.
+        As it was loaded: `batch_norm_folding.fold_batch_norms` gives it other weights.
 
     Returns
     -------

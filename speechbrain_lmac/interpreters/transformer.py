@@ -5,8 +5,8 @@ import math
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from speechbrain_lmac.errors import check_counts
-from speechbrain_lmac.machine import give_back_memory
+from speechbrain_lmac.utils.errors import check_counts
+from speechbrain_lmac.utils.system import give_back_memory
 
 
 def positions(length, width, like):
@@ -86,7 +86,7 @@ class CheckpointedTransformerBlock(TransformerBlock):
 
     A layer is computed again for its gradient; what lies within it is not kept. On a
     CPU what the process no longer needs goes back before each, see
-    `machine.give_back_memory`.
+    `system.give_back_memory`.
     """
 
     def run(self, layer, x):

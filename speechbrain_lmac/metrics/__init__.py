@@ -1,7 +1,7 @@
 """Metrics: functions of `Evidence` with a name and a direction.
 
 The arithmetic is in `faithfulness` and `masks`. A metric returns one score per clip;
-`speechbrain_lmac.evaluation` averages.
+`speechbrain_lmac.evaluation.evaluate` averages.
 """
 
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.masks import score_recordings
-from speechbrain_lmac.metrics import faithfulness, masks
+from speechbrain_lmac.dsp.pad_crop import score_recordings
+from speechbrain_lmac.metrics import faithfulness, sparsity
 from speechbrain_lmac.types import Evidence
+from speechbrain_lmac.utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -103,21 +103,21 @@ TARGET_IN = EvidenceMetric(
 )
 SPS = EvidenceMetric(
     name="SPS",
-    function=lambda e: score_recordings(masks.sparseness, e.frames, e.mask),
+    function=lambda e: score_recordings(sparsity.sparseness, e.frames, e.mask),
     higher_is_better=True,
     unit="",
     description="sparseness: Gini index of the mask; none for an empty mask",
 )
 COMP = EvidenceMetric(
     name="COMP",
-    function=lambda e: score_recordings(masks.complexity, e.frames, e.mask),
+    function=lambda e: score_recordings(sparsity.complexity, e.frames, e.mask),
     higher_is_better=False,
     unit="",
     description="complexity: entropy of the mask in nats; none for an empty mask",
 )
 MM = EvidenceMetric(
     name="MM",
-    function=lambda e: score_recordings(masks.mask_mean, e.frames, e.mask),
+    function=lambda e: score_recordings(sparsity.mask_mean, e.frames, e.mask),
     higher_is_better=None,
     unit="",
     description="mask mean: the size of the explanation, without which the others "
@@ -126,7 +126,9 @@ MM = EvidenceMetric(
 
 SPS_HEARD = EvidenceMetric(
     name="SPS-heard",
-    function=lambda e: score_recordings(masks.sparseness, e.heard.frames, e.heard.map),
+    function=lambda e: score_recordings(
+        sparsity.sparseness, e.heard.frames, e.heard.map
+    ),
     higher_is_better=True,
     unit="",
     description="SPS of what is heard, |STFT(explanation)| / |STFT(clip)| up to 1: the "
@@ -134,14 +136,18 @@ SPS_HEARD = EvidenceMetric(
 )
 COMP_HEARD = EvidenceMetric(
     name="COMP-heard",
-    function=lambda e: score_recordings(masks.complexity, e.heard.frames, e.heard.map),
+    function=lambda e: score_recordings(
+        sparsity.complexity, e.heard.frames, e.heard.map
+    ),
     higher_is_better=False,
     unit="",
     description="COMP of what is heard, the map of SPS-heard",
 )
 MM_HEARD = EvidenceMetric(
     name="MM-heard",
-    function=lambda e: score_recordings(masks.mask_mean, e.heard.frames, e.heard.map),
+    function=lambda e: score_recordings(
+        sparsity.mask_mean, e.heard.frames, e.heard.map
+    ),
     higher_is_better=None,
     unit="",
     description="MM of what is heard, the map of SPS-heard",

@@ -13,12 +13,12 @@ from itertools import pairwise
 import pandas as pd
 import torch
 
-from speechbrain_lmac.draws import generator
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.dsp.pad_crop import join_recordings, recordings
 from speechbrain_lmac.evidence import check_mask, gather_evidence
-from speechbrain_lmac.masks import join_recordings, recordings
 from speechbrain_lmac.metrics import AD, AI, FID_IN, Score
 from speechbrain_lmac.metrics.faithfulness import target_probability
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.seeding import generator
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
@@ -59,7 +59,7 @@ def check_shares(shares):
     >>> check_shares([0.1, 1.5])
     Traceback (most recent call last):
     ...
-    speechbrain_lmac.errors.InputError: shares must be numbers above 0 and at most 1 \
+    speechbrain_lmac.utils.errors.InputError: shares must be numbers above 0 and at most 1 \
 that rise, got [0.1, 1.5]
     """
     numbers = all(

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from recipes.listening_test import listening_test
-from speechbrain_lmac.listening.design import QUESTIONS
-from tests.unit.test_listening import make
+from speechbrain_lmac.reporting.listening_test.design import QUESTIONS
+from tests.unit.reporting.listening_test.test_listening_test import make
 
 pytestmark = pytest.mark.extras
 BASE = {"L-MAC": 70, "random blocks": 30, "silent": 10}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechbrain_lmac.report.images import mask_png, spectrogram_png
-from speechbrain_lmac.report.page import ReportPage, write_page
+from speechbrain_lmac.reporting.html.images import mask_png, spectrogram_png
+from speechbrain_lmac.reporting.html.page import ReportPage, write_page
 
 pytestmark = pytest.mark.extras
 SECONDS, RATE = 2.0, 16000

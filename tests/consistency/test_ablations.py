@@ -9,10 +9,10 @@ import torch
 from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 
-from speechbrain_lmac.ablations import read_ablations
+from speechbrain_lmac.config.inheritance import blocks_of, open_hparams
+from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.explainers import AmortizedExplainer
-from speechbrain_lmac.hparams_files import blocks_of, open_hparams
-from speechbrain_lmac.loading import load_experiment
+from speechbrain_lmac.reporting.ablation_page import read_ablations
 
 ROOT = Path(__file__).resolve().parents[2]
 HPARAMS = ROOT / "hparams"
@@ -81,9 +81,9 @@ def test_an_ablation_changes_a_few_lines_of_what_runs(path):
 def test_an_ablation_can_be_built(path, monkeypatch):
     untrained = "speechbrain_lmac.classifiers.frozen.load_classifier"
     monkeypatch.setattr(untrained, lambda model, source: None)
-    untrained = "speechbrain_lmac.codec.pretrained_codec"
+    untrained = "speechbrain_lmac.domains.codec.pretrained_codec"
     monkeypatch.setattr(untrained, lambda codec, source: codec)
-    untrained = "speechbrain_lmac.classifiers.miniclap.trained_clap"
+    untrained = "speechbrain_lmac.classifiers.clap.miniclap.trained_clap"
     words = ["sound", "chirp", "click", "tone", "burst", "siren", "hum"]
     monkeypatch.setattr(untrained, lambda clap, source: clap.learn_words(words, 0))
     hparams, _, _ = load_experiment([str(path)])

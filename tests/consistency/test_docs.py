@@ -9,26 +9,27 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from speechbrain_lmac import __version__, arguments
-from speechbrain_lmac.hparams_files import (
+from speechbrain_lmac import __version__
+from speechbrain_lmac.config.inheritance import (
     PARENT,
     blocks_of,
     open_hparams,
     top_level_keys,
 )
+from speechbrain_lmac.config.loading import load_experiment
+from speechbrain_lmac.evaluation.randomisation import SIMILARITIES
+from speechbrain_lmac.hub.registry import shipped_models
 from speechbrain_lmac.interpreters import (
     PublishedInterpreter,
     PublishedMelInterpreter,
     PublishedUpsampler,
 )
-from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS, faithfulness
-from speechbrain_lmac.metrics.artefacts import ARTEFACT_SCORES
+from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import CURVES
-from speechbrain_lmac.metrics.truth import IRM_OVERLAP_HEARD, SOURCE_SCORES
-from speechbrain_lmac.model_card import METHODS as METHODS_OF_CARDS
-from speechbrain_lmac.sanity import SIMILARITIES
-from speechbrain_lmac.shipped import shipped_models
+from speechbrain_lmac.metrics.separation import IRM_OVERLAP_HEARD, SOURCE_SCORES
+from speechbrain_lmac.publishing.model_card import METHODS as METHODS_OF_CARDS
+from speechbrain_lmac.utils import arguments
 from tools import experiments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,7 +185,7 @@ def test_every_option_of_the_guide_is_known():
     scripts = [*ROOT.glob("recipes/*.py"), *ROOT.glob("data_prep/*.py")]
     sources = "".join(text_of(path) for path in scripts)
     sources += text_of(ROOT / "speechbrain_lmac/cli.py")
-    sources += text_of(ROOT / "speechbrain_lmac/arguments.py")
+    sources += text_of(ROOT / "speechbrain_lmac/utils/arguments.py")
     own = {"help", *re.findall(r'add_argument\(\s*"--(\w+)"', sources)}
     for words in commands():
         if any(word.startswith("recipes/") for word in words):

@@ -12,20 +12,20 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from speechbrain_lmac.classifiers.miniclap import save_clap
-from speechbrain_lmac.codec import save_codec
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.classifiers.clap.miniclap import save_clap
+from speechbrain_lmac.config.inheritance import open_hparams
+from speechbrain_lmac.config.loading import KNOWN_KEYS, load_experiment
+from speechbrain_lmac.domains.codec import save_codec
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.explainers import (
     AmortizedExplainer,
     AttributionExplainer,
     L2IExplainer,
 )
-from speechbrain_lmac.hparams_files import open_hparams
+from speechbrain_lmac.hub.weights import save_weights
 from speechbrain_lmac.interpreters import L2IInterpreter
-from speechbrain_lmac.loading import KNOWN_KEYS, load_experiment
-from speechbrain_lmac.nmf import SpectralAutoencoder, load_dictionary
-from speechbrain_lmac.weights import save_weights
+from speechbrain_lmac.interpreters.nmf import SpectralAutoencoder, load_dictionary
+from speechbrain_lmac.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 YAMLS = sorted((ROOT / "hparams").glob("*.yaml"))

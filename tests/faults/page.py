@@ -7,9 +7,9 @@ import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from speechbrain_lmac.files import write_text
-from speechbrain_lmac.machine import versions
-from speechbrain_lmac.markdown import MarkdownPage, table_lines
+from speechbrain_lmac.reporting.markdown import MarkdownPage, table_lines
+from speechbrain_lmac.utils.files import write_text
+from speechbrain_lmac.utils.system import versions
 
 FOLDER = Path("results/faults")
 KILLED = {

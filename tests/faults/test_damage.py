@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from speechbrain_lmac import objectives
-from speechbrain_lmac.checkpoints import WholeCheckpointer
-from speechbrain_lmac.files import made_whole
-from speechbrain_lmac.locks import lock_folder, release_folders
-from speechbrain_lmac.machine import peak_memory_mib
+from speechbrain_lmac.losses import lmac
 from speechbrain_lmac.recipes.train_lmac import train_lmac
-from speechbrain_lmac.recording_brain import RecordingBrain
+from speechbrain_lmac.training.base_brain import RecordingBrain
+from speechbrain_lmac.training.checkpoints import WholeCheckpointer
+from speechbrain_lmac.utils.files import made_whole
+from speechbrain_lmac.utils.locks import lock_folder, release_folders
+from speechbrain_lmac.utils.system import peak_memory_mib
 from tests.integration.conftest import call_recipe, settings_of_its_own
 
 EPOCHS = ("--number_of_epochs=3", "--batch_size=6")
@@ -177,9 +177,9 @@ def broken(monkeypatch):
             now = brain.epoch == epoch and brain.step in steps
             objective = brain.hparams.objective
             objective.terms["mask_l1"] = (
-                (lambda evidence: objectives.mask_l1(evidence) * value)
+                (lambda evidence: lmac.mask_l1(evidence) * value)
                 if now
-                else objectives.mask_l1
+                else lmac.mask_l1
             )
 
         monkeypatch.setattr(RecordingBrain, "on_fit_batch_start", on_fit_batch_start)
@@ -246,7 +246,7 @@ def test_the_term_without_a_bound_has_a_bounded_gradient(scale):
     logits = (scale * torch.randn(64, 10)).requires_grad_()
     evidence = type("Evidence", (), {})()
     evidence.logits_out, evidence.target = logits, torch.randint(10, (64,))
-    values = objectives.mask_out(evidence)
+    values = lmac.mask_out(evidence)
     assert values.isfinite().all()
     values.sum().backward()
     assert logits.grad.norm(dim=1).max() <= 2**0.5 + 1e-5

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from speechbrain.utils.importutils import LazyModule
 
+from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
-from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.inference import AudioExplainer
-from speechbrain_lmac.loading import load_experiment
+from speechbrain_lmac.utils.errors import InputError
 
 CASES = int(os.environ.get("FUZZ_CASES", 100))
 FORMATS = [

@@ -20,12 +20,12 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.command import main
 from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.publish import publish
 from speechbrain_lmac.recipes.train_lmac import train_lmac
+from speechbrain_lmac.utils.command import main
 from tests.torchrun import torchrun
 
 ROOT = Path(__file__).resolve().parents[2]

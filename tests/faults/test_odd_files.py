@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from speechbrain_lmac.cli import main
-from speechbrain_lmac.escaping import readable
 from speechbrain_lmac.inference import AudioClassifier
+from speechbrain_lmac.utils.escaping import readable
 from tests import headers
 
 TOLERANCE = 1e-3  # of a confidence

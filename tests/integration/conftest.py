@@ -19,10 +19,10 @@ import pandas as pd
 import pytest
 import torch
 
-from speechbrain_lmac.classifiers.folding import fold_batch_norms
-from speechbrain_lmac.command import main
+from speechbrain_lmac.classifiers.batch_norm_folding import fold_batch_norms
 from speechbrain_lmac.data_prep.toy_prepare import make_toy
 from speechbrain_lmac.recipes.train_lmac import train_lmac
+from speechbrain_lmac.utils.command import main
 from tests.torchrun import torchrun
 from tests.warm import rank_variables, warm
 
@@ -123,7 +123,11 @@ def warm_children(monkeypatch):
         return done
 
     children = types.SimpleNamespace(run=run_child, PIPE=subprocess.PIPE)
-    for module in ("cross_validation", "publishing", "recipes.ablations"):
+    for module in (
+        "reporting.cross_validation",
+        "publishing.publish",
+        "recipes.ablations",
+    ):
         monkeypatch.setattr(f"speechbrain_lmac.{module}.subprocess", children)
 
 
@@ -132,8 +136,8 @@ def warm_children(monkeypatch):
 _TWO_RANKS = """
 import os, runpy, sys
 import torch
-import speechbrain_lmac.training_record as training_record
-from speechbrain_lmac.recording_brain import RecordingBrain
+import speechbrain_lmac.training.training_record as training_record
+from speechbrain_lmac.training.base_brain import RecordingBrain
 
 write_record = training_record.write_record
 on_stage_end, epochs = RecordingBrain.on_stage_end, []
@@ -261,7 +265,7 @@ def unchanged(monkeypatch):
         fold_batch_norms(classifier, *arguments)
         seen.append((classifier, of_the_file, copies(classifier)))
 
-    monkeypatch.setattr("speechbrain_lmac.experiment.fold_batch_norms", look)
+    monkeypatch.setattr("speechbrain_lmac.training.experiment.fold_batch_norms", look)
 
     def unchanged(trained):
         ((classifier, of_the_file, as_heard),) = seen

@@ -16,11 +16,12 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.recipes import explain_corpus, tables
+from speechbrain_lmac.recipes import explain_corpus
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.train_classifier import train_classifier
 from speechbrain_lmac.recipes.train_lmac import train_lmac
+from tools import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 16000
@@ -193,7 +194,10 @@ def test_misspelt_argument_of_a_part(refused, copy_of, tiny):
     old = "    lr: !ref <lr>\n"
     yaml = copy_of(CLASSIFIER_YAML, old, old + "    num_worker: 2\n")
     message = refused(train_classifier, yaml, *tiny, OUT)
-    assert "Invalid argument to class speechbrain_lmac.experiment.Training" in message
+    assert (
+        "Invalid argument to class speechbrain_lmac.training.experiment.Training"
+        in message
+    )
     assert "num_worker" in message
 
 

@@ -21,8 +21,8 @@ from benchmarks import (
     timing,
 )
 from benchmarks.training import lmac_step
-from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.types import Encoded, Explanation
+from speechbrain_lmac.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = settings.SETTINGS["tiny"]

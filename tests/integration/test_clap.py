@@ -10,12 +10,12 @@ import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_lmac.captions import TEMPLATES
 from speechbrain_lmac.classifiers import trained_clap
-from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
+from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
+from speechbrain_lmac.data.class_captions import TEMPLATES
+from speechbrain_lmac.dsp.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.recipes.train_clap import train_clap
-from speechbrain_lmac.recording_brain import RecordingBrain
-from speechbrain_lmac.toy_sounds import TOY_CLASSES
+from speechbrain_lmac.training.base_brain import RecordingBrain
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAP = "hparams/toy_clap.yaml"

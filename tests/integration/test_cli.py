@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from speechbrain_lmac.cli import COMMANDS, main
-from speechbrain_lmac.shipped import shipped_models
+from speechbrain_lmac.hub.registry import shipped_models
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = ("--no_pictures", "--device=cpu")
@@ -94,7 +94,7 @@ def test_bad_files_among_good_ones_are_told_at_the_end(cli, sounds, tmp_path):
 def test_what_is_finished_is_kept_when_it_is_interrupted(
     cli, sounds, tmp_path, monkeypatch
 ):
-    from speechbrain_lmac import explained_files
+    from speechbrain_lmac.inference import explain_files as explained_files
 
     open_sound = explained_files.open_sound
 

@@ -10,9 +10,10 @@ import soundfile
 import torch
 import webdataset
 
-from speechbrain_lmac import corpus, corpus_sources
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.data import streams
+from speechbrain_lmac.evaluation import corpus
 from speechbrain_lmac.recipes.explain_corpus import run as explain_corpus
+from speechbrain_lmac.utils.errors import InputError
 from tests.torchrun import torchrun
 
 N_FILES = 23
@@ -183,19 +184,17 @@ def test_what_is_not_there_is_refused(refused, options, tmp_path):
 def test_a_list_is_read_a_part_at_a_time(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("".join(f"{i}.wav\n\n" for i in range(10)))
-    parts = corpus_sources.ListedClips(path, part_size=4).parts(16000)
+    parts = streams.ListedClips(path, part_size=4).parts(16000)
     first = next(parts)
     path.write_text("")  # what is read already is known; the buffer has the rest
     assert first.content == ("0.wav", "1.wav", "2.wav", "3.wav")
     assert [part.content for part in parts][-1] == ("8.wav", "9.wav")
-    sizes = [
-        len(part.content) for part in corpus_sources.ListedClips(path).parts(16000)
-    ]
+    sizes = [len(part.content) for part in streams.ListedClips(path).parts(16000)]
     assert sizes == []
 
 
 def test_sounds_in_memory_are_those_of_the_file(sounds):
-    from speechbrain_lmac.audio import decode_mono, read_mono
+    from speechbrain_lmac.dsp.audio import decode_mono, read_mono
 
     path = sounds / "002.wav"
     stream = io.BytesIO(path.read_bytes())
@@ -208,7 +207,7 @@ def test_sounds_in_memory_are_those_of_the_file(sounds):
 def test_a_shard_is_a_path_and_no_url(shards, tmp_path, name):
     data = Path(shards.replace("{000000..000002}", "000001")).read_bytes()
     (tmp_path / name).write_bytes(data)
-    (part,) = corpus_sources.ShardedClips(tmp_path / name).parts(16000)
+    (part,) = streams.ShardedClips(tmp_path / name).parts(16000)
     names = [clip for clip, _ in part.clips()]
     assert len(names) == 9 and names[0] == f"{name}/009"
 
@@ -218,10 +217,10 @@ def test_a_shard_without_its_end_is_told(shards, tmp_path):
     whole = tmp_path / "whole.tar"
     whole.write_bytes(data)
     (tmp_path / "cut.tar").write_bytes(data.rstrip(b"\0"))
-    (part,) = corpus_sources.ShardedClips(whole).parts(16000)
+    (part,) = streams.ShardedClips(whole).parts(16000)
     names = [name for name, _ in part.clips()]
     assert len(names) == 9 and names[0] == "whole.tar/009"
-    (part,) = corpus_sources.ShardedClips(tmp_path / "cut.tar").parts(16000)
+    (part,) = streams.ShardedClips(tmp_path / "cut.tar").parts(16000)
     *clips, (name, read) = part.clips()
     assert name == "cut.tar"
     with pytest.raises(InputError, match="archive"):

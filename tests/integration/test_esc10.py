@@ -5,8 +5,8 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 from torch.utils.data import DataLoader, Subset
 
-from speechbrain_lmac.dataio import collate_clips
-from speechbrain_lmac.evaluation import evaluate
+from speechbrain_lmac.data.dataset import collate_clips
+from speechbrain_lmac.evaluation.evaluate import evaluate
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.metrics import metrics_by_name
 

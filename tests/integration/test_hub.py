@@ -21,8 +21,8 @@ CALL = """\
 import json, sys, time
 from pathlib import Path
 time.sleep = lambda seconds: None  # the library waits between its repetitions
-from speechbrain_lmac import hub
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.hub import remote as hub
+from speechbrain_lmac.utils.errors import InputError
 action, folder, private = json.loads(sys.argv[1])
 try:
     if action == "upload":

@@ -9,7 +9,7 @@ import torch
 
 from speechbrain_lmac.recipes.train_l2i import train_l2i
 from speechbrain_lmac.recipes.train_nmf import train_nmf
-from speechbrain_lmac.recording_brain import RecordingBrain
+from speechbrain_lmac.training.base_brain import RecordingBrain
 from tests.integration.conftest import assert_best_epoch
 
 ROOT = Path(__file__).resolve().parents[2]

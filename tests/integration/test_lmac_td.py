@@ -9,12 +9,12 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.loading import load_experiment
+from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain
-from speechbrain_lmac.recipes.pretrain_codec import pretrain_codec
+from speechbrain_lmac.recipes.train_codec import train_codec
 from speechbrain_lmac.recipes.train_lmac_td import train_lmac_td
-from speechbrain_lmac.recording_brain import RecordingBrain
+from speechbrain_lmac.training.base_brain import RecordingBrain
 from tests.integration.conftest import assert_alive
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ CODEC, TD = "hparams/toy_codec.yaml", "hparams/toy_lmac_td.yaml"
 @pytest.fixture(scope="session")
 def trained_codec(train_by_script, tiny, short):
     """The output folder of the command line, from inside recipes/."""
-    return train_by_script("codec", "pretrain_codec.py", CODEC, *tiny, *short)
+    return train_by_script("codec", "train_codec.py", CODEC, *tiny, *short)
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ def once():
 def learning(tmp_path):
     """The YAML with the codec trained along: one word is another."""
     text = (ROOT / TD).read_text(encoding="utf-8")
-    assert text.count("!apply:speechbrain_lmac.codec.frozen_codec") == 1
+    assert text.count("!apply:speechbrain_lmac.domains.codec.frozen_codec") == 1
     text = text.replace("codec.frozen_codec", "codec.pretrained_codec")
     path = tmp_path / "learning.yaml"
     path.write_text(text.replace("!include:parts", f"!include:{ROOT}/hparams/parts"))
@@ -75,7 +75,7 @@ def test_a_codec_is_trained_and_its_reconstruction_is_written_down(trained_codec
 def test_a_codec_that_loses_something_learns(call, tiny):
     options = ("--codec={n_channels: 32}", "--lr=0.003", "--number_of_epochs=5")
     small = [*options, "--batch_size=3", "--output_folder=small"]
-    call(pretrain_codec, CODEC, *tiny, *small)
+    call(train_codec, CODEC, *tiny, *small)
     losses = pd.read_csv("small/epochs.csv")["valid_loss"]
     assert losses.iloc[-1] < losses.iloc[0] - 0.2  # dB
 
@@ -208,7 +208,7 @@ def test_what_is_saved_is_the_codec_of_the_domain(codec, classifier):
 def test_a_missing_codec_is_told(refused, classifier, tiny, short):
     options = [*tiny, *short, classifier, "--codec_source=nowhere/at/all"]
     message = refused(train_lmac_td, TD, *options, "--output_folder=out")
-    assert "codec.json" in message and "pretrain_codec.py" in message
+    assert "codec.json" in message and "train_codec.py" in message
 
 
 def test_bfloat16_runs_on_the_cpu(call, classifier, codec, tiny, once):
@@ -229,5 +229,5 @@ def test_several_processes_do_not_train_a_codec(
     options = [*tiny, *once, classifier, codec, "--output_folder=no"]
     message = refused(train_lmac_td, learning, *options)
     assert "trained in one process only" in message and "or freeze" in message
-    message = refused(pretrain_codec, CODEC, *tiny, *once, "--output_folder=no")
+    message = refused(train_codec, CODEC, *tiny, *once, "--output_folder=no")
     assert "a codec is trained in one process only" in message

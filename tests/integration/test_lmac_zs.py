@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.loading import load_experiment
+from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.recipes.ablations import run_ablations
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.recipes.explain import explain

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from recipes import models as recipe
-from recipes.models import MODELS, models, page
-from speechbrain_lmac.measuring import differences, time_model
-from speechbrain_lmac.shipped import read_record, shipped_models, write_record
+from speechbrain_lmac.hub.registry import read_record, shipped_models, write_record
+from speechbrain_lmac.publishing.card_scores import differences, time_model
+from tools import models as recipe
+from tools.models import MODELS, models, page
 
 
 def test_every_model_has_its_training_and_only_these():

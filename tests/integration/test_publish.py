@@ -14,12 +14,12 @@ import torch
 import yaml
 
 from recipes.publish import publish
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.hub import Upload
+from speechbrain_lmac.hub.registry import model_text, read_record
+from speechbrain_lmac.hub.remote import Upload
+from speechbrain_lmac.hub.weights import SAFETENSORS, read_weights, save_weights
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
-from speechbrain_lmac.publishing import check_license
-from speechbrain_lmac.shipped import model_text, read_record
-from speechbrain_lmac.weights import SAFETENSORS, read_weights, save_weights
+from speechbrain_lmac.publishing.publish import check_license
+from speechbrain_lmac.utils.errors import InputError
 from tests.hub_server import Hub, running
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from speechbrain_lmac import evaluation
+from speechbrain_lmac.evaluation import evaluate
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def test_the_rows_of_a_process_that_died_are_taken_up(
     def not_again(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(evaluation, "_timed", not_again)
+    monkeypatch.setattr(evaluate, "_timed", not_again)
     call(run_evaluation, *options, f"--output_folder={tmp_path}/out")
     pd.testing.assert_frame_equal(table(tmp_path / "out"), whole)
     assert [p.name for p in rows.parent.iterdir()] == ["clean STFT.csv"]

@@ -15,7 +15,7 @@ import torch
 
 from speechbrain_lmac.recipes.train_classifier import train_classifier
 from speechbrain_lmac.recipes.train_lmac import train_lmac
-from speechbrain_lmac.recording_brain import RecordingBrain
+from speechbrain_lmac.training.base_brain import RecordingBrain
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = ("--number_of_epochs=4", "--batch_size=6")  # of 3 steps
@@ -86,7 +86,7 @@ def undisturbed(train_once, options_of):
 
 KILLED = """
 import os, runpy, signal, sys
-from speechbrain_lmac.recording_brain import RecordingBrain
+from speechbrain_lmac.training.base_brain import RecordingBrain
 
 before = RecordingBrain.on_fit_batch_start
 

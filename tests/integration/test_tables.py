@@ -93,8 +93,9 @@ def test_the_table_out_of_domain(run, table, speech, tmp_path):
 def test_the_table_in_domain_goes_on_where_it_was(call, table, tmp_path, monkeypatch):
     options = [*table, "--sanity={n_clips: 1}", "--output_folder=out"]
     with monkeypatch.context() as no_pictures:  # which the second run draws
-        for name in ("results.write_curves", "sanity_page.write_sanity"):
-            no_pictures.setattr(f"speechbrain_lmac.{name}", lambda *_: None)
+        for name in ("evaluation_page.write_curves", "sanity_page.write_sanity"):
+            place = f"speechbrain_lmac.reporting.{name}"
+            no_pictures.setattr(place, lambda *_: None)
         call(run_evaluation, "hparams/toy_table_id.yaml", *options)
 
     out = tmp_path / "out"

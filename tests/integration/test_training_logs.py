@@ -11,8 +11,8 @@ from PIL import Image
 
 from recipes.plot_training import plot_training
 from recipes.train_lmac import train_lmac
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.loggers import WandBSamples
+from speechbrain_lmac.training.loggers import WandBSamples
+from speechbrain_lmac.utils.errors import InputError
 
 YAML = "hparams/toy_lmac.yaml"
 

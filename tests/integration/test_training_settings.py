@@ -9,20 +9,20 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.brains import ExplainerBrain, RecordingBrain
-from speechbrain_lmac.fingerprints import fingerprint_of
+from speechbrain_lmac.config.loading import load_experiment
+from speechbrain_lmac.config.run_options import RunOptions
 from speechbrain_lmac.interpreters import TrainedInterpreter
-from speechbrain_lmac.loading import load_experiment
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.publish import publish
 from speechbrain_lmac.recipes.train_classifier import train_classifier
 from speechbrain_lmac.recipes.train_lmac import train_lmac
-from speechbrain_lmac.run_options import RunOptions
-from speechbrain_lmac.training_settings import (
+from speechbrain_lmac.training.brain import ExplainerBrain, RecordingBrain
+from speechbrain_lmac.training.training_settings import (
     SETTINGS_FILE,
     differences,
     settings_of,
 )
+from speechbrain_lmac.utils.hashing import fingerprint_of
 
 YAML = "hparams/toy_lmac.yaml"
 OUT = "--output_folder=out"

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from speechbrain_lmac.classifiers.miniclap import save_clap
-from speechbrain_lmac.loading import load_experiment
-from speechbrain_lmac.recipes.tables import write_tables
+from speechbrain_lmac.classifiers.clap.miniclap import save_clap
+from speechbrain_lmac.config.loading import load_experiment
+from speechbrain_lmac.hub.weights import save_weights
 from speechbrain_lmac.recipes.two_sources import run_two_sources
 from speechbrain_lmac.recipes.zero_shot_checks import run_checks
-from speechbrain_lmac.weights import save_weights
+from tools.tables import write_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING, CHECKS, TWO = (

@@ -5,7 +5,7 @@ import torch
 
 from speechbrain_lmac.classifiers.layouts import Places
 from speechbrain_lmac.classifiers.waveform import MapGrid
-from speechbrain_lmac.domains import WaveformSTFTDomain
+from speechbrain_lmac.domains.stft import WaveformSTFTDomain
 from speechbrain_lmac.interpreters import AlignedInterpreter
 
 RATE, HOP = 16000, 186

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
-from speechbrain_lmac.domains import MagnitudeSTFTDomain, MelDomain, STFTDomain
+from speechbrain_lmac.domains.stft import MagnitudeSTFTDomain, MelDomain, STFTDomain
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.explainers import (
     AttributionExplainer,

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers import HuggingFaceClap, MelClap, MicrosoftClap
-from speechbrain_lmac.classifiers.front_ends_clap import ClapSpectrogram, repeated
-from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
-from speechbrain_lmac.domains_clap import ClapMelDomain, ClapSTFTDomain
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
+from speechbrain_lmac.classifiers.clap.front_ends import ClapSpectrogram, repeated
+from speechbrain_lmac.classifiers.padding import classify
+from speechbrain_lmac.domains.clap import ClapMelDomain, ClapSTFTDomain
 from speechbrain_lmac.explainers import (
     AmortizedExplainer,
     AttributionExplainer,
@@ -16,7 +16,7 @@ from speechbrain_lmac.explainers import (
     Saliency,
 )
 from speechbrain_lmac.interpreters import AlignedInterpreter, FiLMInterpreter
-from speechbrain_lmac.padding import classify
+from speechbrain_lmac.utils.errors import InputError
 
 PROMPTS = ["dog", "rain", "sea waves"]
 DOMAINS = [ClapSTFTDomain, ClapMelDomain]

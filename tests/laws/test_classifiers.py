@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from speechbrain_lmac.brains import ExplainerBrain
 from speechbrain_lmac.classifiers import (
     CNN14Classifier,
     CompactClassifier,
     FrozenClassifier,
 )
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
-from speechbrain_lmac.dataio import collate_clips
-from speechbrain_lmac.domains import STFTDomain
+from speechbrain_lmac.data.dataset import collate_clips
+from speechbrain_lmac.domains.stft import STFTDomain
 from speechbrain_lmac.interpreters import ConvInterpreter, MelToBins
-from speechbrain_lmac.objectives import WeightedObjective, mask_in, mask_l1
-from speechbrain_lmac.schedules import CosineSchedule
+from speechbrain_lmac.losses.lmac import WeightedObjective, mask_in, mask_l1
+from speechbrain_lmac.training.brain import ExplainerBrain
+from speechbrain_lmac.training.schedules import CosineSchedule
 from tests.small_models import N_MELS, small_cnn14, small_compact, with_statistics
 
 # Equal clips have equal scores up to the rounding of float32.

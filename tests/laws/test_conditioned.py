@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers import CompactClassifier
-from speechbrain_lmac.domains import STFTDomain
+from speechbrain_lmac.domains.stft import STFTDomain
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.interpreters import (
     ClassConditionedInterpreter,

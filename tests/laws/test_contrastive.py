@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.contrastive import silence, symmetric_contrastive, truth
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.losses.clap import silence, symmetric_contrastive, truth
+from speechbrain_lmac.utils.errors import InputError
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy.integrate import trapezoid
 
-from speechbrain_lmac.errors import InputError
 from speechbrain_lmac.metrics.curves import (
     AREAS,
     CURVES,
@@ -20,6 +19,7 @@ from speechbrain_lmac.metrics.curves import (
     top_cells,
 )
 from speechbrain_lmac.types import ClassifierOutput, Encoded, Explanation
+from speechbrain_lmac.utils.errors import InputError
 
 FRAMES, BINS = 10, 20
 CELLS = FRAMES * BINS

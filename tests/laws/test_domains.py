@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from speechbrain_lmac.domains import MagnitudeSTFTDomain, MelDomain, STFTDomain
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.domains.stft import MagnitudeSTFTDomain, MelDomain, STFTDomain
+from speechbrain_lmac.utils.errors import InputError
 
 DOMAINS = [STFTDomain, MagnitudeSTFTDomain]
 RATE = 16000

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.finetuning import (
+from speechbrain_lmac.losses.lmac import mask_in, mask_l1, mask_out
+from speechbrain_lmac.losses.lmac_finetuning import (
     CleanRepresentation,
     GuidedEvidence,
     GuidedObjective,
@@ -14,7 +14,7 @@ from speechbrain_lmac.finetuning import (
     SimilarExplanations,
     cosine_similarity,
 )
-from speechbrain_lmac.objectives import mask_in, mask_l1, mask_out
+from speechbrain_lmac.utils.errors import InputError
 
 TERMS = {"mask_in": mask_in, "mask_out": mask_out, "mask_l1": mask_l1}
 WEIGHTS = {"mask_in": 4.0, "mask_out": 0.2, "mask_l1": 6.4, "guidance": 4.0}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
-from speechbrain_lmac.classifiers.folding import fold_batch_norms
+from speechbrain_lmac.classifiers.batch_norm_folding import fold_batch_norms
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.types import ClassifierOutput
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers import Axes, Frozen, WaveformClassifier
-from speechbrain_lmac.domains import STFTDomain, WaveformSTFTDomain
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.domains.stft import STFTDomain, WaveformSTFTDomain
 from speechbrain_lmac.explainers import AttributionExplainer, GradCAM, Saliency
 from speechbrain_lmac.explainers.gradient_check import (
     N_CLIPS,
@@ -14,6 +13,7 @@ from speechbrain_lmac.explainers.gradient_check import (
 )
 from speechbrain_lmac.explainers.to_mask import absolute
 from speechbrain_lmac.types import ClassifierOutput
+from speechbrain_lmac.utils.errors import InputError
 
 RATE = 16000
 FAULTS = {

@@ -7,14 +7,14 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
-from speechbrain_lmac.domains import STFTDomain
+from speechbrain_lmac.domains.stft import STFTDomain
 from speechbrain_lmac.interpreters import (
     ConvInterpreter,
     MelToBins,
     PublishedInterpreter,
     SameBins,
 )
-from speechbrain_lmac.interpreters.published import merged
+from speechbrain_lmac.interpreters.cnn14_stft import merged
 from speechbrain_lmac.types import Encoded
 
 PARTS = Path(__file__).parents[2] / "hparams" / "parts"

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
-from speechbrain_lmac.domains import MagnitudeSTFTDomain, MelDomain, STFTDomain
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.domains.stft import MagnitudeSTFTDomain, MelDomain, STFTDomain
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.explainers import L2IExplainer
 from speechbrain_lmac.explainers.l2i import relevance, share_of
+from speechbrain_lmac.hub.weights import save_weights
 from speechbrain_lmac.interpreters import (
     ConvActivations,
     L2IInterpreter,
@@ -21,22 +21,22 @@ from speechbrain_lmac.interpreters import (
     TrainedInterpreter,
 )
 from speechbrain_lmac.interpreters.l2i import Interpretation
-from speechbrain_lmac.nmf import (
+from speechbrain_lmac.interpreters.nmf import (
     Dictionary,
     SpectralAutoencoder,
     front_end_of,
     load_dictionary,
 )
-from speechbrain_lmac.objectives import WeightedObjective
-from speechbrain_lmac.objectives_l2i import (
+from speechbrain_lmac.losses.l2i import (
     Attempt,
     activations_l1,
     distillation,
     fidelity,
     reconstruction,
 )
+from speechbrain_lmac.losses.lmac import WeightedObjective
 from speechbrain_lmac.types import ClassifierOutput, Encoded
-from speechbrain_lmac.weights import save_weights
+from speechbrain_lmac.utils.errors import InputError
 
 RATE, BINS, CLASSES, COMPONENTS = 16000, 513, 3, 7
 CHANNELS = (4, 8, 16)

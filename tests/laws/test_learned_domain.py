@@ -6,15 +6,16 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers import CompactClassifier
-from speechbrain_lmac.codec import (
+from speechbrain_lmac.domains.codec import (
     Codec,
     frozen_codec,
     inverse_pairs,
     pretrained_codec,
     save_codec,
 )
-from speechbrain_lmac.domains import STFTDomain
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.domains.learned import LearnedDomain
+from speechbrain_lmac.domains.masked_audio import MaskedAudio
+from speechbrain_lmac.domains.stft import STFTDomain
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import (
     AllOnesExplainer,
@@ -23,10 +24,9 @@ from speechbrain_lmac.explainers import (
     Saliency,
 )
 from speechbrain_lmac.explainers.to_mask import absolute
-from speechbrain_lmac.heard import MaskedAudio
-from speechbrain_lmac.learned import LearnedDomain
-from speechbrain_lmac.metrics.truth import si_sdr, source_scores
+from speechbrain_lmac.metrics.separation import si_sdr, source_scores
 from speechbrain_lmac.types import Explanation
+from speechbrain_lmac.utils.errors import InputError
 
 RATE = 16000
 PUBLISHED, COMPACT = (16, 256), (32, 64)  # kernel, channels
@@ -278,7 +278,7 @@ def test_a_codec_of_another_setting_is_refused(tmp_path, other):
 
 
 def test_what_is_no_codec_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"codec.json(?s:.*)pretrain_codec.py"):
+    with pytest.raises(InputError, match=r"codec.json(?s:.*)train_codec.py"):
         frozen_codec(Codec(RATE), str(tmp_path))
     (tmp_path / "codec.json").write_text("{")
     with pytest.raises(InputError, match="JSON"):

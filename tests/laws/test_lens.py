@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from speechbrain_lmac.brains import ExplainerBrain
-from speechbrain_lmac.codec import Codec
-from speechbrain_lmac.dataio import ClipBatch
-from speechbrain_lmac.domains import MagnitudeSTFTDomain, MelDomain, STFTDomain
-from speechbrain_lmac.evaluation import evaluate
+from speechbrain_lmac.data.dataset import ClipBatch
+from speechbrain_lmac.domains.codec import Codec
+from speechbrain_lmac.domains.learned import LearnedDomain
+from speechbrain_lmac.domains.stft import MagnitudeSTFTDomain, MelDomain, STFTDomain
+from speechbrain_lmac.dsp.pad_crop import score_recordings
+from speechbrain_lmac.evaluation.evaluate import evaluate
+from speechbrain_lmac.evaluation.randomisation import randomisation_check
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import (
     AllOnesExplainer,
@@ -23,19 +25,17 @@ from speechbrain_lmac.explainers import (
     Saliency,
 )
 from speechbrain_lmac.explainers.to_mask import absolute
-from speechbrain_lmac.learned import LearnedDomain
-from speechbrain_lmac.masks import score_recordings
+from speechbrain_lmac.losses.lmac import mask_l1, total_variation
+from speechbrain_lmac.losses.lmac_td import spectrogram_l1
 from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
 from speechbrain_lmac.metrics.curves import size_curves
-from speechbrain_lmac.metrics.masks import empty
-from speechbrain_lmac.metrics.truth import (
+from speechbrain_lmac.metrics.separation import (
     IRM_OVERLAP,
     IRM_OVERLAP_HEARD,
     source_scores,
 )
-from speechbrain_lmac.objectives import mask_l1, total_variation
-from speechbrain_lmac.objectives_td import spectrogram_l1
-from speechbrain_lmac.sanity import randomisation_check
+from speechbrain_lmac.metrics.sparsity import empty
+from speechbrain_lmac.training.brain import ExplainerBrain
 from speechbrain_lmac.types import ClassifierOutput, Evidence, Explanation
 
 RATE = 16000

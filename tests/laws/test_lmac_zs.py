@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers import CompactClassifier
-from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding, ClapClassifier
-from speechbrain_lmac.domains import MelDomain, STFTDomain
-from speechbrain_lmac.draws import generator
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding, ClapClassifier
+from speechbrain_lmac.classifiers.padding import embed
+from speechbrain_lmac.domains.stft import MelDomain, STFTDomain
 from speechbrain_lmac.explainers import ZeroShotExplainer
 from speechbrain_lmac.interpreters import (
     ConvInterpreter,
@@ -20,18 +19,13 @@ from speechbrain_lmac.interpreters import (
     TextAttentionInterpreter,
     TextFiLMInterpreter,
 )
-from speechbrain_lmac.objectives import WeightedObjective
-from speechbrain_lmac.objectives_zs import (
-    diversity,
-    keep,
-    mask_l1,
-    mask_out,
-    match,
-)
-from speechbrain_lmac.padding import embed
-from speechbrain_lmac.pairs import Pairs, gather_pairs
-from speechbrain_lmac.prompts import AskedPrompts, PromptMemory
+from speechbrain_lmac.losses.audio_text_pairs import Pairs, gather_pairs
+from speechbrain_lmac.losses.lmac import WeightedObjective
+from speechbrain_lmac.losses.lmac_zs import diversity, keep, mask_l1, mask_out, match
+from speechbrain_lmac.training.prompts import AskedPrompts, PromptMemory
 from speechbrain_lmac.types import Encoded
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.seeding import generator
 
 CHANNELS, DIM, RATE = (4, 6, 8), 12, 16000
 CLASSES = ["dog", "rain", "clock", "siren"]

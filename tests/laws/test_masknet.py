@@ -8,12 +8,12 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
-from speechbrain_lmac.codec import Codec
-from speechbrain_lmac.domains import STFTDomain
-from speechbrain_lmac.errors import InputError
+from speechbrain_lmac.domains.codec import Codec
+from speechbrain_lmac.domains.learned import LearnedDomain
+from speechbrain_lmac.domains.masked_audio import MaskedAudio
+from speechbrain_lmac.domains.stft import STFTDomain
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
-from speechbrain_lmac.heard import MaskedAudio
 from speechbrain_lmac.interpreters import (
     CheckpointedTransformerBlock,
     ConvUpsampler,
@@ -22,15 +22,15 @@ from speechbrain_lmac.interpreters import (
     PublishedUpsampler,
     TransformerBlock,
 )
-from speechbrain_lmac.learned import LearnedDomain
-from speechbrain_lmac.objectives import WeightedObjective, mask_in, mask_out
-from speechbrain_lmac.objectives_td import (
+from speechbrain_lmac.losses.lmac import WeightedObjective, mask_in, mask_out
+from speechbrain_lmac.losses.lmac_td import (
     reconstruction,
     si_snr,
     spectrogram_l1,
     sum_to_input,
 )
 from speechbrain_lmac.types import Encoded
+from speechbrain_lmac.utils.errors import InputError
 
 PARTS = Path(__file__).parents[2] / "hparams" / "parts"
 RATE, HOP_MS, HOP = 16000, 11.6099, 186

@@ -12,28 +12,28 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from speechbrain_lmac.conditions import (
+from speechbrain_lmac.data.conditions import (
     CleanCondition,
     MixtureCondition,
     StemCondition,
 )
-from speechbrain_lmac.contaminants import (
+from speechbrain_lmac.data.contaminants import (
     CorpusNoise,
     CorpusSpeech,
     Generated,
     OtherClips,
     WhiteNoise,
 )
+from speechbrain_lmac.data.dataset import ClipDataset, collate_clips
+from speechbrain_lmac.data.mixture_manifest import prepare_mixtures, sounds_of
+from speechbrain_lmac.data.mixtures import MixtureClips, Sounds, lens_of
+from speechbrain_lmac.data.online_noise import CorpusNoise as TrainingCorpusNoise
+from speechbrain_lmac.data.online_noise import GeneratedNoise, Sometimes
 from speechbrain_lmac.data_prep.noise_prepare import SoundFolder
 from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
-from speechbrain_lmac.dataio import ClipDataset, collate_clips
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.mixing import measured_snr
-from speechbrain_lmac.mixture_manifest import prepare_mixtures, sounds_of
-from speechbrain_lmac.mixtures import MixtureClips, Sounds, lens_of
-from speechbrain_lmac.noise import CorpusNoise as TrainingCorpusNoise
-from speechbrain_lmac.noise import GeneratedNoise, Sometimes
-from speechbrain_lmac.toy_sounds import TOY_CLASSES
+from speechbrain_lmac.dsp.mixing import measured_snr
+from speechbrain_lmac.dsp.toy_sounds import TOY_CLASSES
+from speechbrain_lmac.utils.errors import InputError
 
 RATE = 16000
 SNR_TOLERANCE_DB = 1e-4  # stems are rounded to float32
@@ -116,8 +116,8 @@ def all_of(condition, batch_size=4, workers=0, order=None):
 
 RENDER = """
 import hashlib, json, sys, torch
-from speechbrain_lmac.audio import AudioReader
-from speechbrain_lmac.mixtures import MixtureClips, Sounds
+from speechbrain_lmac.dsp.audio import AudioReader
+from speechbrain_lmac.data.mixtures import MixtureClips, Sounds
 
 torch.set_num_threads(2)
 data_root, noise_root, *manifests = sys.argv[1:]

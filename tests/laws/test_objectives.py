@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.objectives import (
+from speechbrain_lmac.losses.lmac import (
     WeightedObjective,
     mask_in,
     mask_l1,
@@ -14,6 +13,7 @@ from speechbrain_lmac.objectives import (
     total_variation,
 )
 from speechbrain_lmac.types import Evidence
+from speechbrain_lmac.utils.errors import InputError
 
 TERMS = {
     "mask_in": mask_in,

@@ -7,7 +7,6 @@ import pytest
 import speechbrain as sb
 import torch
 
-from speechbrain_lmac.brains import ClassifierBrain
 from speechbrain_lmac.classifiers import (
     Axes,
     Conv1dNet,
@@ -16,11 +15,13 @@ from speechbrain_lmac.classifiers import (
     WaveformClassifier,
     WordBag,
 )
-from speechbrain_lmac.classifiers.folding import fold_batch_norms
-from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
-from speechbrain_lmac.codec import Codec
-from speechbrain_lmac.dataio import ClipBatch
-from speechbrain_lmac.domains import (
+from speechbrain_lmac.classifiers.batch_norm_folding import fold_batch_norms
+from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
+from speechbrain_lmac.classifiers.padding import classify, embed
+from speechbrain_lmac.data.dataset import ClipBatch
+from speechbrain_lmac.domains.codec import Codec
+from speechbrain_lmac.domains.learned import LearnedDomain
+from speechbrain_lmac.domains.stft import (
     MagnitudeSTFTDomain,
     MelDomain,
     STFTDomain,
@@ -36,8 +37,7 @@ from speechbrain_lmac.explainers import (
     IntegratedGradients,
 )
 from speechbrain_lmac.explainers.to_mask import absolute
-from speechbrain_lmac.learned import LearnedDomain
-from speechbrain_lmac.padding import classify, embed
+from speechbrain_lmac.training.brain import ClassifierBrain
 from speechbrain_lmac.types import Explanation
 from tests.small_models import N_MELS, small_cnn14, small_compact, with_statistics
 

@@ -3,21 +3,21 @@
 import pytest
 import torch
 
-from speechbrain_lmac.benchmark import Benchmark, Sanity
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
-from speechbrain_lmac.classifiers.zero_shot import AudioEmbedding, ClapClassifier
-from speechbrain_lmac.conditions import ConditionClips
-from speechbrain_lmac.dataio import ClipBatch
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.evaluation import Block
-from speechbrain_lmac.explainers import RandomExplainer, Remembered
-from speechbrain_lmac.sanity import (
+from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding, ClapClassifier
+from speechbrain_lmac.data.conditions import ConditionClips
+from speechbrain_lmac.data.dataset import ClipBatch
+from speechbrain_lmac.evaluation.benchmark import Benchmark, Sanity
+from speechbrain_lmac.evaluation.evaluate import Block
+from speechbrain_lmac.evaluation.randomisation import (
     cascade,
     cascade_layers,
     randomisation_check,
     reinitialise,
 )
+from speechbrain_lmac.explainers import RandomExplainer, Remembered
 from speechbrain_lmac.types import Encoded, Explanation
+from speechbrain_lmac.utils.errors import InputError
 
 FRAMES, BINS = 32, 16
 

@@ -5,22 +5,27 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers import CompactClassifier
+from speechbrain_lmac.data.dataset import ClipDataset, ClipsById
+from speechbrain_lmac.data.online_noise import (
+    CorpusNoise,
+    GeneratedNoise,
+    OtherClips,
+    Sometimes,
+)
 from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
-from speechbrain_lmac.dataio import ClipDataset, ClipsById
-from speechbrain_lmac.domains import STFTDomain
-from speechbrain_lmac.errors import InputError
-from speechbrain_lmac.mixing import measured_snr
-from speechbrain_lmac.noise import CorpusNoise, GeneratedNoise, OtherClips, Sometimes
-from speechbrain_lmac.objectives import (
+from speechbrain_lmac.domains.stft import STFTDomain
+from speechbrain_lmac.dsp.mixing import measured_snr
+from speechbrain_lmac.dsp.toy_sounds import TOY_CLASSES
+from speechbrain_lmac.losses.lmac import (
     mask_in,
     mask_out,
     supported_mask_in,
     supported_mask_out,
     unsupported_mask_in,
 )
-from speechbrain_lmac.targets import PredictedClass, RandomTargets
-from speechbrain_lmac.toy_sounds import TOY_CLASSES
+from speechbrain_lmac.training.targets import PredictedClass, RandomTargets
 from speechbrain_lmac.types import Evidence
+from speechbrain_lmac.utils.errors import InputError
 
 PARTS = ("train", "valid", "test")
 CLASSES = list(TOY_CLASSES)

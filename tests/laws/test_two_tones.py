@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.domains import STFTDomain
+from speechbrain_lmac.domains.stft import STFTDomain
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.interpreters import ConvInterpreter, MelToBins
-from speechbrain_lmac.metrics.truth import si_sdr
-from speechbrain_lmac.objectives import WeightedObjective, mask_in, mask_l1, mask_out
+from speechbrain_lmac.losses.lmac import WeightedObjective, mask_in, mask_l1, mask_out
+from speechbrain_lmac.metrics.separation import si_sdr
 from speechbrain_lmac.types import ClassifierOutput
 
 RATE = 16000

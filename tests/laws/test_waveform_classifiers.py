@@ -16,7 +16,7 @@ from speechbrain_lmac.classifiers import (
     SpeechBrainClassifier,
     WaveformClassifier,
 )
-from speechbrain_lmac.domains import WaveformSTFTDomain
+from speechbrain_lmac.domains.stft import WaveformSTFTDomain
 
 RATE = 16000
 KINDS = ["conv", "gru", "ast", "wav2vec2", "hubert", "wavlm", "ecapa"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from speechbrain_lmac.metrics.artefacts import si_sir_sar
-from speechbrain_lmac.metrics.truth import si_sdr
+from speechbrain_lmac.metrics.bss_eval import si_sir_sar
+from speechbrain_lmac.metrics.separation import si_sdr
 
 
 def by_definition(estimate, foreground, background):

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
-from speechbrain_lmac.domains import MagnitudeSTFTDomain, MelDomain, STFTDomain
-from speechbrain_lmac.draws import clip_key, seed_of
+from speechbrain_lmac.domains.stft import MagnitudeSTFTDomain, MelDomain, STFTDomain
 from speechbrain_lmac.explainers import (
     AttributionExplainer,
     GradCAM,
@@ -21,6 +20,7 @@ from speechbrain_lmac.explainers import (
     Saliency,
     SmoothGrad,
 )
+from speechbrain_lmac.utils.seeding import clip_key, seed_of
 
 RATE, N_MELS = 16000, 32
 DOMAINS = [STFTDomain, MagnitudeSTFTDomain, MelDomain]

@@ -14,12 +14,12 @@ from transformers import (
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from speechbrain_lmac.classifiers import HuggingFaceClap, MicrosoftClap
-from speechbrain_lmac.classifiers.clap_huggingface import FILLS
-from speechbrain_lmac.classifiers.front_ends_clap import (
+from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
+from speechbrain_lmac.classifiers.clap.front_ends import (
     ClapSpectrogram,
     slaney_mel_matrix,
 )
-from speechbrain_lmac.classifiers.zero_shot import ClapClassifier
+from speechbrain_lmac.classifiers.clap.huggingface import FILLS
 
 TOLERANCE_DB = 1e-4
 PROMPTS = ["a dog barking", "rain", "sea waves with rain on a roof"]

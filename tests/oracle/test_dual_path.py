@@ -7,7 +7,7 @@ from speechbrain.lobes.models.transformer.Transformer import PositionalEncoding
 from speechbrain.nnet.losses import cal_si_snr
 
 from speechbrain_lmac.interpreters.transformer import TransformerBlock, positions
-from speechbrain_lmac.objectives_td import si_snr
+from speechbrain_lmac.losses.lmac_td import si_snr
 
 
 def test_positions_are_those_of_speechbrain():

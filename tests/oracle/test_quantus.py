@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechbrain_lmac.metrics.masks import complexity, sparseness
+from speechbrain_lmac.metrics.sparsity import complexity, sparseness
 
 quantus = pytest.importorskip(
     "quantus",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from speechbrain.nnet.losses import cal_si_snr
 
-from speechbrain_lmac.metrics.truth import si_sdr
+from speechbrain_lmac.metrics.separation import si_sdr
 
 
 @pytest.mark.parametrize("snr_db", [-20, 0, 35])

@@ -13,9 +13,9 @@ from speechbrain.processing.features import (
     spectral_magnitude,
 )
 
-from speechbrain_lmac.domains import MagnitudeSTFTDomain, STFTDomain
+from speechbrain_lmac.domains.stft import MagnitudeSTFTDomain, STFTDomain
 from speechbrain_lmac.interpreters import MelToBins
-from speechbrain_lmac.metrics.truth import si_sdr
+from speechbrain_lmac.metrics.separation import si_sdr
 
 RATE = 16000
 SIZES = {

@@ -29,7 +29,7 @@ def imported(code, *arguments, names):
 
 def test_the_command_line_is_there_before_torch_is():
     names = [*SLOW, "torch", "numpy", "scipy", "speechbrain"]
-    code = "import speechbrain_lmac.cli, speechbrain_lmac.arguments"
+    code = "import speechbrain_lmac.cli, speechbrain_lmac.utils.arguments"
     assert imported(code, names=names) == []
 
 

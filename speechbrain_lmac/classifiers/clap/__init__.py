@@ -1,0 +1,1 @@
+"""CLAP models as zero-shot classifiers."""

@@ -1,0 +1,302 @@
+"""Microsoft's CLAP of 2022 (CNN14 and BERT), from its checkpoint file, as towers.
+
+What its public package does, with SpeechBrain's CNN14 and transformers' BERT (Elizalde
+et al., "CLAP: learning audio concepts from natural language supervision",
+https://arxiv.org/abs/2206.04769).
+"""
+
+import re
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from speechbrain.lobes.models.Cnn14 import Cnn14
+
+from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding
+from speechbrain_lmac.classifiers.clap.front_ends import ClapSpectrogram, repeated
+from speechbrain_lmac.classifiers.clap.text import load_tokenizer, tokens_of
+from speechbrain_lmac.classifiers.huggingface import transformers_module
+from speechbrain_lmac.classifiers.layouts import Places, evenly
+from speechbrain_lmac.classifiers.waveform import MapGrid
+from speechbrain_lmac.hub.weights import fetch
+from speechbrain_lmac.utils.errors import InputError, some_of
+
+CHECKPOINT = "CLAP_weights_2022.pth"
+ADVICE = """\
+  Put {filename} of Microsoft's CLAP 2022 anywhere and name the file or its folder
+  (--clap_source FILE), or name the hub's microsoft/msclap."""
+# Of the front end, as the package configures it.
+SAMPLE_RATE = 44100
+N_MELS = 64
+TOKEN_LIMIT = 100  # of the package's tokenizer; BERT takes 512
+HEAD_WIDTH = 64  # of an attention head, in every BERT of Google's
+STRIDES = (8, 16, 32, 32)  # frames and bands of a step of blocks 3, 4, 5, 6
+# Names in the checkpoint to ours: the first pattern that fits.
+RENAMES = (
+    (r"audio_encoder\.base\.bn0\.", "cnn14.norm0."),
+    (r"audio_encoder\.base\.(conv_block\d)\.bn(\d)\.", r"cnn14.\1.norm\2."),
+    (r"audio_encoder\.base\.(conv_block\d\.conv\d)\.", r"cnn14.\1."),
+    (r"audio_encoder\.base\.fc1\.", "embed."),
+    (r"audio_encoder\.projection\.", "audio_projection."),
+    (r"caption_encoder\.base\.", "bert."),
+    (r"caption_encoder\.projection\.", "text_projection."),
+    (r"logit_scale$", "logit_scale"),
+)
+# Not needed: the front end's matrices, the head for AudioSet, counters of positions.
+UNUSED = (
+    r"audio_encoder\.base\.(spectrogram_extractor|logmel_extractor|fc_audioset)\.",
+    r"caption_encoder\.base\.embeddings\.position_ids$",
+)
+
+
+class Projection(torch.nn.Module):
+    """Into the common space: y = W x, then layer norm of y + V GELU(y).
+
+    Arguments
+    ---------
+    n_in, n_out : int
+        Values before and after.
+
+    Shape
+    -----
+    (B, n_in) to (B, n_out).
+    """
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.linear1 = torch.nn.Linear(n_in, n_out, bias=False)
+        self.linear2 = torch.nn.Linear(n_out, n_out, bias=False)
+        self.layer_norm = torch.nn.LayerNorm(n_out)
+        self.dropout = torch.nn.Dropout(0.5)
+
+    def forward(self, values):
+        values = self.linear1(values)
+        return self.layer_norm(values + self.dropout(self.linear2(F.gelu(values))))
+
+
+class MicrosoftClap(torch.nn.Module):
+    """Both towers of Microsoft's CLAP 2022: waveforms and sentences in.
+
+    It hears 5 s at 44.1 kHz: STFT of 1024 samples every 320, 64 mel bands from 50 to
+    14,000 Hz. Shorter clips are repeated; of longer ones the beginning is heard, where
+    the package takes a random part. Widths are those of the checkpoint.
+
+    Arguments
+    ---------
+    source : str
+        The checkpoint file, a folder with `CLAP_weights_2022.pth`, or a hub id
+        (microsoft/msclap).
+    tokenizer_source : str
+        BERT's tokenizer: a folder or a hub id.
+
+    Shape
+    -----
+    ``audio``: (B, N) to an embedding (B, D) and the outputs of blocks 3, 4, 5, 6, as
+    `CNN14Classifier`: (B, 256, 86, 8), (B, 512, 43, 4), (B, 1024, 21, 2) and (B, 2048,
+    21, 2). ``text``: P sentences to (P, D), each of length 1. D = 1024 as published.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be had, or is another CLAP's.
+    """
+
+    def __init__(self, source, tokenizer_source="bert-base-uncased"):
+        super().__init__()
+        path = checkpoint_path(source)
+        state = renamed(read_checkpoint(path), path)
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+        try:
+            n_channels = shapes["cnn14.conv_block6.conv2.weight"][0]
+            n_embedded = shapes["embed.weight"][0]
+            dim = shapes["audio_projection.linear1.weight"][0]
+            self.bert = bert_of(shapes)
+        except KeyError as error:
+            raise InputError(f"{path} is no CLAP of 2022: it lacks {error}") from error
+        self.cnn14 = Cnn14(N_MELS, n_channels, return_reps=True)
+        self.embed = torch.nn.Linear(n_channels, n_embedded)
+        self.audio_projection = Projection(n_embedded, dim)
+        self.text_projection = Projection(self.bert.config.hidden_size, dim)
+        self.logit_scale = torch.nn.Parameter(torch.zeros(()))
+        load(self, state, path)
+        self.front_end = ClapSpectrogram(
+            sample_rate=SAMPLE_RATE,
+            n_fft=1024,
+            hop_length=320,
+            n_samples=5 * SAMPLE_RATE,
+            n_mels=N_MELS,
+            low_hz=50.0,
+            high_hz=14000.0,
+            fill=repeated,
+        )
+        self._tokenizer = load_tokenizer(tokenizer_source)
+        if len(self._tokenizer) > self.bert.config.vocab_size:
+            raise InputError(
+                f"the tokenizer {tokenizer_source} knows {len(self._tokenizer)} words, "
+                f"but {path} has {self.bert.config.vocab_size}: name the tokenizer "
+                "that belongs to it (bert-base-uncased for the published one)"
+            )
+
+    @property
+    def sample_rate(self):
+        """Of the waveforms, Hz."""
+        return self.front_end.sample_rate
+
+    @property
+    def embedding_dim(self):
+        """Values of an embedding, D."""
+        return self.audio_projection.layer_norm.normalized_shape[0]
+
+    @property
+    def scale(self):
+        """What similarities are multiplied by, 0-dim."""
+        return self.logit_scale.exp()
+
+    @property
+    def hidden_channels(self):
+        """Channels of the hidden maps."""
+        blocks = (getattr(self.cnn14, f"conv_block{block}") for block in (3, 4, 5, 6))
+        return [block.conv2.out_channels for block in blocks]
+
+    @property
+    def cam_layer(self):
+        """The module whose output class activation maps look at: the last block."""
+        return self.cnn14.conv_block6
+
+    @property
+    def cam_stride(self):
+        """Frames and bands that a step of that map stands for: five halvings."""
+        return STRIDES[-1], STRIDES[-1]
+
+    def hidden_grids(self):
+        """A `MapGrid` of each hidden map, see `WaveformClassifier`."""
+        hop = self.front_end.hop_length
+        return [
+            MapGrid(
+                channels=channels,
+                n_bands=N_MELS // stride,
+                steps=Places((stride - 1) / 2 * hop, stride * hop),
+                bands=evenly(1.0, N_MELS // stride),
+            )
+            for channels, stride in zip(self.hidden_channels, STRIDES, strict=True)
+        ]
+
+    def audio(self, wav):
+        """Waveforms (B, N) to an `AudioEmbedding`."""
+        return self.hear(self.front_end(wav))
+
+    def hear(self, mel):
+        """The front end's window (B, W, n_mels), in dB, to an `AudioEmbedding`."""
+        values, hidden = self.cnn14(mel)
+        projected = self.audio_projection(self.embed(values[:, 0]).relu())
+        embedding = F.normalize(projected.float(), dim=1)
+        return AudioEmbedding(embedding, tuple(reversed(hidden)))
+
+    def text(self, prompts):
+        """Sentences to their embeddings (P, D), each of length 1."""
+        limit = min(TOKEN_LIMIT, self.bert.config.max_position_embeddings)
+        tokens = tokens_of(self._tokenizer, prompts, limit)
+        tokens = tokens.to(self.logit_scale.device)
+        first = self.bert(**tokens).last_hidden_state[:, 0]  # that of [CLS]
+        return F.normalize(self.text_projection(first).float(), dim=1)
+
+
+def checkpoint_path(source):
+    """The checkpoint file of a source, see `MicrosoftClap`."""
+    source = str(source)
+    if (Path(source) / "config.json").is_file():
+        raise InputError(
+            f"{source} is a folder of transformers, not Microsoft's checkpoint: it is "
+            "read by parts/classifier/clap_huggingface.yaml"
+        )
+    return Path(source) if Path(source).is_file() else fetch(source, CHECKPOINT, ADVICE)
+
+
+def read_checkpoint(path):
+    """The state dict of a checkpoint, under "model" as the package saves it."""
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"{path} is not a checkpoint that can be read without running code of it "
+            f"({type(error).__name__}): it may be truncated. If it is whole and you "
+            "trust it, load it with weights_only=False and save {'model': "
+            "checkpoint['model']} again"
+        ) from error
+    if not isinstance(stored, dict) or not isinstance(stored.get("model"), dict):
+        raise InputError(
+            f'{path} is no checkpoint of CLAP: it should be a dict whose "model" holds '
+            "the weights"
+        )
+    return stored["model"]
+
+
+def renamed(state, path):
+    """The weights by the names that they have here.
+
+    Example
+    -------
+    >>> list(renamed({"audio_encoder.base.conv_block1.bn2.bias": 0}, "file"))
+    ['cnn14.conv_block1.norm2.bias']
+    """
+    if any("htsat" in name for name in state):
+        raise InputError(
+            f"{path} is Microsoft's CLAP of 2023 (HTSAT and GPT-2), which is not "
+            f"supported: take that of 2022, {CHECKPOINT}"
+        )
+    ours, unknown = {}, []
+    for name, value in state.items():
+        if any(re.match(pattern, name) for pattern in UNUSED):
+            continue
+        for pattern, replacement in RENAMES:
+            if re.match(pattern, name):
+                ours[re.sub(pattern, replacement, name, count=1)] = value
+                break
+        else:
+            unknown.append(name)
+    if unknown:
+        raise InputError(
+            f"{path} is no CLAP of 2022 by Microsoft: nothing here is called "
+            f"{some_of(unknown, 3)}"
+        )
+    return ours
+
+
+def bert_of(shapes):
+    """An untrained BERT of the widths that these weights have."""
+    transformers = transformers_module()
+    place = "bert.embeddings.{}_embeddings.weight"
+    n_words, width = shapes[place.format("word")]
+    layers = {
+        int(found.group(1))
+        for found in (re.match(r"bert\.encoder\.layer\.(\d+)\.", n) for n in shapes)
+        if found
+    }
+    config = transformers.BertConfig(
+        vocab_size=n_words,
+        hidden_size=width,
+        num_hidden_layers=len(layers),
+        num_attention_heads=max(1, width // HEAD_WIDTH),
+        intermediate_size=shapes["bert.encoder.layer.0.intermediate.dense.weight"][0],
+        max_position_embeddings=shapes[place.format("position")][0],
+        type_vocab_size=shapes[place.format("token_type")][0],
+    )
+    return transformers.BertModel(config)
+
+
+def load(clap, state, path):
+    """Load the weights in place, and say in one line what does not fit."""
+    wanted = {n: tuple(value.shape) for n, value in clap.state_dict().items()}
+    shapes = {n: tuple(value.shape) for n, value in state.items()}
+    misfits = [f"{name} is missing" for name in wanted if name not in shapes]
+    misfits += [f"{name} is unknown" for name in shapes if name not in wanted]
+    misfits += [
+        f"{name} is {shapes[name]}, not {shape}"
+        for name, shape in wanted.items()
+        if shapes.get(name, shape) != shape
+    ]
+    if misfits:
+        raise InputError(
+            f"{path} is no CLAP of 2022 by Microsoft: {some_of(misfits, 3)}"
+        )
+    clap.load_state_dict(state)

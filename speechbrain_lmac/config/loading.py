@@ -1,0 +1,278 @@
+"""Loading an experiment: the command line and the YAML file, checked and built."""
+
+import difflib
+import logging
+import pydoc
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAMLError
+
+from speechbrain_lmac.config.inheritance import (
+    HPARAMS,
+    find_hparams,
+    open_hparams,
+    top_level_keys,
+)
+from speechbrain_lmac.config.resolving import resolve
+from speechbrain_lmac.config.run_options import RUN_KEYS, read_command, with_values_of
+from speechbrain_lmac.utils.compiling import check_compile
+from speechbrain_lmac.utils.devices import check_data_parallel, check_precision
+from speechbrain_lmac.utils.errors import InputError, check_arguments
+
+logger = logging.getLogger(__name__)
+
+# Top-level keys that the code reads. Any other key must be referred to in the file
+# itself, or it is a misspelling.
+KNOWN_KEYS = {
+    "augment",
+    "autoencoder",
+    "batch_size",
+    "blocks",
+    "brain",
+    "captioned",
+    "clap",
+    "classifier",
+    "conditions",
+    "curves",
+    "dataset",
+    "dictionary_checkpoint",
+    "domain",
+    "explainer",
+    "experiments",
+    "explainers",
+    "interpreter",
+    "interpreter_checkpoint",
+    "label_smoothing",
+    "learner",
+    "metrics",
+    "model",
+    "n_clips",
+    "noise",
+    "objective",
+    "options",
+    "output_folder",
+    "pairs_at_once",
+    "silence_weight",
+    "pretrained_interpreter",
+    "prompts",
+    "published",
+    "recipe",
+    "reference",
+    "repeats",
+    "sanity",
+    "seed",
+    "shares",
+    "split",
+    "targets",
+    "together",
+    "training",
+    "trunk_source",
+}
+
+# What building a part raises when it is given something that it cannot take.
+UNBUILT = (
+    ValueError,
+    TypeError,
+    ImportError,
+    OSError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+)
+# In errors that speak of the YAML file by themselves.
+OF_THE_FILE = (
+    "Invalid argument to",
+    "There is no such",
+    "Failed to import",
+    "No module named",
+    "not a valid",
+    "could not find",
+    "No such file",
+)
+# Options of SpeechBrain that every recipe obeys; the others are for trainings.
+ALWAYS_OBEYED = {"device", "distributed_backend", "log_config", "noprogressbar"}
+# How the resolved file in an output folder begins.
+RESOLVED = "# Generated"
+
+
+def load_experiment(argv, training=False):
+    """Read the command line and build what the YAML file describes.
+
+    Arguments
+    ---------
+    argv : list
+        `FILE.yaml [--key value ...] [run options of SpeechBrain]`; see
+        `run_options.read_command` and `resolving.resolve`.
+    training : bool
+        Whether the command trains, so that there is `--start_over`.
+
+    Returns
+    -------
+    hparams : dict
+        The built experiment.
+    run_opts : RunOptions
+        SpeechBrain's: of the command line, else of the top of the YAML.
+    source : tuple
+        (path of the YAML file, the resolved YAML text that `hparams` is built of).
+
+    Raises
+    ------
+    InputError
+        For a file that is missing or no YAML, for a misspelt key or argument, for a
+        device or precision that this machine does not have, and for whatever the
+        objects themselves refuse.
+    """
+    param_file, run_opts, overrides = read_command(argv, training)
+    if not training:
+        check_run_options(run_opts)
+    path = find_hparams(param_file)
+    check_keys(path)
+    resolved = resolve(path, overrides)
+    obeyed = RUN_KEYS if training else ALWAYS_OBEYED
+    run_opts = with_values_of(resolved, run_opts, obeyed)
+    if run_opts.log_config is not None and not Path(run_opts.log_config).is_file():
+        raise InputError(f"--log_config {run_opts.log_config}: there is no such file")
+    check_precision(run_opts)
+    check_data_parallel(run_opts)
+    check_compile(run_opts)
+    check_checkpoints(run_opts)
+    folders = extend_import_path(path)
+    try:
+        hparams = load_hyperpyyaml(resolved)
+        if "dataset" in hparams:
+            check_arguments(hparams["dataset"].prepare)
+        check_sample_rates(hparams)
+    except InputError:
+        raise
+    except YAMLError as error:
+        raise InputError(f"{path} is not readable as YAML: {error}") from error
+    except pydoc.ErrorDuringImport as error:
+        raise InputError(f"{path}: {error}") from error
+    except UNBUILT as error:
+        if path.resolve().is_relative_to(HPARAMS) and not overrides:
+            raise  # our file, and so our fault
+        raise InputError(_why_unbuilt(error, path, overrides, folders)) from error
+    return hparams, run_opts, (path, resolved)
+
+
+def check_run_options(run_opts):
+    """Refuse options of SpeechBrain that only a training obeys.
+
+    Raises
+    ------
+    InputError
+        Naming the first of them.
+    """
+    idle = sorted(run_opts.overridden_args - ALWAYS_OBEYED)
+    if idle:
+        raise InputError(
+            f"--{idle[0]} has no effect on this command: it is an option of trainings"
+        )
+
+
+def check_checkpoints(run_opts):
+    """Refuse two intervals of checkpoints within epochs.
+
+    Raises
+    ------
+    InputError
+        Where both are above 0: SpeechBrain obeys one of them.
+    """
+    if run_opts.ckpt_interval_minutes > 0 and run_opts.ckpt_interval_steps > 0:
+        raise InputError(
+            "--ckpt_interval_minutes and --ckpt_interval_steps are both given: take "
+            "one of them"
+        )
+
+
+def extend_import_path(path):
+    """Let `!new:module.Class` find modules beside the YAML file and where we are.
+
+    They come last, so that nothing installed is hidden; processes that are spawned get
+    them too.
+
+    Returns
+    -------
+    folders : list of str
+        That of the file (of a resolved one also that of the file it was made of), and
+        the current one.
+    """
+    head = Path(path).read_text(encoding="utf-8").split("\n", 2)
+    origin = head[1].removeprefix("# ") if head[0].startswith(RESOLVED) else path
+    files = dict.fromkeys(Path(file).resolve().parent for file in (path, origin))
+    folders = [str(folder) for folder in (*files, Path.cwd()) if folder.is_dir()]
+    sys.path += [folder for folder in folders if folder not in sys.path]
+    return folders
+
+
+def _why_unbuilt(error, path, overrides, folders):
+    """A message for what building the parts raised."""
+    words = [str(error)] if isinstance(error, OSError) else map(str, error.args)
+    message = " ".join(" ".join(words).split())
+    if isinstance(error, ImportError) and message.startswith("There is no such"):
+        places = ", ".join(dict.fromkeys(folders))
+        return f"{path}: {message} (looked in what is installed, in {places})"
+    if any(words in message for words in OF_THE_FILE):
+        return f"{path}: {message}"
+    given = shlex.join(f"--{key}={value}" for key, value in overrides.items())
+    given = f" with {given}" if given else ""
+    return f"{path} cannot be built{given}: {message} ({type(error).__name__})"
+
+
+def check_keys(path):
+    """Look at top-level keys that nothing reads: misspelt ones, and a user's own.
+
+    Raises
+    ------
+    InputError
+        For a key that is one or two letters from a known one. Others are warned of.
+    """
+    text = open_hparams(path).getvalue()
+    if text.startswith(RESOLVED):
+        return  # of a finished run: what the keys were for is in their places
+    keys = top_level_keys(path)
+    known = KNOWN_KEYS | RUN_KEYS | set(re.findall(r"<(\w+)", text))
+    for key in keys:
+        if key in known or key.startswith("__"):
+            continue
+        close = difflib.get_close_matches(key, known)
+        meant = f"; did you mean '{close[0]}'?" if close else ""
+        unknown = f"{path}: unknown key '{key}'{meant}"
+        if any(_is_misspelt(key, name) for name in close):
+            raise InputError(unknown)
+        logger.warning("%s", unknown if meant else f"{unknown}: nothing reads it")
+
+
+def _is_misspelt(key, name):
+    """Whether a key is another one but for a letter or two."""
+    alike = difflib.SequenceMatcher(None, key, name).ratio()
+    return alike > 0.8 and abs(len(key) - len(name)) < 3
+
+
+def check_sample_rates(hparams):
+    """Refuse parts that hear at different rates.
+
+    A trained classifier of waveforms brings its own rate; one that hears features
+    has none.
+    """
+    parts = {key: hparams.get(key) for key in ("dataset", "domain", "model")}
+    parts["classifier"] = hparams.get("classifier")
+    rates = {key: getattr(part, "sample_rate", None) for key, part in parts.items()}
+    rates = {key: rate for key, rate in rates.items() if rate is not None}
+    if len(set(rates.values())) > 1:
+        told = ", ".join(f"{key} {rate} Hz" for key, rate in rates.items())
+        raise InputError(
+            f"the parts of the experiment hear at different rates: {told}. Set "
+            "sample_rate to what the classifier was trained at"
+        )
+
+
+def require_keys(hparams, names, path):
+    """Raise unless the experiment has what the recipe needs."""
+    missing = [name for name in names if name not in hparams]
+    if missing:
+        raise InputError(f"{path} lacks the keys {missing}, which this recipe needs")

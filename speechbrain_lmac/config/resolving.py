@@ -1,0 +1,316 @@
+"""Experiment files with their overrides, includes and references put in.
+
+The semantics are HyperPyYAML's, but for overrides and arguments of includes: a node
+with a tag (`!new:`, `!name:`, `!include:`, ...) takes the place of the one before,
+where HyperPyYAML keeps the old tag. A mapping without a tag is merged into the node.
+"""
+
+import io
+import math
+import os
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from hyperpyyaml.core import _applyref_function, recursive_resolve
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+from ruamel.yaml.tag import Tag
+
+from speechbrain_lmac.config.inheritance import HPARAMS, open_hparams
+from speechbrain_lmac.utils.arguments import run_options
+from speechbrain_lmac.utils.errors import InputError, some_of
+
+# The tags of HyperPyYAML.
+TAGGED = re.compile(
+    r"!(ref|copy|PLACEHOLDER|(new|name|module|apply|applyref|include):)"
+)
+# Keys whose value is text, also where the file has null or a placeholder.
+TEXT_KEY = re.compile(r"(folder|file|path|source|checkpoint)$")
+HOME = re.compile(r"~[\w.-]*(/|$)")
+INCLUDE = "!include:"
+
+
+def resolve(path, overrides=None):
+    """An experiment file as it is built: one text, in which nothing is open.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+    overrides : dict, optional
+        Key at the top of the file to its new value, a str. Where the file has text, it
+        is the text as it stands, but for `null` and values with a tag of HyperPyYAML;
+        elsewhere it is YAML. A `~` at the beginning of a path is expanded.
+
+    Returns
+    -------
+    text : str
+        YAML, with the tags `!new:`, `!name:`, `!apply:` and `!module:` only.
+
+    Raises
+    ------
+    InputError
+        For what is no YAML, an unknown key, a value of another kind than the file's, an
+        include or reference that leads nowhere, and placeholders that are left.
+    """
+    stream = open_hparams(path)
+    tree = _parsed(stream.getvalue(), path)
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+    place, own = (Path(file).resolve().parent for file in (stream.name, path))
+    folders = [place, own, Path.cwd(), HPARAMS]
+    for key, text in (overrides or {}).items():
+        if key not in tree:
+            raise InputError(f"{path}: unknown key '{key}'.{_hint(key, tree)}")
+        value = _Override(key, text, tree).value
+        _place_includes(value, [own, place, Path.cwd(), HPARAMS])
+        tree[key] = merged(tree[key], value, f"--{key}")
+    _place_includes(tree, folders)
+    resolver = _Resolver(path)
+    tree = resolver.resolve(tree, place, ())
+    resolver.raise_if_open()
+    text = io.StringIO()
+    YAML().dump(_expanded(tree), text)
+    return text.getvalue()
+
+
+def merged(base, value, where):
+    """`value` in the place of `base`, or merged into it.
+
+    Arguments
+    ---------
+    base, value : node
+        Of ruamel's round-trip trees. `base` is changed.
+    where : str
+        Names the place in an error.
+
+    Returns
+    -------
+    node
+    """
+    if not isinstance(value, Mapping) or tag_of(value):
+        return value
+    if isinstance(base, TaggedScalar) and not base.value and ":" in tag_of(base):
+        base = _with_tag(CommentedMap(), tag_of(base))  # `!new:Class` without arguments
+    if not isinstance(base, Mapping):
+        if tag_of(base) in ("!ref", "!copy"):
+            raise InputError(
+                f"{where} is `{tag_of(base)} {base.value}`: change it at the key that "
+                "this names"
+            )
+        if isinstance(base, CommentedSeq):
+            raise InputError(f"{where} is a list, and a mapping cannot change it")
+        return value
+    for key, part in value.items():
+        base[key] = merged(base.get(key), part, f"{where}.{key}")
+    return base
+
+
+def tag_of(node):
+    """The tag of a node as it is written, "" without one."""
+    tag = getattr(node, "tag", None)
+    return "" if tag is None or tag.value is None else str(tag.value)
+
+
+class _Override:
+    """The value of an option `--key text`, of the kind that the file has there."""
+
+    def __init__(self, key, text, tree):
+        self.key, self.text = key, text
+        self.value = self._node(_now(tree[key], tree))
+
+    def _node(self, now):
+        if TAGGED.match(self.text) or self.text == "null":
+            return self._yaml()
+        if isinstance(now, str) or (_is_open(now) and TEXT_KEY.search(self.key)):
+            return self._plain_text()
+        if _is_open(now):
+            try:
+                value = self._yaml()
+            except InputError:
+                value = self.text
+            return self._plain_text() if isinstance(value, str) else value
+        value = self._yaml()
+        if isinstance(now, bool):
+            self._check(isinstance(value, bool), "true or false")
+        elif isinstance(now, int | float):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            kind = "whole" if isinstance(now, int) else "finite"
+            self._check(number and math.isfinite(value), f"a {kind} number")
+        elif isinstance(now, CommentedSeq) and not tag_of(now):
+            self._check(isinstance(value, CommentedSeq), "a list, as '[a, b]'")
+        elif isinstance(now, Mapping) or tag_of(now):
+            what = "a mapping of what to change, as '{key: value}', or begin with a tag"
+            self._check(isinstance(value, Mapping) or tag_of(value), what)
+        return value
+
+    def _yaml(self):
+        return _parsed(self.text, f"--{self.key} {self.text}")
+
+    def _plain_text(self):
+        if re.fullmatch(r"\(.*\)", self.text, re.DOTALL):
+            raise InputError(
+                f"--{self.key} {self.text}: HyperPyYAML reads (...) as a tuple; write "
+                "a path as ./(...)"
+            )
+        return DoubleQuotedScalarString(self.text)
+
+    def _check(self, right, wanted):
+        if not right:
+            raise InputError(f"--{self.key} must be {wanted}, got {self.text!r}")
+
+
+class _Resolver:
+    """Puts in includes and references, as HyperPyYAML does, and collects placeholders.
+
+    Arguments
+    ---------
+    path : str or Path
+        Of the experiment, for errors.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.open = {}  # id of a placeholder to its place
+
+    def resolve(self, tree, folder, place):
+        """The tree of a file, to which references in it belong.
+
+        Arguments
+        ---------
+        tree : node
+        folder : Path
+            That includes are relative to.
+        place : tuple
+            Keys that lead to it in the experiment.
+        """
+
+        def walk(node, place):
+            if isinstance(node, list):
+                for index, part in enumerate(node):
+                    node[index] = walk(part, (*place, index))
+            elif isinstance(node, Mapping):
+                for key, part in node.items():
+                    node[key] = walk(part, (*place, key))
+            tag = tag_of(node)
+            if tag == "!PLACEHOLDER":
+                self.open.setdefault(id(node), place)
+            elif tag in ("!ref", "!copy"):
+                return self._reference(node, tree, place)
+            elif tag.startswith(INCLUDE):
+                return self._include(node, folder / tag.removeprefix(INCLUDE), place)
+            elif tag.startswith("!applyref:"):
+                return _applyref_function(tag.removeprefix("!applyref:"), node)
+            return node
+
+        return walk(tree, place)
+
+    def raise_if_open(self):
+        """Raise `InputError` if there are placeholders, naming all."""
+        if self.open:
+            names = [_dotted(place) for place in self.open.values()]
+            verb = "is a !PLACEHOLDER" if len(names) == 1 else "are !PLACEHOLDERs"
+            raise InputError(
+                f"{self.path}: {some_of(names, 30)} {verb}: give a value in the file "
+                "or on the command line"
+            )
+
+    def _reference(self, node, tree, place):
+        copies = tag_of(node) == "!copy"
+        try:
+            return recursive_resolve(node.value, [], tree, copies)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self.raise_if_open()  # which may be why
+            raise InputError(
+                f"{self.path}: {_dotted(place)}: {tag_of(node)} {node.value} leads to "
+                f"nothing ({error})"
+            ) from error
+
+    def _include(self, node, file, place):
+        if not file.is_file():
+            raise InputError(
+                f"{self.path}: {_dotted(place)}: there is no file {file} to include"
+            )
+        tree = _parsed(file.read_text(encoding="utf-8"), file)
+        if isinstance(node, Mapping):
+            arguments = CommentedMap(node.items())
+            tree = merged(tree, arguments, f"{file}, included at {_dotted(place)}")
+        return self.resolve(tree, file.parent, place)
+
+
+def _dotted(place):
+    """A place in the tree, in words."""
+    return ".".join(map(str, place))
+
+
+def _parsed(text, name):
+    """A text as ruamel's round-trip tree."""
+    yaml = YAML()
+    yaml.preserve_quotes = True  # HyperPyYAML reads (dog) as a tuple, '(dog)' as text
+    try:
+        return yaml.load(text)
+    except YAMLError as error:
+        line = " ".join(str(error).split("\n\n")[0].split())
+        raise InputError(f"{name} is not readable as YAML: {line}") from error
+
+
+def _now(node, tree):
+    """What stands at a key: the node, or what it refers to."""
+    if tag_of(node) in ("!ref", "!copy"):
+        try:
+            return recursive_resolve(node.value, [], tree)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None  # into an include: it is no text
+    return node
+
+
+def _is_open(node):
+    """Whether the file says nothing of the kind of a value: null or a placeholder."""
+    return node is None or tag_of(node) == "!PLACEHOLDER"
+
+
+def _hint(key, tree):
+    """The key or run option that a misspelt one may have meant."""
+    names = [*tree, *(name.removeprefix("--") for name in run_options())]
+    close = get_close_matches(key, names)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def _place_includes(node, folders):
+    """Make the includes of a node absolute: the first of the folders that has one."""
+    parts = node.values() if isinstance(node, Mapping) else node
+    for part in parts if isinstance(node, Mapping | list) else ():
+        _place_includes(part, folders)
+    tag = tag_of(node)
+    if not tag.startswith(INCLUDE):
+        return
+    name = tag.removeprefix(INCLUDE)
+    found = [folder / name for folder in folders if (folder / name).is_file()]
+    if not found:
+        places = dict.fromkeys(str(folder.resolve()) for folder in folders)
+        raise InputError(
+            f"there is no file {name} to include (looked in {', '.join(places)})"
+        )
+    _with_tag(node, f"{INCLUDE}{found[0].resolve()}")
+
+
+def _with_tag(node, tag):
+    """The node, with another tag."""
+    node.yaml_set_ctag(Tag(suffix=tag.replace("%", "%25")))
+    return node
+
+
+def _expanded(node):
+    """The node, `~` at the beginning of its texts expanded."""
+    if isinstance(node, Mapping):
+        for key, part in node.items():
+            node[key] = _expanded(part)
+    elif isinstance(node, list):
+        for index, part in enumerate(node):
+            node[index] = _expanded(part)
+    elif isinstance(node, str) and HOME.match(node):
+        return type(node)(os.path.expanduser(node))
+    return node

@@ -1,0 +1,165 @@
+"""Run options, of the command line and of YAML files: SpeechBrain's, and ours."""
+
+import math
+import typing
+from dataclasses import dataclass, replace
+from types import UnionType
+
+from ruamel.yaml import YAML
+from speechbrain.utils.run_opts import RunOptions
+
+from speechbrain_lmac.config.inheritance import blocks_of
+from speechbrain_lmac.utils.arguments import (
+    START_OVER,
+    Parser,
+    run_keys,
+    run_option_parser,
+    run_options,
+)
+from speechbrain_lmac.utils.console import hides_progress
+from speechbrain_lmac.utils.errors import InputError, check_counts
+
+__all__ = [
+    "RUN_KEYS",
+    "RunOptions",
+    "TrainingOptions",
+    "read_command",
+    "with_values_of",
+]
+
+RUN_KEYS = run_keys()
+
+
+@dataclass(frozen=True)
+class TrainingOptions(RunOptions):
+    """SpeechBrain's run options and `start_over`.
+
+    Arguments
+    ---------
+    start_over : bool
+        Move what the output folder holds aside, and train anew.
+    """
+
+    start_over: bool = False
+
+
+def read_command(argv, training=False):
+    """The command line of a recipe.
+
+    Arguments
+    ---------
+    argv : list of str
+        `FILE.yaml [--key value ...] [run options of SpeechBrain]`. A value is whatever
+        stands behind a name, unless it begins with `--`; `--key=value` takes any.
+    training : bool
+        Whether there is `--start_over`.
+
+    Returns
+    -------
+    param_file : str
+    run_opts : RunOptions
+        SpeechBrain's. Without a progress bar where the terminal hides them; of a
+        training with `start_over`, bool.
+    overrides : dict
+        Key of the YAML file to its value as it was written, both str.
+
+    Raises
+    ------
+    InputError
+        For an option without a value, one given twice with different values, one that
+        does not take its value, and for a stray argument.
+
+    Example
+    -------
+    >>> param_file, run_opts, overrides = read_command(
+    ...     ["a.yaml", "--device", "cpu", "--lr", "-1", "--data_folder=a = b"]
+    ... )
+    >>> param_file, run_opts.device, overrides
+    ('a.yaml', 'cpu', {'lr': '-1', 'data_folder': 'a = b'})
+    """
+    parser = Parser(parents=[run_option_parser()], add_help=False)
+    if training:
+        parser.add_argument(
+            START_OVER,
+            action="store_true",
+            help="move what the output folder holds aside, and train anew",
+        )
+    parsed, others = parser.parse_known_args(argv)
+    if START_OVER in others:
+        raise InputError(
+            f"{START_OVER} has no effect on this command: it is an option of trainings"
+        )
+    given = {word.partition("=")[0] for word in map(str, argv)}
+    for name, value in vars(parsed).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{name} must be a finite number, got {value}")
+    check_counts(grad_accumulation_factor=parsed.grad_accumulation_factor)
+    overridden = {name[2:] for name in run_options() if name in given}
+    kind = TrainingOptions if training else RunOptions
+    run_opts = kind(**vars(parsed), overridden_args=overridden)
+    if hides_progress():
+        overridden = overridden | {"noprogressbar"}
+        run_opts = replace(run_opts, noprogressbar=True, overridden_args=overridden)
+    words = (word.removeprefix("--").partition("=") for word in others)
+    return parsed.param_file, run_opts, {key: value for key, _, value in words}
+
+
+def with_values_of(resolved, run_opts, names=RUN_KEYS):
+    """Run options with those that stand at the top of a YAML file, as sb.Brain's.
+
+    The command line (`overridden_args`, which stays as it is) comes first, then the
+    file, then SpeechBrain's default.
+
+    Arguments
+    ---------
+    resolved : str
+        The YAML file with all references resolved.
+    run_opts : RunOptions
+        Of the command line.
+    names : set of str
+        Which of them are taken from the file.
+
+    Returns
+    -------
+    run_opts : RunOptions
+
+    Raises
+    ------
+    InputError
+        For a value that the option cannot have.
+
+    Example
+    -------
+    >>> run_opts = RunOptions(device="cpu", overridden_args={"device"})
+    >>> run_opts = with_values_of("max_grad_norm: 1.0\\ndevice: cuda", run_opts)
+    >>> run_opts.max_grad_norm, run_opts.device
+    (1.0, 'cpu')
+    """
+    names = names - run_opts.overridden_args
+    blocks = [text for name, text in blocks_of(resolved).items() if name in names]
+    if not blocks:
+        return run_opts
+    values = dict(YAML().load("\n".join(blocks)))
+    kinds = typing.get_type_hints(RunOptions)
+    for name, value in values.items():
+        if not _fits(value, kinds[name]):
+            wanted = getattr(kinds[name], "__name__", str(kinds[name]))
+            raise InputError(
+                f"{name} at the top of the YAML is a run option of SpeechBrain, of "
+                f"type {wanted.replace('typing.', '')}; got {value!r}"
+            )
+    if "grad_accumulation_factor" in values:
+        check_counts(grad_accumulation_factor=values["grad_accumulation_factor"])
+    return replace(run_opts, **values)
+
+
+def _fits(value, kind):
+    """Whether a value of a YAML file has the type of a run option."""
+    if typing.get_origin(kind) is typing.Literal:
+        return value in typing.get_args(kind)
+    is_union = typing.get_origin(kind) in (typing.Union, UnionType)
+    kinds = typing.get_args(kind) if is_union else (kind,)
+    kinds = tuple(typing.get_origin(kind) or kind for kind in kinds)
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, (*kinds, int) if float in kinds else kinds)

@@ -1,0 +1,1 @@
+"""Representations that a mask multiplies, and the way back to a waveform."""

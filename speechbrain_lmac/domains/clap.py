@@ -1,0 +1,132 @@
+"""Where a mask lives for a CLAP that hears waveforms: on its own frames and bands."""
+
+import torch
+
+from speechbrain_lmac.domains.stft import (
+    POWER_FLOOR,
+    MelDomain,
+    WaveformSTFTDomain,
+    check_lens,
+    check_wav,
+    recorded_samples,
+)
+from speechbrain_lmac.dsp.mel import decibels
+from speechbrain_lmac.dsp.mel_to_bins import SlaneyToBins
+from speechbrain_lmac.dsp.pad_crop import join_recordings
+from speechbrain_lmac.types import Encoded
+
+
+def stft_of(clap):
+    """The sizes of a CLAP's front end, as `STFTDomain` takes them."""
+    front_end = clap.front_end
+    to_ms = 1000 / front_end.sample_rate
+    return {
+        "sample_rate": front_end.sample_rate,
+        "n_fft": front_end.n_fft,
+        "hop_length_ms": front_end.hop_length * to_ms,
+        "win_length_ms": front_end.n_fft * to_ms,
+        "n_mels": front_end.n_mels,
+    }
+
+
+class ClapSTFTDomain(WaveformSTFTDomain):
+    """The mask multiplies log(1 + |X|); the CLAP hears the decoded waveform.
+
+    The frames are the CLAP's, and `from_bands` reads the CLAP's mel bands at the bins:
+    bins outside of them, which it does not hear, go with the nearest band. A clip that
+    is shorter than the CLAP's window is repeated behind the mask, so that the mask is
+    repeated as the audio is.
+
+    Arguments
+    ---------
+    clap : HuggingFaceClap or MicrosoftClap
+        It is asked for its front end, and not kept.
+
+    Shape
+    -----
+    ``encode``: (B, N) to a representation (B, T, F), T = N // hop + 1.
+    ``features``: (B, T, F) to (B, N).
+    """
+
+    def __init__(self, clap):
+        super().__init__(**stft_of(clap))
+        front_end = clap.front_end
+        self.from_bands = SlaneyToBins(
+            front_end.sample_rate,
+            front_end.n_fft,
+            front_end.n_mels,
+            front_end.low_hz,
+            front_end.high_hz,
+        )
+
+
+class ClapMelDomain(MelDomain):
+    """The mask multiplies log(1 + |mel|) on the frames of the clip: not listenable.
+
+    |mel| is the root of the power in the CLAP's mel bands, as its front end finds it.
+    From what the mask leaves, the CLAP's window is laid out as the audio would be
+    (repeated, cut) and brought to dB: a mask of ones leaves what the CLAP hears, a mask
+    of zeros silence, -100 dB. Where a repetition begins, and where a long clip is cut,
+    a frame of the waveform hears both sides, here it is one of the clip's own.
+
+    Arguments
+    ---------
+    clap : HuggingFaceClap or MicrosoftClap
+        It is asked for its front end; the classifier has `MelClap` around it.
+
+    Shape
+    -----
+    ``encode``: (B, N) to a representation (B, T, n_mels), T = N // hop + 1.
+    ``features``: to the window (B, W, n_mels), dB.
+    """
+
+    def __init__(self, clap):
+        super().__init__(**stft_of(clap))
+        self.front_end = clap.front_end
+
+    def encode(self, wav, lens=None):
+        """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels).
+
+        Of a padded clip it is what it is of the clip alone, followed by zeros.
+        """
+        check_wav(wav)
+        n_samples = wav.shape[1]
+        if lens is not None:
+            check_lens(lens, len(wav))
+            frames = self.frames_of(lens, n_samples)
+            own = recorded_samples(lens, n_samples).clamp(min=1).tolist()
+            parts = [
+                self.encode(w[None, :n]).rep for w, n in zip(wav, own, strict=True)
+            ]
+            rep = join_recordings(parts, n_samples // self.hop_length + 1)
+            return Encoded(rep, None, n_samples, frames, frames, lens=lens)
+        with torch.autocast(wav.device.type, enabled=False):
+            heard = wav.float()
+            if n_samples < self.front_end.n_samples:
+                heard = self.front_end.filled(heard)
+            power = self.front_end.mel_power(heard)
+            power = power[:, : n_samples // self.hop_length + 1]
+            rep = self.compress((power + POWER_FLOOR).sqrt()).float()
+        return Encoded(rep, None, n_samples)
+
+    def features(self, encoded):
+        """The CLAP's window (B, W, n_mels), dB; each clip is laid out by itself."""
+        with torch.autocast(encoded.rep.device.type, enabled=False):
+            magnitude = self.magnitude(encoded)
+            if encoded.lens is None:
+                window = self.front_end.folded(magnitude, encoded.length)
+            else:
+                own = recorded_samples(encoded.lens, encoded.length).clamp(min=1)
+                window = torch.cat(
+                    [
+                        self.front_end.folded(part[None, : n // self.hop_length + 1], n)
+                        for part, n in zip(
+                            magnitude, own.expand(len(magnitude)).tolist(), strict=True
+                        )
+                    ]
+                )
+            return decibels(window.square())
+
+    def feature_lengths(self, encoded):
+        """None: the window is full, and has no padding."""
+        return None

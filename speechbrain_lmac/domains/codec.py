@@ -1,0 +1,235 @@
+"""A learned codec: waveforms to channels over time, and back.
+
+The encoder and the decoder of SepFormer (Subakan et al. 2021, arXiv 2010.13154), which
+LMAC-TD masks between. They start as a codec that loses nothing but rounding; training
+(`train_codec.py`) keeps that or, with few channels, comes near it.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from speechbrain.lobes.models.dual_path import Decoder, Encoder
+
+from speechbrain_lmac.hub.weights import fetch, load_weights, save_weights
+from speechbrain_lmac.utils.distributed import one_process_only
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.files import write_text
+from speechbrain_lmac.utils.seeding import generator
+
+WEIGHTS_FILE = "codec.ckpt"
+SETTING_FILE = "codec.json"
+ADVICE = """\
+  Train a codec with train_codec.py hparams/NAME_codec.yaml and name what it writes
+  (results/NAME_codec/SEED/codec), a folder with {filename} in it, or a hub id:
+  --codec_source SOURCE."""
+
+
+class Codec(torch.nn.Module):
+    """SepFormer's encoder and decoder, for waveforms of any length.
+
+    Encoder: Conv1d from 1 to C channels, no bias, ReLU; the stride is half the kernel.
+    Decoder: the transposed convolution back. So that every sample lies in two frames,
+    a stride of silence stands before the clip, and one or more after it: frame t is
+    centred on sample t * stride. (Without it, as published, the first and last stride
+    of samples are half as well covered, and lengths that do not fit lose their end;
+    5 s at 16 kHz have 9,999 frames of 16 samples there and 10,001 here.)
+
+    The filters start as pairs w and -w, of which the ReLU lets one through at a time:
+    relu(w . x) - relu(-w . x) = w . x. The w are cosines, beyond as many as the kernel
+    is long directions at random, under a sine window; the decoder is their
+    least-squares inverse under the same window, whose squares add up to 1 over two
+    frames. From 2 * kernel_size channels on the round trip is exact but for rounding.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Of the waveforms, in Hz.
+    kernel_size : int
+        Samples of a frame, even. Published: 16.
+    n_channels : int
+        C, even. Published: 256.
+
+    Shape
+    -----
+    ``encode``: (B, N) to (B, T, C), not negative, T = ceil(N / stride) + 1.
+    ``decode``: (B, T, C) and N to (B, N), for any N >= 1.
+
+    Example
+    -------
+    >>> codec = Codec(sample_rate=16000, kernel_size=16, n_channels=256)
+    >>> wav = torch.randn(2, 1001)
+    >>> codec.encode(wav).shape
+    torch.Size([2, 127, 256])
+    >>> (codec.decode(codec.encode(wav), 1001) - wav).abs().max().item() < 1e-5
+    True
+    """
+
+    def __init__(self, sample_rate, kernel_size=16, n_channels=256):
+        super().__init__()
+        if kernel_size < 2 or kernel_size % 2 or n_channels < 2 or n_channels % 2:
+            raise InputError(
+                "kernel_size and n_channels of a codec must be even and at least 2 "
+                "(frames overlap by half, filters come in pairs), got "
+                f"{kernel_size} and {n_channels}"
+            )
+        self.sample_rate = sample_rate
+        self.kernel_size = kernel_size
+        self.stride = kernel_size // 2
+        self.n_channels = n_channels
+        self.encoder = Encoder(kernel_size, n_channels)
+        self.decoder = Decoder(
+            in_channels=n_channels,
+            out_channels=1,
+            kernel_size=kernel_size,
+            stride=self.stride,
+            bias=False,
+        )
+        encoding, decoding = inverse_pairs(kernel_size, n_channels)
+        with torch.no_grad():
+            self.encoder.conv1d.weight.copy_(encoding[:, None])
+            self.decoder.weight.copy_(decoding[:, None])
+
+    @property
+    def setting(self):
+        """What decides the meaning of the weights."""
+        return {
+            "sample_rate": self.sample_rate,
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "n_channels": self.n_channels,
+        }
+
+    def encode(self, wav):
+        """Waveforms (B, N) to (B, T, C)."""
+        frames = -(-wav.shape[1] // self.stride) + 1
+        after = frames * self.stride - wav.shape[1]
+        return self.encoder(F.pad(wav, (self.stride, after))).transpose(1, 2)
+
+    def decode(self, rep, length):
+        """(B, T, C) to waveforms (B, length)."""
+        wav = self.decoder(rep.transpose(1, 2))
+        return wav[:, self.stride : self.stride + length]
+
+
+def inverse_pairs(kernel_size, n_channels):
+    """Filters in pairs w, -w, and those that undo them at an overlap of half.
+
+    Arguments
+    ---------
+    kernel_size, n_channels : int
+        K and C, both even.
+
+    Returns
+    -------
+    encoding, decoding : torch.Tensor
+        Shape (C, K). w and -w lie side by side.
+
+    Example
+    -------
+    >>> encoding, decoding = inverse_pairs(4, 8)
+    >>> x = torch.tensor([0.3, -0.1, 0.2, 0.5])
+    >>> window = torch.sin(torch.pi * (torch.arange(4) + 0.5) / 4) ** 2
+    >>> torch.allclose((encoding @ x).relu() @ decoding, window * x, atol=1e-6)
+    True
+    """
+    n_pairs = n_channels // 2
+    place = torch.arange(kernel_size, dtype=torch.float64) + 0.5
+    rate = torch.arange(min(n_pairs, kernel_size), dtype=torch.float64)[:, None]
+    cosines = torch.cos(math.pi / kernel_size * rate * place)
+    more = torch.randn(
+        max(n_pairs - kernel_size, 0),
+        kernel_size,
+        generator=generator("codec", kernel_size, n_channels),
+        dtype=torch.float64,
+    )
+    basis = F.normalize(torch.cat([cosines, more]), dim=1)
+    window = torch.sin(math.pi * place / kernel_size)
+    inverse = torch.linalg.pinv(basis).T
+    pairs = [torch.stack([b, -b], 1).flatten(0, 1) for b in (basis, inverse)]
+    return tuple((window * pair).float() for pair in pairs)
+
+
+def save_codec(codec, folder):
+    """Write weights and setting into a folder, each file atomically."""
+    folder = Path(folder)
+    save_weights(codec, folder / WEIGHTS_FILE)
+    write_text(json.dumps(codec.setting, indent=2) + "\n", folder / SETTING_FILE)
+
+
+def pretrained_codec(codec, source):
+    """A codec with the weights of train_codec.py, to be trained on. For YAML.
+
+    Arguments
+    ---------
+    codec : Codec
+        Whose weights are replaced.
+    source : str
+        A folder as train_codec.py writes it, or a hub id ("user/name").
+
+    Raises
+    ------
+    InputError
+        When a file cannot be had, or the codec was trained in another setting.
+    """
+    path = fetch(source, SETTING_FILE, ADVICE)
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not readable as JSON: {error}") from error
+    if made != codec.setting:
+        raise InputError(
+            f"the codec in {source} was trained with {made}, but the YAML has "
+            f"{codec.setting}: make them the same, or train a codec (train_codec.py)"
+        )
+    load_weights(codec, fetch(source, WEIGHTS_FILE, ADVICE))
+    return codec
+
+
+def frozen_codec(codec, source):
+    """The same codec, which nothing trains. For YAML."""
+    return pretrained_codec(codec, source).requires_grad_(False)
+
+
+def is_trained(codec):
+    """Whether a training changes the codec."""
+    return any(weight.requires_grad for weight in codec.parameters())
+
+
+def check_one_process(codec):
+    """Refuse to train a codec on several processes.
+
+    Its encoder and decoder run before and after the interpreter, so that nothing
+    would bring their gradients together.
+    """
+    if is_trained(codec):
+        frozen = ", or freeze the codec (frozen_codec in the YAML)"
+        one_process_only("a codec", frozen)
+
+
+def check_codec_of(codec, checkpoint):
+    """Refuse a codec that an interpreter was not trained with.
+
+    Arguments
+    ---------
+    codec : Codec
+        As the YAML has loaded it.
+    checkpoint : str
+        `interpreter.ckpt`. Where a codec was trained along, it lies beside.
+    """
+    beside = Path(checkpoint).parent / "codec"
+    if not (beside / WEIGHTS_FILE).is_file():
+        return
+    ours, theirs = codec.state_dict(), Codec(**_arguments(codec))
+    load_weights(theirs, beside / WEIGHTS_FILE)
+    if any(not torch.equal(ours[n].cpu(), v) for n, v in theirs.state_dict().items()):
+        raise InputError(
+            f"{checkpoint} was trained along with the codec beside it, which the YAML "
+            f"does not load: add --codec_source={beside}"
+        )
+
+
+def _arguments(codec):
+    return {name: v for name, v in codec.setting.items() if name != "stride"}

@@ -1,0 +1,1 @@
+"""Signals: audio files, filterbanks, noise, mixing, loudness, overlap-add."""

@@ -1,0 +1,145 @@
+"""Whether a file can be used as audio: all of it is decoded, and its header checked."""
+
+import os
+import shlex
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from speechbrain_lmac.dsp.audio_headers import length_of
+from speechbrain_lmac.utils.errors import some_of
+
+BLOCK_FRAMES = 1 << 16  # decoded at once, so that long files need no memory
+UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for a stream is near 2**63
+# Endings of audio and video that libsndfile does not read and ffmpeg does.
+TO_CONVERT = (
+    ".m4a .m4b .aac .ac3 .eac3 .amr .ape .dts .mka .mpc .ra .tta .wma .wv .dsf .dff "
+    ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv"
+).split()
+
+
+@dataclass(frozen=True)
+class AudioCheck:
+    """What a file was found to hold when all of it was decoded."""
+
+    n_frames: int
+    sample_rate: int  # Hz
+    silent: bool  # every sample is 0
+    doubt: str = ""  # what of its header is wrong and does no harm
+
+    @property
+    def duration(self):
+        """Seconds."""
+        return self.n_frames / self.sample_rate
+
+
+class AudioFault(Exception):
+    """Why a file cannot be used; the message is the kind of fault."""
+
+
+def check_audio(path):
+    """Decode a whole file, block by block.
+
+    libsndfile reads a WAV or Ogg file that was cut short as a shorter one, without
+    a word. So the file's length is compared with what its header promises; a header
+    that is wrong and does no harm, as those written into a pipe, is a doubt
+    (`audio_headers.length_of`).
+
+    Arguments
+    ---------
+    path : str or Path
+        WAV, FLAC, Ogg or whatever else libsndfile decodes.
+
+    Returns
+    -------
+    check : AudioCheck
+        Length, sample rate, whether there is anything to hear, and any doubt.
+
+    Raises
+    ------
+    AudioFault
+        The file is missing, empty, unreadable or truncated, or holds a NaN.
+    """
+    # Not above: torch takes 2 s, which a dataset that is prepared need not wait for.
+    from speechbrain_lmac.dsp.audio import opened
+
+    path = Path(path)
+    _check_file(path)
+    n_frames, finite, silent = 0, True, True
+    with opened(path) as source, _decoder(source, path) as sound:
+        block = np.empty((BLOCK_FRAMES, sound.channels), dtype=np.float32)
+        while True:
+            try:
+                read = sound.read(out=block)
+            except soundfile.SoundFileError:
+                raise AudioFault("truncated or damaged audio file") from None
+            if len(read) == 0:
+                break
+            n_frames += len(read)
+            finite = finite and bool(np.isfinite(read).all())
+            silent = silent and not read.any()
+        promised = sound.frames if sound.frames < UNKNOWN_FRAMES else n_frames
+        sample_rate = sound.samplerate
+    length = length_of(path)
+    if n_frames < promised or length.cut:
+        raise AudioFault("truncated or damaged audio file")
+    if n_frames == 0:
+        raise AudioFault(length.fault or "empty audio file")
+    if not finite:
+        raise AudioFault("audio file with NaN or infinite samples")
+    return AudioCheck(n_frames, sample_rate, silent, length.doubt)
+
+
+def doubt_lines(doubtful):
+    """The warnings of a dataset about headers; `doubtful` are names by their doubt."""
+    return [
+        f"{doubt} ({len(names)}): {some_of(names)}" for doubt, names in doubtful.items()
+    ]
+
+
+def _check_file(path):
+    """Raise AudioFault unless there is a file with something in it, to be read."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise AudioFault("missing audio file") from None
+    except OSError as error:
+        raise AudioFault(f"cannot be opened: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioFault("no file, but a folder, a pipe or a device")
+    if status.st_size == 0:
+        raise AudioFault("empty audio file")
+    try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise AudioFault(f"cannot be opened: {error.strerror}") from None
+
+
+def _decoder(source, path):
+    """What reads the samples of an opened file."""
+    try:
+        return soundfile.SoundFile(source)
+    except soundfile.SoundFileError:
+        raise AudioFault("unreadable audio file" + _advice(path)) from None
+
+
+def _advice(path):
+    """What to do about a file of a kind that libsndfile does not know."""
+    if path.suffix.lower() not in TO_CONVERT:
+        return ""
+    return f" ({path.suffix} is to be converted: {conversion(path)})"
+
+
+def conversion(path):
+    """The command that makes a WAV file of a video or another audio file.
+
+    Example
+    -------
+    >>> conversion("my clip.m4a")
+    "ffmpeg -i 'my clip.m4a' 'my clip.wav'"
+    """
+    path = Path(path)
+    return shlex.join(["ffmpeg", "-i", str(path), str(path.with_suffix(".wav"))])

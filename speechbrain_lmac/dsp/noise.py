@@ -1,0 +1,133 @@
+"""Noise that needs no recordings: white, coloured, and babble-like.
+
+Each of `GENERATORS` is a function of a key, a length and a rate, the same samples in
+any process and with any number of threads.
+"""
+
+import math
+
+import torch
+
+from speechbrain_lmac.utils.seeding import generator, uniform
+from speechbrain_lmac.utils.system import one_thread
+
+COLOUR_SLOPE = (0.0, 2.0)  # power falls as 1/f**slope: white, pink, brown
+N_VOICES = 6
+VOICE_HZ = (90.0, 240.0)  # fundamentals of men and women
+INTONATION_OCTAVES = 0.25  # largest deviation of a syllable from the voice's pitch
+SYLLABLES_PER_S = (3.0, 6.0)
+PAUSE_SHARE = 0.25  # of the syllables, which are silent
+HIGHEST_HZ = 4000.0  # of the harmonics, and never above half the sample rate
+# First and second formant in Hz of five vowels (i, e, a, o, u), rounded from
+# Peterson and Barney 1952.
+FORMANTS_HZ = ((270, 2290), (530, 1840), (730, 1090), (570, 840), (300, 870))
+FORMANT_WIDTH_HZ = 150.0
+PERIOD_POINTS = 2048  # of a stored period; read without interpolation
+
+
+def white_noise(key, n_samples, sample_rate):
+    """Gaussian white noise (N,) of unit variance.
+
+    Arguments
+    ---------
+    key : tuple
+        Strings and numbers (see `seeding.generator`).
+    n_samples : int
+        Length N.
+    sample_rate : int
+        Hz. White noise is the same at every rate.
+
+    Example
+    -------
+    >>> bool((white_noise((1,), 4, 16000) == white_noise((1,), 4, 16000)).all())
+    True
+    """
+    return torch.randn(n_samples, generator=generator(*key, "white"))
+
+
+def coloured_noise(key, n_samples, sample_rate):
+    """Gaussian noise (N,) whose power falls as 1 / f^slope, the slope being drawn.
+
+    The slope is uniform in `COLOUR_SLOPE`. Arguments are those of `white_noise`.
+    """
+    draw = generator(*key, "coloured")
+    with one_thread():
+        return shaped_noise(n_samples, uniform(*COLOUR_SLOPE, draw), draw)
+
+
+def shaped_noise(n_samples, slope, draw):
+    """Gaussian noise (N,) of any level whose power falls as 1 / f^slope.
+
+    Arguments
+    ---------
+    n_samples : int
+        Length N.
+    slope : float
+        0 is white, 1 pink, 2 brown.
+    draw : torch.Generator
+    """
+    white = torch.fft.rfft(torch.randn(n_samples, generator=draw))
+    frequency = torch.arange(len(white)).clamp(min=1) / len(white)
+    return torch.fft.irfft(white * frequency ** (-slope / 2), n_samples)
+
+
+def unit_power_noise(n_samples, slope, draw):
+    """`shaped_noise` whose mean square is 1."""
+    noise = shaped_noise(n_samples, slope, draw)
+    return noise / noise.square().mean().sqrt()
+
+
+def babble_noise(key, n_samples, sample_rate):
+    """The murmur of several made-up voices, (N,).
+
+    The sum of `N_VOICES` voices. A voice is a sequence of syllables of 3 to 6 Hz, some
+    of which are pauses: harmonics of a gliding fundamental with the formants of one
+    vowel per syllable, under an envelope sin^2. It has the spectrum, the pitch and the
+    rhythm of babble, but neither consonants nor words: it is no recording of speech
+    and no substitute for one. Arguments are those of `white_noise`.
+    """
+    draw = generator(*key, "babble")
+    with one_thread():
+        return sum(_voice(n_samples, sample_rate, draw) for _ in range(N_VOICES))
+
+
+def _voice(n_samples, sample_rate, draw):
+    """One voice (N,), of any level."""
+    pitch = uniform(*VOICE_HZ, draw)
+    rate = uniform(*SYLLABLES_PER_S, draw)
+    time = torch.arange(n_samples, dtype=torch.float64) / sample_rate
+    position = time * rate + uniform(0, 1, draw)
+    syllable = position.long()
+    within = position - syllable
+    n_syllables = int(n_samples / sample_rate * rate) + 3
+    strength = torch.rand(n_syllables, generator=draw)
+    strength[torch.rand(n_syllables, generator=draw) < PAUSE_SHARE] = 0
+    vowel = torch.randint(len(FORMANTS_HZ), (n_syllables,), generator=draw)
+    octaves = torch.rand(n_syllables, generator=draw) * 2 - 1
+    octaves = INTONATION_OCTAVES * octaves.double()
+    glide = octaves[syllable] * (1 - within) + octaves[syllable + 1] * within
+    phase = (pitch * 2**glide / sample_rate).cumsum(0)
+    point = ((phase % 1) * PERIOD_POINTS).long().clamp(max=PERIOD_POINTS - 1)
+    periods = _periods(pitch, min(HIGHEST_HZ, sample_rate / 2))
+    envelope = strength[syllable] * torch.sin(math.pi * within).square().float()
+    return envelope * periods[vowel[syllable], point]
+
+
+def _periods(pitch, highest):
+    """A period of each vowel at a fundamental in Hz, (vowels, points)."""
+    # A syllable may be higher than the voice's pitch: its harmonics stay below.
+    n_harmonics = max(1, int(highest / (pitch * 2**INTONATION_OCTAVES)))
+    number = torch.arange(1, n_harmonics + 1, dtype=torch.float64)
+    distance = number[None, :, None] * pitch - torch.tensor(FORMANTS_HZ)[:, None, :]
+    amplitude = (1 / (1 + (distance / FORMANT_WIDTH_HZ).square())).sum(2)
+    turn = torch.arange(PERIOD_POINTS, dtype=torch.float64) / PERIOD_POINTS
+    waves = torch.sin(2 * math.pi * number[:, None] * turn)
+    return (amplitude @ waves).float()
+
+
+# The name that a manifest has for each.
+GENERATORS = {
+    "white": white_noise,
+    "coloured": coloured_noise,
+    "babble": babble_noise,
+}

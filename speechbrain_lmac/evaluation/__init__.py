@@ -1,0 +1,1 @@
+"""Explainers judged: scores of clips, statistics over them, further checks."""

@@ -1,0 +1,278 @@
+"""A whole evaluation: conditions x blocks x explainers, resumed, written down."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from speechbrain_lmac.data.dataset import collate_clips
+from speechbrain_lmac.evaluation.evaluate import evaluate
+from speechbrain_lmac.evaluation.randomisation import randomisation_check
+from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
+from speechbrain_lmac.metrics.curves import AREAS, SHARES
+from speechbrain_lmac.metrics.separation import scores_of
+from speechbrain_lmac.utils.console import progress_bar
+from speechbrain_lmac.utils.devices import check_device
+from speechbrain_lmac.utils.distributed import own_share
+from speechbrain_lmac.utils.errors import InputError, check_counts
+from speechbrain_lmac.utils.hashing import fingerprint_of
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Where the faithfulness is also taken at equal sizes of the mask.
+
+    Arguments
+    ---------
+    conditions : list
+        Of names of conditions.
+    shares : list
+        Of kept cells, 0 to 1.
+    """
+
+    conditions: list
+    shares: list = SHARES
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """Where maps are compared with those of a randomised classifier.
+
+    Arguments
+    ---------
+    condition : str
+        Name of a condition.
+    n_clips : int
+        Of its clips, evenly spread.
+    leave_out : list
+        Methods for which it says nothing: those that do not look at the classifier.
+    encoder : torch.nn.Module, optional
+        The part of the classifier whose layers are randomised: of a zero-shot
+        classifier the audio tower, as its prompts are embedded once. Without: all.
+    """
+
+    condition: str
+    n_clips: int
+    leave_out: list = ()
+    encoder: object = None
+
+
+class Benchmark:
+    """Conditions x blocks x explainers on one dataset.
+
+    Arguments
+    ---------
+    blocks : dict
+        Name to evaluation.Block.
+    conditions : dict
+        Name to conditions.ConditionClips, the opened conditions.
+    classifier : Classifier
+    metrics : sequence
+        Of Metric.
+    labels : list
+        Class names in the order of the logits.
+    batch_size : int
+    n_clips : int, optional
+        Of each condition, evenly spread; without: all.
+    curves : Curves, optional
+    device : str or torch.device
+    """
+
+    def __init__(
+        self,
+        blocks,
+        conditions,
+        classifier,
+        metrics,
+        labels,
+        batch_size=8,
+        n_clips=None,
+        curves=None,
+        device="cpu",
+    ):
+        if n_clips is not None:
+            check_counts(n_clips=n_clips)
+        self.blocks = blocks
+        self.conditions = conditions
+        for condition in () if curves is None else curves.conditions:
+            self.check_condition(condition, "curves")
+        self.classifier = classifier
+        self.metrics = metrics
+        self.labels = labels
+        self.batch_size = batch_size
+        self.n_clips = n_clips
+        self.curves = curves
+        self.device = device
+
+    def check_condition(self, condition, where):
+        """Refuse a condition that there is not."""
+        if condition not in self.conditions:
+            raise InputError(
+                f"{where} ask for the condition {condition!r}; there are "
+                f"{', '.join(self.conditions)}"
+            )
+
+    def clips(self, condition, n_clips=None):
+        """Some or all clips of a condition."""
+        clips = self.conditions[condition].clips
+        n_clips = self.n_clips if n_clips is None else n_clips
+        if n_clips is None or n_clips >= len(clips):
+            return clips
+        return Subset(clips, [i * len(clips) // n_clips for i in range(n_clips)])
+
+    def batches(self, condition, n_clips=None):
+        """Their batches."""
+        clips = self.clips(condition, n_clips)
+        return DataLoader(clips, self.batch_size, collate_fn=collate_clips)
+
+    def shares(self, condition):
+        """Shares of kept cells that are looked at in a condition."""
+        wanted = self.curves is not None and condition in self.curves.conditions
+        return tuple(self.curves.shares) if wanted else ()
+
+    def score(self, rows_folder, progress=True):
+        """The rows of all conditions and blocks.
+
+        Arguments
+        ---------
+        rows_folder : str or Path
+            Where finished rows are kept: what is there already is not computed
+            again, unless the explainer, its weights, the metrics or the clips are
+            others.
+        progress : bool
+            Show a bar with the time left.
+
+        Returns
+        -------
+        per_clip : pandas.DataFrame
+            As of `evaluate`, with the columns `condition` and `block` before.
+        """
+        total = sum(
+            len(self.clips(condition)) * len(block.explainers)
+            for condition in self.conditions
+            for block in self.blocks.values()
+        )
+        tables = []
+        with progress_bar(total=total, unit="row", disable=not progress) as bar:
+            for condition in self.conditions:
+                for name in self.blocks:
+                    bar.set_description(f"{condition}, {name}")
+                    table = self._score_block(condition, name, rows_folder, bar)
+                    table.insert(0, "condition", condition)
+                    table.insert(1, "block", name)
+                    tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    def _score_block(self, condition, name, rows_folder, bar):
+        opened, block = self.conditions[condition], self.blocks[name]
+        shares = self.shares(condition)
+        metrics = [metric.name for metric in self.metrics]
+        truth = [score.name for score in self.scores(condition, name)["truth"]]
+        about = fingerprint_of(
+            opened.fingerprint, block.domain, self.classifier, metrics, truth, shares
+        )
+        prints = {
+            method: fingerprint_of(about, explainer)
+            for method, explainer in block.explainers.items()
+        }
+        path = Path(rows_folder) / f"{condition} {name}.csv"
+        store = RowStore(path, prints, own_share())
+        try:
+            return evaluate(
+                block.explainers,
+                self.batches(condition),
+                block.domain,
+                self.classifier,
+                self.metrics,
+                class_names=self.labels,
+                stems=opened.stems,
+                shares=shares,
+                device=self.device,
+                store=store,
+                bar=bar,
+            )
+        finally:  # what is finished stays finished, whatever stopped the rest
+            store.save()
+
+    def scores(self, condition, block):
+        """The scores of a condition in a block: of the metrics, truth, curves."""
+        known = self.conditions[condition].stems is not None
+        return {
+            "metrics": self.metrics,
+            "truth": scores_of(self.blocks[block].domain) if known else (),
+            "areas": AREAS if self.shares(condition) else (),
+        }
+
+    def check_sanity(self, sanity, folder, seed, progress=True):
+        """The comparison with a randomised classifier, per block and method."""
+        self.check_condition(sanity.condition, "the checks of sanity")
+        check_counts(n_clips=sanity.n_clips)
+        batches = list(self.batches(sanity.condition, sanity.n_clips))
+        opened = self.conditions[sanity.condition]
+        randomised = self.classifier if sanity.encoder is None else sanity.encoder
+        tables = []
+        for name, block in self.blocks.items():
+            for method, explainer in block.explainers.items():
+                if method in sanity.leave_out:
+                    continue
+                about = fingerprint_of(
+                    opened.fingerprint, sanity.n_clips, seed, randomised, explainer
+                )
+                path = Path(folder) / f"sanity {name} {method} {about}.csv"
+                check = partial(
+                    randomisation_check,
+                    explainer,
+                    randomised,
+                    batches,
+                    seed,
+                    self.device,
+                    progress,
+                )
+                table = finished_table(path, check)
+                table.insert(0, "block", name)
+                table.insert(1, "method", method)
+                tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+
+def open_benchmark(hparams, run_opts, manifests, metrics):
+    """An experiment's blocks and conditions, its models on their device.
+
+    Arguments
+    ---------
+    hparams : dict
+        With `dataset`, `classifier`, `blocks`, `conditions`, `split`, `batch_size`, and
+        if wanted `n_clips` and `curves`.
+    run_opts : RunOptions
+    manifests : Path
+        From `start_experiment`.
+    metrics : list
+
+    Returns
+    -------
+    benchmark : Benchmark
+    """
+    dataset, classifier = hparams["dataset"], hparams["classifier"]
+    labels = dataset.class_order(manifests, classifier.labels)
+    device = check_device(run_opts.device)
+    for part in hparams.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device)
+    conditions = {
+        name: condition.open(dataset, manifests, hparams["split"], labels)
+        for name, condition in hparams["conditions"].items()
+    }
+    return Benchmark(
+        hparams["blocks"],
+        conditions,
+        classifier,
+        metrics,
+        labels,
+        batch_size=hparams["batch_size"],
+        n_clips=hparams.get("n_clips"),
+        curves=hparams.get("curves"),
+        device=device,
+    )

@@ -1,0 +1,207 @@
+"""Methods side by side: paired differences on the same clips, means by group.
+
+Nothing here depends on the order of the rows, and what a method lacks is counted.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy.stats import wilcoxon
+
+from speechbrain_lmac.evaluation.statistics import bootstrap_interval
+from speechbrain_lmac.utils.errors import InputError, some_of
+
+
+def compare(per_clip, reference, metrics, n_boot=2000, seed=1234):
+    """One method against each of the others, clip by clip.
+
+    Arguments
+    ---------
+    per_clip : pandas.DataFrame
+        One row per clip and method with the columns `id`, `method` and a column for
+        each metric, as from `evaluate.evaluate`. Of one condition: an id occurs
+        once per method.
+    reference : str
+        The method that is compared with the others.
+    metrics : sequence
+        Of Score: name and direction.
+    n_boot : int
+        Resamples of the bootstrap.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    comparison : pandas.DataFrame
+        One row per other method and metric, in the order of `per_clip` and of
+        `metrics`:
+
+        - `reference`, `method`, `metric`;
+        - `n`: clips for which both have a finite score, which all of the following
+          are of;
+        - `missing`: clips that only one of the two has a row for; `non_finite`: clips
+          where both have a row, but not both a finite score;
+        - `difference`: mean of the reference's score less the method's, with the 95 %
+          interval `low`, `high` (percentile bootstrap over clips);
+        - `p`: of the two-sided Wilcoxon signed-rank test (`signed_rank_p`), not
+          corrected for the number of rows;
+        - `reference_better`: whether the difference has the metric's direction. False
+          for 0, missing without a direction or without a clip.
+
+    Raises
+    ------
+    InputError
+        For a method or a column that is not there, and for an id that a method has
+        twice.
+    """
+    methods = list(per_clip["method"].unique())
+    if reference not in methods:
+        raise InputError(
+            f"no method is called {reference!r}; the table has {', '.join(methods)}"
+        )
+    names = [metric.name for metric in metrics]
+    _check_columns(per_clip, names)
+    twice = per_clip[per_clip.duplicated(["method", "id"])]
+    if len(twice):
+        pairs = [f"{row.method}: {row.id}" for row in twice.itertuples()]
+        raise InputError(
+            f"each method must have one row per clip, but these have more: "
+            f"{some_of(pairs)}. Compare the clips of one condition at a time"
+        )
+    of_method = {
+        method: rows.set_index("id") for method, rows in per_clip.groupby("method")
+    }
+    ours = of_method[reference]
+    table = []
+    for method in methods:
+        if method == reference:
+            continue
+        theirs = of_method[method]
+        shared = ours.index.intersection(theirs.index)
+        missing = len(ours.index.symmetric_difference(theirs.index))
+        for metric in metrics:
+            pairs = [
+                rows.loc[shared, metric.name].to_numpy(float) for rows in (ours, theirs)
+            ]
+            finite = np.isfinite(pairs).all(axis=0)
+            # Sorted, so that neither mean nor interval depends on the clips' order.
+            differences = np.sort((pairs[0] - pairs[1])[finite])
+            low, high = bootstrap_interval(differences, n_boot, seed)
+            mean = differences.mean() if len(differences) else math.nan
+            table.append(
+                {
+                    "reference": reference,
+                    "method": method,
+                    "metric": metric.name,
+                    "n": len(differences),
+                    "missing": missing,
+                    "non_finite": int((~finite).sum()),
+                    "difference": mean,
+                    "low": low,
+                    "high": high,
+                    "p": signed_rank_p(differences),
+                    "reference_better": _is_better(mean, metric.higher_is_better),
+                }
+            )
+    columns = (
+        "reference method metric n missing non_finite difference low high p "
+        "reference_better"
+    )
+    frame = pd.DataFrame(table, columns=columns.split())
+    return frame.astype({"reference_better": "boolean"})
+
+
+def signed_rank_p(differences):
+    """p of the two-sided Wilcoxon signed-rank test that differences lie around 0.
+
+    Differences of 0 are left out, as Wilcoxon did. If all are 0, nothing speaks
+    against equality: p is 1.
+
+    Arguments
+    ---------
+    differences : numpy.ndarray
+        Shape (n,), finite. NaN for n = 0.
+
+    Returns
+    -------
+    p : float
+        0 to 1.
+
+    Example
+    -------
+    >>> signed_rank_p(np.array([0.0, 0.0])), signed_rank_p(np.array([1.0, 2.0, 3.0]))
+    (1.0, 0.25)
+    """
+    if len(differences) == 0:
+        return math.nan
+    moved = differences[differences != 0]
+    return float(wilcoxon(moved).pvalue) if len(moved) else 1.0
+
+
+def means_by(table, keys, names, n_boot=2000, seed=1234):
+    """Mean and interval of scores in each group of rows.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        Per clip.
+    keys : sequence
+        Of str: the columns whose values make a group, in the order of the table.
+    names : sequence
+        Of str: the columns of scores.
+    n_boot : int
+        Resamples of the bootstrap.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    means : pandas.DataFrame
+        One row per group and score: the keys, `score`, `mean`, the limits of its 95 %
+        interval `low` and `high`, the `n` clips with a finite score that these are of,
+        and the number of the others, `non_finite`.
+
+    Example
+    -------
+    >>> table = pd.DataFrame({"method": ["a", "a", "b"], "AI": [0.0, 100.0, math.nan]})
+    >>> means_by(table, ["method"], ["AI"])[["method", "mean", "n", "non_finite"]]
+      method  mean  n  non_finite
+    0      a  50.0  2           0
+    1      b   NaN  0           1
+    """
+    _check_columns(table, [*keys, *names])
+    rows = []
+    for group, clips in table.groupby(list(keys), sort=False):
+        for name in names:
+            values = clips[name].to_numpy(float)
+            finite = np.sort(values[np.isfinite(values)])
+            low, high = bootstrap_interval(finite, n_boot, seed)
+            rows.append(
+                {
+                    **dict(zip(keys, group, strict=True)),
+                    "score": name,
+                    "mean": finite.mean() if len(finite) else math.nan,
+                    "low": low,
+                    "high": high,
+                    "n": len(finite),
+                    "non_finite": len(values) - len(finite),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _check_columns(table, names):
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise InputError(
+            f"the table has no column {', '.join(missing)}; it has "
+            f"{', '.join(map(str, table.columns))}"
+        )
+
+
+def _is_better(difference, higher_is_better):
+    """Whether a difference has a direction; missing if there is none."""
+    if higher_is_better is None or math.isnan(difference):
+        return pd.NA
+    return bool(difference > 0 if higher_is_better else difference < 0)

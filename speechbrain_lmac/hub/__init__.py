@@ -1,0 +1,1 @@
+"""Models by name and on the hub, and the reading of files that strangers wrote."""

@@ -1,0 +1,70 @@
+"""The decoder that SpeechBrain has for masks on the mel spectrogram, by its table."""
+
+import torch
+import torch.nn.functional as F
+
+from speechbrain_lmac.interpreters.cnn14_stft import pad_hidden
+
+# (kernel, stride, padding) of the eight transposed convolutions, (time, frequency);
+# docs/methods.md, decoder; speechbrain.lobes.models.Cnn14.CNN14PSI.
+LAYERS = (
+    ((3, 3), (2, 2), (1, 1)),
+    ((3, 3), (2, 2), (1, 1)),
+    ((7, 4), (2, 4), (1, 1)),
+    ((5, 4), (2, 2), (1, 1)),
+    ((3, 3), (2, 2), (1, 1)),
+    ((3, 3), (2, 2), (1, 1)),
+    ((4, 3), (2, 2), (0, 0)),
+    ((3, 4), (2, 2), (0, 0)),
+)
+SURPLUS = 9  # frames beyond 32 for each step of the deepest map
+
+
+class PublishedMelInterpreter(torch.nn.Module):
+    """SpeechBrain's decoder from CNN14's hidden maps to a mask on 80 mel bins.
+
+    Eight transposed convolutions with additive skips, ReLU after each but the last, a
+    sigmoid at the end; 287.9 M parameters at the published width. SpeechBrain's L-MAC
+    recipe does not use it; what the mel rows of the papers' tables were made with is
+    not known. Lengths are handled as in `PublishedInterpreter`.
+
+    Arguments
+    ---------
+    hidden_channels : list
+        Channels of CNN14's blocks 3, 4, 5, 6.
+    width : int
+        Channels of all layers but the last.
+
+    Shape
+    -----
+    4 hidden maps and `encoded.rep` (B, T, 80) to a mask (B, T, 80) in 0..1.
+    """
+
+    def __init__(self, hidden_channels=(256, 512, 1024, 2048), width=2048):
+        super().__init__()
+        block3, block4, block5, block6 = hidden_channels
+        # What each layer reads: a hidden map, or what the layers before have made.
+        inputs = (block6, block5, width, block4, width, block3, width, width)
+        outputs = (*[width] * 7, 1)
+        self.layers = torch.nn.ModuleList(
+            torch.nn.ConvTranspose2d(*sizes, kernel, stride, padding)
+            for *sizes, (kernel, stride, padding) in zip(
+                inputs, outputs, LAYERS, strict=True
+            )
+        )
+
+    def forward(self, hidden, encoded, condition=None):
+        frames, bins = encoded.rep.shape[1:]
+        block3, block4, block5, block6 = pad_hidden(hidden, frames, SURPLUS)
+        layers = self.layers
+        maps = F.relu(layers[0](block6)) + F.relu(layers[1](block5))
+        maps = F.relu(layers[2](maps)) + F.relu(layers[3](block4))
+        maps = F.relu(layers[4](maps)) + F.relu(layers[5](block3))
+        maps = layers[7](F.relu(layers[6](maps)))[:, 0, :frames].float()
+        if maps.shape[2] != bins:
+            raise ValueError(
+                f"the published mel decoder makes {maps.shape[2]} bands from these "
+                f"hidden maps, but the representation has {bins}: it is made for 80 "
+                "mel bins; take ConvInterpreter for others"
+            )
+        return torch.sigmoid(maps)

@@ -1,0 +1,1 @@
+"""Training objectives, a module for each method."""

@@ -1,0 +1,78 @@
+"""What LMAC-TD's interpreter is trained for, beside L-MAC's terms, and its codec.
+
+Terms of `Evidence` look at `evidence.heard`, the waveforms. One value per clip, (B,);
+weighted by `speechbrain_lmac.losses.lmac.WeightedObjective`.
+"""
+
+import torch
+
+from speechbrain_lmac.dsp.pad_crop import score_recordings
+
+# Added to both energies of a ratio, so that silence has a gradient. As in SpeechBrain.
+ENERGY_FLOOR = 1e-8
+
+# In dB. A reconstruction that good is not trained further: its error is that of 16 bit
+# rounding at a level of -20 dB, and a step of Adam would only disturb it.
+CEILING = 80.0
+
+
+def si_snr(estimate, reference):
+    """Scale-invariant signal-to-noise ratio in dB, for training.
+
+    With e and r less their means and a = <e, r> / |r|^2:
+    10 log10(|a r|^2 / |e - a r|^2), `ENERGY_FLOOR` added to each energy.
+
+    Arguments
+    ---------
+    estimate, reference : torch.Tensor
+        Waveforms, shape (B, N).
+
+    Returns
+    -------
+    ratio : torch.Tensor
+        Shape (B,), dB; 0 for two silent ones. Higher is better.
+
+    Example
+    -------
+    >>> estimate = torch.tensor([[2.0, -2.0, 2.0, -2.0]])
+    >>> reference = torch.tensor([[1.0, -1.0, 0.0, 0.0]])
+    >>> si_snr(estimate, reference).round(decimals=3)
+    tensor([0.])
+    """
+    estimate, reference = (
+        wav.float() - wav.float().mean(1, keepdim=True) for wav in (estimate, reference)
+    )
+    energy = reference.square().sum(1) + ENERGY_FLOOR
+    scale = (estimate * reference).sum(1) / energy
+    projected = scale[:, None] * reference
+    distortion = (estimate - projected).square().sum(1) + ENERGY_FLOOR
+    return 10 * torch.log10((projected.square().sum(1) + ENERGY_FLOOR) / distortion)
+
+
+def reconstruction(estimate, reference):
+    """Minus the SI-SNR of a reconstruction, (B,), from -`CEILING` on, in dB."""
+    return -si_snr(estimate, reference).clamp(max=CEILING)
+
+
+def spectrogram_l1(evidence):
+    """Mean over time and frequency of log1p |STFT| of the explanation, (B,), >= 0.
+
+    LMAC-TD's counterpart of L-MAC's `mask_l1`, without the padding. It is a plain mean,
+    also in the public code.
+    """
+    heard = evidence.heard
+    return score_recordings(_mean_level, heard.frames, heard.magnitude)
+
+
+def sum_to_input(evidence):
+    """Minus the SI-SNR of explanation plus rest against the input, (B,), in dB.
+
+    The decoder is linear, so that this sum is the decoded input whatever the mask: the
+    term acts on a codec that is trained along, and is a constant with a frozen one.
+    """
+    heard = evidence.heard
+    return -si_snr(heard.explanation + heard.rest, heard.wav)
+
+
+def _mean_level(magnitude):
+    return magnitude.log1p().mean((1, 2))

@@ -1,0 +1,240 @@
+"""Scores against the truth, where a clip's foreground and background are known."""
+
+import torch
+
+from speechbrain_lmac.domains.masked_audio import MaskedAudio
+from speechbrain_lmac.dsp.pad_crop import score_recordings
+from speechbrain_lmac.metrics import Score
+from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES, si_sir_sar
+from speechbrain_lmac.metrics.faithfulness import check_same_shape
+
+# A power |S|^2 below which a cell of a stem is silent. A stem of 16 bit has 1e-8 of
+# rounding noise in every cell; the domains' floor at digital silence is 1e-14, or
+# 1e-12 where a mel band adds up ten bins.
+SILENT_POWER = 1e-10
+
+# Below this magnitude nothing is divided by. Nothing is there to be kept, either.
+LEAST_MAGNITUDE = 1e-7
+
+FOREGROUND_SHARE = Score(
+    name="foreground share",
+    higher_is_better=True,
+    unit="%",
+    description="share of the explanation's energy that comes from the clip's "
+    "foreground; the all-ones mask has the foreground's share of the clip",
+)
+IRM_OVERLAP = Score(
+    name="IRM overlap",
+    higher_is_better=True,
+    unit="",
+    description="overlap of the mask with the ideal ratio mask of the clip's "
+    "foreground, sum of the lesser over sum of the larger values; 1 when they agree",
+)
+SI_SDR = Score(
+    name="SI-SDR",
+    higher_is_better=True,
+    unit="dB",
+    description="scale-invariant signal-to-distortion ratio of the explanation "
+    "against the foreground",
+)
+SI_SDR_IMPROVEMENT = Score(
+    name="SI-SDRi",
+    higher_is_better=True,
+    unit="dB",
+    description="SI-SDR of the explanation less that of the clip itself",
+)
+
+IRM_OVERLAP_HEARD = Score(
+    name="IRM overlap-heard",
+    higher_is_better=True,
+    unit="",
+    description="IRM overlap of what is heard, the map of SPS-heard: the same kind of "
+    "map in every domain",
+)
+
+
+SOURCE_SCORES = (FOREGROUND_SHARE, IRM_OVERLAP, SI_SDR, SI_SDR_IMPROVEMENT)
+
+
+def foreground_share(gain, foreground, background):
+    """Share of the explanation's energy that comes from the foreground, in percent.
+
+    100 * sum |g S_f|^2 / (sum |g S_f|^2 + sum |g S_b|^2), with the gain g = |X_in| /
+    |X| of the explanation applied to the complex spectrum of each stem.
+
+    Arguments
+    ---------
+    gain : torch.Tensor
+        Shape (B, T, F), not negative.
+    foreground, background : torch.Tensor
+        Magnitudes |S_f|, |S_b| of the stems, shape (B, T, F).
+
+    Returns
+    -------
+    share : torch.Tensor
+        Shape (B,), 0 to 100, float64; NaN where nothing is kept. Higher is better.
+
+    Example
+    -------
+    >>> ones = torch.ones(1, 2, 2)
+    >>> foreground_share(ones, 3 * ones, ones)
+    tensor([90.], dtype=torch.float64)
+    """
+    kept = (gain.double() * foreground.double()).square().sum((1, 2))
+    leaked = (gain.double() * background.double()).square().sum((1, 2))
+    return 100 * kept / (kept + leaked)
+
+
+def si_sdr(estimate, reference):
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019).
+
+    With a = <estimate, reference> / |reference|^2:
+    10 log10(|a reference|^2 / |estimate - a reference|^2). No mean is removed.
+
+    Arguments
+    ---------
+    estimate, reference : torch.Tensor
+        Waveforms, shape (B, N).
+
+    Returns
+    -------
+    ratio : torch.Tensor
+        Shape (B,), dB, float64; NaN where either is silent. Higher is better.
+
+    Example
+    -------
+    >>> si_sdr(torch.tensor([[2.0, 2.0]]), torch.tensor([[1.0, 0.0]]))
+    tensor([0.], dtype=torch.float64)
+    """
+    estimate, reference = estimate.double(), reference.double()
+    scale = (estimate * reference).sum(1) / reference.square().sum(1)
+    projected = scale[:, None] * reference
+    distortion = (estimate - projected).square().sum(1)
+    return 10 * torch.log10(projected.square().sum(1) / distortion)
+
+
+def ideal_ratio_mask(foreground, background):
+    """The foreground's share of the power in each cell.
+
+    |S_f|^2 / (|S_f|^2 + |S_b|^2), the ideal ratio mask of Wang, Narayanan and Wang
+    2014 with the exponent 1; 0 where both stems are silent (`SILENT_POWER`).
+
+    Arguments
+    ---------
+    foreground, background : torch.Tensor
+        Magnitudes |S_f|, |S_b| of the stems, shape (B, T, F).
+
+    Returns
+    -------
+    mask : torch.Tensor
+        Shape (B, T, F), 0 to 1, float64.
+
+    Example
+    -------
+    >>> ideal_ratio_mask(torch.tensor([[[3.0, 0.0]]]), torch.tensor([[[1.0, 0.0]]]))
+    tensor([[[0.9000, 0.0000]]], dtype=torch.float64)
+    """
+    check_same_shape("background", background, "foreground", foreground)
+    wanted = foreground.double().square()
+    total = wanted + background.double().square()
+    return torch.where(total < SILENT_POWER, 0.0, wanted / total)
+
+
+def soft_overlap(mask, ideal):
+    """Intersection over union of two masks with values between 0 and 1.
+
+    sum min(m, i) / sum max(m, i)   (Ruzicka's similarity; the Jaccard index where
+    both are 0 or 1)
+
+    Every cell counts alike, loud or soft, and so does one that is kept in vain. A mask
+    of ones has the mean of the ideal mask.
+
+    Arguments
+    ---------
+    mask, ideal : torch.Tensor
+        Shape (B, T, F), in 0..1.
+
+    Returns
+    -------
+    overlap : torch.Tensor
+        Shape (B,), 0 to 1, float64; NaN where both are empty. Higher is better.
+
+    Example
+    -------
+    >>> soft_overlap(torch.tensor([[[1.0, 0.5]]]), torch.tensor([[[0.5, 0.0]]]))
+    tensor([0.3333], dtype=torch.float64)
+    """
+    check_same_shape("ideal", ideal, "mask", mask)
+    mask, ideal = mask.double(), ideal.double()
+    shared = torch.minimum(mask, ideal).sum((1, 2))
+    return shared / torch.maximum(mask, ideal).sum((1, 2))
+
+
+def scores_of(domain):
+    """What `source_scores` returns in a domain: tuple of Score."""
+    if not domain.listenable:
+        return (FOREGROUND_SHARE, IRM_OVERLAP)
+    return (*SOURCE_SCORES, IRM_OVERLAP_HEARD, *ARTEFACT_SCORES)
+
+
+def source_scores(domain, explanation, foreground, background):
+    """Score a batch of explanations against the two sources of each clip.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+        With `magnitude`. Only where it is `listenable` is there an SI-SDR.
+    explanation : Explanation
+    foreground, background : torch.Tensor
+        Waveforms (B, N) whose sum is the explained clip, but for its level, which no
+        score depends on (above `SILENT_POWER`).
+
+    Returns
+    -------
+    scores : dict
+        Name of each of `scores_of(domain)` to its values, (B,), float64. NaN where a
+        score is undefined: an explanation that keeps nothing, a silent foreground.
+    """
+    encoded = explanation.encoded
+    _check_stems(encoded, foreground=foreground, background=background)
+    with torch.no_grad():
+        heard = MaskedAudio(domain, encoded, explanation.mask)
+        whole = domain.magnitude(encoded).clamp(min=LEAST_MAGNITUDE)
+        spectra = [
+            domain.magnitude(domain.encode(stem)) for stem in (foreground, background)
+        ]
+        ideal = ideal_ratio_mask(*spectra)
+        scores = {
+            FOREGROUND_SHARE.name: foreground_share(
+                domain.magnitude(heard.masked_in) / whole, *spectra
+            ),
+            IRM_OVERLAP.name: score_recordings(
+                soft_overlap,
+                encoded.bin_frames,
+                domain.on_bins(heard),
+                ideal,
+            ),
+        }
+        if domain.listenable:
+            reached = si_sdr(heard.explanation, foreground)
+            scores[SI_SDR.name] = reached
+            scores[SI_SDR_IMPROVEMENT.name] = reached - si_sdr(
+                foreground + background, foreground
+            )
+            scores[IRM_OVERLAP_HEARD.name] = score_recordings(
+                soft_overlap, heard.frames, heard.map, ideal
+            )
+            ratios = si_sir_sar(heard.explanation, foreground, background)
+            scores |= {s.name: r for s, r in zip(ARTEFACT_SCORES, ratios, strict=True)}
+        return scores
+
+
+def _check_stems(encoded, **stems):
+    """Raise ValueError unless each stem has the clips' shape (B, N)."""
+    wanted = (len(encoded.rep), encoded.length)
+    for name, stem in stems.items():
+        if tuple(stem.shape) != wanted:
+            raise ValueError(
+                f"{name} must have the shape of the clips {wanted}, "
+                f"got {tuple(stem.shape)}"
+            )

@@ -1,0 +1,1 @@
+"""Evaluations as tables and pages, to read, to see and to hear."""

@@ -1,0 +1,154 @@
+"""Ablations: trainings that differ from a parent by one thing, in one table.
+
+Each row of the table is an experiment; the line under it says what is ablated and in
+which scores it differs from its parent on the same clips.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechbrain_lmac.config.inheritance import PARENT, blocks_of, find_hparams
+from speechbrain_lmac.evaluation.paired_tests import compare
+from speechbrain_lmac.evaluation.statistics import summarise
+from speechbrain_lmac.reporting.markdown import MarkdownPage, row_of, table_lines
+from speechbrain_lmac.reporting.tables import (
+    HOW_TO_READ,
+    descriptions,
+    interval,
+    title,
+    with_limits,
+)
+from speechbrain_lmac.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One experiment of the table."""
+
+    name: str  # of its row
+    path: Path  # its YAML
+    parent: str | None  # the row it is compared with
+    what: str  # the first line of its YAML
+
+
+def read_ablations(experiments):
+    """What a YAML lists as `experiments`.
+
+    Arguments
+    ---------
+    experiments : dict
+        Name of a row to YAML file. A file with a `parent` is compared with the row of
+        its parent, which is in the list, before it; another one with the first row.
+
+    Returns
+    -------
+    ablations : list
+        Of Ablation.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, or whose parent has no row before it.
+    """
+    ablations, row_of_file = [], {}
+    for name, file in experiments.items():
+        path = find_hparams(file)
+        text = path.read_text(encoding="utf-8")
+        parent = ablations[0].name if ablations else None
+        if PARENT in blocks_of(text):
+            named = blocks_of(text)[PARENT].split(":", 1)[1].strip()
+            parent = row_of_file.get((path.resolve().parent / named).resolve())
+            if parent is None:
+                raise InputError(
+                    f"{file} is compared with its parent {named}: list that above it"
+                )
+        what = text.splitlines()[0].lstrip("# ").split(". ")[0].rstrip(".")
+        ablations.append(Ablation(name, path, parent, what))
+        row_of_file[path.resolve()] = name
+    return ablations
+
+
+def ablation_page(ablations, per_clip, scores, condition, header, seed=1234):
+    """The page of a condition: the table, and how to read it.
+
+    Arguments
+    ---------
+    ablations : list
+        Of Ablation.
+    per_clip : pandas.DataFrame
+        From `evaluate.evaluate`, the rows as methods.
+    scores : sequence
+        Of Score.
+    condition : str
+        Its name.
+    header : list
+        Of str.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    page : MarkdownPage
+        With the tables `summary` and `comparison`.
+    """
+    page = MarkdownPage("Evaluation", header)
+    summary = summarise(per_clip, scores, seed=seed)
+    page.add_rows("summary", summary.assign(condition=condition))
+    lines = table_lines(["experiment", *map(title, scores)])
+    for ablation in ablations:
+        (row,) = summary[summary["method"] == ablation.name].to_dict("records")
+        lines.append(
+            row_of([f"**{ablation.name}**", *(interval(row, s) for s in scores)])
+        )
+        told = ablation.what
+        if ablation.parent is not None:
+            pair = per_clip[per_clip["method"].isin([ablation.name, ablation.parent])]
+            table = compare(pair, ablation.name, scores, seed=seed)
+            page.add_rows("comparison", table.assign(condition=condition))
+            told += f". {reading(table, ablation.parent, scores)}"
+        lines.append(row_of([f"*{told}*", *[""] * len(scores)]))
+    page.add(lines, READ_ROWS, HOW_TO_READ, descriptions(scores))
+    return page
+
+
+READ_ROWS = (
+    "Under each row: the mean difference from the row it names on the same clips, of "
+    "the scores whose 95 % interval (percentile bootstrap over clips) excludes 0. Not "
+    "corrected for the number of scores."
+)
+
+
+def reading(comparison, parent, scores):
+    """A line that says where an experiment differs from its parent.
+
+    Arguments
+    ---------
+    comparison : pandas.DataFrame
+        From `paired_tests.compare` of these two, with the experiment as reference.
+    parent : str
+        Name of the parent's row.
+    scores : sequence
+        Of Score.
+
+    Returns
+    -------
+    line : str
+        Scores that are better, worse, and without a direction, each with difference
+        and interval; or that there are none.
+    """
+    groups = {"better": [], "worse": [], "changed": []}
+    rows = comparison.set_index("metric")
+    for score in scores:
+        row = rows.loc[score.name]
+        if not (row["low"] > 0 or row["high"] < 0):
+            continue
+        group = "changed"
+        if score.higher_is_better is not None:
+            group = "better" if row["reference_better"] else "worse"
+        sign = "+" if row["difference"] > 0 else ""
+        shown = with_limits(row["difference"], row["low"], row["high"], score)
+        groups[group].append(f"{score.name} {sign}{shown}")
+    told = [f"{group}: {', '.join(found)}" for group, found in groups.items() if found]
+    if not told:
+        return f"No score differs from {parent}'s by more than its interval"
+    return f"Against {parent} {'; '.join(told)}"

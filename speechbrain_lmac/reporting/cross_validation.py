@@ -1,0 +1,221 @@
+"""One recipe on several folds, and what its scores are over all of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from speechbrain_lmac.config.inheritance import find_hparams, top_level_keys
+from speechbrain_lmac.config.loading import require_keys
+from speechbrain_lmac.config.resolving import resolve
+from speechbrain_lmac.config.run_options import read_command
+from speechbrain_lmac.reporting.markdown import MarkdownPage, table_lines
+from speechbrain_lmac.utils.console import quiet_options, show
+from speechbrain_lmac.utils.csv_files import read_csv
+from speechbrain_lmac.utils.errors import InputError
+
+KEYS = ["condition", "block", "method"]  # of a row of `summary.csv`
+# Beside a score in `summary.csv`: its interval and its number of clips.
+BESIDE = ("_low", "_high", "_n")
+
+
+def fold_runs(hparams_file, options, folds):
+    """Where the recipe will write for each fold.
+
+    Arguments
+    ---------
+    hparams_file : str
+        A YAML with a key `fold`, on which its `output_folder` depends.
+    options : list
+        The recipe's command line behind the YAML, without `--fold`.
+    folds : sequence of int
+
+    Returns
+    -------
+    folders : dict
+        Fold to its output folder; all of them lie in one folder.
+    seed : int
+        Of the experiment.
+
+    Raises
+    ------
+    InputError
+        No such key, a fold named twice, `--fold` among the options, or an output
+        folder that several folds share.
+    """
+    path = find_hparams(hparams_file)
+    if "fold" not in top_level_keys(path):
+        raise InputError(
+            f"{path} has no key 'fold': there is one split only, train on it with the "
+            "recipe itself"
+        )
+    if any(o == "--fold" or o.startswith("--fold=") for o in options):
+        raise InputError("--fold is one fold of many here: name them with --folds")
+    if not folds or len(set(folds)) < len(folds):
+        raise InputError(f"--folds must name different folds, got {list(folds)}")
+    folders = {}
+    for fold in folds:
+        scalars = _scalars(path, [*options, f"--fold={fold}"])
+        folders[fold] = Path(scalars["output_folder"])
+    if len(set(folders.values())) < len(folds):
+        raise InputError(
+            f"{folders[folds[0]]} would be the output folder of every fold: it must "
+            "have <fold> in its name, as in --output_folder='!ref "
+            "results/mine/<seed>/fold<fold>'"
+        )
+    parents = {folder.parent for folder in folders.values()}
+    if len(parents) > 1:
+        raise InputError(
+            "the output folders of all folds must lie in one folder, got "
+            f"{', '.join(sorted(map(str, parents)))}"
+        )
+    return folders, scalars["seed"]
+
+
+def _scalars(path, options):
+    """The top level of a YAML, references resolved and nothing built."""
+    _, _, overrides = read_command([str(path), *options], training=True)
+    scalars = YAML().load(resolve(path, overrides))
+    require_keys(scalars, ["output_folder", "seed"], path)
+    return scalars
+
+
+def run_folds(script, hparams_file, options, folds):
+    """Run the recipe for one fold after the other, each in a process of its own.
+
+    A recipe goes on by itself where it was interrupted, so that a second call repeats
+    little of what is done.
+
+    Raises
+    ------
+    InputError
+        When a fold fails, whose own message stands above. What other folds wrote
+        stays.
+    """
+    for fold in folds:
+        show(f"fold {fold}: {Path(script).name} {hparams_file}")
+        command = [sys.executable, str(script), hparams_file, *options]
+        done = subprocess.run([*command, f"--fold={fold}", *quiet_options()])
+        if done.returncode:
+            raise InputError(
+                f"fold {fold} ended with the exit status {done.returncode}, see its "
+                "message above. What is done stays: the same command goes on from there"
+            )
+
+
+def read_scores(folder):
+    """The scores that a recipe left: those of a training's test, or of a table.
+
+    Arguments
+    ---------
+    folder : Path
+        Of `training.json`, or else of `summary.csv`.
+
+    Returns
+    -------
+    scores : pandas.DataFrame
+        With the columns `score` and `value`, before them `KEYS` for a table. Intervals
+        within the fold are left out.
+    """
+    if (folder / "training.json").is_file():
+        record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        return pd.DataFrame(record["test"].items(), columns=["score", "value"])
+    if not (folder / "summary.csv").is_file():
+        raise InputError(
+            f"{folder} has neither training.json nor summary.csv: nothing to collect "
+            "from this recipe (with --debug a training writes no result)"
+        )
+    summary = read_csv(folder / "summary.csv", KEYS)
+    left_out = [c for c in summary.columns if c.endswith(BESIDE)]
+    table = summary.drop(columns=left_out)
+    # Scores in the table's own order, method by method.
+    names = [column for column in table.columns if column not in KEYS]
+    long = table.melt(KEYS, names, "score", ignore_index=False)
+    return long.sort_index(kind="stable").reset_index(drop=True)
+
+
+def over_folds(scores):
+    """Mean and standard deviation of each score over the folds.
+
+    Arguments
+    ---------
+    scores : dict
+        Fold to its scores, from `read_scores`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        `KEYS` if there are any, `score`, `mean`, `std` (over n - 1; NaN for a single
+        fold), `n` (folds with a finite value, which are those averaged) and `fold K`
+        for each fold. A score that a fold lacks is NaN there.
+
+    Example
+    -------
+    >>> one, other = ({"score": ["AI"], "value": [v]} for v in (40.0, 44.0))
+    >>> over_folds({1: pd.DataFrame(one), 2: pd.DataFrame(other)})
+      score  mean       std  n  fold 1  fold 2
+    0    AI  42.0  2.828427  2    40.0    44.0
+    """
+    columns = {}
+    for fold, table in scores.items():
+        keys = [column for column in table.columns if column != "value"]
+        columns[f"fold {fold}"] = table.set_index(keys)["value"].astype(float)
+    # In the order of appearance: pandas sorts where the folds differ.
+    order = list(dict.fromkeys(row for c in columns.values() for row in c.index))
+    values = pd.DataFrame({name: c.reindex(order) for name, c in columns.items()})
+    values = values.mask(values.abs() == float("inf"))
+    table = pd.DataFrame(
+        {
+            "mean": values.mean(axis=1),
+            "std": values.std(axis=1, ddof=1),
+            "n": values.count(axis=1),
+        }
+    )
+    table = table.join(values)
+    table.index.names = keys
+    return table.reset_index()
+
+
+def write_folds(folder, table, header):
+    """Write `folds.csv` (exact) and `folds.md` (four digits), each atomically.
+
+    Arguments
+    ---------
+    folder : Path
+    table : pandas.DataFrame
+        From `over_folds`.
+    header : list of str
+        The command, the folds, the seed, the versions.
+    """
+    page = MarkdownPage("Over the folds", header)
+    page.add_rows("folds", table)
+    groups = [("", table)]
+    if "condition" in table:
+        groups = [
+            (f"## {condition}, {block}", rows.drop(columns=["condition", "block"]))
+            for (condition, block), rows in table.groupby(
+                ["condition", "block"], sort=False
+            )
+        ]
+    for title, rows in groups:
+        page.add(title, markdown_rows(rows))
+    page.add("std: over the folds, with n - 1; n: folds with a finite value.")
+    page.write(folder / "folds.md")
+
+
+def markdown_rows(table):
+    """A Markdown table of texts and of numbers with four digits.
+
+    Example
+    -------
+    >>> markdown_rows(pd.DataFrame({"score": ["AI"], "mean": [41.66666], "n": [3]}))
+    ['| score | mean | n |', '| --- | --- | --- |', '| AI | 41.67 | 3 |']
+    """
+    rows = [
+        [f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row]
+        for row in table.itertuples(index=False)
+    ]
+    return table_lines(table.columns, rows)

@@ -1,0 +1,186 @@
+"""Clips of an evaluation, explained once more: their sounds and pictures as files."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from speechbrain_lmac.data.dataset import collate_clips, lens_on
+from speechbrain_lmac.inference.batches.names import unique_names
+from speechbrain_lmac.inference.explain_batch import explain_batch
+from speechbrain_lmac.plots.figures import write_method_grid
+from speechbrain_lmac.reporting.html.images import mask_png, spectrogram_png
+from speechbrain_lmac.utils.console import progress_bar
+from speechbrain_lmac.utils.files import write_atomically
+
+# Every browser plays it, from any moment: in FLAC Chromium fails at times to go there.
+SOUND = ".wav"
+
+
+def render_clips(benchmark, folder, chosen, figures=False, progress=True):
+    """Write what is heard and seen of each clip and method of an evaluation.
+
+    Arguments
+    ---------
+    benchmark : Benchmark
+        Its conditions and blocks are those of the page. Blocks that cannot be listened
+        to are left out.
+    folder : str or Path
+        WAV of 16 bits and PNG go there, below a folder for each condition and block.
+    chosen : dict
+        Name of a condition to the ids of its clips, see `spread`.
+    figures : bool
+        Also a figure for a paper of each clip with all methods, as PDF.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    clips : list of dict
+        For each condition, block and clip: `condition block id seconds top_hz input
+        picture figure methods`, where `methods` has for each name `explanation rest
+        mask explained heard_confidence_in heard_confidence_out`. Files are named
+        relative to `folder`, with `/`.
+    """
+    folder, clips = Path(folder), []
+    pairs = [
+        (condition, name, block)
+        for condition in benchmark.conditions
+        for name, block in benchmark.blocks.items()
+        if block.domain.listenable
+    ]
+    total = sum(len(chosen.get(condition, ())) for condition, _, _ in pairs)
+    with progress_bar(total=total, desc="clips", disable=not progress) as bar:
+        for number, (condition, name, block) in enumerate(pairs):
+            place = f"clips/{number}"
+            for batch in _batches(benchmark, condition, chosen.get(condition, ())):
+                found = _render_batch(block, batch, benchmark, folder, place, figures)
+                clips += [{"condition": condition, "block": name, **c} for c in found]
+                bar.update(len(batch.ids))
+    return clips
+
+
+def spread(per_clip, n_clips):
+    """Some clips of each condition: of each class in turn, in the order of the table.
+
+    Arguments
+    ---------
+    per_clip : pandas.DataFrame
+        From `evaluate`.
+    n_clips : int or None
+        Of each condition; None: all.
+
+    Returns
+    -------
+    chosen : dict
+        Name of a condition to ids, str.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> rows = {"condition": "clean", "id": [1, 2, 3, 4], "label": ["a", "a", "b", "b"]}
+    >>> spread(pd.DataFrame(rows), 3)
+    {'clean': ['1', '3', '2']}
+    """
+    chosen = {}
+    for condition, rows in per_clip.groupby("condition", sort=False):
+        clips = rows.drop_duplicates("id")
+        turn = clips.groupby("label", dropna=False).cumcount()
+        order = clips.assign(turn=turn).sort_values("turn", kind="stable")
+        chosen[condition] = order["id"].astype(str).head(n_clips or len(clips)).tolist()
+    return chosen
+
+
+def _batches(benchmark, condition, ids):
+    """Batches of some clips of a condition."""
+    clips = benchmark.clips(condition)
+    place = {str(clip): index for index, clip in enumerate(clips.ids)}
+    some = Subset(clips, [place[clip] for clip in ids if clip in place])
+    return DataLoader(some, benchmark.batch_size, collate_fn=collate_clips)
+
+
+def _render_batch(block, batch, benchmark, folder, place, figures):
+    """The files of a batch, and what the page has to know of them."""
+    wav, lens = batch.wav.to(benchmark.device), lens_on(batch, benchmark.device)
+    domain, rate = block.domain, block.domain.sample_rate
+    names = [f"{place}/{name}" for name in unique_names(map(_as_file, batch.ids))]
+    clips = []
+    with torch.no_grad():
+        magnitude = domain.magnitude(domain.encode(wav, lens)).cpu().numpy()
+    for index, (clip, name) in enumerate(zip(batch.ids, names, strict=True)):
+        _write_sound(folder / f"{name}{SOUND}", wav[index], rate)
+        _write(folder / f"{name}.png", spectrogram_png(magnitude[index]))
+        clips.append(
+            {
+                "id": str(clip),
+                "seconds": wav.shape[1] / rate,
+                "top_hz": rate / 2,
+                "input": f"{name}{SOUND}",
+                "picture": f"{name}.png",
+                "figure": f"{name}.pdf" if figures else None,
+                "methods": {},
+            }
+        )
+    drawn = [{} for _ in clips]
+    for number, (method, explainer) in enumerate(block.explainers.items()):
+        explained = explain_batch(
+            _InDomain(explainer, block, benchmark), wav, benchmark.labels, None, lens
+        )
+        for index, (clip, name) in enumerate(zip(clips, names, strict=True)):
+            stem = f"{name}_{number}"
+            for part in ("explanation", "rest"):
+                sound = getattr(explained, part)[index]
+                _write_sound(folder / f"{stem}_{part}{SOUND}", sound, rate)
+            mask = explained.mask[index].float().cpu().numpy()
+            _write(folder / f"{stem}.png", mask_png(mask))
+            if figures:
+                kept = explained.masked_magnitude[index].float().cpu().numpy()
+                drawn[index][method] = (mask, kept)
+            clip["methods"][method] = {
+                "explained": explained.labels[index],
+                "heard_confidence_in": explained.heard_confidence_in[index].item(),
+                "heard_confidence_out": explained.heard_confidence_out[index].item(),
+                "explanation": f"{stem}_explanation{SOUND}",
+                "rest": f"{stem}_rest{SOUND}",
+                "mask": f"{stem}.png",
+            }
+    if figures:
+        for index, clip in enumerate(clips):
+            write_method_grid(
+                folder / clip["figure"],
+                magnitude[index],
+                drawn[index],
+                (clip["seconds"], clip["top_hz"]),
+                clip["id"],
+            )
+    return clips
+
+
+class _InDomain:
+    """An explainer of a block, with the domain and classifier of the block."""
+
+    def __init__(self, explainer, block, benchmark):
+        self.explain = explainer.explain
+        self.domain = block.domain
+        self.classifier = benchmark.classifier
+
+
+def _as_file(clip):
+    """The id of a clip as the name of a file."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in str(clip))[:80]
+
+
+def _write_sound(path, wav, rate):
+    """16 bits, with room for what lies beyond 1."""
+    wav = wav.detach().float().cpu().numpy()
+    wav = wav / max(1.0, np.abs(wav).max())
+    content = io.BytesIO()
+    soundfile.write(content, wav, round(rate), "PCM_16", format="WAV")
+    _write(path, content.getvalue())
+
+
+def _write(path, content):
+    write_atomically(path, lambda part: part.write_bytes(content))

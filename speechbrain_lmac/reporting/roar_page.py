@@ -1,0 +1,48 @@
+"""The page of remove and retrain."""
+
+from speechbrain_lmac.reporting.markdown import MarkdownPage, table_lines
+
+HOW_TO_READ = (
+    "Accuracy in % on the test clips: mean (least to largest) of {} retrainings, after "
+    "the cells ranked highest were replaced by the training clips' mean of their bin. "
+    "Lower: the method found more of what the classes are told by."
+)
+
+
+def roar_page(rows, header, repeats, picture):
+    """The page.
+
+    Arguments
+    ---------
+    rows : pandas.DataFrame
+        From `roar.remove_and_retrain`.
+    header : list
+        Of str: the command, the data, the seed, the versions.
+    repeats : int
+        Retrainings of each method and share.
+    picture : str
+        Name of the picture beside the page.
+
+    Returns
+    -------
+    page : MarkdownPage
+    """
+    page = MarkdownPage("Remove and retrain", header)
+    page.add(roar_table(rows), f"![Accuracy after removal]({picture})")
+    page.add(HOW_TO_READ.format(repeats))
+    return page
+
+
+def roar_table(rows):
+    """Lines of accuracies in percent: a row per method, a column per share."""
+    shares = sorted(rows["share"].unique())
+    head = ["method", *(f"{100 * share:g} % removed" for share in shares)]
+    lines = []
+    for method, group in rows.groupby("method", sort=False):
+        cells = []
+        for share in shares:
+            values = 100 * group.loc[group["share"] == share, "accuracy"]
+            shown = f"{values.mean():.1f} ({values.min():.1f} to {values.max():.1f})"
+            cells.append(shown if len(values) else "")
+        lines.append([method, *cells])
+    return table_lines(head, lines)

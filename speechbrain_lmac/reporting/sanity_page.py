@@ -1,0 +1,65 @@
+"""What a page says of the comparison with a randomised classifier."""
+
+from speechbrain_lmac.evaluation.paired_tests import means_by
+from speechbrain_lmac.evaluation.randomisation import SIMILARITIES
+from speechbrain_lmac.plots.charts import write_sanity
+from speechbrain_lmac.reporting.markdown import row_of, table_lines
+from speechbrain_lmac.reporting.paper_order import in_paper_order
+
+
+def add_sanity(page, sanity, folder, seed, title, about="{block}"):
+    """Add a table and a picture of each block, and the rows of `sanity.csv`.
+
+    Arguments
+    ---------
+    page : MarkdownPage
+    sanity : pandas.DataFrame
+        From `Benchmark.check_sanity`.
+    folder : Path
+        Where the pictures `sanity_BLOCK.png` are written.
+    seed : int
+        Of the bootstrap.
+    title : str
+        Of all of it.
+    about : str
+        Title of a block, with `block` and `n_clips`.
+    """
+    page.add_rows("sanity", sanity)
+    page.add(f"## {title}")
+    names = [score.name for score in SIMILARITIES]
+    for block, table in sanity.groupby("block", sort=False):
+        means = means_by(table, ["method", "step", "layer"], names, seed=seed)
+        picture = f"sanity_{block}.png"
+        write_sanity(means, SIMILARITIES, folder / picture, block)
+        page.add(
+            "### " + about.format(block=block, n_clips=table["id"].nunique()),
+            sanity_table(means, SIMILARITIES),
+            f"![Similarity with the masks before]({picture})",
+        )
+
+
+def sanity_table(means, scores):
+    """Lines of a Markdown table: the similarity that is left when all is random.
+
+    Arguments
+    ---------
+    means : pandas.DataFrame
+        `paired_tests.means_by` of `randomisation.randomisation_check`, by `method step layer`.
+    scores : sequence
+        Of Score.
+    """
+    first, last = means["step"].eq(1), means["step"].eq(means["step"].max())
+    layers = [means.loc[rows, "layer"].iloc[0] for rows in (first, last)]
+    titles = ["method"]
+    for score in scores:
+        titles += [f"{score.name}, {layers[0]} random", f"{score.name}, all random"]
+    lines = table_lines(titles)
+    for method in in_paper_order(means.drop_duplicates("method"))["method"]:
+        cells = [method]
+        for score in scores:
+            for rows in (first, last):
+                here = rows & means["method"].eq(method)
+                row = means[here & means["score"].eq(score.name)].iloc[0]
+                cells.append(f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]")
+        lines.append(row_of(cells))
+    return lines

@@ -1,0 +1,203 @@
+"""Summaries as tables in Markdown, means with their intervals."""
+
+import math
+
+from speechbrain_lmac.reporting.markdown import row_of, table_lines
+from speechbrain_lmac.reporting.paper_order import in_paper_order, is_control
+
+COUNTS = {
+    "n": "clips",
+    "empty": "empty",
+    "non_finite": "non-finite",
+    "saturated": "saturated",
+    "seconds_per_clip": "s/clip",
+}
+# What a published AD was computed as, see docs/methods.md.
+COMPARED = ("AI", "AD-double-softmax", "AG", "FF", "Fid-In", "SPS", "COMP")
+
+HOW_TO_READ = (
+    "Mean [95 % interval, percentile bootstrap over clips] of the clips with a finite "
+    "score; ↑ higher is better, ↓ lower is better. Empty: masks that are 0 everywhere. "
+    "Non-finite: clips without one of the scores. Saturated: clips with nothing to "
+    "gain. s/clip: time to explain, not to score. p, p_in, p_out: probability of the "
+    "explained class for the whole clip, the explanation alone, and the rest."
+)
+
+
+def markdown_table(summary, scores, counts=None):
+    """Lines of a Markdown table: a row per method, mean and interval of each score.
+
+    Arguments
+    ---------
+    summary : pandas.DataFrame
+        From `statistics.summarise`.
+    scores : sequence
+        Of Score.
+    counts : dict, optional
+        Other columns of the summary, and how they are called.
+    """
+    counts = counts or {}
+    titles = ["method", *map(title, scores), *counts.values()]
+    lines = table_lines(titles)
+    for _, row in in_paper_order(summary).iterrows():
+        cells = [row["method"], *(interval(row, score) for score in scores)]
+        cells += [f"{row[count]:.3g}" for count in counts]
+        lines.append(row_of(cells))
+    return lines
+
+
+# Of the Wilcoxon signed-rank tests that are marked.
+SIGNIFICANT = 0.001
+COMPARISON = (
+    "Mean difference on the same clips [95 % interval, percentile bootstrap over "
+    f"clips]; * p < {SIGNIFICANT:g} in the two-sided Wilcoxon signed-rank test, not "
+    "corrected for the number of comparisons. All values: comparison.csv."
+)
+
+
+def published_table(summary, published, condition, block, metrics):
+    """Lines of a Markdown table: our mean beside the published one; [] without any.
+
+    Arguments
+    ---------
+    summary : pandas.DataFrame
+        Of this condition and block.
+    published : pandas.DataFrame
+        From `published.published_numbers`.
+    condition, block : str
+        Which rows of it.
+    metrics : sequence
+        Of Score.
+    """
+    here = published["condition"].eq(condition) & published["block"].eq(block)
+    theirs = published[here].set_index("method")
+    rows = [
+        r for _, r in in_paper_order(summary).iterrows() if r["method"] in theirs.index
+    ]
+    if not rows:
+        return []
+    known = {metric.name: metric for metric in metrics}
+    shown = [known[name] for name in COMPARED if name in known]
+    titles = ["method"]
+    for metric in shown:
+        titles += [f"{metric.name} here", "published"]
+    lines = table_lines(titles)
+    for row in rows:
+        cells = [row["method"]]
+        for metric in shown:
+            printed = theirs.loc[row["method"], metric.name]
+            cells += [number(row[metric.name], metric), number(printed, metric)]
+        lines.append(row_of(cells))
+    return lines
+
+
+def comparison_table(comparison, reference, scores):
+    """Lines of a Markdown table: the reference less each other method, clip by clip.
+
+    Arguments
+    ---------
+    comparison : pandas.DataFrame
+        From `paired_tests.compare`.
+    reference : str
+        The method that was compared.
+    scores : sequence
+        Of Score: the columns, those with a direction only.
+    """
+    shown = [score for score in scores if score.higher_is_better is not None]
+    titles = [f"{reference} less", *map(title, shown)]
+    lines = table_lines(titles)
+    rows = comparison.set_index(["method", "metric"])
+    for method in in_paper_order(comparison.drop_duplicates("method"))["method"]:
+        cells = [method]
+        for score in shown:
+            row = rows.loc[(method, score.name)]
+            cell = with_limits(row["difference"], row["low"], row["high"], score)
+            cells.append(f"{cell}*" if row["p"] < SIGNIFICANT else cell)
+        lines.append(row_of(cells))
+    return lines
+
+
+def verdict(summary, comparison, reference, scores):
+    """A line that says where a method leads all others, and who is ahead where not.
+
+    Controls do not count. Which mean is better is told by the mean; whether the
+    difference is one by its interval over the same clips.
+
+    Arguments
+    ---------
+    summary : pandas.DataFrame
+        From `statistics.summarise`.
+    comparison : pandas.DataFrame
+        From `paired_tests.compare` with this reference.
+    reference : str
+        The method.
+    scores : sequence
+        Of Score. Those without a direction are left out.
+
+    Returns
+    -------
+    line : str
+    """
+    means = summary.set_index("method")
+    pairs = comparison.set_index(["metric", "method"])
+    leads, behind = [], []
+    for score in scores:
+        if score.higher_is_better is None:
+            continue
+        sign = 1 if score.higher_is_better else -1
+        ahead = [
+            method
+            for method in means.index
+            if method != reference
+            and not is_control(method)
+            and sign
+            * (means.loc[method, score.name] - means.loc[reference, score.name])
+            > 0
+        ]
+        if not ahead:
+            leads.append(score.name)
+        for method in ahead:
+            pair = pairs.loc[(score.name, method)]
+            theirs, ours, difference, low, high = (
+                number(value, score)
+                for value in (
+                    means.loc[method, score.name],
+                    means.loc[reference, score.name],
+                    *pair[["difference", "low", "high"]],
+                )
+            )
+            behind.append(
+                f"{method} on {score.name} ({theirs} against {ours}; difference "
+                f"{difference} [{low}, {high}])"
+            )
+    line = f"{reference} leads every method on {', '.join(leads) or 'none of these'}."
+    return f"{line} Ahead of it: {'; '.join(behind)}." if behind else line
+
+
+def descriptions(scores):
+    """A line for each score: what it is."""
+    return [f"- **{score.name}**: {score.description}." for score in scores]
+
+
+def title(score):
+    """The head of a column: the name and where better is."""
+    arrow = {True: " ↑", False: " ↓", None: ""}[score.higher_is_better]
+    return f"{score.name}{arrow}"
+
+
+def number(value, score):
+    """A mean with as many digits as its unit deserves; – for what is not there."""
+    digits = 2 if score.unit == "%" else 3
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(row, score):
+    """The mean of a score in a row of a summary, `mean [low, high]`."""
+    columns = (score.name, f"{score.name}_low", f"{score.name}_high")
+    return with_limits(*(row[column] for column in columns), score)
+
+
+def with_limits(mean, low, high, score):
+    """`mean [low, high]`; – for what is not there."""
+    mean, low, high = (number(value, score) for value in (mean, low, high))
+    return "–" if mean == "–" else f"{mean} [{low}, {high}]"

@@ -1,0 +1,124 @@
+"""The page and the tables of an evaluation on mixtures of two sources."""
+
+from pathlib import Path
+
+from speechbrain_lmac.evaluation.paired_tests import compare
+from speechbrain_lmac.evaluation.statistics import summarise
+from speechbrain_lmac.evaluation.two_sources import (
+    ABSENT,
+    BOTH,
+    NEARER,
+    SCORES,
+    SIZE,
+    TARGET,
+)
+from speechbrain_lmac.metrics import Score
+from speechbrain_lmac.reporting.markdown import MarkdownPage, placed
+from speechbrain_lmac.reporting.tables import (
+    COMPARISON,
+    comparison_table,
+    descriptions,
+    markdown_table,
+)
+
+LESS_ABSENT = Score(
+    name="MM A, B less absent",
+    higher_is_better=True,
+    unit="",
+    description="the mean of the mask means for A and B less that for the class that "
+    "is not there, mixture by mixture: 0 for a mask that is as large for any class",
+)
+COUNTS = {
+    "n": "mixtures",
+    "empty": "empty",
+    "non_finite": "non-finite",
+    "seconds_per_clip": "s/mixture",
+}
+HOW_TO_READ = (
+    "Mean [95 % interval, percentile bootstrap over mixtures] of the mixtures with a "
+    "finite score; ↑ higher is better, ↓ lower is better. A is the clip, B what was "
+    "added to it. Empty: mixtures with a mask that is 0 everywhere. Non-finite: "
+    "mixtures without one of the scores. s/mixture: time to explain and score, three "
+    "questions. Mixtures share clips, so the intervals are a little too narrow."
+)
+
+
+def write_two_sources(folder, rows, header, seed, reference=None):
+    """Write `per_clip.csv`, `summary.csv`, `comparison.csv`, `summary.md`, atomically.
+
+    Everything is told twice: of all mixtures, and of those whose two classes are the
+    two that the classifier finds likeliest, which it can be said to hear.
+
+    Arguments
+    ---------
+    folder : str or Path
+    rows : pandas.DataFrame
+        From `two_source_rows`, with the columns `condition` and `block` before.
+    header : list
+        Of str: the command, the data, the seed, the versions.
+    seed : int
+        Of the bootstraps.
+    reference : str, optional
+        The method that the others are compared with, mixture by mixture.
+    """
+    rows = rows.assign(**{LESS_ABSENT.name: less_absent(rows)})
+    page = MarkdownPage("Two sources", header)
+    page.add_rows("per_clip", rows)
+    asked = (*TARGET, *SIZE, LESS_ABSENT, ABSENT)
+    for (condition, block), here in rows.groupby(["condition", "block"], sort=False):
+        for title, part in (
+            ("all mixtures", here),
+            ("both classes among the two likeliest", here[here["top_two"]]),
+        ):
+            n_mixtures = part["id"].nunique()
+            page.add(f"## {condition}, {block}: {title} ({n_mixtures})")
+            if not n_mixtures:
+                page.add("None.")
+                continue
+            where = {"condition": condition, "block": block, "mixtures": title}
+            summary = summarise(part, (*SCORES, LESS_ABSENT), seed=seed)
+            page.add_rows("summary", placed(summary, **where))
+            page.add(
+                markdown_table(summary, (*NEARER, BOTH), COUNTS),
+                markdown_table(summary, asked),
+                verdict(summary),
+            )
+            if reference in set(part["method"]):
+                compared = compare(part, reference, (*NEARER, BOTH), seed=seed)
+                page.add_rows("comparison", placed(compared, **where))
+                table = comparison_table(compared, reference, (*NEARER, BOTH))
+                page.add(table, COMPARISON)
+    page.add(HOW_TO_READ, descriptions((*SCORES, LESS_ABSENT)))
+    page.write(Path(folder) / "summary.md")
+
+
+def less_absent(rows):
+    """`LESS_ABSENT` of rows of `judge`.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> rows = {"MM A": [0.25, 0.0], "MM B": [0.75, 0.0], "MM absent": [0.25, 0.5]}
+    >>> less_absent(pd.DataFrame(rows)).tolist()
+    [0.25, -0.5]
+    """
+    return (rows["MM A"] + rows["MM B"]) / 2 - rows["MM absent"]
+
+
+def verdict(summary):
+    """A line that names the methods which follow the question.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> limits = {"nearer A_low": [0.5, -2.0], "nearer B_low": [0.1, 1.0]}
+    >>> verdict(pd.DataFrame({"method": ["asked", "deaf"], **limits}))
+    'Nearer to A when asked for A and to B when asked for B, both intervals above 0: \
+asked.'
+    """
+    follows = (summary[[f"{score.name}_low" for score in NEARER]] > 0).all(axis=1)
+    names = ", ".join(summary.loc[follows, "method"]) or "no method"
+    return (
+        "Nearer to A when asked for A and to B when asked for B, both intervals above "
+        f"0: {names}."
+    )

@@ -1,0 +1,133 @@
+"""The training loop of a CLAP: sounds and captions are brought together."""
+
+import speechbrain as sb
+import torch
+
+from speechbrain_lmac.classifiers.padding import embed, lengths_of
+from speechbrain_lmac.data.augment import apply_each
+from speechbrain_lmac.data.dataset import lens_on
+from speechbrain_lmac.evaluation.retrieval import Prompts
+from speechbrain_lmac.losses.clap import silence, symmetric_contrastive, truth
+from speechbrain_lmac.training.base_brain import NOISE_PARTS, RecordingBrain
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.seeding import generator
+
+FORGOTTEN = 0.05  # share of the words that a training reads as unknown
+SILENT_DB = (-100.0, -50.0)  # of a clip that shall be like no caption
+
+
+class ClapBrain(RecordingBrain):
+    """Train a `MiniClap` with captions.
+
+    The loss is the contrastive one, and `hparams.silence_weight` times how much the
+    clips are like a caption when they are turned down to near silence: `silence`.
+
+    Recorded are these two and, but in training,
+
+    - `accuracy`: of the class among the standard prompts of all classes,
+    - `template_seen`, `template_unseen`: the same with each template, the mean over
+      those that the clip's class was trained with, or was not,
+    - `pair_seen`, `pair_unseen`: with another clip mixed in, whether the caption that
+      names both classes is the best among those of all pairs,
+    - `attribute_seen`, `attribute_unseen`: whether the right value is better than its
+      opposite, the mean over the attributes that are clear. Unseen: no training caption
+      said one of the two of this class,
+    - `nonsense`: accuracy with made-up names for the classes.
+
+    A value that a clip does not have is NaN, and left out of the means.
+    """
+
+    def compute_forward(self, batch, stage):
+        """Clips to scaled similarities (B, B) of sounds and captions, the truth, and
+        cosines (B, B) of the clips near silence and the captions."""
+        part, keys = NOISE_PARTS[stage], self.keys(batch, stage)
+        captioned = self.hparams.captioned(batch.wav, keys, part)
+        batch = batch.with_wav(captioned.wav, captioned.mixed)
+        sounds = self.embed(batch, stage)
+        clap = self.modules.clap
+        tokens = clap.vocabulary([caption.text for caption in captioned.captions])
+        forget = None
+        if stage == sb.Stage.TRAIN:
+            forget = torch.rand(tokens.ids.shape) < FORGOTTEN
+        text = clap.read(tokens.ids, forget)
+        logits = clap.scale * sounds @ text.T
+        stated = [caption.facts for caption in captioned.captions]
+        true = truth(captioned.facts, stated).to(logits.device)
+        quiet = nearly_silent(captioned.wav, keys).to(self.device)
+        near_silence = self.hear(quiet, lens_on(batch, self.device))
+        return logits, true, near_silence @ text.T
+
+    def embed(self, batch, stage):
+        """Clips to embeddings (B, D), with noise and in training with augmentation."""
+        batch = self.noisy(batch, stage)
+        augment = self.hparams.augment if stage == sb.Stage.TRAIN else None
+        keys = self.keys(batch, stage)
+        if augment is not None:
+            batch = batch.with_wav(*apply_each(augment.waveform, batch.wav, keys))
+        if augment is None:
+            return self.hear(batch.wav, batch.lens)
+        domain = self.modules.domain
+        encoded = domain.encode(batch.wav, batch.lens)
+        features = augment.features(domain.features(encoded), keys)
+        lengths = lengths_of(domain, encoded)
+        return self.modules.clap.audio(features, lengths).embedding.float()
+
+    def hear(self, wav, lens=None):
+        """Waveforms (B, N) as they are, of relative lengths `lens` (B,), to embeddings
+        (B, D)."""
+        encoded = self.modules.domain.encode(wav, lens)
+        return embed(self.modules.domain, self.modules.clap, encoded).embedding.float()
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The symmetric contrastive loss, and what silence adds to it."""
+        logits, true, near_silence = predictions
+        quiet = silence(near_silence)
+        loss = symmetric_contrastive(logits, true)
+        loss = loss + self.hparams.silence_weight * quiet
+        self.record("loss", loss)
+        self.record("silence", quiet)
+        if stage != sb.Stage.TRAIN:
+            for name, values in self.retrieval(batch, stage).items():
+                self.record(name, torch.tensor(values))
+        return loss.mean()
+
+    def on_stage_start(self, stage, epoch=None):
+        """Forget the prompts, whose embeddings the training has changed."""
+        super().on_stage_start(stage, epoch)
+        self.prompts = None
+
+    def retrieval(self, batch, stage):
+        """What is found with the prompts: name to B values, 0 to 1 or NaN."""
+        captioned, labels = self.hparams.captioned, self.hparams.labels
+        if (
+            self.prompts is None
+        ):  # not at the start of the stage: in eval mode only here
+            self.prompts = Prompts(captioned.captions, self.modules.clap)
+        categories = [labels[label] for label in batch.label.tolist()]
+        mixtures, pairs = captioned.pairs(
+            batch.wav, self.keys(batch, stage), NOISE_PARTS[stage]
+        )
+        attributes = [captioned.captions.attributes(clip) for clip in batch.ids]
+        sounds = self.embed(batch, stage)
+        mixed = batch.with_wav(mixtures, [True] * len(pairs))
+        return {
+            **self.prompts.classes(sounds, categories),
+            **self.prompts.attributes(sounds, categories, attributes),
+            **self.prompts.pairs(self.embed(mixed, stage), pairs),
+        }
+
+
+def nearly_silent(wav, keys):
+    """Clips (B, N) turned down by 50 to 100 dB, drawn for each key."""
+    low, high = SILENT_DB
+    draws = [torch.rand((), generator=generator("silence", *key)) for key in keys]
+    return wav * 10 ** ((low + (high - low) * torch.stack(draws)[:, None]) / 20)
+
+
+def check_augment(augment):
+    """Refuse transforms of targets: captions cannot be mixed as those are."""
+    if augment is not None and (augment.mixup or augment.blank):
+        raise InputError(
+            "captions cannot be mixed as shares of classes are: set mixup and blank of "
+            "the augmentation to null (mixtures are made by `captioned`)"
+        )

@@ -1,0 +1,94 @@
+"""The one exception for what a user can put right, and checks that raise it."""
+
+import functools
+import inspect
+import math
+
+
+class InputError(ValueError):
+    """Something a user gave is wrong: a file, a folder, an option, a key.
+
+    The message says what is wrong, where, and what to do. Recipe scripts print
+    it without a traceback and end with exit status 2
+    (`speechbrain_lmac.utils.command.main`).
+    """
+
+
+def some_of(names, limit=10):
+    """The first names of a long list, and how many more there are.
+
+    Example
+    -------
+    >>> some_of(["a", "b", "c"], limit=2)
+    'a, b and 1 more'
+    """
+    names = [str(name) for name in names]
+    shown = ", ".join(names[:limit])
+    left = len(names) - limit
+    return f"{shown} and {left} more" if left > 0 else shown
+
+
+def message_of(error):
+    """Return the message of an InputError, also of one that a worker process raised.
+
+    torch's DataLoader raises it again with the worker's traceback as its text.
+
+    Example
+    -------
+    >>> told = "Caught InputError in DataLoader worker process 0.\\n  ...InputError: no"
+    >>> message_of(InputError(told))
+    'no'
+    """
+    message = str(error)
+    if message.startswith("Caught ") and "DataLoader worker process" in message:
+        message = message.rpartition(f"{InputError.__name__}: ")[2].strip()
+    return message
+
+
+def check_arguments(callable_):
+    """Refuse arguments of a YAML's `!name:` that its function does not take.
+
+    HyperPyYAML finds these for `!new:` only.
+    """
+    if isinstance(callable_, functools.partial):
+        function = callable_.func
+        try:
+            inspect.signature(function).bind_partial(**callable_.keywords)
+        except TypeError as error:
+            raise InputError(
+                f"Invalid argument to {function.__qualname__}: {error}"
+            ) from error
+
+
+def check_counts(low=1, **counts):
+    """Raise `InputError` for what is no whole number from `low`.
+
+    Example
+    -------
+    >>> check_counts(batch_size=0)
+    Traceback (most recent call last):
+    ...
+    speechbrain_lmac.utils.errors.InputError: batch_size must be a whole number from 1, got 0
+    """
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < low:
+            raise InputError(f"{name} must be a whole number from {low}, got {count!r}")
+
+
+def check_numbers(low=-math.inf, high=math.inf, **numbers):
+    """Raise `InputError` for what is no finite number from `low` to `high`.
+
+    Example
+    -------
+    >>> check_numbers(0, 1, share=1.5)
+    Traceback (most recent call last):
+    ...
+    speechbrain_lmac.utils.errors.InputError: share must be a number from 0 to 1, got 1.5
+    """
+    limits = f" from {low:g}" if math.isfinite(low) else ""
+    limits += f" to {high:g}" if math.isfinite(high) else ""
+    for name, number in numbers.items():
+        right = isinstance(number, int | float) and not isinstance(number, bool)
+        if not right or not math.isfinite(number) or not low <= number <= high:
+            wanted = f"a number{limits}" if limits else "a finite number"
+            raise InputError(f"{name} must be {wanted}, got {number!r}")

@@ -1,0 +1,247 @@
+"""What the big CLAPs refuse, and how: files, folders, tokenizers, prompts."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import torch
+
+from speechbrain_lmac.classifiers import (
+    HuggingFaceClap,
+    MelClap,
+    MicrosoftClap,
+    NewHuggingFaceClap,
+)
+from speechbrain_lmac.config.loading import load_experiment
+from speechbrain_lmac.evidence import check_mask
+from speechbrain_lmac.utils.errors import InputError
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """The hub as it is without network: any request is a failure."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", tmp_path / "hub")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def copied(clap_folder, tmp_path):
+    """A folder of transformers that may be spoilt."""
+    return shutil.copytree(clap_folder, tmp_path / "copy")
+
+
+def change(path, **values):
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, **values}))
+
+
+@pytest.fixture
+def spoilt(microsoft_state, microsoft_folder, tmp_path):
+    """`spoilt(change)`: CLAP of a checkpoint whose weights `change` has changed."""
+
+    def spoilt(change):
+        state = dict(microsoft_state)
+        change(state)
+        torch.save({"model": state}, tmp_path / "mine.pth")
+        return MicrosoftClap(tmp_path / "mine.pth", microsoft_folder / "tokenizer")
+
+    return spoilt
+
+
+# --- Prompts ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [HuggingFaceClap, MicrosoftClap])
+def test_prompts_that_the_tower_cannot_take_are_told(
+    kind, clap_folder, microsoft_folder
+):
+    clap = (
+        HuggingFaceClap(clap_folder)
+        if kind is HuggingFaceClap
+        else MicrosoftClap(microsoft_folder, microsoft_folder / "tokenizer")
+    ).eval()
+    # Both have 24 positions to give away.
+    longest, longer = " ".join(["dog"] * 22), " ".join(["dog"] * 23)
+    with torch.no_grad():
+        lengths = clap.text([longest, "rain"]).norm(dim=1)
+    torch.testing.assert_close(lengths, torch.ones(2))
+    with pytest.raises(InputError, match="has 25 tokens.*takes 24"):
+        clap.text(["rain", longer])
+    for empty in ([], ["rain", " "]):
+        with pytest.raises(InputError, match="every prompt needs words"):
+            clap.text(empty)
+
+
+def test_what_is_heard_must_be_what_the_tower_hears(clap_folder):
+    clap = HuggingFaceClap(clap_folder)
+    with pytest.raises(ValueError, match=r"waveforms .*got the shape \(1, 1001, 64\)"):
+        clap.audio(torch.zeros(1, 1001, 64))
+    with pytest.raises(InputError, match=r"\(batch, 1001, 64\), got .*ClapMelDomain"):
+        MelClap(clap).audio(torch.zeros(1, 4000))
+
+
+# --- Hugging Face -------------------------------------------------------------------
+
+
+def test_a_new_clap_is_written_and_loaded(clap_folder, tmp_path):
+    audio = {"patch_embeds_hidden_size": 8, "depths": [1, 1, 1, 1]}
+    audio |= {"num_attention_heads": [1, 1, 2, 2], "hidden_size": 64}
+    text = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 1}
+    text |= {"num_attention_heads": 2, "intermediate_size": 16}
+    config = {"audio_config": audio, "text_config": text, "projection_dim": 12}
+    new = NewHuggingFaceClap(config, clap_folder, {"frequency_min": 50}).eval()
+    new.save(tmp_path / "clap")
+    loaded = HuggingFaceClap(tmp_path / "clap").eval()
+    assert (loaded.embedding_dim, loaded.front_end.low_hz) == (12, 50)
+    for weight in loaded.parameters():
+        # A file's weights may lie at any address, on which the last bit of the product
+        # of a single row depends; those of `new` are aligned.
+        weight.data = weight.data.clone()
+    with torch.no_grad():
+        assert torch.equal(loaded.text(["a dog"]), new.text(["a dog"]))
+        wav = torch.rand(1, 9600)
+        assert torch.equal(loaded.audio(wav).embedding, new.audio(wav).embedding)
+    for name, value in new.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name]), name
+    with pytest.raises(InputError, match="ClapAudioConfig has no dephts; it has"):
+        NewHuggingFaceClap({"audio_config": {"dephts": [1]}}, clap_folder)
+
+
+@pytest.mark.parametrize(
+    "settings, told",
+    [
+        ({"truncation": "fusion"}, "fuses random parts.*unfused"),
+        ({"feature_size": 32}, "num_mel_bins 64, but .* feature_size 32"),
+        ({"padding": "mirror"}, "padding 'mirror'; known are repeatpad"),
+        ({"hop_length": 160}, "makes 3001 frames, but the model takes 1024"),
+    ],
+)
+def test_a_preprocessor_of_another_model_is_told(settings, told, copied):
+    change(copied / "preprocessor_config.json", **settings)
+    with pytest.raises(InputError, match=told):
+        HuggingFaceClap(copied)
+
+
+def test_folders_that_are_no_clap_are_told(copied, hf_folder, no_network):
+    with pytest.raises(InputError, match="'wav2vec2', not 'clap'"):
+        HuggingFaceClap(hf_folder("wav2vec2"))
+    with pytest.raises(InputError, match="there is no folder nowhere"):
+        HuggingFaceClap("nowhere")
+    with pytest.raises(InputError, match="cannot load a CLAP from no/where"):
+        HuggingFaceClap("no/where")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (copied / name).unlink()
+    with pytest.raises(InputError, match="cannot load a tokenizer from .*copy"):
+        HuggingFaceClap(copied)
+
+
+@pytest.mark.parametrize("kind", [HuggingFaceClap, MicrosoftClap])
+def test_transformers_that_is_not_installed_is_told(
+    kind, monkeypatch, microsoft_folder
+):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    source = "someone/model" if kind is HuggingFaceClap else microsoft_folder
+    with pytest.raises(InputError, match=r"pip install 'speechbrain_lmac\[hf\]'"):
+        kind(source)
+
+
+# --- Microsoft ----------------------------------------------------------------------
+
+
+def test_a_file_and_its_folder_are_the_same(microsoft_folder):
+    tokenizer = microsoft_folder / "tokenizer"
+    one = MicrosoftClap(microsoft_folder, tokenizer)
+    other = MicrosoftClap(microsoft_folder / "CLAP_weights_2022.pth", tokenizer)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])
+    assert (one.embedding_dim, one.sample_rate) == (16, 44100)
+
+
+def lacking(name):
+    return lambda state: state.pop(name)
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        (lacking("audio_encoder.base.fc1.weight"), "lacks 'embed.weight'"),
+        (lacking("logit_scale"), "logit_scale is missing"),
+        (lacking("audio_encoder.base.bn0.bias"), "cnn14.norm0.bias is missing"),
+        (
+            lambda state: state.update({"audio_encoder.base.fc2.bias": torch.ones(1)}),
+            "nothing here is called audio_encoder.base.fc2.bias",
+        ),
+        (
+            lambda state: state.update({"audio_encoder.base.bn0.bias": torch.ones(3)}),
+            r"cnn14.norm0.bias is \(3,\), not \(64,\)",
+        ),
+        (
+            lambda state: state.update(
+                {"audio_encoder.base.htsat.norm.bias": torch.ones(1)}
+            ),
+            "CLAP of 2023.*take that of 2022",
+        ),
+    ],
+)
+def test_weights_of_another_model_are_told(change, told, spoilt):
+    with pytest.raises(InputError, match=told):
+        spoilt(change)
+
+
+class Code:
+    """What a checkpoint that runs code on loading would hold."""
+
+
+def test_files_that_are_no_checkpoint_are_told(
+    tmp_path, clap_folder, microsoft_folder, no_network
+):
+    tokenizer = microsoft_folder / "tokenizer"
+    (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match="cut.pth is not a checkpoint"):
+        MicrosoftClap(tmp_path / "cut.pth", tokenizer)
+    torch.save({"model": {"weight": Code()}}, tmp_path / "code.pth")
+    with pytest.raises(InputError, match="without running code"):
+        MicrosoftClap(tmp_path / "code.pth", tokenizer)
+    torch.save({"weight": torch.ones(1)}, tmp_path / "bare.pth")
+    with pytest.raises(InputError, match='"model" holds the weights'):
+        MicrosoftClap(tmp_path / "bare.pth", tokenizer)
+    with pytest.raises(InputError, match="folder of transformers.*clap_huggingface"):
+        MicrosoftClap(clap_folder, tokenizer)
+    with pytest.raises(InputError, match="parts/classifier/clap_microsoft.yaml"):
+        HuggingFaceClap(microsoft_folder / "CLAP_weights_2022.pth")
+    with pytest.raises(InputError, match="cannot load CLAP_weights_2022.pth from"):
+        MicrosoftClap(tmp_path, tokenizer)
+    with pytest.raises(InputError, match="cannot load a tokenizer from no/where"):
+        MicrosoftClap(microsoft_folder, "no/where")
+
+
+# --- The same YAML for other towers --------------------------------------------------
+
+HPARAMS = Path(__file__).parents[4] / "hparams"
+
+
+@pytest.mark.parametrize("kind", ["stft", "mel"])
+def test_a_clap_of_transformers_in_the_yaml_of_microsofts(kind, clap_folder, tmp_path):
+    text = (HPARAMS / f"esc50_lmac_zs_{kind}.yaml").read_text(encoding="utf-8")
+    text = text.replace("clap_microsoft.yaml", "clap_huggingface.yaml")
+    text = re.sub(r"(?m)^ *tokenizer_source: .*\n", "", text)
+    text = text.replace("!include:parts", f"!include:{HPARAMS}/parts")
+    (tmp_path / "mine.yaml").write_text(text)
+    argv = [str(tmp_path / "mine.yaml"), f"--clap_source={clap_folder}"]
+    with pytest.raises(InputError, match="domain 48000 Hz, classifier 48000 Hz"):
+        load_experiment(argv)
+    hparams, _, _ = load_experiment([*argv, "--sample_rate=48000"])
+    domain, classifier = hparams["domain"], hparams["classifier"]
+    assert "this is the sound of sea waves" in classifier.prompts
+    assert "sea_waves" in classifier.labels
+    explainer = hparams["explainer"](domain, classifier, hparams["interpreter"].eval())
+    wav = torch.rand(1, 9600)
+    with torch.no_grad():
+        explanation = explainer.explain(wav)
+    check_mask(explanation.mask, domain.encode(wav).rep)
+    assert explanation.logits.shape == (1, 50)

@@ -1,0 +1,126 @@
+"""Audio in blocks: what comes out is what the whole would give."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechbrain_lmac.dsp import audio_streams
+from speechbrain_lmac.dsp.audio import read_mono, resample
+from speechbrain_lmac.dsp.audio_streams import MonoFile, Resampler, SoundWriter
+from speechbrain_lmac.utils.errors import InputError
+
+RATES = [(44100, 16000), (16000, 44100), (48000, 16000), (8000, 16000)]
+ODD_RATES = [(16000, 16000), (22050, 16000), (44101, 16000), (16000, 44101)]
+
+
+def noise(n_samples, n_channels=1):
+    draw = np.random.default_rng(0)
+    return 0.1 * draw.standard_normal((n_samples, n_channels)).astype("float32")
+
+
+def write(path, wav, rate=16000):
+    soundfile.write(path, wav, rate, subtype="FLOAT")
+    return path
+
+
+@pytest.mark.parametrize("from_rate, to_rate", RATES + ODD_RATES)
+@pytest.mark.parametrize("n_samples", [1, 700, 60_001])
+def test_blocks_are_resampled_as_the_whole(monkeypatch, from_rate, to_rate, n_samples):
+    monkeypatch.setattr(audio_streams, "BLOCK", 5000)
+    wav = torch.from_numpy(noise(n_samples)[:, 0])
+    resampler = Resampler(from_rate, to_rate, n_samples)
+    edges = sorted({0, 1, n_samples // 3, n_samples // 2, n_samples})
+    blocks = [resampler.push(wav[a:b]) for a, b in pairwise(edges)]
+    whole = resample(wav, from_rate, to_rate)
+    assert len(whole) == math.ceil(n_samples * to_rate / from_rate)
+    torch.testing.assert_close(torch.cat(blocks), whole, rtol=0, atol=1e-6)
+
+
+def test_a_block_is_resampled_before_the_signal_ends(monkeypatch):
+    monkeypatch.setattr(audio_streams, "BLOCK", 5000)
+    resampler = Resampler(44100, 16000, 10**9)
+    ready = sum(len(resampler.push(torch.zeros(20_000))) for _ in range(10))
+    assert ready > 0.9 * 200_000 * 16 / 44.1
+    assert len(resampler.buffer) < 30_000
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 5])
+def test_a_file_in_blocks_is_the_file(monkeypatch, tmp_path, n_channels):
+    path = write(tmp_path / "a.wav", noise(12_345, n_channels))
+    monkeypatch.setattr(audio_streams, "BLOCK", 1000)
+    file = MonoFile(path)
+    blocks = list(file)
+    assert len(blocks) == 13
+    assert (file.sample_rate, file.n_samples) == (16000, 12_345)
+    wanted = read_mono(path, 16000)
+    torch.testing.assert_close(torch.cat(blocks), wanted, rtol=0, atol=1e-7)
+    assert not file.silent
+
+
+@pytest.mark.parametrize(
+    "right, taken",
+    [
+        (1.0, "mean of 2"),
+        (-0.8, "mean of 2"),  # 19.1 dB below the channels
+        (-0.9, "1 of 2 (the mean cancels)"),  # 25.6 dB below
+        (-1.1, "2 of 2 (the mean cancels)"),
+        (0.0, "mean of 2"),
+    ],
+)
+def test_channels_that_cancel_are_not_averaged(tmp_path, right, taken):
+    # Phones and cables record one channel upside down: the mean is rounding noise.
+    left = noise(8000)
+    path = write(tmp_path / "a.wav", np.hstack([left, right * left]))
+    file = MonoFile(path)
+    assert file.channel == taken
+    gain = {"m": (1 + right) / 2, "1": 1.0, "2": right}[taken[0]]
+    for wav in (torch.cat(list(file)), read_mono(path, 16000)):
+        np.testing.assert_allclose(wav.numpy(), gain * left[:, 0], atol=1e-7)
+
+
+def test_silence_of_two_channels_is_silence(tmp_path):
+    file = MonoFile(write(tmp_path / "a.wav", np.zeros((100, 2))))
+    assert file.silent and file.channel == "mean of 2"
+    assert MonoFile(write(tmp_path / "b.wav", noise(100))).channel == "1 of 1"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_are_counted(tmp_path, value):
+    wav = noise(300_000)
+    wav[[5, 299_999]] = value
+    with pytest.raises(InputError, match="a.wav holds 2 samples that are NaN"):
+        MonoFile(write(tmp_path / "a.wav", wav))
+
+
+@pytest.mark.parametrize("read", [MonoFile, lambda path: read_mono(path, 16000)])
+def test_a_file_that_was_cut_is_not_read_as_a_shorter_one(tmp_path, read):
+    path = write(tmp_path / "a.wav", noise(10_000))
+    read(path)
+    path.write_bytes(path.read_bytes()[:-8000])
+    with pytest.raises(InputError, match="a.wav is truncated"):
+        read(path)
+
+
+@pytest.mark.parametrize("largest", [audio_streams.LARGEST_WAV, 1000])
+def test_what_is_written_in_blocks_is_read_again(monkeypatch, tmp_path, largest):
+    monkeypatch.setattr(audio_streams, "LARGEST_WAV", largest)
+    path, wav = tmp_path / "new" / "a.wav", 30 * noise(5000)[:, 0]
+    writer = SoundWriter(path, 22050, 5000)
+    for block in torch.from_numpy(wav).split(1700):
+        writer.write(block)
+    assert not path.exists()
+    writer.close()
+    read, rate = soundfile.read(path, dtype="float32")
+    assert rate == 22050 and np.array_equal(read, wav)
+    assert soundfile.info(path).format == ("RF64" if largest == 1000 else "WAV")
+
+
+def test_what_is_not_whole_is_not_there(tmp_path):
+    writer = SoundWriter(tmp_path / "a.wav", 16000, 10)
+    writer.write(torch.zeros(5))
+    writer.close(whole=False)
+    assert not list(tmp_path.iterdir())

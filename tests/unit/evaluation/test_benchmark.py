@@ -1,0 +1,265 @@
+"""Conditions x blocks x explainers: what is run, what is kept, what is written."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from speechbrain_lmac.classifiers import CompactClassifier
+from speechbrain_lmac.data.conditions import ConditionClips
+from speechbrain_lmac.domains.stft import MelDomain, STFTDomain
+from speechbrain_lmac.evaluation.benchmark import Benchmark, Curves, Sanity
+from speechbrain_lmac.evaluation.evaluate import Block
+from speechbrain_lmac.explainers import (
+    AllOnesExplainer,
+    AttributionExplainer,
+    Baselines,
+    RandomExplainer,
+    Saliency,
+)
+from speechbrain_lmac.explainers.to_mask import absolute
+from speechbrain_lmac.metrics import ALL_METRICS
+from speechbrain_lmac.reporting.evaluation_page import write_results
+from speechbrain_lmac.utils.errors import InputError
+
+RATE, N_SAMPLES, N_CLIPS = 16000, 8000, 6
+LABELS = ["dog", "rain", "never heard"]
+
+
+class Clips(torch.utils.data.Dataset):
+    """Noise; the clips of a condition have a level of their own."""
+
+    def __init__(self, level):
+        draw = torch.Generator().manual_seed(0)
+        self.wav = level * torch.randn(N_CLIPS, N_SAMPLES, generator=draw)
+        self.asked = []
+
+    def __len__(self):
+        return N_CLIPS
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return {"id": f"c{index}", "signal": self.wav[index], "label": index % 2}
+
+
+def opened(level, known):
+    clips = Clips(level)
+
+    def stems(ids):
+        wav = torch.stack([clips.wav[int(name[1:])] for name in ids])
+        return 0.75 * wav, 0.25 * wav
+
+    return ConditionClips(
+        clips, stems if known else None, f"print {level}", f"x{level}"
+    )
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return CompactClassifier(n_classes=3, channels=[4, 8]).eval()
+
+
+def benchmark_of(model, **options):
+    blocks = {}
+    for name, domain in (("STFT", STFTDomain(RATE)), ("Mel", MelDomain(RATE))):
+        ones = AllOnesExplainer(domain, model)
+        own = {"random cells": RandomExplainer(ones), "all ones": ones}
+        baselines = Baselines({"Saliency": Saliency(to_mask=absolute)})
+        blocks[name] = Block(domain, model, own, baselines)
+    conditions = {"clean": opened(0.3, False), "mixtures": opened(0.1, True)}
+    options = {"curves": Curves(["mixtures"], [0.1, 0.5]), "batch_size": 4, **options}
+    return Benchmark(blocks, conditions, model, ALL_METRICS, LABELS, **options)
+
+
+def test_a_block_has_the_baselines_first(model):
+    block = benchmark_of(model).blocks["Mel"]
+    assert list(block.explainers) == ["Saliency", "random cells", "all ones"]
+    assert isinstance(block.explainers["Saliency"], AttributionExplainer)
+    assert block.explainers["Saliency"].domain is block.domain
+
+
+def test_every_condition_block_method_and_clip_has_a_row(model, tmp_path):
+    per_clip = benchmark_of(model).score(tmp_path, progress=False)
+    assert len(per_clip) == 2 * 2 * 3 * N_CLIPS
+    keys = ["condition", "block", "method", "id"]
+    assert not per_clip.duplicated(keys).any()
+    assert list(per_clip.columns[:4]) == ["condition", "block", "id", "method"]
+    # Truth only where the parts are known, SI-SDR only where it can be listened to.
+    known = per_clip["condition"].eq("mixtures")
+    assert per_clip["foreground share"].notna().equals(known)
+    assert per_clip["SI-SDR"].notna().equals(known & per_clip["block"].eq("STFT"))
+    assert per_clip["AI@10%"].notna().equals(known)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("clean Mel.csv", "clean STFT.csv", "mixtures Mel.csv", "mixtures STFT.csv")
+    ]
+
+
+def test_some_clips_are_spread_over_all(model, tmp_path):
+    benchmark = benchmark_of(model, n_clips=3)
+    per_clip = benchmark.score(tmp_path, progress=False)
+    assert set(per_clip["id"]) == {"c0", "c2", "c4"}
+    more = benchmark_of(model, n_clips=100)
+    assert len(more.clips("clean")) == N_CLIPS
+
+
+@pytest.fixture
+def nobody_explains(monkeypatch):
+    """`nobody_explains()`: from now on each of the explainers fails."""
+
+    def fails(self, wav, target=None):
+        raise AssertionError("was asked again")
+
+    def forbid():
+        for kind in (AllOnesExplainer, AttributionExplainer, RandomExplainer):
+            monkeypatch.setattr(kind, "explain", fails)
+
+    return forbid
+
+
+def test_finished_rows_are_not_computed_again(model, tmp_path, nobody_explains):
+    first = benchmark_of(model).score(tmp_path, progress=False)
+    nobody_explains()
+    second = benchmark_of(model).score(tmp_path, progress=False)
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_other_weights_are_another_evaluation(model, tmp_path):
+    benchmark_of(model).score(tmp_path, progress=False)
+    with torch.no_grad():
+        model.linear.bias += torch.tensor([5.0, 0.0, 0.0])
+    per_clip = benchmark_of(model).score(tmp_path, progress=False)
+    fresh = benchmark_of(model).score(tmp_path / "fresh", progress=False)
+    pd.testing.assert_frame_equal(
+        per_clip.drop(columns="seconds"), fresh.drop(columns="seconds")
+    )
+
+
+def test_what_was_finished_survives_an_error(model, tmp_path):
+    benchmark = benchmark_of(model)
+    domain = benchmark.blocks["Mel"].domain
+
+    def fails(wav, target=None, lens=None):
+        raise RuntimeError("out of memory")
+
+    benchmark.blocks["Mel"].explainers["all ones"].explain = fails
+    with pytest.raises(RuntimeError, match="out of memory"):
+        benchmark.score(tmp_path, progress=False)
+    assert len(pd.read_csv(tmp_path / "clean STFT.csv")) == 3 * N_CLIPS
+    kept = pd.read_csv(tmp_path / "clean Mel.csv")
+    assert kept["method"].unique().tolist() == ["Saliency"]
+    assert domain is benchmark.blocks["Mel"].domain
+
+
+def test_the_results_are_written(model, tmp_path):
+    benchmark = benchmark_of(model)
+    per_clip = benchmark.score(tmp_path / "rows", progress=False)
+    sanity = benchmark.check_sanity(
+        Sanity("clean", 2, ["random cells", "all ones"]), tmp_path / "rows", 7, False
+    )
+    write_results(
+        tmp_path,
+        benchmark,
+        per_clip,
+        ["seed: 7"],
+        seed=7,
+        reference="Saliency",
+        published="lmac_esc50",
+        sanity=sanity,
+    )
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    assert len(summary) == 2 * 2 * 3
+    ones = summary[summary["method"] == "all ones"]
+    assert (ones[["AI", "AD", "AG"]] == 0).all(axis=None)
+    comparison = pd.read_csv(tmp_path / "comparison.csv")
+    assert set(comparison["method"]) == {"random cells", "all ones"}
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    assert curves["condition"].unique().tolist() == ["mixtures"]
+    assert sorted(curves["share"].unique()) == [0.1, 0.5]
+    checked = pd.read_csv(tmp_path / "sanity.csv")
+    assert checked["method"].unique().tolist() == ["Saliency"]
+    assert sorted(checked["id"].unique()) == ["c0", "c3"]
+    page = (tmp_path / "summary.md").read_text("utf-8")
+    for part in ("## clean", "x0.3.", "### mixtures, Mel", "IRM overlap", "p_out area"):
+        assert part in page, part
+    pictures = [line.split("(")[1][:-1] for line in page.splitlines() if "![" in line]
+    assert len(pictures) == 4
+    assert all((tmp_path / picture).stat().st_size > 10_000 for picture in pictures)
+    assert page.count("* p < 0.001 in") == 4
+    # The published row of Saliency on mixtures stands beside ours, with its warning.
+    assert "| 31.73 |" in page and "half its true value" in page
+    assert page.count("half its true value") == 2  # STFT and Mel; clean has none
+    text = (tmp_path / "summary.tex").read_text("utf-8")
+    assert text.count(r"\begin{table}") == 2
+
+
+def test_methods_of_two_domains_stand_in_one_table(model, tmp_path):
+    benchmark = benchmark_of(model)
+    mel = benchmark.blocks["Mel"].explainers
+    mel["blocks of mel"] = mel.pop("random cells")
+    per_clip = benchmark.score(tmp_path / "rows", progress=False)
+    write_results(
+        tmp_path,
+        benchmark,
+        per_clip,
+        ["seed: 7"],
+        seed=7,
+        reference="blocks of mel",
+        together=["STFT", "Mel"],
+    )
+    joined = ["STFT and Mel", "mixtures"]
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index(["block", "condition"])
+    methods = ["Saliency, STFT", "random cells", "all ones, STFT"]
+    methods += ["Saliency, Mel", "all ones, Mel", "blocks of mel"]
+    assert sorted(summary.loc[tuple(joined), "method"]) == sorted(methods)
+    # What only a listenable domain has, SI-SDR, is no score of the joined table, nor
+    # what is measured of the masks.
+    assert summary.loc[tuple(joined), "foreground share"].notna().all()
+    for score in ("SI-SDR", "IRM overlap", "SPS", "MM"):
+        assert summary.loc[tuple(joined), score].isna().all(), score
+    # Controls are ahead of nobody, of whatever block.
+    page = (tmp_path / "summary.md").read_text("utf-8")
+    told = page.split("### mixtures, STFT and Mel")[1].split("Against the known")[0]
+    verdict = told.strip().splitlines()[-1]
+    assert "blocks of mel leads every method on" in verdict
+    assert "all ones" not in verdict
+    # The difference to a method of the other domain, clip by clip, by hand.
+    compared = pd.read_csv(tmp_path / "comparison.csv")
+    row = compared.query(
+        "block == 'STFT and Mel' and condition == 'mixtures' and "
+        "method == 'random cells' and metric == 'Fid-In'"
+    ).iloc[0]
+    rows = per_clip[per_clip["condition"] == "mixtures"].set_index(["method", "id"])
+    less = rows.loc["blocks of mel", "Fid-In"] - rows.loc["random cells", "Fid-In"]
+    assert row["n"] == len(less) > 0
+    assert row["difference"] == pytest.approx(less.mean())
+
+
+def test_together_names_blocks(model, tmp_path):
+    benchmark = benchmark_of(model)
+    with pytest.raises(InputError, match="'TD'; there are STFT, Mel"):
+        write_results(tmp_path, benchmark, None, [], seed=7, together=["TD", "STFT"])
+
+
+def test_the_sanity_check_is_not_repeated(model, tmp_path, nobody_explains):
+    leave_out = ["random cells", "all ones"]
+    sanity = Sanity("clean", 2, leave_out)
+    first = benchmark_of(model).check_sanity(sanity, tmp_path, 7, False)
+    nobody_explains()
+    second = benchmark_of(model).check_sanity(sanity, tmp_path, 7, False)
+    pd.testing.assert_frame_equal(first, second)
+    assert math.isclose(first.loc[first["step"] == 0, "Spearman"].min(), 1.0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"curves": Curves(["noise"])}, {"n_clips": 0}, {"n_clips": "all"}]
+)
+def test_options_that_do_not_fit_are_refused(model, options):
+    with pytest.raises(InputError, match="noise|n_clips"):
+        benchmark_of(model, **options)
+
+
+def test_a_condition_of_the_sanity_check_that_is_not_there(model, tmp_path):
+    with pytest.raises(InputError, match="'noise'; there are clean, mixtures"):
+        benchmark_of(model).check_sanity(Sanity("noise", 2), tmp_path, 7, False)

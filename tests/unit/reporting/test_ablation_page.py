@@ -1,0 +1,94 @@
+"""The table of ablations: who is compared with whom, and what its lines say."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from speechbrain_lmac.evaluation.paired_tests import compare
+from speechbrain_lmac.metrics import AD, FF, MM
+from speechbrain_lmac.reporting.ablation_page import (
+    ablation_page,
+    read_ablations,
+    reading,
+)
+from speechbrain_lmac.utils.errors import InputError
+
+SCORES = (AD, FF, MM)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A parent with two children."""
+    (tmp_path / "parent.yaml").write_text("# The parent.\na: 1\n")
+    for name in ("one", "two"):
+        text = f"# Ablation of parent: {name}.\nparent: parent.yaml\na: 2\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return {name: str(tmp_path / f"{name}.yaml") for name in ("parent", "one", "two")}
+
+
+def rows(**differences):
+    """20 clips of a parent and of experiments with other means."""
+    draw = np.random.default_rng(0)
+    base = {"AD": draw.uniform(0, 9, 20), "FF": draw.random(20), "MM": draw.random(20)}
+    tables = []
+    for method, change in {"parent": {}, **differences}.items():
+        noise = {name: draw.normal(0, 0.01, 20) for name in base}
+        columns = {n: v + noise[n] + change.get(n, 0) for n, v in base.items()}
+        ids = [f"clip{i}" for i in range(20)]
+        other = {"empty_mask": False, "saturated": False, "seconds": 0.1}
+        tables.append(pd.DataFrame({"id": ids, "method": method, **columns, **other}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_a_file_is_compared_with_its_parent(files):
+    ablations = read_ablations(files)
+    assert [a.parent for a in ablations] == [None, "parent", "parent"]
+    assert [a.what for a in ablations][:2] == ["The parent", "Ablation of parent: one"]
+
+
+def test_a_file_without_a_parent_is_compared_with_the_first(files, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text("# Another.\na: 3\n")
+    ablations = read_ablations({**files, "other": str(other)})
+    assert ablations[-1].parent == "parent"
+    assert ablations[0].parent is None
+
+
+def test_a_parent_stands_above_its_ablations(files):
+    with pytest.raises(InputError, match="parent parent.yaml: list that above it"):
+        read_ablations({"one": files["one"], "parent": files["parent"]})
+
+
+def test_a_reading_names_what_differs_and_its_direction():
+    per_clip = rows(one={"AD": 2.0, "FF": 0.5, "MM": -0.3}, two={})
+    table = compare(per_clip[per_clip["method"] != "two"], "one", SCORES)
+    line = reading(table, "parent", SCORES)
+    parts = line.removeprefix("Against parent ").split("; ")
+    told = [
+        re.fullmatch(r"(\w+: \w+) ([+-]\S+) \[.*\]", part).groups() for part in parts
+    ]
+    assert [name for name, _ in told] == ["better: FF", "worse: AD", "changed: MM"]
+    values = [float(value) for _, value in told]
+    assert values == pytest.approx([0.5, 2.0, -0.3], abs=0.02)
+    table = compare(per_clip[per_clip["method"] != "one"], "two", SCORES)
+    assert reading(table, "parent", SCORES).startswith("No score differs from parent")
+
+
+def test_each_row_has_a_line_under_it(files):
+    per_clip = rows(one={"AD": 2.0}, two={})
+    ablations = read_ablations(files)
+    page = ablation_page(ablations, per_clip, SCORES, "clean", ["seed: 1"])
+    table = [line for line in page.text().splitlines() if line.startswith("|")]
+    assert len(table) == 2 + 2 * 3
+    assert table[2].startswith("| **parent** |") and table[3].startswith(
+        "| *The parent"
+    )
+    assert "Ablation of parent: one. Against parent worse: AD +2.0" in table[5]
+    assert {line.count("|") for line in table} == {len(SCORES) + 2}
+    (summary,) = page.tables["summary"]
+    assert summary["method"].tolist() == ["parent", "one", "two"]
+    comparison = page.tables["comparison"]
+    assert [table["reference"].iloc[0] for table in comparison] == ["one", "two"]
+    assert {table["condition"].iloc[0] for table in comparison} == {"clean"}
