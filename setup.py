@@ -3,9 +3,9 @@
 The YAML files, the preparation code and the recipe scripts stand at the top of
 the repository, where a SpeechBrain user looks for them. An installed package
 needs them too, so they are mapped into it: ``hparams/`` is importable as
-``speechbrain_lmac.hparams``, and so on. Every package is named here, because a
-search would follow the links ``recipes/hparams`` and ``recipes/data_prep`` and
-pack their files twice.
+``speechbrain_lmac.hparams``, and so on. In a checkout links say the same, for
+imports without an installation and for type checkers. Every package is named here,
+because a search would follow the links and pack their files twice.
 """
 
 from setuptools import setup
@@ -55,23 +55,37 @@ EXTRAS = {
 
 setup(
     name="speechbrain_lmac",
-    version="0.2.0",
+    version="0.3.0",
     description="Listenable explanations of audio classifiers, as SpeechBrain recipes",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.15",
     packages=[
         "speechbrain_lmac",
-        "speechbrain_lmac.batches",
         "speechbrain_lmac.classifiers",
-        "speechbrain_lmac.interpreters",
+        "speechbrain_lmac.classifiers.clap",
+        "speechbrain_lmac.config",
+        "speechbrain_lmac.data",
+        "speechbrain_lmac.domains",
+        "speechbrain_lmac.dsp",
+        "speechbrain_lmac.evaluation",
         "speechbrain_lmac.explainers",
+        "speechbrain_lmac.hub",
+        "speechbrain_lmac.inference",
+        "speechbrain_lmac.inference.batches",
+        "speechbrain_lmac.interpreters",
+        "speechbrain_lmac.losses",
         "speechbrain_lmac.metrics",
+        "speechbrain_lmac.plots",
+        "speechbrain_lmac.publishing",
+        "speechbrain_lmac.reporting",
+        "speechbrain_lmac.reporting.html",
+        "speechbrain_lmac.reporting.listening_test",
         "speechbrain_lmac.reporting.published",
-        "speechbrain_lmac.report",
-        "speechbrain_lmac.listening",
-        "speechbrain_lmac.hparams",
+        "speechbrain_lmac.training",
+        "speechbrain_lmac.utils",
         "speechbrain_lmac.data_prep",
+        "speechbrain_lmac.hparams",
         "speechbrain_lmac.recipes",
     ],
     package_dir={
@@ -83,8 +97,8 @@ setup(
         "speechbrain_lmac": ["pretrained/*.json", "pretrained/*/*"],
         "speechbrain_lmac.hparams": ["**/*.yaml"],
         "speechbrain_lmac.reporting.published": ["*.csv"],
-        "speechbrain_lmac.report": ["template/*"],
-        "speechbrain_lmac.listening": ["template/*"],
+        "speechbrain_lmac.reporting.html": ["template/*"],
+        "speechbrain_lmac.reporting.listening_test": ["template/*"],
     },
     entry_points={"console_scripts": ["speechbrain-lmac = speechbrain_lmac.cli:main"]},
     install_requires=CORE,

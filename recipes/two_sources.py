@@ -7,8 +7,8 @@ mixture for the class of either source and for one that is not there, and writes
 `results/esc10_two_sources/1234`: `per_clip.csv`, `summary.csv`, `comparison.csv` and
 `summary.md` (how much nearer an explanation lies to the source it was asked for, in dB,
 with bootstrap intervals). Interrupted, the same command goes on; finished rows are kept
-in `rows/`. Every score is defined in `speechbrain_lmac.evaluation.two_sources`. Scroll to the
-bottom first.
+in `rows/`. Every score is defined in `speechbrain_lmac.evaluation.two_sources`. Scroll
+to the bottom first.
 """
 
 from pathlib import Path

@@ -7,8 +7,8 @@ randomised layer by layer, and writes to `results/esc10_zs_checks/1234`: `summar
 with pictures (mask mean against similarity; masks of sounds that are not there; masks
 of two prompts against their texts; randomisation), `summary.csv`, `comparison.csv`, and
 all that they are made of: `per_clip.csv`, `prompts.csv`, `swaps.csv`, `sanity.csv`.
-Every score is defined in `speechbrain_lmac.evaluation.prompt_checks`. Scroll to the bottom
-first.
+Every score is defined in `speechbrain_lmac.evaluation.prompt_checks`. Scroll to the
+bottom first.
 """
 
 from pathlib import Path

@@ -23,6 +23,7 @@ import re
 import runpy
 import sys
 
+from speechbrain_lmac import __version__
 from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.console import complain, exit_status, show
 from speechbrain_lmac.utils.errors import InputError
@@ -56,6 +57,8 @@ def _command(argv):
         epilog=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    version = f"speechbrain-lmac {__version__}"
+    parser.add_argument("--version", action="version", version=version)
     parser.add_argument("command", choices=list(COMMANDS))
     rest = argv[len(options) :]
     parser.parse_args([*rest[:1], *options])

@@ -45,9 +45,11 @@ def build(folder):
     source.mkdir(parents=True)
     for name in SOURCE:
         shutil.copy(ROOT / name, source)
-    clutter = shutil.ignore_patterns("__pycache__", "data", "results")
+    clutter = shutil.ignore_patterns("__pycache__")
     for name in CODE:
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=clutter)
+    for name in ("data", "results"):  # of recipes that were run there
+        shutil.rmtree(source / "recipes" / name, ignore_errors=True)
     _run([sys.executable, "-c", BUILD, folder], cwd=source)
     (sdist,) = folder.glob("*.tar.gz")
     # setuptools of this environment: another one would have to be downloaded.

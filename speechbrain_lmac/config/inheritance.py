@@ -20,7 +20,7 @@ from speechbrain_lmac.utils.errors import InputError, some_of
 
 PARENT = "parent"
 # Of the project: beside the package, or in it where it is installed.
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 PROJECT = next(f for f in (_PACKAGE.parent, _PACKAGE) if (f / "hparams").is_dir())
 HPARAMS = PROJECT / "hparams"
 

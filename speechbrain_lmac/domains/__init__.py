@@ -1,1 +1,20 @@
 """Representations that a mask multiplies, and the way back to a waveform."""
+
+from speechbrain_lmac.domains.clap import ClapMelDomain, ClapSTFTDomain
+from speechbrain_lmac.domains.learned import LearnedDomain
+from speechbrain_lmac.domains.stft import (
+    MagnitudeSTFTDomain,
+    MelDomain,
+    STFTDomain,
+    WaveformSTFTDomain,
+)
+
+__all__ = [
+    "ClapMelDomain",
+    "ClapSTFTDomain",
+    "LearnedDomain",
+    "MagnitudeSTFTDomain",
+    "MelDomain",
+    "STFTDomain",
+    "WaveformSTFTDomain",
+]

@@ -13,7 +13,7 @@ from speechbrain_lmac.hub.remote import fetch_model_file, has_model_file
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_text
 
-SHIPPED = Path(__file__).resolve().parent / "pretrained"
+SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 # Which weights of a model of the package lie in another one's folder: a wheel has no
 # links.
 SHARED = "shared.json"

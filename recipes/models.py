@@ -1,0 +1,6 @@
+"""Moved: tools/models.py."""
+
+from speechbrain_lmac.utils.command import renamed
+
+if __name__ == "__main__":
+    renamed("tools/models.py")

@@ -1,0 +1,103 @@
+"""`import speechbrain_lmac`: what a user finds there, and what it costs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import speechbrain_lmac
+from speechbrain_lmac.hub.registry import SHIPPED
+from speechbrain_lmac.inference import AudioExplainer
+from speechbrain_lmac.inference.results import FileExplanation
+from speechbrain_lmac.utils.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIP = SHIPPED / "esc10-lmac" / "example.wav"
+# Python's own start, then the code, which finds what is installed but not this package.
+UNINSTALLED = """\
+import sys
+sys.meta_path = [f for f in sys.meta_path if "editable" not in repr(f).lower()]
+sys.path.insert(0, "")
+"""
+
+
+def python(code, *arguments, cwd=ROOT):
+    """What a new process prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_the_package_loads_nothing_else():
+    code = (
+        "import sys; before = set(sys.modules); import speechbrain_lmac; "
+        "print(*(set(sys.modules) - before - {'typing'}))"
+    )
+    new = python(code).split()
+    assert "torch" not in new and "numpy" not in new
+    assert {name for name in new if name.startswith("speechbrain")} == {
+        "speechbrain_lmac"
+    }
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_need_neither_torch_nor_numpy(option):
+    code = (
+        "import sys\nfrom speechbrain_lmac.cli import main\n"
+        "try:\n    main([sys.argv[1]])\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "print(*({'torch', 'numpy', 'speechbrain', 'tqdm'} & set(sys.modules)), '.')"
+    )
+    told = python(code, option)
+    assert told.splitlines()[-1].strip() == "."
+    if option == "--version":
+        assert told.startswith(f"speechbrain-lmac {speechbrain_lmac.__version__}")
+
+
+def test_a_file_is_explained_by_one_call():
+    explained = speechbrain_lmac.explain(CLIP)
+    model = AudioExplainer.from_hparams("esc10-lmac")
+    assert isinstance(explained, FileExplanation)
+    for again in (speechbrain_lmac.explain(CLIP, model), model.explain_file(CLIP)):
+        assert torch.equal(again.explanation, explained.explanation)
+    other = next(label for label in model.labels if label != explained.predicted)
+    with pytest.raises(InputError, match="the predicted class"):
+        speechbrain_lmac.explain(CLIP, target=other)
+
+
+def test_a_checkout_has_what_an_installation_has():
+    code = UNINSTALLED + (
+        "from speechbrain_lmac.data_prep import esc50_prepare\n"
+        "from speechbrain_lmac.recipes import evaluate\n"
+        "from importlib.resources import files\n"
+        "print(files('speechbrain_lmac.hparams') / 'esc50_lmac.yaml')"
+    )
+    path = Path(python(code))
+    assert path.is_file() and path.resolve() == ROOT / "hparams" / "esc50_lmac.yaml"
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("pretrain_codec", "recipes/train_codec.py"),
+        ("models", "tools/models.py"),
+        ("tables", "tools/tables.py"),
+    ],
+)
+def test_a_script_that_was_renamed_names_the_new_one(old, new):
+    done = subprocess.run(
+        [sys.executable, f"recipes/{old}.py", "hparams/esc10_codec.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert new in done.stderr and "Traceback" not in done.stderr
+    assert (ROOT / new).is_file()
