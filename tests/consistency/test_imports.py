@@ -1,4 +1,4 @@
-"""Modules can be imported in any order."""
+"""Modules can be imported in any order, and packages import downwards only."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -90,3 +90,110 @@ def test_what_is_imported_when_it_is_called_is_no_circle(tmp_path):
     (tmp_path / "p" / "a.py").write_text("def f():\n    import p.b")
     (tmp_path / "p" / "b.py").write_text("import p.a")
     assert import_order(tmp_path / "p") == ["p.a", "p.b"]
+
+
+# --- Who may import whom (docs/architecture.md) -------------------------------
+
+# A package imports packages of the rows above it, and none beside it.
+RANKS = [
+    {"types", "utils"},
+    {"dsp", "plots", "hub", "config"},
+    {"data", "domains", "classifiers"},
+    {"interpreters"},
+    {"explainers", "evidence"},
+    {"metrics", "losses"},
+    {"inference"},
+    {"evaluation"},
+    {"training"},  # publishing passes on what a finished training has recorded
+    {"reporting", "publishing"},
+    {"api"},
+    {"cli"},
+]
+RANK = {package: rank for rank, row in enumerate(RANKS) for package in row}
+# What the preparation of data may use of the library.
+FOR_DATA_PREP = {"utils", "dsp", "data"}
+SI_SDR = "metrics.separation"  # for the table of rendered mixtures
+MOST_MODULES, MOST_LINES = 16, 400
+
+
+def all_imported(path):
+    """The dotted names that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def inner_imports(path, package="speechbrain_lmac"):
+    """What a module imports of a package, as dotted names below it."""
+    names = (name.partition(".") for name in all_imported(path))
+    return [
+        inner
+        for first, _, inner in names
+        if first == package and inner and inner[0] != "_"
+    ]
+
+
+def wrong_imports(modules, ranks, package):
+    """(module, what it imports) where the rule of the rows is broken."""
+    wrong = []
+    for name, path in modules.items():
+        own = name.split(".")[1] if "." in name else None
+        if own not in ranks:  # the __init__ of the whole, which is lazy; models
+            continue
+        for inner in inner_imports(path, package):
+            other = inner.split(".")[0]
+            if other != own and ranks.get(other, len(ranks)) >= ranks[own]:
+                wrong.append((name, inner))
+    return wrong
+
+
+def test_a_package_imports_what_stands_above_it_only():
+    modules = module_names(PACKAGE)
+    assert wrong_imports(modules, RANK, "speechbrain_lmac") == []
+    folders = {name.split(".")[1] for name in modules if "." in name}
+    assert folders - {"pretrained"} == set(RANK)
+
+
+def test_a_wrong_import_is_found(tmp_path):
+    for name, text in {
+        "a/x.py": "",
+        "b/y.py": "def f():\n    from p.c import z",
+        "c/z.py": "from p.a import x",
+        "d/w.py": "import p.c.z",
+    }.items():
+        path = tmp_path / "p" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    modules = module_names(tmp_path / "p")
+    ranks = {"a": 0, "b": 1, "c": 1, "d": 2}
+    assert wrong_imports(modules, ranks, "p") == [("p.b.y", "c.z")]
+    assert wrong_imports(modules, {**ranks, "d": 0}, "p") == [
+        ("p.b.y", "c.z"),
+        ("p.d.w", "c.z"),
+    ]
+
+
+def test_the_package_imports_no_recipe_and_no_data_preparation():
+    for name, path in module_names(PACKAGE).items():
+        for imported_name in all_imported(path):
+            outside = imported_name.removeprefix("speechbrain_lmac.").split(".")[0]
+            assert outside not in {"data_prep", "recipes", "hparams", "tools"}, name
+
+
+def test_the_data_preparation_imports_what_it_may():
+    for path in sorted((PACKAGE.parent / "data_prep").glob("*.py")):
+        for inner in inner_imports(path):
+            first = inner.split(".")[0]
+            allowed = first in FOR_DATA_PREP or inner.startswith(SI_SDR)
+            assert allowed or first == "data_prep", f"{path.name} imports {inner}"
+
+
+def test_no_folder_and_no_module_is_too_large():
+    for folder in {path.parent for path in module_names(PACKAGE).values()}:
+        modules = [p for p in folder.glob("*.py") if p.name != "__init__.py"]
+        assert len(modules) <= MOST_MODULES, f"{folder} has {len(modules)} modules"
+    for path in module_names(PACKAGE).values():
+        n_lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert n_lines <= MOST_LINES, f"{path} has {n_lines} lines"

@@ -118,7 +118,7 @@ def test_every_kind_of_part_can_be_swapped_and_is_built(kind, tmp_path):
 
 
 TOY = "hparams/toy_classifier.yaml"
-MEL = "domains.MelDomain"
+MEL = "domains.stft.MelDomain"
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ MEL = "domains.MelDomain"
         (f"--domain=!new:speechbrain_lmac.{MEL} {{sample_rate: 16000}}", "domain", MEL),
         ("--domain=!include:parts/domain/mel.yaml {sample_rate: 16000}", "domain", MEL),
         (
-            "--training={schedule: !new:speechbrain_lmac.training.schedules.PlateauSchedule "
-            "{factor: 0.1}}",
+            "--training={schedule: "
+            "!new:speechbrain_lmac.training.schedules.PlateauSchedule {factor: 0.1}}",
             "training.schedule",
             "schedules.PlateauSchedule",
         ),
