@@ -41,7 +41,8 @@ class Faults:
     >>> faults.raise_if_any("data/ESC-50")
     Traceback (most recent call last):
     ...
-    speechbrain_lmac.utils.errors.InputError: data/ESC-50 has 2 faults, no manifest written:
+    speechbrain_lmac.utils.errors.InputError: data/ESC-50 has 2 faults, no manifest \
+written:
       missing audio file (2): a.wav, b.wav
     """
 

@@ -76,7 +76,8 @@ class MaskDomain(Protocol):
     whether the features of a masked representation are made of its waveform.
     `from_bands` reads a map over the classifier's frequency bands, (..., n_mels), at
     the bins of rep, (..., F); class activation maps ask for `n_mels`. `on_bins` is the
-    mask of a `masked_audio.MaskedAudio` as a map over time and the bins of a spectrogram.
+    mask of a `masked_audio.MaskedAudio` as a map over time and the bins of a
+    spectrogram.
     """
 
     listenable: bool

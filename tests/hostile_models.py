@@ -308,7 +308,8 @@ TAGS = {
     "verbatim tag": "codec: !<!apply:os.system> ['touch {mark}']",
     "percent-encoded tag": "codec: !%61pply:os.system ['touch {mark}']",
     "name": "codec: !name:os.system",
-    "name of a function of ours": "codec: !name:speechbrain_lmac.utils.files.write_text",
+    "name of a function of ours": "codec: "
+    "!name:speechbrain_lmac.utils.files.write_text",
     "new": "codec: !new:subprocess.Popen [['touch', '{mark}']]",
     "new of a class that reads files": "codec: "
     "!new:speechbrain_lmac.interpreters.TrainedInterpreter {checkpoint: x}",

@@ -22,6 +22,7 @@ from speechbrain_lmac.config.run_options import RUN_KEYS, read_command, with_val
 from speechbrain_lmac.utils.compiling import check_compile
 from speechbrain_lmac.utils.devices import check_data_parallel, check_precision
 from speechbrain_lmac.utils.errors import InputError, check_arguments
+from speechbrain_lmac.utils.old_names import with_current_names
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,10 @@ def load_experiment(argv, training=False):
         check_run_options(run_opts)
     path = find_hparams(param_file)
     check_keys(path)
-    resolved = resolve(path, overrides)
+    resolved, moved = with_current_names(resolve(path, overrides))
+    if moved:
+        named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
+        logger.warning("%s has names of version 0.2: %s", path, named)
     obeyed = RUN_KEYS if training else ALWAYS_OBEYED
     run_opts = with_values_of(resolved, run_opts, obeyed)
     if run_opts.log_config is not None and not Path(run_opts.log_config).is_file():

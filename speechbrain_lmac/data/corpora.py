@@ -54,8 +54,8 @@ def check_shares(shares):
     >>> check_shares((0.5, 0.2, 0.2))
     Traceback (most recent call last):
     ...
-    speechbrain_lmac.utils.errors.InputError: shares must be three numbers from 0 that add \
-up to 1, got [0.5, 0.2, 0.2]
+    speechbrain_lmac.utils.errors.InputError: shares must be three numbers from 0 \
+that add up to 1, got [0.5, 0.2, 0.2]
     """
     shares = list(shares)
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:

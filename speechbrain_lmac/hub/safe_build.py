@@ -21,8 +21,10 @@ from speechbrain_lmac.utils.errors import InputError
 # MicrosoftClap, WaveformClassifier, datasets, conditions, trainings.
 OURS = {
     "classifiers": "CNN14Classifier CompactClassifier MiniClap WordBag",
-    "codec": "Codec",
-    "domains": "STFTDomain MagnitudeSTFTDomain WaveformSTFTDomain MelDomain",
+    "domains.codec": "Codec",
+    "domains": "LearnedDomain MagnitudeSTFTDomain MelDomain STFTDomain "
+    "WaveformSTFTDomain",
+    "domains.learned": "LearnedDomain",
     "explainers": "AmortizedExplainer L2IExplainer ZeroShotExplainer",
     "interpreters": "CheckpointedTransformerBlock ClassConditionedInterpreter "
     "ConvActivations ConvInterpreter ConvUpsampler FiLM FiLMInterpreter L2IInterpreter "
@@ -30,7 +32,6 @@ OURS = {
     "PresenceInterpreter PublishedActivations PublishedInterpreter "
     "PublishedMelInterpreter PublishedUpsampler SameBins TextAttention "
     "TextAttentionInterpreter TextFiLMInterpreter TransformerBlock",
-    "learned": "LearnedDomain",
 }
 # SpeechBrain's: lobes, features, and what a published model needs.
 SPEECHBRAIN = (

@@ -30,6 +30,7 @@ from speechbrain_lmac.hub.safe_build import (
     build,
 )
 from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.old_names import current_name
 
 LARGEST_FILE = 2**18  # bytes
 DEEPEST = 32  # nodes in nodes
@@ -287,6 +288,7 @@ def _read(node, path):
         if tag == SEQUENCE:
             return arguments
     kind, _, name = tag.partition(":")
+    name = name if name in ALLOWED else current_name(name)
     if kind not in ("!new", "!name"):
         raise place.refuse(f"the tag {tag}")
     if name not in ALLOWED and not LAYER.fullmatch(name):

@@ -8,10 +8,13 @@ A model is a folder as publish.py writes it, the id of one on the Hugging Face h
 the name of one that comes with the package (`speechbrain_lmac.hub.registry`).
 """
 
+from pathlib import Path
+
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
-from speechbrain.inference.interfaces import Pretrained, pretrained_from_hparams
-from speechbrain.utils.fetching import FetchConfig, LocalStrategy
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.fetching import FetchConfig, LocalStrategy, fetch
 
 from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.classifiers.frozen import Frozen
@@ -31,7 +34,40 @@ from speechbrain_lmac.inference.requests import (
 from speechbrain_lmac.inference.safe_loading import load_safely
 from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.old_names import with_current_names
 from speechbrain_lmac.utils.tokenizer import TEMPLATE
+
+
+def _load_trusted(
+    interface, source, hparams_file, overrides, revision, token, savedir, **kwargs
+):
+    """Load a model as SpeechBrain does, whatever its YAML builds.
+
+    Unlike SpeechBrain's `pretrained_from_hparams` it knows the names that classes had
+    in version 0.2.
+    """
+    cached = only_cached(str(source), hparams_file, "a model", revision)
+    options = {
+        "local_strategy": LocalStrategy.COPY,
+        "fetch_config": FetchConfig(
+            allow_network=not cached, revision=revision, token=token
+        ),
+    }
+    try:
+        path = fetch(hparams_file, str(source), savedir, **options)
+        text, _ = with_current_names(Path(path).read_text(encoding="utf-8"))
+        hparams = load_hyperpyyaml(text, overrides or {})
+        hparams["savedir"] = savedir
+        pretrainer = hparams["pretrainer"]
+        pretrainer.set_collect_in(savedir)
+        pretrainer.collect_files(default_source=str(source), **options)
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"a file of {source} is not in the cache, and the hub cannot be "
+            "reached: look at the network, or name a folder"
+        ) from error
+    pretrainer.load_collected()
+    return interface(hparams["modules"], hparams, **kwargs)
 
 
 class _Trained(Pretrained):
@@ -123,27 +159,9 @@ class _Trained(Pretrained):
         source = find_model(source)
         check_device((kwargs.get("run_opts") or {}).get("device"))
         if trust_remote_code and not is_shipped(source):
-            cached = only_cached(str(source), hparams_file, "a model", revision)
-            fetching = FetchConfig(
-                allow_network=not cached, revision=revision, token=token
+            return _load_trusted(
+                cls, source, hparams_file, overrides, revision, token, savedir, **kwargs
             )
-            try:
-                return pretrained_from_hparams(
-                    cls,
-                    str(source),
-                    hparams_file,
-                    overrides=overrides or {},
-                    savedir=savedir,
-                    local_strategy=LocalStrategy.COPY,
-                    fetch_config=fetching,
-                    **kwargs,
-                )
-            except LocalEntryNotFoundError as error:
-                raise InputError(
-                    f"a file of {source} is not in the cache, and the hub cannot be "
-                    "reached: look at the network, or name a folder"
-                ) from error
-
         return load_safely(
             cls, source, hparams_file, overrides, revision, token, **kwargs
         )

@@ -1,6 +1,6 @@
 """Metrics: functions of `Evidence` with a name and a direction.
 
-The arithmetic is in `faithfulness` and `masks`. A metric returns one score per clip;
+The arithmetic is in `faithfulness` and `sparsity`. A metric returns one score per clip;
 `speechbrain_lmac.evaluation.evaluate` averages.
 """
 

@@ -59,8 +59,8 @@ def check_shares(shares):
     >>> check_shares([0.1, 1.5])
     Traceback (most recent call last):
     ...
-    speechbrain_lmac.utils.errors.InputError: shares must be numbers above 0 and at most 1 \
-that rise, got [0.1, 1.5]
+    speechbrain_lmac.utils.errors.InputError: shares must be numbers above 0 and at \
+most 1 that rise, got [0.1, 1.5]
     """
     numbers = all(
         isinstance(share, (int, float)) and not isinstance(share, bool)

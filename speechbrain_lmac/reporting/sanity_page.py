@@ -44,7 +44,8 @@ def sanity_table(means, scores):
     Arguments
     ---------
     means : pandas.DataFrame
-        `paired_tests.means_by` of `randomisation.randomisation_check`, by `method step layer`.
+        `paired_tests.means_by` of `randomisation.randomisation_check`, by
+        `method step layer`.
     scores : sequence
         Of Score.
     """

@@ -168,8 +168,8 @@ class ExplainerBrain(RecordingBrain):
 class FinetuningBrain(ExplainerBrain):
     """Go on training an interpreter, guided by the clip that lies under the noise.
 
-    The YAML's `objective` is a `lmac_finetuning.GuidedObjective`; its terms are recorded,
-    and with them the share of clips that it guides, `selected`.
+    The YAML's `objective` is a `lmac_finetuning.GuidedObjective`; its terms are
+    recorded, and with them the share of clips that it guides, `selected`.
     """
 
     def compute_forward(self, batch, stage):

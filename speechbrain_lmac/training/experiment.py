@@ -324,7 +324,7 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
 
 
 def fold_for_training(classifier, domain):
-    """Make a classifier cheaper to train against; see `batch_norm_folding.fold_batch_norms`."""
+    """Fold the batch norms of a classifier (`fold_batch_norms`)."""
     with torch.no_grad():
         noise = torch.rand(
             1, domain.sample_rate, generator=generator("a second, heard once")

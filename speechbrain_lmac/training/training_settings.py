@@ -21,6 +21,7 @@ from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_atomically, write_text
 from speechbrain_lmac.utils.hashing import file_hash, weights_hash
 from speechbrain_lmac.utils.locks import HOLDER, LOCK
+from speechbrain_lmac.utils.old_names import with_current_names
 
 SETTINGS_FILE = "settings.json"
 # What a training leaves: the folder holds one as soon as one of these is there.
@@ -240,7 +241,7 @@ def check_settings(folder, **parts):
     lines = [
         line
         for name, values in parts.items()
-        for line in differences(stored.get(name, {}), values)
+        for line in differences(_current(stored.get(name, {})), values)
     ]
     if lines:
         raise InputError(
@@ -248,6 +249,14 @@ def check_settings(folder, **parts):
             + "\n  ".join(lines)
             + f"\n  {_ways_on('To train with these, ')}"
         )
+
+
+def _current(settings):
+    """Settings of an earlier version, with names of classes as they are now."""
+    return {
+        key: with_current_names(value)[0] if isinstance(value, str) else value
+        for key, value in settings.items()
+    }
 
 
 def _ways_on(aim):

@@ -68,7 +68,8 @@ def check_counts(low=1, **counts):
     >>> check_counts(batch_size=0)
     Traceback (most recent call last):
     ...
-    speechbrain_lmac.utils.errors.InputError: batch_size must be a whole number from 1, got 0
+    speechbrain_lmac.utils.errors.InputError: batch_size must be a whole number \
+from 1, got 0
     """
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < low:
@@ -83,7 +84,8 @@ def check_numbers(low=-math.inf, high=math.inf, **numbers):
     >>> check_numbers(0, 1, share=1.5)
     Traceback (most recent call last):
     ...
-    speechbrain_lmac.utils.errors.InputError: share must be a number from 0 to 1, got 1.5
+    speechbrain_lmac.utils.errors.InputError: share must be a number from 0 \
+to 1, got 1.5
     """
     limits = f" from {low:g}" if math.isfinite(low) else ""
     limits += f" to {high:g}" if math.isfinite(high) else ""

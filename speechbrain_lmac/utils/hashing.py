@@ -6,6 +6,8 @@ import inspect
 import json
 import os
 
+from speechbrain_lmac.utils.old_names import recorded_name
+
 
 def fingerprint_of(*things):
     """A hash of objects by their classes, settings and weights.
@@ -148,7 +150,8 @@ def _update(digest, thing, seen):
     elif isinstance(thing, functools.partial):
         _update(digest, (thing.func, thing.args, thing.keywords), seen)
     elif inspect.isroutine(thing) or inspect.isclass(thing):
-        digest.update(f"{thing.__module__}.{thing.__qualname__}".encode())
+        name = recorded_name(f"{thing.__module__}.{thing.__qualname__}")
+        digest.update(name.encode())
     elif isinstance(thing, torch.nn.Module):
         for name, module in thing.named_modules():
             _update(digest, (name, type(module), _settings(module)), seen)

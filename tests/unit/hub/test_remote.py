@@ -182,13 +182,13 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 
 
 def test_speechbrain_s_reader_takes_what_is_cached(at, cached, monkeypatch):
-    read, fetching = interfaces.pretrained_from_hparams, []
+    fetch, fetching = interfaces.fetch, []
 
     def spy(*args, fetch_config, **options):
         fetching.append(fetch_config)
-        return read(*args, fetch_config=fetch_config, **options)
+        return fetch(*args, fetch_config=fetch_config, **options)
 
-    monkeypatch.setattr(interfaces, "pretrained_from_hparams", spy)
+    monkeypatch.setattr(interfaces, "fetch", spy)
     cached({"hyperparams.yaml": PRETRAINED}, "v1")
     options = {"trust_remote_code": True, "revision": "v1"}
     with nobody() as endpoint:

@@ -1,0 +1,229 @@
+"""Where modules of version 0.2 are now: old names in YAML files and in results.
+
+A published model, a user's YAML and a folder of results name classes by the module that
+they stood in. `current_name` says where that is now, and `recorded_name` how it was
+called then, so that what is written down stays comparable.
+"""
+
+import re
+
+PACKAGE = "speechbrain_lmac."
+
+# Modules of version 0.2 below `speechbrain_lmac`, and where they are now.
+MODULES = {
+    "ablations": "reporting.ablation_page",
+    "audio": "dsp.audio",
+    "audio_streams": "dsp.audio_streams",
+    "augment": "data.augment",
+    "background": "data.background",
+    "batches.inputs": "inference.batches.inputs",
+    "batches.names": "inference.batches.names",
+    "batches.record": "inference.batches.record",
+    "batches.table": "inference.batches.table",
+    "benchmark": "evaluation.benchmark",
+    "bounded": "hub.limits",
+    "brains": "training.brain",
+    "brains_clap": "training.clap",
+    "brains_l2i": "training.l2i",
+    "brains_td": "training.codec",
+    "brains_zs": "training.zero_shot",
+    "captioned": "data.caption_mixtures",
+    "captions": "data.class_captions",
+    "checkpoints": "training.checkpoints",
+    "classifiers.clap_huggingface": "classifiers.clap.huggingface",
+    "classifiers.clap_mel": "classifiers.clap.mel",
+    "classifiers.clap_microsoft": "classifiers.clap.microsoft",
+    "classifiers.clap_text": "classifiers.clap.text",
+    "classifiers.folding": "classifiers.batch_norm_folding",
+    "classifiers.front_ends_clap": "classifiers.clap.front_ends",
+    "classifiers.miniclap": "classifiers.clap.miniclap",
+    "classifiers.words": "utils.tokenizer",
+    "classifiers.zero_shot": "classifiers.clap.classifier",
+    "codec": "domains.codec",
+    "comparison": "evaluation.paired_tests",
+    "compiling": "utils.compiling",
+    "conditions": "data.conditions",
+    "console": "utils.console",
+    "contaminants": "data.contaminants",
+    "contrastive": "losses.clap",
+    "corpus": "evaluation.corpus",
+    "corpus_sources": "data.streams",
+    "cross_validation": "reporting.cross_validation",
+    "dataio": "data.dataset",
+    "dead_masks": "training.dead_masks",
+    "devices": "utils.devices",
+    "distributed": "utils.distributed",
+    "domains": "domains.stft",
+    "domains_clap": "domains.clap",
+    "draws": "utils.seeding",
+    "errors": "utils.errors",
+    "escaping": "utils.escaping",
+    "evaluation": "evaluation.evaluate",
+    "experiment": "training.experiment",
+    "explained_files": "inference.explain_files",
+    "explainers.guided": "explainers.guided_backprop",
+    "explaining": "inference.explain_batch",
+    "explaining_files": "inference.explain_file",
+    "explanations": "inference.results",
+    "export": "publishing.model_folder",
+    "figures": "plots.figures",
+    "files": "utils.files",
+    "finetuning": "losses.lmac_finetuning",
+    "fingerprints": "utils.hashing",
+    "generated": "dsp.noise",
+    "heard": "domains.masked_audio",
+    "hparams_files": "config.inheritance",
+    "hub": "hub.remote",
+    "inference": "inference.interfaces",
+    "interpreters.frequency": "dsp.mel_to_bins",
+    "interpreters.published": "interpreters.cnn14_stft",
+    "interpreters.published_mel": "interpreters.cnn14_mel",
+    "interpreters.published_td": "interpreters.cnn14_upsampler",
+    "labels": "classifiers.labels",
+    "learned": "domains.learned",
+    "listening.design": "reporting.listening_test.design",
+    "listening.loudness": "dsp.loudness",
+    "listening.scoring": "reporting.listening_test.scoring",
+    "loaded_elsewhere": "publishing.isolated_load",
+    "loading": "config.loading",
+    "locks": "utils.locks",
+    "loggers": "training.loggers",
+    "machine": "utils.system",
+    "masks": "dsp.pad_crop",
+    "measuring": "publishing.card_scores",
+    "mel": "dsp.mel",
+    "metrics.artefacts": "metrics.bss_eval",
+    "metrics.masks": "metrics.sparsity",
+    "metrics.truth": "metrics.separation",
+    "mixing": "dsp.mixing",
+    "mixtures": "data.mixtures",
+    "model_card": "publishing.model_card",
+    "nmf": "interpreters.nmf",
+    "noise": "data.online_noise",
+    "objectives": "losses.lmac",
+    "objectives_l2i": "losses.l2i",
+    "objectives_td": "losses.lmac_td",
+    "objectives_zs": "losses.lmac_zs",
+    "padding": "classifiers.padding",
+    "pairs": "losses.audio_text_pairs",
+    "prompts": "training.prompts",
+    "published": "reporting.published",
+    "publishing": "publishing.publish",
+    "recomputed": "losses.gradient_checkpointing",
+    "recording_brain": "training.base_brain",
+    "report.images": "reporting.html.images",
+    "report.page": "reporting.html.page",
+    "report.rendering": "reporting.html.clips",
+    "report.reopen": "reporting.html.reopen",
+    "resolving": "config.resolving",
+    "results": "reporting.evaluation_page",
+    "retrieval": "evaluation.retrieval",
+    "roar": "evaluation.roar",
+    "run_options": "config.run_options",
+    "safe_hparams": "hub.safe_yaml",
+    "safe_models": "inference.safe_loading",
+    "safe_weights": "hub.safe_weights",
+    "samples": "training.listening_samples",
+    "sanity": "evaluation.randomisation",
+    "schedules": "training.schedules",
+    "shipped": "hub.registry",
+    "summary": "evaluation.statistics",
+    "tables": "reporting.tables",
+    "targets": "training.targets",
+    "training_record": "training.training_record",
+    "training_settings": "training.training_settings",
+    "two_sources": "evaluation.two_sources",
+    "visualize": "plots.charts",
+    "windows": "dsp.overlap_add",
+    "written": "data.caption_dataset",
+    "written_explanations": "inference.written_files",
+    "zero_shot_checks": "evaluation.prompt_checks",
+    "zero_shot_pages": "reporting.prompt_page",
+}
+# Modules that became packages, which still have these names.
+STILL_THERE = {
+    "domains": (
+        *("STFTDomain", "MagnitudeSTFTDomain", "WaveformSTFTDomain", "MelDomain"),
+        *("LearnedDomain", "ClapSTFTDomain", "ClapMelDomain"),
+    ),
+    "inference": ("AudioExplainer", "AudioClassifier"),
+}
+RECORDED = {new: old for old, new in MODULES.items()}
+CURRENT = set(RECORDED) | {
+    f"{module}.{name}" for module, names in STILL_THERE.items() for name in names
+}
+
+
+def current_name(name):
+    """The dotted name of a class or function, where its module has moved.
+
+    Example
+    -------
+    >>> current_name("speechbrain_lmac.learned.LearnedDomain")
+    'speechbrain_lmac.domains.learned.LearnedDomain'
+    >>> current_name("speechbrain_lmac.domains.learned.LearnedDomain")
+    'speechbrain_lmac.domains.learned.LearnedDomain'
+    >>> current_name("torch.nn.Linear")
+    'torch.nn.Linear'
+    """
+    inner = name.removeprefix(PACKAGE)
+    if inner == name or _moved(inner, CURRENT) is not None:
+        return name
+    module = _moved(inner, MODULES)
+    if module is None:
+        return name
+    return PACKAGE + MODULES[module] + inner.removeprefix(module)
+
+
+def recorded_name(name):
+    """The dotted name that results have had for a class or function since version 0.2.
+
+    Example
+    -------
+    >>> recorded_name("speechbrain_lmac.domains.learned.LearnedDomain")
+    'speechbrain_lmac.learned.LearnedDomain'
+    """
+    inner = name.removeprefix(PACKAGE)
+    module = None if inner == name else _moved(inner, RECORDED)
+    if module is None:
+        return name
+    return PACKAGE + RECORDED[module] + inner.removeprefix(module)
+
+
+def with_current_names(text):
+    """The text of a YAML file with tags that name where modules are now.
+
+    Arguments
+    ---------
+    text : str
+        With `!new:`, `!name:` and `!apply:`.
+
+    Returns
+    -------
+    text : str
+    moved : dict
+        Old dotted name to the new one, for those that stood in it.
+
+    Example
+    -------
+    >>> with_current_names("mask: !name:speechbrain_lmac.objectives.mask_in")
+    ('mask: !name:speechbrain_lmac.losses.lmac.mask_in',
+     {'speechbrain_lmac.objectives.mask_in': 'speechbrain_lmac.losses.lmac.mask_in'})
+    """
+    moved = {}
+
+    def renamed(found):
+        name = found.group(2)
+        current = current_name(name)
+        if current != name:
+            moved[name] = current
+        return found.group(1) + current
+
+    return re.sub(r"(!(?:new|name|apply):)([\w.]+)", renamed, text), moved
+
+
+def _moved(inner, modules):
+    """The longest beginning of a dotted name that is one of some modules, or None."""
+    parts = inner.split(".")
+    heads = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+    return next((head for head in heads if head in modules), None)
