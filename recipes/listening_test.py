@@ -26,7 +26,7 @@ from speechbrain_lmac.reporting.listening_test.design import (
     choose_trials,
     write_test,
 )
-from speechbrain_lmac.reporting.listening_test.page import opinion_page
+from speechbrain_lmac.reporting.listening_test.opinions_page import opinion_page
 from speechbrain_lmac.reporting.listening_test.scoring import (
     opinion_scores,
     paired_tests,
