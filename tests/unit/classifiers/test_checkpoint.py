@@ -9,9 +9,7 @@ from speechbrain.lobes.models.Cnn14 import Cnn14
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
 from speechbrain_lmac.classifiers.checkpoint import load_classifier, save_classifier
-from speechbrain_lmac.hub.weights import fetch, load_weights, save_weights
-from speechbrain_lmac.interpreters import TrainedInterpreter
-from speechbrain_lmac.interpreters.trained import load_interpreter
+from speechbrain_lmac.hub.weights import load_weights, save_weights
 from speechbrain_lmac.utils.errors import InputError
 
 LABELS = ["zebra", "dog barking", 'cat\'s "meow"', "grüße"]  # not sorted, awkward
@@ -221,84 +219,7 @@ def test_an_interrupted_write_leaves_the_old_file_alone(folder, monkeypatch):
     assert len(list(folder.iterdir())) == 2
 
 
-def test_equal_weights_make_equal_files(tmp_path):
-    for name in ("a.ckpt", "longer-name.ckpt"):
-        save_weights(compact(seed=3), tmp_path / name)
-    one, other = (path.read_bytes() for path in tmp_path.iterdir())
-    assert one == other
-
-
 def test_weights_keep_the_modules_own_type(folder):
     model = compact().double()
     load_weights(model, folder / "model.ckpt")
     assert model.linear.weight.dtype == torch.float64
-
-
-@pytest.mark.parametrize("number", [float("nan"), float("inf")])
-@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
-def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, number, suffix):
-    model = compact()
-    model.norm.running_var[3] = number
-    path = tmp_path / f"model{suffix}"
-    save_weights(model, path)
-    with pytest.raises(InputError, match="'norm.running_var' has weights that are NaN"):
-        load_weights(compact(), path)
-
-
-def test_facts_are_in_both_kinds_of_files(tmp_path):
-    for suffix in (".ckpt", ".safetensors"):
-        save_weights(compact(), tmp_path / f"a{suffix}", classifier="0123")
-        assert load_weights(compact(), tmp_path / f"a{suffix}").classifier == "0123"
-
-
-def test_a_trained_interpreter_is_frozen(tmp_path):
-    torch.manual_seed(0)
-    trained = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
-    save_weights(trained, tmp_path / "interpreter.ckpt")
-    fresh = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
-    loaded = TrainedInterpreter(fresh, tmp_path / "interpreter.ckpt")
-    assert_equal_states(loaded.interpreter, trained)
-    assert not any(module.training for module in loaded.modules())
-    assert not any(parameter.requires_grad for parameter in loaded.parameters())
-
-
-def test_a_missing_interpreter_is_named(tmp_path):
-    with pytest.raises(InputError) as error:
-        TrainedInterpreter(torch.nn.Linear(1, 1), tmp_path / "none.ckpt")
-    assert str(tmp_path / "none.ckpt") in str(error.value)
-    assert "train_lmac.py" in str(error.value)
-
-
-def test_an_interpreter_comes_from_a_folder_or_from_the_hub(tmp_path, monkeypatch):
-    trained = torch.nn.Linear(2, 2)
-    save_weights(trained, tmp_path / "interpreter.ckpt")
-    assert_equal_states(load(tmp_path), trained)
-    asked = []
-
-    def hub(repository, filename):
-        asked.append((repository, filename))
-        return tmp_path / filename
-
-    name = "speechbrain_lmac.hub.weights.hub_file"
-    monkeypatch.setattr(name, hub)
-    assert_equal_states(load("someone/lmac"), trained)
-    assert asked == [("someone/lmac", "interpreter.ckpt")]
-
-
-def load(source):
-    fresh = torch.nn.Linear(2, 2)
-    load_interpreter(fresh, source)
-    return fresh
-
-
-def test_a_hub_id_of_an_interpreter_without_network(no_network):
-    with pytest.raises(InputError) as error:
-        load_interpreter(torch.nn.Linear(1, 1), "me/lmac", "pretrained_interpreter")
-    message = str(error.value)
-    assert "cannot load interpreter.ckpt from 'me/lmac'" in message
-    assert "--pretrained_interpreter SOURCE" in message
-
-
-def test_a_shipped_model_is_a_source():
-    path = fetch("esc10-classifier", "model.ckpt")
-    assert path.is_file() and path.parent.name == "esc10-classifier"
