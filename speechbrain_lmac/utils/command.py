@@ -42,8 +42,3 @@ def main(run):
 def _refuse(told):
     complain(f"error: {told}")
     sys.exit(2)
-
-
-def renamed(script):
-    """End a script that is now called differently: its name, and exit status 2."""
-    _refuse(f"this script is now {script}: call that with the same arguments")

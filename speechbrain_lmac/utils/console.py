@@ -139,3 +139,9 @@ def exit_status(command, argv):
         complain(f"error: {error}")
         return 2
     return 0
+
+
+def renamed(script):
+    """End a script that is now called differently: its name, and exit status 2."""
+    complain(f"error: this script is now {script}: call that with the same arguments")
+    sys.exit(2)

@@ -75,12 +75,14 @@ def test_a_file_is_explained_by_one_call():
 def test_a_checkout_has_what_an_installation_has():
     code = UNINSTALLED + (
         "from speechbrain_lmac.data_prep import esc50_prepare\n"
-        "from speechbrain_lmac.recipes import evaluate\n"
+        "from importlib.util import find_spec\n"
         "from importlib.resources import files\n"
+        "print(find_spec('speechbrain_lmac.recipes.evaluate').origin)\n"
         "print(files('speechbrain_lmac.hparams') / 'esc50_lmac.yaml')"
     )
-    path = Path(python(code))
-    assert path.is_file() and path.resolve() == ROOT / "hparams" / "esc50_lmac.yaml"
+    script, yaml = (Path(line).resolve() for line in python(code).splitlines())
+    assert script == ROOT / "recipes" / "evaluate.py"
+    assert yaml == ROOT / "hparams" / "esc50_lmac.yaml" and yaml.is_file()
 
 
 @pytest.mark.parametrize(
