@@ -113,4 +113,6 @@ def command_line(argv):
             word = f"{named[1]}=DATASET"
         folder_next = bool(named and not named[2])
         words.append(word)
-    return "python " + shlex.join([f"recipes/{Path(sys.argv[0]).name}", *words])
+    script = Path(sys.argv[0]).resolve()
+    folder = "tools" if script.parent.name == "tools" else "recipes"
+    return "python " + shlex.join([f"{folder}/{script.name}", *words])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_lmac.utils.system import environment_description
+from speechbrain_lmac.utils.system import command_line, environment_description
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -54,3 +54,9 @@ def test_the_packages_are_those_of_this_python(tmp_path, monkeypatch):
     wanted = {f"{name}=={version(name)}" for name in ("torch", "torchaudio", "PyYAML")}
     assert wanted <= set(lines)
     assert "torch==0.1" not in lines
+
+
+@pytest.mark.parametrize("script", ["recipes/evaluate.py", "tools/models.py"])
+def test_the_command_names_the_folder_of_its_script(script, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(ROOT / script)])
+    assert command_line(["a.yaml"]) == f"python {script} a.yaml"
