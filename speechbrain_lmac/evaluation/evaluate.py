@@ -78,7 +78,7 @@ def evaluate(
         Name of each class, for the table. Without: the index.
     stems : callable
         Ids (B) to the foreground and the background of these clips, (B, N) each: then
-        there are scores against the truth (`metrics.truth`). Without: none.
+        there are scores against the truth (`metrics.separation`). Without: none.
     shares : sequence
         Of float: shares of kept cells at which the faithfulness is taken, and the
         areas under these curves (`metrics.curves`). Columns: `curve_column`.

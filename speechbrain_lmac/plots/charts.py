@@ -276,7 +276,7 @@ def write_opinions(scores, path):
     Arguments
     ---------
     scores : pandas.DataFrame
-        From `listening.scoring.opinion_scores`.
+        From `listening_test.scoring.opinion_scores`.
     path : Path
         The png to write.
     """

@@ -35,7 +35,7 @@ HEADER = (
     "Task,Dataset,Script_file,Hparam_file,Data_prep_file,Readme_file,Result_url,"
     "HF_repo,test_debug_flags,test_debug_checks,performance"
 )
-# For copies of an experiment, see the README; tests/integration trains with them.
+# For copies of an experiment, see docs/guide; tests/integration trains with them.
 FOR_COPIES = {
     "parts/classifier/speechbrain.yaml",
     "parts/dataset/audiocaps.yaml",
