@@ -94,7 +94,7 @@ setup(
         "speechbrain_lmac.recipes": "recipes",
     },
     package_data={
-        "speechbrain_lmac": ["pretrained/*.json", "pretrained/*/*"],
+        "speechbrain_lmac": ["py.typed", "pretrained/*.json", "pretrained/*/*"],
         "speechbrain_lmac.hparams": ["**/*.yaml"],
         "speechbrain_lmac.reporting.published": ["*.csv"],
         "speechbrain_lmac.reporting.html": ["template/*"],

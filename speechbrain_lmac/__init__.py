@@ -15,6 +15,11 @@ __version__ = "0.3.0"
 __all__ = ["AudioClassifier", "AudioExplainer", "explain"]
 
 
+def __dir__():
+    """What a user sees; help() and completion ask for it."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name):
     """What a user needs, imported with torch and all when it is asked for."""
     if name == "explain":

@@ -31,6 +31,7 @@ from speechbrain_lmac.utils.errors import InputError
 # In the head of each experiment file: the script that it is for.
 RECIPE = re.compile(r"^#\s+python (\w+)\.py ", flags=re.MULTILINE)
 RECIPES = "speechbrain_lmac.recipes"
+RENAMED = {"pretrain_codec": "train_codec"}  # in YAML files for version 0.2
 
 
 def main(argv=None):
@@ -130,7 +131,7 @@ def models(argv):
 
 def train(argv):
     """`train`: the training script that a YAML file is for."""
-    _run_recipe("train", argv, ("train_", "pretrain_"))
+    _run_recipe("train", argv, ("train_",))
 
 
 def evaluate(argv):
@@ -174,9 +175,10 @@ def _run_recipe(command, argv, kinds):
             f"{path} does not say which script it is for: begin it with a line like\n"
             "#   python train_lmac.py FILE.yaml"
         )
-    if not named.group(1).startswith(kinds):
-        raise InputError(f"{path} is for {named.group(1)}.py, not for {command}")
-    _run(named.group(1), argv)
+    recipe = RENAMED.get(named.group(1), named.group(1))
+    if not recipe.startswith(kinds):
+        raise InputError(f"{path} is for {recipe}.py, not for {command}")
+    _run(recipe, argv)
 
 
 def _run(recipe, argv):

@@ -22,6 +22,7 @@ from ruamel.yaml.tag import Tag
 from speechbrain_lmac.config.inheritance import HPARAMS, open_hparams
 from speechbrain_lmac.utils.arguments import run_options
 from speechbrain_lmac.utils.errors import InputError, some_of
+from speechbrain_lmac.utils.old_names import current_name
 
 # The tags of HyperPyYAML.
 TAGGED = re.compile(
@@ -203,7 +204,8 @@ class _Resolver:
             elif tag.startswith(INCLUDE):
                 return self._include(node, folder / tag.removeprefix(INCLUDE), place)
             elif tag.startswith("!applyref:"):
-                return _applyref_function(tag.removeprefix("!applyref:"), node)
+                function = current_name(tag.removeprefix("!applyref:"))
+                return _applyref_function(function, node)
             return node
 
         return walk(tree, place)

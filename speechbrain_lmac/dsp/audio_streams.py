@@ -93,7 +93,18 @@ class MonoFile:
 
     def __iter__(self):
         """Blocks (N,) of float32, one after the other."""
-        return iter(self._kept or map(self._mono, self._blocks()))
+        return iter(self._kept or self._again())
+
+    def _again(self):
+        n_samples = 0
+        for block in self._blocks():
+            n_samples += len(block)
+            yield self._mono(block)
+        if n_samples != self.n_samples:
+            raise InputError(
+                f"{self.path} has changed while it was read: {self.n_samples} "
+                f"samples at first, then {n_samples}"
+            )
 
     def _mono(self, block):
         """An array (N, channels) as a waveform (N,)."""

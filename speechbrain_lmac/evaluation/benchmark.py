@@ -95,6 +95,13 @@ class Benchmark:
     ):
         if n_clips is not None:
             check_counts(n_clips=n_clips)
+        for name in blocks:
+            stem, _, number = str(name).rpartition(".")
+            if number.isdecimal() and stem in blocks:  # as the files of processes
+                raise InputError(
+                    f"blocks {stem!r} and {name!r}: their rows would share files; name "
+                    "one of them differently"
+                )
         self.blocks = blocks
         self.conditions = conditions
         for condition in () if curves is None else curves.conditions:

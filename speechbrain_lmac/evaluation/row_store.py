@@ -2,12 +2,14 @@
 
 import glob
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from speechbrain_lmac.utils.csv_files import read_csv, write_csv
 from speechbrain_lmac.utils.distributed import wait_for_all
+from speechbrain_lmac.utils.errors import InputError
 
 SAVE_EVERY_S = 10.0
 TEXT = ("id", "method", "label", "predicted", "fingerprint")
@@ -68,8 +70,9 @@ class RowStore:
 
     def _read(self, file):
         exact = dict.fromkeys(self.exact, float)
-        rows = read_csv(file, self.text, converters=exact)
-        self._keep(_typed(self.taken(rows, file)).drop(columns=self.about))
+        with _refused(file):
+            rows = read_csv(file, self.text, converters=exact)
+            self._keep(_typed(self.taken(rows, file)).drop(columns=self.about))
 
     def __contains__(self, key):
         return key in self._rows
@@ -141,7 +144,21 @@ def finished_table(path, make):
     """
     if not path.is_file():
         write_csv(make(), path)
-    return read_csv(path)
+    with _refused(path):
+        return read_csv(path)
+
+
+@contextmanager
+def _refused(file):
+    """Say of a file that is no table of ours what to do, whatever reading it raises."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{file} is no table of finished rows, or a damaged one: remove it"
+        ) from error
 
 
 def _typed(rows):

@@ -6,6 +6,7 @@ called then, so that what is written down stays comparable.
 """
 
 import re
+from pathlib import Path
 
 PACKAGE = "speechbrain_lmac."
 
@@ -140,18 +141,51 @@ MODULES = {
     "zero_shot_checks": "evaluation.prompt_checks",
     "zero_shot_pages": "reporting.prompt_page",
 }
-# Modules that became packages, which still have these names.
+# Classes and functions that left their module, or that its package is asked for.
+NAMES = {
+    "augment.coloured_noise": "dsp.noise.coloured_noise",
+    "augment.shaped_noise": "dsp.noise.shaped_noise",
+    "augment.uniform": "utils.seeding.uniform",
+    "classifiers.checkpoint.fetch": "hub.weights.fetch",
+    "classifiers.checkpoint.load_weights": "hub.weights.load_weights",
+    "classifiers.checkpoint.read_weights": "hub.weights.read_weights",
+    "classifiers.checkpoint.save_weights": "hub.weights.save_weights",
+    "classifiers.front_ends_clap.decibels": "dsp.mel.decibels",
+    "conditions.FolderStems": "data.sources.FolderStems",
+    "domains_clap.ClapMelDomain": "domains.ClapMelDomain",
+    "domains_clap.ClapSTFTDomain": "domains.ClapSTFTDomain",
+    "evaluation.RowStore": "evaluation.row_store.RowStore",
+    "evaluation.evaluate": "evaluation.evaluate.evaluate",
+    "experiment.class_names": "inference.loading.class_names",
+    "experiment.open_benchmark": "evaluation.benchmark.open_benchmark",
+    "experiment.open_explainer": "inference.loading.open_explainer",
+    "files.read_csv": "utils.csv_files.read_csv",
+    "files.write_csv": "utils.csv_files.write_csv",
+    "learned.LearnedDomain": "domains.LearnedDomain",
+    "written_explanations.write_sound": "dsp.audio.write_sound",
+}
+# Modules that became packages, and classes that are still asked of these.
 STILL_THERE = {
     "domains": (
         *("STFTDomain", "MagnitudeSTFTDomain", "WaveformSTFTDomain", "MelDomain"),
         *("LearnedDomain", "ClapSTFTDomain", "ClapMelDomain"),
     ),
+    "evaluation": (),
+    "hub": (),
     "inference": ("AudioExplainer", "AudioClassifier"),
+    "publishing": (),
 }
-RECORDED = {new: old for old, new in MODULES.items()}
-CURRENT = set(RECORDED) | {
-    f"{module}.{name}" for module, names in STILL_THERE.items() for name in names
-}
+KNOWN = MODULES | NAMES
+RECORDED = {new: old for old, new in (NAMES | MODULES).items()}
+CURRENT = (
+    set(MODULES.values())
+    | {f"{module}.{name}" for module, names in STILL_THERE.items() for name in names}
+    | {
+        f"{package}.{path.stem}"
+        for package in STILL_THERE
+        for path in (Path(__file__).parents[1] / package).glob("[!_]*.py")
+    }
+)
 
 
 def current_name(name):
@@ -160,19 +194,19 @@ def current_name(name):
     Example
     -------
     >>> current_name("speechbrain_lmac.learned.LearnedDomain")
-    'speechbrain_lmac.domains.learned.LearnedDomain'
-    >>> current_name("speechbrain_lmac.domains.learned.LearnedDomain")
-    'speechbrain_lmac.domains.learned.LearnedDomain'
+    'speechbrain_lmac.domains.LearnedDomain'
+    >>> current_name("speechbrain_lmac.codec.Codec")
+    'speechbrain_lmac.domains.codec.Codec'
     >>> current_name("torch.nn.Linear")
     'torch.nn.Linear'
     """
     inner = name.removeprefix(PACKAGE)
-    if inner == name or _moved(inner, CURRENT) is not None:
+    if inner == name or (inner not in NAMES and _moved(inner, CURRENT) is not None):
         return name
-    module = _moved(inner, MODULES)
-    if module is None:
+    old = _moved(inner, KNOWN)
+    if old is None:
         return name
-    return PACKAGE + MODULES[module] + inner.removeprefix(module)
+    return PACKAGE + KNOWN[old] + inner.removeprefix(old)
 
 
 def recorded_name(name):
@@ -184,10 +218,10 @@ def recorded_name(name):
     'speechbrain_lmac.learned.LearnedDomain'
     """
     inner = name.removeprefix(PACKAGE)
-    module = None if inner == name else _moved(inner, RECORDED)
-    if module is None:
+    now = None if inner == name else _moved(inner, RECORDED)
+    if now is None:
         return name
-    return PACKAGE + RECORDED[module] + inner.removeprefix(module)
+    return PACKAGE + RECORDED[now] + inner.removeprefix(now)
 
 
 def with_current_names(text):
@@ -196,7 +230,7 @@ def with_current_names(text):
     Arguments
     ---------
     text : str
-        With `!new:`, `!name:` and `!apply:`.
+        With `!new:`, `!name:`, `!apply:` and `!applyref:`.
 
     Returns
     -------
@@ -219,7 +253,7 @@ def with_current_names(text):
             moved[name] = current
         return found.group(1) + current
 
-    return re.sub(r"(!(?:new|name|apply):)([\w.]+)", renamed, text), moved
+    return re.sub(r"(!(?:new|name|apply|applyref):)([\w.]+)", renamed, text), moved
 
 
 def _moved(inner, modules):

@@ -220,6 +220,8 @@ def test_the_wheel_holds_code_and_yaml_once_and_nothing_else(tmp_path):
             "speechbrain_lmac": [
                 *("*.py", "*.csv", "template/*"),
                 *("pretrained/*.json", "pretrained/*/*"),
+                # Without it type checkers pass over what is installed.
+                "py.typed",
             ],
         }
         # git_files: what someone left lying about does not count.
@@ -232,6 +234,7 @@ def test_the_wheel_holds_code_and_yaml_once_and_nothing_else(tmp_path):
     wanted.add("speechbrain_lmac/hparams/__init__.py")
     code = [name for name in packed if ".dist-info/" not in name]
     assert sorted(code) == sorted(wanted)
+    assert "speechbrain_lmac/py.typed" in code
     assert any(name.endswith("/LICENSE") for name in packed)
 
 

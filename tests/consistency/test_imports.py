@@ -112,26 +112,45 @@ RANKS = [
 RANK = {package: rank for rank, row in enumerate(RANKS) for package in row}
 # What the preparation of data may use of the library.
 FOR_DATA_PREP = {"utils", "dsp", "data"}
-SI_SDR = "metrics.separation"  # for the table of rendered mixtures
+SI_SDR = "metrics.separation.si_sdr"  # for the table of rendered mixtures
+AROUND = {"data_prep", "recipes", "hparams", "tools", "tests", "benchmarks"}
 MOST_MODULES, MOST_LINES = 16, 400
 
 
 def all_imported(path):
-    """The dotted names that a module imports, wherever in it."""
+    """The dotted names that a module imports, wherever in it and by whatever means."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}, line {node.lineno}: write the whole name"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args:
+            called = getattr(node.func, "attr", getattr(node.func, "id", None))
+            if called in ("import_module", "__import__"):
+                yield from named_text(node.args[0])
+
+
+def named_text(node):
+    """The text that an expression begins with, in a list; none of another one."""
+    if isinstance(node, ast.JoinedStr) and node.values:
+        node = node.values[0]
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        assert not node.value.startswith("."), "write the whole name"
+        return [node.value]
+    return []
 
 
 def inner_imports(path, package="speechbrain_lmac"):
-    """What a module imports of a package, as dotted names below it."""
+    """What a module imports of a package, as dotted names below it.
+
+    The whole package is "*": all that its lazy __init__ has can be reached by it.
+    """
     names = (name.partition(".") for name in all_imported(path))
     return [
-        inner
+        inner or "*"
         for first, _, inner in names
-        if first == package and inner and inner[0] != "_"
+        if first == package and inner[:1] != "_"
     ]
 
 
@@ -160,34 +179,52 @@ def test_a_wrong_import_is_found(tmp_path):
     for name, text in {
         "a/x.py": "",
         "b/y.py": "def f():\n    from p.c import z",
+        "b/x.py": "from importlib import import_module\nimport_module('p.c.z')",
+        "b/w.py": "import importlib\nimportlib.import_module(f'p.c.{1}')",
+        "b/v.py": "__import__('p.a.x'), __import__('p.d')",
+        "b/u.py": "def f():\n    import p",
         "c/z.py": "from p.a import x",
         "d/w.py": "import p.c.z",
     }.items():
         path = tmp_path / "p" / name
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     modules = module_names(tmp_path / "p")
     ranks = {"a": 0, "b": 1, "c": 1, "d": 2}
-    assert wrong_imports(modules, ranks, "p") == [("p.b.y", "c.z")]
-    assert wrong_imports(modules, {**ranks, "d": 0}, "p") == [
-        ("p.b.y", "c.z"),
-        ("p.d.w", "c.z"),
+    wrong = [
+        *(("p.b.u", "*"), ("p.b.v", "d"), ("p.b.w", "c.")),
+        *(("p.b.x", "c.z"), ("p.b.y", "c.z")),
     ]
+    assert sorted(wrong_imports(modules, ranks, "p")) == wrong
+    (upwards,) = set(wrong_imports(modules, {**ranks, "d": 0}, "p")) - set(wrong)
+    assert upwards == ("p.d.w", "c.z")
 
 
-def test_the_package_imports_no_recipe_and_no_data_preparation():
+@pytest.mark.parametrize(
+    "text",
+    ["from ..c import z", "from . import y", "import_module('..c', __package__)"],
+)
+def test_a_relative_import_is_refused_where_it_hides(tmp_path, text):
+    (tmp_path / "x.py").write_text(f"def f():\n    {text}\n")
+    with pytest.raises(AssertionError, match="write the whole name"):
+        list(all_imported(tmp_path / "x.py"))
+
+
+def test_the_package_imports_nothing_that_stands_around_it():
     for name, path in module_names(PACKAGE).items():
         for imported_name in all_imported(path):
             outside = imported_name.removeprefix("speechbrain_lmac.").split(".")[0]
-            assert outside not in {"data_prep", "recipes", "hparams", "tools"}, name
+            assert outside not in AROUND, name
 
 
 def test_the_data_preparation_imports_what_it_may():
     for path in sorted((PACKAGE.parent / "data_prep").glob("*.py")):
         for inner in inner_imports(path):
             first = inner.split(".")[0]
-            allowed = first in FOR_DATA_PREP or inner.startswith(SI_SDR)
+            allowed = first in FOR_DATA_PREP or inner == SI_SDR
             assert allowed or first == "data_prep", f"{path.name} imports {inner}"
+        for name in all_imported(path):
+            assert name.split(".")[0] not in AROUND, f"{path.name} imports {name}"
 
 
 def test_no_folder_and_no_module_is_too_large():

@@ -198,11 +198,16 @@ def test_a_yaml_is_run_by_the_script_it_is_for(
         (["train", "hparams/toy_evaluate.yaml"], "is for evaluate.py, not for train"),
         (["evaluate", "hparams/toy_lmac.yaml"], "is for train_lmac.py, not for"),
         (["train", "{folder}/headless.yaml"], "does not say which script it is for"),
+        # As a YAML file for version 0.2 names it.
+        (["train", "{folder}/codec.yaml"], "lacks the keys"),
+        (["evaluate", "{folder}/codec.yaml"], "is for train_codec.py, not for"),
         (["publish", "{folder}", "--repo=me/it"], "holds no results of a training"),
     ],
 )
 def test_a_yaml_for_something_else_is_refused(cli, tmp_path, arguments, said):
     (tmp_path / "headless.yaml").write_text("seed: 1\n")
+    head = "# A codec.\n#   python pretrain_codec.py codec.yaml\n"
+    (tmp_path / "codec.yaml").write_text(f"{head}seed: 1\n")
     arguments = [argument.format(folder=tmp_path) for argument in arguments]
     status, _, err = cli(*arguments)
     assert status == 2 and said in err

@@ -47,6 +47,17 @@ def test_importing_the_package_loads_nothing_else():
     }
 
 
+def test_what_a_user_needs_is_found_by_looking_around():
+    code = (
+        "import sys, speechbrain_lmac; print(*dir(speechbrain_lmac)); "
+        "assert 'torch' not in sys.modules; from speechbrain_lmac import *; "
+        "print(explain.__name__, AudioExplainer.__name__, AudioClassifier.__name__)"
+    )
+    found, imported = map(str.split, python(code).splitlines())
+    assert set(imported) == set(speechbrain_lmac.__all__) < set(found)
+    assert "__version__" in found
+
+
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_need_neither_torch_nor_numpy(option):
     code = (
@@ -70,6 +81,8 @@ def test_a_file_is_explained_by_one_call():
     other = next(label for label in model.labels if label != explained.predicted)
     with pytest.raises(InputError, match="the predicted class"):
         speechbrain_lmac.explain(CLIP, target=other)
+    with pytest.raises(InputError, match=r"list of texts: \['a dog'\] for one"):
+        speechbrain_lmac.explain(CLIP, "esc10-lmac-zs", prompts="a dog")
 
 
 def test_a_checkout_has_what_an_installation_has():

@@ -53,6 +53,8 @@ class ClapClassifier(torch.nn.Module):
 
     def __init__(self, clap, prompts, template=TEMPLATE):
         super().__init__()
+        if isinstance(prompts, str):
+            raise InputError(f"prompts must be a list of texts: [{prompts!r}] for one")
         self.clap = clap.requires_grad_(False)
         self.eval()
         self.labels = [str(prompt) for prompt in prompts]

@@ -124,3 +124,14 @@ def test_what_is_not_whole_is_not_there(tmp_path):
     writer.write(torch.zeros(5))
     writer.close(whole=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_long_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    path = write(tmp_path / "x.wav", noise(5000))
+    monkeypatch.setattr(audio_streams, "BLOCK", 1000)
+    monkeypatch.setattr(audio_streams, "KEPT_SAMPLES", 4999)
+    sound = MonoFile(path)
+    assert sum(map(len, sound)) == 5000
+    write(path, noise(3000))
+    with pytest.raises(InputError, match="changed.*5000 samples at first, then 3000"):
+        list(sound)

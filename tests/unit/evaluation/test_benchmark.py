@@ -260,6 +260,13 @@ def test_options_that_do_not_fit_are_refused(model, options):
         benchmark_of(model, **options)
 
 
+def test_blocks_do_not_share_the_files_of_their_rows(model):
+    block = benchmark_of(model).blocks["STFT"]
+    with pytest.raises(InputError, match="'STFT' and 'STFT.1'.* differently"):
+        Benchmark({"STFT": block, "STFT.1": block}, {}, model, [], LABELS)
+    Benchmark({"STFT.0.5": block, "STFT.1": block, 2: block}, {}, model, [], LABELS)
+
+
 def test_a_condition_of_the_sanity_check_that_is_not_there(model, tmp_path):
     with pytest.raises(InputError, match="'noise'; there are clean, mixtures"):
         benchmark_of(model).check_sanity(Sanity("noise", 2), tmp_path, 7, False)

@@ -1,9 +1,11 @@
 """Finished rows: whose they are, and which files they are read from."""
 
 import pandas as pd
+import pytest
 
 from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
 from speechbrain_lmac.utils.csv_files import write_csv
+from speechbrain_lmac.utils.errors import InputError
 
 
 def rows(clip, fingerprint="0"):
@@ -40,3 +42,29 @@ def test_a_finished_table_is_not_made_again(tmp_path):
     first, again = finished_table(path, make), finished_table(path, make)
     pd.testing.assert_frame_equal(first, again)
     assert made == [path]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"a,b\n1,2\n",
+        b"method,fingerprint\nm,0\n",
+        b"id,method,correct,fingerprint\na,m,True,0\nb,m,perhaps,0\n",
+    ],
+    ids=["empty", "binary", "another table", "no clips", "a damaged value"],
+)
+def test_a_file_that_is_no_table_of_rows_is_named(tmp_path, content):
+    for name in ("clean STFT.csv", "clean STFT.0.csv"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{name} is no table .*: remove it"):
+            RowStore(tmp_path / "clean STFT.csv", {"m": "0"})
+        path.unlink()
+
+
+def test_a_finished_table_that_is_damaged_is_named(tmp_path):
+    (tmp_path / "sanity.csv").touch()
+    with pytest.raises(InputError, match="sanity.csv is no table .*: remove it"):
+        finished_table(tmp_path / "sanity.csv", lambda: None)

@@ -31,12 +31,16 @@ from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.hashing import fingerprint_of
 from speechbrain_lmac.utils.old_names import (
     MODULES,
+    NAMES,
     STILL_THERE,
     current_name,
     recorded_name,
+    with_current_names,
 )
+from speechbrain_lmac.utils.seeding import seed_of
 
 ROOT = Path(__file__).resolve().parents[3]
+PACKAGE = ROOT / "speechbrain_lmac"
 # The YAML of each model of the package, as version 0.2 had it.
 OLD_YAML = sorted((Path(__file__).parent / "names_of_0_2").glob("*.yaml"))
 CPU = {"device": "cpu"}
@@ -51,9 +55,25 @@ def test_no_module_has_two_old_names():
     assert len(set(MODULES.values())) == len(MODULES) > 100
 
 
+@pytest.mark.parametrize("name", NAMES.values())
+def test_every_name_of_the_table_exists(name):
+    module, _, inner = f"speechbrain_lmac.{name}".rpartition(".")
+    assert callable(getattr(importlib.import_module(module), inner))
+
+
+def test_no_module_of_a_package_is_taken_for_a_name_in_an_old_module():
+    packages = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    assert packages & set(MODULES) == set(STILL_THERE)
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        if path.stem != "__init__" and "." in module.removeprefix("speechbrain_lmac."):
+            assert current_name(f"{module}.Thing") == f"{module}.Thing"
+
+
 def test_names_that_stayed_are_there():
     for module, names in STILL_THERE.items():
         package = importlib.import_module(f"speechbrain_lmac.{module}")
+        assert set(names) == set(getattr(package, "__all__", ()))
         for name in names:
             full = f"speechbrain_lmac.{module}.{name}"
             assert current_name(full) == full
@@ -69,7 +89,7 @@ def test_a_new_name_is_not_taken_for_an_old_one():
 
 def test_the_changelog_prints_the_table():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    for old, new in MODULES.items():
+    for old, new in {**MODULES, **NAMES}.items():
         assert f"| `{old}` | `{new}` |" in text
 
 
@@ -128,6 +148,33 @@ def test_an_old_yaml_is_built_with_one_warning(tmp_path, caplog):
     assert "speechbrain_lmac.losses.lmac.mask_l1" in resolved
     (record,) = caplog.records
     assert "speechbrain_lmac.objectives.mask_in is now " in record.getMessage()
+
+
+def test_a_function_that_is_called_while_the_file_is_read_has_its_old_name(tmp_path):
+    path = tmp_path / "mine.yaml"
+    tag = "!applyref:speechbrain_lmac.draws.seed_of"
+    assert with_current_names(tag)[0].endswith("_lmac.utils.seeding.seed_of")
+    path.write_text(f"seed: {tag} [dog]\n")
+    assert load_experiment([str(path)])[0]["seed"] == seed_of("dog")
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("learned.LearnedDomain", "domains.LearnedDomain"),
+        ("domains_clap.ClapSTFTDomain", "domains.ClapSTFTDomain"),
+        ("domains_clap.ClapMelDomain", "domains.ClapMelDomain"),
+        ("domains.STFTDomain", "domains.STFTDomain"),
+    ],
+)
+def test_a_training_goes_on_with_the_yaml_of_today(tmp_path, old, new):
+    """Its settings have the name of then."""
+    before, now = (f"!new:speechbrain_lmac.{name}" for name in (old, new))
+    texts = (p.read_text(encoding="utf-8") for p in (ROOT / "hparams").rglob("*.yaml"))
+    assert any(f"{now}\n" in text for text in texts)
+    (tmp_path / SETTINGS_FILE).write_text(json.dumps({"settings": {"domain": before}}))
+    (tmp_path / "epochs.csv").write_text("epoch\n1\n")
+    check_settings(tmp_path, settings={"domain": now})
 
 
 def test_a_training_of_the_last_release_goes_on(tmp_path):
