@@ -16,7 +16,7 @@ import torchaudio
 from speechbrain.dataio.audio_io import load as load_audio
 from speechbrain.dataio.audio_io import save as save_audio
 
-from speechbrain_lmac.dsp.audio_headers import length_of
+from speechbrain_lmac.dsp.audio_headers import fault_of_rate, length_of
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_atomically
 from speechbrain_lmac.utils.hashing import content_hash
@@ -282,6 +282,15 @@ def check_samples(name, n_samples, n_bad):
         raise InputError(f"{name} holds {n_bad} samples that are NaN or infinite")
 
 
+def check_rate(name, sample_rate):
+    """Refuse a sample rate that no audio has: the header lies."""
+    if fault := fault_of_rate(sample_rate):
+        raise InputError(
+            f"{name}: {fault}; write the file anew with the rate that it was recorded "
+            "at (sox -r RATE FILE NEW.wav)"
+        )
+
+
 def _decode(source, name):
     """Channels (C, N) and rate of a file's path or of a stream of bytes."""
     try:
@@ -290,6 +299,7 @@ def _decode(source, name):
         raise InputError(
             f"cannot read {name} as audio ({error}); is it truncated, or no audio file?"
         ) from error
+    check_rate(name, sample_rate)
     bad = int((~torch.isfinite(channels)).sum())
     check_samples(name, channels.shape[1], bad)
     return channels, sample_rate

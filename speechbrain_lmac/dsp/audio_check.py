@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechbrain_lmac.dsp.audio_headers import length_of
+from speechbrain_lmac.dsp.audio_headers import fault_of_rate, length_of
 from speechbrain_lmac.utils.errors import some_of
 
 BLOCK_FRAMES = 1 << 16  # decoded at once, so that long files need no memory
@@ -61,7 +61,8 @@ def check_audio(path):
     Raises
     ------
     AudioFault
-        The file is missing, empty, unreadable or truncated, or holds a NaN.
+        The file is missing, empty, unreadable or truncated, holds a NaN, or claims a
+        sample rate that no audio has.
     """
     # Not above: torch takes 2 s, which a dataset that is prepared need not wait for.
     from speechbrain_lmac.dsp.audio import opened
@@ -83,6 +84,8 @@ def check_audio(path):
             silent = silent and not read.any()
         promised = sound.frames if sound.frames < UNKNOWN_FRAMES else n_frames
         sample_rate = sound.samplerate
+    if fault := fault_of_rate(sample_rate):
+        raise AudioFault(fault)
     length = length_of(path)
     if n_frames < promised or length.cut:
         raise AudioFault("truncated or damaged audio file")

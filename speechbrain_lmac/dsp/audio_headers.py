@@ -1,4 +1,4 @@
-"""Lengths that the headers of audio files promise, against what the files hold."""
+"""What the headers of audio files promise: a length, against the file's; a rate."""
 
 import os
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ PLACEHOLDERS = (0x7FFFF000, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 # broke off lost half of a file in the mean, not its last sector.
 SLACK_BYTES = 512
 SLACK_SHARE = 1 / 50
+# Hz. Beyond, a header lies: 5 Hz would make hours of a second, 2 GHz fill the memory.
+SAMPLE_RATES = (100, 10_000_000)
 OGG_TAIL_BYTES = 1 << 16  # the longest page of an Ogg file is 65,307 bytes
 W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
@@ -40,6 +42,19 @@ class Length:
     cut: bool  # a part of it is missing
     doubt: str = ""  # what is said of a header that is wrong and does no harm
     fault: str = ""  # why it cannot be read though nothing is missing
+
+
+def fault_of_rate(sample_rate):
+    """What is wrong with the sample rate of a header; "" for one that audio can have.
+
+    Example
+    -------
+    >>> fault_of_rate(5)
+    'header with a sample rate of 5 Hz'
+    """
+    low, high = SAMPLE_RATES
+    good = low <= sample_rate <= high
+    return "" if good else f"header with a sample rate of {sample_rate:,} Hz"
 
 
 def length_of(path):

@@ -16,6 +16,7 @@ import torch
 from speechbrain_lmac.dsp.audio import (
     MEAN,
     check_length,
+    check_rate,
     check_samples,
     choose_channel,
     mix_down,
@@ -115,6 +116,7 @@ class MonoFile:
         try:
             with opened(self.path) as source, soundfile.SoundFile(source) as sound:
                 self.sample_rate, self.promised = sound.samplerate, sound.frames
+                check_rate(self.path, self.sample_rate)
                 while True:
                     block = sound.read(BLOCK, dtype="float32", always_2d=True)
                     if not len(block):

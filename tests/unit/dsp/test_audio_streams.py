@@ -9,7 +9,8 @@ import soundfile
 import torch
 
 from speechbrain_lmac.dsp import audio_streams
-from speechbrain_lmac.dsp.audio import read_mono, resample
+from speechbrain_lmac.dsp.audio import read_audio, read_mono, resample
+from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio
 from speechbrain_lmac.dsp.audio_streams import MonoFile, Resampler, SoundWriter
 from speechbrain_lmac.utils.errors import InputError
 
@@ -135,3 +136,15 @@ def test_a_long_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypa
     write(path, noise(3000))
     with pytest.raises(InputError, match="changed.*5000 samples at first, then 3000"):
         list(sound)
+
+
+@pytest.mark.parametrize("rate", [5, 2**31 - 1])
+@pytest.mark.parametrize("read", [MonoFile, read_audio, check_audio])
+def test_a_header_with_a_rate_that_no_audio_has(tmp_path, read, rate):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(100), 16000)
+    content = bytearray(path.read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises((InputError, AudioFault), match=f"sample rate of {rate:,} Hz"):
+        read(path)
