@@ -1,6 +1,6 @@
 """Sources of sounds to add to a clip: which there are, and how one is drawn.
 
-A source is used in two ways. `noise` draws and adds while a training runs, for the key
+A source is used in two ways. `online_noise` draws and adds in a training, for the key
 of a clip in an epoch. `contaminants` draws once, and a manifest freezes what was drawn
 (`mixtures`).
 """
