@@ -10,6 +10,7 @@
     speechbrain-lmac train hparams/esc10_lmac.yaml --data_folder data/ESC-50
     speechbrain-lmac evaluate hparams/esc10_table_id.yaml --data_folder data/ESC-50
     speechbrain-lmac report results/esc10_table_id/1234
+    speechbrain-lmac config hparams/esc10_lmac.yaml --diff hparams/esc50_lmac.yaml
     speechbrain-lmac publish results/esc10_lmac/1234 --repo user/name --dry-run
 
 Exit status: 0, or 2 with one line that says what is wrong and what to do. Of many files
@@ -140,6 +141,25 @@ def evaluate(argv):
     _run_recipe("evaluate", argv, tables)
 
 
+def config(argv):
+    """`config`: an experiment with everything put in, or how two of them differ."""
+    parser = _parser("config", "What a YAML file says, with everything put in.")
+    parser.add_argument("file", metavar="FILE.yaml")
+    parser.add_argument("--diff", metavar="OTHER.yaml", help="only what differs there")
+    args, others = parser.parse_known_args(argv)
+    from speechbrain_lmac.config.differences import differences
+    from speechbrain_lmac.config.inheritance import find_hparams
+    from speechbrain_lmac.config.resolving import resolve
+
+    words = (word.removeprefix("--").partition("=") for word in others)
+    resolved = resolve(find_hparams(args.file), {key: text for key, _, text in words})
+    if args.diff is None:
+        show(resolved.rstrip("\n"), always=True)
+        return
+    lines = differences(resolved, resolve(find_hparams(args.diff)))
+    show("\n".join(lines) or "no difference", always=True)
+
+
 def report(argv):
     """`report`: a page of an evaluation, to hear and to see."""
     _run("report", argv)
@@ -192,6 +212,7 @@ COMMANDS = {
     "explain": explain,
     "evaluate": evaluate,
     "train": train,
+    "config": config,
     "report": report,
     "publish": publish,
     "models": models,

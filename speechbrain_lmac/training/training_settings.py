@@ -13,8 +13,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
+from speechbrain_lmac.config.differences import values_of
 from speechbrain_lmac.config.run_options import RUN_KEYS, RunOptions
 from speechbrain_lmac.interpreters.trained import hash_of_classifier
 from speechbrain_lmac.utils.errors import InputError
@@ -90,15 +89,18 @@ def settings_of(resolved, run_opts, n_processes=1):
     >>> settings_of(yaml, RunOptions(), n_processes=2)
     {'lr': 0.1, 'opt': '!name:torch.optim.SGD', 'opt.lr': 0.1, '--processes': 2}
     """
-    tree = YAML().load(resolved)
+    values = values_of(resolved)
     paths = {
         str(value): f"<{key}>"
-        for key, value in tree.items()
-        if _is_path(key) and isinstance(value, str) and value
+        for key, value in values.items()
+        if "." not in key and _is_path(key) and isinstance(value, str) and value
     }
-    for key in RUN_KEYS & tree.keys():  # in `run_opts`, which has their values
-        del tree[key]
-    settings = dict(_flat(tree, "", paths))
+    settings = {
+        key: _without_paths(value, paths)
+        for key, value in values.items()
+        # The run options are in `run_opts`, with the values that count.
+        if key.partition(".")[0] not in RUN_KEYS and not _is_left_out(key)
+    }
     usual = {name: getattr(RunOptions(), name) for name in RUN_OPTIONS}
     given = {name: getattr(run_opts, name) for name in RUN_OPTIONS}
     usual["processes"], given["processes"] = 1, n_processes
@@ -113,22 +115,11 @@ def _is_path(key):
     return last.endswith("folder") or key in SOURCES or of_classifier
 
 
-def _flat(node, key, paths):
-    """(dotted key, value) of every value, and of every tag, below a node."""
-    if key in WITHOUT_EFFECT or _is_path(key):
-        return
-    tag = getattr(node, "tag", None)
-    tag = tag.value if tag is not None else None
-    if isinstance(node, dict | list):
-        if tag is not None and tag.startswith("!"):
-            yield key, tag
-        items = node.items() if isinstance(node, dict) else enumerate(node)
-        for name, value in items:
-            yield from _flat(value, f"{key}.{name}" if key else str(name), paths)
-    elif tag is not None:
-        yield key, f"{tag} {node.value}".strip()
-    else:
-        yield key, _without_paths(node, paths)
+def _is_left_out(key):
+    """Whether a value, or what it is a part of, has no effect on the weights."""
+    names = key.split(".")
+    wholes = (".".join(names[:end]) for end in range(1, len(names) + 1))
+    return any(whole in WITHOUT_EFFECT or _is_path(whole) for whole in wholes)
 
 
 def _without_paths(value, paths):

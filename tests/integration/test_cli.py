@@ -213,6 +213,23 @@ def test_a_yaml_for_something_else_is_refused(cli, tmp_path, arguments, said):
     assert status == 2 and said in err
 
 
+def test_an_experiment_is_shown_with_everything_put_in(cli, tmp_path):
+    yaml = "hparams/ablations/toy_no_mask_out.yaml"
+    status, shown, err = cli("config", yaml, "--lr", "0.25")
+    assert (status, err) == (0, "")
+    assert "lr: 0.25" in shown and "!include" not in shown and "!ref" not in shown
+    again = tmp_path / "shown.yaml"  # it is an experiment itself
+    again.write_text(shown)
+    status, lines, _ = cli("config", again, "--diff", yaml)
+    rate = re.search(r"^lr: (.+)$", cli("config", yaml)[1], re.MULTILINE)[1]
+    told = [f"lr: 0.25 -> {rate}", f"training.lr: 0.25 -> {rate}"]
+    assert (status, lines.splitlines()[:2]) == (0, told)
+    assert all(": 0.25 -> " in line for line in lines.splitlines())
+    assert cli("config", yaml, "--diff", yaml) == (0, "no difference\n", "")
+    status, lines, _ = cli("config", yaml, "--diff", "hparams/toy_lmac.yaml")
+    assert "objective.weights.mask_out: 0.0 -> 0.2" in lines.splitlines()
+
+
 def test_every_experiment_file_says_which_script_it_is_for():
     from speechbrain_lmac.cli import RECIPE
 

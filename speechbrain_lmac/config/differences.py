@@ -1,0 +1,58 @@
+"""The values of a resolved experiment, key by key, and how two of them differ."""
+
+from ruamel.yaml import YAML
+
+MISSING = "nothing"
+
+
+def values_of(resolved):
+    """The values of an experiment and the tags of its parts, by dotted key.
+
+    Arguments
+    ---------
+    resolved : str
+        From `resolving.resolve`.
+
+    Returns
+    -------
+    values : dict
+        Dotted key to a value as YAML has it; of a part the tag (`!new:...`), with its
+        arguments below.
+
+    Example
+    -------
+    >>> values_of("opt: !name:torch.optim.SGD {lr: 0.1}\\nsizes: [1, 2]")
+    {'opt': '!name:torch.optim.SGD', 'opt.lr': 0.1, 'sizes.0': 1, 'sizes.1': 2}
+    """
+    return dict(_flat(YAML().load(resolved), ""))
+
+
+def _flat(node, key):
+    tag = getattr(node, "tag", None)
+    tag = tag.value if tag is not None else None
+    if isinstance(node, dict | list):
+        if tag is not None and tag.startswith("!"):
+            yield key, tag
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for name, value in items:
+            yield from _flat(value, f"{key}.{name}" if key else str(name))
+    elif tag is not None:
+        yield key, f"{tag} {node.value}".strip()
+    else:
+        yield key, node
+
+
+def differences(one, other):
+    """A line for each value that two resolved experiments do not share.
+
+    Example
+    -------
+    >>> print(*differences("lr: 0.1\\nseed: 1", "lr: 0.2\\nsplit: test"), sep="\\n")
+    lr: 0.1 -> 0.2
+    seed: 1 -> nothing
+    split: nothing -> test
+    """
+    first, second = values_of(one), values_of(other)
+    keys = [*first, *(key for key in second if key not in first)]
+    pairs = ((key, first.get(key, MISSING), second.get(key, MISSING)) for key in keys)
+    return [f"{key}: {a} -> {b}" for key, a, b in pairs if a != b]
