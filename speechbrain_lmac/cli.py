@@ -25,7 +25,7 @@ import runpy
 import sys
 
 from speechbrain_lmac import __version__
-from speechbrain_lmac.utils.arguments import Parser
+from speechbrain_lmac.utils.arguments import Parser, overrides_of
 from speechbrain_lmac.utils.console import complain, exit_status, show
 from speechbrain_lmac.utils.errors import InputError
 
@@ -151,8 +151,7 @@ def config(argv):
     from speechbrain_lmac.config.inheritance import find_hparams
     from speechbrain_lmac.config.resolving import resolve
 
-    words = (word.removeprefix("--").partition("=") for word in others)
-    resolved = resolve(find_hparams(args.file), {key: text for key, _, text in words})
+    resolved = resolve(find_hparams(args.file), overrides_of(others))
     if args.diff is None:
         show(resolved.rstrip("\n"), always=True)
         return

@@ -12,6 +12,7 @@ from speechbrain_lmac.config.inheritance import blocks_of
 from speechbrain_lmac.utils.arguments import (
     START_OVER,
     Parser,
+    overrides_of,
     run_keys,
     run_option_parser,
     run_options,
@@ -100,8 +101,7 @@ def read_command(argv, training=False):
     if hides_progress():
         overridden = overridden | {"noprogressbar"}
         run_opts = replace(run_opts, noprogressbar=True, overridden_args=overridden)
-    words = (word.removeprefix("--").partition("=") for word in others)
-    return parsed.param_file, run_opts, {key: value for key, _, value in words}
+    return parsed.param_file, run_opts, overrides_of(others)
 
 
 def with_values_of(resolved, run_opts, names=RUN_KEYS):

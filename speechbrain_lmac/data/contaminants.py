@@ -91,6 +91,10 @@ class Scene:
 class Contaminant:
     """What is added to the clips of an evaluation; each subclass has a source.
 
+    A subclass has `listing(scene)`, what is drawn from (mixtures are frozen anew when
+    it changes), `description(scene)`, for a table's header, and `background(clip, k,
+    scene)`, the k-th of a clip, or `backgrounds` of its own.
+
     Arguments
     ---------
     kind : str
@@ -108,24 +112,12 @@ class Contaminant:
     def prepare(self):
         """Nothing to prepare."""
 
-    def listing(self, scene):
-        """What is drawn from: mixtures are frozen anew when it changes."""
-        raise NotImplementedError
-
     def backgrounds(self, bases, scene):
         """Id of each clip to what is added to it, see `mixtures`."""
         return {
             clip: [self.background(clip, k, scene) for k in range(scene.per_clip)]
             for clip in bases
         }
-
-    def background(self, clip, k, scene):
-        """The k-th of a clip."""
-        raise NotImplementedError
-
-    def description(self, scene):
-        """For a table's header."""
-        raise NotImplementedError
 
 
 class Nothing(Contaminant):

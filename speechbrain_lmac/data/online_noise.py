@@ -26,6 +26,8 @@ from speechbrain_lmac.utils.seeding import generator
 class AddedNoise:
     """Noise at a ratio to the clip; each subclass has a source of its own.
 
+    A subclass has `noise(key, n_samples, part)`, a noise (N,) of any level.
+
     Arguments
     ---------
     snr_db : float
@@ -69,10 +71,6 @@ class AddedNoise:
     def adds(self, key, part):
         """Whether the clip of this key gets noise: each does."""
         return True
-
-    def noise(self, key, n_samples, part):
-        """A noise (N,) of any level."""
-        raise NotImplementedError
 
     def sources(self, key, part):
         """Names of the clips that are heard: a noise is none."""

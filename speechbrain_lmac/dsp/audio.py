@@ -33,11 +33,6 @@ LARGEST_FACTOR = 2000
 CANCELS_DB = -20.0
 MEAN = None  # the channel that is the mean of all
 FORMAT = "mono 2"  # another one when files are converted otherwise: old caches
-# What is taken for audio in a folder; a file that is named may be called anything.
-AUDIO = (
-    ".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd "
-    ".caf"
-).split()
 
 
 class AudioReader:

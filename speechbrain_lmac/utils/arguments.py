@@ -57,6 +57,18 @@ def run_options():
     } | {START_OVER: 0}
 
 
+def overrides_of(others):
+    """Key to text of the options that `Parser.parse_known_args` did not know.
+
+    Example
+    -------
+    >>> overrides_of(["--lr=-1", "--data_folder=a = b"])
+    {'lr': '-1', 'data_folder': 'a = b'}
+    """
+    words = (word.removeprefix("--").partition("=") for word in others)
+    return {key: text for key, _, text in words}
+
+
 @functools.cache
 def run_keys():
     """Keys at the top of a YAML that sb.Brain takes for run options."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch.distributed as dist
 
 from speechbrain_lmac.utils.compiling import why_uncompiled
-from speechbrain_lmac.utils.console import complain, open_console
+from speechbrain_lmac.utils.console import open_console, refuse
 from speechbrain_lmac.utils.distributed import wait_for_all
 from speechbrain_lmac.utils.errors import InputError, message_of
 from speechbrain_lmac.utils.files import why_refused
@@ -19,17 +19,17 @@ def main(run):
     try:
         run(sys.argv[1:])
     except InputError as error:
-        _refuse(message_of(error))
+        refuse(message_of(error))
     except RuntimeError as error:
         told = why_uncompiled(error)
         if told is None:
             raise
-        _refuse(told)
+        refuse(told)
     except OSError as error:
         told = why_refused(error, getattr(error, "filename", None) or Path.cwd())
         if told is None:
             raise
-        _refuse(told)
+        refuse(told)
     finally:
         release_folders()
     if dist.is_available() and dist.is_initialized():
@@ -37,8 +37,3 @@ def main(run):
         # abort it now and then, and torchrun takes that for a failure.
         wait_for_all()
         dist.destroy_process_group()
-
-
-def _refuse(told):
-    complain(f"error: {told}")
-    sys.exit(2)

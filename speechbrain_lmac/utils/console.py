@@ -141,7 +141,12 @@ def exit_status(command, argv):
     return 0
 
 
+def refuse(told):
+    """End a command: what is wrong, and exit status 2."""
+    complain(f"error: {told}")
+    sys.exit(2)
+
+
 def renamed(script):
     """End a script that is now called differently: its name, and exit status 2."""
-    complain(f"error: this script is now {script}: call that with the same arguments")
-    sys.exit(2)
+    refuse(f"this script is now {script}: call that with the same arguments")
