@@ -1,11 +1,13 @@
 """YAML files of experiments: found by name, and put together with their parents.
 
-An ablation is a file of a few lines: `parent` names another experiment file, and each
-other key takes the place of the parent's key of that name, with everything below it.
+A variant is a file of a few lines. `parent` names another experiment file; each other
+key is put into that one: a mapping without a tag is merged into the parent's, anything
+else takes its place, `null` drops the key, and a key that the parent does not have is
+added. Includes are relative to the file that they stand in.
 
     parent: ../toy_lmac.yaml
     output_folder: !ref results/ablations/toy_no_mask_out/<seed>
-    objective: !include:parts/objective/lmac.yaml
+    objective:
         weights:
             mask_out: 0.0
 """
@@ -13,12 +15,17 @@ other key takes the place of the parent's key of that name, with everything belo
 import difflib
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from speechbrain_lmac.utils.arguments import run_keys
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.tag import Tag
+
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 PARENT = "parent"
+INCLUDE = "!include:"
 # Of the project: beside the package, or in it where it is installed.
 _PACKAGE = Path(__file__).resolve().parents[1]
 PROJECT = next(f for f in (_PACKAGE.parent, _PACKAGE) if (f / "hparams").is_dir())
@@ -62,18 +69,65 @@ def open_hparams(path):
     Returns
     -------
     stream : io.StringIO
-        Its `name` is the file that includes are relative to: the last parent.
+        The file as it is where it has no parent; else with absolute includes. Its
+        `name` is the path.
 
     Raises
     ------
     InputError
-        For a parent that is missing or goes in circles, and for a key that the parent
-        does not have.
+        As `read_tree`.
     """
-    text, place = _put_together(Path(path), ())
+    path = Path(path)
+    text = _text_of(path)
+    if parent_of(path) is not None:
+        stream = io.StringIO()
+        YAML().dump(read_tree(path), stream)
+        text = stream.getvalue()
     stream = io.StringIO(text)
-    stream.name = str(place)
+    stream.name = str(path)
     return stream
+
+
+def read_tree(path):
+    """An experiment file as a tree, put together with its parents.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    tree : CommentedMap
+        Of ruamel; its includes are absolute.
+
+    Raises
+    ------
+    InputError
+        For a file that is no YAML or has no keys, for a parent that is missing or
+        goes in circles, an include that leads nowhere, and a key to drop that the
+        parent does not have.
+    """
+    return _read(Path(path), ())
+
+
+def parent_of(path):
+    """The parent that a file names, a Path; None where it names none.
+
+    Raises
+    ------
+    InputError
+        When there is no such file.
+    """
+    path = Path(path)
+    ours = blocks_of(_text_of(path))
+    if PARENT not in ours:
+        return None
+    named = ours[PARENT].split(":", 1)[1].split("#")[0].strip()
+    for folder in (path.resolve().parent, Path(), PROJECT, HPARAMS):
+        if (folder / named).is_file():
+            return folder / named
+    raise InputError(f"{path}: there is no parent {named}")
 
 
 def blocks_of(text):
@@ -93,27 +147,142 @@ def top_level_keys(path):
     return list(blocks_of(open_hparams(path).getvalue()))
 
 
-def _put_together(path, children):
-    """The text of a file with that of its parents, and the last parent's path."""
-    if path.resolve() in children:
-        raise InputError(f"{path} is its own parent, by way of {children[-1].name}")
+def parsed(text, name):
+    """A text as ruamel's round-trip tree.
+
+    Raises
+    ------
+    InputError
+        Naming `name`, for what is no YAML.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True  # HyperPyYAML reads (dog) as a tuple, '(dog)' as text
     try:
-        text = path.read_text(encoding="utf-8")
+        return yaml.load(text)
+    except YAMLError as error:
+        line = " ".join(str(error).split("\n\n")[0].split())
+        raise InputError(f"{name} is not readable as YAML: {line}") from error
+
+
+def merged(base, value, where):
+    """`value` in the place of `base`, or merged into it.
+
+    Arguments
+    ---------
+    base, value : node
+        Of ruamel's round-trip trees. `base` is changed. A list of names keeps these
+        keys of a mapping, in their order there.
+    where : str
+        Names the place in an error.
+
+    Returns
+    -------
+    node
+
+    Raises
+    ------
+    InputError
+        For a mapping that would change a list or a reference, and for a list that
+        names a key that there is not.
+    """
+    if isinstance(value, list) and isinstance(base, Mapping) and not tag_of(base):
+        return _chosen(base, value, where)
+    if not isinstance(value, Mapping) or tag_of(value):
+        return value
+    if isinstance(base, TaggedScalar) and not base.value and ":" in tag_of(base):
+        base = with_tag(CommentedMap(), tag_of(base))  # `!new:Class` without arguments
+    if not isinstance(base, Mapping):
+        if tag_of(base) in ("!ref", "!copy"):
+            raise InputError(
+                f"{where} is `{tag_of(base)} {base.value}`: change it at the key that "
+                "this names"
+            )
+        if isinstance(base, CommentedSeq):
+            raise InputError(f"{where} is a list, and a mapping cannot change it")
+        return value
+    for key, part in value.items():
+        base[key] = merged(base.get(key), part, f"{where}.{key}")
+    return base
+
+
+def tag_of(node):
+    """The tag of a node as it is written, "" without one."""
+    tag = getattr(node, "tag", None)
+    return "" if tag is None or tag.value is None else str(tag.value)
+
+
+def with_tag(node, tag):
+    """The node, with another tag."""
+    node.yaml_set_ctag(Tag(suffix=tag.replace("%", "%25")))
+    return node
+
+
+def place_includes(node, folders):
+    """Make the includes of a node absolute: the first of the folders that has one.
+
+    Raises
+    ------
+    InputError
+        When none has.
+    """
+    parts = node.values() if isinstance(node, Mapping) else node
+    for part in parts if isinstance(node, Mapping | list) else ():
+        place_includes(part, folders)
+    tag = tag_of(node)
+    if not tag.startswith(INCLUDE):
+        return
+    name = tag.removeprefix(INCLUDE)
+    found = [folder / name for folder in folders if (folder / name).is_file()]
+    if not found:
+        places = dict.fromkeys(str(folder.resolve()) for folder in folders)
+        raise InputError(
+            f"there is no file {name} to include (looked in {', '.join(places)})"
+        )
+    with_tag(node, f"{INCLUDE}{found[0].resolve()}")
+
+
+def _text_of(path):
+    try:
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no text that can be read: {error}") from error
-    ours = blocks_of(text)
-    if PARENT not in ours:
-        return text, path
-    named = ours.pop(PARENT).split(":", 1)[1].split("#")[0].strip()
-    parent = path.resolve().parent / named
-    if not parent.is_file():
-        raise InputError(f"{path}: there is no parent {named}")
-    text, place = _put_together(parent, (*children, path.resolve()))
-    theirs = blocks_of(text)
-    for key in ours:
-        if key not in theirs and key not in run_keys():
-            close = difflib.get_close_matches(key, theirs)
+
+
+def _read(path, children):
+    """The tree of a file, put into that of its parents."""
+    if path.resolve() in children:
+        raise InputError(f"{path} is its own parent, by way of {children[-1].name}")
+    tree = parsed(_text_of(path), path)
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+    folder, parent = path.resolve().parent, parent_of(path)
+    if parent is None:
+        place_includes(tree, [folder, Path.cwd(), HPARAMS])
+        return tree
+    base = _read(parent, (*children, path.resolve()))
+    # Those of earlier versions were relative to the parent.
+    place_includes(tree, [folder, parent.resolve().parent, Path.cwd(), HPARAMS])
+    del tree[PARENT]
+    for key, value in tree.items():
+        if value is not None:
+            base[key] = merged(base.get(key), value, f"{path}: {key}")
+        elif key in base:
+            del base[key]
+        else:
+            close = difflib.get_close_matches(key, base)
             meant = f"; did you mean '{close[0]}'?" if close else ""
-            raise InputError(f"{path}: its parent {named} has no key '{key}'{meant}")
-    blocks = {**theirs, **ours}.values()
-    return "".join(b if b[-1] == "\n" else f"{b}\n" for b in blocks), place
+            raise InputError(
+                f"{path}: its parent {parent.name} has no key '{key}' to drop{meant}"
+            )
+    return base
+
+
+def _chosen(base, names, where):
+    """A mapping with the named keys alone."""
+    unknown = [str(n) for n in names if not isinstance(n, str) or n not in base]
+    if unknown or not names:
+        what = f"has no {some_of(unknown)}" if unknown else "would be empty"
+        raise InputError(f"{where} {what}; there are: {some_of(base, 30)}")
+    for key in [key for key in base if key not in names]:
+        del base[key]
+    return base

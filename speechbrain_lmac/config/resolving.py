@@ -2,7 +2,8 @@
 
 The semantics are HyperPyYAML's, but for overrides and arguments of includes: a node
 with a tag (`!new:`, `!name:`, `!include:`, ...) takes the place of the one before,
-where HyperPyYAML keeps the old tag. A mapping without a tag is merged into the node.
+where HyperPyYAML keeps the old tag. A mapping without a tag is merged into the node; a
+list in the place of a mapping keeps the keys it names (`--conditions clean,noise`).
 """
 
 import io
@@ -14,12 +15,19 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from hyperpyyaml.core import _applyref_function, recursive_resolve
-from ruamel.yaml import YAML, YAMLError
-from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
-from ruamel.yaml.tag import Tag
 
-from speechbrain_lmac.config.inheritance import HPARAMS, open_hparams
+from speechbrain_lmac.config.inheritance import (
+    HPARAMS,
+    INCLUDE,
+    merged,
+    parsed,
+    place_includes,
+    read_tree,
+    tag_of,
+)
 from speechbrain_lmac.utils.arguments import run_options
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.old_names import current_name
@@ -31,7 +39,6 @@ TAGGED = re.compile(
 # Keys whose value is text, also where the file has null or a placeholder.
 TEXT_KEY = re.compile(r"(folder|file|path|source|checkpoint)$")
 HOME = re.compile(r"~[\w.-]*(/|$)")
-INCLUDE = "!include:"
 
 
 def resolve(path, overrides=None):
@@ -57,63 +64,20 @@ def resolve(path, overrides=None):
         For what is no YAML, an unknown key, a value of another kind than the file's, an
         include or reference that leads nowhere, and placeholders that are left.
     """
-    stream = open_hparams(path)
-    tree = _parsed(stream.getvalue(), path)
-    if not isinstance(tree, Mapping):
-        raise InputError(f"{path} is no experiment: it has no `key: value` lines")
-    place, own = (Path(file).resolve().parent for file in (stream.name, path))
-    folders = [place, own, Path.cwd(), HPARAMS]
+    tree = read_tree(path)
+    place = Path(path).resolve().parent
     for key, text in (overrides or {}).items():
         if key not in tree:
             raise InputError(f"{path}: unknown key '{key}'.{_hint(key, tree)}")
         value = _Override(key, text, tree).value
-        _place_includes(value, [own, place, Path.cwd(), HPARAMS])
+        place_includes(value, [place, Path.cwd(), HPARAMS])
         tree[key] = merged(tree[key], value, f"--{key}")
-    _place_includes(tree, folders)
     resolver = _Resolver(path)
     tree = resolver.resolve(tree, place, ())
     resolver.raise_if_open()
     text = io.StringIO()
     YAML().dump(_expanded(tree), text)
     return text.getvalue()
-
-
-def merged(base, value, where):
-    """`value` in the place of `base`, or merged into it.
-
-    Arguments
-    ---------
-    base, value : node
-        Of ruamel's round-trip trees. `base` is changed.
-    where : str
-        Names the place in an error.
-
-    Returns
-    -------
-    node
-    """
-    if not isinstance(value, Mapping) or tag_of(value):
-        return value
-    if isinstance(base, TaggedScalar) and not base.value and ":" in tag_of(base):
-        base = _with_tag(CommentedMap(), tag_of(base))  # `!new:Class` without arguments
-    if not isinstance(base, Mapping):
-        if tag_of(base) in ("!ref", "!copy"):
-            raise InputError(
-                f"{where} is `{tag_of(base)} {base.value}`: change it at the key that "
-                "this names"
-            )
-        if isinstance(base, CommentedSeq):
-            raise InputError(f"{where} is a list, and a mapping cannot change it")
-        return value
-    for key, part in value.items():
-        base[key] = merged(base.get(key), part, f"{where}.{key}")
-    return base
-
-
-def tag_of(node):
-    """The tag of a node as it is written, "" without one."""
-    tag = getattr(node, "tag", None)
-    return "" if tag is None or tag.value is None else str(tag.value)
 
 
 class _Override:
@@ -143,13 +107,18 @@ class _Override:
             self._check(number and math.isfinite(value), f"a {kind} number")
         elif isinstance(now, CommentedSeq) and not tag_of(now):
             self._check(isinstance(value, CommentedSeq), "a list, as '[a, b]'")
+        elif isinstance(now, Mapping) and not tag_of(now):
+            if isinstance(value, str):  # names, as `clean,noise`
+                value = CommentedSeq(name.strip() for name in value.split(","))
+            what = "names of its keys, as '[a, b]', or a mapping of what to change"
+            self._check(isinstance(value, Mapping | list), what)
         elif isinstance(now, Mapping) or tag_of(now):
             what = "a mapping of what to change, as '{key: value}', or begin with a tag"
             self._check(isinstance(value, Mapping) or tag_of(value), what)
         return value
 
     def _yaml(self):
-        return _parsed(self.text, f"--{self.key} {self.text}")
+        return parsed(self.text, f"--{self.key} {self.text}")
 
     def _plain_text(self):
         if re.fullmatch(r"\(.*\)", self.text, re.DOTALL):
@@ -236,7 +205,7 @@ class _Resolver:
             raise InputError(
                 f"{self.path}: {_dotted(place)}: there is no file {file} to include"
             )
-        tree = _parsed(file.read_text(encoding="utf-8"), file)
+        tree = parsed(file.read_text(encoding="utf-8"), file)
         if isinstance(node, Mapping):
             arguments = CommentedMap(node.items())
             tree = merged(tree, arguments, f"{file}, included at {_dotted(place)}")
@@ -246,17 +215,6 @@ class _Resolver:
 def _dotted(place):
     """A place in the tree, in words."""
     return ".".join(map(str, place))
-
-
-def _parsed(text, name):
-    """A text as ruamel's round-trip tree."""
-    yaml = YAML()
-    yaml.preserve_quotes = True  # HyperPyYAML reads (dog) as a tuple, '(dog)' as text
-    try:
-        return yaml.load(text)
-    except YAMLError as error:
-        line = " ".join(str(error).split("\n\n")[0].split())
-        raise InputError(f"{name} is not readable as YAML: {line}") from error
 
 
 def _now(node, tree):
@@ -279,30 +237,6 @@ def _hint(key, tree):
     names = [*tree, *(name.removeprefix("--") for name in run_options())]
     close = get_close_matches(key, names)
     return f" Did you mean '{close[0]}'?" if close else ""
-
-
-def _place_includes(node, folders):
-    """Make the includes of a node absolute: the first of the folders that has one."""
-    parts = node.values() if isinstance(node, Mapping) else node
-    for part in parts if isinstance(node, Mapping | list) else ():
-        _place_includes(part, folders)
-    tag = tag_of(node)
-    if not tag.startswith(INCLUDE):
-        return
-    name = tag.removeprefix(INCLUDE)
-    found = [folder / name for folder in folders if (folder / name).is_file()]
-    if not found:
-        places = dict.fromkeys(str(folder.resolve()) for folder in folders)
-        raise InputError(
-            f"there is no file {name} to include (looked in {', '.join(places)})"
-        )
-    _with_tag(node, f"{INCLUDE}{found[0].resolve()}")
-
-
-def _with_tag(node, tag):
-    """The node, with another tag."""
-    node.yaml_set_ctag(Tag(suffix=tag.replace("%", "%25")))
-    return node
 
 
 def _expanded(node):

@@ -93,7 +93,7 @@ def included(path):
     Those of its table (`parts/table`) count as the experiment's own.
     """
     text = open_hparams(path).getvalue()
-    parts = dict(re.findall(r"^(\w+): !include:parts/(\S+)", text, re.MULTILINE))
+    parts = dict(re.findall(r"^(\w+): !include:\S*parts/(\S+)", text, re.MULTILINE))
     if "table" in parts:
         text = (ROOT / "hparams" / "parts" / parts["table"]).read_text(encoding="utf-8")
         parts |= re.findall(r"^(\w+): !include:\.\./(\S+)", text, re.MULTILINE)

@@ -24,7 +24,7 @@ def write(tmp_path):
 
     def write(name, text):
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
 
@@ -42,31 +42,69 @@ def test_a_file_without_a_parent_is_what_it_is(write):
     assert open_hparams(path).name == str(path)
 
 
-def test_a_key_takes_the_place_of_the_parent_s_and_of_all_below_it(write):
-    child = "# Ablation.\nparent: parent.yaml  # here\npart:\n    c: 3\nseed: 2\n"
-    loaded = load(write("child.yaml", child))
-    assert loaded == {
+def test_a_mapping_is_merged_and_anything_else_takes_the_place(write):
+    child = (
+        "# Ablation.\nparent: parent.yaml  # here\npart:\n    b: [3]\n    c: 3\n"
+        "seed: 2\nmore: !ref <part[c]>\nlast: null\n"
+    )
+    assert load(write("child.yaml", child)) == {
         "seed": 2,
         "folder": "results/parent/2",
-        "part": {"c": 3},
-        "last": True,
+        "part": {"a": 1, "b": [3], "c": 3},
+        "more": 3,
     }
 
 
-def test_children_have_children_and_includes_stay_with_the_last_parent(write):
-    write("parts/part.yaml", "a: 5\n")
-    write("included.yaml", "seed: 1\npart: !include:parts/part.yaml {}\n")
-    write("far/child.yaml", "parent: ../included.yaml\nseed: 2\n")
-    path = write("far/grandchild.yaml", "parent: child.yaml\nseed: 3")
-    assert load(path) == {"seed": 3, "part": {"a": 5}}
-    assert top_level_keys(path) == ["seed", "part"]
+def test_a_tag_takes_the_place_with_all_below_it(write):
+    write("parent.yaml", "part: !new:collections.Counter\n    a: 1\nseed: 1\n")
+    assert load(write("more.yaml", "parent: parent.yaml\npart: {b: 2}")) == {
+        "part": {"a": 1, "b": 2},
+        "seed": 1,
+    }
+    other = "parent: parent.yaml\npart: !new:collections.OrderedDict\n    b: 2\n"
+    assert load(write("other.yaml", other)) == {"part": {"b": 2}, "seed": 1}
+
+
+def test_a_list_keeps_the_keys_of_a_mapping_that_it_names(write):
+    child = "parent: parent.yaml\npart: [b]\n"
+    assert load(write("child.yaml", child))["part"] == {"b": [1, 2]}
+
+
+def test_keys_are_built_in_the_parent_s_order_and_new_ones_last(write):
+    # Weights are drawn when a part is built: the order is the seed's.
+    child = "parent: parent.yaml\nnew: 1\nlast: 2\nseed: 3\npart: {c: 1}\n"
+    keys = top_level_keys(write("child.yaml", child))
+    assert keys == ["seed", "folder", "part", "last", "new"]
+
+
+def test_children_have_children_and_includes_belong_to_their_files(write):
+    for folder, value in (("near", 5), ("far", 6)):
+        write(f"{folder}/part.yaml", f"a: {value}\nb: {value}\n")
+    write("near/parent.yaml", "seed: 1\npart: !include:part.yaml\n    b: 1\n")
+    write("far/child.yaml", "parent: ../near/parent.yaml\nseed: 2\n")
+    path = write("far/grandchild.yaml", "parent: child.yaml\nmine: !include:part.yaml")
+    assert load(path) == {"seed": 2, "part": {"a": 5, "b": 1}, "mine": {"a": 6, "b": 6}}
+    assert top_level_keys(path) == ["seed", "part", "mine"]
+    merged = "parent: child.yaml\npart: {a: 7}\n"
+    assert load(write("far/merged.yaml", merged))["part"] == {"a": 7, "b": 1}
+
+
+def test_an_include_of_an_earlier_version_is_found_beside_the_parent(write):
+    write("near/parts/part.yaml", "a: 5\n")
+    write("near/parent.yaml", "part: null\n")
+    child = "parent: ../near/parent.yaml\npart: !include:parts/part.yaml\n"
+    assert load(write("far/child.yaml", child)) == {"part": {"a": 5}}
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
         ("parent: no.yaml\n", "there is no parent no.yaml"),
-        ("parent: parent.yaml\nseeds: 1\n", "no key 'seeds'; did you mean 'seed'"),
+        ("parent: parent.yaml\nseeds: null\n", "no key 'seeds' to drop.*mean 'seed'"),
+        ("parent: parent.yaml\npart: [b, c]\n", "part has no c; there are: a, b"),
+        ("parent: parent.yaml\npart: []\n", "part would be empty; there are: a, b"),
+        ("parent: parent.yaml\nfolder: {a: 1}\n", "change it at the key that this"),
+        ("parent: parent.yaml\nx: !include:no.yaml\n", "no file no.yaml to include"),
         ("parent: child.yaml\n", "its own parent"),
     ],
 )

@@ -259,5 +259,5 @@ def test_run_options_in_a_file_whose_parent_has_none(tmp_path):
     hparams, run_opts, _ = load_experiment([str(child)], training=True)
     assert (hparams["lr"], run_opts.max_grad_norm) == (2, 1.5)
     child.write_text("parent: parent.yaml\nmax_gradnorm: 1.5\n")
-    with pytest.raises(InputError, match="has no key 'max_gradnorm'"):
+    with pytest.raises(InputError, match="unknown key 'max_gradnorm'; did you mean"):
         load_experiment([str(child)], training=True)

@@ -164,6 +164,21 @@ def test_a_tag_takes_the_place_of_the_one_before(option, key, wanted):
         assert found.__name__ == "SGD"
 
 
+@pytest.mark.parametrize("text", ["[b, c]", "b,c", "c, b"])
+def test_a_list_keeps_the_named_keys_in_their_order(tmp_path, text):
+    path = tmp_path / "experiment.yaml"
+    path.write_text("part: {a: !PLACEHOLDER '', b: 1, c: {d: 2}}\n")
+    assert list(changed(path, part=text)["part"].items()) == [("b", 1), ("c", {"d": 2})]
+
+
+@pytest.mark.parametrize("text", ["[b, d]", "d", "[]", "[[b]]", "3"])
+def test_a_list_of_keys_that_there_are_not_is_refused(tmp_path, text):
+    path = tmp_path / "experiment.yaml"
+    path.write_text("part: {a: 1, b: 1}\n")
+    with pytest.raises(InputError, match="--part "):
+        changed(path, part=text)
+
+
 def test_a_mapping_without_a_tag_is_merged(experiment):
     tree = changed(experiment, counter="{inner: {c: 3}, d: 4}", bare="{x: 1}")
     assert tag_of(tree["counter"]) == "!new:collections.Counter"
