@@ -63,6 +63,9 @@ class Settings:
     steps: int = 50
 
 
+# Of the compact decoders for CNN14's blocks 3 to 6.
+STRIDES = [8, 16, 32, 32]
+WIDTHS = [16, 24, 48, 64, 96]
 SETTINGS = {
     "full": Settings("full"),
     # For the tests: the same code on next to nothing.
@@ -128,10 +131,11 @@ def hidden_channels(settings):
 
 def conv_decoder(settings, scale=1.0):
     """The compact decoder for CNN14, at a multiple of its widths."""
-    widths = [round(scale * width) for width in (16, 24, 48, 64, 96)]
+    widths = [round(scale * width) for width in WIDTHS]
     return part(
-        "interpreter/conv_cnn14",
+        "interpreter/conv",
         hidden_channels=hidden_channels(settings),
+        strides=STRIDES,
         widths=widths,
         head_width=round(scale * 12),
         frequency={"sample_rate": RATE},

@@ -8,6 +8,8 @@ import torch
 from benchmarks import published
 from benchmarks.settings import (
     RATE,
+    STRIDES,
+    WIDTHS,
     clips,
     cnn14,
     conv_decoder,
@@ -137,10 +139,14 @@ def td_case(name, settings, classifier):
         )
     else:
         interpreter = part(
-            "interpreter/masknet_cnn14",
+            "interpreter/masknet",
             alpha=0.75,
+            mask_net={"n_channels": 256},
             upsampler={
                 "hidden_channels": hidden_channels(settings),
+                "strides": STRIDES,
+                "widths": WIDTHS,
+                "n_channels": 256,
                 "sample_rate": RATE,
                 "hop_length_ms": 11.6099,
                 "kernel_size": 16,

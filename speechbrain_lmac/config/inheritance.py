@@ -22,6 +22,7 @@ from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.tag import Tag
 
+from speechbrain_lmac.config.old_parts import replaced_part
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 PARENT = "parent"
@@ -235,8 +236,10 @@ def place_includes(node, folders):
     found = [folder / name for folder in folders if (folder / name).is_file()]
     if not found:
         places = dict.fromkeys(str(folder.resolve()) for folder in folders)
+        instead = replaced_part(name)
         raise InputError(
             f"there is no file {name} to include (looked in {', '.join(places)})"
+            + (f"; write {instead}" if instead else "")
         )
     with_tag(node, f"{INCLUDE}{found[0].resolve()}")
 

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import io
 import re
 import shlex
 from pathlib import Path
@@ -15,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from speechbrain_lmac.classifiers.clap.miniclap import save_clap
 from speechbrain_lmac.config.inheritance import open_hparams
 from speechbrain_lmac.config.loading import KNOWN_KEYS, load_experiment
+from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.domains.codec import save_codec
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.explainers import (
@@ -46,10 +48,6 @@ FOR_COPIES = {
 # What makes the published networks small; a part that is not named stays as it is.
 SMALL = {
     "classifier/cnn14.yaml": {"emb_dim": 64},
-    "interpreter/conv_cnn14.yaml": {"hidden_channels": [256, 512, 1024, 64]},
-    "interpreter/masknet_cnn14.yaml": {
-        "upsampler": {"hidden_channels": [256, 512, 1024, 64]}
-    },
     "interpreter/published.yaml": {
         "hidden_channels": [256, 512, 1024, 64],
         "width": 16,
@@ -74,6 +72,13 @@ SMALL = {
     },
     "baselines/zero_shot.yaml": {
         "methods": {"SmoothGrad": {"n_samples": 1}, "IG": {"n_steps": 1}}
+    },
+}
+# The compact decoders, where the classifier is CNN14.
+SMALL_WITH_CNN14 = {
+    "interpreter/conv.yaml": {"hidden_channels": [256, 512, 1024, 64]},
+    "interpreter/masknet.yaml": {
+        "upsampler": {"hidden_channels": [256, 512, 1024, 64]}
     },
 }
 RATES = {  # else 16 kHz
@@ -103,7 +108,9 @@ def included(path):
 def overrides(path):
     """Options that make the parts small."""
     parts = included(path).items()
-    small = {key: SMALL[part] for key, part in parts if part in SMALL}
+    with_cnn14 = "classifier/cnn14.yaml" in included(path).values()
+    known = SMALL | SMALL_WITH_CNN14 if with_cnn14 else SMALL
+    small = {key: known[part] for key, part in parts if part in known}
     if "SmoothGrad: null" in path.read_text(encoding="utf-8"):
         small.pop("baselines")  # what is slow is left out already
     if "table" in included(path):
@@ -145,34 +152,25 @@ CHECKPOINTS = {
     "alpha075_decoder": "alpha075_checkpoint",
     "alpha0_decoder": "alpha0_checkpoint",
 }
-ALPHAS = {
-    "alpha1_decoder": 1.0,
-    "alpha075_decoder": 0.75,
-    "alpha0_decoder": 0.0,
-    "l1_decoder": 0.75,
-}
 
 
-def decoder_of(part, n_classes, key):
+def part_of(path, key):
+    """The object at a key of an experiment, or of its table: small, untrained."""
+    options = dict(option[2:].split("=", 1) for option in overrides(path))
+    tree = YAML().load(resolve(path, options))
+    text = io.StringIO()
+    YAML().dump({key: tree.get("table", tree)[key]}, text)
+    return load_hyperpyyaml(text.getvalue())[key]
+
+
+def decoder_of(path, key):
     """An untrained decoder; that of L2I with the dictionary of the STFT."""
-    if key in ALPHAS:
-        times = {"sample_rate": 16000, "hop_length_ms": 11.6099, "kernel_size": 32}
-        return build(part, alpha=ALPHAS[key], upsampler=times)
-    if "l2i" in part:
-        decoder = build(part, n_classes=n_classes)
+    decoder = part_of(path, key)
+    if "l2i" in key:
         domain = build("domain/stft.yaml", sample_rate=16000)
         dictionary = SpectralAutoencoder().dictionary(domain)
         decoder.dictionary.load_state_dict(dictionary.state_dict())
-        return decoder
-    if "classes" in part:
-        options = {"decoder": {"frequency": {"sample_rate": 16000}}}
-        return build(part, n_classes=n_classes, **options)
-    on_bins = {} if "mel" in part else {"frequency": {"sample_rate": 16000}}
-    if "text" in part:
-        dim = 64 if "tiny" in part else 128  # of the CLAP
-        told = {"interpreter": {"decoder": on_bins}} if on_bins else {}
-        return build(part, text_dim=dim, **told)
-    return build(part, **({} if "published" in part else on_bins))
+    return decoder
 
 
 def trained_by(path, kind):
@@ -222,7 +220,7 @@ def checkpoints(tmp_path, request):
         for key, option in CHECKPOINTS.items():
             if key in parts:
                 file = tmp_path / f"{key}.ckpt"
-                save_weights(decoder_of(parts[key], len(labels), key), file)
+                save_weights(decoder_of(path, key), file)
                 options.append(f"--{option}={file}")
         text = path.read_text(encoding="utf-8")
         if "AlignedInterpreter" in text and "checkpoint: !ref results" in text:

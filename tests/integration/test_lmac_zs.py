@@ -191,7 +191,9 @@ def test_an_interpreter_that_is_not_told_the_prompt(
     start = text.index("interpreter: !include")
     end = text.index("explainer:")
     decoder = (
-        "interpreter: !include:parts/interpreter/conv_tiny.yaml\n"
+        "interpreter: !include:parts/interpreter/conv.yaml\n"
+        "    hidden_channels: !ref <clap[audio][channels]>\n"
+        "    widths: [12, 16, 24, 32]\n"
         "    frequency:\n        sample_rate: !ref <sample_rate>\n"
     )
     text = text[:start] + decoder + text[end:]

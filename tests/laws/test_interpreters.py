@@ -267,7 +267,6 @@ def test_published_has_the_published_number_of_parameters():
     "name, at_most",
     [
         ("interpreter/conv", 200_000),
-        ("interpreter/conv_tiny", 200_000),
         ("classifier/compact", 500_000),
         ("classifier/tiny", 500_000),
     ],
@@ -276,14 +275,10 @@ def test_the_compact_parts_are_compact(name, at_most):
     assert 1000 < n_parameters(part(name)) <= at_most
 
 
-@pytest.mark.parametrize(
-    "classifier, interpreter",
-    [("compact", "conv"), ("tiny", "conv_tiny")],
-)
 @torch.no_grad()
-def test_the_parts_fit_each_other(classifier, interpreter):
-    classifier = part(f"classifier/{classifier}").eval()
-    interpreter = part(f"interpreter/{interpreter}")
+def test_the_parts_fit_each_other():
+    classifier = part("classifier/compact").eval()
+    interpreter = part("interpreter/conv")
     encoded = encoded_of(61)
     mask = interpreter(classifier(torch.rand(1, 61, 80)).hidden, encoded)
     assert mask.shape == encoded.rep.shape

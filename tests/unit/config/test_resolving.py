@@ -97,7 +97,7 @@ SWAPS = {
     "dataset": ("dataset/captions.yaml", "CaptionDataset"),
     "domain": ("domain/mel.yaml", "MelDomain"),
     "explainer": ("explainer/smoothgrad.yaml", "SmoothGrad"),
-    "interpreter": ("interpreter/l2i_conv_tiny.yaml", "L2IInterpreter"),
+    "interpreter": ("interpreter/l2i_conv.yaml", "L2IInterpreter"),
     "noise": ("noise/half_generated.yaml", "Sometimes"),
     "objective": ("objective/lmac_finetune.yaml", "GuidedObjective"),
     "training": ("training/adam_plateau.yaml", "Training"),
