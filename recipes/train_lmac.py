@@ -3,9 +3,8 @@
     python train_lmac.py hparams/esc10_lmac.yaml --data_folder /path/to/ESC-50
 
 needs the trained classifier that the YAML's `classifier_source` names, and writes to
-`results/esc10_lmac/1234`: `interpreter.ckpt` (which explain.py and evaluate.py read),
-`epochs.csv`, `train_log.txt`, `training.json`. The same command goes on where it was
-interrupted. Scroll to the bottom first. The finetuning stage is FinetunedLMAC below.
+`results/esc10_lmac/1234`: `interpreter.ckpt`, `epochs.csv`, `train_log.txt`,
+`training.json`. Interrupted, the same command goes on. Scroll to the bottom first.
 """
 
 import torch

@@ -148,9 +148,11 @@ def lift_block(tree, path):
     if old in REPLACED:
         schedule = _replaced(schedule, *REPLACED[old])
     keys = _parsed(_modules_of(tree) + KEYS)
-    if old in REPLACED:
-        recoverables = keys["checkpointer"]["recoverables"]
+    recoverables = keys["checkpointer"]["recoverables"]
+    if old in REPLACED:  # SpeechBrain's have a state
         recoverables["schedule"] = _parsed("a: !ref <lr_annealing>")["a"]
+    trained = next(iter(keys["modules"]))
+    recoverables[trained] = _parsed(f"a: !ref <{trained}>")["a"]
     own = {"tensorboard": "use_tensorboard", "wandb": "wandb"}
     own |= {name: name for name in ("samples_every", "n_samples")}
     for new, name in own.items():
