@@ -18,11 +18,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
-from ruamel.yaml.tag import Tag
 
+from speechbrain_lmac.config.nodes import parsed, tag_of, with_tag
 from speechbrain_lmac.config.old_parts import replaced_part
+from speechbrain_lmac.config.training_keys import lift_block
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 PARENT = "parent"
@@ -148,23 +149,6 @@ def top_level_keys(path):
     return list(blocks_of(open_hparams(path).getvalue()))
 
 
-def parsed(text, name):
-    """A text as ruamel's round-trip tree.
-
-    Raises
-    ------
-    InputError
-        Naming `name`, for what is no YAML.
-    """
-    yaml = YAML()
-    yaml.preserve_quotes = True  # HyperPyYAML reads (dog) as a tuple, '(dog)' as text
-    try:
-        return yaml.load(text)
-    except YAMLError as error:
-        line = " ".join(str(error).split("\n\n")[0].split())
-        raise InputError(f"{name} is not readable as YAML: {line}") from error
-
-
 def merged(base, value, where):
     """`value` in the place of `base`, or merged into it.
 
@@ -204,18 +188,6 @@ def merged(base, value, where):
     for key, part in value.items():
         base[key] = merged(base.get(key), part, f"{where}.{key}")
     return base
-
-
-def tag_of(node):
-    """The tag of a node as it is written, "" without one."""
-    tag = getattr(node, "tag", None)
-    return "" if tag is None or tag.value is None else str(tag.value)
-
-
-def with_tag(node, tag):
-    """The node, with another tag."""
-    node.yaml_set_ctag(Tag(suffix=tag.replace("%", "%25")))
-    return node
 
 
 def place_includes(node, folders):
@@ -258,6 +230,7 @@ def _read(path, children):
     tree = parsed(_text_of(path), path)
     if not isinstance(tree, Mapping):
         raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+    lift_block(tree, path)
     folder, parent = path.resolve().parent, parent_of(path)
     if parent is None:
         place_includes(tree, [folder, Path.cwd(), HPARAMS])

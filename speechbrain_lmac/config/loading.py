@@ -19,6 +19,7 @@ from speechbrain_lmac.config.inheritance import (
 )
 from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.config.run_options import RUN_KEYS, read_command, with_values_of
+from speechbrain_lmac.config.training_keys import check_training_keys
 from speechbrain_lmac.utils.compiling import check_compile
 from speechbrain_lmac.utils.devices import check_data_parallel, check_precision
 from speechbrain_lmac.utils.errors import InputError, check_arguments
@@ -35,29 +36,34 @@ KNOWN_KEYS = {
     "blocks",
     "brain",
     "captioned",
+    "checkpointer",
     "clap",
     "classifier",
     "conditions",
     "curves",
+    "dataloader_options",
     "dataset",
     "dictionary_checkpoint",
     "domain",
-    "explainer",
+    "epoch_counter",
     "experiments",
+    "explainer",
     "explainers",
     "interpreter",
     "interpreter_checkpoint",
     "label_smoothing",
     "learner",
+    "lr_annealing",
     "metrics",
     "model",
+    "modules",
     "n_clips",
     "noise",
     "objective",
+    "opt_class",
     "options",
     "output_folder",
     "pairs_at_once",
-    "silence_weight",
     "pretrained_interpreter",
     "prompts",
     "published",
@@ -67,10 +73,12 @@ KNOWN_KEYS = {
     "sanity",
     "seed",
     "shares",
+    "silence_weight",
     "split",
     "targets",
     "together",
-    "training",
+    "training",  # of version 0.3
+    "train_logger",
     "trunk_source",
 }
 
@@ -135,7 +143,7 @@ def load_experiment(argv, training=False):
     resolved, moved = with_current_names(resolve(path, overrides))
     if moved:
         named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
-        logger.warning("%s has names of version 0.2: %s", path, named)
+        logger.warning("%s has names of an earlier version: %s", path, named)
     obeyed = RUN_KEYS if training else ALWAYS_OBEYED
     run_opts = with_values_of(resolved, run_opts, obeyed)
     if run_opts.log_config is not None and not Path(run_opts.log_config).is_file():
@@ -150,6 +158,7 @@ def load_experiment(argv, training=False):
         if "dataset" in hparams:
             check_arguments(hparams["dataset"].prepare)
         check_sample_rates(hparams)
+        check_training_keys(hparams)
     except InputError:
         raise
     except YAMLError as error:

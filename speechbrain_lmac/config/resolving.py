@@ -23,11 +23,11 @@ from speechbrain_lmac.config.inheritance import (
     HPARAMS,
     INCLUDE,
     merged,
-    parsed,
     place_includes,
     read_tree,
-    tag_of,
 )
+from speechbrain_lmac.config.nodes import parsed, tag_of
+from speechbrain_lmac.config.training_keys import BLOCK, NOW
 from speechbrain_lmac.utils.arguments import run_options
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.old_names import current_name
@@ -234,6 +234,8 @@ def _is_open(node):
 
 def _hint(key, tree):
     """The key or run option that a misspelt one may have meant."""
+    if key == BLOCK:
+        return f" In this version {NOW}"
     names = [*tree, *(name.removeprefix("--") for name in run_options())]
     close = get_close_matches(key, names)
     return f" Did you mean '{close[0]}'?" if close else ""

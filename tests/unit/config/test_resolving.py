@@ -12,7 +12,8 @@ from ruamel.yaml.comments import CommentedMap
 
 from speechbrain_lmac.config.inheritance import HPARAMS
 from speechbrain_lmac.config.loading import load_experiment
-from speechbrain_lmac.config.resolving import resolve, tag_of
+from speechbrain_lmac.config.nodes import tag_of
+from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.hub.safe_yaml import read_safely
 from speechbrain_lmac.publishing.model_folder import _text
 from speechbrain_lmac.utils.errors import InputError
@@ -100,7 +101,6 @@ SWAPS = {
     "interpreter": ("interpreter/l2i_conv.yaml", "L2IInterpreter"),
     "noise": ("noise/half_generated.yaml", "Sometimes"),
     "objective": ("objective/lmac_finetune.yaml", "GuidedObjective"),
-    "training": ("training/adam_plateau.yaml", "Training"),
 }
 
 
@@ -127,14 +127,14 @@ MEL = "domains.stft.MelDomain"
         (f"--domain=!new:speechbrain_lmac.{MEL} {{sample_rate: 16000}}", "domain", MEL),
         ("--domain=!include:parts/domain/mel.yaml {sample_rate: 16000}", "domain", MEL),
         (
-            "--training={schedule: "
-            "!new:speechbrain_lmac.training.schedules.PlateauSchedule {factor: 0.1}}",
-            "training.schedule",
-            "schedules.PlateauSchedule",
+            "--lr_annealing="
+            "!new:speechbrain.nnet.schedulers.ReduceLROnPlateau {factor: 0.1}",
+            "lr_annealing",
+            "schedulers.ReduceLROnPlateau",
         ),
         (
-            "--training={opt_class: !name:torch.optim.SGD {momentum: 0.9}}",
-            "training.opt_class.func",
+            "--opt_class=!name:torch.optim.SGD {momentum: 0.9}",
+            "opt_class.func",
             "torch.optim.sgd.SGD",
         ),
         (
