@@ -34,15 +34,14 @@ class ClassifierBrain(RecordingBrain):
         targets = F.one_hot(batch.label, len(self.hparams.labels)).float()
         targets = targets.to(batch.wav)
         augment = self.hparams.augment if stage == sb.Stage.TRAIN else None
+        wav, lens = batch.wav, batch.lens
         if augment is not None:
-            keys = [(self.hparams.seed, self.epoch, clip) for clip in batch.ids]
-            wav, targets, changed = augment.waveforms(batch.wav, targets, keys)
-            batch = batch.with_wav(wav, changed)
+            wav, lens, targets = augment.waveforms(wav, lens, targets)
         domain, model = self.modules.domain, self.modules.model
-        encoded = domain.encode(batch.wav, batch.lens)
+        encoded = domain.encode(wav, lens)
         features, lengths = domain.features(encoded), lengths_of(domain, encoded)
         if augment is not None:
-            features = augment.features(features, keys)
+            features, lengths, targets = augment.features(features, lengths, targets)
         masks = masks_padding(model)
         if stage == sb.Stage.TRAIN and lengths is not None and not masks:
             warn_of_padding(type(model).__name__)
