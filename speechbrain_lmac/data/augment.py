@@ -5,6 +5,7 @@ resumed one draws what an undisturbed one does.
 """
 
 import torch
+from speechbrain.augment.augmenter import Augmenter
 
 from speechbrain_lmac.dsp.noise import unit_power_noise
 from speechbrain_lmac.utils.errors import InputError, check_numbers
@@ -21,12 +22,24 @@ REPLACED = {
 
 def __getattr__(name):
     if name in REPLACED:
+        return type(name, (Gone,), {})
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class Gone(torch.nn.Module):
+    """A class of `REPLACED`: the YAML of an old training can be read, not trained."""
+
+    def __init__(self, **arguments):
+        super().__init__()
+
+    def forward(self, batch):
+        """Refuse."""
+        name = type(self).__name__
         raise InputError(
             f"speechbrain_lmac.data.augment.{name} is gone: take speechbrain.augment."
             f"{REPLACED[name]} among the augmentations of an Augmenter, as "
             "hparams/parts/augment/tiny.yaml does; its arguments are others"
         )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class Augment:
@@ -34,27 +47,21 @@ class Augment:
 
     Arguments
     ---------
-    waveform : speechbrain.augment.augmenter.Augmenter or None
-        Of waveforms (B, N).
+    waveform : speechbrain.augment.augmenter.Augmenter, list or None
+        Of waveforms (B, N). Of a list, all augmentations act, one after the other.
     blank : Blank or None
         Puts clips of no class among the others.
     mixup : Mixup or None
         Mixes clips of a batch.
-    feature : speechbrain.augment.augmenter.Augmenter or None
+    feature : speechbrain.augment.augmenter.Augmenter, list or None
         Of features (B, T, F), or of waveforms for a classifier that hears these.
     """
 
     def __init__(self, waveform=None, blank=None, mixup=None, feature=None):
-        for name, augmenter in (("waveform", waveform), ("feature", feature)):
-            if augmenter is not None and not hasattr(augmenter, "replicate_labels"):
-                raise InputError(
-                    f"{name} must be an Augmenter (speechbrain.augment.augmenter), got "
-                    f"{type(augmenter).__name__}"
-                )
-        self.waveform = waveform
+        self.waveform = augmenter_of(waveform)
         self.blank = blank
         self.mixup = mixup
-        self.feature = feature
+        self.feature = augmenter_of(feature)
 
     def waveforms(self, wav, lens, targets):
         """Augment a batch of waveforms, and the targets with them.
@@ -106,6 +113,19 @@ class Augment:
             steps = features.shape[1]
             lengths = (lens * steps).round().long().clamp(1, steps)
         return features, None if lens is None else lengths, targets
+
+
+def augmenter_of(given):
+    """An `Augmenter`, made of a list where that is given; None of nothing."""
+    if isinstance(given, list | tuple):
+        options = {"min_augmentations": len(given), "augmentations": list(given)}
+        return Augmenter(**options) if given else None
+    if given is not None and not hasattr(given, "replicate_labels"):
+        raise InputError(
+            "an augmentation must be an Augmenter (speechbrain.augment.augmenter) or a "
+            f"list of what it shall apply, got {type(given).__name__}"
+        )
+    return given
 
 
 def augmented(augmenter, batch, lens, targets):
@@ -327,17 +347,17 @@ class OnSpectrogram(torch.nn.Module):
     ---------
     domain : MaskDomain
         That can decode.
-    augment : speechbrain.augment.augmenter.Augmenter
+    transforms : speechbrain.augment.augmenter.Augmenter or list
         Of representations (B, T, F), without concatenation.
     """
 
-    def __init__(self, domain, augment):
+    def __init__(self, domain, transforms):
         super().__init__()
         self.domain = domain
-        self.augment = augment
+        self.transforms = augmenter_of(transforms)
 
     def forward(self, wav):
         """Waveforms (B, N) with holes in their spectrograms."""
         encoded = self.domain.encode(wav.cpu())
-        rep, _ = self.augment(encoded.rep, torch.ones(len(wav)))
+        rep, _ = self.transforms(encoded.rep, torch.ones(len(wav)))
         return self.domain.decode(encoded.with_rep(rep)).to(wav)

@@ -186,17 +186,53 @@ def test_clips_without_targets_are_refused():
         augment.waveforms(clips(3)[0], None, clips(3)[1])
 
 
-@pytest.mark.parametrize("name", REPLACED)
-def test_a_class_that_is_gone_says_what_is_there_instead(name):
-    tag = f"a: !new:speechbrain_lmac.data.augment.{name} {{}}"
-    with pytest.raises(InputError, match=f"take speechbrain.augment.{REPLACED[name]}"):
-        load_hyperpyyaml(tag)
-    load_hyperpyyaml(f"a: !name:speechbrain.augment.{REPLACED[name]}")  # it is there
+OF_0_3 = """
+augment: !new:speechbrain_lmac.data.augment.Augment
+  waveform:
+    - !new:speechbrain_lmac.data.augment.TimeShift {share: 0.5}
+    - !new:speechbrain_lmac.data.augment.ColouredNoise
+      probability: 0.5
+      snr_db: [5.0, 40.0]
+      slope: [0.0, 2.0]
+    - !new:speechbrain_lmac.data.augment.Gain
+      probability: 0.7
+      range_db: [-8.0, 3.0]
+  blank: null
+  mixup: !new:speechbrain_lmac.data.augment.Mixup {probability: 0.5}
+  feature:
+    - !new:speechbrain_lmac.data.augment.OnSpectrogram
+      domain: !new:speechbrain_lmac.domains.STFTDomain {sample_rate: 16000}
+      transforms:
+        - !new:speechbrain_lmac.data.augment.SpecAugment {probability: 0.4}
+        - !new:speechbrain_lmac.data.augment.BlockMask {probability: 0.5}
+"""
 
 
-def test_a_list_of_transforms_is_no_augmenter():
-    with pytest.raises(InputError, match="waveform must be an Augmenter .* got list"):
-        Augment([RandAmp()])
+def test_an_old_training_can_be_read_but_not_trained_on():
+    augment = load_hyperpyyaml(OF_0_3)["augment"]  # as to publish it
+    wav, targets = clips(2)
+    with pytest.raises(InputError, match="TimeShift is gone: take .*.RandomShift"):
+        augment.waveforms(wav, None, targets)
+    with pytest.raises(InputError, match="SpecAugment is gone: take .*SpectrogramDrop"):
+        augment.features(wav, None, targets)
+
+
+@pytest.mark.parametrize("name", REPLACED.values())
+def test_what_is_there_instead_is_there(name):
+    load_hyperpyyaml(f"a: !new:speechbrain.augment.{name} {{}}")
+
+
+def test_of_a_list_all_act():
+    wav, targets = torch.ones(1, 400), torch.eye(1)
+    augment = Augment([RandAmp(0.5, 0.5), RandAmp(0.25, 0.25)])
+    for _ in range(20):  # by itself, Augmenter takes the first of them at times
+        assert (augment.waveforms(wav, None, targets)[0] == 0.25).all()
+    assert Augment([], feature=[]).waveform is None
+
+
+def test_what_is_no_augmenter_is_refused():
+    with pytest.raises(InputError, match="must be an Augmenter .* got RandAmp"):
+        Augment(RandAmp())
 
 
 # --- What SpeechBrain's parts are built upon ------------------------------------------
