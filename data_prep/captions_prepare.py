@@ -38,6 +38,22 @@ CLOTHO_PARTS = {"train": "development", "valid": "validation", "test": "evaluati
 CLOTHO_CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
 AUDIOCAPS_PARTS = {"train": "train", "valid": "val", "test": "test"}
 AUDIOCAPS_COLUMNS = ("audiocap_id", "youtube_id", "start_time", "caption")
+# What a model that was trained on it has to say, see `ClipDataset`.
+TERMS = {
+    "clotho": {
+        "name": "Clotho",
+        "license": "other",
+        "credit": "K. Drossos, S. Lipping and T. Virtanen (Clotho, ICASSP 2020); each "
+        "recording has its own licence, the captions that of the dataset, for "
+        "non-commercial research",
+    },
+    "audiocaps": {
+        "name": "AudioCaps",
+        "license": "other",
+        "credit": "C. D. Kim, B. Kim, H. Lee and G. Kim (AudioCaps, NAACL-HLT 2019), "
+        "of AudioSet; the recordings belong to their authors",
+    },
+}
 SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, where a table names no split
 
 
@@ -53,6 +69,21 @@ class Recording:
     def name(self):
         """What messages call it."""
         return Path(self.files[0]).name
+
+
+def caption_terms(dataset):
+    """The terms of "clotho" or "audiocaps", for the YAML of the dataset.
+
+    Example
+    -------
+    >>> caption_terms("clotho")["license"]
+    'other'
+    """
+    if dataset not in TERMS:
+        raise InputError(
+            f"terms are known of {' and '.join(TERMS)}, not of {dataset!r}"
+        )
+    return dict(TERMS[dataset])
 
 
 def prepare_clotho(data_folder, manifest_folder):

@@ -24,7 +24,34 @@ from speechbrain_lmac.utils.errors import InputError, some_of
 
 ESC50_URL = "https://github.com/karolpiczak/ESC-50/archive/master.zip"
 TABLE = "meta/esc50.csv"
-SUBSETS = (None, "esc10")
+# In the order of their names.
+ESC50_CLASSES = """
+    airplane breathing brushing_teeth can_opening car_horn cat chainsaw
+    chirping_birds church_bells clapping clock_alarm clock_tick coughing cow
+    crackling_fire crickets crow crying_baby dog door_wood_creaks door_wood_knock
+    drinking_sipping engine fireworks footsteps frog glass_breaking hand_saw
+    helicopter hen insects keyboard_typing laughing mouse_click pig pouring_water
+    rain rooster sea_waves sheep siren sneezing snoring thunderstorm toilet_flush
+    train vacuum_cleaner washing_machine water_drops wind
+""".split()
+ESC10_CLASSES = """
+    chainsaw clock_tick crackling_fire crying_baby dog helicopter rain rooster
+    sea_waves sneezing
+""".split()
+CLASSES = {None: ESC50_CLASSES, "esc10": ESC10_CLASSES}
+
+
+def esc50_classes(subset=None):
+    """The class names of ESC-50 or of its subset "esc10", for the YAML of a dataset.
+
+    Example
+    -------
+    >>> len(esc50_classes()), esc50_classes("esc10")[:2]
+    (50, ['chainsaw', 'clock_tick'])
+    """
+    if subset not in CLASSES:
+        raise InputError(f"subset must be one of {tuple(CLASSES)}, got {subset!r}")
+    return list(CLASSES[subset])
 
 
 def prepare_esc50(
@@ -98,8 +125,7 @@ def prepare_esc50(
         train_folds=train_folds, valid_folds=valid_folds, test_folds=test_folds
     )
     categories = class_names(categories)
-    if subset not in SUBSETS:
-        raise InputError(f"subset must be one of {SUBSETS}, got {subset!r}")
+    esc50_classes(subset)  # refuses another one
     if is_absent(data_folder, "another: --data_folder"):
         if not download:
             raise InputError(

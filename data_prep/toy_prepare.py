@@ -174,6 +174,11 @@ def clip_row(index):
     }
 
 
+def toy_classes():
+    """The class names, for the YAML of the dataset."""
+    return list(TOY_CLASSES)
+
+
 def prepare_toy(
     data_folder,
     manifest_folder,

@@ -40,6 +40,11 @@ US8K_CLASSES = (
 )
 
 
+def us8k_classes():
+    """The class names, for the YAML of the dataset."""
+    return list(US8K_CLASSES)
+
+
 def prepare_us8k(data_folder, manifest_folder, categories, fold=10):
     """Check UrbanSound8K and write ``train.json``, ``valid.json`` and ``test.json``.
 

@@ -12,7 +12,7 @@ Interrupted, the same command goes on where it stopped. Scroll to the bottom fir
 import speechbrain as sb
 import torch.nn.functional as F
 
-from speechbrain_lmac.classifiers.padding import on_recordings
+from speechbrain_lmac.classifiers.padding import lengths_of, on_recordings
 from speechbrain_lmac.config.loading import load_experiment, require_keys
 from speechbrain_lmac.training.brain import LabellingBrain
 from speechbrain_lmac.training.experiment import train
@@ -29,15 +29,15 @@ class ClassifierBrain(LabellingBrain):
         batch, model = self.noisy(batch, stage), self.modules.model
         targets = F.one_hot(batch.label, len(self.hparams.labels)).to(batch.wav)
         augment = self.augment_of(stage)
+        wav, lens = batch.wav, batch.lens
         if augment is not None:
-            keys = self.keys(batch, stage)
-            wav, targets, changed = augment.waveforms(batch.wav, targets, keys)
-            batch = batch.with_wav(wav, changed)
-        encoded = self.modules.domain.encode(batch.wav, batch.lens)
-        features = self.modules.domain.features(encoded)
+            wav, lens, targets = augment.waveforms(wav, lens, targets)
+        domain = self.modules.domain
+        encoded = domain.encode(wav, lens)
+        features, lengths = domain.features(encoded), lengths_of(domain, encoded)
         if augment is not None:
-            features = augment.features(features, keys)
-        padding = self.padding_of(encoded, stage)
+            features, lengths, targets = augment.features(features, lengths, targets)
+        padding = self.padding_of(lengths, stage)
         return on_recordings(model, features, *padding).logits, targets
 
     def compute_objectives(self, predictions, batch, stage):

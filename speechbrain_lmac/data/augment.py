@@ -1,159 +1,193 @@
-"""Augmentation for small datasets. Every draw is a function of its key.
+"""SpeechBrain's `Augmenter` for classifiers, and the augmentations that it lacks.
 
-A transform of one clip is ``transform(clip, generator)``; the generator is seeded by
-(seed, epoch, clip, transform), so that neither the order of the clips nor the number
-of processes nor a resumed training changes what is drawn.
+All draw from the global generators, which a training seeds before each step, so that a
+resumed one draws what an undisturbed one does.
 """
 
-from operator import or_
-
 import torch
+from speechbrain.augment.augmenter import Augmenter
 
 from speechbrain_lmac.dsp.noise import unit_power_noise
-from speechbrain_lmac.utils.errors import check_numbers
-from speechbrain_lmac.utils.seeding import generator, uniform
+from speechbrain_lmac.utils.errors import InputError, check_numbers
+from speechbrain_lmac.utils.seeding import uniform
+
+# Classes that were here until version 0.3, and what does the same in SpeechBrain.
+REPLACED = {
+    "ColouredNoise": "time_domain.AddNoise",
+    "Gain": "time_domain.RandAmp",
+    "SpecAugment": "freq_domain.SpectrogramDrop",
+    "TimeShift": "freq_domain.RandomShift",
+}
+
+
+def __getattr__(name):
+    if name in REPLACED:
+        return type(name, (Gone,), {})
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class Gone(torch.nn.Module):
+    """A class of `REPLACED`: the YAML of an old training can be read, not trained."""
+
+    def __init__(self, **arguments):
+        super().__init__()
+
+    def forward(self, batch):
+        """Refuse."""
+        name = type(self).__name__
+        raise InputError(
+            f"speechbrain_lmac.data.augment.{name} is gone: take speechbrain.augment."
+            f"{REPLACED[name]} among the augmentations of an Augmenter, as "
+            "hparams/parts/augment/tiny.yaml does; its arguments are others"
+        )
 
 
 class Augment:
-    """Transforms of waveforms, blanks, mixup, transforms of features, in this order.
+    """Augmenter of waveforms, blanks, mixup, Augmenter of features, in this order.
 
     Arguments
     ---------
-    waveform : list
-        Transforms of a waveform (N,).
+    waveform : speechbrain.augment.augmenter.Augmenter, list or None
+        Of waveforms (B, N). Of a list, all augmentations act, one after the other.
     blank : Blank or None
         Puts clips of no class among the others.
     mixup : Mixup or None
         Mixes clips of a batch.
-    feature : list
-        Transforms of features (T, F).
+    feature : speechbrain.augment.augmenter.Augmenter, list or None
+        Of features (B, T, F), or of waveforms for a classifier that hears these.
     """
 
-    def __init__(self, waveform=(), blank=None, mixup=None, feature=()):
-        self.waveform = list(waveform)
+    def __init__(self, waveform=None, blank=None, mixup=None, feature=None):
+        self.waveform = augmenter_of(waveform)
         self.blank = blank
         self.mixup = mixup
-        self.feature = list(feature)
+        self.feature = augmenter_of(feature)
 
-    def waveforms(self, wav, targets, keys):
-        """Transform a batch of waveforms, and the targets with them.
+    def waveforms(self, wav, lens, targets):
+        """Augment a batch of waveforms, and the targets with them.
 
         Arguments
         ---------
         wav : torch.Tensor
             Shape (B, N).
+        lens : torch.Tensor or None
+            Relative lengths (B,), see `ClipBatch.lens`.
         targets : torch.Tensor
             Shares of the classes, (B, C).
-        keys : list
-            B tuples (seed, epoch, clip).
 
         Returns
         -------
-        wav, targets : torch.Tensor
-            Of the same shapes.
-        changed : list of bool
-            Which of the B waveforms are not as they were.
+        wav, lens, targets : torch.Tensor
+            As many clips as the Augmenter makes of them.
         """
-        wav, changed = apply_each(self.waveform, wav, keys)
+        wav, lens, targets = augmented(self.waveform, wav, lens, targets)
         if self.blank is not None:
-            wav, targets, blank = self.blank(wav, targets, keys)
-            changed = list(map(or_, changed, blank))
+            wav, targets = self.blank(wav, targets)
         if self.mixup is not None:
-            draw = generator(*keys[0], "mixup")
-            wav, targets, mixed = self.mixup(wav, targets, draw)
-            changed = list(map(or_, changed, mixed))
-        return wav, targets, changed
+            wav, targets = self.mixup(wav, targets)
+        return wav, reach(wav, lens), targets
 
-    def features(self, features, keys):
-        """Transform a batch of features (B, T, F)."""
-        return apply_each(self.feature, features, keys)[0]
+    def features(self, features, lengths, targets):
+        """Augment a batch of features, and the targets with them.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            Shape (B, T, ...).
+        lengths : torch.Tensor or None
+            Steps of each clip that hold recording, (B,) int64; None for all.
+        targets : torch.Tensor
+            Shares of the classes, (B, C).
+
+        Returns
+        -------
+        features, lengths, targets : torch.Tensor
+        """
+        if self.feature is None:
+            return features, lengths, targets
+        lens = None
+        if lengths is not None:
+            lens = lengths.expand(len(features)) / features.shape[1]
+        features, lens, targets = augmented(self.feature, features, lens, targets)
+        if lens is not None:
+            steps = features.shape[1]
+            lengths = (lens * steps).round().long().clamp(1, steps)
+        return features, None if lens is None else lengths, targets
 
 
-def apply_each(transforms, batch, keys):
-    """Apply transforms to each item with the item's own draws.
+def augmenter_of(given):
+    """An `Augmenter`, made of a list where that is given; None of nothing."""
+    if isinstance(given, list | tuple):
+        options = {"min_augmentations": len(given), "augmentations": list(given)}
+        return Augmenter(**options) if given else None
+    if given is not None and not hasattr(given, "replicate_labels"):
+        raise InputError(
+            "an augmentation must be an Augmenter (speechbrain.augment.augmenter) or a "
+            f"list of what it shall apply, got {type(given).__name__}"
+        )
+    return given
+
+
+def augmented(augmenter, batch, lens, targets):
+    """A batch through an `Augmenter`, with its lengths and its targets.
+
+    Arguments
+    ---------
+    augmenter : speechbrain.augment.augmenter.Augmenter or None
+    batch : torch.Tensor
+        Shape (B, N) or (B, T, F).
+    lens : torch.Tensor or None
+        Relative lengths, (B,). None: nothing is padded.
+    targets : torch.Tensor
+        Shape (B, C).
 
     Returns
     -------
-    batch : torch.Tensor
-    changed : list of bool
-        Which items a transform has changed: one that does not returns what it is given.
+    batch, lens, targets : torch.Tensor
+        Of equally many items; `lens` is None where all are 1.
+
+    Raises
+    ------
+    InputError
+        When it makes more clips than it makes targets, as one Augmenter within another
+        can.
     """
-    items, changed = [], []
-    for given, key in zip(batch, keys, strict=True):
-        item = given
-        for place, transform in enumerate(transforms):
-            draw = generator(*key, type(transform).__name__, place)
-            item = transform(item, draw)
-        items.append(item)
-        changed.append(item is not given)
-    return torch.stack(items) if any(changed) else batch, changed
+    if augmenter is None:
+        return batch, lens, targets
+    given = batch.new_ones(len(batch)) if lens is None else lens
+    batch, lens = augmenter(batch, given.to(batch.device))
+    targets = augmenter.replicate_labels(targets)
+    if not len(batch) == len(lens) == len(targets):
+        raise InputError(
+            f"the augmentation makes {len(batch)} clips of {len(targets)} targets: "
+            "concatenate in the outermost Augmenter"
+        )
+    # RandAmp divides a clip by its peak: of silence it makes NaN.
+    batch = batch.masked_fill(batch.isnan(), 0.0)
+    return batch, None if (lens >= 1).all() else lens, targets
 
 
-class TimeShift:
-    """Turn the clip round by a random time: what leaves at the end comes in front.
+def reach(wav, lens):
+    """Relative lengths, 1 for clips that sound behind theirs: that is no padding.
 
     Arguments
     ---------
-    share : float
-        Largest shift as a share of the clip, forwards and backwards.
+    wav : torch.Tensor
+        Shape (B, N).
+    lens : torch.Tensor or None
+        Shape (B,).
+
+    Example
+    -------
+    >>> reach(torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]), torch.full((2,), 2 / 3))
+    tensor([0.6667, 1.0000])
     """
-
-    def __init__(self, share=0.5):
-        check_numbers(0, 1, share=share)
-        self.share = share
-
-    def __call__(self, wav, draw):
-        limit = self.share * len(wav)
-        return wav.roll(round(uniform(-limit, limit, draw)))
-
-
-class Gain:
-    """A random level.
-
-    Arguments
-    ---------
-    probability : float
-        Share of the clips whose level is changed.
-    range_db : tuple
-        Of the change, in dB.
-    """
-
-    def __init__(self, probability=0.7, range_db=(-20.0, 6.0)):
-        check_numbers(0, 1, probability=probability)
-        self.probability = probability
-        self.range_db = range_db
-
-    def __call__(self, wav, draw):
-        if uniform(0, 1, draw) >= self.probability:
-            return wav
-        return wav * 10 ** (uniform(*self.range_db, draw) / 20)
-
-
-class ColouredNoise:
-    """Add Gaussian noise whose power falls as 1 / f^slope.
-
-    Arguments
-    ---------
-    probability : float
-        Share of the clips that get noise.
-    snr_db : tuple
-        Range of the clip's energy over the noise's, in dB.
-    slope : tuple
-        Range of the slope: 0 is white, 1 pink, 2 brown.
-    """
-
-    def __init__(self, probability=0.5, snr_db=(5.0, 40.0), slope=(0.0, 2.0)):
-        check_numbers(0, 1, probability=probability)
-        self.probability = probability
-        self.snr_db = snr_db
-        self.slope = slope
-
-    def __call__(self, wav, draw):
-        if uniform(0, 1, draw) >= self.probability:
-            return wav
-        noise = unit_power_noise(len(wav), uniform(*self.slope, draw), draw).to(wav)
-        ratio = 10 ** (-uniform(*self.snr_db, draw) / 20)
-        return wav + noise * ratio * wav.square().mean().sqrt()
+    if lens is None:
+        return None
+    ends = (lens * wav.shape[1]).round()[:, None]
+    places = torch.arange(wav.shape[1], device=wav.device)
+    sounds = ((wav != 0) & (places >= ends)).any(1)
+    return lens.masked_fill(sounds, 1.0)
 
 
 class Blank:
@@ -169,7 +203,7 @@ class Blank:
     level_db : tuple
         Range of the noise's level against the clip's, in dB.
     slope : tuple
-        Range of the slope of its spectrum, see `ColouredNoise`.
+        Range of the slope of its power, 1 / f^slope: 0 is white, 1 pink, 2 brown.
     """
 
     def __init__(self, probability=0.1, level_db=(-60.0, 0.0), slope=(0.0, 2.0)):
@@ -178,20 +212,14 @@ class Blank:
         self.level_db = level_db
         self.slope = slope
 
-    def __call__(self, wav, targets, keys):
+    def __call__(self, wav, targets):
         wav, targets = wav.clone(), targets.clone()
-        blank = []
-        for item, key in enumerate(keys):
-            draw = generator(*key, "blank")
-            blank.append(uniform(0, 1, draw) < self.probability)
-            if not blank[item]:
-                continue
-            noise = unit_power_noise(wav.shape[1], uniform(*self.slope, draw), draw)
-            ratio = 10 ** (uniform(*self.level_db, draw) / 20)
-            level = ratio * wav[item].square().mean().sqrt()
-            wav[item] = level * noise.to(wav)
+        for item in (torch.rand(len(wav)) < self.probability).nonzero().flatten():
+            noise = unit_power_noise(wav.shape[1], uniform(*self.slope))
+            level = 10 ** (uniform(*self.level_db) / 20)
+            wav[item] = level * wav[item].square().mean().sqrt() * noise.to(wav)
             targets[item] = 1 / targets.shape[1]
-        return wav, targets, blank
+        return wav, targets
 
 
 class Mixup:
@@ -210,17 +238,42 @@ class Mixup:
         check_numbers(0, 1, probability=probability)
         self.probability = probability
 
-    def __call__(self, wav, targets, draw):
-        order = torch.randperm(len(wav), generator=draw)
-        share = 1 - 0.5 * torch.rand(len(wav), generator=draw)
-        mixed = torch.rand(len(wav), generator=draw) < self.probability
+    def __call__(self, wav, targets):
+        order = torch.randperm(len(wav))
+        share = 1 - 0.5 * torch.rand(len(wav))
+        mixed = torch.rand(len(wav)) < self.probability
         share = torch.where(mixed, share, 1.0).to(wav)[:, None]
         wav = share * wav + (1 - share) * wav[order]
         targets = share * targets + (1 - share) * targets[order]
-        return wav, targets, mixed.tolist()
+        return wav, targets
 
 
-class Equalizer:
+class OfSomeClips(torch.nn.Module):
+    """An augmentation of features for `Augmenter`, drawn for each clip by itself.
+
+    Arguments
+    ---------
+    probability : float
+        Share of the clips that are changed.
+    """
+
+    def __init__(self, probability):
+        super().__init__()
+        check_numbers(0, 1, probability=probability)
+        self.probability = probability
+
+    def forward(self, features):
+        """Features (B, T, F), some of which are changed."""
+        chosen = (torch.rand(len(features)) < self.probability).tolist()
+        pairs = zip(features, chosen, strict=True)
+        return torch.stack([self.change(clip) if c else clip for clip, c in pairs])
+
+    def change(self, features):
+        """The features (T, F) of one clip, changed."""
+        raise NotImplementedError
+
+
+class Equalizer(OfSomeClips):
     """A random smooth frequency response, as another microphone or room would have.
 
     Arguments
@@ -234,77 +287,24 @@ class Equalizer:
     """
 
     def __init__(self, probability=0.5, deviation_db=6.0, nodes=6):
-        check_numbers(0, 1, probability=probability)
-        self.probability = probability
+        super().__init__(probability)
         self.deviation_db = deviation_db
         self.nodes = nodes
 
-    def __call__(self, features, draw):
-        if uniform(0, 1, draw) >= self.probability:
-            return features
-        gains_db = self.deviation_db * torch.randn(1, 1, self.nodes, generator=draw)
+    def change(self, features):
+        """Features (T, F), log(1 + magnitude), with another gain at each frequency."""
+        gains_db = self.deviation_db * torch.randn(1, 1, self.nodes)
         curve_db = torch.nn.functional.interpolate(
             gains_db, features.shape[1], mode="linear", align_corners=True
         )[0].to(features)
         return (features.expm1() * 10 ** (curve_db / 20)).log1p()
 
 
-class SpecAugment:
-    """Silence random stretches of time and of frequency (Park et al. 2019).
-
-    Silence is what a mask leaves behind: a classifier that has met it judges masked
-    inputs by what is there.
-
-    Arguments
-    ---------
-    probability : float
-        Share of the clips that are masked.
-    time_masks, frequency_masks : int
-        Number of stretches.
-    time_share, frequency_share : float
-        Largest length of one, as a share of the frames or bands.
-    """
-
-    def __init__(
-        self,
-        probability=0.4,
-        time_masks=2,
-        time_share=0.14,
-        frequency_masks=2,
-        frequency_share=0.15,
-    ):
-        check_numbers(0, 1, probability=probability)
-        self.probability = probability
-        self.time_masks = time_masks
-        self.time_share = time_share
-        self.frequency_masks = frequency_masks
-        self.frequency_share = frequency_share
-
-    def __call__(self, features, draw):
-        if uniform(0, 1, draw) >= self.probability:
-            return features
-        keep = torch.ones_like(features)
-        frames, bands = features.shape
-        for _ in range(self.time_masks):
-            start, end = stretch(frames, self.time_share, draw)
-            keep[start:end] = 0
-        for _ in range(self.frequency_masks):
-            start, end = stretch(bands, self.frequency_share, draw)
-            keep[:, start:end] = 0
-        return features * keep
-
-
-def stretch(size, share, draw):
-    """A random part of at most `share` of an axis, as (start, end)."""
-    length = round(uniform(0, share, draw) * size)
-    start = round(uniform(0, size - length, draw))
-    return start, start + length
-
-
-class BlockMask:
+class BlockMask(OfSomeClips):
     """Silence random tiles of a coarse grid over time and frequency.
 
-    Like `SpecAugment`, with holes as a mask has them.
+    Like SpeechBrain's `SpectrogramDrop`, with holes as a mask has them: a classifier
+    that has met silence judges masked inputs by what is there.
 
     Arguments
     ---------
@@ -323,45 +323,41 @@ class BlockMask:
         frequency_tiles=(2, 9),
         keep=(0.3, 1.0),
     ):
-        check_numbers(0, 1, probability=probability)
-        self.probability = probability
+        super().__init__(probability)
         self.time_tiles = time_tiles
         self.frequency_tiles = frequency_tiles
         self.keep = keep
 
-    def __call__(self, features, draw):
-        if uniform(0, 1, draw) >= self.probability:
-            return features
-        grid = [
-            round(uniform(*limits, draw))
-            for limits in (self.time_tiles, self.frequency_tiles)
-        ]
-        kept = torch.rand(1, 1, *grid, generator=draw) < uniform(*self.keep, draw)
+    def change(self, features):
+        """Features (T, F) without some tiles."""
+        limits = (self.time_tiles, self.frequency_tiles)
+        grid = [round(uniform(*limit)) for limit in limits]
+        kept = torch.rand(1, 1, *grid) < uniform(*self.keep)
         tiles = torch.nn.functional.interpolate(kept.float(), features.shape)
         return features * tiles[0, 0].to(features)
 
 
-class OnSpectrogram:
-    """Transforms of features, for a classifier whose features are waveforms.
+class OnSpectrogram(torch.nn.Module):
+    """Augmentation of spectrograms, for a classifier whose features are waveforms.
 
-    A waveform goes to the domain's representation, through the transforms, and back:
+    A waveform goes to the domain's representation, through the augmentations, and back:
     the classifier meets holes as a mask leaves them.
 
     Arguments
     ---------
     domain : MaskDomain
         That can decode.
-    transforms : list
-        Of features (T, F): `SpecAugment`, `BlockMask`.
+    transforms : speechbrain.augment.augmenter.Augmenter or list
+        Of representations (B, T, F), without concatenation.
     """
 
     def __init__(self, domain, transforms):
+        super().__init__()
         self.domain = domain
-        self.transforms = list(transforms)
+        self.transforms = augmenter_of(transforms)
 
-    def __call__(self, wav, draw):
-        encoded = self.domain.encode(wav.cpu()[None])
-        rep = encoded.rep[0]
-        for transform in self.transforms:
-            rep = transform(rep, draw)
-        return self.domain.decode(encoded.with_rep(rep[None]))[0].to(wav)
+    def forward(self, wav):
+        """Waveforms (B, N) with holes in their spectrograms."""
+        encoded = self.domain.encode(wav.cpu())
+        rep, _ = self.transforms(encoded.rep, torch.ones(len(wav)))
+        return self.domain.decode(encoded.with_rep(rep)).to(wav)

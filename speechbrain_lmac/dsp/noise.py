@@ -71,7 +71,7 @@ def shaped_noise(n_samples, slope, draw):
     return torch.fft.irfft(white * frequency ** (-slope / 2), n_samples)
 
 
-def unit_power_noise(n_samples, slope, draw):
+def unit_power_noise(n_samples, slope, draw=None):
     """`shaped_noise` whose mean square is 1."""
     noise = shaped_noise(n_samples, slope, draw)
     return noise / noise.square().mean().sqrt()

@@ -1,12 +1,14 @@
 """What all trainings share: seeds, schedule, curves, checkpoints, faults."""
 
 import logging
+import random
 import time
 from collections import defaultdict
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import speechbrain as sb
 import torch
@@ -48,11 +50,11 @@ class NotFiniteError(Exception):
 class RecordingBrain(sb.Brain):
     """What all trainings share: seeds, schedule, curves, checkpoints.
 
-    Every random draw of a step is seeded by (seed, epoch, step, rank), so that a
-    resumed run draws what an undisturbed one does. After each epoch the means over
-    clips go to `train_log.txt`, TensorBoard and `epochs.csv`, and a checkpoint is
-    kept if it is the newest or the one with the lowest validation loss, which is
-    what the test uses.
+    Every random draw of a step is seeded by (seed, epoch, step, rank), those of Python
+    and NumPy too, so that a resumed run draws what an undisturbed one does. After each
+    epoch the means over clips go to `train_log.txt`, TensorBoard and `epochs.csv`, and
+    a checkpoint is kept if it is the newest or the one with the lowest validation loss,
+    which is what the test uses.
 
     A subclass calls `record(name, values)` with one value per clip, "loss" among
     them, or `record_all`. One that makes masks gives those of the validation to
@@ -225,7 +227,10 @@ class RecordingBrain(sb.Brain):
     def on_fit_batch_start(self, batch, should_step):
         """Seed the draws of the step, and set its learning rate."""
         rank = getattr(self, "rank", 0)
-        torch.manual_seed(seed_of(self.hparams.seed, self.epoch, self.step, rank))
+        seed = seed_of(self.hparams.seed, self.epoch, self.step, rank)
+        torch.manual_seed(seed)
+        random.seed(seed)  # SpeechBrain's Augmenter draws from it
+        np.random.seed(seed % 2**32)  # as augmentations of others do
         self.annealing.before_step(
             self.optimizer, self.optimizer_step, self.steps_per_epoch
         )

@@ -10,7 +10,6 @@ import torch
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.classifiers.padding import (
-    lengths_of,
     masks_padding,
     warn_of_padding,
 )
@@ -26,13 +25,13 @@ from speechbrain_lmac.training.targets import PredictedClass
 class LabellingBrain(RecordingBrain):
     """What the training of a classifier needs: padding, accuracy, confusions."""
 
-    def padding_of(self, encoded, stage):
-        """Lengths (B,) of padded features, or None, and whether the model masks them.
+    def padding_of(self, lengths, stage):
+        """Lengths (B,) of padded features as they are heard, and whether the model
+        masks the padding.
 
-        One that does not is trained on the padding, too: clip by clip, batch norm would
-        have nothing to average.
+        One that does not is trained on it, too, and the lengths are None: clip by clip,
+        batch norm would have nothing to average.
         """
-        lengths = lengths_of(self.modules.domain, encoded)
         masks = masks_padding(self.modules.model)
         if stage == sb.Stage.TRAIN and lengths is not None and not masks:
             warn_of_padding(type(self.modules.model).__name__)

@@ -9,7 +9,6 @@ import torch
 
 from speechbrain_lmac.classifiers.clap.miniclap import hear_as_classifier, save_clap
 from speechbrain_lmac.classifiers.padding import embed, lengths_of
-from speechbrain_lmac.data.augment import apply_each
 from speechbrain_lmac.evaluation.retrieval import Prompts
 from speechbrain_lmac.training.base_brain import NOISE_PARTS, RecordingBrain
 from speechbrain_lmac.training.training_record import write_record
@@ -53,15 +52,19 @@ class CaptionBrain(RecordingBrain):
         """Clips to embeddings (B, D), with noise and in training with augmentation."""
         batch = self.noisy(batch, stage)
         augment = self.augment_of(stage)
-        keys = self.keys(batch, stage)
-        if augment is not None:
-            batch = batch.with_wav(*apply_each(augment.waveform, batch.wav, keys))
         if augment is None:
             return self.hear(batch.wav, batch.lens)
-        domain = self.modules.domain
-        encoded = domain.encode(batch.wav, batch.lens)
-        features = augment.features(domain.features(encoded), keys)
-        lengths = lengths_of(domain, encoded)
+        domain, clips = self.modules.domain, torch.arange(len(batch.wav))
+        wav, lens, places = augment.waveforms(batch.wav, batch.lens, clips)
+        encoded = domain.encode(wav, lens)
+        features, lengths, places = augment.features(
+            domain.features(encoded), lengths_of(domain, encoded), places
+        )
+        if not torch.equal(places, clips):
+            raise InputError(
+                f"the augmentation makes {len(places)} clips of {len(clips)}, and each "
+                "has one caption: let it concatenate and repeat nothing"
+            )
         return self.modules.clap.audio(features, lengths).embedding.float()
 
     def hear(self, wav, lens=None):

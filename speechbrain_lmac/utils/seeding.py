@@ -31,8 +31,8 @@ def seed_of(*key):
     return int(content_hash(repr(key)), 16) >> 1
 
 
-def uniform(low, high, draw):
-    """One number between two, drawn from a generator."""
+def uniform(low, high, draw=None):
+    """One number between two, drawn from a generator, by default torch's global one."""
     return low + (high - low) * torch.rand((), generator=draw).item()
 
 

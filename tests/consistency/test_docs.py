@@ -234,11 +234,11 @@ def test_the_snippets_of_yaml_in_the_guide_make_an_experiment(tmp_path):
             keys = set(blocks_of(snippet)) - {PARENT}
             assert keys <= {name.split(".")[0] for name in changed}
             continue
-        others = re.sub(rf"^{key}:.*\n(?: +.*\n)*", "", whole, flags=re.M)
+        place = rf"^{key}:.*\n(?: +.*\n)*"  # a part stands above the references into it
+        text, n = re.subn(place, lambda _, new=snippet: new, whole, flags=re.M)
+        text = text if n else whole + snippet
         path = tmp_path / f"{key}.yaml"
-        path.write_text(
-            (others + snippet).replace("!include:", f"!include:{ROOT}/hparams/")
-        )
+        path.write_text(text.replace("!include:", f"!include:{ROOT}/hparams/"))
         hparams, _, _ = load_experiment([str(path)])
         assert hparams[key] is not None
 
@@ -559,3 +559,15 @@ def test_the_citation_file_cites_this_version_and_the_papers_of_the_readme():
         assert {"type", "title", "authors"} <= set(reference)
         for author in reference["authors"]:
             assert set(author) == {"given-names", "family-names"}
+
+
+def test_the_dataset_of_the_guide_has_its_classes(tmp_path):
+    (block,) = re.findall(r"```yaml\n(dataset: .*?)```", guide(), re.DOTALL)
+    path = tmp_path / "mine.yaml"
+    given = "data_folder: data/mine\nsample_rate: 16000\n"
+    block = block.replace("parts/", f"{ROOT}/hparams/parts/")
+    path.write_text(f"{given}{block}n_classes: !ref <dataset[n_classes]>\n")
+    hparams = load_experiment([str(path)])[0]
+    assert hparams["dataset"].categories == ["bark", "meow"]
+    assert hparams["n_classes"] == hparams["dataset"].n_classes == 2
+    assert hparams["dataset"].n_samples == 32000

@@ -129,13 +129,37 @@ def test_several_processes_do_not_train_it(refused, options, monkeypatch):
     assert "a CLAP is trained in one process only: start without torchrun" in message
 
 
+def with_augment(tmp_path, arguments):
+    """The experiment with an augmentation."""
+    part = f"augment: !include:parts/augment/tiny.yaml\n{arguments}"
+    text = (ROOT / CLAP).read_text(encoding="utf-8")
+    text = re.sub(r"^augment:.*\n", part, text, flags=re.MULTILINE)
+    path = tmp_path / "augmented.yaml"
+    path.write_text(text.replace("!include:parts", f"!include:{ROOT}/hparams/parts"))
+    return path
+
+
 @pytest.mark.parametrize("key", ["mixup", "blank"])
 def test_captions_are_not_mixed_as_targets(refused, options, tmp_path, key):
     kept = {"mixup": "blank", "blank": "mixup"}[key]
-    part = f"augment: !include:parts/augment/tiny.yaml\n    {kept}: null\n"
-    text = (ROOT / CLAP).read_text(encoding="utf-8")
-    text = re.sub(r"^augment:.*\n", part, text, flags=re.MULTILINE)
-    path = tmp_path / "mixing.yaml"
-    path.write_text(text.replace("!include:parts", f"!include:{ROOT}/hparams/parts"))
+    path = with_augment(tmp_path, f"    {kept}: null\n")
     message = refused(train_clap, path, *options[1:], "--output_folder=no")
     assert "set mixup and blank of the augmentation to null" in message
+
+
+def test_sounds_are_augmented_one_by_one(call, capsys, options, trained, tmp_path):
+    path = with_augment(tmp_path, "    mixup: null\n    blank: null\n")
+    call(train_clap, path, *options[1:], "--output_folder=augmented")
+    losses = [
+        pd.read_csv(f"{folder}/epochs.csv")["train_loss"]
+        for folder in ("whole", "augmented")
+    ]
+    assert np.isfinite(losses[1]).all() and (losses[0] != losses[1]).all()
+    path = with_augment(
+        tmp_path,
+        "    mixup: null\n    blank: null\n    waveform:\n        repeat_augment: 2\n",
+    )
+    with pytest.raises(SystemExit):
+        call(train_clap, path, *options[1:], "--output_folder=twice")
+    message = capsys.readouterr().err
+    assert "makes 12 clips of 6, and each has one caption" in message

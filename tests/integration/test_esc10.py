@@ -1,5 +1,7 @@
 """Laws on real recordings; skipped, loudly, where ESC10_FOLDER names none."""
 
+import csv
+
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
@@ -33,6 +35,12 @@ def experiment(esc10_folder, pytestconfig, tmp_path_factory):
 
 def test_the_published_folds_have_their_clips(experiment):
     assert experiment["manifests"].counts == {"train": 240, "valid": 80, "test": 80}
+
+
+def test_the_classes_are_those_of_the_table(esc10_folder, experiment):
+    with open(esc10_folder / "meta" / "esc50.csv", encoding="utf-8") as file:
+        named = {row["category"] for row in csv.DictReader(file)}
+    assert set(experiment["dataset"].categories) == named
 
 
 def test_real_clips_survive_the_domain(experiment):

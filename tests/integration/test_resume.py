@@ -20,7 +20,7 @@ from speechbrain_lmac.training.base_brain import RecordingBrain
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = ("--number_of_epochs=4", "--batch_size=6")  # of 3 steps
 LMAC = (train_lmac, "hparams/toy_lmac.yaml", "interpreter.ckpt")
-# With mixup, shift, gain, SpecAugment, blanks and dropout.
+# With SpeechBrain's Augmenter, mixup, blanks and dropout.
 CLASSIFIER = (train_classifier, "hparams/toy_classifier.yaml", "classifier/model.ckpt")
 
 
@@ -130,6 +130,28 @@ def test_training_that_ended_within_an_epoch(
 
     call(run_recipe, *options)
     assert_same(outcome(Path("part"), weights), whole)
+
+
+SWAPPED = (  # draws from Python's generator, too: whether it acts, and in which order
+    "--augment={waveform: !new:speechbrain.augment.augmenter.Augmenter {"
+    "augment_prob: 0.5, shuffle_augmentations: true, concat_original: true, "
+    "augmentations: [!new:speechbrain.augment.time_domain.DropFreq {}, "
+    "!new:speechbrain.augment.time_domain.DropChunk {}]}}"
+)
+
+
+def test_training_with_another_augmenter_that_ended_within_an_epoch(
+    call, options_of, power_cut, tmp_path
+):
+    run_recipe, yaml, weights = CLASSIFIER
+    options = [*options_of(run_recipe, yaml), *EPOCHS, SWAPPED]
+    call(run_recipe, *options, "--output_folder=whole")
+    options += ["--ckpt_interval_steps=1", "--output_folder=part"]
+    power_cut(epoch=2, step=2)
+    with pytest.raises(PowerCutError):
+        call(run_recipe, *options)
+    call(run_recipe, *options)
+    assert_same(outcome(Path("part"), weights), outcome(Path("whole"), weights))
 
 
 @pytest.fixture(params=["generated", "folder"])

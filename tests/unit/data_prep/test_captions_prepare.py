@@ -11,6 +11,7 @@ import torch
 from speechbrain_lmac.data.caption_dataset import CaptionDataset, WrittenPrompts
 from speechbrain_lmac.data.dataset import collate_clips
 from speechbrain_lmac.data_prep.captions_prepare import (
+    caption_terms,
     main,
     prepare_audiocaps,
     prepare_caption_table,
@@ -236,3 +237,9 @@ def test_each_clip_is_asked_about_a_caption_of_its_own(dataset, tmp_path):
     # Another batch, another caption: all of a clip's are asked in the end.
     turns = [collate_clips([clips[0], *[clips[1]] * n]) for n in range(30)]
     assert len({prompts.of(turn)[0] for turn in turns}) == 5
+
+
+def test_terms_that_are_not_known_are_refused():
+    assert caption_terms("audiocaps")["name"] == "AudioCaps"
+    with pytest.raises(InputError, match="clotho and audiocaps, not of 'mine'"):
+        caption_terms("mine")

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from speechbrain_lmac.data_prep import esc50_prepare
-from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
+from speechbrain_lmac.data_prep.esc50_prepare import esc50_classes, prepare_esc50
 from speechbrain_lmac.data_prep.manifest import write_manifests
 from speechbrain_lmac.data_prep.toy_prepare import make_toy
 from speechbrain_lmac.dsp.toy_sounds import TOY_CLASSES
@@ -410,3 +410,14 @@ def test_a_fault_leaves_earlier_manifests_as_they_were(esc50):
     with pytest.raises(InputError, match="has 1 fault, no manifest written"):
         prepare(esc50)
     assert states(esc50.parent / "json") == before
+
+
+def test_the_classes_are_those_of_the_published_table():
+    classes, ten = esc50_classes(), esc50_classes("esc10")
+    assert len(set(classes)) == 50 and len(set(ten)) == 10
+    assert set(ten) < set(classes)
+    assert (classes, ten) == (sorted(classes), sorted(ten))  # the order of the logits
+    classes.clear()
+    assert len(esc50_classes()) == 50  # each caller has its own list
+    with pytest.raises(InputError, match="subset must be one of .* got 'esc20'"):
+        esc50_classes("esc20")
