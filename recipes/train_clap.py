@@ -36,7 +36,9 @@ NEEDED = [
 
 def train_clap(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(
+        argv, training=True, recipe="train_clap"
+    )
     require_keys(hparams, NEEDED, source[0])
     one_process_only("a CLAP")
     check_augment(hparams["augment"])

@@ -22,7 +22,9 @@ from speechbrain_lmac.utils.errors import check_numbers
 
 def train_classifier(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(
+        argv, training=True, recipe="train_classifier"
+    )
     require_keys(hparams, ["dataset", "domain", "model", "training"], source[0])
     check_numbers(0, 1, label_smoothing=hparams.get("label_smoothing", 0.0))
     manifests = start_training(hparams, run_opts, source)

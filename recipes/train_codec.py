@@ -21,7 +21,9 @@ from speechbrain_lmac.utils.distributed import one_process_only
 
 def train_codec(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(
+        argv, training=True, recipe="train_codec"
+    )
     require_keys(hparams, ["dataset", "domain", "training"], source[0])
     one_process_only("a codec")
     domain = hparams["domain"]

@@ -30,7 +30,7 @@ NEEDED = [
 
 def train_l2i(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(argv, training=True, recipe="train_l2i")
     require_keys(hparams, NEEDED, source[0])
     domain, interpreter = hparams["domain"], hparams["interpreter"]
     load_dictionary(interpreter.dictionary, hparams["dictionary_checkpoint"], domain)

@@ -25,7 +25,9 @@ from speechbrain_lmac.utils.command import main
 
 def train_lmac(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(
+        argv, training=True, recipe="train_lmac"
+    )
     require_keys(
         hparams,
         ["dataset", "domain", "classifier", "interpreter", "objective", "training"],

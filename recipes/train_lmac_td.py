@@ -31,7 +31,9 @@ NEEDED = [
 
 def train_lmac_td(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(
+        argv, training=True, recipe="train_lmac_td"
+    )
     require_keys(hparams, NEEDED, source[0])
     codec, interpreter = hparams["codec"], hparams["interpreter"]
     check_one_process(codec)

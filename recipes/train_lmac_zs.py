@@ -41,7 +41,9 @@ NEEDED = [
 
 def train_lmac_zs(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(
+        argv, training=True, recipe="train_lmac_zs"
+    )
     require_keys(hparams, NEEDED, source[0])
     check_counts(pairs_at_once=hparams["pairs_at_once"])
     manifests = start_training(hparams, run_opts, source)

@@ -20,7 +20,7 @@ from speechbrain_lmac.utils.command import main
 
 def train_nmf(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(argv, training=True, recipe="train_nmf")
     require_keys(
         hparams,
         ["dataset", "domain", "autoencoder", "training", "dictionary_checkpoint"],

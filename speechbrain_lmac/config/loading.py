@@ -17,6 +17,7 @@ from speechbrain_lmac.config.inheritance import (
     open_hparams,
     top_level_keys,
 )
+from speechbrain_lmac.config.recipe_key import check_recipe
 from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.config.run_options import RUN_KEYS, read_command, with_values_of
 from speechbrain_lmac.utils.compiling import check_compile
@@ -70,6 +71,7 @@ KNOWN_KEYS = {
     "split",
     "targets",
     "together",
+    "trained_by",
     "training",
     "trunk_source",
 }
@@ -100,7 +102,7 @@ ALWAYS_OBEYED = {"device", "distributed_backend", "log_config", "noprogressbar"}
 RESOLVED = "# Generated"
 
 
-def load_experiment(argv, training=False):
+def load_experiment(argv, training=False, recipe=None):
     """Read the command line and build what the YAML file describes.
 
     Arguments
@@ -110,6 +112,9 @@ def load_experiment(argv, training=False):
         `run_options.read_command` and `resolving.resolve`.
     training : bool
         Whether the command trains, so that there is `--start_over`.
+    recipe : str, optional
+        The script that reads it, as `train_lmac`: a file whose key `recipe` names
+        another one is refused.
 
     Returns
     -------
@@ -131,6 +136,8 @@ def load_experiment(argv, training=False):
     if not training:
         check_run_options(run_opts)
     path = find_hparams(param_file)
+    if recipe is not None:
+        check_recipe(path, recipe)
     check_keys(path)
     resolved, moved = with_current_names(resolve(path, overrides))
     if moved:

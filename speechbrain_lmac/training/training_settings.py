@@ -31,6 +31,7 @@ WITHOUT_EFFECT = {
     "metrics",
     "num_workers",
     "pairs_at_once",  # of LMAC-ZS: memory
+    "recipe",
     "training.num_workers",
     "training.max_skipped_batches",
     "training.n_samples",
