@@ -353,7 +353,8 @@ def test_unknown_metric(refused, copy_of, tiny, classifier, interpreter):
 def test_recipe_with_the_yaml_of_another(refused, tiny):
     message = refused(train_lmac, CLASSIFIER_YAML, *tiny, OUT)
     assert f"{CLASSIFIER_YAML} is for train_classifier.py, not for" in message
-    assert f"run `python recipes/train_classifier.py {CLASSIFIER_YAML}`" in message
+    yaml = ROOT / CLASSIFIER_YAML
+    assert f"run `python recipes/train_classifier.py {yaml}`" in message
 
 
 def test_recipe_with_the_keys_of_another(refused, copy_of, tiny):
