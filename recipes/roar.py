@@ -20,6 +20,7 @@ from speechbrain_lmac.config.loading import load_experiment, require_keys
 from speechbrain_lmac.evaluation.roar import (
     SPLITS,
     WHOLE,
+    Learning,
     remove_and_retrain,
     settings_of,
 )
@@ -27,12 +28,16 @@ from speechbrain_lmac.metrics.curves import check_shares
 from speechbrain_lmac.plots.charts import write_roar
 from speechbrain_lmac.reporting.markdown import provenance
 from speechbrain_lmac.reporting.roar_page import roar_page
-from speechbrain_lmac.training.experiment import start_experiment
+from speechbrain_lmac.training.experiment import loader_options, start_experiment
+from speechbrain_lmac.training.schedules import Annealing
 from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.console import show
 from speechbrain_lmac.utils.errors import InputError, check_counts
 
-KEYS = "dataset domain classifier learner explainers training shares repeats".split()
+KEYS = "dataset domain classifier learner explainers shares repeats".split()
+KEYS += (
+    "number_of_epochs batch_size lr opt_class lr_annealing dataloader_options".split()
+)
 
 
 def run_roar(argv):
@@ -43,11 +48,17 @@ def run_roar(argv):
     check_shares(hparams["shares"])
     if WHOLE in hparams["explainers"]:
         raise InputError(f"no explainer can be called '{WHOLE}': its row is another")
+    learning = Learning(
+        hparams["number_of_epochs"],
+        hparams["batch_size"],
+        hparams["opt_class"],
+        Annealing(hparams["lr_annealing"]),
+    )
     manifests = start_experiment(hparams, run_opts, source)
-    dataset, training = hparams["dataset"], hparams["training"]
+    dataset, options = hparams["dataset"], loader_options(hparams)
     labels = dataset.class_order(manifests, hparams["classifier"].labels)
     splits = {
-        split: DataLoader(dataset.load(manifests, split, labels), **training.loader)
+        split: DataLoader(dataset.load(manifests, split, labels), **options)
         for split in SPLITS
     }
     folder = Path(hparams["output_folder"])
@@ -56,9 +67,9 @@ def run_roar(argv):
         [hparams[key] for key in ("classifier", "interpreter") if key in hparams],
         hparams["seed"],
         dataset.n_samples,
-        training.number_of_epochs,
-        training.batch_size,
-        training.lr,
+        learning.number_of_epochs,
+        learning.batch_size,
+        hparams["lr"],
         str(learner),
         [(manifests / f"{split}.json").read_text("utf-8") for split in SPLITS],
     )
@@ -67,7 +78,7 @@ def run_roar(argv):
         hparams["domain"],
         splits,
         learner,
-        training,
+        learning,
         hparams["shares"],
         hparams["repeats"],
         hparams["seed"],

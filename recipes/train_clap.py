@@ -10,59 +10,56 @@ that it did not, with the chance levels; time, memory. Interrupted, the same com
 goes on where it stopped. Scroll to the bottom first.
 """
 
-import json
-import math
-from pathlib import Path
-
-from speechbrain_lmac.classifiers.clap.miniclap import hear_as_classifier, save_clap
 from speechbrain_lmac.config.loading import load_experiment, require_keys
-from speechbrain_lmac.training.clap import ClapBrain, check_augment
-from speechbrain_lmac.training.experiment import fit_and_test, start_training
-from speechbrain_lmac.training.training_record import write_record
+from speechbrain_lmac.data.dataset import lens_on
+from speechbrain_lmac.losses.clap import silence, symmetric_contrastive, truth
+from speechbrain_lmac.training.base_brain import NOISE_PARTS
+from speechbrain_lmac.training.clap import (
+    CaptionBrain,
+    nearly_silent,
+    prepare_clap,
+    write_clap,
+)
+from speechbrain_lmac.training.experiment import train
 from speechbrain_lmac.utils.command import main
-from speechbrain_lmac.utils.console import show
-from speechbrain_lmac.utils.distributed import one_process_only
 
-NEEDED = [
-    "dataset",
-    "domain",
-    "clap",
-    "captioned",
-    "silence_weight",
-    "augment",
-    "training",
-]
+NEEDED = ["dataset", "domain", "clap", "captioned", "silence_weight", "augment"]
+
+
+class ClapBrain(CaptionBrain):
+    """Sounds and their captions near each other, near silence like no caption."""
+
+    def compute_forward(self, batch, stage):
+        """Clips to scaled similarities (B, B) of sounds and captions, the truth, and
+        cosines (B, B) of the clips near silence and the captions."""
+        part, keys = NOISE_PARTS[stage], self.keys(batch, stage)
+        clips = self.hparams.captioned(batch.wav, keys, part)
+        batch = batch.with_wav(clips.wav, clips.mixed)
+        sounds = self.embed(batch, stage)
+        text = self.read(clips.captions, stage)
+        logits = self.modules.clap.scale * sounds @ text.T
+        stated = [caption.facts for caption in clips.captions]
+        true = truth(clips.facts, stated).to(logits.device)
+        quiet = nearly_silent(clips.wav, keys).to(self.device)
+        near_silence = self.hear(quiet, lens_on(batch, self.device))
+        return logits, true, near_silence @ text.T
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The contrastive loss, and what silence adds to it."""
+        logits, true, near_silence = predictions
+        quiet = silence(near_silence)
+        loss = symmetric_contrastive(logits, true) + self.hparams.silence_weight * quiet
+        self.record_all({"loss": loss, "silence": quiet})
+        self.record_found(batch, stage)
+        return loss.mean()
 
 
 def train_clap(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(
-        argv, training=True, recipe="train_clap"
-    )
+    hparams, run_opts, source = load_experiment(argv, recipe="train_clap")
     require_keys(hparams, NEEDED, source[0])
-    one_process_only("a CLAP")
-    check_augment(hparams["augment"])
-    clap, captions = hparams["clap"], hparams["captioned"].captions
-    clap.learn_words(captions.words(), hparams["seed"])
-    if hparams.get("trunk_source") is not None:
-        hear_as_classifier(clap, hparams["trunk_source"])
-    manifests = start_training(hparams, run_opts, source)
-    dataset = hparams["dataset"]
-    labels = hparams["labels"] = sorted(dataset.categories)
-    brain = fit_and_test(
-        ClapBrain,
-        {"clap": clap, "domain": hparams["domain"]},
-        hparams,
-        run_opts,
-        {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
-    )
-    found = {n: v for n, v in brain.test_means.items() if not math.isnan(v)}
-    brain.test_means = {**found, **captions.chance()}
-    folder = Path(hparams["output_folder"])
-    if write_record(
-        brain, folder, clap, argv, save=lambda: save_clap(clap, folder / "clap")
-    ):
-        show(json.dumps(brain.test_means, indent=2))
+    prepare_clap(hparams)
+    write_clap(train(ClapBrain, hparams, run_opts, source), hparams, argv)
 
 
 if __name__ == "__main__":

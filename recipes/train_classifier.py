@@ -9,41 +9,56 @@ of the test fold as csv and picture, `training.json` (accuracy, time, memory).
 Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
 """
 
-from pathlib import Path
+import speechbrain as sb
+import torch.nn.functional as F
 
+from speechbrain_lmac.classifiers.padding import on_recordings
 from speechbrain_lmac.config.loading import load_experiment, require_keys
-from speechbrain_lmac.plots.charts import write_confusion
-from speechbrain_lmac.training.brain import ClassifierBrain
-from speechbrain_lmac.training.experiment import fit_and_test, start_training
-from speechbrain_lmac.training.training_record import write_record
+from speechbrain_lmac.training.brain import LabellingBrain
+from speechbrain_lmac.training.experiment import train
+from speechbrain_lmac.training.training_record import write_classifier
 from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.errors import check_numbers
 
 
+class ClassifierBrain(LabellingBrain):
+    """A classifier of waveforms, trained with augmentation."""
+
+    def compute_forward(self, batch, stage):
+        """Clips to logits, and to the targets that augmentation made of the labels."""
+        batch, model = self.noisy(batch, stage), self.modules.model
+        targets = F.one_hot(batch.label, len(self.hparams.labels)).to(batch.wav)
+        augment = self.hparams.augment if stage == sb.Stage.TRAIN else None
+        if augment is not None:
+            keys = self.keys(batch, stage)
+            wav, targets, changed = augment.waveforms(batch.wav, targets, keys)
+            batch = batch.with_wav(wav, changed)
+        encoded = self.modules.domain.encode(batch.wav, batch.lens)
+        features = self.modules.domain.features(encoded)
+        if augment is not None:
+            features = augment.features(features, keys)
+        padding = self.padding_of(encoded, stage)
+        return on_recordings(model, features, *padding).logits, targets
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Cross-entropy; in training with the label smoothing of the YAML."""
+        logits, targets = predictions
+        smoothing = self.hparams.label_smoothing if stage == sb.Stage.TRAIN else 0.0
+        loss = F.cross_entropy(
+            logits.float(), targets, reduction="none", label_smoothing=smoothing
+        )
+        self.record("loss", loss)
+        self.record_labels(logits, targets, batch, stage)
+        return loss.mean()
+
+
 def train_classifier(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(
-        argv, training=True, recipe="train_classifier"
-    )
-    require_keys(hparams, ["dataset", "domain", "model", "training"], source[0])
+    hparams, run_opts, source = load_experiment(argv, recipe="train_classifier")
+    require_keys(hparams, ["dataset", "domain", "model"], source[0])
     check_numbers(0, 1, label_smoothing=hparams.get("label_smoothing", 0.0))
-    manifests = start_training(hparams, run_opts, source)
-    dataset = hparams["dataset"]
-    labels = hparams["labels"] = sorted(dataset.categories)
-    brain = fit_and_test(
-        ClassifierBrain,
-        {"model": hparams["model"], "domain": hparams["domain"]},
-        hparams,
-        run_opts,
-        {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
-    )
-    folder = Path(hparams["output_folder"])
-
-    def save():
-        hparams["model"].save(labels, folder / "classifier")
-        write_confusion(brain.confusion, labels, folder)
-
-    write_record(brain, folder, hparams["model"], argv, save)
+    brain = train(ClassifierBrain, hparams, run_opts, source)
+    write_classifier(brain, hparams, argv)
 
 
 if __name__ == "__main__":

@@ -12,39 +12,44 @@ from pathlib import Path
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
 from speechbrain_lmac.domains.codec import save_codec
-from speechbrain_lmac.training.codec import CodecBrain
-from speechbrain_lmac.training.experiment import fit_and_test, start_training
+from speechbrain_lmac.losses.lmac_td import reconstruction
+from speechbrain_lmac.metrics.separation import si_sdr
+from speechbrain_lmac.training.base_brain import RecordingBrain
+from speechbrain_lmac.training.experiment import train
 from speechbrain_lmac.training.training_record import write_record
 from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.distributed import one_process_only
 
 
+class CodecBrain(RecordingBrain):
+    """An encoder and a decoder that give back what they are given."""
+
+    def compute_forward(self, batch, stage):
+        """Clips, with their noise, to their reconstruction and themselves, (B, N)."""
+        wav, domain = self.noisy(batch, stage).wav, self.modules.domain
+        return domain.decode(domain.encode(wav)), wav
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Minus the SI-SNR, up to a ceiling; recorded is the SI-SDR in dB, too, NaN for
+        a silent clip, which the mean leaves out."""
+        loss = reconstruction(*predictions)
+        self.record("si_sdr", si_sdr(*predictions))
+        self.record("loss", loss)
+        return loss.mean()
+
+
 def train_codec(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(
-        argv, training=True, recipe="train_codec"
-    )
-    require_keys(hparams, ["dataset", "domain", "training"], source[0])
+    hparams, run_opts, source = load_experiment(argv, recipe="train_codec")
+    require_keys(hparams, ["dataset", "domain"], source[0])
     one_process_only("a codec")
-    domain = hparams["domain"]
-    manifests = start_training(hparams, run_opts, source)
-    dataset = hparams["dataset"]
-    labels = sorted(dataset.categories)
-    brain = fit_and_test(
-        CodecBrain,
-        {"domain": domain},
-        hparams,
-        run_opts,
-        {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
-    )
-    folder = Path(hparams["output_folder"])
-    write_record(
-        brain,
-        folder,
-        domain.codec,
-        argv,
-        save=lambda: save_codec(domain.codec, folder / "codec"),
-    )
+    brain = train(CodecBrain, hparams, run_opts, source)
+    codec, folder = hparams["domain"].codec, Path(hparams["output_folder"])
+
+    def save():
+        save_codec(codec, folder / "codec")
+
+    write_record(brain, folder, codec, argv, save)
 
 
 if __name__ == "__main__":

@@ -9,42 +9,56 @@ dictionary that train_nmf.py wrote to `dictionary_checkpoint`, and writes to
 Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
 """
 
+import speechbrain as sb
+import torch
+
+from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.config.loading import load_experiment, require_keys
-from speechbrain_lmac.interpreters.nmf import load_dictionary
-from speechbrain_lmac.training.experiment import fit_and_test, start_training
-from speechbrain_lmac.training.l2i import L2IBrain
+from speechbrain_lmac.data.dataset import lens_on
+from speechbrain_lmac.explainers.l2i import masks_of
+from speechbrain_lmac.interpreters.nmf import load_dictionary, relative_error
+from speechbrain_lmac.losses.l2i import Attempt, fidelity
+from speechbrain_lmac.training.base_brain import RecordingBrain
+from speechbrain_lmac.training.experiment import train
 from speechbrain_lmac.training.training_record import write_interpreter
 from speechbrain_lmac.utils.command import main
 
-NEEDED = [
-    "dataset",
-    "domain",
-    "classifier",
-    "interpreter",
-    "objective",
-    "training",
-    "dictionary_checkpoint",
-    "interpreter_checkpoint",
-]
+NEEDED = "dataset domain classifier interpreter objective".split()
+NEEDED += ["dictionary_checkpoint", "interpreter_checkpoint"]
+
+
+class L2I(RecordingBrain):
+    """Explain the input by spectra, and decide by them as the classifier does."""
+
+    def compute_forward(self, batch, stage):
+        """Clips to an attempt: activations of spectra, what they sum up to, logits."""
+        wav, lens = batch.wav.to(self.device), lens_on(batch, self.device)
+        with torch.no_grad():
+            encoded = self.modules.domain.encode(wav, lens)
+            output = classify(self.modules.domain, self.hparams.classifier, encoded)
+        interpretation = self.modules.interpreter(output.hidden, encoded)
+        return Attempt(encoded.rep, output.logits, interpretation)
+
+    def compute_objectives(self, attempt, batch, stage):
+        """The terms of the objective (`losses.l2i`), and their weighted sum."""
+        terms = self.hparams.objective(attempt)
+        loss = self.hparams.objective.total(terms)
+        error = relative_error(attempt.interpretation.reconstruction, attempt.rep)
+        self.record_all({**terms, "relative_error": error})
+        self.record_all({"fidelity": fidelity(attempt), "loss": loss})
+        if stage == sb.Stage.VALID:  # look for dead masks
+            predicted = attempt.logits.argmax(1)
+            self.masks.update(masks_of(attempt.interpretation, predicted))
+        return loss.mean()
 
 
 def train_l2i(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True, recipe="train_l2i")
+    hparams, run_opts, source = load_experiment(argv, recipe="train_l2i")
     require_keys(hparams, NEEDED, source[0])
-    domain, interpreter = hparams["domain"], hparams["interpreter"]
-    load_dictionary(interpreter.dictionary, hparams["dictionary_checkpoint"], domain)
-    manifests = start_training(hparams, run_opts, source)
-    dataset = hparams["dataset"]
-    labels = dataset.class_order(manifests, hparams["classifier"].labels)
-    brain = fit_and_test(
-        L2IBrain,
-        {"interpreter": interpreter, "domain": domain},
-        hparams,
-        run_opts,
-        {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
-    )
-    write_interpreter(brain, hparams, argv)
+    dictionary = hparams["interpreter"].dictionary
+    load_dictionary(dictionary, hparams["dictionary_checkpoint"], hparams["domain"])
+    write_interpreter(train(L2I, hparams, run_opts, source), hparams, argv)
 
 
 if __name__ == "__main__":

@@ -13,46 +13,33 @@ from pathlib import Path
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
 from speechbrain_lmac.domains.codec import check_one_process, is_trained, save_codec
-from speechbrain_lmac.training.brain import ExplainerBrain
-from speechbrain_lmac.training.experiment import fit_and_test, start_training
+from speechbrain_lmac.recipes.train_lmac import LMAC
+from speechbrain_lmac.training.experiment import train
 from speechbrain_lmac.training.training_record import write_interpreter
 from speechbrain_lmac.utils.command import main
 
-NEEDED = [
-    "dataset",
-    "domain",
-    "codec",
-    "classifier",
-    "interpreter",
-    "objective",
-    "training",
-]
+
+class LMACTD(LMAC):
+    """L-MAC in a `LearnedDomain`: rep is the code of the waveform, (B, T, F).
+
+    The codec's encoder makes it, the mask multiplies it, and the classifier hears the
+    STFT of what the decoder makes of the masked code. The objective has terms of these
+    sounds (`losses.lmac_td`).
+    """
+
+    def save_codec(self):
+        """Save the codec, if it was trained along with the interpreter."""
+        if is_trained(self.hparams.codec):
+            save_codec(self.hparams.codec, Path(self.hparams.output_folder) / "codec")
 
 
 def train_lmac_td(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(
-        argv, training=True, recipe="train_lmac_td"
-    )
-    require_keys(hparams, NEEDED, source[0])
-    codec, interpreter = hparams["codec"], hparams["interpreter"]
-    check_one_process(codec)
-    manifests = start_training(hparams, run_opts, source)
-    dataset = hparams["dataset"]
-    labels = dataset.class_order(manifests, hparams["classifier"].labels)
-    brain = fit_and_test(
-        ExplainerBrain,
-        {"interpreter": interpreter, "domain": hparams["domain"]},
-        hparams,
-        run_opts,
-        {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")},
-    )
-
-    def save_trained_codec():
-        if is_trained(codec):
-            save_codec(codec, Path(hparams["output_folder"]) / "codec")
-
-    write_interpreter(brain, hparams, argv, save_also=save_trained_codec)
+    hparams, run_opts, source = load_experiment(argv, recipe="train_lmac_td")
+    require_keys(hparams, ["codec", *LMACTD.NEEDED], source[0])
+    check_one_process(hparams["codec"])
+    brain = train(LMACTD, hparams, run_opts, source)
+    write_interpreter(brain, hparams, argv, save_also=brain.save_codec)
 
 
 if __name__ == "__main__":

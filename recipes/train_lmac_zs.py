@@ -9,104 +9,59 @@ writes; `training.json` has the zero-shot accuracy. Interrupted, the same comman
 on where it stopped. explain.py takes any prompt. Scroll to the bottom first.
 """
 
-import logging
-
-import torch
-from speechbrain.utils.distributed import if_main_process
-from torch.utils.data import DataLoader
-
-from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.config.loading import load_experiment, require_keys
-from speechbrain_lmac.data.dataset import lens_on
-from speechbrain_lmac.training.experiment import fit_and_test, start_training
+from speechbrain_lmac.losses.audio_text_pairs import gather_pairs
+from speechbrain_lmac.training import experiment
 from speechbrain_lmac.training.training_record import write_interpreter
-from speechbrain_lmac.training.zero_shot import ZeroShotBrain
+from speechbrain_lmac.training.zero_shot import PromptBrain, tell_zero_shot_accuracy
 from speechbrain_lmac.utils.command import main
-from speechbrain_lmac.utils.console import show
-from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.errors import check_counts
 
-logger = logging.getLogger(__name__)
 
-NEEDED = [
-    "dataset",
-    "domain",
-    "classifier",
-    "interpreter",
-    "objective",
-    "pairs_at_once",
-    "training",
-]
+class LMACZS(PromptBrain):
+    """Masks for prompts: every prompt of a batch is asked of every clip of it.
+
+    Recorded are the terms of the objective under their own names, and the mean of the
+    masks of the clips' own prompts and of the others, `mm_own` and `mm_other`; but in
+    training also the means of `metrics`, of the prompt that the classifier predicts.
+    """
+
+    def compute_forward(self, batch, stage):
+        """Clips to all their pairs with prompts, and to what of the predicted prompt is
+        scored."""
+        batch = self.noisy(batch, stage)
+        pairs = gather_pairs(
+            self.modules.domain,
+            self.hparams.classifier,
+            self.interpreter,  # hidden maps and the prompt's embedding to a mask
+            batch.wav,
+            self.memory.ask(self.prompts.of(batch)),
+            batch.lens,
+            self.hparams.pairs_at_once,
+        )
+        return pairs, self.scored(batch, stage)
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The terms of the objective (`losses.lmac_zs`), and their weighted sum."""
+        pairs, evidence = predictions
+        terms = self.hparams.objective(pairs)
+        loss = self.hparams.objective.total(terms)
+        self.record_all({**terms, "loss": loss})
+        self.record_all({"mm_own": pairs.own_size, "mm_other": pairs.other_size})
+        self.judge(evidence, stage)
+        return loss.mean()
 
 
 def train_lmac_zs(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(
-        argv, training=True, recipe="train_lmac_zs"
-    )
-    require_keys(hparams, NEEDED, source[0])
+    hparams, run_opts, source = load_experiment(argv, recipe="train_lmac_zs")
+    require_keys(hparams, ["pairs_at_once", *LMACZS.NEEDED], source[0])
     check_counts(pairs_at_once=hparams["pairs_at_once"])
-    manifests = start_training(hparams, run_opts, source)
-    dataset, classifier = hparams["dataset"], hparams["classifier"]
-    labels = dataset.class_order(manifests, classifier.labels)
-    clips = {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")}
-    before = zero_shot_accuracy(hparams, clips["test"], check_device(run_opts.device))
-    if if_main_process():
-        line = accuracy_line(before, classifier.prompts)
-        show(line)
-        logger.info(line)
-    brain = fit_and_test(
-        hparams.get("brain", ZeroShotBrain),
-        {"interpreter": hparams["interpreter"], "domain": hparams["domain"]},
-        hparams,
-        run_opts,
-        clips,
-    )
+    manifests = experiment.start_training(hparams, run_opts, source)
+    splits = experiment.load_splits(hparams, manifests)
+    before = tell_zero_shot_accuracy(hparams, splits["test"], run_opts.device)
+    brain = experiment.fit_and_test(LMACZS, hparams, run_opts, splits)
     write_interpreter(brain, hparams, argv, before=before)
-
-
-@torch.no_grad()
-def zero_shot_accuracy(hparams, clips, device):
-    """What the classifier gets right of clips as they are, before anything is trained.
-
-    Returns
-    -------
-    told : dict
-        `zero_shot_accuracy`, 0 to 1, and `zero_shot_clips`; empty where captions
-        stand in place of classes.
-    """
-    domain = hparams["domain"].to(device)
-    classifier = hparams["classifier"].to(device)
-    right = []
-    for batch in DataLoader(clips, **hparams["training"].loader):
-        if batch.label is None:
-            return {}
-        encoded = domain.encode(batch.wav.to(device), lens_on(batch, device))
-        logits = classify(domain, classifier, encoded).logits
-        right.append(logits.argmax(1).cpu() == batch.label)
-    right = torch.cat(right)
-    return {
-        "zero_shot_accuracy": right.float().mean().item(),
-        "zero_shot_clips": len(right),
-    }
-
-
-def accuracy_line(told, prompts):
-    """What of it is printed.
-
-    Example
-    -------
-    >>> accuracy_line({"zero_shot_accuracy": 0.5, "zero_shot_clips": 8}, ["dog", "cat"])
-    "zero-shot: 50.0 % of 8 clips of the test split are right, by 2 prompts such as \
-'dog'"
-    """
-    if not told:
-        return "zero-shot: the test split has captions and no classes, so no accuracy"
-    return (
-        f"zero-shot: {100 * told['zero_shot_accuracy']:.1f} % of "
-        f"{told['zero_shot_clips']} clips of the test split are right, by "
-        f"{len(prompts)} prompts such as {prompts[0]!r}"
-    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from speechbrain_lmac.config.inheritance import (
 from speechbrain_lmac.config.recipe_key import check_recipe
 from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.config.run_options import RUN_KEYS, read_command, with_values_of
+from speechbrain_lmac.config.training_keys import check_training_keys
 from speechbrain_lmac.utils.compiling import check_compile
 from speechbrain_lmac.utils.devices import check_data_parallel, check_precision
 from speechbrain_lmac.utils.errors import InputError
@@ -31,29 +32,34 @@ KNOWN_KEYS = {
     "blocks",
     "brain",
     "captioned",
+    "checkpointer",
     "clap",
     "classifier",
     "conditions",
     "curves",
+    "dataloader_options",
     "dataset",
     "dictionary_checkpoint",
     "domain",
-    "explainer",
+    "epoch_counter",
     "experiments",
+    "explainer",
     "explainers",
     "interpreter",
     "interpreter_checkpoint",
     "label_smoothing",
     "learner",
+    "lr_annealing",
     "metrics",
     "model",
+    "modules",
     "n_clips",
     "noise",
     "objective",
+    "opt_class",
     "options",
     "output_folder",
     "pairs_at_once",
-    "silence_weight",
     "pretrained_interpreter",
     "prompts",
     "published",
@@ -63,11 +69,13 @@ KNOWN_KEYS = {
     "sanity",
     "seed",
     "shares",
+    "silence_weight",
     "split",
     "targets",
     "together",
     "trained_by",
-    "training",
+    "training",  # of version 0.3
+    "train_logger",
     "trunk_source",
 }
 
@@ -89,7 +97,7 @@ def load_experiment(argv, training=False, recipe=None):
         Whether the command trains, so that there is `--start_over`.
     recipe : str, optional
         The script that reads it, as `train_lmac`: a file whose key `recipe` names
-        another one is refused.
+        another one is refused. One that is called `train_...` trains.
 
     Returns
     -------
@@ -107,6 +115,7 @@ def load_experiment(argv, training=False, recipe=None):
         device or precision that this machine does not have, and for whatever the
         objects themselves refuse.
     """
+    training = training or (recipe or "").startswith("train_")
     param_file, run_opts, overrides = read_command(argv, training)
     if not training:
         check_run_options(run_opts)
@@ -117,7 +126,7 @@ def load_experiment(argv, training=False, recipe=None):
     resolved, moved = with_current_names(resolve(path, overrides))
     if moved:
         named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
-        logger.warning("%s has names of version 0.2: %s", path, named)
+        logger.warning("%s has names of an earlier version: %s", path, named)
     obeyed = RUN_KEYS if training else ALWAYS_OBEYED
     run_opts = with_values_of(resolved, run_opts, obeyed)
     if run_opts.log_config is not None and not Path(run_opts.log_config).is_file():
@@ -129,6 +138,7 @@ def load_experiment(argv, training=False, recipe=None):
     folders = extend_import_path(path)
     hparams = build(resolved, path, folders, overrides)
     check_sample_rates(hparams)
+    check_training_keys(hparams)
     return hparams, run_opts, (path, resolved)
 
 

@@ -20,6 +20,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.tag import Tag
 
 from speechbrain_lmac.config.inheritance import HPARAMS, open_hparams
+from speechbrain_lmac.config.training_keys import BLOCK, NOW, lift_block
 from speechbrain_lmac.utils.arguments import run_options
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.old_names import current_name
@@ -61,6 +62,7 @@ def resolve(path, overrides=None):
     tree = _parsed(stream.getvalue(), path)
     if not isinstance(tree, Mapping):
         raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+    lift_block(tree, path)
     place, own = (Path(file).resolve().parent for file in (stream.name, path))
     folders = [place, own, Path.cwd(), HPARAMS]
     for key, text in (overrides or {}).items():
@@ -276,6 +278,8 @@ def _is_open(node):
 
 def _hint(key, tree):
     """The key or run option that a misspelt one may have meant."""
+    if key == BLOCK:
+        return f" In this version {NOW}"
     names = [*tree, *(name.removeprefix("--") for name in run_options())]
     close = get_close_matches(key, names)
     return f" Did you mean '{close[0]}'?" if close else ""

@@ -95,6 +95,7 @@ def read_command(argv, training=False):
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"--{name} must be a finite number, got {value}")
     check_counts(grad_accumulation_factor=parsed.grad_accumulation_factor)
+    check_counts(low=0, nonfinite_patience=parsed.nonfinite_patience)
     overridden = {name[2:] for name in run_options() if name in given}
     kind = TrainingOptions if training else RunOptions
     run_opts = kind(**vars(parsed), overridden_args=overridden)
@@ -150,6 +151,8 @@ def with_values_of(resolved, run_opts, names=RUN_KEYS):
             )
     if "grad_accumulation_factor" in values:
         check_counts(grad_accumulation_factor=values["grad_accumulation_factor"])
+    if "nonfinite_patience" in values:
+        check_counts(low=0, nonfinite_patience=values["nonfinite_patience"])
     return replace(run_opts, **values)
 
 

@@ -9,6 +9,7 @@ has been trained on clips with holes, it does not lose by the holes themselves.
 import copy
 import math
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,28 @@ SPLITS = ("train", "valid", "test")
 COLUMNS = ["method", "share", "repeat", "accuracy", "n_test", "epoch", "seconds"]
 
 
-def retrain(model, splits, training, key):
+@dataclass(frozen=True)
+class Learning:
+    """How a classifier is retrained.
+
+    Arguments
+    ---------
+    number_of_epochs : int
+    batch_size : int
+        Clips per step.
+    opt_class : callable
+        Parameters to optimizer.
+    annealing : training.schedules.Annealing
+        A fresh one: each retraining has a copy.
+    """
+
+    number_of_epochs: int
+    batch_size: int
+    opt_class: object
+    annealing: object
+
+
+def retrain(model, splits, learning, key):
     """Train a classifier from random weights, and test it.
 
     The weights with the lowest validation loss are tested. Initial weights, order of
@@ -46,8 +68,7 @@ def retrain(model, splits, training, key):
         Features to `ClassifierOutput`. Its weights are replaced.
     splits : dict
         "train", "valid" and "test" to `Inputs`.
-    training : Training
-        Epochs, batch size, optimizer and schedule.
+    learning : Learning
     key : tuple
         Of strings and numbers.
 
@@ -59,17 +80,18 @@ def retrain(model, splits, training, key):
         Whose weights were tested.
     """
     reinitialise(model, *key, "weights")
-    optimizer = training.opt_class(model.parameters())
-    schedule = copy.deepcopy(training.schedule)  # some have a state
+    optimizer = learning.opt_class(model.parameters())
+    annealing = copy.deepcopy(learning.annealing)  # some have a state
     train = splits["train"]
-    steps = math.ceil(len(train.labels) / training.batch_size)
+    steps = math.ceil(len(train.labels) / learning.batch_size)
     best, best_epoch, weights = math.inf, None, None
-    for epoch in range(1, training.number_of_epochs + 1):
+    for epoch in range(1, learning.number_of_epochs + 1):
         model.train()
         draw = generator(*key, "order", epoch)
         order = torch.randperm(len(train.labels), generator=draw)
-        for step, places in enumerate(order.split(training.batch_size)):
-            schedule.on_step(optimizer, (epoch - 1) * steps + step, steps)
+        for step, places in enumerate(order.split(learning.batch_size)):
+            done = (epoch - 1) * steps + step
+            annealing.before_step(optimizer, done, steps)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(*key, "dropout", epoch, step))
                 logits = train.logits(model, places)
@@ -77,15 +99,16 @@ def retrain(model, splits, training, key):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        valid_loss = _test(model, splits["valid"], training.batch_size)[0]
-        schedule.on_epoch(optimizer, epoch, valid_loss)
+            annealing.after_step(optimizer, done + 1)
+        valid_loss = _test(model, splits["valid"], learning.batch_size)[0]
+        annealing.after_epoch(optimizer, epoch, valid_loss)
         if valid_loss < best:
             best, best_epoch = valid_loss, epoch
             weights = copy.deepcopy(model.state_dict())
     if weights is None:
         raise InputError("no epoch has a finite validation loss: choose a lower lr")
     model.load_state_dict(weights)
-    return _test(model, splits["test"], training.batch_size)[1], best_epoch
+    return _test(model, splits["test"], learning.batch_size)[1], best_epoch
 
 
 def _test(model, inputs, batch_size):
@@ -104,7 +127,7 @@ def remove_and_retrain(
     domain,
     splits,
     model,
-    training,
+    learning,
     shares,
     repeats,
     seed,
@@ -127,7 +150,7 @@ def remove_and_retrain(
         each method.
     model : torch.nn.Module
         The classifier that is retrained; not the one that is explained.
-    training : Training
+    learning : Learning
     shares : sequence
         Removed shares of the cells.
     repeats : int
@@ -180,7 +203,7 @@ def remove_and_retrain(
         for share, repeat in runs:
             start = time.perf_counter()
             data = {s: inputs[s][share] for s in SPLITS}
-            accuracy, epoch = retrain(model, data, training, ("roar", seed, repeat))
+            accuracy, epoch = retrain(model, data, learning, ("roar", seed, repeat))
             row = {
                 "method": method,
                 "share": share,

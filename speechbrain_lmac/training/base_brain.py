@@ -4,6 +4,7 @@ import logging
 import time
 from collections import defaultdict
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from speechbrain_lmac.data.dataset import lens_on
 from speechbrain_lmac.training.checkpoints import UNFIT
 from speechbrain_lmac.training.dead_masks import DeadMaskDetector
+from speechbrain_lmac.training.schedules import Annealing
 from speechbrain_lmac.utils.compiling import without_forward
 from speechbrain_lmac.utils.csv_files import read_csv, write_csv
 from speechbrain_lmac.utils.errors import InputError, some_of
@@ -53,9 +55,17 @@ class RecordingBrain(sb.Brain):
     what the test uses.
 
     A subclass calls `record(name, values)` with one value per clip, "loss" among
-    them. One that makes masks gives those of the validation to `masks`, which notices
-    when they are dead: such an epoch is not taken as the best.
+    them, or `record_all`. One that makes masks gives those of the validation to
+    `masks`, which notices when they are dead: such an epoch is not taken as the best.
+
+    Of the YAML it reads `seed`, `output_folder`, `noise`, `lr_annealing`,
+    `epoch_counter` and `train_logger`.
     """
+
+    @cached_property
+    def annealing(self):
+        """Calls the YAML's `lr_annealing`."""
+        return Annealing(self.hparams.lr_annealing)
 
     def before_training(self, wav):
         """Look for what would make the training useless, before it begins.
@@ -131,19 +141,17 @@ class RecordingBrain(sb.Brain):
         Raises
         ------
         InputError
-            Beyond `training.max_skipped_batches` in an epoch.
+            Beyond `nonfinite_patience`, SpeechBrain's option, in an epoch.
         """
         self.skipped += 1
-        allowed = self.hparams.training.max_skipped_batches
         where = f"epoch {self.epoch}, step {self.step}, clips {some_of(batch.ids, 3)}"
         logger.warning("%s is not finite (%s): skipped", reason, where)
-        if self.skipped > allowed:
+        if self.skipped > self.nonfinite_patience:
             raise InputError(
                 f"{reason} was not finite in {self.skipped} batches of epoch "
                 f"{self.epoch}, the last at step {self.step} with the clips "
                 f"{some_of(batch.ids, 3)}. Lower the learning rate (--lr) or, if they "
-                "are to be skipped, raise --training='{max_skipped_batches: "
-                f"{2 * self.skipped}}}'"
+                f"are to be skipped, raise --nonfinite_patience {2 * self.skipped}"
             )
 
     def check_loss_isfinite(self, loss):
@@ -161,10 +169,16 @@ class RecordingBrain(sb.Brain):
             if not torch.nn.utils.get_total_norm(gradients).isfinite():
                 raise NotFiniteError("the gradient")
         super().optimizers_step()
+        self.annealing.after_step(self.optimizer, self.optimizer_step)
 
     def record(self, name, values):
         """Keep one value per clip of this stage; their mean is reported."""
         self.scores[name].append(values.detach().float().cpu())
+
+    def record_all(self, values):
+        """`record` each of a dict."""
+        for name, value in values.items():
+            self.record(name, value)
 
     def noisy(self, batch, stage):
         """The batch with the noise of the YAML, if any, on the brain's device.
@@ -200,15 +214,17 @@ class RecordingBrain(sb.Brain):
             self.masks = DeadMaskDetector()
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
+            self.rate = None  # of its last step
             self.started = time.perf_counter()
 
     def on_fit_batch_start(self, batch, should_step):
         """Seed the draws of the step, and set its learning rate."""
         rank = getattr(self, "rank", 0)
         torch.manual_seed(seed_of(self.hparams.seed, self.epoch, self.step, rank))
-        self.hparams.training.schedule.on_step(
+        self.annealing.before_step(
             self.optimizer, self.optimizer_step, self.steps_per_epoch
         )
+        self.rate = self.optimizer.param_groups[0]["lr"]
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Report the means over clips; after the validation keep a checkpoint."""
@@ -236,10 +252,9 @@ class RecordingBrain(sb.Brain):
             self.end_epoch(epoch, means)
         else:
             self.test_means = means
-            for train_logger in self.hparams.loggers:
-                train_logger.log_stats(
-                    {"epoch loaded": self.loaded_epoch()}, test_stats=means
-                )
+            self.hparams.train_logger.log_stats(
+                {"epoch loaded": self.loaded_epoch()}, test_stats=means
+            )
 
     def refuse(self, what):
         """End the training with one line: nothing can be learned."""
@@ -265,16 +280,16 @@ class RecordingBrain(sb.Brain):
                 epoch,
                 unfit,
             )
-        lr = self.optimizer.param_groups[0]["lr"]
-        self.hparams.training.schedule.on_epoch(
-            self.optimizer, epoch, valid_means["loss"]
+        lr = self.rate or self.optimizer.param_groups[0]["lr"]
+        self.annealing.after_epoch(self.optimizer, epoch, valid_means["loss"])
+        counter = self.hparams.epoch_counter
+        if hasattr(counter, "update_metric"):  # SpeechBrain's that stops early
+            counter.update_metric(valid_means["loss"])
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "lr": lr},
+            train_stats=self.train_means,
+            valid_stats=valid_means,
         )
-        for train_logger in self.hparams.loggers:
-            train_logger.log_stats(
-                {"epoch": epoch, "lr": lr},
-                train_stats=self.train_means,
-                valid_stats=valid_means,
-            )
         row = {
             "epoch": epoch,
             "seconds": time.perf_counter() - self.started,

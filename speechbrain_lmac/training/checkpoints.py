@@ -40,18 +40,37 @@ class WholeCheckpointer(Checkpointer):
     every process. One whose meta has a reason at `UNFIT`, or whose value is NaN, is the
     best only where all are like that.
 
-    Arguments are those of `speechbrain.utils.checkpoints.Checkpointer`.
+    Arguments are those of `speechbrain.utils.checkpoints.Checkpointer`. The folder is
+    made by `open`: a YAML file that names it is read for other ends, too.
     """
 
-    def __init__(self, checkpoints_dir, *args, **kwargs):
-        super().__init__(checkpoints_dir, *args, **kwargs)
+    def __init__(
+        self,
+        checkpoints_dir,
+        recoverables=None,
+        custom_load_hooks=None,
+        custom_save_hooks=None,
+        allow_partial_load=False,
+    ):
+        # Not SpeechBrain's `__init__`, which makes the folder at once.
+        self.checkpoints_dir = Path(checkpoints_dir)
+        self.recoverables, self.optional_recoverables = {}, {}
+        self.custom_load_hooks = dict(custom_load_hooks or {})
+        self.custom_save_hooks = dict(custom_save_hooks or {})
+        self.allow_partial_load = allow_partial_load
+        self.add_recoverables(recoverables or {})
         self._whole = {}  # path -> whether its files are as they were written
+
+    def open(self):
+        """Make the folder, and remove what a process that was killed left by halves."""
+        self.checkpoints_dir.mkdir(parents=True, exist_ok=True)
         if if_main_process():
-            for left in Path(checkpoints_dir).glob(f"{UNFINISHED}*"):
+            for left in self.checkpoints_dir.glob(f"{UNFINISHED}*"):
                 shutil.rmtree(left)
 
     def save_checkpoint(self, *args, **kwargs):
         """Save under another name, then rename; see SpeechBrain's."""
+        self.checkpoints_dir.mkdir(parents=True, exist_ok=True)
         with writing(self.checkpoints_dir):
             saved = super().save_checkpoint(*args, **kwargs)
             if saved is not None:

@@ -1,14 +1,20 @@
-"""The training loop of a CLAP: sounds and captions are brought together."""
+"""What a CLAP's training needs beside the method: embeddings, and what is found."""
+
+import json
+import math
+from pathlib import Path
 
 import speechbrain as sb
 import torch
 
+from speechbrain_lmac.classifiers.clap.miniclap import hear_as_classifier, save_clap
 from speechbrain_lmac.classifiers.padding import embed, lengths_of
 from speechbrain_lmac.data.augment import apply_each
-from speechbrain_lmac.data.dataset import lens_on
 from speechbrain_lmac.evaluation.retrieval import Prompts
-from speechbrain_lmac.losses.clap import silence, symmetric_contrastive, truth
 from speechbrain_lmac.training.base_brain import NOISE_PARTS, RecordingBrain
+from speechbrain_lmac.training.training_record import write_record
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.distributed import one_process_only
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.seeding import generator
 
@@ -16,13 +22,10 @@ FORGOTTEN = 0.05  # share of the words that a training reads as unknown
 SILENT_DB = (-100.0, -50.0)  # of a clip that shall be like no caption
 
 
-class ClapBrain(RecordingBrain):
-    """Train a `MiniClap` with captions.
+class CaptionBrain(RecordingBrain):
+    """What the training of a CLAP needs: embeddings, and what prompts find.
 
-    The loss is the contrastive one, and `hparams.silence_weight` times how much the
-    clips are like a caption when they are turned down to near silence: `silence`.
-
-    Recorded are these two and, but in training,
+    `record_found` records, but in training,
 
     - `accuracy`: of the class among the standard prompts of all classes,
     - `template_seen`, `template_unseen`: the same with each template, the mean over
@@ -37,25 +40,14 @@ class ClapBrain(RecordingBrain):
     A value that a clip does not have is NaN, and left out of the means.
     """
 
-    def compute_forward(self, batch, stage):
-        """Clips to scaled similarities (B, B) of sounds and captions, the truth, and
-        cosines (B, B) of the clips near silence and the captions."""
-        part, keys = NOISE_PARTS[stage], self.keys(batch, stage)
-        captioned = self.hparams.captioned(batch.wav, keys, part)
-        batch = batch.with_wav(captioned.wav, captioned.mixed)
-        sounds = self.embed(batch, stage)
+    def read(self, captions, stage):
+        """Captions to embeddings (B, D), in training with some words forgotten."""
         clap = self.modules.clap
-        tokens = clap.vocabulary([caption.text for caption in captioned.captions])
+        tokens = clap.vocabulary([caption.text for caption in captions])
         forget = None
         if stage == sb.Stage.TRAIN:
             forget = torch.rand(tokens.ids.shape) < FORGOTTEN
-        text = clap.read(tokens.ids, forget)
-        logits = clap.scale * sounds @ text.T
-        stated = [caption.facts for caption in captioned.captions]
-        true = truth(captioned.facts, stated).to(logits.device)
-        quiet = nearly_silent(captioned.wav, keys).to(self.device)
-        near_silence = self.hear(quiet, lens_on(batch, self.device))
-        return logits, true, near_silence @ text.T
+        return clap.read(tokens.ids, forget)
 
     def embed(self, batch, stage):
         """Clips to embeddings (B, D), with noise and in training with augmentation."""
@@ -78,18 +70,11 @@ class ClapBrain(RecordingBrain):
         encoded = self.modules.domain.encode(wav, lens)
         return embed(self.modules.domain, self.modules.clap, encoded).embedding.float()
 
-    def compute_objectives(self, predictions, batch, stage):
-        """The symmetric contrastive loss, and what silence adds to it."""
-        logits, true, near_silence = predictions
-        quiet = silence(near_silence)
-        loss = symmetric_contrastive(logits, true)
-        loss = loss + self.hparams.silence_weight * quiet
-        self.record("loss", loss)
-        self.record("silence", quiet)
+    def record_found(self, batch, stage):
+        """Record what is found with the prompts, but in training."""
         if stage != sb.Stage.TRAIN:
             for name, values in self.retrieval(batch, stage).items():
                 self.record(name, torch.tensor(values))
-        return loss.mean()
 
     def on_stage_start(self, stage, epoch=None):
         """Forget the prompts, whose embeddings the training has changed."""
@@ -122,6 +107,35 @@ def nearly_silent(wav, keys):
     low, high = SILENT_DB
     draws = [torch.rand((), generator=generator("silence", *key)) for key in keys]
     return wav * 10 ** ((low + (high - low) * torch.stack(draws)[:, None]) / 20)
+
+
+def prepare_clap(hparams):
+    """Give a `MiniClap` the words of its captions and the trunk that the YAML names.
+
+    Raises
+    ------
+    InputError
+        After `torchrun`, and for an augmentation that mixes targets.
+    """
+    one_process_only("a CLAP")
+    check_augment(hparams["augment"])
+    clap, captions = hparams["clap"], hparams["captioned"].captions
+    clap.learn_words(captions.words(), hparams["seed"])
+    if hparams.get("trunk_source") is not None:
+        hear_as_classifier(clap, hparams["trunk_source"])
+
+
+def write_clap(brain, hparams, argv):
+    """Save what was trained, and write and print what it finds beside chance."""
+    found = {n: v for n, v in brain.test_means.items() if not math.isnan(v)}
+    brain.test_means = {**found, **hparams["captioned"].captions.chance()}
+    clap, folder = hparams["clap"], Path(hparams["output_folder"])
+
+    def save():
+        save_clap(clap, folder / "clap")
+
+    if write_record(brain, folder, clap, argv, save):
+        show(json.dumps(brain.test_means, indent=2))
 
 
 def check_augment(augment):

@@ -5,22 +5,19 @@ import shlex
 import shutil
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
-from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_lmac.classifiers.batch_norm_folding import fold_batch_norms
-from speechbrain_lmac.config.loading import RESOLVED
+from speechbrain_lmac.config.loading import RESOLVED, require_keys
 from speechbrain_lmac.data.dataset import collate_clips, with_sound
 from speechbrain_lmac.explainers.gradient_check import N_CLIPS
-from speechbrain_lmac.interpreters.trained import hash_of_classifier
-from speechbrain_lmac.training.checkpoints import WholeCheckpointer
-from speechbrain_lmac.training.loggers import build_loggers
+from speechbrain_lmac.interpreters.trained import hash_of_classifier, load_interpreter
+from speechbrain_lmac.training.schedules import Annealing
 from speechbrain_lmac.training.training_settings import (
     SETTINGS_FILE,
     check_settings,
@@ -35,12 +32,7 @@ from speechbrain_lmac.training.training_settings import (
 )
 from speechbrain_lmac.utils.console import quiet_logs
 from speechbrain_lmac.utils.distributed import own_share
-from speechbrain_lmac.utils.errors import (
-    InputError,
-    check_arguments,
-    check_counts,
-    check_numbers,
-)
+from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_text
 from speechbrain_lmac.utils.locks import lock_folder
 from speechbrain_lmac.utils.seeding import generator
@@ -51,79 +43,67 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest"  # the folder of the manifests, in an output folder
 
 
-@dataclass
-class Training:
-    """How long and how fast to train.
+# What a training's YAML names; see hparams/esc10_lmac.yaml.
+TRAINING_KEYS = (
+    "modules",
+    "opt_class",
+    "lr_annealing",
+    "epoch_counter",
+    "checkpointer",
+    "train_logger",
+    "dataloader_options",
+)
 
-    Arguments
-    ---------
-    number_of_epochs : int
-        Passes over the training clips.
-    batch_size : int
-        Clips per step (per process).
-    lr : float
-        Learning rate, to which `opt_class` and `schedule` refer.
-    opt_class : callable
-        Parameters to optimizer.
-    schedule : object
-        From `speechbrain_lmac.training.schedules`.
-    num_workers : int
-        Processes that load audio; 0 loads in the main one.
-    use_tensorboard : bool
-        Write the curves to `OUTPUT_FOLDER/tb_logs` as well.
-    wandb : dict
-        Settings of `wandb.init`: write them to Weights & Biases as well. Empty: do not.
-    samples_every : int
-        After so many epochs the first clips of the validation are explained, to be
-        heard and seen in `OUTPUT_FOLDER/samples` (and in TensorBoard, W&B); 0: never.
-    n_samples : int
-        How many clips these are, at most a batch.
-    max_skipped_batches : int
-        A batch whose loss or gradient is not finite changes nothing and is counted; one
-        more than this in an epoch, and the training stops.
+
+def check_training(hparams, path):
+    """Refuse an experiment that does not name what a training needs.
+
+    Raises
+    ------
+    InputError
+        For missing keys, modules that are none, and a schedule that cannot be called.
     """
-
-    number_of_epochs: int
-    batch_size: int
-    lr: float
-    opt_class: object
-    schedule: object
-    num_workers: int = 0
-    use_tensorboard: bool = False
-    wandb: dict = field(default_factory=dict)
-    samples_every: int = 0
-    n_samples: int = 3
-    max_skipped_batches: int = 3
-    loader: dict = field(init=False)
-
-    def __post_init__(self):
-        check_counts(
-            number_of_epochs=self.number_of_epochs,
-            batch_size=self.batch_size,
-            n_samples=self.n_samples,
-        )
-        check_counts(
-            low=0,
-            num_workers=self.num_workers,
-            samples_every=self.samples_every,
-            max_skipped_batches=self.max_skipped_batches,
-        )
-        check_numbers(low=0, lr=self.lr)
-        check_optimizer(self.opt_class)
-        self.loader = {
-            "batch_size": self.batch_size,
-            "num_workers": self.num_workers,
-            "collate_fn": collate_clips,
-        }
+    require_keys(hparams, TRAINING_KEYS, path)
+    modules = hparams["modules"]
+    if not isinstance(modules, dict):
+        raise InputError(f"modules must be a mapping of name to module, got {modules}")
+    for name, module in modules.items():
+        if not isinstance(module, torch.nn.Module):
+            kind = type(module).__name__
+            raise InputError(f"modules: {name} must be a torch.nn.Module, got {kind}")
+    Annealing(hparams["lr_annealing"])
 
 
-def check_optimizer(opt_class):
-    """Raise `InputError` unless a callable makes an optimizer of parameters."""
-    check_arguments(opt_class)
-    try:
-        opt_class([torch.nn.Parameter(torch.zeros(1))])
-    except (TypeError, ValueError) as error:
-        raise InputError(f"opt_class makes no optimizer: {error}") from error
+def loader_options(hparams, train=False):
+    """The YAML's `dataloader_options`, for the training or for what comes after it.
+
+    Clips are shuffled in the training, unless it says otherwise; in validation and test
+    none is left out and none drawn twice.
+    """
+    options = {"collate_fn": collate_clips, **hparams["dataloader_options"]}
+    if train:
+        drawn = {"sampler", "batch_sampler"} & options.keys()
+        return options if drawn else {"shuffle": True, **options}
+    for name in ("shuffle", "sampler", "drop_last"):
+        options.pop(name, None)
+    if options.pop("batch_sampler", None) is not None:
+        options.setdefault("batch_size", hparams["batch_size"])
+    return options
+
+
+def load_splits(hparams, manifests):
+    """The clips of "train", "valid" and "test": a dict of Datasets.
+
+    Their classes are in the order of the classifier, if one is to be explained, else of
+    their names: `hparams["labels"]`.
+    """
+    dataset = hparams["dataset"]
+    if "classifier" in hparams:
+        labels = dataset.class_order(manifests, hparams["classifier"].labels)
+    else:
+        labels = sorted(dataset.categories)
+    hparams["labels"] = labels
+    return {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")}
 
 
 def start_experiment(hparams, run_opts, source):
@@ -174,6 +154,7 @@ def start_training(hparams, run_opts, source):
         When the folder has a training with other settings, other data, or other
         weights to start from. Then nothing in it is changed.
     """
+    check_training(hparams, source[0])
     folder, is_main = open_output_folder(hparams, run_opts), if_main_process()
     check_run(run_opts, folder)
     known = {
@@ -266,15 +247,44 @@ def describe_experiment(hparams, run_opts, source, manifests):
             shutil.copy(script, folder)
 
 
-def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
+def train(brain_class, hparams, run_opts, source):
+    """`load_pretrained`, `start_training`, and `fit_and_test` on the dataset's splits.
+
+    Arguments
+    ---------
+    brain_class, hparams, run_opts, source
+        As theirs.
+
+    Returns
+    -------
+    brain : RecordingBrain
+        With the best weights loaded, and `test_means`.
+    """
+    load_pretrained(hparams)
+    manifests = start_training(hparams, run_opts, source)
+    splits = load_splits(hparams, manifests)
+    return fit_and_test(brain_class, hparams, run_opts, splits)
+
+
+def load_pretrained(hparams):
+    """Load the weights of `pretrained_interpreter`, if the YAML names any."""
+    start = hparams.get("pretrained_interpreter")
+    if start is not None:
+        load_interpreter(
+            hparams["interpreter"],
+            start,
+            "pretrained_interpreter",
+            hparams["classifier"],
+        )
+
+
+def fit_and_test(brain_class, hparams, run_opts, datasets):
     """Train with checkpoints, then test the best one once.
 
     Arguments
     ---------
     brain_class : type
-        A `RecordingBrain`.
-    modules : dict
-        Name to module; those with parameters are trained and checkpointed.
+        A `RecordingBrain`; `brain` of the YAML takes its place.
     hparams : dict
         The experiment.
     run_opts : RunOptions
@@ -287,21 +297,16 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
     brain : RecordingBrain
         With the best weights loaded, and `test_means`.
     """
-    training = hparams["training"]
-    counter = EpochCounter(limit=training.number_of_epochs)
-    recoverables = {"counter": counter}
-    if hasattr(training.schedule, "load"):
-        recoverables["schedule"] = training.schedule
-    trained = {n: m for n, m in modules.items() if any(True for _ in m.parameters())}
-    brain = brain_class(
+    modules = hparams["modules"]
+    for part in (hparams["train_logger"], hparams["checkpointer"]):
+        if hasattr(part, "open"):  # ours; SpeechBrain's are open
+            part.open()
+    brain = hparams.get("brain", brain_class)(
         modules=modules,
-        opt_class=training.opt_class,
-        hparams={**hparams, "loggers": build_loggers(hparams)},
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
         run_opts=run_opts,
-        checkpointer=WholeCheckpointer(
-            str(Path(hparams["output_folder"]) / "save"),
-            recoverables={**recoverables, **trained},
-        ),
+        checkpointer=complete(hparams),
     )
     if "classifier" in hparams:
         classifier = hparams["classifier"].to(brain.device)
@@ -311,16 +316,40 @@ def fit_and_test(brain_class, modules, hparams, run_opts, datasets):
         brain.before_training(some.wav.to(brain.device))
         fold_for_training(classifier, domain)
     brain.fit(
-        counter,
+        hparams["epoch_counter"],
         datasets["train"],
         datasets["valid"],
-        train_loader_kwargs={**training.loader, "shuffle": True},
-        valid_loader_kwargs=dict(training.loader),
+        train_loader_kwargs=loader_options(hparams, train=True),
+        valid_loader_kwargs=loader_options(hparams),
     )
     brain.evaluate(
-        datasets["test"], min_key="loss", test_loader_kwargs=dict(training.loader)
+        datasets["test"], min_key="loss", test_loader_kwargs=loader_options(hparams)
     )
     return brain
+
+
+def complete(hparams):
+    """The YAML's checkpointer, with whatever of the training it lacks.
+
+    That is the counter, the schedule if it has a state, and each module with parameters
+    under its own name: nothing that is trained gets lost.
+    """
+    checkpointer, schedule = hparams["checkpointer"], hparams["lr_annealing"]
+    kept = checkpointer.recoverables
+    wanted = {"counter": hparams["epoch_counter"]}
+    if hasattr(schedule, "load"):
+        wanted["schedule"] = schedule
+    for name, module in hparams["modules"].items():
+        if any(True for _ in module.parameters()):
+            wanted[name] = module
+    for name, part in wanted.items():
+        if not any(part is other for other in kept.values()):
+            checkpointer.add_recoverable(name, part)
+    for name, part in kept.items():
+        # In checkpoints of version 0.3 a cyclic schedule has no state.
+        optional = part is schedule and hasattr(schedule, "on_batch_end")
+        checkpointer.optional_recoverables[name] = optional
+    return checkpointer
 
 
 def fold_for_training(classifier, domain):

@@ -10,7 +10,7 @@ from speechbrain_lmac.inference.explain_batch import explain_batch
 from speechbrain_lmac.plots.figures import write_explanation_picture
 
 
-def write_samples(explainer, wavs, lens, ids, labels, folder, epoch, loggers=()):
+def write_samples(explainer, wavs, lens, ids, labels, folder, epoch, logger=None):
     """Write the explanation and a picture of some clips after an epoch.
 
     Arguments
@@ -28,8 +28,8 @@ def write_samples(explainer, wavs, lens, ids, labels, folder, epoch, loggers=())
     folder : Path
         `epoch_NNN/ID_explanation.wav`, `ID_rest.wav` and `ID.png` go there.
     epoch : int
-    loggers : sequence
-        Those with `log_sample` get the sounds and the picture, too.
+    logger : loggers.TrainLoggers or None
+        Gets the sounds and the picture, too.
     """
     domain = explainer.domain
     explained = explain_batch(explainer, wavs, labels, None, lens)
@@ -57,6 +57,5 @@ def write_samples(explainer, wavs, lens, ids, labels, folder, epoch, loggers=())
         )
         with Image.open(place / f"{name}.png") as image:
             picture = np.asarray(image.convert("RGB"))
-        for logger in loggers:
-            if hasattr(logger, "log_sample"):
-                logger.log_sample(name, sounds, picture, rate, epoch)
+        if logger is not None:
+            logger.log_sample(name, sounds, picture, rate, epoch)

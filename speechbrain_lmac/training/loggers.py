@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from speechbrain.utils.distributed import if_main_process
 
-from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.errors import InputError, check_counts
 
 
 def _drop(record):
@@ -57,7 +57,7 @@ class WandBSamples(WandBLogger):
             import wandb
         except ImportError as error:
             raise InputError(
-                "training: wandb needs the package wandb: pip install wandb"
+                "train_logger: wandb needs the package wandb: pip install wandb"
             ) from error
         self.wandb = wandb
         chosen = {"dir": str(folder), "id": run_id(folder), "resume": "allow"}
@@ -65,7 +65,7 @@ class WandBSamples(WandBLogger):
             super().__init__(wandb.init, **{**chosen, **settings})
         except TypeError as error:  # what SpeechBrain raises when wandb.init fails
             raise InputError(
-                f"training: wandb.init refused {settings}: {error.__context__}"
+                f"train_logger: wandb.init refused {settings}: {error.__context__}"
             ) from error
 
     def log_sample(self, name, sounds, picture, sample_rate, epoch):
@@ -88,12 +88,59 @@ def run_id(folder):
     return "-".join(Path(folder).parts[-2:]).replace(" ", "_")
 
 
-def build_loggers(hparams):
-    """`train_log.txt`, and TensorBoard or Weights & Biases if asked for."""
-    folder, training = Path(hparams["output_folder"]), hparams["training"]
-    loggers = [FileTrainLogger(str(folder / "train_log.txt"), precision=4)]
-    if training.use_tensorboard and if_main_process():
-        loggers.append(TensorboardSamples(str(folder / "tb_logs")))
-    if training.wandb and if_main_process():
-        loggers.append(WandBSamples(folder, training.wandb))
-    return loggers
+class TrainLoggers:
+    """`train_log.txt`, and TensorBoard or Weights & Biases if asked for.
+
+    It takes the place of one of SpeechBrain's loggers as `train_logger` of the YAML,
+    and also logs sounds and pictures.
+
+    Arguments
+    ---------
+    save_file : str
+        The log. `tb_logs` of TensorBoard and the files of W&B come beside it.
+    tensorboard : bool
+        Write the curves to TensorBoard as well.
+    wandb : dict
+        Settings of `wandb.init`: write them to Weights & Biases as well. Empty: do not.
+    samples_every : int
+        After so many epochs the first clips of the validation are explained, to be
+        heard and seen in `samples` beside the log (and in TensorBoard, W&B); 0: never.
+    n_samples : int
+        How many clips these are, at most a batch.
+    """
+
+    def __init__(
+        self, save_file, tensorboard=False, wandb=None, samples_every=0, n_samples=3
+    ):
+        check_counts(n_samples=n_samples)
+        check_counts(low=0, samples_every=samples_every)
+        self.save_file = Path(save_file)
+        self.tensorboard = tensorboard
+        self.wandb = dict(wandb or {})
+        self.samples_every = samples_every
+        self.n_samples = n_samples
+        self.opened = None
+
+    def open(self):
+        """Open what is asked for, in the main process, before the training begins."""
+        if self.opened is not None:
+            return
+        folder = self.save_file.parent
+        self.opened = [FileTrainLogger(str(self.save_file), precision=4)]
+        if self.tensorboard and if_main_process():
+            self.opened.append(TensorboardSamples(str(folder / "tb_logs")))
+        if self.wandb and if_main_process():
+            self.opened.append(WandBSamples(folder, self.wandb))
+
+    def log_stats(self, *args, **kwargs):
+        """Log numbers; see `speechbrain.utils.train_logger.TrainLogger`."""
+        self.open()
+        for train_logger in self.opened:
+            train_logger.log_stats(*args, **kwargs)
+
+    def log_sample(self, name, sounds, picture, sample_rate, epoch):
+        """Log sounds (N,) by name, and a picture (H, W, 3) of bytes."""
+        self.open()
+        for train_logger in self.opened:
+            if hasattr(train_logger, "log_sample"):
+                train_logger.log_sample(name, sounds, picture, sample_rate, epoch)

@@ -1,65 +1,15 @@
-"""Learning rates over a training. Each is told of every step and every epoch."""
+"""Learning rates over a training: a warm-up with a cosine, and SpeechBrain's."""
 
+import inspect
 import math
 
-from speechbrain.nnet.schedulers import ReduceLROnPlateau
-from speechbrain.utils.checkpoints import (
-    mark_as_loader,
-    mark_as_saver,
-    register_checkpoint_hooks,
-)
-
-from speechbrain_lmac.utils.errors import check_counts, check_numbers
+from speechbrain_lmac.utils.errors import InputError, check_numbers
 
 
 def set_rate(optimizer, rate):
     """Set the learning rate without a word (SpeechBrain's own logs every change)."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-@register_checkpoint_hooks
-class PlateauSchedule:
-    """Multiply the rate when the validation loss no longer falls.
-
-    SpeechBrain's `ReduceLROnPlateau` with the published values of L-MAC as defaults:
-    factor 0.5, patience 3, not before epoch 100 (docs/methods.md, schedule and
-    selection).
-
-    Arguments
-    ---------
-    factor : float
-        What the rate is multiplied by.
-    patience : int
-        Epochs without improvement before that.
-    first_epoch : int
-        The rate is left alone up to this epoch.
-    """
-
-    def __init__(self, factor=0.5, patience=3, first_epoch=100):
-        check_numbers(0, 1, factor=factor)
-        check_counts(low=0, patience=patience, first_epoch=first_epoch)
-        self.plateau = ReduceLROnPlateau(
-            factor=factor, patience=patience, dont_halve_until_epoch=first_epoch
-        )
-
-    def on_step(self, optimizer, step, steps_per_epoch):
-        """Nothing changes within an epoch."""
-
-    def on_epoch(self, optimizer, epoch, valid_loss):
-        """Look at the validation loss, and set the rate."""
-        _, rate = self.plateau([optimizer], epoch, valid_loss)
-        set_rate(optimizer, rate)
-
-    @mark_as_saver
-    def save(self, path):
-        """For the checkpoint."""
-        self.plateau.save(path)
-
-    @mark_as_loader
-    def load(self, path, end_of_epoch=False):
-        """From the checkpoint."""
-        self.plateau.load(path, end_of_epoch)
 
 
 class CosineSchedule:
@@ -106,42 +56,98 @@ class CosineSchedule:
         """Nothing depends on the validation."""
 
 
-class TriangularSchedule:
-    """A rate that rises and falls linearly between two values.
+# How SpeechBrain's schedulers are called, by the arguments that they take.
+AFTER_STEP = {
+    ("opt",): lambda schedule, optimizer, step: schedule(optimizer),
+    ("opt", "num_updates"): lambda schedule, optimizer, step: schedule(optimizer, step),
+}
+AFTER_EPOCH = {
+    ("current_epoch",): lambda schedule, optimizer, epoch, loss: schedule(epoch),
+    ("metric_value",): lambda schedule, optimizer, epoch, loss: schedule(loss),
+    ("optim_list", "current_epoch", "current_loss"): (
+        lambda schedule, optimizer, epoch, loss: schedule([optimizer], epoch, loss)
+    ),
+}
 
-    The published schedule of CNN14 on ESC-50 (docs/methods.md, classifier): 1e-8 to
-    2e-4 in 65,000 steps, of which 200 epochs see only the rise.
+
+class Annealing:
+    """Calls `lr_annealing`, ours or a scheduler of SpeechBrain, when it is due.
+
+    Ours have `on_step` and `on_epoch`, see `CosineSchedule`. SpeechBrain's are called
+    as in its recipes: after each step of the optimizer those with `on_batch_end(opt)`
+    and those that take `(opt)` or `(opt, num_updates)`; after each validation those
+    that take `(current_epoch)`, `(metric_value)` or `(optim_list, current_epoch,
+    current_loss)`, the metric being the validation loss.
 
     Arguments
     ---------
-    base_lr, max_lr : float
-        Lowest and highest rate.
-    step_size : int
-        Steps from one to the other.
+    schedule : object
+
+    Raises
+    ------
+    InputError
+        When it is none of these.
 
     Example
     -------
-    >>> schedule = TriangularSchedule(base_lr=0.0, max_lr=1.0, step_size=4)
-    >>> [schedule.rate(step) for step in (0, 1, 4, 5, 8)]
-    [0.0, 0.25, 1.0, 0.75, 0.0]
+    >>> import torch
+    >>> from speechbrain.nnet.schedulers import StepScheduler
+    >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    >>> annealing = Annealing(StepScheduler(1.0, decay_factor=0.5, decay_drop=2))
+    >>> for epoch in (1, 2, 3):
+    ...     annealing.after_epoch(optimizer, epoch, 0.1)
+    ...     print(optimizer.param_groups[0]["lr"])
+    0.5
+    0.5
+    0.25
     """
 
-    def __init__(self, base_lr, max_lr, step_size):
-        check_numbers(low=0, base_lr=base_lr, max_lr=max_lr)
-        check_counts(step_size=step_size)
-        self.base_lr = base_lr
-        self.max_lr = max_lr
-        self.step_size = step_size
+    def __init__(self, schedule):
+        self.schedule = schedule
+        self.ours = hasattr(schedule, "on_step") and hasattr(schedule, "on_epoch")
+        self.cyclic = hasattr(schedule, "on_batch_end")
+        self.takes = () if self.ours or self.cyclic else _arguments_of(schedule)
 
-    def rate(self, step):
-        """The rate of a step, counted from 0."""
-        place = step / self.step_size % 2
-        share = place if place <= 1 else 2 - place
-        return self.base_lr + (self.max_lr - self.base_lr) * share
+    def before_step(self, optimizer, step, steps_per_epoch):
+        """Set the rate of step number `step`, from 0, where it is a function of it."""
+        if self.ours:
+            self.schedule.on_step(optimizer, step, steps_per_epoch)
+        elif self.cyclic and step and not self.schedule.clr_iterations:
+            # Its state is missing in a checkpoint of version 0.3.
+            self.schedule.clr_iterations = float(step)
+            set_rate(optimizer, self.schedule.clr(self.schedule.clr_iterations))
 
-    def on_step(self, optimizer, step, steps_per_epoch):
-        """Set the rate of the step that comes."""
-        set_rate(optimizer, self.rate(step))
+    def after_step(self, optimizer, n_steps):
+        """Tell a schedule of steps that the optimizer has made `n_steps`."""
+        if self.cyclic:
+            self.schedule.on_batch_end(optimizer)
+        elif self.takes in AFTER_STEP:
+            AFTER_STEP[self.takes](self.schedule, optimizer, n_steps)
 
-    def on_epoch(self, optimizer, epoch, valid_loss):
-        """Nothing depends on the validation."""
+    def after_epoch(self, optimizer, epoch, valid_loss):
+        """Tell a schedule of epochs the validation loss, and set its rate."""
+        if self.ours:
+            self.schedule.on_epoch(optimizer, epoch, valid_loss)
+        elif self.takes in AFTER_EPOCH:
+            call = AFTER_EPOCH[self.takes]
+            _, rate = call(self.schedule, optimizer, epoch, valid_loss)
+            set_rate(optimizer, rate)
+
+
+def _arguments_of(schedule):
+    """Names of the arguments that a scheduler is called with."""
+    known = [*AFTER_STEP, *AFTER_EPOCH]
+    if callable(schedule) and not inspect.isclass(schedule):
+        taken = tuple(
+            name
+            for name, parameter in inspect.signature(schedule).parameters.items()
+            if parameter.default is parameter.empty
+        )
+        if taken in known:
+            return taken
+    told = ", ".join(f"({', '.join(names)})" for names in known)
+    raise InputError(
+        f"lr_annealing cannot be {type(schedule).__name__}: it must have on_step and "
+        f"on_epoch, or on_batch_end, or be called with one of {told}, as the "
+        "schedulers of SpeechBrain are"
+    )

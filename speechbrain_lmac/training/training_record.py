@@ -7,6 +7,7 @@ from pathlib import Path
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.interpreters.trained import save_interpreter
+from speechbrain_lmac.plots.charts import write_confusion
 from speechbrain_lmac.utils.csv_files import read_csv
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_text
@@ -70,6 +71,30 @@ def write_record(brain, folder, module, argv, save, before=None):
             "no epoch of this training was fit; the best one has %s", record["unfit"]
         )
     return True
+
+
+def write_classifier(brain, hparams, argv):
+    """`write_record` of a classifier, with its class names and its confusions.
+
+    Arguments
+    ---------
+    brain, argv
+        As `write_record`.
+    hparams : dict
+        The experiment: `model`, `labels`, `output_folder`.
+
+    Returns
+    -------
+    written : bool
+        As `write_record`.
+    """
+    model, folder = hparams["model"], Path(hparams["output_folder"])
+
+    def save():
+        model.save(hparams["labels"], folder / "classifier")
+        write_confusion(brain.confusion, hparams["labels"], folder)
+
+    return write_record(brain, folder, model, argv, save)
 
 
 def write_interpreter(brain, hparams, argv, before=None, save_also=None):

@@ -13,8 +13,11 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from speechbrain_lmac.config.differences import values_of
 from speechbrain_lmac.config.run_options import RUN_KEYS, RunOptions
+from speechbrain_lmac.config.training_keys import current_settings
 from speechbrain_lmac.interpreters.trained import hash_of_classifier
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_atomically, write_text
@@ -31,15 +34,18 @@ WITHOUT_EFFECT = {
     "metrics",
     "num_workers",
     "pairs_at_once",  # of LMAC-ZS: memory
-    "recipe",
-    "training.num_workers",
-    "training.max_skipped_batches",
-    "training.n_samples",
-    "training.samples_every",
-    "training.use_tensorboard",
-    "training.wandb",
+    "checkpointer",
+    "dataloader_options.num_workers",
+    "dataloader_options.persistent_workers",
+    "dataloader_options.pin_memory",
+    "dataloader_options.prefetch_factor",
     "dataset.terms",
+    "epoch_counter.limit",  # number_of_epochs
+    "recipe",
+    "train_logger",
 }
+# The counter of SpeechBrain that only counts: what changes no weight is not told.
+PLAIN_COUNTER = {"epoch_counter": "!new:speechbrain.utils.epoch_loop.EpochCounter"}
 # Paths that may change, at the top: `data` and `weights` tell whether the same lies
 # there. Any other path, as of weights that a model of the user's loads, is a setting.
 SOURCES = {
@@ -90,7 +96,13 @@ def settings_of(resolved, run_opts, n_processes=1):
     >>> settings_of(yaml, RunOptions(), n_processes=2)
     {'lr': 0.1, 'opt': '!name:torch.optim.SGD', 'opt.lr': 0.1, '--processes': 2}
     """
-    values = values_of(resolved)
+    doubles = _doubles(resolved)
+    values = {
+        key: value
+        for key, value in values_of(resolved).items()
+        if PLAIN_COUNTER.get(key) != value
+        and ".".join(key.split(".")[:2]) not in doubles
+    }
     paths = {
         str(value): f"<{key}>"
         for key, value in values.items()
@@ -107,6 +119,26 @@ def settings_of(resolved, run_opts, n_processes=1):
     usual["processes"], given["processes"] = 1, n_processes
     settings |= {f"--{n}": value for n, value in given.items() if value != usual[n]}
     return settings
+
+
+def _doubles(resolved):
+    """The dotted keys of modules that also stand elsewhere in an experiment."""
+    tree = YAML().load(resolved)
+    modules = tree.get("modules")
+    if not isinstance(modules, dict):
+        return set()
+    others = set()
+
+    def collect(node):
+        others.add(id(node))
+        parts = node.values() if isinstance(node, dict) else node
+        for part in parts if isinstance(node, dict | list) else ():
+            collect(part)
+
+    for key, node in tree.items():
+        if key not in ("modules", "checkpointer"):
+            collect(node)
+    return {f"modules.{name}" for name, node in modules.items() if id(node) in others}
 
 
 def _is_path(key):
@@ -244,11 +276,13 @@ def check_settings(folder, **parts):
 
 
 def _current(settings):
-    """Settings of an earlier version, with names of classes as they are now."""
-    return {
-        key: with_current_names(value)[0] if isinstance(value, str) else value
-        for key, value in settings.items()
-    }
+    """Settings of an earlier version, with names of classes and keys as now."""
+    return current_settings(
+        {
+            key: with_current_names(value)[0] if isinstance(value, str) else value
+            for key, value in settings.items()
+        }
+    )
 
 
 def _ways_on(aim):

@@ -1,26 +1,29 @@
-"""The training loop of LMAC-ZS's interpreter."""
+"""What LMAC-ZS's training needs beside the method: prompts, and its first accuracy."""
 
+import logging
 from functools import cached_property
 
 import speechbrain as sb
+import torch
+from speechbrain.utils.distributed import if_main_process
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
-from speechbrain_lmac.evidence import gather_evidence
+from speechbrain_lmac.classifiers.padding import classify
+from speechbrain_lmac.data.dataset import lens_on
 from speechbrain_lmac.explainers import ZeroShotExplainer
-from speechbrain_lmac.losses.audio_text_pairs import gather_pairs
-from speechbrain_lmac.training.brain import ExplainerBrain
+from speechbrain_lmac.training.brain import InterpreterBrain
+from speechbrain_lmac.training.experiment import loader_options
 from speechbrain_lmac.training.prompts import ClassPrompts, PromptMemory
+from speechbrain_lmac.utils.console import show
+from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.distributed import average_gradients
 
+logger = logging.getLogger(__name__)
 
-class ZeroShotBrain(ExplainerBrain):
-    """Train an interpreter for any prompt against a frozen zero-shot classifier.
 
-    Every prompt of a batch is asked of every clip of it. Recorded are the terms of the
-    objective under their own names, and the mean of the masks of the clips' own prompts
-    and of the others, `mm_own` and `mm_other`; in the validation also the means of
-    `hparams.metrics`, which explain the prompt that the classifier predicts.
-    """
+class PromptBrain(InterpreterBrain):
+    """What the training of an interpreter that is told prompts needs."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -38,28 +41,17 @@ class ZeroShotBrain(ExplainerBrain):
             self.modules.domain, self.hparams.classifier, self.modules.interpreter
         )
 
-    def compute_forward(self, batch, stage):
-        """Clips to all their pairs, and to what of the predicted prompt is scored."""
-        batch = self.noisy(batch, stage)
-        domain, classifier = self.modules.domain, self.hparams.classifier
+    @property
+    def interpreter(self):
+        """The interpreter, which DDP must not wrap: it waits for the others in every
+        call, and processes differ in their prompts, and so in how many pieces they go
+        through."""
         interpreter = self.modules.interpreter
-        if isinstance(interpreter, DistributedDataParallel):
-            # It waits for the others in every call; processes differ in their prompts,
-            # and so in how many pieces they go through.
-            interpreter = interpreter.module
-        pairs = gather_pairs(
-            domain,
-            classifier,
-            interpreter,
-            batch.wav,
-            self.memory.ask(self.prompts.of(batch)),
-            batch.lens,
-            self.hparams.pairs_at_once,
-        )
-        return pairs, self.scored(batch, stage)
+        wrapped = isinstance(interpreter, DistributedDataParallel)
+        return interpreter.module if wrapped else interpreter
 
     def optimizers_step(self):
-        """A step with the mean of all processes' gradients; see `compute_forward`."""
+        """A step with the mean of all processes' gradients; see `interpreter`."""
         average_gradients(self.modules.interpreter.parameters())
         super().optimizers_step()
 
@@ -68,20 +60,69 @@ class ZeroShotBrain(ExplainerBrain):
         if stage == sb.Stage.TRAIN:
             return None
         explanation = self.explainer.explain(batch.wav, lens=batch.lens)
-        return gather_evidence(
-            self.modules.domain, self.hparams.classifier, explanation
-        )
+        return self.evidence_of(explanation, stage)
 
-    def compute_objectives(self, predictions, batch, stage):
-        """The weighted terms of the objective."""
-        pairs, evidence = predictions
-        terms = self.hparams.objective(pairs)
-        loss = self.hparams.objective.total(terms)
-        for name, values in terms.items():
-            self.record(name, values)
-        self.record("loss", loss)
-        self.record("mm_own", pairs.own_size)
-        self.record("mm_other", pairs.other_size)
-        if evidence is not None:
-            self.judge(evidence, stage)
-        return loss.mean()
+
+def tell_zero_shot_accuracy(hparams, clips, device):
+    """Print and log `zero_shot_accuracy` of the test clips, which it returns."""
+    domain, classifier = hparams["domain"], hparams["classifier"]
+    options = loader_options(hparams)
+    told = zero_shot_accuracy(domain, classifier, clips, check_device(device), options)
+    if if_main_process():
+        line = accuracy_line(told, classifier.prompts)
+        show(line)
+        logger.info(line)
+    return told
+
+
+@torch.no_grad()
+def zero_shot_accuracy(domain, classifier, clips, device, options):
+    """What the classifier gets right of clips as they are, before anything is trained.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : ClapClassifier
+    clips : Dataset
+    device : str or torch.device
+        To which domain and classifier are moved.
+    options : dict
+        Of the DataLoader.
+
+    Returns
+    -------
+    told : dict
+        `zero_shot_accuracy`, 0 to 1, and `zero_shot_clips`; empty where captions
+        stand in place of classes.
+    """
+    domain, classifier = domain.to(device), classifier.to(device)
+    right = []
+    for batch in DataLoader(clips, **options):
+        if batch.label is None:
+            return {}
+        encoded = domain.encode(batch.wav.to(device), lens_on(batch, device))
+        logits = classify(domain, classifier, encoded).logits
+        right.append(logits.argmax(1).cpu() == batch.label)
+    right = torch.cat(right)
+    return {
+        "zero_shot_accuracy": right.float().mean().item(),
+        "zero_shot_clips": len(right),
+    }
+
+
+def accuracy_line(told, prompts):
+    """What of it is printed.
+
+    Example
+    -------
+    >>> accuracy_line({"zero_shot_accuracy": 0.5, "zero_shot_clips": 8}, ["dog", "cat"])
+    "zero-shot: 50.0 % of 8 clips of the test split are right, by 2 prompts such as \
+'dog'"
+    """
+    if not told:
+        return "zero-shot: the test split has captions and no classes, so no accuracy"
+    return (
+        f"zero-shot: {100 * told['zero_shot_accuracy']:.1f} % of "
+        f"{told['zero_shot_clips']} clips of the test split are right, by "
+        f"{len(prompts)} prompts such as {prompts[0]!r}"
+    )

@@ -25,8 +25,6 @@ MODULES = {
     "bounded": "hub.limits",
     "brains": "training.brain",
     "brains_clap": "training.clap",
-    "brains_l2i": "training.l2i",
-    "brains_td": "training.codec",
     "brains_zs": "training.zero_shot",
     "captioned": "data.caption_mixtures",
     "captions": "data.class_captions",
@@ -146,6 +144,9 @@ NAMES = {
     "augment.coloured_noise": "dsp.noise.coloured_noise",
     "augment.shaped_noise": "dsp.noise.shaped_noise",
     "augment.uniform": "utils.seeding.uniform",
+    "brains_l2i.DictionaryBrain": "recipes.train_nmf.NMF",
+    "brains_l2i.L2IBrain": "recipes.train_l2i.L2I",
+    "brains_td.CodecBrain": "recipes.train_codec.CodecBrain",
     "classifiers.checkpoint.fetch": "hub.weights.fetch",
     "classifiers.checkpoint.load_weights": "hub.weights.load_weights",
     "classifiers.checkpoint.read_weights": "hub.weights.read_weights",
@@ -163,6 +164,33 @@ NAMES = {
     "files.write_csv": "utils.csv_files.write_csv",
     "learned.LearnedDomain": "domains.LearnedDomain",
     "written_explanations.write_sound": "dsp.audio.write_sound",
+}
+# Classes of version 0.3 that left the package's modules: Brains stand in the recipes.
+LATER = {
+    "speechbrain_lmac.training.brain.ClassifierBrain": (
+        "speechbrain_lmac.recipes.train_classifier.ClassifierBrain"
+    ),
+    "speechbrain_lmac.training.brain.ExplainerBrain": (
+        "speechbrain_lmac.recipes.train_lmac.LMAC"
+    ),
+    "speechbrain_lmac.training.brain.FinetuningBrain": (
+        "speechbrain_lmac.recipes.train_lmac.FinetunedLMAC"
+    ),
+    "speechbrain_lmac.training.clap.ClapBrain": (
+        "speechbrain_lmac.recipes.train_clap.ClapBrain"
+    ),
+    "speechbrain_lmac.training.codec.CodecBrain": (
+        "speechbrain_lmac.recipes.train_codec.CodecBrain"
+    ),
+    "speechbrain_lmac.training.l2i.DictionaryBrain": (
+        "speechbrain_lmac.recipes.train_nmf.NMF"
+    ),
+    "speechbrain_lmac.training.l2i.L2IBrain": (
+        "speechbrain_lmac.recipes.train_l2i.L2I"
+    ),
+    "speechbrain_lmac.training.zero_shot.ZeroShotBrain": (
+        "speechbrain_lmac.recipes.train_lmac_zs.LMACZS"
+    ),
 }
 # Modules that became packages, and classes that are still asked of these.
 STILL_THERE = {
@@ -202,11 +230,12 @@ def current_name(name):
     """
     inner = name.removeprefix(PACKAGE)
     if inner == name or (inner not in NAMES and _moved(inner, CURRENT) is not None):
-        return name
+        return LATER.get(name, name)
     old = _moved(inner, KNOWN)
     if old is None:
-        return name
-    return PACKAGE + KNOWN[old] + inner.removeprefix(old)
+        return LATER.get(name, name)
+    moved = PACKAGE + KNOWN[old] + inner.removeprefix(old)
+    return LATER.get(moved, moved)
 
 
 def recorded_name(name):

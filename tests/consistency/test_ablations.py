@@ -42,7 +42,10 @@ def resolved(path):
     return [
         line
         for line in text.splitlines()
-        if not re.match(r"output_folder|interpreter_checkpoint", line)
+        if not re.match(
+            r"(output_folder|interpreter_checkpoint|\s+(checkpoints_dir|save_file)):",
+            line,
+        )
     ]
 
 

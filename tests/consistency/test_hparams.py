@@ -352,25 +352,27 @@ def test_scalars_that_every_experiment_has(path):
     assert not [key for key in keys if keys.count(key) > 1]
 
 
-TRAININGS = [path for path in YAMLS if "\ntraining:" in path.read_text("utf-8")]
+TRAININGS = [path for path in YAMLS if "\nopt_class:" in path.read_text("utf-8")]
 
 
 @pytest.mark.parametrize("path", TRAININGS, ids=name_of)
 def test_every_training_has_the_workers_at_the_top(path):
     text = path.read_text(encoding="utf-8")
     assert "\nnum_workers: 0\n" in text
-    (training,) = re.findall(r"^training: .*\n(?:    .*\n)+", text, re.MULTILINE)
-    assert "\n    num_workers: !ref <num_workers>\n" in training
+    (options,) = re.findall(r"^dataloader_options:\n(?:    .*\n)+", text, re.MULTILINE)
+    assert "\n    num_workers: !ref <num_workers>\n" in options
 
 
 @pytest.mark.parametrize("name", ["toy_classifier", "ablations/toy_zs_attention"])
-@pytest.mark.parametrize("option", ["--num_workers", "--training={num_workers: 2}"])
+@pytest.mark.parametrize(
+    "option", ["--num_workers", "--dataloader_options={num_workers: 2}"]
+)
 def test_workers_of_a_training_are_an_option(name, option, checkpoints):
     path = ROOT / "hparams" / f"{name}.yaml"
     base = path if "classifier" in name else ROOT / "hparams" / "toy_lmac_zs_stft.yaml"
     given = [option] if "=" in option else [option, "2"]
     hparams, _, _ = load_experiment([str(path), *checkpoints(base), *given])
-    assert hparams["training"].loader["num_workers"] == 2
+    assert hparams["dataloader_options"]["num_workers"] == 2
 
 
 def test_no_key_is_an_option_of_speechbrain():

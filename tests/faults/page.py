@@ -37,8 +37,8 @@ OTHER = {
     "batch is skipped and counted",
     "test_a_skipped_batch_leaves_no_trace": "weights and running means are as before "
     "it",
-    "test_too_many_of_them_stop": "beyond `max_skipped_batches` the training stops and "
-    "says where",
+    "test_too_many_of_them_stop": "beyond `--nonfinite_patience` the training stops "
+    "and says where",
     "test_the_term_without_a_bound": "mask_out has no bound below, but the norm of its "
     "gradient at the logits is at most the root of 2, at any size of the logits",
     "test_a_rank_that_dies": "one of two processes of a corpus killed: three take up "

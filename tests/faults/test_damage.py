@@ -97,6 +97,7 @@ def test_what_a_kill_left_by_halves_is_removed(tmp_path):
     (tmp_path / "unfinished+CKPT+now" / "model.ckpt").write_bytes(b"half")
     layer = torch.nn.Linear(1, 1)
     checkpointer = WholeCheckpointer(tmp_path, {"model": layer})
+    checkpointer.open()
     assert list(tmp_path.iterdir()) == []
     for loss in (3.0, 1.0, 2.0, 2.5):
         checkpointer.save_and_keep_only({"loss": loss}, min_keys=["loss"])
@@ -230,13 +231,13 @@ def test_a_skipped_batch_leaves_no_trace_in_the_weights(
 
 def test_too_many_of_them_stop_the_training(call, options, broken, capsys):
     broken(float("nan"), steps=[1, 2, 3])
-    limited = (*options, "--training={max_skipped_batches: 1}")
+    limited = (*options, "--nonfinite_patience=1")
     with pytest.raises(SystemExit) as end:
         call(train_lmac, *limited, "--output_folder=out")
     message = capsys.readouterr().err
     assert end.value.code == 2 and "Traceback" not in message
     assert "the loss was not finite in 2 batches of epoch 2" in message
-    assert "--lr" in message and "max_skipped_batches: 4" in message
+    assert "--lr" in message and "--nonfinite_patience 4" in message
     assert len(pd.read_csv("out/epochs.csv")) == 1  # what was finished is there
 
 

@@ -262,7 +262,7 @@ KEYS = {
     "hparams/toy_lmac.yaml": ("seed", "lr", "batch_size", "number_of_epochs"),
     "hparams/toy_classifier.yaml": ("sample_rate", "label_smoothing", "augment"),
 }
-NESTED = ("dataset", "domain", "model", "training", "nothing")
+NESTED = ("dataset", "domain", "model", "opt_class", "train_logger", "nothing")
 
 
 def test_any_override_is_taken_or_refused(classifier, tiny, record):

@@ -191,23 +191,23 @@ def test_misspelt_key_on_the_command_line(refused, tiny):
 
 
 def test_misspelt_argument_of_a_part(refused, copy_of, tiny):
-    old = "    lr: !ref <lr>\n"
-    yaml = copy_of(CLASSIFIER_YAML, old, old + "    num_worker: 2\n")
+    old = "    save_file: !ref <output_folder>/train_log.txt\n"
+    yaml = copy_of(CLASSIFIER_YAML, old, old + "    samples_evry: 2\n")
     message = refused(train_classifier, yaml, *tiny, OUT)
     assert (
-        "Invalid argument to class speechbrain_lmac.training.experiment.Training"
+        "Invalid argument to class speechbrain_lmac.training.loggers.TrainLoggers"
         in message
     )
-    assert "num_worker" in message
+    assert "samples_evry" in message
 
 
 @pytest.mark.parametrize(
     "override, named",
     [
-        ("--training={num_worker: 2}", "num_worker"),
+        ("--dataloader_options={num_worker: 2}", "num_worker"),
         ("--domain={n_ftt: 512}", "n_ftt"),
-        ("--training={schedule: {warmup: 2}}", "warmup"),
-        ("--training={opt_class: {weight_decai: 0.1}}", "weight_decai"),
+        ("--lr_annealing={warmup: 2}", "warmup"),
+        ("--opt_class={weight_decai: 0.1}", "weight_decai"),
         ("--objective={weights: {mask_on: 1.0}}", "mask_on"),
         ("--objective={weight: {mask_in: 1.0}}", "weight"),
         ("--interpreter={frequency: {n_mel: 80}}", "n_mel"),
@@ -316,7 +316,7 @@ def test_output_folder_that_is_a_file(refused, tmp_path, tiny, folder):
 
 def test_quiet_training_with_other_parts(call, tiny, short, capfd, tmp_path):
     """What is swapped on the command line is what is trained and written down."""
-    swapped = "--training={opt_class: !name:torch.optim.SGD {momentum: 0.9}}"
+    swapped = "--opt_class=!name:torch.optim.SGD {momentum: 0.9}"
     call(train_classifier, CLASSIFIER_YAML, *tiny, *short, OUT, swapped, "--quiet")
     assert capfd.readouterr() == ("", "")
     written = (tmp_path / "out" / "hyperparams.yaml").read_text()

@@ -39,7 +39,7 @@ def test_a_resumed_training_asks_what_an_undisturbed_one_does(
 ):
     options = [*tiny, "--batch_size=6", classifier, "--output_folder=out"]
     # The learning rate of an epoch depends on their number.
-    schedule = "--training={schedule: {number_of_epochs: 2}}"
+    schedule = "--lr_annealing={number_of_epochs: 2}"
     call(train_lmac, YAML, *options, schedule, "--number_of_epochs=1")
     call(train_lmac, YAML, *options, schedule, "--number_of_epochs=2")
     resumed = torch.load(tmp_path / "out" / "interpreter.ckpt")

@@ -128,7 +128,7 @@ def test_an_interrupted_training_ends_as_the_other_and_leaves_the_codec(
 def test_a_codec_trained_along_is_written_beside_and_asked_for(
     call, refused, learning, classifier, codec, trained_codec, tiny, once, toy
 ):
-    options = [*tiny, *once, classifier, codec, "--training={lr: 0.001}"]
+    options = [*tiny, *once, classifier, codec, "--lr=0.001"]
     options.append("--objective={weights: {sum_to_input: 0.01}}")
     call(train_lmac_td, learning, *options, "--output_folder=out")
     before = torch.load(trained_codec / "codec" / "codec.ckpt")

@@ -95,7 +95,7 @@ def test_a_training_before_its_end_has_told_its_accuracy(
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("speechbrain_lmac.recipes.train_lmac_zs.fit_and_test", stop)
+    monkeypatch.setattr("speechbrain_lmac.training.experiment.fit_and_test", stop)
     with pytest.raises(KeyboardInterrupt):
         call(train_lmac_zs, STFT, *tiny, *short, clap, "--output_folder=out")
     assert "zero-shot: " in capsys.readouterr().out
@@ -105,7 +105,7 @@ def test_a_training_before_its_end_has_told_its_accuracy(
 
 def test_resumed_is_undisturbed(call, trained, clap, tiny, tmp_path):
     options = [*tiny, "--batch_size=6", "--lr=0.0005", clap, "--output_folder=out"]
-    schedule = "--training={schedule: {number_of_epochs: 2}}"
+    schedule = "--lr_annealing={number_of_epochs: 2}"
     call(train_lmac_zs, STFT, *options, schedule, "--number_of_epochs=1")
     call(train_lmac_zs, STFT, *options, schedule, "--number_of_epochs=2")
     resumed = torch.load(tmp_path / "out" / "interpreter.ckpt")

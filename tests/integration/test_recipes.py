@@ -159,7 +159,7 @@ def test_tensorboard_gets_the_curves(call, classifier, tiny, short, tmp_path):
     accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator"
     )
-    options = [*tiny, *short, classifier, "--training={use_tensorboard: True}"]
+    options = [*tiny, *short, classifier, "--train_logger={tensorboard: True}"]
     call(train_lmac, "hparams/toy_lmac.yaml", *options, "--output_folder=out")
 
     events = accumulator.EventAccumulator(str(tmp_path / "out" / "tb_logs"))

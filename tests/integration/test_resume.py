@@ -178,7 +178,7 @@ def test_training_with_noise_that_ended_within_an_epoch(
 def test_more_epochs_than_at_first(call, undisturbed):
     # The cosine knows the length of the training, so it is given beforehand.
     options, whole = undisturbed(*LMAC)
-    options += ["--batch_size=6", "--training={schedule: {number_of_epochs: 4}}"]
+    options += ["--batch_size=6", "--lr_annealing={number_of_epochs: 4}"]
     call(train_lmac, *options, "--number_of_epochs=2", "--output_folder=part")
     assert len(pd.read_csv("part/epochs.csv")) == 2
     call(train_lmac, *options, "--number_of_epochs=4", "--output_folder=part")

@@ -20,7 +20,7 @@ YAML = "hparams/toy_lmac.yaml"
 @pytest.fixture(scope="session")
 def watched(train_once, classifier, tiny, short):
     """A training with samples of each epoch."""
-    samples = "--training={samples_every: 1, n_samples: 2, use_tensorboard: True}"
+    samples = "--train_logger={samples_every: 1, n_samples: 2, tensorboard: True}"
     return train_once("watched", train_lmac, YAML, *tiny, *short, classifier, samples)
 
 
@@ -91,8 +91,8 @@ def wandb(monkeypatch):
 def test_wandb_gets_the_same(call, wandb, classifier, tiny, short, tmp_path):
     folder = tmp_path / "toy" / "1"
     options = [*tiny, *short, classifier, f"--output_folder={folder}"]
-    training = "{samples_every: 2, n_samples: 1, wandb: {project: p, mode: offline}}"
-    call(train_lmac, YAML, *options, f"--training={training}")
+    logger = "{samples_every: 2, n_samples: 1, wandb: {project: p, mode: offline}}"
+    call(train_lmac, YAML, *options, f"--train_logger={logger}")
     (run,) = wandb.runs
     assert run.settings == {
         **{"dir": str(folder), "id": "toy-1", "resume": "allow"},

@@ -15,8 +15,8 @@ from speechbrain_lmac.interpreters import TrainedInterpreter
 from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.publish import publish
 from speechbrain_lmac.recipes.train_classifier import train_classifier
-from speechbrain_lmac.recipes.train_lmac import train_lmac
-from speechbrain_lmac.training.brain import ExplainerBrain, RecordingBrain
+from speechbrain_lmac.recipes.train_lmac import LMAC, train_lmac
+from speechbrain_lmac.training.base_brain import RecordingBrain
 from speechbrain_lmac.training.training_settings import (
     SETTINGS_FILE,
     differences,
@@ -130,7 +130,8 @@ def test_what_changes_no_weight_may_differ(
         options,
         f"--data_folder={data}",
         f"--classifier_source={moved / 'classifier'}",
-        "--training={max_skipped_batches: 5, samples_every: 7, use_tensorboard: True}",
+        "--nonfinite_patience=5",
+        "--train_logger={samples_every: 7, tensorboard: True}",
         "--dataset={clip_seconds: 1.0, cache_folder: null}",
         "--num_workers=1",
         "--ckpt_interval_steps=1",
@@ -284,7 +285,7 @@ def test_a_living_epoch_is_the_best_though_a_dead_one_has_a_lower_loss(
     call, options, monkeypatch
 ):
     validations = []
-    objectives = ExplainerBrain.compute_objectives
+    objectives = LMAC.compute_objectives
 
     def half_dead(brain, evidence, batch, stage):
         loss = objectives(brain, evidence, batch, stage)
@@ -295,7 +296,7 @@ def test_a_living_epoch_is_the_best_though_a_dead_one_has_a_lower_loss(
             validations.append(brain.epoch)
         return loss
 
-    monkeypatch.setattr(ExplainerBrain, "compute_objectives", half_dead)
+    monkeypatch.setattr(LMAC, "compute_objectives", half_dead)
     call(train_lmac, YAML, *options)
     epochs = pd.read_csv("out/epochs.csv")
     assert validations and epochs["valid_loss"].argmin() == 1

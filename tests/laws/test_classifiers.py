@@ -13,7 +13,7 @@ from speechbrain_lmac.data.dataset import collate_clips
 from speechbrain_lmac.domains.stft import STFTDomain
 from speechbrain_lmac.interpreters import ConvInterpreter, MelToBins
 from speechbrain_lmac.losses.lmac import WeightedObjective, mask_in, mask_l1
-from speechbrain_lmac.training.brain import ExplainerBrain
+from speechbrain_lmac.recipes.train_lmac import LMAC
 from speechbrain_lmac.training.schedules import CosineSchedule
 from tests.small_models import N_MELS, small_cnn14, small_compact, with_statistics
 
@@ -175,12 +175,6 @@ def test_the_gradient_goes_through_frozen_to_its_input(frozen):
     assert all(parameter.grad is None for parameter in frozen.parameters())
 
 
-class Training:
-    """What ExplainerBrain reads of the training part of a YAML."""
-
-    schedule = CosineSchedule(lr=0.01, warmup_epochs=0, number_of_epochs=2)
-
-
 @pytest.mark.parametrize("where", ["hparams", "modules"])
 def test_training_an_interpreter_changes_no_bit_of_the_classifier(frozen, where):
     before = state_of(frozen)
@@ -190,13 +184,13 @@ def test_training_an_interpreter_changes_no_bit_of_the_classifier(frozen, where)
     modules = {"domain": domain, "interpreter": interpreter}
     if where == "modules":  # where Brain calls train() on it in every epoch
         modules["classifier"] = frozen
-    brain = ExplainerBrain(
+    brain = LMAC(
         modules=modules,
         opt_class=lambda parameters: torch.optim.Adam(parameters, lr=0.01),
         hparams={
             "seed": 1,
             "classifier": frozen,
-            "training": Training,
+            "lr_annealing": CosineSchedule(0.01, warmup_epochs=0, number_of_epochs=2),
             "metrics": [],
             "objective": WeightedObjective(
                 {"mask_in": mask_in, "mask_l1": mask_l1}, {"mask_in": 4, "mask_l1": 1}

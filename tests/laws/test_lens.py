@@ -35,7 +35,7 @@ from speechbrain_lmac.metrics.separation import (
     source_scores,
 )
 from speechbrain_lmac.metrics.sparsity import empty
-from speechbrain_lmac.training.brain import ExplainerBrain
+from speechbrain_lmac.recipes.train_lmac import LMAC
 from speechbrain_lmac.types import ClassifierOutput, Evidence, Explanation
 
 RATE = 16000
@@ -467,7 +467,7 @@ def test_a_training_knows_what_is_padding_and_that_noise_fills_it(
     import speechbrain as sb
 
     domain = STFTDomain(RATE)
-    brain = ExplainerBrain(
+    brain = LMAC(
         modules={"interpreter": Decoder(), "domain": domain},
         hparams={"classifier": Summing(), "noise": noise, "seed": 1},
         run_opts={"device": "cpu"},
@@ -485,7 +485,7 @@ def test_a_training_knows_what_is_padding_and_that_noise_fills_it(
 def test_a_step_compares_no_waveforms_and_makes_no_explainer(monkeypatch):
     import speechbrain as sb
 
-    brain = ExplainerBrain(
+    brain = LMAC(
         modules={"interpreter": Decoder(), "domain": STFTDomain(RATE)},
         hparams={"classifier": Summing(), "noise": Hush(), "seed": 1},
         run_opts={"device": "cpu"},

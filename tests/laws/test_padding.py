@@ -37,7 +37,7 @@ from speechbrain_lmac.explainers import (
     IntegratedGradients,
 )
 from speechbrain_lmac.explainers.to_mask import absolute
-from speechbrain_lmac.training.brain import ClassifierBrain
+from speechbrain_lmac.recipes.train_classifier import ClassifierBrain
 from speechbrain_lmac.types import Explanation
 from tests.small_models import N_MELS, small_cnn14, small_compact, with_statistics
 

@@ -141,14 +141,18 @@ def test_what_a_user_s_class_refuses_is_one_line(experiment, tmp_path):
         ("--lr=-0.1", "lr must be a number from 0, got -0.1"),
         ("--lr=null", "lr must be a number from 0, got None"),
         ("--lr=.inf", "--lr must be a finite number, got '.inf'"),
-        ("--training={lr: .nan}", "lr must be a number from 0, got nan"),
-        ("--training={lr: hello}", "lr must be a number from 0, got 'hello'"),
-        ("--training={num_workers: -1}", "num_workers must be a whole number from 0"),
-        ("--training={samples_every: 0.5}", "samples_every must be a whole number"),
-        ("--training={n_samples: 0}", "n_samples must be a whole number from 1"),
-        ("--training={max_skipped_batches: -1}", "max_skipped_batches must be a whole"),
-        ("--training={opt_class: {weight_decay: -1}}", "weight_decay value: -1"),
-        ("--training={schedule: {warmup_epochs: -1}}", "warmup_epochs must be"),
+        ("--opt_class={lr: .nan}", "Invalid learning rate: nan"),
+        ("--lr_annealing={lr: hello}", "lr must be a number from 0, got 'hello'"),
+        ("--num_workers=-1", "num_workers must be a whole number from 0"),
+        ("--train_logger={samples_every: 0.5}", "samples_every must be a whole number"),
+        ("--train_logger={n_samples: 0}", "n_samples must be a whole number from 1"),
+        ("--nonfinite_patience=-1", "nonfinite_patience must be a whole number from 0"),
+        ("--dataloader_options={num_workers: -1}", "num_workers must be a whole"),
+        ("--dataloader_options={batch_size: 0}", "batch_size must be a whole number"),
+        ("--dataloader_options={drop_lst: True}", "did you mean 'drop_last'?"),
+        ("--training={lr: 0.1}", "--nonfinite_patience"),
+        ("--opt_class={weight_decay: -1}", "weight_decay value: -1"),
+        ("--lr_annealing={warmup_epochs: -1}", "warmup_epochs must be"),
         ("--batch_size=true", "--batch_size must be a whole number, got 'true'"),
         ("--seed=hello", "--seed must be a whole number"),
         ("--sample_rate=0", "must be"),
@@ -192,7 +196,7 @@ def test_a_warning_of_a_key_is_one_line_on_standard_error(experiment, capsys):
 @pytest.mark.parametrize("option", ["--max_grad_norm=1", "--precision=bf16", "--debug"])
 def test_options_of_trainings_are_refused_elsewhere(option):
     argv = [TOY, option]
-    assert "training" in load_experiment(argv, training=True)[0]
+    assert "modules" in load_experiment(argv, training=True)[0]
     with pytest.raises(InputError, match=f"{option.split('=')[0]} has no effect"):
         load_experiment(argv)
     with pytest.raises(InputError, match="--start_over has no effect"):

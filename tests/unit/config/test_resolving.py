@@ -100,7 +100,6 @@ SWAPS = {
     "interpreter": ("interpreter/l2i_conv_tiny.yaml", "L2IInterpreter"),
     "noise": ("noise/half_generated.yaml", "Sometimes"),
     "objective": ("objective/lmac_finetune.yaml", "GuidedObjective"),
-    "training": ("training/adam_plateau.yaml", "Training"),
 }
 
 
@@ -127,14 +126,14 @@ MEL = "domains.stft.MelDomain"
         (f"--domain=!new:speechbrain_lmac.{MEL} {{sample_rate: 16000}}", "domain", MEL),
         ("--domain=!include:parts/domain/mel.yaml {sample_rate: 16000}", "domain", MEL),
         (
-            "--training={schedule: "
-            "!new:speechbrain_lmac.training.schedules.PlateauSchedule {factor: 0.1}}",
-            "training.schedule",
-            "schedules.PlateauSchedule",
+            "--lr_annealing="
+            "!new:speechbrain.nnet.schedulers.ReduceLROnPlateau {factor: 0.1}",
+            "lr_annealing",
+            "schedulers.ReduceLROnPlateau",
         ),
         (
-            "--training={opt_class: !name:torch.optim.SGD {momentum: 0.9}}",
-            "training.opt_class.func",
+            "--opt_class=!name:torch.optim.SGD {momentum: 0.9}",
+            "opt_class.func",
             "torch.optim.sgd.SGD",
         ),
         (

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset
 
+from speechbrain_lmac.config.training_keys import check_training_keys
 from speechbrain_lmac.data.caption_dataset import CaptionDataset
 from speechbrain_lmac.data.conditions import CleanCondition, MixtureCondition
 from speechbrain_lmac.data.contaminants import OtherClips
@@ -17,7 +18,6 @@ from speechbrain_lmac.data_prep.captions_prepare import prepare_caption_table
 from speechbrain_lmac.data_prep.toy_prepare import make_toy, prepare_toy
 from speechbrain_lmac.dsp.toy_sounds import TOY_CLASSES
 from speechbrain_lmac.evaluation.corpus import Batches
-from speechbrain_lmac.training.experiment import Training
 from speechbrain_lmac.utils.errors import InputError, message_of
 
 RATE = 16000
@@ -103,4 +103,4 @@ def test_the_error_of_a_worker_is_one_line():
 @pytest.mark.parametrize("given", [-1, 1.5, "two", None, True])
 def test_a_number_of_workers_is_whole_and_not_negative(given):
     with pytest.raises(InputError, match="num_workers must be a whole number from 0"):
-        Training(1, 1, 0.1, torch.optim.Adam, None, num_workers=given)
+        check_training_keys({"opt_class": torch.optim.Adam, "num_workers": given})

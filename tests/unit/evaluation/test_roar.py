@@ -27,6 +27,7 @@ from speechbrain_lmac.evaluation.roar_inputs import (
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.metrics.curves import ranking
 from speechbrain_lmac.reporting.roar_page import roar_table
+from speechbrain_lmac.training.schedules import Annealing
 from speechbrain_lmac.types import ClassifierOutput, Encoded, Explanation
 from speechbrain_lmac.utils.errors import InputError
 
@@ -85,7 +86,7 @@ TRAINING = SimpleNamespace(
     number_of_epochs=8,
     batch_size=8,
     opt_class=functools.partial(torch.optim.Adam, lr=0.05),
-    schedule=Nothing(),
+    annealing=Annealing(Nothing()),
 )
 
 

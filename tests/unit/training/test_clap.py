@@ -7,7 +7,8 @@ import pytest
 import speechbrain as sb
 import torch
 
-from speechbrain_lmac.training.clap import ClapBrain, nearly_silent
+from speechbrain_lmac.recipes.train_clap import ClapBrain
+from speechbrain_lmac.training.clap import nearly_silent
 
 
 def turned_down(wav, quiet):
@@ -36,7 +37,9 @@ def test_how_far_depends_on_the_key_and_not_on_the_batch():
 def test_the_loss_is_the_contrastive_one_and_the_weighted_silence():
     recorded = {}
     brain = SimpleNamespace(
-        hparams=SimpleNamespace(silence_weight=4.0), record=recorded.__setitem__
+        hparams=SimpleNamespace(silence_weight=4.0),
+        record_all=recorded.update,
+        record_found=lambda *_: None,
     )
     cosines = torch.tensor([[0.6, -0.8], [0.0, 0.0]])  # 1/2 and 0: 1/4 in the mean
     predictions = torch.zeros(2, 2), torch.eye(2).bool(), cosines

@@ -1,0 +1,241 @@
+"""The keys of a training: checks, and the block `training:` of earlier versions."""
+
+import difflib
+import inspect
+import io
+
+from ruamel.yaml import YAML
+
+from speechbrain_lmac.utils.errors import (
+    InputError,
+    check_arguments,
+    check_counts,
+    check_numbers,
+)
+from speechbrain_lmac.utils.old_names import current_name
+
+BLOCK = "training"
+# The class of the block, as it is called now that it is gone.
+CLASS = "speechbrain_lmac.training.experiment.Training"
+SCHEDULES = "speechbrain_lmac.training.schedules."
+# Schedules that gave way to SpeechBrain's: their class, their arguments with the
+# defaults of then, and what these are called now.
+REPLACED = {
+    f"{SCHEDULES}PlateauSchedule": (
+        "speechbrain.nnet.schedulers.ReduceLROnPlateau",
+        {"factor": 0.5, "patience": 3, "first_epoch": 100},
+        {"first_epoch": "dont_halve_until_epoch"},
+    ),
+    f"{SCHEDULES}TriangularSchedule": (
+        "speechbrain.nnet.schedulers.CyclicLRScheduler",
+        {},
+        {},
+    ),
+}
+TRIANGULAR = f"{SCHEDULES}TriangularSchedule"
+# What stands in an experiment now. What is trained is known by its recipe's keys.
+TRAINED = ("interpreter", "autoencoder", "clap", "model")
+KEYS = """
+epoch_counter: !new:speechbrain.utils.epoch_loop.EpochCounter
+    limit: !ref <number_of_epochs>
+checkpointer: !new:speechbrain_lmac.training.checkpoints.WholeCheckpointer
+    checkpoints_dir: !ref <output_folder>/save
+    recoverables:
+        counter: !ref <epoch_counter>
+train_logger: !new:speechbrain_lmac.training.loggers.TrainLoggers
+    save_file: !ref <output_folder>/train_log.txt
+dataloader_options:
+    batch_size: !ref <batch_size>
+    num_workers: !ref <num_workers>
+"""
+NOW = (
+    "the block `training:` is gone. Its parts stand at the top of the YAML: opt_class, "
+    "lr_annealing (the schedule), epoch_counter, checkpointer, train_logger "
+    "(tensorboard, wandb, samples_every, n_samples) and dataloader_options, beside "
+    "number_of_epochs, batch_size, num_workers and lr; max_skipped_batches is the "
+    "option --nonfinite_patience. See hparams/esc10_lmac.yaml"
+)
+# Names of the keys where they were fields of the block, in the settings of a training.
+SETTINGS = {"opt_class": "opt_class", "schedule": "lr_annealing"}
+NUMBERS = ("number_of_epochs", "batch_size", "lr")
+
+
+def check_training_keys(hparams):
+    """Refuse numbers, an optimizer or options of the loader that cannot be.
+
+    Arguments
+    ---------
+    hparams : dict
+        A built experiment. Keys that it lacks are not looked at.
+
+    Raises
+    ------
+    InputError
+        Naming the first of them.
+    """
+    if "opt_class" not in hparams:
+        return
+    given = {name: hparams[name] for name in NUMBERS if name in hparams}
+    lr = {name: given.pop(name) for name in ("lr",) if name in given}
+    check_counts(**given)
+    if "num_workers" in hparams:
+        check_counts(low=0, num_workers=hparams["num_workers"])
+    check_numbers(low=0, **lr)
+    check_optimizer(hparams["opt_class"])
+    check_loader(hparams.get("dataloader_options", {}))
+
+
+def check_optimizer(opt_class):
+    """Raise `InputError` unless a callable makes an optimizer of parameters."""
+    import torch
+
+    check_arguments(opt_class)
+    try:
+        opt_class([torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"opt_class makes no optimizer: {error}") from error
+
+
+def check_loader(options):
+    """Raise `InputError` for what torch's DataLoader does not take."""
+    from torch.utils.data import DataLoader
+
+    if not isinstance(options, dict):
+        raise InputError(f"dataloader_options must be a mapping, got {options!r}")
+    names = [*inspect.signature(DataLoader).parameters, "looped_nominal_epoch"]
+    for name in options:
+        if name not in names or name == "dataset":
+            close = difflib.get_close_matches(str(name), names, 1)
+            meant = f"; did you mean '{close[0]}'?" if close else ""
+            raise InputError(f"dataloader_options: there is no option '{name}'{meant}")
+    if "batch_size" in options and options.get("batch_sampler") is None:
+        check_counts(batch_size=options["batch_size"])
+    if "num_workers" in options:
+        check_counts(low=0, num_workers=options["num_workers"])
+
+
+def lift_block(tree, path):
+    """Put the block `training:` of an earlier version into the keys of today.
+
+    Arguments
+    ---------
+    tree : ruamel.yaml.comments.CommentedMap
+        An experiment file. It is changed, unless it has no such block.
+    path : str or Path
+        Its name, for errors.
+
+    Returns
+    -------
+    lifted : bool
+
+    Raises
+    ------
+    InputError
+        When the block is an include of a file that is gone.
+    """
+    block = tree.get(BLOCK)
+    tag = _tag_of(block)
+    if tag.startswith("!include:") and "training/" in tag:
+        raise InputError(f"{path}: there is no {tag.removeprefix('!include:')}: {NOW}")
+    if current_name(tag.removeprefix("!new:")) != CLASS:
+        return False
+    place = list(tree).index(BLOCK)
+    del tree[BLOCK]
+    schedule, opt_class = block["schedule"], block["opt_class"]
+    old = current_name(_tag_of(schedule).removeprefix("!new:"))
+    if old == TRIANGULAR:  # SpeechBrain's sets the rate after a step
+        opt_class["lr"] = schedule["base_lr"]
+    if old in REPLACED:
+        schedule = _replaced(schedule, *REPLACED[old])
+    keys = _parsed(_modules_of(tree) + KEYS)
+    recoverables = keys["checkpointer"]["recoverables"]
+    if old in REPLACED:  # SpeechBrain's have a state
+        recoverables["schedule"] = _parsed("a: !ref <lr_annealing>")["a"]
+    trained = next(iter(keys["modules"]))
+    recoverables[trained] = _parsed(f"a: !ref <{trained}>")["a"]
+    own = {"tensorboard": "use_tensorboard", "wandb": "wandb"}
+    own |= {name: name for name in ("samples_every", "n_samples")}
+    for new, name in own.items():
+        if name in block:
+            keys["train_logger"][new] = block[name]
+    added = {name: keys.pop(name) for name in ("modules",)}
+    added |= {"opt_class": opt_class, "lr_annealing": schedule, **keys}
+    for name in (*NUMBERS, "num_workers"):
+        if name in block and not _refers_to(block[name], name):
+            tree[name] = block[name]
+    tree.setdefault("num_workers", 0)
+    if "max_skipped_batches" in block and block["max_skipped_batches"] != 3:
+        added["nonfinite_patience"] = block["max_skipped_batches"]
+    for name, node in reversed(added.items()):
+        if name not in tree:
+            tree.insert(place, name, node)
+    return True
+
+
+def current_settings(stored):
+    """Settings of a training, from `settings.json`, with the keys of today.
+
+    Example
+    -------
+    >>> stored = {"training": "!new:...Training", "training.lr": 0.1}
+    >>> stored |= {"training.schedule": "!new:mine.Schedule"}
+    >>> current_settings(stored)
+    {'lr': 0.1, 'lr_annealing': '!new:mine.Schedule'}
+    """
+    if BLOCK not in stored:
+        return stored
+    tag = str(stored.get(f"{BLOCK}.schedule", ""))
+    old = current_name(tag.removeprefix("!new:"))
+    kind, defaults, names = REPLACED.get(old, (old, {}, {}))
+    settings = {}
+    for key, value in stored.items():
+        first, _, rest = key.partition(".")
+        if first != BLOCK:
+            settings.setdefault(key, value)
+            continue
+        field, _, below = rest.partition(".")
+        if field in NUMBERS:
+            settings[field] = value
+        elif field in SETTINGS:
+            below = names.get(below, below) if field == "schedule" else below
+            name = SETTINGS[field]
+            settings[f"{name}.{below}" if below else name] = value
+    if f"{BLOCK}.batch_size" in stored:
+        settings["dataloader_options.batch_size"] = stored[f"{BLOCK}.batch_size"]
+    if old in REPLACED:
+        settings["lr_annealing"] = f"!new:{kind}"
+        for name, value in defaults.items():
+            settings.setdefault(f"lr_annealing.{names.get(name, name)}", value)
+    if old == TRIANGULAR:
+        settings["opt_class.lr"] = settings["lr_annealing.base_lr"]
+    return settings
+
+
+def _replaced(schedule, kind, defaults, names):
+    """A schedule of ours as SpeechBrain's."""
+    values = {**defaults, **(schedule if isinstance(schedule, dict) else {})}
+    node = _parsed(f"a: !new:{kind} {{}}")["a"]
+    node.update({names.get(name, name): value for name, value in values.items()})
+    return node
+
+
+def _modules_of(tree):
+    """What an experiment trains, and its domain."""
+    names = TRAINED[:3] if "classifier" in tree else TRAINED
+    found = [name for name in names if name in tree][:1]
+    return "modules:\n" + "".join(
+        f"    {name}: !ref <{name}>\n" for name in (*found, "domain")
+    )
+
+
+def _refers_to(node, name):
+    return _tag_of(node) == "!ref" and node.value == f"<{name}>"
+
+
+def _tag_of(node):
+    tag = getattr(node, "tag", None)
+    return "" if tag is None or tag.value is None else str(tag.value)
+
+
+def _parsed(text):
+    return YAML().load(io.StringIO(text))
