@@ -3,11 +3,11 @@
     python ablations.py hparams/toy_ablations.yaml
 
 trains each of the YAML's `experiments` with train_lmac.py, or with the script that it
-names as `recipe` (a finished training is only tested again), explains the clips of its
-`conditions` with all of them, and writes to `results/toy_ablations/1234`: `summary.md`
-(the table, with a line under each row that reads it), `summary.csv`, `comparison.csv`
-and `per_clip.csv`. `options` of the YAML go to every training. Interrupted, the same
-command goes on. Scroll to the bottom first.
+names as `trained_by` (a finished training is only tested again), explains the clips of
+its `conditions` with all of them, and writes to `results/toy_ablations/1234`:
+`summary.md` (the table, with a line under each row that reads it), `summary.csv`,
+`comparison.csv` and `per_clip.csv`. `options` of the YAML go to every training.
+Interrupted, the same command goes on. Scroll to the bottom first.
 """
 
 import subprocess
@@ -34,12 +34,12 @@ RECIPES = Path(__file__).resolve().parent
 
 def run_ablations(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, recipe="ablations")
     require_keys(hparams, NEEDED, source[0])
     ablations = read_ablations(hparams["experiments"])
     manifests = start_experiment(hparams, run_opts, source)
     dataset, device = hparams["dataset"], check_device(run_opts.device)
-    recipe = RECIPES / hparams.get("recipe", "train_lmac.py")
+    recipe = RECIPES / hparams.get("trained_by", "train_lmac.py")
     if not recipe.is_file():
         raise InputError(f"{source[0]}: there is no recipe {recipe.name}")
     blocks = {}

@@ -33,7 +33,7 @@ SPLITS = ("train", "valid", "test")
 
 def run_evaluation(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, recipe="evaluate")
     require_keys(hparams, NEEDED, source[0])
     check_counts(batch_size=hparams["batch_size"])
     if hparams["split"] not in SPLITS:

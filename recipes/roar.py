@@ -42,7 +42,7 @@ KEYS += (
 
 def run_roar(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, recipe="roar")
     require_keys(hparams, KEYS, source[0])
     check_counts(repeats=hparams["repeats"])
     check_shares(hparams["shares"])

@@ -56,7 +56,7 @@ class ClapBrain(CaptionBrain):
 
 def train_clap(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(argv, recipe="train_clap")
     require_keys(hparams, NEEDED, source[0])
     prepare_clap(hparams)
     write_clap(train(ClapBrain, hparams, run_opts, source), hparams, argv)

@@ -54,7 +54,7 @@ class ClassifierBrain(LabellingBrain):
 
 def train_classifier(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(argv, recipe="train_classifier")
     require_keys(hparams, ["dataset", "domain", "model"], source[0])
     check_numbers(0, 1, label_smoothing=hparams.get("label_smoothing", 0.0))
     brain = train(ClassifierBrain, hparams, run_opts, source)

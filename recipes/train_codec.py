@@ -40,7 +40,7 @@ class CodecBrain(RecordingBrain):
 
 def train_codec(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(argv, recipe="train_codec")
     require_keys(hparams, ["dataset", "domain"], source[0])
     one_process_only("a codec")
     brain = train(CodecBrain, hparams, run_opts, source)

@@ -54,7 +54,7 @@ class L2I(RecordingBrain):
 
 def train_l2i(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(argv, recipe="train_l2i")
     require_keys(hparams, NEEDED, source[0])
     dictionary = hparams["interpreter"].dictionary
     load_dictionary(dictionary, hparams["dictionary_checkpoint"], hparams["domain"])

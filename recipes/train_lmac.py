@@ -61,7 +61,7 @@ class FinetunedLMAC(LMAC):
 
 def train_lmac(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(argv, recipe="train_lmac")
     require_keys(hparams, InterpreterBrain.NEEDED, source[0])
     write_interpreter(train(LMAC, hparams, run_opts, source), hparams, argv)
 

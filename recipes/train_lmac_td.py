@@ -35,7 +35,7 @@ class LMACTD(LMAC):
 
 def train_lmac_td(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(argv, recipe="train_lmac_td")
     require_keys(hparams, ["codec", *LMACTD.NEEDED], source[0])
     check_one_process(hparams["codec"])
     brain = train(LMACTD, hparams, run_opts, source)

@@ -54,7 +54,7 @@ class LMACZS(PromptBrain):
 
 def train_lmac_zs(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(argv, recipe="train_lmac_zs")
     require_keys(hparams, ["pairs_at_once", *LMACZS.NEEDED], source[0])
     check_counts(pairs_at_once=hparams["pairs_at_once"])
     manifests = experiment.start_training(hparams, run_opts, source)

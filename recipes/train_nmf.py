@@ -45,7 +45,7 @@ class NMF(RecordingBrain):
 
 def train_nmf(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv, training=True)
+    hparams, run_opts, source = load_experiment(argv, recipe="train_nmf")
     require_keys(hparams, NEEDED, source[0])
     domain, autoencoder = hparams["domain"], hparams["autoencoder"]
     front_end_of(domain)  # refuses a domain that L2I cannot use

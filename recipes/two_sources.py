@@ -32,7 +32,7 @@ NEEDED = ["dataset", "classifier", "blocks", "conditions", "split", "batch_size"
 
 def run_two_sources(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, recipe="two_sources")
     require_keys(hparams, NEEDED, source[0])
     check_counts(batch_size=hparams["batch_size"])
     for name, block in hparams["blocks"].items():

@@ -31,7 +31,7 @@ NEEDED = "dataset classifier blocks conditions sanity split batch_size".split()
 
 def run_checks(argv):
     """Everything that the command above does."""
-    hparams, run_opts, source = load_experiment(argv)
+    hparams, run_opts, source = load_experiment(argv, recipe="zero_shot_checks")
     require_keys(hparams, NEEDED, source[0])
     check_counts(batch_size=hparams["batch_size"])
     classifier = hparams["classifier"]

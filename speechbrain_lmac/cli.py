@@ -20,7 +20,6 @@ those that can be read are explained, whatever is wrong with the others.
 import argparse
 import importlib.util
 import itertools
-import re
 import runpy
 import sys
 
@@ -29,10 +28,7 @@ from speechbrain_lmac.utils.arguments import Parser, overrides_of
 from speechbrain_lmac.utils.console import complain, exit_status, show
 from speechbrain_lmac.utils.errors import InputError
 
-# In the head of each experiment file: the script that it is for.
-RECIPE = re.compile(r"^#\s+python (\w+)\.py ", flags=re.MULTILINE)
 RECIPES = "speechbrain_lmac.recipes"
-RENAMED = {"pretrain_codec": "train_codec"}  # in YAML files for version 0.2
 
 
 def main(argv=None):
@@ -174,27 +170,23 @@ def _parser(command, description):
 
 
 def _run_recipe(command, argv, kinds):
-    """Run the script that is named in the head of a YAML file."""
+    """Run the script that the key `recipe` of a YAML file names."""
     if {"-h", "--help"} & set(argv):
         print(
             f"usage: speechbrain-lmac {command} FILE.yaml [--key value ...]\n\n"
-            "The script is the one that the head of the file names; keys of the file, "
-            "and options\nof SpeechBrain such as --device cuda, are set behind it."
+            "The script is the one that the key `recipe` of the file names; keys of "
+            "the file, and\noptions of SpeechBrain such as --device cuda, are set "
+            "behind it."
         )
         return
     from speechbrain_lmac.config.inheritance import find_hparams
+    from speechbrain_lmac.config.recipe_key import recipe_to_run
 
     parser = _parser(command, None)
     parser.add_argument("file", metavar="FILE.yaml")
     args, _ = parser.parse_known_args(argv)
     path = find_hparams(args.file)
-    named = RECIPE.search(path.read_text(encoding="utf-8"))
-    if named is None:
-        raise InputError(
-            f"{path} does not say which script it is for: begin it with a line like\n"
-            "#   python train_lmac.py FILE.yaml"
-        )
-    recipe = RENAMED.get(named.group(1), named.group(1))
+    recipe = recipe_to_run(path)
     if not recipe.startswith(kinds):
         raise InputError(f"{path} is for {recipe}.py, not for {command}")
     _run(recipe, argv)

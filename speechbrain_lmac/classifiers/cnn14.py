@@ -45,7 +45,7 @@ class CNN14Classifier(torch.nn.Module):
     save = save_classifier
     masks_padding = True
 
-    def __init__(self, n_classes, n_mels=80, emb_dim=2048):
+    def __init__(self, n_classes: int, n_mels: int = 80, emb_dim: int = 2048):
         super().__init__()
         self.n_classes = n_classes
         self.embedding_model = Cnn14(n_mels, emb_dim, return_reps=True)

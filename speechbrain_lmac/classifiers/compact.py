@@ -9,6 +9,7 @@ from speechbrain_lmac.classifiers.checkpoint import save_classifier
 from speechbrain_lmac.classifiers.padding import pool_over_time, zeros_behind
 from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_behind
 from speechbrain_lmac.types import ClassifierOutput
+from speechbrain_lmac.utils.errors import InputError
 
 
 class CompactClassifier(torch.nn.Module):
@@ -51,9 +52,15 @@ class CompactClassifier(torch.nn.Module):
     masks_padding = True
 
     def __init__(
-        self, n_classes, n_mels=80, channels=(16, 32, 64, 128, 192), dropout=0.3
+        self,
+        n_classes: int,
+        n_mels: int = 80,
+        channels: list | tuple = (16, 32, 64, 128, 192),
+        dropout=0.3,
     ):
         super().__init__()
+        if not channels:
+            raise InputError("channels must name one width at least")
         self.n_classes = n_classes
         self.n_mels = n_mels
         self.hidden_channels = list(channels)

@@ -29,7 +29,13 @@ class Conv1dNet(torch.nn.Module):
     torch.Size([2, 6])
     """
 
-    def __init__(self, n_classes, channels, kernels, strides):
+    def __init__(
+        self,
+        n_classes: int,
+        channels: list | tuple,
+        kernels: list | tuple,
+        strides: list | tuple,
+    ):
         super().__init__()
         self.blocks = torch.nn.ModuleList(
             torch.nn.Sequential(

@@ -221,7 +221,12 @@ class NewHuggingFaceModel(HuggingFaceModel):
     """
 
     def __init__(
-        self, model_type, n_classes, config, preprocessor=(), hidden_layers=None
+        self,
+        model_type: str,
+        n_classes: int,
+        config: dict,
+        preprocessor: dict | tuple = (),
+        hidden_layers: list | tuple | None = None,
     ):
         transformers = transformers_module()
         check_supported(model_type)

@@ -80,7 +80,7 @@ class Axes:
 
     bands = None  # evenly over the frequency axis
 
-    def __init__(self, order, steps=None):
+    def __init__(self, order: str, steps=None):
         letters = set(order)
         if len(letters) < len(order) or not {"B", "T"} <= letters <= set("BCTF"):
             raise InputError(

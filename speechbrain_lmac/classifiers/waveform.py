@@ -95,10 +95,10 @@ class WaveformClassifier(torch.nn.Module):
 
     def __init__(
         self,
-        model,
-        n_classes,
-        sample_rate,
-        hidden_layers,
+        model: torch.nn.Module,
+        n_classes: int,
+        sample_rate: int,
+        hidden_layers: list | tuple,
         layout,
         front_end=None,
         read_logits=logits_as_returned,

@@ -2,27 +2,23 @@
 
 import difflib
 import logging
-import pydoc
 import re
-import shlex
 import sys
 from pathlib import Path
 
-from hyperpyyaml import load_hyperpyyaml
-from ruamel.yaml import YAMLError
-
+from speechbrain_lmac.config.building import build
 from speechbrain_lmac.config.inheritance import (
-    HPARAMS,
     find_hparams,
     open_hparams,
     top_level_keys,
 )
+from speechbrain_lmac.config.recipe_key import check_recipe
 from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.config.run_options import RUN_KEYS, read_command, with_values_of
 from speechbrain_lmac.config.training_keys import check_training_keys
 from speechbrain_lmac.utils.compiling import check_compile
 from speechbrain_lmac.utils.devices import check_data_parallel, check_precision
-from speechbrain_lmac.utils.errors import InputError, check_arguments
+from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.old_names import with_current_names
 
 logger = logging.getLogger(__name__)
@@ -77,38 +73,19 @@ KNOWN_KEYS = {
     "split",
     "targets",
     "together",
+    "trained_by",
     "training",  # of version 0.3
     "train_logger",
     "trunk_source",
 }
 
-# What building a part raises when it is given something that it cannot take.
-UNBUILT = (
-    ValueError,
-    TypeError,
-    ImportError,
-    OSError,
-    ArithmeticError,
-    AttributeError,
-    RuntimeError,
-)
-# In errors that speak of the YAML file by themselves.
-OF_THE_FILE = (
-    "Invalid argument to",
-    "There is no such",
-    "Failed to import",
-    "No module named",
-    "not a valid",
-    "could not find",
-    "No such file",
-)
 # Options of SpeechBrain that every recipe obeys; the others are for trainings.
 ALWAYS_OBEYED = {"device", "distributed_backend", "log_config", "noprogressbar"}
 # How the resolved file in an output folder begins.
 RESOLVED = "# Generated"
 
 
-def load_experiment(argv, training=False):
+def load_experiment(argv, training=False, recipe=None):
     """Read the command line and build what the YAML file describes.
 
     Arguments
@@ -118,6 +95,9 @@ def load_experiment(argv, training=False):
         `run_options.read_command` and `resolving.resolve`.
     training : bool
         Whether the command trains, so that there is `--start_over`.
+    recipe : str, optional
+        The script that reads it, as `train_lmac`: a file whose key `recipe` names
+        another one is refused. One that is called `train_...` trains.
 
     Returns
     -------
@@ -135,10 +115,13 @@ def load_experiment(argv, training=False):
         device or precision that this machine does not have, and for whatever the
         objects themselves refuse.
     """
+    training = training or (recipe or "").startswith("train_")
     param_file, run_opts, overrides = read_command(argv, training)
     if not training:
         check_run_options(run_opts)
     path = find_hparams(param_file)
+    if recipe is not None:
+        check_recipe(path, recipe)
     check_keys(path)
     resolved, moved = with_current_names(resolve(path, overrides))
     if moved:
@@ -153,22 +136,9 @@ def load_experiment(argv, training=False):
     check_compile(run_opts)
     check_checkpoints(run_opts)
     folders = extend_import_path(path)
-    try:
-        hparams = load_hyperpyyaml(resolved)
-        if "dataset" in hparams:
-            check_arguments(hparams["dataset"].prepare)
-        check_sample_rates(hparams)
-        check_training_keys(hparams)
-    except InputError:
-        raise
-    except YAMLError as error:
-        raise InputError(f"{path} is not readable as YAML: {error}") from error
-    except pydoc.ErrorDuringImport as error:
-        raise InputError(f"{path}: {error}") from error
-    except UNBUILT as error:
-        if path.resolve().is_relative_to(HPARAMS) and not overrides:
-            raise  # our file, and so our fault
-        raise InputError(_why_unbuilt(error, path, overrides, folders)) from error
+    hparams = build(resolved, path, folders, overrides)
+    check_sample_rates(hparams)
+    check_training_keys(hparams)
     return hparams, run_opts, (path, resolved)
 
 
@@ -222,20 +192,6 @@ def extend_import_path(path):
     return folders
 
 
-def _why_unbuilt(error, path, overrides, folders):
-    """A message for what building the parts raised."""
-    words = [str(error)] if isinstance(error, OSError) else map(str, error.args)
-    message = " ".join(" ".join(words).split())
-    if isinstance(error, ImportError) and message.startswith("There is no such"):
-        places = ", ".join(dict.fromkeys(folders))
-        return f"{path}: {message} (looked in what is installed, in {places})"
-    if any(words in message for words in OF_THE_FILE):
-        return f"{path}: {message}"
-    given = shlex.join(f"--{key}={value}" for key, value in overrides.items())
-    given = f" with {given}" if given else ""
-    return f"{path} cannot be built{given}: {message} ({type(error).__name__})"
-
-
 def check_keys(path):
     """Look at top-level keys that nothing reads: misspelt ones, and a user's own.
 
@@ -285,7 +241,8 @@ def check_sample_rates(hparams):
 
 
 def require_keys(hparams, names, path):
-    """Raise unless the experiment has what the recipe needs."""
-    missing = [name for name in names if name not in hparams]
+    """Raise unless the experiment has what the recipe needs: `null` is nothing."""
+    there = {key for key, value in hparams.items() if value is not None} | {"augment"}
+    missing = [name for name in names if name not in there or name not in hparams]
     if missing:
         raise InputError(f"{path} lacks the keys {missing}, which this recipe needs")

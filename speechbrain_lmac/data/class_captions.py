@@ -196,7 +196,9 @@ class ClassCaptions:
     'i hear dog'
     """
 
-    def __init__(self, categories, attributes, held_out=0.2, templates=TEMPLATES):
+    def __init__(
+        self, categories: list, attributes, held_out: float = 0.2, templates=TEMPLATES
+    ):
         if not 0 <= held_out < 1:
             raise InputError(f"held_out must be from 0 to below 1, got {held_out}")
         self.categories = sorted(categories)

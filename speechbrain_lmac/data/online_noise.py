@@ -192,7 +192,7 @@ class Sometimes:
         That a clip gets noise, 0 to 1, drawn for its key.
     """
 
-    def __init__(self, noise, probability):
+    def __init__(self, noise, probability: float):
         if not 0 <= probability <= 1:
             raise InputError(f"probability must be from 0 to 1, got {probability}")
         self.noise = noise

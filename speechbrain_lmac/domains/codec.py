@@ -67,7 +67,7 @@ class Codec(torch.nn.Module):
     True
     """
 
-    def __init__(self, sample_rate, kernel_size=16, n_channels=256):
+    def __init__(self, sample_rate: int, kernel_size: int = 16, n_channels: int = 256):
         super().__init__()
         if kernel_size < 2 or kernel_size % 2 or n_channels < 2 or n_channels % 2:
             raise InputError(

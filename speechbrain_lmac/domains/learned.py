@@ -40,7 +40,7 @@ class LearnedDomain(torch.nn.Module):
     listenable = True
     hears_waveforms = True
 
-    def __init__(self, stft, codec):
+    def __init__(self, stft: torch.nn.Module, codec: torch.nn.Module):
         super().__init__()
         if stft.sample_rate != codec.sample_rate:
             raise InputError(

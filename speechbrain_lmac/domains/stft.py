@@ -11,7 +11,7 @@ from speechbrain.processing.features import Filterbank
 from speechbrain_lmac.dsp.mel_to_bins import MelToBins
 from speechbrain_lmac.dsp.pad_crop import zero_behind
 from speechbrain_lmac.types import Encoded
-from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.errors import InputError, check_counts, check_numbers
 
 # Added to |X|^2 before the root, as SpeechBrain's `spectral_magnitude` does: the
 # gradient of the magnitude stays finite at digital silence.
@@ -113,20 +113,22 @@ class STFTDomain(torch.nn.Module):
 
     def __init__(
         self,
-        sample_rate,
-        n_fft=1024,
+        sample_rate: int,
+        n_fft: int = 1024,
         hop_length_ms=11.6099,
         win_length_ms=23.2199,
-        n_mels=80,
+        n_mels: int = 80,
     ):
         super().__init__()
+        check_counts(sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels)
+        check_numbers(hop_length_ms=hop_length_ms, win_length_ms=win_length_ms)
         self.sample_rate = sample_rate
         self.n_fft = n_fft
         self.n_mels = n_mels
         self.hop_length = round(sample_rate / 1000 * hop_length_ms)
         self.win_length = round(sample_rate / 1000 * win_length_ms)
         if not 0 < self.hop_length <= self.win_length <= n_fft:
-            raise ValueError(
+            raise InputError(
                 "hop, window and n_fft must be ordered 0 < hop <= window <= n_fft, "
                 f"got {self.hop_length}, {self.win_length} and {n_fft} samples"
             )
@@ -299,8 +301,15 @@ class MelDomain(STFTDomain):
 
     listenable = False
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        sample_rate: int,
+        n_fft: int = 1024,
+        hop_length_ms=11.6099,
+        win_length_ms=23.2199,
+        n_mels: int = 80,
+    ):
+        super().__init__(sample_rate, n_fft, hop_length_ms, win_length_ms, n_mels)
         self.from_bands = torch.nn.Identity()
 
     def encode(self, wav, lens=None):

@@ -3,6 +3,7 @@
 import torch
 
 from speechbrain_lmac.dsp.mel import hz_to_mel, slaney_mel
+from speechbrain_lmac.utils.errors import check_counts
 
 
 def reading(position, n_bands):
@@ -64,8 +65,9 @@ class MelToBins(torch.nn.Module):
     torch.Size([1, 431, 513])
     """
 
-    def __init__(self, sample_rate, n_fft, n_mels):
+    def __init__(self, sample_rate: int, n_fft: int, n_mels: int):
         super().__init__()
+        check_counts(sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels)
         bins = hz_to_mel(torch.linspace(0, sample_rate / 2, n_fft // 2 + 1))
         centres = torch.linspace(0, float(hz_to_mel(sample_rate / 2)), n_mels + 2)
         matrix = reading(bins / float(centres[1]) - 1, n_mels)

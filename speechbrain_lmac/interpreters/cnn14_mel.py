@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.interpreters.cnn14_stft import pad_hidden
+from speechbrain_lmac.interpreters.cnn14_stft import four_maps, pad_hidden
 
 # (kernel, stride, padding) of the eight transposed convolutions, (time, frequency);
 # docs/methods.md, decoder; speechbrain.lobes.models.Cnn14.CNN14PSI.
@@ -42,7 +42,7 @@ class PublishedMelInterpreter(torch.nn.Module):
 
     def __init__(self, hidden_channels=(256, 512, 1024, 2048), width=2048):
         super().__init__()
-        block3, block4, block5, block6 = hidden_channels
+        block3, block4, block5, block6 = four_maps(hidden_channels)
         # What each layer reads: a hidden map, or what the layers before have made.
         inputs = (block6, block5, width, block4, width, block3, width, width)
         outputs = (*[width] * 7, 1)

@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from speechbrain_lmac.utils.errors import InputError
+
 # (kernel, stride, padding) of the transposed convolutions, (time, frequency), but for
 # the ninth and last; docs/methods.md, decoder;
 # speechbrain.lobes.models.Cnn14.CNN14PSI_stft.
@@ -16,6 +18,16 @@ LAYERS = (
     ((4, 3), (2, 2), (0, 5)),
     ((3, 4), (2, 2), (0, 2)),
 )
+
+
+def four_maps(hidden_channels):
+    """The channels of the hidden maps; raises `InputError` unless they are four."""
+    if len(hidden_channels) != 4:
+        raise InputError(
+            "the published decoders look at four hidden maps of CNN14, got "
+            f"hidden_channels {list(hidden_channels)}"
+        )
+    return hidden_channels
 
 
 class PublishedTrunk(torch.nn.Module):
@@ -40,7 +52,7 @@ class PublishedTrunk(torch.nn.Module):
 
     def __init__(self, hidden_channels, width, channels_out, last_kernel):
         super().__init__()
-        block3, block4, block5, block6 = hidden_channels
+        block3, block4, block5, block6 = four_maps(hidden_channels)
         channels = (
             (block6, width),
             (block5, width),

@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from speechbrain_lmac.interpreters.cnn14_stft import four_maps
+
 # (kernel, stride, padding) of the nine transposed convolutions, (time, frequency);
 # docs/methods.md, LMAC-TD.
 LAYERS = (
@@ -49,7 +51,7 @@ class PublishedUpsampler(torch.nn.Module):
 
     def __init__(self, hidden_channels=(256, 512, 1024, 2048), width=512):
         super().__init__()
-        block3, block4, block5, block6 = hidden_channels
+        block3, block4, block5, block6 = four_maps(hidden_channels)
         # What each layer reads: a hidden map, or what the layers before have made.
         half = width // 2
         inputs = (block6, block5, width, block4, width, block3, half, half, width // 4)

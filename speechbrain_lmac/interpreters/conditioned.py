@@ -100,7 +100,9 @@ class ClassConditionedInterpreter(torch.nn.Module):
     mask (B, T, F) in 0..1.
     """
 
-    def __init__(self, decoder, hidden_channels, n_classes, condition_dim):
+    def __init__(
+        self, decoder, hidden_channels: list, n_classes: int, condition_dim: int
+    ):
         super().__init__()
         self.classes = torch.nn.Embedding(n_classes, condition_dim)
         self.interpreter = FiLMInterpreter(decoder, hidden_channels, condition_dim)

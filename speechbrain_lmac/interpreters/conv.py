@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.dsp.pad_crop import fit_map
+from speechbrain_lmac.utils.errors import InputError, check_counts
 
 
 class ConvTrunk(torch.nn.Module):
@@ -33,20 +34,28 @@ class ConvTrunk(torch.nn.Module):
         many. Level k has 2^k. Without: 2, 4, 8, ..., a map for each level.
     """
 
-    def __init__(self, hidden_channels, widths, head_width, n_bands, strides=None):
+    def __init__(
+        self,
+        hidden_channels: list | tuple,
+        widths: list | tuple,
+        head_width,
+        n_bands: int,
+        strides: list | tuple | None = None,
+    ):
         super().__init__()
+        check_counts(n_bands=n_bands)
+        if not hidden_channels or hidden_channels[-1] is None:
+            raise InputError("the deepest hidden map must be looked at, got none")
         if strides is None:
             strides = [2 ** (place + 1) for place in range(len(hidden_channels))]
         self.strides = list(strides)
         if len(strides) != len(hidden_channels) or strides[-1] != 2 ** len(widths):
-            raise ValueError(
+            raise InputError(
                 "one stride for each hidden map, and one width for each level up to "
                 f"the last stride: got {len(hidden_channels)} maps of the strides "
                 f"{self.strides}, and {len(widths)} widths"
             )
         self.n_bands = n_bands
-        if hidden_channels[-1] is None:
-            raise ValueError("the deepest hidden map must be looked at, got None")
         self.laterals = torch.nn.ModuleDict(
             {
                 str(place): torch.nn.Conv2d(
@@ -109,7 +118,13 @@ class ConvInterpreter(ConvTrunk):
     """
 
     def __init__(
-        self, hidden_channels, widths, head_width, n_bands, frequency, strides=None
+        self,
+        hidden_channels: list | tuple,
+        widths: list | tuple,
+        head_width,
+        n_bands: int,
+        frequency,
+        strides: list | tuple | None = None,
     ):
         super().__init__(hidden_channels, widths, head_width, n_bands, strides)
         self.frequency = frequency

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from speechbrain_lmac.interpreters.cnn14_stft import PublishedTrunk
 from speechbrain_lmac.interpreters.conv import ConvTrunk
 from speechbrain_lmac.interpreters.nmf import Dictionary
-from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.errors import InputError, check_counts
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,16 @@ class L2IInterpreter(torch.nn.Module):
     the number of frames only.
     """
 
-    def __init__(self, psi, pooling, n_classes, n_components=100, n_bins=513):
+    def __init__(
+        self,
+        psi: torch.nn.Module,
+        pooling,
+        n_classes,
+        n_components: int = 100,
+        n_bins: int = 513,
+    ):
         super().__init__()
+        check_counts(n_bins=n_bins, n_components=n_components)
         if psi.n_components != n_components:
             raise InputError(
                 f"psi makes activations of {psi.n_components} components, but "
@@ -105,7 +113,14 @@ class ConvActivations(ConvTrunk):
     torch.Size([1, 101, 7])
     """
 
-    def __init__(self, hidden_channels, widths, head_width, n_bands, n_components):
+    def __init__(
+        self,
+        hidden_channels: list | tuple,
+        widths: list | tuple,
+        head_width,
+        n_bands: int,
+        n_components,
+    ):
         super().__init__(hidden_channels, widths, head_width, n_bands)
         self.n_components = n_components
         self.head = torch.nn.Linear(head_width * n_bands, n_components)
@@ -199,8 +214,9 @@ class LearnedOverTime(torch.nn.Module):
     (4.0, 4.0)
     """
 
-    def __init__(self, n_frames=431):
+    def __init__(self, n_frames: int = 431):
         super().__init__()
+        check_counts(n_frames=n_frames)
         # The range of torch.nn.Linear's weights, which is what the public code draws.
         bound = n_frames**-0.5
         self.weights = torch.nn.Parameter(torch.empty(n_frames).uniform_(-bound, bound))

@@ -1,5 +1,7 @@
 """LMAC-TD's mask network: from the waveform's code and the classifier to a mask."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from speechbrain.lobes.models.dual_path import Dual_Path_Model
@@ -43,14 +45,14 @@ class MaskNet(torch.nn.Module):
 
     def __init__(
         self,
-        n_channels,
-        width,
+        n_channels: int,
+        width: int,
         frames_per_step=1,
         chunk=250,
         n_blocks=2,
         intra_layers=8,
         inter_layers=2,
-        block=TransformerBlock,
+        block: Callable = TransformerBlock,
     ):
         super().__init__()
         check_arguments(block)
@@ -108,7 +110,7 @@ class MaskNetInterpreter(torch.nn.Module):
     hidden maps and `encoded.rep` (B, T, F) to a mask (B, T, F) in 0..1.
     """
 
-    def __init__(self, mask_net, upsampler, alpha):
+    def __init__(self, mask_net: torch.nn.Module, upsampler: Callable, alpha: float):
         super().__init__()
         check_arguments(upsampler)
         if not 0 <= alpha <= 1:

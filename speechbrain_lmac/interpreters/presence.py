@@ -38,7 +38,7 @@ class PresenceInterpreter(torch.nn.Module):
     length 1, to a mask (B, T, F) in 0..1.
     """
 
-    def __init__(self, interpreter, channels, text_dim):
+    def __init__(self, interpreter: torch.nn.Module, channels: int, text_dim: int):
         super().__init__()
         self.interpreter = interpreter
         self.heard = torch.nn.Linear(2 * channels, text_dim)

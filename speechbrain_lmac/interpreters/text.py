@@ -68,7 +68,9 @@ class TextFiLMInterpreter(torch.nn.Module):
     length 1, to a mask (B, T, F) in 0..1.
     """
 
-    def __init__(self, decoder, hidden_channels, text_dim):
+    def __init__(
+        self, decoder: torch.nn.Module, hidden_channels: list | tuple, text_dim: int
+    ):
         super().__init__()
         self.interpreter = FiLMInterpreter(
             norms_of_one(decoder), hidden_channels, text_dim

@@ -106,7 +106,7 @@ class WeightedObjective:
     tensor([3.2000])
     """
 
-    def __init__(self, terms, weights):
+    def __init__(self, terms: dict, weights: dict):
         unknown = sorted(set(weights) - set(terms))
         if unknown:
             raise InputError(

@@ -165,7 +165,7 @@ class GuidedObjective(WeightedObjective):
         `GuidedEvidence` to (B,): `OracleMask` or `CleanRepresentation`.
     """
 
-    def __init__(self, terms, weights, selection, guidance):
+    def __init__(self, terms: dict, weights: dict, selection, guidance):
         super().__init__({**terms, "guidance": guidance}, weights)
         self.selection = selection
 

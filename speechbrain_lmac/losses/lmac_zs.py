@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 
-def match(pairs, scale=1.0):
+def match(pairs, scale: float | None = 1.0):
     """How far the masks are from keeping the similarities, (B,), >= 0.
 
     Of clip j: 1 / B sum_i s |t_i . f(X_j) - t_i . f(M(t_i, h_j) X_j)|, with the prompts
@@ -29,7 +29,7 @@ def match(pairs, scale=1.0):
     return scale * over_prompts(pairs, (pairs.similarity - pairs.similarity_in).abs())
 
 
-def keep(pairs, floor=0.0, scale=1.0):
+def keep(pairs, floor=0.0, scale: float | None = 1.0):
     """How far the masks are from keeping what is there and making nothing up, (B,).
 
     Of clip j: 1 / B sum_i s d_ij, >= 0, with C_ij = t_i . f(X_j), S_ij = t_i . f(M(t_i,

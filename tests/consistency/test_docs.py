@@ -26,6 +26,7 @@ from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import CURVES
 from speechbrain_lmac.metrics.separation import IRM_OVERLAP_HEARD, SOURCE_SCORES
 from speechbrain_lmac.publishing.model_card import METHODS as METHODS_OF_CARDS
+from speechbrain_lmac.types import Evidence
 from speechbrain_lmac.utils import arguments
 from tools import experiments
 
@@ -241,6 +242,27 @@ def test_the_snippets_of_yaml_in_the_guide_make_an_experiment(tmp_path):
         path.write_text(text.replace("!include:", f"!include:{ROOT}/hparams/"))
         hparams, _, _ = load_experiment([str(path)])
         assert hparams[key] is not None
+
+
+def test_the_code_from_the_script_to_the_loss_is_that_of_the_files():
+    text = text_of(DOCS / "guide" / "from_script_to_loss.md")
+    names = ("recipes/train_lmac.py", "evidence.py", "losses/lmac.py")
+    code = "".join(text_of(ROOT / "speechbrain_lmac" / name) for name in names)
+    *excerpts, own = blocks(text, "python")
+    assert len(excerpts) >= 4
+    for excerpt in excerpts:
+        assert excerpt in code, f"no longer so:\n{excerpt}"
+    found = {}
+    exec(own, found)  # a term of the reader's
+    assert found["edges"](
+        Evidence(torch.full((2, 3, 4), 0.5), *[None] * 4)
+    ).tolist() == [
+        0.25,
+        0.25,
+    ]
+    recipe_keys = blocks_of(text_of(ROOT / "hparams/esc10_lmac.yaml"))
+    table = rows(section(text, "2. The YAML"))
+    assert {row[0].strip("`") for row in table} <= set(recipe_keys)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -342,7 +342,7 @@ def test_header_names_the_command(path):
 def test_scalars_that_every_experiment_has(path):
     text = path.read_text(encoding="utf-8")
     keys = re.findall(r"^(\w+):", text, re.MULTILINE)
-    assert keys[:2] == ["seed", "__set_seed"]
+    assert keys[:3] == ["recipe", "seed", "__set_seed"]
     of_fold = "/fold<fold>" if "fold" in keys else ""
     assert f"output_folder: !ref results/{path.stem}/<seed>{of_fold}\n" in text
     assert not [key for key in keys if keys.count(key) > 1]

@@ -352,6 +352,14 @@ def test_unknown_metric(refused, copy_of, tiny, classifier, interpreter):
 
 def test_recipe_with_the_yaml_of_another(refused, tiny):
     message = refused(train_lmac, CLASSIFIER_YAML, *tiny, OUT)
+    assert f"{CLASSIFIER_YAML} is for train_classifier.py, not for" in message
+    yaml = ROOT / CLASSIFIER_YAML
+    assert f"run `python recipes/train_classifier.py {yaml}`" in message
+
+
+def test_recipe_with_the_keys_of_another(refused, copy_of, tiny):
+    yaml = copy_of(CLASSIFIER_YAML, "recipe: train_classifier\n", "")
+    message = refused(train_lmac, yaml, *tiny, OUT)
     assert "lacks the keys ['classifier', 'interpreter', 'objective']" in message
 
 

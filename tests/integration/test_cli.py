@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from speechbrain_lmac.cli import COMMANDS, main
+from speechbrain_lmac.config.recipe_key import COMMAND, recipe_of, recipe_to_run
 from speechbrain_lmac.hub.registry import shipped_models
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,14 +232,12 @@ def test_an_experiment_is_shown_with_everything_put_in(cli, tmp_path):
 
 
 def test_every_experiment_file_says_which_script_it_is_for():
-    from speechbrain_lmac.cli import RECIPE
-
-    files = [*(ROOT / "hparams").glob("*.yaml"), *(ROOT / "hparams").glob("a*/*.yaml")]
-    assert len(files) > 100
+    folders = ("hparams", "hparams/ablations", "benchmarks/hparams")
+    files = [path for name in folders for path in (ROOT / name).glob("*.yaml")]
+    assert len(files) > 30
     for path in files:
-        named = RECIPE.search(path.read_text(encoding="utf-8"))
-        assert named, path
-        assert (ROOT / "recipes" / f"{named.group(1)}.py").is_file(), path
+        (head,) = COMMAND.findall(path.read_text(encoding="utf-8"))
+        assert recipe_of(path) == recipe_to_run(path) == head, path
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))

@@ -51,7 +51,7 @@ class ClapClassifier(torch.nn.Module):
 
     masks_padding = True
 
-    def __init__(self, clap, prompts, template=TEMPLATE):
+    def __init__(self, clap, prompts, template: str | None = TEMPLATE):
         super().__init__()
         if isinstance(prompts, str):
             raise InputError(f"prompts must be a list of texts: [{prompts!r}] for one")

@@ -252,7 +252,7 @@ class NewHuggingFaceClap(HuggingFaceTowers):
         For a key that there is not.
     """
 
-    def __init__(self, config, tokenizer_source, preprocessor=()):
+    def __init__(self, config: dict, tokenizer_source, preprocessor: dict | tuple = ()):
         transformers = transformers_module()
         for name, kind in (
             ("audio_config", transformers.ClapAudioConfig),

@@ -105,7 +105,13 @@ class MiniClap(torch.nn.Module):
 
     masks_padding = True
 
-    def __init__(self, embedding_dim, audio, text, words=()):
+    def __init__(
+        self,
+        embedding_dim: int,
+        audio: torch.nn.Module,
+        text: torch.nn.Module,
+        words=(),
+    ):
         super().__init__()
         if audio.n_classes != embedding_dim:
             raise InputError(
