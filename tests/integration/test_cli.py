@@ -223,7 +223,7 @@ def test_an_experiment_is_shown_with_everything_put_in(cli, tmp_path):
     again.write_text(shown)
     status, lines, _ = cli("config", again, "--diff", yaml)
     rate = re.search(r"^lr: (.+)$", cli("config", yaml)[1], re.MULTILINE)[1]
-    told = [f"lr: 0.25 -> {rate}", f"training.lr: 0.25 -> {rate}"]
+    told = [f"lr: 0.25 -> {rate}", f"opt_class.lr: 0.25 -> {rate}"]
     assert (status, lines.splitlines()[:2]) == (0, told)
     assert all(": 0.25 -> " in line for line in lines.splitlines())
     assert cli("config", yaml, "--diff", yaml) == (0, "no difference\n", "")
