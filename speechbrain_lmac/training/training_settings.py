@@ -100,7 +100,7 @@ def settings_of(resolved, run_opts, n_processes=1):
     values = {
         key: value
         for key, value in values_of(resolved).items()
-        if PLAIN_COUNTER.get(key) != value
+        if (key, value) not in PLAIN_COUNTER.items()
         and ".".join(key.split(".")[:2]) not in doubles
     }
     paths = {

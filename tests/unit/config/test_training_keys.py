@@ -134,6 +134,10 @@ def test_a_resolved_file_of_today_is_the_same_training(old_and_new, tmp_path):
     assert one == other
 
 
+def test_what_is_null_counts():
+    assert settings_of("augment: null", RunOptions()) == {"augment": None}
+
+
 @pytest.mark.parametrize(
     "option, counts",
     [
