@@ -134,6 +134,11 @@ def test_a_resolved_file_of_today_is_the_same_training(old_and_new, tmp_path):
     assert one == other
 
 
+def test_what_is_null_counts_but_for_keys_at_the_top_which_are_as_good_as_absent():
+    text = "augment: null\npart:\n    blank: null\n"
+    assert settings_of(text, RunOptions()) == {"part.blank": None}
+
+
 @pytest.mark.parametrize(
     "option, counts",
     [

@@ -30,6 +30,7 @@ from speechbrain_lmac.training.training_settings import (
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.hashing import fingerprint_of
 from speechbrain_lmac.utils.old_names import (
+    LATER,
     MODULES,
     NAMES,
     STILL_THERE,
@@ -59,6 +60,17 @@ def test_no_module_has_two_old_names():
 def test_every_name_of_the_table_exists(name):
     module, _, inner = f"speechbrain_lmac.{name}".rpartition(".")
     assert callable(getattr(importlib.import_module(module), inner))
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_brains_of_version_0_3_are_those_of_the_recipes(name):
+    module, _, inner = current_name(name).rpartition(".")
+    assert callable(getattr(importlib.import_module(module), inner).compute_objectives)
+
+
+def test_a_brain_of_version_0_2_is_found_through_both_tables():
+    old = "speechbrain_lmac.brains.FinetuningBrain"
+    assert current_name(old) == "speechbrain_lmac.recipes.train_lmac.FinetunedLMAC"
 
 
 def test_no_module_of_a_package_is_taken_for_a_name_in_an_old_module():
