@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 KNOWN_KEYS = {
     "augment",
     "autoencoder",
+    "background",
     "batch_size",
     "blocks",
     "brain",
@@ -49,6 +50,7 @@ KNOWN_KEYS = {
     "interpreter_checkpoint",
     "label_smoothing",
     "learner",
+    "methods",
     "metrics",
     "model",
     "n_clips",
