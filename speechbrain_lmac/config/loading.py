@@ -72,6 +72,7 @@ KNOWN_KEYS = {
     "split",
     "targets",
     "together",
+    "trained_by",
     "training",
     "trunk_source",
 }

@@ -16,8 +16,9 @@ def open_blocks(hparams):
     ---------
     hparams : dict
         `blocks`: name to Block, or to the rows of one by their names
-        (`explainers.by_name`). Among the rows `baselines` stands for several, a mapping
-        that blocks share, and `classifier` and `domain` for those of this block alone.
+        (`explainers.by_name`); None leaves a block out. Among the rows `baselines`
+        stands for several, a mapping that blocks share, and `classifier` and `domain`
+        for those of this block alone.
         `classifier`, `dataset`; if wanted `methods` (names of rows, also with `*` for
         any letters), `background` (for SHAP) and `seed` (of random masks).
 
@@ -34,7 +35,8 @@ def open_blocks(hparams):
     """
     methods = hparams.get("methods")
     blocks = {}
-    for name, rows in hparams["blocks"].items():
+    named = {name: rows for name, rows in hparams["blocks"].items() if rows is not None}
+    for name, rows in named.items():
         block = _opened(rows, methods, hparams) if isinstance(rows, Mapping) else rows
         if block.explainers:
             blocks[name] = block
@@ -44,7 +46,7 @@ def open_blocks(hparams):
     for pattern in [methods] if isinstance(methods, str) else methods or ():
         if not any(fnmatchcase(name, pattern) for name in there):
             raise InputError(
-                f"methods: the blocks {', '.join(map(str, hparams['blocks']))} have no "
+                f"methods: the blocks {', '.join(map(str, named))} have no "
                 f"explainer {pattern!r}"
             )
     if not blocks:

@@ -72,6 +72,11 @@ def test_methods_choose_rows_and_leave_empty_blocks_out(hparams):
         open_blocks({**hparams, "methods": []})
 
 
+def test_a_block_that_is_null_is_left_out(hparams):
+    hparams["blocks"]["Mel"] = None
+    assert list(open_blocks(hparams)) == ["STFT"]
+
+
 def test_a_block_at_another_rate_is_refused(hparams):
     hparams["dataset"].sample_rate = 16000
     with pytest.raises(InputError, match="dataset 16000 Hz, domain 8000 Hz"):
