@@ -38,7 +38,7 @@ demo: .venv/.installed-demo  ## train, judge and hear explanations of generated 
 	$(PY) data_prep/toy_prepare.py data/toy
 	$(PY) recipes/train_classifier.py hparams/toy_classifier.yaml
 	$(PY) recipes/train_lmac.py hparams/toy_lmac.yaml
-	$(PY) recipes/evaluate.py hparams/toy_evaluate.yaml
+	$(PY) recipes/evaluate.py hparams/toy_table.yaml $(ONE_METHOD) --output_folder results/toy_evaluate/1234
 	set -- data/toy/audio/5-*.wav; $(PY) recipes/explain.py hparams/toy_lmac.yaml \
 	    "$$1" "$$2" "$$3" --output_folder results/demo
 	@for table in results/toy_evaluate/*/summary.md; do \
@@ -68,19 +68,29 @@ endef
 ESC10_DATA = --data_folder "$(ESC10_FOLDER)"
 SPEECH_DATA = --speech_folder "$(SPEECH_FOLDER)"
 
+# Runs of a table: what is chosen of its conditions, blocks and methods.
+ESC10_TABLE = $(PY) recipes/evaluate.py hparams/esc10_table.yaml $(ESC10_DATA)
+ONE_METHOD := --conditions clean --blocks STFT --methods '[L-MAC, random*, all ones]' \
+    --curves=null --sanity=null
+IN_DOMAIN := --conditions clean,noise --blocks STFT,Mel
+OUT_OF_DOMAIN := --conditions mixtures,white_noise,speech --blocks STFT,Mel
+# SPS, COMP and MM of what is heard: masks of different domains cannot be compared.
+LMAC_TD := --conditions noise,mixtures,white_noise --blocks STFT,TD \
+    --methods '[L-MAC, LMAC-TD*, random blocks, all ones]' --curves=null --sanity=null \
+    --together '[STFT, TD]' --reference 'LMAC-TD, alpha=0.75' \
+    --metrics '[AI, AD, AG, FF, Fid-In, SPS-heard, COMP-heard, MM-heard]'
+
 results: esc10-folder speech-folder .venv/.installed-demo  ## train and judge all methods on the real recordings of ESC10_FOLDER, with speech from SPEECH_FOLDER (four hours on 2 cores; resumes)
 	$(train_esc10)
 	$(train_esc10_td)
-	$(PY) recipes/evaluate.py hparams/esc10_table_id.yaml $(ESC10_DATA)
-	$(PY) recipes/evaluate.py hparams/esc10_table_ood.yaml $(ESC10_DATA) $(SPEECH_DATA)
-	$(PY) recipes/evaluate.py hparams/esc10_table_td.yaml $(ESC10_DATA)
+	$(ESC10_TABLE) $(IN_DOMAIN) --output_folder results/esc10_table_id/1234
+	$(ESC10_TABLE) $(OUT_OF_DOMAIN) $(SPEECH_DATA) --output_folder results/esc10_table_ood/1234
+	$(ESC10_TABLE) $(LMAC_TD) --output_folder results/esc10_table_td/1234
 
 results-quick: esc10-folder speech-folder .venv/.installed-demo  ## the same on 20 clips of each condition (minutes, if the trainings are there)
 	$(train_esc10)
-	$(PY) recipes/evaluate.py hparams/esc10_table_id.yaml $(ESC10_DATA) \
-	    --n_clips 20 --sanity=null --output_folder results/quick_table_id/1234
-	$(PY) recipes/evaluate.py hparams/esc10_table_ood.yaml $(ESC10_DATA) $(SPEECH_DATA) \
-	    --n_clips 20 --output_folder results/quick_table_ood/1234
+	$(ESC10_TABLE) $(IN_DOMAIN) --n_clips 20 --sanity=null --output_folder results/quick_table_id/1234
+	$(ESC10_TABLE) $(OUT_OF_DOMAIN) $(SPEECH_DATA) --n_clips 20 --output_folder results/quick_table_ood/1234
 
 tables: .venv/.installed-demo  ## write docs/results/results.md from the files that `make results` left
 	$(PY) tools/tables.py --title "Results on ESC-10" --output docs/results/results.md \
@@ -130,8 +140,10 @@ zero-shot: esc10-folder .venv/.installed-demo  ## LMAC-ZS for a small CLAP on th
 	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_stft.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_sources.yaml $(ESC10_DATA)
 	$(PY) recipes/train_lmac_zs.py hparams/esc10_lmac_zs_mel.yaml $(ESC10_DATA)
-	$(PY) recipes/evaluate.py hparams/esc10_zs_table_id.yaml $(ESC10_DATA)
-	$(PY) recipes/evaluate.py hparams/esc10_zs_table_ood.yaml $(ESC10_DATA)
+	$(PY) recipes/evaluate.py hparams/esc10_zs_table.yaml $(ESC10_DATA) \
+	    --conditions clean,noise --output_folder results/esc10_zs_table_id/1234
+	$(PY) recipes/evaluate.py hparams/esc10_zs_table.yaml $(ESC10_DATA) \
+	    --conditions mixtures,white_noise --output_folder results/esc10_zs_table_ood/1234
 	$(PY) recipes/two_sources.py hparams/esc10_zs_two_sources.yaml $(ESC10_DATA)
 	$(PY) recipes/zero_shot_checks.py hparams/esc10_zs_checks.yaml $(ESC10_DATA)
 	$(PY) tools/tables.py --title "LMAC-ZS on ESC-10" --output docs/results/zero_shot.md \

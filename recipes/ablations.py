@@ -2,14 +2,15 @@
 
     python ablations.py hparams/toy_ablations.yaml
 
-trains each of the YAML's `experiments` with train_lmac.py, or with the script that it
-names as `trained_by` (a finished training is only tested again), explains the clips of
+trains each of the YAML's `experiments` with train_lmac.py, or with the script that its
+key `trained_by` names (a finished training is only tested again), explains the clips of
 its `conditions` with all of them, and writes to `results/toy_ablations/1234`:
 `summary.md` (the table, with a line under each row that reads it), `summary.csv`,
 `comparison.csv` and `per_clip.csv`. `options` of the YAML go to every training.
 Interrupted, the same command goes on. Scroll to the bottom first.
 """
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ from speechbrain_lmac.utils.console import quiet_options, show
 from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 NEEDED = ["dataset", "experiments", "options", "conditions", "metrics", "split"]
 RECIPES = Path(__file__).resolve().parent
 
@@ -39,9 +42,9 @@ def run_ablations(argv):
     ablations = read_ablations(hparams["experiments"])
     manifests = start_experiment(hparams, run_opts, source)
     dataset, device = hparams["dataset"], check_device(run_opts.device)
-    recipe = RECIPES / hparams.get("trained_by", "train_lmac.py")
+    recipe = RECIPES / f"{trained_by(hparams)}.py"
     if not recipe.is_file():
-        raise InputError(f"{source[0]}: there is no recipe {recipe.name}")
+        raise InputError(f"{source[0]}: trained_by: there is no recipe {recipe.stem}")
     blocks = {}
     for ablation in ablations:
         show(f"{ablation.name}: {ablation.what}")
@@ -72,6 +75,24 @@ def run_ablations(argv):
     page.add_rows("per_clip", per_clip)
     page.write(folder / "summary.md")
     show((folder / "summary.md").read_text(encoding="utf-8"))
+
+
+def trained_by(hparams):
+    """The name of the recipe that trains the experiments.
+
+    Until version 0.3 the key was `recipe`, which is what the file itself is for now.
+
+    Example
+    -------
+    >>> trained_by({}), trained_by({"trained_by": "train_lmac_td"})
+    ('train_lmac', 'train_lmac_td')
+    """
+    old = str(hparams.get("recipe", ""))
+    if "trained_by" not in hparams and (old.endswith(".py") or old[:6] == "train_"):
+        name = old.removesuffix(".py")
+        logger.warning("the key `recipe: %s` is `trained_by: %s` now", old, name)
+        return name
+    return str(hparams.get("trained_by", "train_lmac")).removesuffix(".py")
 
 
 def trained_block(recipe, ablation, options, device):

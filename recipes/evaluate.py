@@ -1,17 +1,18 @@
-"""Judge explainers side by side: datasets, conditions, domains, methods, controls.
+r"""Judge explainers side by side: datasets, conditions, domains, methods, controls.
 
-    python evaluate.py hparams/esc10_table_id.yaml --data_folder /path/to/ESC-50
+    python evaluate.py hparams/esc10_table.yaml --data_folder /path/to/ESC-50 \
+        --conditions clean,noise --blocks STFT,Mel
 
-explains the clips of each of the YAML's `conditions` with each explainer of its
-`blocks`, and writes to `results/esc10_table_id/1234`: `per_clip.csv`, `summary.csv`,
-`summary.md` and `summary.tex` (means with bootstrap intervals, counts of empty masks
-and of scores that are not finite), `comparison.csv` (each method against the YAML's
-`reference`, clip by clip), and where the YAML asks for it `curves.csv` (faithfulness
-at equal sizes of the mask) and `sanity.csv` (maps of a randomised classifier), both
-with pictures. Interrupted, the same command goes on; finished rows are kept in
-`rows/`. With torchrun the batches are shared out over its processes, with the same
-result. Every score is defined in `speechbrain_lmac.metrics`. Scroll to the bottom
-first.
+explains the clips of the chosen `conditions` of the YAML with each explainer of the
+chosen `blocks` (or with those of them that `--methods` names), and writes to
+`results/esc10_table/1234`: `per_clip.csv`, `summary.csv`, `summary.md` and
+`summary.tex` (means with bootstrap intervals, counts of empty masks and of scores that
+are not finite), `comparison.csv` (each method against the YAML's `reference`, clip by
+clip), and where the YAML asks for it `curves.csv` (faithfulness at equal sizes of the
+mask) and `sanity.csv` (maps of a randomised classifier), both with pictures.
+Interrupted, the same command goes on; finished rows are kept in `rows/`. With torchrun
+the batches are shared out over its processes, with the same result. Every score is
+defined in `speechbrain_lmac.metrics`. Scroll to the bottom first.
 """
 
 from pathlib import Path
@@ -20,6 +21,8 @@ from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
 from speechbrain_lmac.evaluation.benchmark import open_benchmark
+from speechbrain_lmac.evaluation.blocks import open_blocks
+from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.reporting.evaluation_page import write_results
 from speechbrain_lmac.reporting.markdown import provenance
 from speechbrain_lmac.training.experiment import start_experiment
@@ -40,9 +43,11 @@ def run_evaluation(argv):
         raise InputError(
             f"split must be one of {', '.join(SPLITS)}, got {hparams['split']!r}"
         )
+    hparams["blocks"] = open_blocks(hparams)
+    metrics = metrics_by_name(hparams["metrics"])
     manifests = start_experiment(hparams, run_opts, source)
     dataset = hparams["dataset"]
-    benchmark = open_benchmark(hparams, run_opts, manifests, hparams["metrics"])
+    benchmark = open_benchmark(hparams, run_opts, manifests, metrics)
     folder, progress = Path(hparams["output_folder"]), not run_opts.noprogressbar
     per_clip = benchmark.score(folder / "rows", progress)
     if not if_main_process():

@@ -17,6 +17,7 @@ import pandas as pd
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
 from speechbrain_lmac.evaluation.benchmark import open_benchmark
+from speechbrain_lmac.evaluation.blocks import open_blocks
 from speechbrain_lmac.evaluation.row_store import RowStore
 from speechbrain_lmac.evaluation.two_sources import SCORES, classes_of, two_source_rows
 from speechbrain_lmac.reporting.markdown import provenance
@@ -35,6 +36,7 @@ def run_two_sources(argv):
     hparams, run_opts, source = load_experiment(argv, recipe="two_sources")
     require_keys(hparams, NEEDED, source[0])
     check_counts(batch_size=hparams["batch_size"])
+    hparams["blocks"] = open_blocks(hparams)
     for name, block in hparams["blocks"].items():
         if not block.domain.listenable:
             raise InputError(

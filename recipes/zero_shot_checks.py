@@ -18,6 +18,7 @@ import pandas as pd
 from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.config.loading import load_experiment, require_keys
 from speechbrain_lmac.evaluation.benchmark import open_benchmark
+from speechbrain_lmac.evaluation.blocks import open_blocks
 from speechbrain_lmac.evaluation.prompt_checks import SCORES, explain_prompts
 from speechbrain_lmac.reporting.markdown import placed, provenance
 from speechbrain_lmac.reporting.prompt_page import write_checks
@@ -40,9 +41,11 @@ def run_checks(argv):
             f"{source[0]}: a {type(classifier).__name__} has no prompts; these checks "
             "are for a ClapClassifier (two_sources.py asks any classifier)"
         )
+    hparams["blocks"] = open_blocks(hparams)
     manifests = start_experiment(hparams, run_opts, source)
     dataset, split, seed = hparams["dataset"], hparams["split"], hparams["seed"]
     benchmark = open_benchmark(hparams, run_opts, manifests, SCORES)
+    benchmark.check_condition(hparams["sanity"].condition, "the checks of sanity")
     folder, progress = Path(hparams["output_folder"]), not run_opts.noprogressbar
     prompts, swaps = ask(benchmark, progress)
     sanity = hparams["sanity"]

@@ -25,6 +25,7 @@ from speechbrain_lmac.config.nodes import parsed, tag_of, with_tag
 from speechbrain_lmac.config.old_parts import replaced_part
 from speechbrain_lmac.config.training_keys import lift_block
 from speechbrain_lmac.utils.errors import InputError, some_of
+from speechbrain_lmac.utils.old_names import moved_hparams
 
 PARENT = "parent"
 INCLUDE = "!include:"
@@ -53,6 +54,12 @@ def find_hparams(name):
                 f"{name} is a folder: name a YAML file in it. There are: "
                 f"{there or 'none'}"
             )
+    now = moved_hparams(name)
+    if now is not None:
+        raise InputError(
+            f"there is no {name} any more: it is a run of the dataset's table, with "
+            f"an --output_folder of its own: {now}"
+        )
     shipped = sorted(path.name for path in HPARAMS.glob("*.yaml"))
     raise InputError(
         f"no such hyperparameter file: {name} (looked in {Path.cwd()} and in the "

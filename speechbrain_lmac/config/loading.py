@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 KNOWN_KEYS = {
     "augment",
     "autoencoder",
+    "background",
     "batch_size",
     "blocks",
     "brain",
@@ -50,6 +51,7 @@ KNOWN_KEYS = {
     "label_smoothing",
     "learner",
     "lr_annealing",
+    "methods",
     "metrics",
     "model",
     "modules",

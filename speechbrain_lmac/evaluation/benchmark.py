@@ -1,5 +1,6 @@
 """A whole evaluation: conditions x blocks x explainers, resumed, written down."""
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,12 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from speechbrain_lmac.data.dataset import collate_clips
+from speechbrain_lmac.evaluation.blocks import open_blocks
 from speechbrain_lmac.evaluation.evaluate import evaluate
 from speechbrain_lmac.evaluation.randomisation import randomisation_check
 from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
+from speechbrain_lmac.explainers.by_name import CONTROLS
+from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.separation import scores_of
 from speechbrain_lmac.utils.console import progress_bar
@@ -19,6 +23,8 @@ from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.distributed import own_share
 from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.hashing import fingerprint_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ class Sanity:
     n_clips : int
         Of its clips, evenly spread.
     leave_out : list
-        Methods for which it says nothing: those that do not look at the classifier.
+        Methods for which it says nothing: those that do not look at the classifier,
+        the controls.
     encoder : torch.nn.Module, optional
         The part of the classifier whose layers are randomised: of a zero-shot
         classifier the audio tower, as its prompts are embedded once. Without: all.
@@ -56,7 +63,7 @@ class Sanity:
 
     condition: str
     n_clips: int
-    leave_out: list = ()
+    leave_out: list = CONTROLS
     encoder: object = None
 
 
@@ -105,7 +112,7 @@ class Benchmark:
         self.blocks = blocks
         self.conditions = conditions
         for condition in () if curves is None else curves.conditions:
-            self.check_condition(condition, "curves")
+            self.has_condition(condition, "curves")
         self.classifier = classifier
         self.metrics = metrics
         self.labels = labels
@@ -121,6 +128,18 @@ class Benchmark:
                 f"{where} ask for the condition {condition!r}; there are "
                 f"{', '.join(self.conditions)}"
             )
+
+    def has_condition(self, condition, what):
+        """Whether there is a condition; where there is none, say what is left out."""
+        there = condition in self.conditions
+        if not there:
+            logger.warning(
+                "%s of the condition %r are left out: there are %s",
+                what,
+                condition,
+                ", ".join(self.conditions),
+            )
+        return there
 
     def clips(self, condition, n_clips=None):
         """Some or all clips of a condition."""
@@ -179,7 +198,7 @@ class Benchmark:
         metrics = [metric.name for metric in self.metrics]
         truth = [score.name for score in self.scores(condition, name)["truth"]]
         about = fingerprint_of(
-            opened.fingerprint, block.domain, self.classifier, metrics, truth, shares
+            opened.fingerprint, block.domain, block.classifier, metrics, truth, shares
         )
         prints = {
             method: fingerprint_of(about, explainer)
@@ -192,7 +211,7 @@ class Benchmark:
                 block.explainers,
                 self.batches(condition),
                 block.domain,
-                self.classifier,
+                block.classifier,
                 self.metrics,
                 class_names=self.labels,
                 stems=opened.stems,
@@ -214,14 +233,19 @@ class Benchmark:
         }
 
     def check_sanity(self, sanity, folder, seed, progress=True):
-        """The comparison with a randomised classifier, per block and method."""
-        self.check_condition(sanity.condition, "the checks of sanity")
+        """The comparison with a randomised classifier, per block and method.
+
+        None where there is no such condition among those that were chosen.
+        """
+        if not self.has_condition(sanity.condition, "the checks of sanity"):
+            return None
         check_counts(n_clips=sanity.n_clips)
         batches = list(self.batches(sanity.condition, sanity.n_clips))
         opened = self.conditions[sanity.condition]
-        randomised = self.classifier if sanity.encoder is None else sanity.encoder
         tables = []
         for name, block in self.blocks.items():
+            encoder = sanity.encoder
+            randomised = block.classifier if encoder is None else encoder
             for method, explainer in block.explainers.items():
                 if method in sanity.leave_out:
                     continue
@@ -242,7 +266,7 @@ class Benchmark:
                 table.insert(0, "block", name)
                 table.insert(1, "method", method)
                 tables.append(table)
-        return pd.concat(tables, ignore_index=True)
+        return pd.concat(tables, ignore_index=True) if tables else None
 
 
 def open_benchmark(hparams, run_opts, manifests, metrics):
@@ -251,12 +275,13 @@ def open_benchmark(hparams, run_opts, manifests, metrics):
     Arguments
     ---------
     hparams : dict
-        With `dataset`, `classifier`, `blocks`, `conditions`, `split`, `batch_size`, and
-        if wanted `n_clips` and `curves`.
+        With `dataset`, `classifier`, `conditions`, `split`, `batch_size`, `blocks` and
+        what `open_blocks` reads, and if wanted `n_clips` and `curves`.
     run_opts : RunOptions
     manifests : Path
         From `start_experiment`.
     metrics : list
+        Of Metric, or of their names.
 
     Returns
     -------
@@ -268,15 +293,18 @@ def open_benchmark(hparams, run_opts, manifests, metrics):
     for part in hparams.values():
         if isinstance(part, torch.nn.Module):
             part.to(device)
+    blocks = open_blocks(hparams)
+    for block in blocks.values():
+        block.to(device)
     conditions = {
         name: condition.open(dataset, manifests, hparams["split"], labels)
         for name, condition in hparams["conditions"].items()
     }
     return Benchmark(
-        hparams["blocks"],
+        blocks,
         conditions,
         classifier,
-        metrics,
+        metrics_by_name(metrics),
         labels,
         batch_size=hparams["batch_size"],
         n_clips=hparams.get("n_clips"),

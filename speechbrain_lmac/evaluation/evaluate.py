@@ -15,6 +15,7 @@ from speechbrain_lmac.data.dataset import lens_on
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.evaluation.row_store import RowStore
 from speechbrain_lmac.evidence import gather_evidence
+from speechbrain_lmac.explainers import Remembered
 from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.metrics.curves import size_areas, size_curves
 from speechbrain_lmac.metrics.faithfulness import saturated, target_probability
@@ -42,10 +43,21 @@ class Block:
 
     def __init__(self, domain, classifier, explainers, baselines=None, background=None):
         self.domain = domain
+        self.classifier = classifier
         first = {}
         if baselines is not None:
             first = baselines.explainers(domain, classifier, background)
         self.explainers = {**first, **explainers}
+
+    def to(self, device):
+        """Move domain, classifier and explainers to a device."""
+        explainers = list(self.explainers.values())
+        explainers += [e.explainer for e in explainers if isinstance(e, Remembered)]
+        parts = [self.domain, self.classifier]
+        parts += [part for explainer in explainers for part in vars(explainer).values()]
+        for part in parts:
+            if isinstance(part, torch.nn.Module):
+                part.to(device)
 
 
 def evaluate(

@@ -16,6 +16,7 @@ from speechbrain_lmac.explainers.gradients import (
 )
 from speechbrain_lmac.explainers.guided_backprop import GuidedBackprop, GuidedGradCAM
 from speechbrain_lmac.explainers.l2i import L2IExplainer
+from speechbrain_lmac.explainers.trained import TrainedExplainer
 from speechbrain_lmac.explainers.zero_shot import ZeroShotExplainer
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "Remembered",
     "Saliency",
     "SmoothGrad",
+    "TrainedExplainer",
     "ZeroShotExplainer",
 ]

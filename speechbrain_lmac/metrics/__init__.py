@@ -172,7 +172,7 @@ HEARD_METRICS = (SPS_HEARD, COMP_HEARD, MM_HEARD)
 
 
 def metrics_by_name(names):
-    """The metrics of these names, in this order. For YAML.
+    """The metrics of these names, in this order; metrics stay as they are. For YAML.
 
     Raises
     ------
@@ -185,9 +185,9 @@ def metrics_by_name(names):
     [True, False]
     """
     known = {metric.name: metric for metric in (*ALL_METRICS, *HEARD_METRICS)}
-    unknown = [str(name) for name in names if name not in known]
+    unknown = [str(n) for n in names if not isinstance(n, Score) and n not in known]
     if unknown:
         raise InputError(
             f"no metric is called {', '.join(unknown)}; known: {', '.join(known)}"
         )
-    return tuple(known[name] for name in names)
+    return tuple(n if isinstance(n, Score) else known[n] for n in names)

@@ -203,6 +203,32 @@ STILL_THERE = {
     "inference": ("AudioExplainer", "AudioClassifier"),
     "publishing": (),
 }
+# Tables of version 0.3, and the runs of one file a dataset that they became.
+ONE_METHOD = "--conditions clean --blocks STFT --methods '[L-MAC, random*, all ones]'"
+IN_DOMAIN = "--conditions clean,noise"
+BOTH = "--blocks STFT,Mel"
+LMAC_TD = "--blocks STFT,TD --methods '[L-MAC, LMAC-TD*, random blocks, all ones]'"
+RUNS = {
+    "evaluate": ("table", ONE_METHOD),
+    "table_id": ("table", f"{IN_DOMAIN} {BOTH}"),
+    "table_ood": ("table", f"--conditions mixtures,white_noise,speech {BOTH}"),
+    "table_td": ("table", LMAC_TD),
+    "zs_table_id": ("zs_table", IN_DOMAIN),
+    "zs_table_ood": ("zs_table", "--conditions mixtures,white_noise"),
+    "zs_table_mel": ("zs_table", "--blocks Mel"),
+    "zs_table_stft": ("zs_table", "--blocks STFT"),
+}
+HPARAMS = {
+    f"{dataset}_{run}.yaml": (f"{dataset}_{table}.yaml", options)
+    for dataset, runs in {
+        "esc10": [*RUNS][:6],
+        "esc50": ["evaluate", "table_id", "table_ood", "zs_table_mel", "zs_table_stft"],
+        "toy": [*RUNS][:6],
+        "us8k": ["evaluate", "table_id", "table_ood"],
+    }.items()
+    for run in runs
+    for table, options in [RUNS[run]]
+}
 KNOWN = MODULES | NAMES
 RECORDED = {new: old for old, new in (NAMES | MODULES).items()}
 CURRENT = (
@@ -251,6 +277,21 @@ def recorded_name(name):
     if now is None:
         return name
     return PACKAGE + RECORDED[now] + inner.removeprefix(now)
+
+
+def moved_hparams(name):
+    """The command line that an experiment file of version 0.3 has become, or None.
+
+    Example
+    -------
+    >>> moved_hparams("hparams/toy_table_id.yaml")
+    'hparams/toy_table.yaml --conditions clean,noise --blocks STFT,Mel'
+    """
+    name = Path(name)
+    if name.name not in HPARAMS:
+        return None
+    file, options = HPARAMS[name.name]
+    return f"{name.with_name(file)} {options}"
 
 
 def with_current_names(text):

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from speechbrain_lmac.config.inheritance import blocks_of, open_hparams
 from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.explainers import AmortizedExplainer
+from speechbrain_lmac.recipes.ablations import trained_by
 from speechbrain_lmac.reporting.ablation_page import read_ablations
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,3 +118,13 @@ def test_the_table_of_the_generated_sounds_compares_with_the_parents():
             expected = {"toy_lmac": "L-MAC", "toy_lmac_finetune": "FT, lambda_g=4"}
             assert ablation.parent == expected[parent_of(ablation.path).stem]
             assert ablation.what.startswith("Ablation of")
+
+
+def test_the_recipe_that_trains_ablations_is_named_by_a_key_of_its_own(caplog):
+    assert trained_by({"recipe": "ablations"}) == "train_lmac"
+    zero_shot = {"recipe": "ablations", "trained_by": "train_lmac_zs"}
+    assert trained_by(zero_shot) == "train_lmac_zs"
+    assert not caplog.text
+    for old in ("train_lmac_zs.py", "train_lmac_zs", "mine.py"):  # of version 0.3
+        assert trained_by({"recipe": old}) == old.removesuffix(".py")
+        assert f"`recipe: {old}` is `trained_by" in caplog.text

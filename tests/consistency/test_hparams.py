@@ -18,6 +18,7 @@ from speechbrain_lmac.config.inheritance import open_hparams
 from speechbrain_lmac.config.loading import KNOWN_KEYS, load_experiment
 from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.domains.codec import save_codec
+from speechbrain_lmac.evaluation.blocks import open_blocks
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.explainers import (
     AmortizedExplainer,
@@ -27,6 +28,7 @@ from speechbrain_lmac.explainers import (
 from speechbrain_lmac.hub.weights import save_weights
 from speechbrain_lmac.interpreters import L2IInterpreter
 from speechbrain_lmac.interpreters.nmf import SpectralAutoencoder, load_dictionary
+from speechbrain_lmac.interpreters.trained import hash_of_classifier, save_interpreter
 from speechbrain_lmac.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,16 +63,11 @@ SMALL = {
         "mask_net": {"width": 16, "intra_layers": 1, "inter_layers": 1},
         "upsampler": {"hidden_channels": [256, 512, 1024, 64], "width": 16},
     },
-    "baselines/papers.yaml": {
-        "methods": {
-            "SmoothGrad": {"n_samples": 2},
-            "IG": {"n_steps": 2},
-            "SHAP": {"n_samples": 2},
-        }
-    },
-    "baselines/zero_shot.yaml": {
-        "methods": {"SmoothGrad": {"n_samples": 1}, "IG": {"n_steps": 1}}
-    },
+}
+FEW = {  # of the slow baselines
+    "SmoothGrad": {"n_samples": 1},
+    "IG": {"n_steps": 1},
+    "SHAP": {"n_samples": 1},
 }
 # The compact decoders, where the classifier is CNN14.
 SMALL_WITH_CNN14 = {
@@ -91,28 +88,23 @@ def name_of(path):
 
 
 def included(path):
-    """The part that stands at each key of an experiment: {"model": "..."}.
-
-    Those of its table (`parts/table`) count as the experiment's own.
-    """
+    """The part that stands at each key of an experiment: {"model": "..."}."""
     text = open_hparams(path).getvalue()
-    parts = dict(re.findall(r"^(\w+): !include:\S*parts/(\S+)", text, re.MULTILINE))
-    if "table" in parts:
-        text = (ROOT / "hparams" / "parts" / parts["table"]).read_text(encoding="utf-8")
-        parts |= re.findall(r"^(\w+): !include:\.\./(\S+)", text, re.MULTILINE)
-    return parts
+    return dict(
+        re.findall(r"^(\w+): !include:(?:\S*/)?parts/(\S+)", text, re.MULTILINE)
+    )
 
 
 def overrides(path):
     """Options that make the parts small."""
-    parts = included(path).items()
-    with_cnn14 = "classifier/cnn14.yaml" in included(path).values()
+    parts = included(path)
+    with_cnn14 = "classifier/cnn14.yaml" in parts.values()
     known = SMALL | SMALL_WITH_CNN14 if with_cnn14 else SMALL
-    small = {key: known[part] for key, part in parts if part in known}
-    if "SmoothGrad: null" in path.read_text(encoding="utf-8"):
-        small.pop("baselines")  # what is slow is left out already
-    if "table" in included(path):
-        return [f"--table={small}"]
+    small = {key: known[part] for key, part in parts.items() if part in known}
+    text = open_hparams(path).getvalue()
+    baselines = re.search(r"^baselines:.*(?:\n    .*)*", text, re.MULTILINE)
+    if baselines:
+        small["baselines"] = {n: few for n, few in FEW.items() if n in baselines[0]}
     return [f"--{key}={value}" for key, value in small.items()]
 
 
@@ -134,41 +126,12 @@ def dataset_of(path):
     return dataset(included(path)["dataset"])
 
 
-# Which option names the weights of the decoder at a key.
-CHECKPOINTS = {
-    "decoder": "interpreter_checkpoint",
-    "conditional_decoder": "conditional_checkpoint",
-    "l1_decoder": "l1_checkpoint",
-    "stft_decoder": "stft_checkpoint",
-    "sources_decoder": "sources_checkpoint",
-    "mel_decoder": "mel_checkpoint",
-    "stft_finetuned_decoder": "stft_finetuned_checkpoint",
-    "stft_finetuned_16_decoder": "stft_finetuned_16_checkpoint",
-    "mel_finetuned_decoder": "mel_finetuned_checkpoint",
-    "l2i_decoder": "l2i_checkpoint",
-    "alpha1_decoder": "alpha1_checkpoint",
-    "alpha075_decoder": "alpha075_checkpoint",
-    "alpha0_decoder": "alpha0_checkpoint",
-}
-
-
 def part_of(path, key):
-    """The object at a key of an experiment, or of its table: small, untrained."""
+    """The object at a key of an experiment: small, untrained."""
     options = dict(option[2:].split("=", 1) for option in overrides(path))
-    tree = YAML().load(resolve(path, options))
     text = io.StringIO()
-    YAML().dump({key: tree.get("table", tree)[key]}, text)
+    YAML().dump({key: YAML().load(resolve(path, options))[key]}, text)
     return load_hyperpyyaml(text.getvalue())[key]
-
-
-def decoder_of(path, key):
-    """An untrained decoder; that of L2I with the dictionary of the STFT."""
-    decoder = part_of(path, key)
-    if "l2i" in key:
-        domain = build("domain/stft.yaml", sample_rate=16000)
-        dictionary = SpectralAutoencoder().dictionary(domain)
-        decoder.dictionary.load_state_dict(dictionary.state_dict())
-    return decoder
 
 
 def trained_by(path, kind):
@@ -184,21 +147,24 @@ def checkpoints(tmp_path, request):
 
     def checkpoints(path):
         parts, options = included(path), []
-        if "classifier_source:" in path.read_text(encoding="utf-8"):
+        text = open_hparams(path).getvalue()
+        if "classifier_source:" in text:
             labels = sorted(dataset_of(path).categories)
             part = (
                 parts.get("model") or included(trained_by(path, "classifier"))["model"]
             )
             rate = {"sample_rate": 16000} if "waveform" in part else {}
             model = build(part, n_classes=len(labels), **rate)
-            model.save(labels, tmp_path / "classifier")
+            if not (tmp_path / "classifier").exists():  # one for table and trainings
+                model.save(labels, tmp_path / "classifier")
             options.append(f"--classifier_source={tmp_path / 'classifier'}")
-        if "clap_source: !ref results" in path.read_text(encoding="utf-8"):
+        if "clap_source: !ref results" in text:
             labels = dataset_of(path).categories
             clap = build(parts["clap"])
             words = " ".join(["this is the sound of", *labels]).replace("_", " ")
             clap.learn_words(sorted(set(words.split())), seed=0)
-            save_clap(clap, tmp_path / "clap")
+            if not (tmp_path / "clap").exists():
+                save_clap(clap, tmp_path / "clap")
             options.append(f"--clap_source={tmp_path / 'clap'}")
         if "clap_microsoft" in parts.get("clap", ""):
             folder = request.getfixturevalue("microsoft_folder")
@@ -207,31 +173,44 @@ def checkpoints(tmp_path, request):
         if "clap_huggingface" in parts.get("clap", ""):
             folder = request.getfixturevalue("clap_folder")
             options.append(f"--clap_source={folder}")
-        if "dictionary_checkpoint: !ref results" in path.read_text(encoding="utf-8"):
+        if "dictionary_checkpoint: !ref results" in text:
             domain = build(parts["domain"], sample_rate=16000)
             dictionary = SpectralAutoencoder().dictionary(domain)
             save_weights(dictionary, tmp_path / "dictionary.ckpt")
             options.append(f"--dictionary_checkpoint={tmp_path / 'dictionary.ckpt'}")
-        if "codec_source:" in path.read_text(encoding="utf-8"):
+        if "codec_source:" in text:
             save_codec(build(parts["codec"], sample_rate=16000), tmp_path / "codec")
             options.append(f"--codec_source={tmp_path / 'codec'}")
-        for key, option in CHECKPOINTS.items():
-            if key in parts:
-                file = tmp_path / f"{key}.ckpt"
-                save_weights(decoder_of(path, key), file)
-                options.append(f"--{option}={file}")
-        text = path.read_text(encoding="utf-8")
-        if "AlignedInterpreter" in text and "checkpoint: !ref results" in text:
-            training, file = (
-                trained_by(path, r"lmac(?:_zs_\w+)?"),
-                tmp_path / "aligned.ckpt",
-            )
-            hparams, _, _ = load_experiment([str(training), *options])
-            save_weights(hparams["interpreter"], file)
-            options.append(f"--interpreter_checkpoint={file}")
+        if "decoder" in parts:
+            save_weights(part_of(path, "decoder"), tmp_path / "decoder.ckpt")
+            options.append(f"--interpreter_checkpoint={tmp_path / 'decoder.ckpt'}")
         return options
 
     return checkpoints
+
+
+@pytest.fixture
+def trainings(checkpoints, tmp_path, monkeypatch):
+    """`trainings(yaml)` leaves what the blocks of a table name, untrained."""
+    monkeypatch.chdir(tmp_path)
+
+    def trainings(path):
+        blocks = path.read_text(encoding="utf-8").partition("\nblocks:")[2]
+        for name, fold in set(re.findall(r"results/(\S+?)/<seed>(/fold)?", blocks)):
+            training = ROOT / "hparams" / f"{name}.yaml"
+            argv = [str(training), *checkpoints(training), *overrides(training)]
+            hparams, _, (_, resolved) = load_experiment(argv, training=True)
+            interpreter, classifier = hparams["interpreter"], hparams["classifier"]
+            if isinstance(interpreter, L2IInterpreter):
+                checkpoint = hparams["dictionary_checkpoint"]
+                load_dictionary(interpreter.dictionary, checkpoint, hparams["domain"])
+            folder = tmp_path / "results" / name / ("1234/fold10" if fold else "1234")
+            folder.mkdir(parents=True)
+            (folder / "hyperparams.yaml").write_text(resolved, encoding="utf-8")
+            file = folder / "interpreter.ckpt"
+            save_interpreter(interpreter, file, hash_of_classifier(classifier))
+
+    return trainings
 
 
 def table_rows():
@@ -245,12 +224,13 @@ def table_rows():
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=name_of)
-def test_experiment_can_be_built_and_fits_together(path, checkpoints):
+def test_experiment_can_be_built_and_fits_together(path, checkpoints, trainings):
     argv = [str(path), *checkpoints(path), *overrides(path)]
     hparams, _, _ = load_experiment(argv)
 
     dataset = hparams["dataset"]
-    blocks = hparams.get("blocks", {}).values()
+    trainings(path)
+    blocks = open_blocks(hparams).values() if "blocks" in hparams else ()
     # One where it is slow; tests/integration/test_tables.py has more in a table.
     slow = blocks or "microsoft" in included(path).get("clap", "")
     wav = torch.randn(
@@ -260,8 +240,6 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints):
     for block in blocks:
         assert dataset.sample_rate == block.domain.sample_rate == rate
         for name, explainer in block.explainers.items():
-            if path.stem.endswith("_table_ood"):
-                continue  # of the table in domain, by the same part: explained there
             if isinstance(explainer, AttributionExplainer):
                 explainer.background = lambda: wav  # there is no training clip
             assert_explains(explainer, wav, block.domain, dataset.n_classes, name)
@@ -315,14 +293,6 @@ def trained_explainer(hparams):
         checkpoint = hparams["dictionary_checkpoint"]
         load_dictionary(interpreter.dictionary, checkpoint, domain)
     return kind(domain, hparams["classifier"], interpreter)
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "hparams").glob("*_table_ood.yaml")))
-def test_the_tables_out_of_domain_have_the_explainers_of_those_in_domain(path):
-    in_domain = path.with_name(path.name.replace("_ood", "_id"))
-    texts = [p.read_text(encoding="utf-8") for p in (path, in_domain)]
-    lines = [re.findall(r"^(?:table|blocks): .*", text, re.M) for text in texts]
-    assert lines[0] == lines[1] and len(lines[0]) == 2
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=name_of)
@@ -420,8 +390,6 @@ def places():
     function that SpeechBrain's AddNoise calls.
     """
     for part in PARTS:
-        if part.parent.name == "table":
-            continue  # no object; the experiments build it, see the test below
         for place, _ in mappings(parsed(part)):
             name = f"{name_of(part)} {'.'.join(map(str, place))}"
             if place not in (("terms",), ("wandb",)) and place[-1:] != ("noise_funct",):
@@ -447,20 +415,6 @@ def test_every_part_can_be_reached_from_the_command_line(path):
     assert not bare, f"write `!include:... {{}}` for {bare}"
 
 
-@pytest.mark.parametrize(
-    "part", [p for p in PARTS if p.parent.name == "table"], ids=name_of
-)
-def test_every_key_of_a_table_is_used(part):
-    text = part.read_text(encoding="utf-8")
-    keys = re.findall(r"^(\w+):", text, re.MULTILINE)
-    users = [p for p in YAMLS if f"parts/{name_of(part)[6:]}" in p.read_text("utf-8")]
-    assert len(users) == 2  # in domain and out of domain
-    for user in users:
-        own = set(re.findall(r"<(\w+)", text))
-        named = set(re.findall(r"<table\[(\w+)\]", user.read_text(encoding="utf-8")))
-        assert set(keys) == set(keys) & (own | named), user.name
-
-
 def test_every_part_is_used_by_an_experiment():
     ablations = (ROOT / "hparams" / "ablations").glob("*.yaml")
     used = {
@@ -474,41 +428,6 @@ def test_every_part_is_used_by_an_experiment():
             inner = re.findall(r"!include:(\S+)", text)
             used |= {name_of((part.parent / name).resolve()) for name in inner}
     assert {name_of(part) for part in PARTS} == used
-
-
-def test_one_baseline_can_be_changed_in_the_file_and_on_the_command_line(tmp_path):
-    experiment = tmp_path / "experiment.yaml"
-    part = ROOT / "hparams" / "parts" / "baselines" / "papers.yaml"
-    experiment.write_text(
-        f"baselines: !include:{part}\n"
-        "    methods:\n"
-        "        IG: {n_steps: 20}\n"
-        "        SHAP: {n_samples: 10, to_mask: {quantile: 0.99}}\n"
-        "__referred: !ref <baselines>\n"
-    )
-
-    def methods(*options):
-        return load_experiment([str(experiment), *options])[0]["baselines"].methods
-
-    in_file = methods()
-    assert list(in_file) == [
-        "Saliency",
-        "SmoothGrad",
-        "IG",
-        "GradCAM",
-        "GradCAM++",
-        "Guided GradCAM",
-        "Guided Backprop",
-        "SHAP",
-    ]
-    assert (in_file["IG"].n_steps, in_file["SHAP"].n_samples) == (20, 10)
-    assert in_file["SHAP"].to_mask.keywords == {"quantile": 0.99}
-    assert in_file["SmoothGrad"].n_samples == 50
-    options = "--baselines={methods: {IG: {n_steps: 5}, SmoothGrad: null}}"
-    told = methods(options)
-    assert told["IG"].n_steps == 5
-    assert told["SHAP"].n_samples == 10
-    assert "SmoothGrad" not in told and len(told) == 7
 
 
 def test_published_weights_of_lmac_td(tmp_path):

@@ -10,6 +10,7 @@ from tests.integration.conftest import (  # noqa: F401
     call,
     classifier,
     interpreter,
+    one_method,
     one_process_after_the_other,
     refused,
     run,

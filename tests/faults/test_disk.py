@@ -116,14 +116,11 @@ def test_a_checkpoint(size, on_a_small_disk, tiny, classifier, undisturbed, reco
 
 
 @pytest.mark.parametrize("before", ["", "mount -o remount,ro {disk}"])
-def test_an_evaluation(before, on_a_small_disk, tiny, classifier, interpreter, record):
+def test_an_evaluation(before, on_a_small_disk, one_method, record):
     command = [
         sys.executable,
         "recipes/evaluate.py",
-        "hparams/toy_evaluate.yaml",
-        *tiny,
-        classifier,
-        interpreter,
+        *one_method,
         "--output_folder=DISK",
     ]
     size = "200M" if before else "24k"

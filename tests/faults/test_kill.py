@@ -186,9 +186,7 @@ def test_training(saving, killed, tiny, classifier, n_kills, tmp_path, record):
     )
 
 
-def test_evaluation(
-    killed, tiny, classifier, interpreter, n_kills, tmp_path, record, monkeypatch
-):
+def test_evaluation(killed, one_method, n_kills, tmp_path, record, monkeypatch):
     known = []
 
     def same(one, other):
@@ -198,10 +196,7 @@ def test_evaluation(
         n_kills,
         "evaluate",
         lambda folder: (
-            "hparams/toy_evaluate.yaml",
-            *tiny,
-            classifier,
-            interpreter,
+            *one_method,
             "--batch_size=1",
             f"--output_folder={folder}",
         ),

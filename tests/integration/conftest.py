@@ -368,6 +368,21 @@ def interpreter(trained_lmac):
     return f"--interpreter_checkpoint={trained_lmac / 'interpreter.ckpt'}"
 
 
+def blocks_of(**blocks):
+    """The option of a table that names what was trained: block to row to folder."""
+    blocks = {"STFT": None, "Mel": None, "TD": None, **blocks}
+    return f"--blocks={json.dumps(blocks, default=str)}"
+
+
+@pytest.fixture(scope="session")
+def one_method(tiny, classifier, trained_lmac):
+    """L-MAC and its controls on clean clips: the table, and its options."""
+    chosen = ["--conditions=clean", "--methods=[L-MAC, random*, all ones]"]
+    blocks = blocks_of(STFT={"L-MAC": trained_lmac})
+    less = [*chosen, blocks, "--curves=null", "--sanity=null"]
+    return ["hparams/toy_table.yaml", *tiny, classifier, *less]
+
+
 @pytest.fixture(scope="session")
 def trained_lmac_mel(train_once, classifier, tiny, short):
     """The output folder of L-MAC on the mel spectrogram."""

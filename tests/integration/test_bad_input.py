@@ -335,18 +335,16 @@ def test_counts_that_are_none(refused, tiny, key, value):
     assert wanted in message and f"got {value}" in message.replace("'", "")
 
 
-def test_numbers_of_an_evaluation(refused, tiny, classifier, interpreter):
-    command = [run_evaluation, "hparams/toy_evaluate.yaml", *tiny, OUT]
-    command += [classifier, interpreter]
+def test_numbers_of_an_evaluation(refused, one_method):
+    command = [run_evaluation, *one_method, OUT]
     message = refused(*command, "--batch_size=0")
     assert "batch_size must be a whole number from 1, got 0" in message
     message = refused(*command, "--split=tets")
     assert "split must be one of train, valid, test, got 'tets'" in message
 
 
-def test_unknown_metric(refused, copy_of, tiny, classifier, interpreter):
-    yaml = copy_of("hparams/toy_evaluate.yaml", "- [AI, AD,", "- [AI, ADD,")
-    message = refused(run_evaluation, yaml, *tiny, OUT, classifier, interpreter)
+def test_unknown_metric(refused, one_method):
+    message = refused(run_evaluation, *one_method, OUT, "--metrics=[AI, ADD]")
     assert "no metric is called ADD; known: AI, AD," in message
 
 
@@ -399,15 +397,14 @@ def test_no_classifier(refused, tiny):
 
 def test_no_interpreter(refused, toy, tiny, classifier):
     missing = [*tiny, classifier, "--interpreter_checkpoint=no/interpreter.ckpt"]
-    wanted = (
-        "no trained interpreter at no/interpreter.ckpt.\n  Train it with the script "
-        "that its YAML names"
-    )
+    advice = "\n  Train it with the script that its YAML names"
+    wanted = f"no trained interpreter at no/interpreter.ckpt.{advice}"
     clip = toy / "audio" / TRAINING_CLIP
     message = refused(explain, LMAC_YAML, clip, "--output_folder", "out", *missing)
     assert wanted in message
-    message = refused(run_evaluation, "hparams/toy_evaluate.yaml", *missing, OUT)
-    assert wanted in message
+    table = ["hparams/toy_table.yaml", *tiny, classifier, "--blocks=STFT"]
+    message = refused(run_evaluation, *table, "--methods=L-MAC", OUT)
+    assert f"no trained interpreter at results/toy_lmac/1234.{advice}" in message
 
 
 def test_truncated_interpreter(refused, toy, tiny, classifier, trained_lmac, tmp_path):

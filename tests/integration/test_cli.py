@@ -168,7 +168,7 @@ def test_models_are_listed_and_told_of(cli):
 
 
 def test_a_yaml_is_run_by_the_script_it_is_for(
-    run, tiny, short, toy, tmp_path, trained_classifier, classifier, interpreter
+    run, tiny, short, toy, tmp_path, trained_classifier, one_method
 ):
     command = [sys.executable, "-m", "speechbrain_lmac.cli"]
     out = tmp_path / "classifier"
@@ -180,8 +180,8 @@ def test_a_yaml_is_run_by_the_script_it_is_for(
     assert "recipes/train_classifier.py" in (out / "training.json").read_text()
 
     out = tmp_path / "evaluated"
-    options = [*tiny, classifier, interpreter, f"--output_folder={out}"]
-    done = run([*command, "evaluate", "hparams/toy_evaluate.yaml", *options], tmp_path)
+    options = [*one_method, f"--output_folder={out}"]
+    done = run([*command, "evaluate", *options], tmp_path)
     assert done.returncode == 0, done.stderr
     assert (out / "summary.md").is_file()
 
@@ -196,7 +196,7 @@ def test_a_yaml_is_run_by_the_script_it_is_for(
     "arguments, said",
     [
         (["train", "hparams/nothing.yaml"], "no such hyperparameter file"),
-        (["train", "hparams/toy_evaluate.yaml"], "is for evaluate.py, not for train"),
+        (["train", "hparams/toy_table.yaml"], "is for evaluate.py, not for train"),
         (["evaluate", "hparams/toy_lmac.yaml"], "is for train_lmac.py, not for"),
         (["train", "{folder}/headless.yaml"], "does not say which script it is for"),
         # As a YAML file for version 0.2 names it.

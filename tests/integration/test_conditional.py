@@ -1,5 +1,6 @@
 """From sounds to the explanation of any class, by the commands that a user types."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -95,10 +96,11 @@ def test_random_targets_need_something_that_mixes(refused, classifier, tiny):
 
 
 @pytest.fixture
-def two_sources(tiny, classifier, interpreter, trained):
+def two_sources(tiny, classifier, trained_lmac, trained):
     """Options of the experiment."""
-    conditional = f"--conditional_checkpoint={trained / 'interpreter.ckpt'}"
-    return [*tiny, classifier, interpreter, conditional, "--n_clips=4"]
+    rows = {"L-MAC, any class": trained, "L-MAC": trained_lmac}
+    blocks = f"--blocks={json.dumps({'STFT': rows}, default=str)}"
+    return [*tiny, classifier, blocks, "--n_clips=4"]
 
 
 def test_two_sources_writes_its_tables_and_goes_on(
@@ -129,13 +131,12 @@ def test_two_sources_writes_its_tables_and_goes_on(
 
 
 def test_two_sources_want_a_domain_that_can_be_listened_to(
-    refused, two_sources, classifier, tmp_path
+    refused, tiny, classifier, trained_lmac_mel
 ):
-    text = (ROOT / "hparams" / "toy_two_sources.yaml").read_text(encoding="utf-8")
-    text = text.replace("parts/domain/stft.yaml", "parts/domain/mel.yaml")
-    text = text.replace("!include:parts", f"!include:{ROOT}/hparams/parts")
-    (tmp_path / "mel.yaml").write_text(text)
-    message = refused(run_two_sources, tmp_path / "mel.yaml", *two_sources)
+    rows = {"L-MAC, any class": None, "L-MAC": trained_lmac_mel}
+    blocks = f"--blocks={json.dumps({'STFT': rows}, default=str)}"
+    script = [run_two_sources, "hparams/toy_two_sources.yaml"]
+    message = refused(*script, *tiny, classifier, blocks)
     assert "the domain of the block STFT cannot be listened to" in message
 
 

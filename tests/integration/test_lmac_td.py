@@ -15,7 +15,7 @@ from speechbrain_lmac.recipes.explain import explain
 from speechbrain_lmac.recipes.train_codec import train_codec
 from speechbrain_lmac.recipes.train_lmac_td import train_lmac_td
 from speechbrain_lmac.training.base_brain import RecordingBrain
-from tests.integration.conftest import assert_alive
+from tests.integration.conftest import assert_alive, blocks_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CODEC, TD = "hparams/toy_codec.yaml", "hparams/toy_lmac_td.yaml"
@@ -171,19 +171,17 @@ def test_files_of_any_rate_and_length_are_explained(
 
 
 def test_both_domains_stand_in_one_table(
-    call, trained_td, trained_lmac, classifier, codec, tiny, toy
+    call, trained_td, trained_lmac, classifier, tiny
 ):
-    folders = {
-        "stft": trained_lmac,
-        "alpha1": trained_td,
-        "alpha075": trained_td,
-        "alpha0": trained_td,
-    }
-    options = [f"--{k}_checkpoint={f / 'interpreter.ckpt'}" for k, f in folders.items()]
-    # One training stands for all three; at alpha 0 it would have no U.
-    options += [classifier, codec, *tiny, "--n_clips=2", "--output_folder=out"]
-    options += ["--alpha0_decoder={alpha: 0.1}"]
-    call(run_evaluation, "hparams/toy_table_td.yaml", *options)
+    # One training stands for all three.
+    td = {f"LMAC-TD, alpha={alpha}": trained_td for alpha in ("1.00", "0.75", "0.00")}
+    options = [*tiny, classifier, blocks_of(STFT={"L-MAC": trained_lmac}, TD=td)]
+    options += ["--conditions=clean,noise,mixtures", "--curves=null", "--sanity=null"]
+    options += ["--methods=[L-MAC, LMAC-TD*, random blocks, all ones]"]
+    options += ["--together=[STFT, TD]", "--reference=LMAC-TD, alpha=0.75"]
+    options += ["--metrics=[AI, AD, AG, FF, Fid-In, SPS-heard, COMP-heard, MM-heard]"]
+    options += ["--n_clips=2", "--output_folder=out"]
+    call(run_evaluation, "hparams/toy_table.yaml", *options)
     rows = pd.read_csv("out/per_clip.csv")
     assert set(rows["block"]) == {"STFT", "TD"}
     clean = rows[rows["condition"] == "clean"]

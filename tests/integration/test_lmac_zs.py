@@ -214,17 +214,11 @@ def test_pairs_at_once_is_a_count(refused, clap, tiny, short):
 def test_the_tables_compare_both_domains(call, ready, trained, clap, tiny, tmp_path):
     options = [*tiny, clap, "--number_of_epochs=1", "--batch_size=16"]
     call(train_lmac_zs, MEL, *options, "--output_folder=mel")
-    options = [
-        *(o for o in tiny if not o.startswith("--dataset")),
-        clap,
-        "--table={dataset: {clip_seconds: 1.0}}",
-        f"--stft_checkpoint={trained}/interpreter.ckpt",
-        f"--sources_checkpoint={trained}/interpreter.ckpt",
-        "--mel_checkpoint=mel/interpreter.ckpt",
-        "--n_clips=2",
-        "--output_folder=out",
-    ]
-    call(run_evaluation, "hparams/toy_zs_table_id.yaml", *options)
+    stft = {"LMAC-ZS": trained, "LMAC-ZS, sources": trained}
+    blocks = {"STFT": stft, "Mel": {"LMAC-ZS": "mel"}}
+    options = [*tiny, clap, f"--blocks={json.dumps(blocks, default=str)}"]
+    options += ["--conditions=clean,noise", "--n_clips=2", "--output_folder=out"]
+    call(run_evaluation, "hparams/toy_zs_table.yaml", *options)
     rows = pd.read_csv(tmp_path / "out" / "per_clip.csv")
     methods = ["GradCAM", "GradCAM++", "SmoothGrad", "IG", "LMAC-ZS"]
     controls = ["random cells", "random blocks", "all ones"]

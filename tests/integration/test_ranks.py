@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def options(tiny, classifier, interpreter):
-    return ["hparams/toy_evaluate.yaml", *tiny, classifier, interpreter]
+def options(one_method):
+    return one_method
 
 
 def table(folder):

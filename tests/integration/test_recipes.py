@@ -97,10 +97,9 @@ def test_training_lmac_does_not_change_the_classifier_in_memory(
     unchanged(trained_classifier)
 
 
-def test_evaluation_writes_its_tables(run, classifier, interpreter, tiny, tmp_path):
-    script = ["evaluate.py", "hparams/toy_evaluate.yaml"]
-    options = [*tiny, classifier, interpreter, f"--output_folder={tmp_path / 'out'}"]
-    done = run([sys.executable, *script, *options], ROOT / "recipes")
+def test_evaluation_writes_its_tables(run, one_method, tmp_path):
+    script = ["evaluate.py", *one_method, f"--output_folder={tmp_path / 'out'}"]
+    done = run([sys.executable, *script], ROOT / "recipes")
 
     assert done.returncode == 0, done.stderr
     tables = ["per_clip.csv", "summary.csv", "summary.md", "evaluate.py"]

@@ -15,11 +15,10 @@ from recipes.report import report
 
 
 @pytest.fixture(scope="module")
-def evaluated(tiny, classifier, interpreter, run, tmp_path_factory):
+def evaluated(one_method, run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated") / "toy"
-    script = ["recipes/evaluate.py", "hparams/toy_evaluate.yaml"]
-    options = [*tiny, classifier, interpreter, f"--output_folder={folder}"]
-    done = run([sys.executable, *script, *options])
+    script = ["recipes/evaluate.py", *one_method, f"--output_folder={folder}"]
+    done = run([sys.executable, *script])
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -53,7 +52,7 @@ def test_the_page_has_the_clips_of_the_evaluation(call, evaluated, tmp_path, cap
             for key in ("explanation", "rest", "mask"):
                 assert (folder / own[key]).is_file()
     text = (folder / "index.html").read_text(encoding="utf-8")
-    assert "python recipes/evaluate.py hparams/toy_evaluate.yaml" in text
+    assert "python recipes/evaluate.py hparams/toy_table.yaml" in text
 
 
 def test_figures_for_papers(call, evaluated, tmp_path):

@@ -10,6 +10,7 @@ import soundfile
 
 from speechbrain_lmac.recipes.evaluate import run_evaluation
 from speechbrain_lmac.reporting.paper_order import CONTROLS
+from tests.integration.conftest import blocks_of
 
 ROOT = Path(__file__).resolve().parents[2]
 STFT = [
@@ -18,10 +19,8 @@ STFT = [
     *("L-MAC FT, lambda_g=4", "random cells", "random blocks", "all ones"),
 ]
 MEL = [method for method in STFT if "L2I" not in method]
-FEW = (
-    "{dataset: {clip_seconds: 1.0}, baselines: {methods: {SmoothGrad: {n_samples: 2}, "
-    "IG: {n_steps: 2}, SHAP: {n_samples: 2}}}}"
-)
+FEW = "{SmoothGrad: {n_samples: 2}, IG: {n_steps: 2}, SHAP: {n_samples: 2}}"
+FINETUNED = "L-MAC FT, lambda_g=4"
 
 
 @pytest.fixture(scope="module")
@@ -38,26 +37,19 @@ def speech(tmp_path_factory):
 
 @pytest.fixture
 def table(
-    toy, classifier, trained_lmac, trained_lmac_mel, trained_finetune, trained_l2i
+    tiny, classifier, trained_lmac, trained_lmac_mel, trained_finetune, trained_l2i
 ):
     """Options of both tables on what was trained (on the mel: not finetuned)."""
-    return [
-        f"--data_folder={toy}",
-        f"--table={FEW}",
-        classifier,
-        f"--stft_checkpoint={trained_lmac / 'interpreter.ckpt'}",
-        f"--mel_checkpoint={trained_lmac_mel / 'interpreter.ckpt'}",
-        f"--stft_finetuned_checkpoint={trained_finetune / 'interpreter.ckpt'}",
-        f"--mel_finetuned_checkpoint={trained_lmac_mel / 'interpreter.ckpt'}",
-        f"--l2i_checkpoint={trained_l2i / 'interpreter.ckpt'}",
-        "--n_clips=2",
-        "--noprogressbar",
-        "--device=cpu",
-    ]
+    l2i = {f"L2I, RT={share}": {"folder": trained_l2i} for share in (0.2, 0.4)}
+    stft = {"L-MAC": trained_lmac, FINETUNED: trained_finetune, **l2i}
+    mel = {"L-MAC": trained_lmac_mel, FINETUNED: trained_lmac_mel}
+    baselines = f"--baselines={FEW}"
+    return [*tiny, baselines, classifier, blocks_of(STFT=stft, Mel=mel), "--n_clips=2"]
 
 
 def test_the_table_out_of_domain(run, table, speech, tmp_path):
-    script = ["evaluate.py", "hparams/toy_table_ood.yaml"]
+    conditions = "--conditions=mixtures,white_noise,speech"
+    script = ["evaluate.py", "hparams/toy_table.yaml", conditions]
     options = [*table, f"--speech_folder={speech}", f"--output_folder={tmp_path}"]
     done = run([sys.executable, *script, *options], ROOT / "recipes")
 
@@ -93,11 +85,12 @@ def test_the_table_out_of_domain(run, table, speech, tmp_path):
 
 def test_the_table_in_domain_goes_on_where_it_was(call, table, tmp_path, monkeypatch):
     options = [*table, "--sanity={n_clips: 1}", "--output_folder=out"]
+    options += ["--conditions=clean,noise"]
     with monkeypatch.context() as no_pictures:  # which the second run draws
         for name in ("evaluation_page.write_curves", "sanity_page.write_sanity"):
             place = f"speechbrain_lmac.reporting.{name}"
             no_pictures.setattr(place, lambda *_: None)
-        call(run_evaluation, "hparams/toy_table_id.yaml", *options)
+        call(run_evaluation, "hparams/toy_table.yaml", *options)
 
     out = tmp_path / "out"
     first = pd.read_csv(out / "per_clip.csv")
@@ -111,7 +104,7 @@ def test_the_table_in_domain_goes_on_where_it_was(call, table, tmp_path, monkeyp
     last = out / "rows" / "noise Mel.csv"
     rows = pd.read_csv(last)
     rows[rows["method"] != "L-MAC"].to_csv(last, index=False)
-    call(run_evaluation, "hparams/toy_table_id.yaml", *options)
+    call(run_evaluation, "hparams/toy_table.yaml", *options)
 
     again = pd.read_csv(out / "per_clip.csv")
     pd.testing.assert_frame_equal(

@@ -32,7 +32,7 @@ def test_an_ast_is_trained_explained_judged_and_heard(call, toy, tiny, tmp_path)
     epochs = pd.read_csv(tmp_path / "results/toy_ast_lmac/1234/epochs.csv")
     assert epochs.drop(columns="unfit").notna().all(axis=None)
 
-    few = "--baselines={methods: {SmoothGrad: {n_samples: 2}, IG: {n_steps: 2}}}"
+    few = "--blocks={STFT: {SmoothGrad: {n_samples: 2}, IG: {n_steps: 2}}}"
     call(run_evaluation, "hparams/toy_ast_evaluate.yaml", *tiny, few)
     out = tmp_path / "results/toy_ast_evaluate/1234"
     summary = pd.read_csv(out / "summary.csv").set_index("method")

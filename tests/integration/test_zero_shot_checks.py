@@ -31,18 +31,15 @@ def ready(tiny, tmp_path_factory):
     torch.manual_seed(0)
     save_clap(_clap(folder), folder / "clap")
     source = f"--clap_source={folder / 'clap'}"
-    hparams, _, _ = load_experiment([str(ROOT / TRAINING), source])
+    hparams, _, (_, resolved) = load_experiment([str(ROOT / TRAINING), source])
+    (folder / "hyperparams.yaml").write_text(resolved)
     interpreter = hparams["interpreter"]
     with torch.no_grad():  # at the beginning it does not hear its prompt
         for parameter in interpreter.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     save_weights(interpreter, folder / "interpreter.ckpt")
-    return [
-        *tiny,
-        source,
-        f"--stft_checkpoint={folder / 'interpreter.ckpt'}",
-        f"--sources_checkpoint={folder / 'interpreter.ckpt'}",
-    ]
+    rows = {name: str(folder) for name in ("LMAC-ZS", "LMAC-ZS, sources")}
+    return [*tiny, source, f"--blocks={json.dumps({'STFT': rows})}"]
 
 
 def _clap(folder):
@@ -152,7 +149,7 @@ def test_two_sources_are_asked_for_by_prompts(call, ready, tmp_path, capsys):
 
 def test_a_classifier_without_prompts_is_refused(refused, ready, classifier, tmp_path):
     text = (ROOT / CHECKS).read_text(encoding="utf-8")
-    start, end = text.index("classifier: !new"), text.index("stft_decoder:")
+    start, end = text.index("classifier: !new"), text.index("conditions:")
     other = (
         "classifier: !new:speechbrain_lmac.classifiers.FrozenClassifier\n"
         "    model: !include:parts/classifier/tiny.yaml {n_classes: 6}\n"

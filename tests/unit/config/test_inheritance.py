@@ -1,10 +1,19 @@
 """Experiment files that are put together with their parents."""
 
+import shlex
+
 import pytest
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_lmac.config.inheritance import open_hparams, top_level_keys
+from speechbrain_lmac.config.inheritance import (
+    PROJECT,
+    find_hparams,
+    open_hparams,
+    top_level_keys,
+)
+from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.old_names import HPARAMS
 
 PARENT = """\
 # What the parent is.
@@ -111,3 +120,18 @@ def test_an_include_of_an_earlier_version_is_found_beside_the_parent(write):
 def test_what_is_refused(write, text, message):
     with pytest.raises(InputError, match=message):
         open_hparams(write("child.yaml", text))
+
+
+def test_a_table_that_is_a_run_of_another_file_now_is_told():
+    name = "hparams/esc10_table_td.yaml"
+    with pytest.raises(InputError, match="run of the dataset's table") as refused:
+        find_hparams(name)
+    command = str(refused.value).partition("of its own: ")[2]
+    file, *options = shlex.split(command)
+    assert find_hparams(file).is_file()
+    assert options[:3] == ["--blocks", "STFT,TD", "--methods"]
+    for old, (file, options) in HPARAMS.items():
+        words = iter(shlex.split(options))
+        overrides = {key.removeprefix("--"): next(words) for key in words}
+        assert resolve(find_hparams(f"hparams/{file}"), overrides)
+        assert not (PROJECT / "hparams" / old).exists()

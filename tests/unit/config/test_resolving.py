@@ -18,7 +18,7 @@ from speechbrain_lmac.hub.safe_yaml import read_safely
 from speechbrain_lmac.publishing.model_folder import _text
 from speechbrain_lmac.utils.errors import InputError
 
-PARTS = sorted(p for p in HPARAMS.glob("parts/*/*.yaml") if p.parent.name != "table")
+PARTS = sorted(HPARAMS.glob("parts/*/*.yaml"))
 KINDS = sorted({part.parent.name for part in PARTS})
 EXPERIMENT = """\
 seed: 1
@@ -91,13 +91,11 @@ def test_a_part_that_is_swapped_is_as_if_the_file_had_it(part, tmp_path):
 SWAPS = {
     "augment": ("augment/waveform.yaml", "Augment"),
     "autoencoder": ("autoencoder/nmf_short.yaml", "SpectralAutoencoder"),
-    "baselines": ("baselines/zero_shot.yaml", "Baselines"),
     "classifier": ("classifier/miniclap_tiny.yaml", "MiniClap"),
     "codec": ("codec/sepformer.yaml", "Codec"),
     "condition": ("condition/stems.yaml", "StemCondition"),
     "dataset": ("dataset/captions.yaml", "CaptionDataset"),
     "domain": ("domain/mel.yaml", "MelDomain"),
-    "explainer": ("explainer/smoothgrad.yaml", "SmoothGrad"),
     "interpreter": ("interpreter/l2i_conv.yaml", "L2IInterpreter"),
     "noise": ("noise/half_generated.yaml", "Sometimes"),
     "objective": ("objective/lmac_finetune.yaml", "GuidedObjective"),

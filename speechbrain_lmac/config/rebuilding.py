@@ -1,0 +1,86 @@
+"""Some keys of a finished experiment, built again of its resolved YAML file."""
+
+import io
+import logging
+from pathlib import Path
+
+import ruamel.yaml
+from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
+
+from speechbrain_lmac.config.inheritance import parsed
+from speechbrain_lmac.config.loading import UNBUILT, extend_import_path
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.old_names import with_current_names
+
+logger = logging.getLogger(__name__)
+
+
+def build_keys(path, names, given):
+    """Build some keys of a resolved YAML file, and nothing that they do not need.
+
+    Arguments
+    ---------
+    path : str or Path
+        `hyperparams.yaml` of a folder of results, also of an earlier version.
+    names : sequence of str
+        Keys at its top; those that it does not have are left out.
+    given : dict
+        Key at its top to an object: what refers to the key gets the object, and the
+        key is not built.
+
+    Returns
+    -------
+    built : dict
+        Name to object.
+
+    Raises
+    ------
+    InputError
+        When the file is no YAML, or an object cannot be built.
+    """
+    text, moved = with_current_names(Path(path).read_text(encoding="utf-8"))
+    if moved:
+        named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
+        logger.warning("%s has names of an earlier version: %s", path, named)
+    tree = parsed(text, path)
+    marks = {
+        id(tree[key]): parsed(f"it: !given '{key}'", path)["it"]
+        for key in given
+        if isinstance(tree.get(key), dict)
+    }
+    for key in [key for key in tree if key not in names]:
+        del tree[key]
+    wanted = io.StringIO()
+    YAML().dump(_replaced(tree, marks), wanted)
+    extend_import_path(path)
+    try:
+        return load_hyperpyyaml(wanted.getvalue(), loader=_loader_with(given))
+    except InputError:
+        raise
+    except UNBUILT as error:
+        raise InputError(
+            f"{path} cannot be built again: {error} ({type(error).__name__})"
+        ) from error
+
+
+def _replaced(node, marks):
+    """The tree with a mark in the place of each node whose id has one."""
+    if id(node) in marks:
+        return marks[id(node)]
+    places = ()
+    if isinstance(node, dict | list):
+        places = list(node.items() if isinstance(node, dict) else enumerate(node))
+    for place, part in places:
+        node[place] = _replaced(part, marks)
+    return node
+
+
+def _loader_with(given):
+    """A YAML loader of its own, which knows the tag `!given`."""
+
+    class Loader(ruamel.yaml.Loader):
+        pass
+
+    Loader.add_constructor("!given", lambda _, node: given[node.value])
+    return Loader

@@ -1,0 +1,146 @@
+"""The rows of a table by their names."""
+
+import pytest
+import torch
+
+from speechbrain_lmac.classifiers import CompactClassifier
+from speechbrain_lmac.domains import LearnedDomain, MelDomain, STFTDomain
+from speechbrain_lmac.domains.codec import Codec
+from speechbrain_lmac.explainers import (
+    AllOnesExplainer,
+    AttributionExplainer,
+    RandomExplainer,
+    Remembered,
+    Saliency,
+)
+from speechbrain_lmac.explainers.by_name import METHODS, open_explainers
+from speechbrain_lmac.explainers.to_mask import positive
+from speechbrain_lmac.utils.errors import InputError
+
+RATE = 8000
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(0)
+    return CompactClassifier(n_classes=3, channels=[4, 8]).eval()
+
+
+class Counting(AllOnesExplainer):
+    """All ones, which counts how often it explains."""
+
+    asked = 0
+
+    def explain(self, wav, target=None, lens=None):
+        """The same as the class above."""
+        self.asked += 1
+        return super().explain(wav, target, lens)
+
+
+def settings(explainer):
+    """Those of a method but for its rule for masks."""
+    rule = explainer.method.to_mask
+    return {**vars(explainer.method), "to_mask": (rule.func.__name__, rule.keywords)}
+
+
+def test_the_papers_methods_have_our_settings(classifier):
+    rows = {name: {} for name in METHODS}
+    rows["SHAP"] = {"n_samples": 10, "to_mask": {"quantile": 0.9}}
+    explainers, _ = open_explainers(rows, classifier, STFTDomain(RATE))
+    assert list(explainers) == list(METHODS)
+    drawn = {"samples_per_batch": 10, "seed": 1234}
+    absolute, positive_ = (
+        {"to_mask": (name, {"quantile": 1.0})} for name in ("absolute", "positive")
+    )
+    assert {name: settings(e) for name, e in explainers.items()} == {
+        "Saliency": absolute,
+        "SmoothGrad": {**drawn, "n_samples": 50, "noise": 0.15, **absolute},
+        "IG": {"n_steps": 50, "internal_batch_size": 10, **absolute},
+        "GradCAM": positive_,
+        "GradCAM++": positive_,
+        "Guided GradCAM": absolute,
+        "Guided Backprop": absolute,
+        "SHAP": {
+            **drawn,
+            "n_samples": 10,
+            "to_mask": ("absolute", {"quantile": 0.9}),
+        },
+    }
+
+
+def test_controls_ask_their_reference_once(classifier):
+    domain = STFTDomain(RATE)
+    first, mine = AllOnesExplainer(domain, classifier), Counting(domain, classifier)
+    rows = {"first": first, "mine": mine, "random cells": {}, "all ones": {}}
+    rows["random blocks"] = {"reference": "mine", "block": [2, 3]}
+    explainers, _ = open_explainers(rows, classifier, domain, seed=7)
+    assert isinstance(explainers["mine"], Remembered)
+    cells, blocks = explainers["random cells"], explainers["random blocks"]
+    assert cells.reference is explainers["first"] and cells.reference.explainer is first
+    assert blocks.reference is explainers["mine"]
+    assert (cells.block, blocks.block, blocks.seed) == ((1, 1), (2, 3), 7)
+    wav = torch.randn(2, 2000, generator=torch.Generator().manual_seed(0))
+    for name in ("mine", "random blocks"):
+        explainers[name].explain(wav)
+    assert mine.asked == 1
+
+
+@pytest.mark.parametrize(
+    "domain, block",
+    [
+        (STFTDomain(RATE), (16, 32)),
+        (MelDomain(RATE), (16, 8)),
+        (LearnedDomain(STFTDomain(RATE), Codec(RATE)), (186, 8)),
+    ],
+    ids=["STFT", "Mel", "TD"],
+)
+def test_random_blocks_have_the_size_of_their_domain(classifier, domain, block):
+    rows = {"mine": AllOnesExplainer(domain, classifier), "random blocks": {}}
+    explainers, found = open_explainers(rows, classifier)
+    assert explainers["random blocks"].block == block
+    assert found is domain  # of the first that has one
+
+
+def test_only_what_is_wanted_is_opened(classifier, tmp_path):
+    gone = str(tmp_path / "no training")
+    domain = STFTDomain(RATE)
+    mine = AllOnesExplainer(domain, classifier)
+    rows = {"L2I": gone, "Saliency": {}, "mine": mine, "all ones": {}}
+    rows |= {"random cells": {"reference": "mine"}, "left out": None}
+    explainers, _ = open_explainers(rows, classifier, only=["m*", "random*"])
+    assert list(explainers) == ["mine", "random cells"]
+    assert open_explainers(rows, classifier, only=["nothing"]) == ({}, None)
+    with pytest.raises(InputError, match="no trained interpreter at .*no training"):
+        open_explainers(rows, classifier)
+
+
+def test_objects_stand_for_themselves(classifier):
+    domain = STFTDomain(RATE)
+    rows = {"mine": AllOnesExplainer(domain, classifier), "other": Saliency(positive)}
+    explainers, _ = open_explainers(rows, classifier, domain)
+    assert explainers["mine"] is rows["mine"]
+    assert isinstance(explainers["other"], AttributionExplainer)
+    assert explainers["other"].method is rows["other"]
+    random = RandomExplainer(rows["mine"], seed=3)
+    rows["random cells"] = random  # a name of ours says nothing of an object
+    assert open_explainers(rows, classifier, domain)[0]["random cells"] is random
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ({"Salience": {}}, "'Salience' explains nothing.*Saliency, SmoothGrad"),
+        ({"mine": 3}, "'mine' explains nothing, it is 3"),
+        ({"IG": {"steps": 3}}, "Invalid argument to IntegratedGradients.*'steps'"),
+        ({"random cells": {}}, "needs the masks of another explainer"),
+        ({"random cells": {"reference": "IG"}, "IG": {}}, "reference, got 'IG'; there"),
+    ],
+)
+def test_rows_that_cannot_be_opened_are_refused(classifier, rows, message):
+    with pytest.raises(InputError, match=message):
+        open_explainers(rows, classifier, STFTDomain(RATE))
+
+
+def test_methods_alone_need_a_domain(classifier):
+    with pytest.raises(InputError, match="need the `domain` of their masks"):
+        open_explainers({"Saliency": {}}, classifier)
