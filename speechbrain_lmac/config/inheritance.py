@@ -2,8 +2,9 @@
 
 A variant is a file of a few lines. `parent` names another experiment file; each other
 key is put into that one: a mapping without a tag is merged into the parent's, anything
-else takes its place, `null` drops the key, and a key that the parent does not have is
-added. Includes are relative to the file that they stand in.
+else takes its place, `null` drops the key (of a mapping without a tag, too), and a key
+that the parent does not have is added. Includes are relative to the file that they
+stand in.
 
     parent: ../toy_lmac.yaml
     output_folder: !ref results/ablations/toy_no_mask_out/<seed>
@@ -163,7 +164,8 @@ def merged(base, value, where):
     ---------
     base, value : node
         Of ruamel's round-trip trees. `base` is changed. A list of names keeps these
-        keys of a mapping, in their order there.
+        keys of a mapping, in their order there; `null` drops a key of a mapping
+        without a tag.
     where : str
         Names the place in an error.
 
@@ -193,7 +195,10 @@ def merged(base, value, where):
             raise InputError(f"{where} is a list, and a mapping cannot change it")
         return value
     for key, part in value.items():
-        base[key] = merged(base.get(key), part, f"{where}.{key}")
+        if part is None and not tag_of(base):  # of a class it is a value
+            base.pop(key, None)
+        else:
+            base[key] = merged(base.get(key), part, f"{where}.{key}")
     return base
 
 

@@ -79,6 +79,14 @@ def test_a_list_keeps_the_keys_of_a_mapping_that_it_names(write):
     assert load(write("child.yaml", child))["part"] == {"b": [1, 2]}
 
 
+def test_null_drops_a_key_of_a_mapping_and_is_a_value_of_a_class(write):
+    parent = "part: {a: 1, b: {c: 2, d: 3}}\nclass: !new:collections.Counter {a: 1}\n"
+    write("parent.yaml", parent)
+    child = "parent: parent.yaml\npart: {a: null, b: {c: null}}\nclass: {a: null}\n"
+    loaded = load(write("child.yaml", child))
+    assert loaded == {"part": {"b": {"d": 3}}, "class": {"a": None}}
+
+
 def test_keys_are_built_in_the_parent_s_order_and_new_ones_last(write):
     # Weights are drawn when a part is built: the order is the seed's.
     child = "parent: parent.yaml\nnew: 1\nlast: 2\nseed: 3\npart: {c: 1}\n"
