@@ -41,7 +41,7 @@ class Unbuilt(Exception):
         self.node, self.place, self.named, self.error = node, place, named, error
 
 
-def build(resolved, path, folders, overrides=None):
+def build(resolved, path, folders, overrides=None, given=None):
     """What an experiment describes: HyperPyYAML's objects, looked at before.
 
     Arguments
@@ -54,6 +54,8 @@ def build(resolved, path, folders, overrides=None):
         Where modules are looked for besides what is installed.
     overrides : dict, optional
         What the command line has changed, for errors.
+    given : dict, optional
+        Name to an object that is there already, which `!given NAME` stands for.
 
     Returns
     -------
@@ -87,6 +89,7 @@ def build(resolved, path, folders, overrides=None):
                 place = next(places, "")
                 raise Unbuilt(node, place, tag_and_name(node), error) from error
 
+    _Loader.add_constructor("!given", lambda _, node: given[node.value])
     try:
         return load_hyperpyyaml(resolved, loader=_Loader)
     except Unbuilt as unbuilt:

@@ -90,8 +90,10 @@ def open_hparams(path):
     path = Path(path)
     text = _text_of(path)
     if parent_of(path) is not None:
-        stream = io.StringIO()
-        YAML().dump(read_tree(path), stream)
+        yaml, stream = YAML(), io.StringIO()
+        yaml.indent(mapping=4, sequence=6, offset=4)
+        yaml.width = 10_000  # a value stands on one line
+        yaml.dump(read_tree(path), stream)
         text = stream.getvalue()
     stream = io.StringIO(text)
     stream.name = str(path)

@@ -4,13 +4,11 @@ import io
 import logging
 from pathlib import Path
 
-import ruamel.yaml
-from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
-from speechbrain_lmac.config.inheritance import parsed
-from speechbrain_lmac.config.loading import UNBUILT, extend_import_path
-from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.config.building import build
+from speechbrain_lmac.config.loading import extend_import_path
+from speechbrain_lmac.config.nodes import parsed
 from speechbrain_lmac.utils.old_names import with_current_names
 
 logger = logging.getLogger(__name__)
@@ -53,15 +51,8 @@ def build_keys(path, names, given):
         del tree[key]
     wanted = io.StringIO()
     YAML().dump(_replaced(tree, marks), wanted)
-    extend_import_path(path)
-    try:
-        return load_hyperpyyaml(wanted.getvalue(), loader=_loader_with(given))
-    except InputError:
-        raise
-    except UNBUILT as error:
-        raise InputError(
-            f"{path} cannot be built again: {error} ({type(error).__name__})"
-        ) from error
+    folders = extend_import_path(path)
+    return build(wanted.getvalue(), path, folders, given=given)
 
 
 def _replaced(node, marks):
@@ -74,13 +65,3 @@ def _replaced(node, marks):
     for place, part in places:
         node[place] = _replaced(part, marks)
     return node
-
-
-def _loader_with(given):
-    """A YAML loader of its own, which knows the tag `!given`."""
-
-    class Loader(ruamel.yaml.Loader):
-        pass
-
-    Loader.add_constructor("!given", lambda _, node: given[node.value])
-    return Loader

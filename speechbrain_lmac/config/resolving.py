@@ -38,6 +38,8 @@ TAGGED = re.compile(
 )
 # Keys whose value is text, also where the file has null or a placeholder.
 TEXT_KEY = re.compile(r"(folder|file|path|source|checkpoint)$")
+# The keys at the top that a reference names.
+REFERRED = re.compile(r"<(\w+)")
 HOME = re.compile(r"~[\w.-]*(/|$)")
 
 
@@ -158,10 +160,20 @@ class _Resolver:
             Keys that lead to it in the experiment.
         """
 
+        settled = set()
+
+        def settle(key):
+            if key in tree and key not in settled:
+                settled.add(key)
+                tree[key] = walk(tree[key], (*place, key))
+
         def walk(node, place):
             if isinstance(node, list):
                 for index, part in enumerate(node):
                     node[index] = walk(part, (*place, index))
+            elif node is tree:
+                for key in node:
+                    settle(key)
             elif isinstance(node, Mapping):
                 for key, part in node.items():
                     node[key] = walk(part, (*place, key))
@@ -169,6 +181,8 @@ class _Resolver:
             if tag == "!PLACEHOLDER":
                 self.open.setdefault(id(node), place)
             elif tag in ("!ref", "!copy"):
+                for name in REFERRED.findall(str(node.value)):
+                    settle(name)  # it may stand below, and be an include
                 return self._reference(node, tree, place)
             elif tag.startswith(INCLUDE):
                 return self._include(node, folder / tag.removeprefix(INCLUDE), place)

@@ -223,7 +223,7 @@ HPARAMS = {
     for dataset, runs in {
         "esc10": [*RUNS][:6],
         "esc50": ["evaluate", "table_id", "table_ood", "zs_table_mel", "zs_table_stft"],
-        "toy": [*RUNS][:6],
+        "toy": [*RUNS][:4],
         "us8k": ["evaluate", "table_id", "table_ood"],
     }.items()
     for run in runs

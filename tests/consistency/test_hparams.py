@@ -32,7 +32,13 @@ from speechbrain_lmac.interpreters.trained import hash_of_classifier, save_inter
 from speechbrain_lmac.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-YAMLS = sorted((ROOT / "hparams").glob("*.yaml"))
+FOLDERS = [ROOT / "hparams", ROOT / "hparams" / "ablations", ROOT / "tests" / "hparams"]
+YAMLS = [
+    path
+    for folder in (FOLDERS[0], FOLDERS[2])
+    for path in sorted(folder.glob("*.yaml"))
+    if "_td_alpha" not in path.name  # an ablation: test_ablations.py
+]
 PARTS = sorted((ROOT / "hparams" / "parts").rglob("*.yaml"))
 TABLES = sorted((ROOT / "tests" / "recipes").glob("*.csv"))
 HEADER = (
@@ -84,12 +90,24 @@ RATES = {  # else 16 kHz
 
 def name_of(path):
     """What a test is called."""
-    return path.relative_to(ROOT / "hparams").as_posix()
+    parts = path.is_relative_to(ROOT / "hparams" / "parts")
+    return path.relative_to(ROOT / "hparams").as_posix() if parts else path.name
+
+
+def yaml_of(name):
+    """The experiment of a name."""
+    (path,) = (p for f in FOLDERS for p in f.glob(f"{name}.yaml"))
+    return path
+
+
+def text_of(path):
+    """An experiment with its parents put in."""
+    return open_hparams(path).getvalue()
 
 
 def included(path):
     """The part that stands at each key of an experiment: {"model": "..."}."""
-    text = open_hparams(path).getvalue()
+    text = text_of(path)
     return dict(
         re.findall(r"^(\w+): !include:(?:\S*/)?parts/(\S+)", text, re.MULTILINE)
     )
@@ -101,7 +119,7 @@ def overrides(path):
     with_cnn14 = "classifier/cnn14.yaml" in parts.values()
     known = SMALL | SMALL_WITH_CNN14 if with_cnn14 else SMALL
     small = {key: known[part] for key, part in parts.items() if part in known}
-    text = open_hparams(path).getvalue()
+    text = text_of(path)
     baselines = re.search(r"^baselines:.*(?:\n    .*)*", text, re.MULTILINE)
     if baselines:
         small["baselines"] = {n: few for n, few in FEW.items() if n in baselines[0]}
@@ -136,9 +154,9 @@ def part_of(path, key):
 
 def trained_by(path, kind):
     """The experiment that trains what another one reads in `results/NAME`."""
-    text = path.read_text(encoding="utf-8")
+    text = text_of(path)
     (name,) = set(re.findall(rf"!ref results/(\w+_{kind})/<seed>/", text))
-    return ROOT / "hparams" / f"{name}.yaml"
+    return yaml_of(name)
 
 
 @pytest.fixture
@@ -147,7 +165,7 @@ def checkpoints(tmp_path, request):
 
     def checkpoints(path):
         parts, options = included(path), []
-        text = open_hparams(path).getvalue()
+        text = text_of(path)
         if "classifier_source:" in text:
             labels = sorted(dataset_of(path).categories)
             part = (
@@ -195,9 +213,9 @@ def trainings(checkpoints, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def trainings(path):
-        blocks = path.read_text(encoding="utf-8").partition("\nblocks:")[2]
+        blocks = text_of(path).partition("\nblocks:")[2]
         for name, fold in set(re.findall(r"results/(\S+?)/<seed>(/fold)?", blocks)):
-            training = ROOT / "hparams" / f"{name}.yaml"
+            training = yaml_of(name.rpartition("/")[2])
             argv = [str(training), *checkpoints(training), *overrides(training)]
             hparams, _, (_, resolved) = load_experiment(argv, training=True)
             interpreter, classifier = hparams["interpreter"], hparams["classifier"]
@@ -303,14 +321,14 @@ def test_header_names_the_command(path):
     python, script, hparams, *_ = shlex.split(command)
     assert python == "python"
     assert (ROOT / "recipes" / script).is_file()
-    assert hparams == f"hparams/{path.name}"
+    assert hparams == path.relative_to(ROOT).as_posix()
     listed = {(row["Script_file"], row["Hparam_file"]) for row in table_rows()}
     assert (f"recipes/{script}", hparams) in listed
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=name_of)
 def test_scalars_that_every_experiment_has(path):
-    text = path.read_text(encoding="utf-8")
+    text = text_of(path)
     keys = re.findall(r"^(\w+):", text, re.MULTILINE)
     assert keys[:3] == ["recipe", "seed", "__set_seed"]
     of_fold = "/fold<fold>" if "fold" in keys else ""
@@ -318,12 +336,12 @@ def test_scalars_that_every_experiment_has(path):
     assert not [key for key in keys if keys.count(key) > 1]
 
 
-TRAININGS = [path for path in YAMLS if "\nopt_class:" in path.read_text("utf-8")]
+TRAININGS = [path for path in YAMLS if "\nopt_class:" in text_of(path)]
 
 
 @pytest.mark.parametrize("path", TRAININGS, ids=name_of)
 def test_every_training_has_the_workers_at_the_top(path):
-    text = path.read_text(encoding="utf-8")
+    text = text_of(path)
     assert "\nnum_workers: 0\n" in text
     (options,) = re.findall(r"^dataloader_options:\n(?:    .*\n)+", text, re.MULTILINE)
     assert "\n    num_workers: !ref <num_workers>\n" in options
@@ -346,7 +364,7 @@ def test_no_key_is_an_option_of_speechbrain():
 
     options = RunOptions().as_dict()
     for path in YAMLS:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
         for key in {*re.findall(r"^([a-z]\w*):", text, re.MULTILINE), *KNOWN_KEYS}:
             assert key not in options, f"{key} in {path.name}"
 
@@ -420,7 +438,7 @@ def test_every_part_is_used_by_an_experiment():
     used = {
         f"parts/{part}"
         for path in (*YAMLS, *ablations)
-        for part in re.findall(r"!include:parts/(\S+)", path.read_text("utf-8"))
+        for part in re.findall(r"!include:\S*parts/(\S+)", text_of(path))
     } | FOR_COPIES
     for part in (*PARTS, *PARTS):  # what a part includes itself, and that again
         if name_of(part) in used:
@@ -463,8 +481,7 @@ def test_published_weights_of_the_objective(tmp_path):
     }
     for path in YAMLS:
         if "objective" in included(path) and path.name not in OTHER_WEIGHTS:
-            text = path.read_text(encoding="utf-8")
-            assert not re.search(r"\bweights:", text), path.name
+            assert not re.search(r"\bweights:", text_of(path)), path.name
 
 
 # --- Rows ---------------------------------------------------------------------------
@@ -472,8 +489,8 @@ def test_published_weights_of_the_objective(tmp_path):
 
 def test_every_experiment_has_a_row():
     listed = {row["Hparam_file"] for row in table_rows()}
-    ablations = {name for name in listed if name.startswith("hparams/ablations/")}
-    assert listed - ablations == {f"hparams/{path.name}" for path in YAMLS}
+    ablations = {n for n in listed if re.search("hparams/ablations/|_td_alpha", n)}
+    assert listed - ablations == {p.relative_to(ROOT).as_posix() for p in YAMLS}
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda path: path.name)

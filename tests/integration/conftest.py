@@ -386,7 +386,7 @@ def one_method(tiny, classifier, trained_lmac):
 @pytest.fixture(scope="session")
 def trained_lmac_mel(train_once, classifier, tiny, short):
     """The output folder of L-MAC on the mel spectrogram."""
-    yaml = "hparams/toy_lmac_mel.yaml"
+    yaml = "tests/hparams/toy_lmac_mel.yaml"
     folder = train_once("lmac_mel", train_lmac, yaml, *tiny, *short, classifier)
     assert_alive(folder)
     return folder
@@ -395,7 +395,7 @@ def trained_lmac_mel(train_once, classifier, tiny, short):
 @pytest.fixture(scope="session")
 def trained_nmf(train_by_script, tiny, short):
     """The output folder of the command line, from inside recipes/."""
-    script = ["train_nmf.py", "hparams/toy_nmf.yaml"]
+    script = ["train_nmf.py", "tests/hparams/toy_nmf.yaml"]
     return train_by_script("nmf", *script, *tiny, *short)
 
 
@@ -408,7 +408,7 @@ def dictionary(trained_nmf):
 @pytest.fixture(scope="session")
 def trained_l2i(train_by_script, classifier, dictionary, tiny, short):
     """The output folder of the command line, from the root."""
-    script = ["recipes/train_l2i.py", "hparams/toy_l2i.yaml"]
+    script = ["recipes/train_l2i.py", "tests/hparams/toy_l2i.yaml"]
     return train_by_script("l2i", *script, *tiny, *short, classifier, dictionary)
 
 

@@ -15,7 +15,7 @@ from speechbrain_lmac.recipes.two_sources import run_two_sources
 from tests.integration.conftest import assert_alive
 
 ROOT = Path(__file__).resolve().parents[2]
-YAML = "hparams/toy_lmac_conditional.yaml"
+YAML = "tests/hparams/toy_lmac_conditional.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +106,7 @@ def two_sources(tiny, classifier, trained_lmac, trained):
 def test_two_sources_writes_its_tables_and_goes_on(
     call, two_sources, tmp_path, monkeypatch, capsys
 ):
-    script = "hparams/toy_two_sources.yaml"
+    script = "tests/hparams/toy_two_sources.yaml"
     call(run_two_sources, script, *two_sources, "--output_folder=out")
     out = tmp_path / "out"
     rows = pd.read_csv(out / "per_clip.csv")
@@ -135,7 +135,7 @@ def test_two_sources_want_a_domain_that_can_be_listened_to(
 ):
     rows = {"L-MAC, any class": None, "L-MAC": trained_lmac_mel}
     blocks = f"--blocks={json.dumps({'STFT': rows}, default=str)}"
-    script = [run_two_sources, "hparams/toy_two_sources.yaml"]
+    script = [run_two_sources, "tests/hparams/toy_two_sources.yaml"]
     message = refused(*script, *tiny, classifier, blocks)
     assert "the domain of the block STFT cannot be listened to" in message
 

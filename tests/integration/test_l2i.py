@@ -13,7 +13,7 @@ from speechbrain_lmac.training.base_brain import RecordingBrain
 from tests.integration.conftest import assert_best_epoch
 
 ROOT = Path(__file__).resolve().parents[2]
-NMF, L2I = "hparams/toy_nmf.yaml", "hparams/toy_l2i.yaml"
+NMF, L2I = "tests/hparams/toy_nmf.yaml", "tests/hparams/toy_l2i.yaml"
 
 
 def written(folder):

@@ -218,7 +218,7 @@ def test_the_tables_compare_both_domains(call, ready, trained, clap, tiny, tmp_p
     blocks = {"STFT": stft, "Mel": {"LMAC-ZS": "mel"}}
     options = [*tiny, clap, f"--blocks={json.dumps(blocks, default=str)}"]
     options += ["--conditions=clean,noise", "--n_clips=2", "--output_folder=out"]
-    call(run_evaluation, "hparams/toy_zs_table.yaml", *options)
+    call(run_evaluation, "tests/hparams/toy_zs_table.yaml", *options)
     rows = pd.read_csv(tmp_path / "out" / "per_clip.csv")
     methods = ["GradCAM", "GradCAM++", "SmoothGrad", "IG", "LMAC-ZS"]
     controls = ["random cells", "random blocks", "all ones"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from speechbrain_lmac.config.differences import differences as changes
-from speechbrain_lmac.config.inheritance import HPARAMS, blocks_of
+from speechbrain_lmac.config.inheritance import HPARAMS, blocks_of, open_hparams
 from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.config.run_options import RunOptions
@@ -66,7 +66,7 @@ training: !new:speechbrain_lmac.training.experiment.Training
 def old_and_new(request, tmp_path):
     """A file of version 0.3, and the one of today."""
     new = HPARAMS / f"{request.param}.yaml"
-    blocks = blocks_of(new.read_text("utf-8"))
+    blocks = blocks_of(open_hparams(new).getvalue())
     kept = "".join(text for key, text in blocks.items() if key not in KEYS)
     old = tmp_path / "old.yaml"
     old.write_text(kept.rstrip() + HEAD + BLOCKS[request.param])
