@@ -20,6 +20,7 @@ from speechbrain_lmac.utils.errors import InputError
 OURS = "!new:speechbrain_lmac.training.schedules."
 KEYS = "modules opt_class lr_annealing epoch_counter checkpointer train_logger".split()
 KEYS += ["dataloader_options"]
+BUILT = {*KEYS, "dataset", "domain", "model", "classifier", "interpreter"}
 # Schedules of version 0.3 with the optimizer of their part file.
 BLOCKS = {
     "toy_lmac": f"""
@@ -81,7 +82,8 @@ def without_logger(lines):
 def test_the_old_block_is_lifted_to_the_keys_of_today(old_and_new):
     old, new = map(resolve, old_and_new)
     assert without_logger(changes(old, new)) == []
-    assert list(blocks_of(old)) == list(blocks_of(new))  # built in the same order
+    one, other = ([k for k in blocks_of(text) if k in BUILT] for text in (old, new))
+    assert one == other  # built in the same order
 
 
 def test_options_reach_what_was_lifted(old_and_new):
