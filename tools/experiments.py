@@ -10,7 +10,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "experiments.md"
-FOLDERS = {"Experiments": "hparams", "Ablations": "hparams/ablations"}
+FOLDERS = {
+    "Experiments": "hparams",
+    "Ablations": "hparams/ablations",
+    "Generated sounds, for the tests": "tests/hparams",
+}
 RECIPE = re.compile(r"^ +python (\w+\.py) ", flags=re.MULTILINE)
 INTRODUCTION = """\
 # Experiment files

@@ -7,8 +7,17 @@ _CNN14 = (
     "widths: [16, 24, 48, 64, 96]"
 )
 _MEL = "frequency: !new:speechbrain_lmac.interpreters.SameBins {}"
+_CAPTIONS = "speechbrain_lmac.data_prep.captions_prepare."
 # Below hparams/parts: old file to the new one, and arguments of that.
 REPLACED = {
+    **{
+        f"dataset/{name}.yaml": (
+            "dataset/captions.yaml",
+            f"prepare: !name:{_CAPTIONS}prepare_{name} {{}}, "
+            f"terms: !applyref:{_CAPTIONS}caption_terms [{name}]",
+        )
+        for name in ("clotho", "audiocaps")
+    },
     "interpreter/conv_tiny.yaml": ("interpreter/conv.yaml", f"{_TINY_MAPS}, {_TINY}"),
     "interpreter/conv_mel.yaml": ("interpreter/conv.yaml", _MEL),
     "interpreter/conv_tiny_mel.yaml": (
@@ -45,6 +54,12 @@ REPLACED = {
         f"interpreter: {{{_TINY_MAPS}, decoder: {{{_TINY}, {_MEL}}}}}, channels: 64",
     ),
 }
+# Folders that are gone, and what stands in their place.
+GONE = {
+    "explainer/": "the method by name and what differs, as SmoothGrad: {n_samples: 20}",
+    "baselines/": "the methods by name (see `baselines` of hparams/esc10_table.yaml)",
+    "table/": "the table as parent, as `parent: hparams/esc10_table.yaml`",
+}
 
 
 def replaced_part(name):
@@ -58,4 +73,6 @@ def replaced_part(name):
     for old, (new, arguments) in REPLACED.items():
         if name.endswith(old):
             return f"!include:{name.removesuffix(old)}{new} {{{arguments}}}"
-    return None
+    return next(
+        (now for folder, now in GONE.items() if f"parts/{folder}" in name), None
+    )
