@@ -51,11 +51,14 @@ def once():
 @pytest.fixture
 def learning(tmp_path):
     """The YAML with the codec trained along: one word is another."""
-    text = (ROOT / TD).read_text(encoding="utf-8")
-    assert text.count("!apply:speechbrain_lmac.domains.codec.frozen_codec") == 1
-    text = text.replace("codec.frozen_codec", "codec.pretrained_codec")
     path = tmp_path / "learning.yaml"
-    path.write_text(text.replace("!include:parts", f"!include:{ROOT}/hparams/parts"))
+    path.write_text(
+        f"parent: {TD}\n"
+        "domain:\n"
+        "    codec: !apply:speechbrain_lmac.domains.codec.pretrained_codec\n"
+        "        codec: !ref <codec>\n"
+        "        source: !ref <codec_source>\n"
+    )
     return str(path)
 
 

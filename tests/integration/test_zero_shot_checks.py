@@ -17,10 +17,9 @@ from speechbrain_lmac.recipes.zero_shot_checks import run_checks
 from tools.tables import write_tables
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAINING, CHECKS, TWO = (
-    f"hparams/toy_{name}.yaml"
-    for name in ("lmac_zs_stft", "zs_checks", "zs_two_sources")
-)
+TRAINING = "hparams/toy_lmac_zs_stft.yaml"
+CHECKS = "tests/hparams/toy_zs_checks.yaml"
+TWO = "tests/hparams/toy_zs_two_sources.yaml"
 CLASSES = ["burst", "chirp", "click", "hum", "siren", "tone"]
 
 
@@ -44,10 +43,8 @@ def ready(tiny, tmp_path_factory):
 
 def _clap(folder):
     """The CLAP of the generated sounds, before its training, with a few words."""
-    text = (ROOT / "hparams" / "toy_clap.yaml").read_text(encoding="utf-8")
-    part = next(line for line in text.splitlines() if line.startswith("clap: "))
     path = folder / "clap.yaml"
-    path.write_text(part.replace("parts", f"{ROOT}/hparams/parts") + "\n")
+    path.write_text("clap: !include:parts/classifier/miniclap_tiny.yaml {}\n")
     words = ["this", "is", "the", "sound", "of", *CLASSES]
     return load_experiment([str(path)])[0]["clap"].learn_words(sorted(words), seed=0)
 
@@ -148,19 +145,13 @@ def test_two_sources_are_asked_for_by_prompts(call, ready, tmp_path, capsys):
 
 
 def test_a_classifier_without_prompts_is_refused(refused, ready, classifier, tmp_path):
-    text = (ROOT / CHECKS).read_text(encoding="utf-8")
-    start, end = text.index("classifier: !new"), text.index("conditions:")
-    other = (
+    (tmp_path / "deaf.yaml").write_text(
+        f"parent: {CHECKS}\n"
+        f"{classifier[2:].replace('=', ': ')}\n"
         "classifier: !new:speechbrain_lmac.classifiers.FrozenClassifier\n"
         "    model: !include:parts/classifier/tiny.yaml {n_classes: 6}\n"
         "    source: !ref <classifier_source>\n"
     )
-    text = text[:start] + other + text[end:]
-    text = text.replace(
-        "clap_source: !ref", f"{classifier[2:].replace('=', ': ')}\n__x: !ref"
-    )
-    text = text.replace("!include:parts", f"!include:{ROOT}/hparams/parts")
-    (tmp_path / "deaf.yaml").write_text(text)
     options = [o for o in ready if "clap_source" not in o]
     message = refused(run_checks, tmp_path / "deaf.yaml", *options)
     assert "a FrozenClassifier has no prompts" in message
