@@ -27,7 +27,12 @@ def values_of(resolved):
     return dict(_flat(YAML().load(resolved), ""))
 
 
-def _flat(node, key):
+def _flat(node, key, seen=None):
+    """(Key, value) of each value; of a part in `seen`, a set of ids, none again."""
+    if seen is not None and isinstance(node, dict | list):
+        if id(node) in seen:
+            return
+        seen.add(id(node))
     tag = getattr(node, "tag", None)
     tag = tag.value if tag is not None else None
     if isinstance(node, dict | list):
@@ -35,7 +40,7 @@ def _flat(node, key):
             yield key, tag
         items = node.items() if isinstance(node, dict) else enumerate(node)
         for name, value in items:
-            yield from _flat(value, f"{key}.{name}" if key else str(name))
+            yield from _flat(value, f"{key}.{name}" if key else str(name), seen)
     elif tag is not None:
         yield key, f"{tag} {node.value}".strip()
     else:
@@ -45,14 +50,20 @@ def _flat(node, key):
 def differences(one, other):
     """A line for each value that two resolved experiments do not share.
 
+    A part that stands at several keys is told at the first of them.
+
     Example
     -------
     >>> print(*differences("lr: 0.1\\nseed: 1", "lr: 0.2\\nsplit: test"), sep="\\n")
     lr: 0.1 -> 0.2
     seed: 1 -> nothing
     split: nothing -> test
+    >>> differences(
+    ...     "a: &a {b: 1}\\nmodules: {a: *a}", "a: &a {b: 2}\\nmodules: {a: *a}"
+    ... )
+    ['a.b: 1 -> 2']
     """
-    first, second = values_of(one), values_of(other)
+    first, second = (dict(_flat(YAML().load(text), "", set())) for text in (one, other))
     keys = [*first, *(key for key in second if key not in first)]
     pairs = ((key, first.get(key, MISSING), second.get(key, MISSING)) for key in keys)
     return [f"{key}: {a} -> {b}" for key, a, b in pairs if a != b]

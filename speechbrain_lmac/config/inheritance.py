@@ -253,6 +253,7 @@ def _read(path, children):
     # Those of earlier versions were relative to the parent.
     place_includes(tree, [folder, parent.resolve().parent, Path.cwd(), HPARAMS])
     del tree[PARENT]
+    base.ca.comment = tree.ca.comment  # the head: what the file is
     for key, value in tree.items():
         if value is not None:
             base[key] = merged(base.get(key), value, f"{path}: {key}")

@@ -6,6 +6,7 @@ which the names, files and models of others may have, are escaped.
 
 import io
 import logging
+import os
 import sys
 import traceback
 from contextlib import contextmanager, redirect_stdout
@@ -130,7 +131,8 @@ def exit_status(command, argv):
     Returns
     -------
     status : int
-        0, or 2 after one message on standard error that says what is wrong.
+        0; 2 after one message on standard error that says what is wrong; 141 where
+        nobody reads standard output to its end, as behind `| head`.
     """
     open_console()
     try:
@@ -138,6 +140,10 @@ def exit_status(command, argv):
     except InputError as error:
         complain(f"error: {error}")
         return 2
+    except BrokenPipeError:
+        # Python flushes when it ends, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return 0
 
 

@@ -87,6 +87,29 @@ def test_null_drops_a_key_of_a_mapping_and_is_a_value_of_a_class(write):
     assert loaded == {"part": {"b": {"d": 3}}, "class": {"a": None}}
 
 
+def test_the_head_is_that_of_the_child(write):
+    child = (
+        "# What the child is.\n#   python x.py child.yaml\nparent: parent.yaml\na: 1\n"
+    )
+    text = open_hparams(write("child.yaml", child)).getvalue()
+    assert text.startswith(
+        "# What the child is.\n#   python x.py child.yaml\nseed: 1\n"
+    )
+    assert "What the parent is" not in text
+    bare = open_hparams(write("bare.yaml", "parent: parent.yaml\n")).getvalue()
+    assert bare.startswith("seed: 1\n")
+
+
+def test_a_reference_may_stand_above_an_include(write):
+    write("part.yaml", "a: !ref <b>\nb: 7\n")
+    text = "c: !ref <part[a]>\nd: !ref <c>\npart: !include:part.yaml {}\n"
+    assert load_hyperpyyaml(resolve(write("above.yaml", text))) == {
+        "c": 7,
+        "d": 7,
+        "part": {"a": 7, "b": 7},
+    }
+
+
 def test_keys_are_built_in_the_parent_s_order_and_new_ones_last(write):
     # Weights are drawn when a part is built: the order is the seed's.
     child = "parent: parent.yaml\nnew: 1\nlast: 2\nseed: 3\npart: {c: 1}\n"

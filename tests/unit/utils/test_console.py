@@ -112,6 +112,14 @@ def test_python_s_warnings_go_through_logging(capsys):
     assert err.startswith("warning: ") and "something is odd" in err
 
 
+def test_a_reader_that_leaves_early_is_no_error():
+    config = "main(['config', 'hparams/esc10_lmac.yaml'])"
+    python = f'"{sys.executable}" -c "from speechbrain_lmac.cli import main; {config}"'
+    left = f"set -o pipefail; {python} | true"
+    done = subprocess.run(["bash", "-c", left], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_a_command_s_exit_status_and_its_one_line(capsys):
     def command(argv):
         args = Parser("A command.").parse_args(argv)
