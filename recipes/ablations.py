@@ -6,7 +6,9 @@ trains each of the YAML's `experiments` with train_lmac.py, or with the script t
 key `trained_by` names (a finished training is only tested again), explains the clips of
 its `conditions` with all of them, and writes to `results/toy_ablations/1234`:
 `summary.md` (the table, with a line under each row that reads it), `summary.csv`,
-`comparison.csv` and `per_clip.csv`. `options` of the YAML go to every training.
+`comparison.csv` and `per_clip.csv`. `options` of the YAML go to every training. An
+experiment is a YAML file, or a mapping in the list with `what` it is and its `parent`:
+then its file is written as `experiments/NAME.yaml`, to be trained by hand as well.
 Interrupted, the same command goes on. Scroll to the bottom first.
 """
 
@@ -39,8 +41,9 @@ def run_ablations(argv):
     """Everything that the command above does."""
     hparams, run_opts, source = load_experiment(argv, recipe="ablations")
     require_keys(hparams, NEEDED, source[0])
-    ablations = read_ablations(hparams["experiments"])
     manifests = start_experiment(hparams, run_opts, source)
+    folder = Path(hparams["output_folder"])
+    ablations = read_ablations(hparams["experiments"], folder / "experiments")
     dataset, device = hparams["dataset"], check_device(run_opts.device)
     recipe = RECIPES / f"{trained_by(hparams)}.py"
     if not recipe.is_file():
@@ -53,7 +56,6 @@ def run_ablations(argv):
         blocks[ablation.name] = block
     trained = {**hparams, "blocks": blocks, "classifier": classifier}
     benchmark = open_benchmark(trained, run_opts, manifests, hparams["metrics"])
-    folder = Path(hparams["output_folder"])
     per_clip = benchmark.score(folder / "rows", not run_opts.noprogressbar)
     header = provenance(
         argv,

@@ -24,7 +24,8 @@ Written by `make experiments` from the first lines of the files; not by hand.
 The parts that they are made of stand in `hparams/parts`, one object in each file.
 `explain.py` takes the YAML of a training of L-MAC, LMAC-TD or LMAC-ZS. A file of
 UrbanSound8K is for the test fold that `--fold` names ([datasets](guide/datasets.md)).
-An ablation has one key other than its parent ([training](guide/train.md#ablations))."""
+An ablation has one key other than its parent ([training](guide/train.md#ablations));
+those of the generated sounds stand in the lists of `ablations.py`."""
 
 
 def page():

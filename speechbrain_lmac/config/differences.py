@@ -28,11 +28,12 @@ def values_of(resolved):
 
 
 def _flat(node, key, seen=None):
-    """(Key, value) of each value; of a part in `seen`, a set of ids, none again."""
+    """(Key, value) of each value; of a part in `seen`, id to key, where it stands."""
     if seen is not None and isinstance(node, dict | list):
         if id(node) in seen:
+            yield key, f"<{seen[id(node)]}>"
             return
-        seen.add(id(node))
+        seen[id(node)] = key
     tag = getattr(node, "tag", None)
     tag = tag.value if tag is not None else None
     if isinstance(node, dict | list):
@@ -50,7 +51,8 @@ def _flat(node, key, seen=None):
 def differences(one, other):
     """A line for each value that two resolved experiments do not share.
 
-    A part that stands at several keys is told at the first of them.
+    A part that stands at several keys is told at the first of them, and referred to at
+    the others.
 
     Example
     -------
@@ -63,7 +65,7 @@ def differences(one, other):
     ... )
     ['a.b: 1 -> 2']
     """
-    first, second = (dict(_flat(YAML().load(text), "", set())) for text in (one, other))
+    first, second = (dict(_flat(YAML().load(text), "", {})) for text in (one, other))
     keys = [*first, *(key for key in second if key not in first)]
     pairs = ((key, first.get(key, MISSING), second.get(key, MISSING)) for key in keys)
     return [f"{key}: {a} -> {b}" for key, a, b in pairs if a != b]

@@ -7,7 +7,7 @@ that the parent does not have is added. Includes are relative to the file that t
 stand in.
 
     parent: ../toy_lmac.yaml
-    output_folder: !ref results/ablations/toy_no_mask_out/<seed>
+    output_folder: !ref results/ablations/mine/<seed>
     objective:
         weights:
             mask_out: 0.0
@@ -19,10 +19,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 
-from speechbrain_lmac.config.nodes import parsed, tag_of, with_tag
+from speechbrain_lmac.config.nodes import dumped, parsed, tag_of, with_tag
 from speechbrain_lmac.config.old_parts import replaced_part
 from speechbrain_lmac.config.training_keys import lift_block
 from speechbrain_lmac.utils.errors import InputError, some_of
@@ -57,10 +56,7 @@ def find_hparams(name):
             )
     now = moved_hparams(name)
     if now is not None:
-        raise InputError(
-            f"there is no {name} any more: it is a run of the dataset's table, with "
-            f"an --output_folder of its own: {now}"
-        )
+        raise InputError(f"there is no {name} any more: it is {now}")
     shipped = sorted(path.name for path in HPARAMS.glob("*.yaml"))
     raise InputError(
         f"no such hyperparameter file: {name} (looked in {Path.cwd()} and in the "
@@ -88,14 +84,8 @@ def open_hparams(path):
         As `read_tree`.
     """
     path = Path(path)
-    text = _text_of(path)
-    if parent_of(path) is not None:
-        yaml, stream = YAML(), io.StringIO()
-        yaml.indent(mapping=4, sequence=6, offset=4)
-        yaml.width = 10_000  # a value stands on one line
-        yaml.dump(read_tree(path), stream)
-        text = stream.getvalue()
-    stream = io.StringIO(text)
+    alone = parent_of(path) is None
+    stream = io.StringIO(_text_of(path) if alone else dumped(read_tree(path)))
     stream.name = str(path)
     return stream
 
@@ -135,11 +125,27 @@ def parent_of(path):
     ours = blocks_of(_text_of(path))
     if PARENT not in ours:
         return None
-    named = ours[PARENT].split(":", 1)[1].split("#")[0].strip()
-    for folder in (path.resolve().parent, Path(), PROJECT, HPARAMS):
-        if (folder / named).is_file():
-            return folder / named
-    raise InputError(f"{path}: there is no parent {named}")
+    return find_parent(parsed(ours[PARENT], path)[PARENT], path.resolve().parent, path)
+
+
+def find_parent(named, folder, where):
+    """The file that a `parent` names: from the folder, from here, or of the project.
+
+    Raises
+    ------
+    InputError
+        Beginning with `where`, when there is none.
+    """
+    for place in (folder, Path(), PROJECT, HPARAMS):
+        if (place / str(named)).is_file():
+            return place / named
+    raise InputError(f"{where}: there is no parent {named}")
+
+
+def parents_of(path):
+    """The parent of a file, the parent of that, and so on: a list of Path."""
+    parent = parent_of(path)
+    return [] if parent is None else [parent, *parents_of(parent)]
 
 
 def blocks_of(text):

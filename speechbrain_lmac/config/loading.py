@@ -85,6 +85,8 @@ KNOWN_KEYS = {
 ALWAYS_OBEYED = {"device", "distributed_backend", "log_config", "noprogressbar"}
 # How the resolved file in an output folder begins.
 RESOLVED = "# Generated"
+# The file that another one was made of: a resolved one, or an experiment of a list.
+ORIGIN = re.compile(rf"(?:{RESOLVED}|# Ablation of) .*\n# (\S.*)\n")
 
 
 def load_experiment(argv, training=False, recipe=None):
@@ -183,11 +185,11 @@ def extend_import_path(path):
     Returns
     -------
     folders : list of str
-        That of the file (of a resolved one also that of the file it was made of), and
-        the current one.
+        That of the file (of a resolved one, and of an experiment of a list, also that
+        of the file it was made of), and the current one.
     """
-    head = Path(path).read_text(encoding="utf-8").split("\n", 2)
-    origin = head[1].removeprefix("# ") if head[0].startswith(RESOLVED) else path
+    head = ORIGIN.match(Path(path).read_text(encoding="utf-8"))
+    origin = path if head is None else head[1]
     files = dict.fromkeys(Path(file).resolve().parent for file in (path, origin))
     folders = [str(folder) for folder in (*files, Path.cwd()) if folder.is_dir()]
     sys.path += [folder for folder in folders if folder not in sys.path]

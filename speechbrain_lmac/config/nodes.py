@@ -1,5 +1,8 @@
 """Nodes of ruamel's round-trip trees: their text and their tags."""
 
+import io
+from urllib.parse import quote
+
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.tag import Tag
 
@@ -23,13 +26,26 @@ def parsed(text, name):
         raise InputError(f"{name} is not readable as YAML: {line}") from error
 
 
+def dumped(tree):
+    """The text of a tree, each value on one line."""
+    yaml, stream = YAML(), io.StringIO()
+    yaml.indent(mapping=4, sequence=6, offset=4)
+    yaml.width = 10_000
+    yaml.dump(tree, stream)
+    return stream.getvalue()
+
+
 def tag_of(node):
     """The tag of a node as it is written, "" without one."""
     tag = getattr(node, "tag", None)
-    return "" if tag is None or tag.value is None else str(tag.value)
+    value = "" if tag is None or tag.value is None else str(tag.value)
+    try:
+        return value.encode("latin-1").decode()  # ruamel reads %C3%A9 as two letters
+    except UnicodeError:
+        return value
 
 
 def with_tag(node, tag):
     """The node, with another tag."""
-    node.yaml_set_ctag(Tag(suffix=tag.replace("%", "%25")))
+    node.yaml_set_ctag(Tag(suffix=quote(tag, safe="!:/")))
     return node

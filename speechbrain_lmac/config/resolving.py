@@ -26,6 +26,7 @@ from speechbrain_lmac.config.inheritance import (
     place_includes,
     read_tree,
 )
+from speechbrain_lmac.config.listed_experiments import put_in_texts
 from speechbrain_lmac.config.nodes import parsed, tag_of
 from speechbrain_lmac.config.training_keys import BLOCK, NOW
 from speechbrain_lmac.utils.arguments import run_options
@@ -74,6 +75,7 @@ def resolve(path, overrides=None):
         value = _Override(key, text, tree).value
         place_includes(value, [place, Path.cwd(), HPARAMS])
         tree[key] = merged(tree[key], value, f"--{key}")
+    put_in_texts(tree, path)
     resolver = _Resolver(path)
     tree = resolver.resolve(tree, place, ())
     resolver.raise_if_open()

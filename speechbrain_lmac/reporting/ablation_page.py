@@ -4,10 +4,13 @@ Each row of the table is an experiment; the line under it says what is ablated a
 which scores it differs from its parent on the same clips.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-from speechbrain_lmac.config.inheritance import PARENT, blocks_of, find_hparams
+from speechbrain_lmac.config.inheritance import find_hparams, parents_of, read_tree
+from speechbrain_lmac.config.loading import check_keys
 from speechbrain_lmac.evaluation.paired_tests import compare
 from speechbrain_lmac.evaluation.statistics import summarise
 from speechbrain_lmac.reporting.markdown import MarkdownPage, row_of, table_lines
@@ -19,6 +22,7 @@ from speechbrain_lmac.reporting.tables import (
     with_limits,
 )
 from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.files import write_text
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,17 @@ class Ablation:
     what: str  # the first line of its YAML
 
 
-def read_ablations(experiments):
+def read_ablations(experiments, folder):
     """What a YAML lists as `experiments`.
 
     Arguments
     ---------
     experiments : dict
-        Name of a row to YAML file. A file with a `parent` is compared with the row of
-        its parent, which is in the list, before it; another one with the first row.
+        Name of a row to a YAML file, or to the text of one (see
+        `config.listed_experiments`). It is compared with the row of the nearest of its
+        parents that has one, above it; else with the first row.
+    folder : str or Path
+        Where the texts are written, each as a file that can be trained by hand.
 
     Returns
     -------
@@ -48,24 +55,51 @@ def read_ablations(experiments):
     Raises
     ------
     InputError
-        For a file that is missing, or whose parent has no row before it.
+        Naming the row, for a file that is missing or cannot be read, a misspelt key,
+        and a parent whose row stands below; for a text also for one that has no row.
     """
-    ablations, row_of_file = [], {}
-    for name, file in experiments.items():
-        path = find_hparams(file)
-        text = path.read_text(encoding="utf-8")
-        parent = ablations[0].name if ablations else None
-        if PARENT in blocks_of(text):
-            named = blocks_of(text)[PARENT].split(":", 1)[1].strip()
-            parent = row_of_file.get((path.resolve().parent / named).resolve())
-            if parent is None:
+    paths = {name: _file_of(name, experiments[name], folder) for name in experiments}
+    files = {path.resolve() for path in paths.values()}
+    ablations, above = [], {}
+    for name, path in paths.items():
+        with _naming(name):
+            read_tree(path)
+            check_keys(path)
+        parents = [parent.resolve() for parent in parents_of(path)]
+        for named in parents[:1]:
+            if named not in above and (named in files or "\n" in experiments[name]):
                 raise InputError(
-                    f"{file} is compared with its parent {named}: list that above it"
+                    f"{name} is compared with its parent {named.name}: list that above "
+                    "it"
                 )
+        first = ablations[0].name if ablations else None
+        parent = next((above[p] for p in parents if p in above), first)
+        text = path.read_text(encoding="utf-8")
         what = text.splitlines()[0].lstrip("# ").split(". ")[0].rstrip(".")
         ablations.append(Ablation(name, path, parent, what))
-        row_of_file[path.resolve()] = name
+        above[path.resolve()] = name
     return ablations
+
+
+def _file_of(name, experiment, folder):
+    """The YAML file of a row, written where it is a text."""
+    if not isinstance(experiment, str):
+        raise InputError(f"{name}: name a YAML file, or what it is and its parent")
+    if "\n" not in experiment:
+        with _naming(name):
+            return find_hparams(experiment)
+    path = Path(folder) / f"{quote(str(name), safe=' ,=+')}.yaml"
+    write_text(experiment, path)
+    return path
+
+
+@contextmanager
+def _naming(name):
+    """Let an error begin with the name of a row."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def ablation_page(ablations, per_clip, scores, condition, header, seed=1234):

@@ -229,6 +229,34 @@ HPARAMS = {
     for run in runs
     for table, options in [RUNS[run]]
 }
+# Ablations of version 0.3, and the rows of a list that they became.
+ABLATIONS = {
+    "toy_ablations": {
+        "finetune_0": "FT, lambda_g=0",
+        "finetune_16": "FT, lambda_g=16",
+        "finetune_norm": "FT, norm",
+        "l1_quarter": "L1 x 1/4",
+        "l1_times_4": "L1 x 4",
+        "magnitude": "magnitude",
+        "no_l1": "without L1",
+        "no_mask_out": "without mask-out",
+        "one_map": "one hidden map",
+        "total_variation": "with TV",
+        "two_maps": "two hidden maps",
+    },
+    "toy_zs_ablations": {
+        "zs_attention": "attention",
+        "zs_diversity_times_4": "diversity x 4",
+        "zs_l1_quarter": "L1 x 1/4",
+        "zs_l1_times_4": "L1 x 4",
+        "zs_no_diversity": "without diversity",
+    },
+}
+ROWS = {
+    f"toy_{name}.yaml": (f"{table}.yaml", row)
+    for table, rows in ABLATIONS.items()
+    for name, row in rows.items()
+}
 KNOWN = MODULES | NAMES
 RECORDED = {new: old for old, new in (NAMES | MODULES).items()}
 CURRENT = (
@@ -280,18 +308,26 @@ def recorded_name(name):
 
 
 def moved_hparams(name):
-    """The command line that an experiment file of version 0.3 has become, or None.
+    """What an experiment file of version 0.3 has become, in words; else None.
 
     Example
     -------
-    >>> moved_hparams("hparams/toy_table_id.yaml")
-    'hparams/toy_table.yaml --conditions clean,noise --blocks STFT,Mel'
+    >>> print(moved_hparams("hparams/ablations/toy_no_mask_out.yaml"))
+    the row 'without mask-out' of hparams/toy_ablations.yaml, which ablations.py trains
     """
     name = Path(name)
+    if name.name in ROWS:
+        file, row = ROWS[name.name]
+        return (
+            f"the row '{row}' of {name.parent.parent / file}, which ablations.py trains"
+        )
     if name.name not in HPARAMS:
         return None
     file, options = HPARAMS[name.name]
-    return f"{name.with_name(file)} {options}"
+    return (
+        "a run of the dataset's table, with an --output_folder of its own: "
+        f"{name.with_name(file)} {options}"
+    )
 
 
 def with_current_names(text):

@@ -6,25 +6,59 @@ from pathlib import Path
 
 import pytest
 import torch
-from ruamel.yaml import YAML
 
-from speechbrain_lmac.config.inheritance import blocks_of
+from speechbrain_lmac.config.inheritance import blocks_of, find_hparams, parent_of
 from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.recipes.ablations import trained_by
 from speechbrain_lmac.reporting.ablation_page import read_ablations
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.old_names import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
 HPARAMS = ROOT / "hparams"
-ABLATIONS = sorted((HPARAMS / "ablations").glob("*.yaml"))
+FILES = [
+    *sorted((HPARAMS / "ablations").glob("*.yaml")),
+    *sorted((ROOT / "tests" / "hparams").glob("*_td_alpha*.yaml")),
+]
+LISTS = [HPARAMS / f"{name}.yaml" for name in ("toy_ablations", "toy_zs_ablations")]
+IN_LISTS = [
+    (file.stem, name)
+    for file in LISTS
+    for name in re.findall(
+        r"^    (\S.*):\n        what: ", file.read_text(encoding="utf-8"), re.MULTILINE
+    )
+]
 # Of the resolved file; more would be another experiment.
 MOST_CHANGED_LINES = 8
 
 
-def name_of(path):
-    """What a test is called."""
-    return path.stem
+def name_of(ablation):
+    """What a test is called: by the file, or by the list and its row."""
+    return ablation.stem if isinstance(ablation, Path) else ": ".join(ablation)
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    """The rows of each list, by its name; those that stand in it are written."""
+    folder = tmp_path_factory.mktemp("lists")
+    return {
+        file.stem: read_ablations(
+            load_experiment([str(file)])[0]["experiments"], folder / file.stem
+        )
+        for file in LISTS
+    }
+
+
+@pytest.fixture(params=[*FILES, *IN_LISTS], ids=name_of)
+def path(request, lists):
+    """The YAML file of each ablation."""
+    if isinstance(request.param, Path):
+        return request.param
+    table, name = request.param
+    (path,) = [row.path for row in lists[table] if row.name == name]
+    return path
 
 
 def own(path):
@@ -32,9 +66,10 @@ def own(path):
     return blocks_of(path.read_text(encoding="utf-8"))
 
 
-def parent_of(path):
-    """The file that it names."""
-    return path.parent / own(path)["parent"].split(":")[1].strip()
+def folder_of(path):
+    """What stands in `output_folder: !ref results/ablations/.../<seed>`."""
+    folder = r"output_folder: !ref results/ablations/([\w.]+)/<seed>\n"
+    return re.fullmatch(folder, own(path)["output_folder"])[1]
 
 
 def resolved(path):
@@ -51,26 +86,25 @@ def resolved(path):
 
 
 def test_there_are_ablations():
-    assert len(ABLATIONS) >= 12
+    assert len(IN_LISTS) == len(ROWS) >= 12 and len(FILES) >= 4
 
 
-@pytest.mark.parametrize("path", ABLATIONS, ids=name_of)
 def test_an_ablation_says_what_it_is_and_changes_one_key(path):
     text = path.read_text(encoding="utf-8")
-    parent = parent_of(path)
-    assert parent.is_file()
-    assert re.match(rf"# Ablation of {parent.stem}: .+\.\n", text)
-    scripts = {"_td_": "train_lmac_td.py", "_zs_": "train_lmac_zs.py"}
-    named = [script for part, script in scripts.items() if part in path.stem]
-    (script,) = named or ["train_lmac.py"]
-    assert f"#   python {script} hparams/ablations/{path.name}\n" in text
+    assert re.match(rf"# Ablation of {parent_of(path).stem}: .+\.\n", text)
     changed = set(own(path)) - {"parent", "output_folder"}
     assert len(changed) == 1, changed
-    folder = f"output_folder: !ref results/ablations/{path.stem}/<seed>\n"
-    assert own(path)["output_folder"] == folder
+    assert folder_of(path)
 
 
-@pytest.mark.parametrize("path", ABLATIONS, ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_file_of_an_ablation_has_its_command_and_its_folder(path):
+    script = "train_lmac_td.py" if "_td_" in path.stem else "train_lmac.py"
+    command = f"#   python {script} {path.relative_to(ROOT).as_posix()}\n"
+    assert command in path.read_text(encoding="utf-8")
+    assert folder_of(path) == path.stem
+
+
 def test_an_ablation_changes_a_few_lines_of_what_runs(path):
     theirs, ours = resolved(parent_of(path)), resolved(path)
     lines = [
@@ -81,7 +115,6 @@ def test_an_ablation_changes_a_few_lines_of_what_runs(path):
     assert 1 <= len(lines) <= MOST_CHANGED_LINES, lines
 
 
-@pytest.mark.parametrize("path", ABLATIONS, ids=name_of)
 def test_an_ablation_can_be_built(path, monkeypatch):
     untrained = "speechbrain_lmac.classifiers.frozen.load_classifier"
     monkeypatch.setattr(untrained, lambda model, source: None)
@@ -98,28 +131,35 @@ def test_an_ablation_can_be_built(path, monkeypatch):
     assert explanation.mask.shape == explanation.encoded.rep.shape
 
 
-def test_every_ablation_is_in_a_table():
-    listed = set()
-    for path in HPARAMS.glob("*.yaml"):
-        text = path.read_text(encoding="utf-8")
-        listed |= set(re.findall(r"hparams/ablations/([\w.]+)\.yaml", text))
-        listed |= set(re.findall(r"results/ablations/([\w.]+)/", text))
-    of_tests = {"toy_td_alpha0.00", "toy_td_alpha1.00"}  # in tests/hparams
-    assert listed - of_tests == {path.stem for path in ABLATIONS}
+def test_every_ablation_is_in_a_table_and_has_its_own_folder(lists):
+    rows = [row for table in lists.values() for row in table]
+    paths = [*FILES, *(row.path for row in rows if row.what.startswith("Ablation "))]
+    folders = [folder_of(path) for path in paths]
+    texts = [path.read_text(encoding="utf-8") for path in HPARAMS.glob("*.yaml")]
+    read = re.findall(r"results/ablations/([\w.]+)/", "".join(texts))
+    assert sorted(folders) == sorted(set(read))
 
 
-def test_the_table_of_the_generated_sounds_compares_with_the_parents():
-    text = (HPARAMS / "toy_ablations.yaml").read_text(encoding="utf-8")
-    experiments = YAML().load(text)["experiments"]
-    ablations = read_ablations(experiments)
-    assert [a.name for a in ablations if a.parent is None] == ["L-MAC"]
-    assert [a.parent for a in ablations if a.name == "FT, lambda_g=4"] == ["L-MAC"]
-    for ablation in ablations:
-        if "parent" in own(ablation.path):
-            expected = {"toy_lmac": "L-MAC", "toy_lmac_finetune": "FT, lambda_g=4"}
-            assert ablation.parent == expected[parent_of(ablation.path).stem]
-        if "ablations" in ablation.path.parts:
-            assert ablation.what.startswith("Ablation of")
+def test_the_tables_of_the_generated_sounds_compare_with_the_parents(lists):
+    finetuned = "FT, lambda_g=4"
+    compared = [(row.name, row.parent) for row in lists["toy_ablations"]]
+    assert compared[:2] == [("L-MAC", None), ("without mask-out", "L-MAC")]
+    assert {p for n, p in compared if not n.startswith("FT")} == {None, "L-MAC"}
+    assert (finetuned, "L-MAC") in compared
+    others = {p for n, p in compared if n.startswith("FT") and n != finetuned}
+    assert others == {finetuned}
+    first, *others = lists["toy_zs_ablations"]
+    assert first.parent is None and {row.parent for row in others} == {"LMAC-ZS"}
+
+
+def test_a_file_of_an_earlier_version_is_a_row_with_its_folder(lists):
+    paths = {(t, row.name): row.path for t, table in lists.items() for row in table}
+    for old, (table, row) in ROWS.items():
+        path = paths[table.removesuffix(".yaml"), row]
+        assert folder_of(path) == old.removesuffix(".yaml")
+        with pytest.raises(InputError, match="which ablations.py trains") as refused:
+            find_hparams(f"hparams/ablations/{old}")
+        assert f"the row '{row}' of {Path('hparams') / table}" in str(refused.value)
 
 
 def test_the_recipe_that_trains_ablations_is_named_by_a_key_of_its_own(caplog):

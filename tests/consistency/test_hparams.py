@@ -347,15 +347,14 @@ def test_every_training_has_the_workers_at_the_top(path):
     assert "\n    num_workers: !ref <num_workers>\n" in options
 
 
-@pytest.mark.parametrize("name", ["toy_classifier", "ablations/toy_zs_attention"])
+@pytest.mark.parametrize("name", ["toy_classifier", "toy_lmac_zs_stft"])
 @pytest.mark.parametrize(
     "option", ["--num_workers", "--dataloader_options={num_workers: 2}"]
 )
 def test_workers_of_a_training_are_an_option(name, option, checkpoints):
     path = ROOT / "hparams" / f"{name}.yaml"
-    base = path if "classifier" in name else ROOT / "hparams" / "toy_lmac_zs_stft.yaml"
     given = [option] if "=" in option else [option, "2"]
-    hparams, _, _ = load_experiment([str(path), *checkpoints(base), *given])
+    hparams, _, _ = load_experiment([str(path), *checkpoints(path), *given])
     assert hparams["dataloader_options"]["num_workers"] == 2
 
 

@@ -215,7 +215,7 @@ def test_a_yaml_for_something_else_is_refused(cli, tmp_path, arguments, said):
 
 
 def test_an_experiment_is_shown_with_everything_put_in(cli, tmp_path):
-    yaml = "hparams/ablations/toy_no_mask_out.yaml"
+    yaml = "hparams/ablations/esc10_finetune_16.yaml"
     status, shown, err = cli("config", yaml, "--lr", "0.25")
     assert (status, err) == (0, "")
     assert "lr: 0.25" in shown and "!include" not in shown and "!ref" not in shown
@@ -227,8 +227,8 @@ def test_an_experiment_is_shown_with_everything_put_in(cli, tmp_path):
     assert (status, lines.splitlines()[:2]) == (0, told)
     assert all(": 0.25 -> " in line for line in lines.splitlines())
     assert cli("config", yaml, "--diff", yaml) == (0, "no difference\n", "")
-    status, lines, _ = cli("config", yaml, "--diff", "hparams/toy_lmac.yaml")
-    assert "objective.weights.mask_out: 0.0 -> 0.2" in lines.splitlines()
+    status, lines, _ = cli("config", yaml, "--diff", "hparams/esc10_lmac_finetune.yaml")
+    assert "objective.weights.guidance: 16.0 -> 4.0" in lines.splitlines()
 
 
 def test_every_experiment_file_says_which_script_it_is_for():

@@ -70,11 +70,10 @@ def test_stems_that_lack_are_named(
 def test_ablations_are_trained_and_compared(
     call, capsys, classifier, tiny, tmp_path, warm_children
 ):
-    experiments = {
-        "L-MAC": "hparams/toy_lmac.yaml",
-        "magnitude": "hparams/ablations/toy_magnitude.yaml",
-        "one map": "hparams/ablations/toy_one_map.yaml",
-    }
+    (tmp_path / "one_map.yaml").write_text(
+        f"# One map.\nparent: {ROOT}/hparams/toy_lmac.yaml\noutput_folder: out_one\n"
+        "interpreter: {hidden_channels: [null, null, null, 64]}\n"
+    )
     every = [tiny[1], classifier, "--number_of_epochs=1", "--batch_size=6"]
     yaml = tmp_path / "ablations.yaml"
     call_options = [*tiny, f"--output_folder={tmp_path / 'out'}"]
@@ -91,7 +90,15 @@ dataset: !include:{ROOT}/hparams/parts/dataset/toy.yaml
 conditions:
     clean: !include:{ROOT}/hparams/parts/condition/stems.yaml
         folder: !ref <data_folder>/stems
-experiments: {experiments}
+experiments:
+    L-MAC: hparams/toy_lmac.yaml
+    x 1/2:
+        what: without the logarithm
+        parent: hparams/toy_lmac.yaml
+        output_folder: !ref out_magnitude/<number_of_epochs>
+        domain: !include:{ROOT}/hparams/parts/domain/stft_magnitude.yaml
+            sample_rate: !ref <sample_rate>
+    one map: one_map.yaml
 options: {every}
 metrics: !apply:speechbrain_lmac.metrics.metrics_by_name
     - [AI, FF, MM]
@@ -99,11 +106,14 @@ metrics: !apply:speechbrain_lmac.metrics.metrics_by_name
     yaml.write_text(text)
     call(run_ablations, yaml, *call_options)
     page = (tmp_path / "out" / "summary.md").read_text()
-    for name in experiments:
+    names = ["L-MAC", "x 1/2", "one map"]
+    for name in names:
         assert f"| **{name}** |" in page
+    assert "*Ablation of toy_lmac: without the logarithm. " in page
+    assert (tmp_path / "out_magnitude" / "1" / "interpreter.ckpt").is_file()
     summary = pd.read_csv(tmp_path / "out" / "summary.csv")
-    assert summary["method"].tolist() == list(experiments)
+    assert summary["method"].tolist() == names
     assert {"SI-SDR", "AI", "FF", "MM"} <= set(summary.columns)
     comparison = pd.read_csv(tmp_path / "out" / "comparison.csv")
-    assert set(comparison["reference"]) == {"magnitude", "one map"}
+    assert set(comparison["reference"]) == {"x 1/2", "one map"}
     assert page in capsys.readouterr().out

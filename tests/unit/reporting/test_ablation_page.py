@@ -28,6 +28,12 @@ def files(tmp_path):
     return {name: str(tmp_path / f"{name}.yaml") for name in ("parent", "one", "two")}
 
 
+@pytest.fixture
+def read(tmp_path):
+    """`read(experiments)`: the ablations, texts written into `experiments`."""
+    return lambda experiments: read_ablations(experiments, tmp_path / "experiments")
+
+
 def rows(**differences):
     """20 clips of a parent and of experiments with other means."""
     draw = np.random.default_rng(0)
@@ -42,23 +48,70 @@ def rows(**differences):
     return pd.concat(tables, ignore_index=True)
 
 
-def test_a_file_is_compared_with_its_parent(files):
-    ablations = read_ablations(files)
+def test_a_file_is_compared_with_its_parent(files, read):
+    ablations = read(files)
     assert [a.parent for a in ablations] == [None, "parent", "parent"]
     assert [a.what for a in ablations][:2] == ["The parent", "Ablation of parent: one"]
 
 
-def test_a_file_without_a_parent_is_compared_with_the_first(files, tmp_path):
+@pytest.mark.parametrize(
+    "head, parent",
+    [("", "parent"), ("parent: two.yaml\n", "two"), ("parent: far.yaml\n", "one")],
+)
+def test_a_file_is_compared_with_the_nearest_row_else_the_first(
+    files, read, tmp_path, head, parent
+):
+    (tmp_path / "far.yaml").write_text("# Not listed.\nparent: one.yaml\n")
     other = tmp_path / "other.yaml"
-    other.write_text("# Another.\na: 3\n")
-    ablations = read_ablations({**files, "other": str(other)})
-    assert ablations[-1].parent == "parent"
+    other.write_text(f"# Another.\n{head}a: 3\n")
+    ablations = read({**files, "other": str(other)})
+    assert ablations[-1].parent == parent
     assert ablations[0].parent is None
 
 
-def test_a_parent_stands_above_its_ablations(files):
+def test_the_first_row_may_have_a_parent_that_is_no_row(files, read):
+    ablations = read({"one": files["one"], "two": files["two"]})
+    assert [a.parent for a in ablations] == [None, "one"]
+
+
+def test_a_text_is_written_as_a_file_of_its_own(files, read, tmp_path):
+    parent = f"parent: {files['parent']}\n"
+    names = ["a/b", ".."]  # no names of files
+    texts = {n: f"# Ablation of parent: x{n}y.\n{parent}a: 4\n" for n in names}
+    ablations = read({"parent": files["parent"], **texts})
+    assert [a.what[20:] for a in ablations[1:]] == ["xa/by", "x..y"]
+    assert [a.parent for a in ablations] == [None, "parent", "parent"]
+    folder = tmp_path / "experiments"
+    assert sorted(a.path for a in ablations[1:]) == sorted(folder.iterdir())
+    assert ablations[1].path.read_text() == texts["a/b"]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("parent: parent.yaml\nsplitt: 1\n", "mine: .*unknown key 'splitt'"),
+        ("parent: parent.yaml\nb: null\n", "mine: .*no key 'b' to drop"),
+        ("parent: one.yaml\na: 3\n", "mine is compared .* one.yaml: list that above"),
+        ("parent: no.yaml\n", "mine: .*there is no parent"),
+    ],
+)
+def test_what_is_wrong_with_a_text_is_told_with_its_row(
+    files, read, tmp_path, text, message
+):
+    text = text.replace("parent: ", f"# Mine.\nparent: {tmp_path}/")
+    with pytest.raises(InputError, match=message):
+        read({"parent": files["parent"], "mine": text, "one": files["one"]})
+
+
+@pytest.mark.parametrize("other", [["parent"], 3, None, "no.yaml"])
+def test_what_is_no_experiment_is_told_with_its_row(files, read, other):
+    with pytest.raises(InputError, match="^mine: "):
+        read({"parent": files["parent"], "mine": other})
+
+
+def test_a_parent_stands_above_its_ablations(files, read):
     with pytest.raises(InputError, match="parent parent.yaml: list that above it"):
-        read_ablations({"one": files["one"], "parent": files["parent"]})
+        read({"one": files["one"], "parent": files["parent"]})
 
 
 def test_a_reading_names_what_differs_and_its_direction():
@@ -76,9 +129,9 @@ def test_a_reading_names_what_differs_and_its_direction():
     assert reading(table, "parent", SCORES).startswith("No score differs from parent")
 
 
-def test_each_row_has_a_line_under_it(files):
+def test_each_row_has_a_line_under_it(files, read):
     per_clip = rows(one={"AD": 2.0}, two={})
-    ablations = read_ablations(files)
+    ablations = read(files)
     page = ablation_page(ablations, per_clip, SCORES, "clean", ["seed: 1"])
     table = [line for line in page.text().splitlines() if line.startswith("|")]
     assert len(table) == 2 + 2 * 3
