@@ -2,7 +2,7 @@
 
     python cross_validate.py train_lmac.py hparams/us8k_lmac.yaml \
         --data_folder /path/to/UrbanSound8K
-    python cross_validate.py evaluate.py hparams/us8k_evaluate.yaml --folds 1 2 3 \
+    python cross_validate.py evaluate.py hparams/us8k_table.yaml --folds 1 2 3 \
         --data_folder /path/to/UrbanSound8K
 
 runs `train_lmac.py hparams/us8k_lmac.yaml ... --fold=K` for each fold K (without

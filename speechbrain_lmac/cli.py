@@ -8,8 +8,8 @@
     speechbrain-lmac models list
     speechbrain-lmac models info esc10-lmac
     speechbrain-lmac train hparams/esc10_lmac.yaml --data_folder data/ESC-50
-    speechbrain-lmac evaluate hparams/esc10_table_id.yaml --data_folder data/ESC-50
-    speechbrain-lmac report results/esc10_table_id/1234
+    speechbrain-lmac evaluate hparams/esc10_table.yaml --data_folder data/ESC-50
+    speechbrain-lmac report results/esc10_table/1234
     speechbrain-lmac config hparams/esc10_lmac.yaml --diff hparams/esc50_lmac.yaml
     speechbrain-lmac publish results/esc10_lmac/1234 --repo user/name --dry-run
 
