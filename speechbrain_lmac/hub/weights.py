@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 
 from speechbrain_lmac.hub.registry import SHIPPED, shipped_files, shipped_models
 from speechbrain_lmac.hub.remote import hub_file
-from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.files import write_atomically
 
 SAFETENSORS = ".safetensors"
@@ -202,7 +202,8 @@ def fetch(source, filename, advice=CLASSIFIER_ADVICE):
         if path is not None:
             return path
     if folder.is_dir():
-        reason = "the folder has no such file"
+        there = some_of(sorted(file.name for file in folder.iterdir()), 5)
+        reason = f"the folder has no such file, but {there or 'nothing'}"
     else:
         try:
             return hub_file(str(source), filename)
