@@ -88,8 +88,9 @@ def open_hparams(path):
         As `read_tree`.
     """
     path = Path(path)
-    text = _text_of(path)
-    if parent_of(path) is not None:
+    text = text_of(path)
+    tree = parsed(text, path)
+    if isinstance(tree, Mapping) and PARENT in tree:
         yaml, stream = YAML(), io.StringIO()
         yaml.indent(mapping=4, sequence=6, offset=4)
         yaml.width = 10_000  # a value stands on one line
@@ -123,25 +124,6 @@ def read_tree(path):
     return _read(Path(path), ())
 
 
-def parent_of(path):
-    """The parent that a file names, a Path; None where it names none.
-
-    Raises
-    ------
-    InputError
-        When there is no such file.
-    """
-    path = Path(path)
-    ours = blocks_of(_text_of(path))
-    if PARENT not in ours:
-        return None
-    named = ours[PARENT].split(":", 1)[1].split("#")[0].strip()
-    for folder in (path.resolve().parent, Path(), PROJECT, HPARAMS):
-        if (folder / named).is_file():
-            return folder / named
-    raise InputError(f"{path}: there is no parent {named}")
-
-
 def blocks_of(text):
     """The text of each key at the left margin, up to the next one.
 
@@ -155,8 +137,8 @@ def blocks_of(text):
 
 
 def top_level_keys(path):
-    """The keys at the left margin of a YAML file, its parents' included."""
-    return list(blocks_of(open_hparams(path).getvalue()))
+    """The keys of an experiment file, texts, its parents' included."""
+    return [str(key) for key in read_tree(path)]
 
 
 def merged(base, value, where):
@@ -178,8 +160,8 @@ def merged(base, value, where):
     Raises
     ------
     InputError
-        For a mapping that would change a list or a reference, and for a list that
-        names a key that there is not.
+        For a mapping that would change a list or a reference, and for a list or a
+        `null` that names a key that there is not.
     """
     if isinstance(value, list) and isinstance(base, Mapping) and not tag_of(base):
         return _chosen(base, value, where)
@@ -198,7 +180,7 @@ def merged(base, value, where):
         return value
     for key, part in value.items():
         if part is None and not tag_of(base):  # of a class it is a value
-            base.pop(key, None)
+            _drop(base, key, where)
         else:
             base[key] = merged(base.get(key), part, f"{where}.{key}")
     return base
@@ -230,9 +212,16 @@ def place_includes(node, folders):
     with_tag(node, f"{INCLUDE}{found[0].resolve()}")
 
 
-def _text_of(path):
+def text_of(path):
+    """The text of a YAML file.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no text that can be read: {error}") from error
 
@@ -241,14 +230,18 @@ def _read(path, children):
     """The tree of a file, put into that of its parents."""
     if path.resolve() in children:
         raise InputError(f"{path} is its own parent, by way of {children[-1].name}")
-    tree = parsed(_text_of(path), path)
+    tree = parsed(text_of(path), path)
     if not isinstance(tree, Mapping):
         raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+    for key in tree:
+        if not isinstance(key, str):
+            raise InputError(f"{path}: the key {key!r} must be a text")
     lift_block(tree, path)
-    folder, parent = path.resolve().parent, parent_of(path)
-    if parent is None:
+    folder = path.resolve().parent
+    if PARENT not in tree:
         place_includes(tree, [folder, Path.cwd(), HPARAMS])
         return tree
+    parent = _parent(tree[PARENT], path)
     base = _read(parent, (*children, path.resolve()))
     # Those of earlier versions were relative to the parent.
     place_includes(tree, [folder, parent.resolve().parent, Path.cwd(), HPARAMS])
@@ -256,15 +249,29 @@ def _read(path, children):
     for key, value in tree.items():
         if value is not None:
             base[key] = merged(base.get(key), value, f"{path}: {key}")
-        elif key in base:
-            del base[key]
         else:
-            close = difflib.get_close_matches(key, base)
-            meant = f"; did you mean '{close[0]}'?" if close else ""
-            raise InputError(
-                f"{path}: its parent {parent.name} has no key '{key}' to drop{meant}"
-            )
+            _drop(base, key, f"{path}: its parent {parent.name}")
     return base
+
+
+def _parent(named, path):
+    """The file that a key `parent` names."""
+    if not isinstance(named, str):
+        raise InputError(f"{path}: parent must be the name of a YAML file")
+    name = Path(named).expanduser()
+    for folder in (path.resolve().parent, Path(), PROJECT, HPARAMS):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{path}: there is no parent {named}")
+
+
+def _drop(base, key, where):
+    """Remove a key of a mapping."""
+    if key not in base:
+        close = difflib.get_close_matches(str(key), map(str, base))
+        meant = f"; did you mean '{close[0]}'?" if close else ""
+        raise InputError(f"{where} has no key '{key}' to drop{meant}")
+    del base[key]
 
 
 def _chosen(base, names, where):
