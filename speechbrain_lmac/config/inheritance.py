@@ -84,8 +84,11 @@ def open_hparams(path):
         As `read_tree`.
     """
     path = Path(path)
-    alone = parent_of(path) is None
-    stream = io.StringIO(_text_of(path) if alone else dumped(read_tree(path)))
+    text = text_of(path)
+    tree = parsed(text, path)
+    if isinstance(tree, Mapping) and PARENT in tree:
+        text = dumped(read_tree(path))
+    stream = io.StringIO(text)
     stream.name = str(path)
     return stream
 
@@ -122,10 +125,10 @@ def parent_of(path):
         When there is no such file.
     """
     path = Path(path)
-    ours = blocks_of(_text_of(path))
-    if PARENT not in ours:
+    tree = parsed(text_of(path), path)
+    if not isinstance(tree, Mapping) or PARENT not in tree:
         return None
-    return find_parent(parsed(ours[PARENT], path)[PARENT], path.resolve().parent, path)
+    return find_parent(tree[PARENT], path.resolve().parent, path)
 
 
 def find_parent(named, folder, where):
@@ -136,9 +139,12 @@ def find_parent(named, folder, where):
     InputError
         Beginning with `where`, when there is none.
     """
+    if not isinstance(named, str):
+        raise InputError(f"{where}: parent must be the name of a YAML file")
+    name = Path(named).expanduser()
     for place in (folder, Path(), PROJECT, HPARAMS):
-        if (place / str(named)).is_file():
-            return place / named
+        if (place / name).is_file():
+            return place / name
     raise InputError(f"{where}: there is no parent {named}")
 
 
@@ -161,8 +167,8 @@ def blocks_of(text):
 
 
 def top_level_keys(path):
-    """The keys at the left margin of a YAML file, its parents' included."""
-    return list(blocks_of(open_hparams(path).getvalue()))
+    """The keys of an experiment file, texts, its parents' included."""
+    return [str(key) for key in read_tree(path)]
 
 
 def merged(base, value, where):
@@ -184,8 +190,8 @@ def merged(base, value, where):
     Raises
     ------
     InputError
-        For a mapping that would change a list or a reference, and for a list that
-        names a key that there is not.
+        For a mapping that would change a list or a reference, and for a list or a
+        `null` that names a key that there is not.
     """
     if isinstance(value, list) and isinstance(base, Mapping) and not tag_of(base):
         return _chosen(base, value, where)
@@ -204,7 +210,7 @@ def merged(base, value, where):
         return value
     for key, part in value.items():
         if part is None and not tag_of(base):  # of a class it is a value
-            base.pop(key, None)
+            _drop(base, key, where)
         else:
             base[key] = merged(base.get(key), part, f"{where}.{key}")
     return base
@@ -236,9 +242,16 @@ def place_includes(node, folders):
     with_tag(node, f"{INCLUDE}{found[0].resolve()}")
 
 
-def _text_of(path):
+def text_of(path):
+    """The text of a YAML file.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no text that can be read: {error}") from error
 
@@ -247,14 +260,18 @@ def _read(path, children):
     """The tree of a file, put into that of its parents."""
     if path.resolve() in children:
         raise InputError(f"{path} is its own parent, by way of {children[-1].name}")
-    tree = parsed(_text_of(path), path)
+    tree = parsed(text_of(path), path)
     if not isinstance(tree, Mapping):
         raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+    for key in tree:
+        if not isinstance(key, str):
+            raise InputError(f"{path}: the key {key!r} must be a text")
     lift_block(tree, path)
-    folder, parent = path.resolve().parent, parent_of(path)
-    if parent is None:
+    folder = path.resolve().parent
+    if PARENT not in tree:
         place_includes(tree, [folder, Path.cwd(), HPARAMS])
         return tree
+    parent = find_parent(tree[PARENT], folder, path)
     base = _read(parent, (*children, path.resolve()))
     # Those of earlier versions were relative to the parent.
     place_includes(tree, [folder, parent.resolve().parent, Path.cwd(), HPARAMS])
@@ -263,15 +280,18 @@ def _read(path, children):
     for key, value in tree.items():
         if value is not None:
             base[key] = merged(base.get(key), value, f"{path}: {key}")
-        elif key in base:
-            del base[key]
         else:
-            close = difflib.get_close_matches(key, base)
-            meant = f"; did you mean '{close[0]}'?" if close else ""
-            raise InputError(
-                f"{path}: its parent {parent.name} has no key '{key}' to drop{meant}"
-            )
+            _drop(base, key, f"{path}: its parent {parent.name}")
     return base
+
+
+def _drop(base, key, where):
+    """Remove a key of a mapping."""
+    if key not in base:
+        close = difflib.get_close_matches(str(key), map(str, base))
+        meant = f"; did you mean '{close[0]}'?" if close else ""
+        raise InputError(f"{where} has no key '{key}' to drop{meant}")
+    del base[key]
 
 
 def _chosen(base, names, where):

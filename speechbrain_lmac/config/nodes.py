@@ -20,7 +20,7 @@ def parsed(text, name):
     yaml = YAML()
     yaml.preserve_quotes = True  # HyperPyYAML reads (dog) as a tuple, '(dog)' as text
     try:
-        return yaml.load(text)
+        return _without_anchors(yaml.load(text))
     except YAMLError as error:
         line = " ".join(str(error).split("\n\n")[0].split())
         raise InputError(f"{name} is not readable as YAML: {line}") from error
@@ -33,6 +33,21 @@ def dumped(tree):
     yaml.width = 10_000
     yaml.dump(tree, stream)
     return stream.getvalue()
+
+
+def _without_anchors(tree):
+    """The tree; what is shared stays so, but parts of two files may have one name."""
+    seen, nodes = set(), [tree]
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if hasattr(node, "anchor"):
+            node.anchor.value = None
+        if isinstance(node, dict | list):
+            nodes += node.values() if isinstance(node, dict) else node
+    return tree
 
 
 def tag_of(node):

@@ -4,7 +4,7 @@ import difflib
 import re
 import shlex
 
-from speechbrain_lmac.config.inheritance import PROJECT, blocks_of, open_hparams
+from speechbrain_lmac.config.inheritance import PROJECT, read_tree
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 # Files of earlier versions say it in their head, as a command.
@@ -28,9 +28,10 @@ def recipe_of(path):
         key it is None. So it is in a list of ablations for version 0.3, where the key
         names the script of the trainings: `train_lmac.py`.
     """
-    block = blocks_of(open_hparams(path).getvalue()).get("recipe", "")
-    named = re.match(r"recipe\s*:\s*([\"']?)(\w+)\1\s*(#.*)?$", block, re.MULTILINE)
-    return None if named is None else RENAMED.get(named[2], named[2])
+    named = read_tree(path).get("recipe")
+    if not isinstance(named, str) or not re.fullmatch(r"\w+", named):
+        return None
+    return RENAMED.get(str(named), str(named))
 
 
 def recipe_to_run(path):

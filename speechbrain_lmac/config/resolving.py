@@ -10,6 +10,7 @@ import io
 import math
 import os
 import re
+import traceback
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,12 +20,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
+from speechbrain_lmac.config.checking import OURS
 from speechbrain_lmac.config.inheritance import (
     HPARAMS,
     INCLUDE,
     merged,
     place_includes,
     read_tree,
+    text_of,
 )
 from speechbrain_lmac.config.listed_experiments import put_in_texts
 from speechbrain_lmac.config.nodes import parsed, tag_of
@@ -40,7 +43,11 @@ TAGGED = re.compile(
 # Keys whose value is text, also where the file has null or a placeholder.
 TEXT_KEY = re.compile(r"(folder|file|path|source|checkpoint)$")
 # The keys at the top that a reference names.
-REFERRED = re.compile(r"<(\w+)")
+REFERRED = re.compile(r"<([^<>\[\].]+)")
+# Tags of what a value stands behind.
+LEADING = ("!ref", "!copy", "!applyref:", INCLUDE)
+# What HyperPyYAML raises for a reference that has no value.
+NO_VALUE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
 HOME = re.compile(r"~[\w.-]*(/|$)")
 
 
@@ -149,6 +156,8 @@ class _Resolver:
     def __init__(self, path):
         self.path = path
         self.open = {}  # id of a placeholder to its place
+        self.files = [Path(path).resolve()]  # that lead to where we are, by includes
+        self.begun = set()  # ids of the nodes that lead there
 
     def resolve(self, tree, folder, place):
         """The tree of a file, to which references in it belong.
@@ -165,15 +174,24 @@ class _Resolver:
         settled = set()
 
         def settle(key):
-            if key in tree and key not in settled:
+            if isinstance(tree, Mapping) and key in tree and key not in settled:
                 settled.add(key)
                 tree[key] = walk(tree[key], (*place, key))
 
         def walk(node, place):
+            if id(node) in self.begun:
+                raise InputError(f"{self.path}: {_dotted(place)} refers to itself")
+            self.begun.add(id(node))
+            try:
+                return put_in(node, place)
+            finally:
+                self.begun.discard(id(node))
+
+        def put_in(node, place):
             if isinstance(node, list):
                 for index, part in enumerate(node):
                     node[index] = walk(part, (*place, index))
-            elif node is tree:
+            elif node is tree and isinstance(node, Mapping):
                 for key in node:
                     settle(key)
             elif isinstance(node, Mapping):
@@ -185,12 +203,14 @@ class _Resolver:
             elif tag in ("!ref", "!copy"):
                 for name in REFERRED.findall(str(node.value)):
                     settle(name)  # it may stand below, and be an include
-                return self._reference(node, tree, place)
+                found = self._reference(node, tree, place)
+                # Of a key that is begun, and what stands there is still to be put in.
+                again = id(found) in self.begun or tag_of(found).startswith(LEADING)
+                return walk(found, place) if again else found
             elif tag.startswith(INCLUDE):
                 return self._include(node, folder / tag.removeprefix(INCLUDE), place)
             elif tag.startswith("!applyref:"):
-                function = current_name(tag.removeprefix("!applyref:"))
-                return _applyref_function(function, node)
+                return self._applied(node, place)
             return node
 
         return walk(tree, place)
@@ -209,11 +229,31 @@ class _Resolver:
         copies = tag_of(node) == "!copy"
         try:
             return recursive_resolve(node.value, [], tree, copies)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except RecursionError as error:
+            message = f"{self.path}: {_dotted(place)} refers to itself: {node.value}"
+            raise InputError(message) from error
+        except NO_VALUE as error:
             self.raise_if_open()  # which may be why
             raise InputError(
                 f"{self.path}: {_dotted(place)}: {tag_of(node)} {node.value} leads to "
                 f"nothing ({error})"
+            ) from error
+
+    def _applied(self, node, place):
+        """What the function of an `!applyref:` returns."""
+        name = current_name(tag_of(node).removeprefix("!applyref:"))
+        try:
+            return _applyref_function(name, node)
+        except InputError:
+            raise
+        except Exception as error:
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            if frames[-1].f_globals.get("__name__", "").startswith(OURS):
+                raise
+            message = " ".join(" ".join(map(str, error.args)).split())
+            raise InputError(
+                f"{self.path}: {_dotted(place)}, {tag_of(node)}: {message} "
+                f"({type(error).__name__})"
             ) from error
 
     def _include(self, node, file, place):
@@ -221,11 +261,21 @@ class _Resolver:
             raise InputError(
                 f"{self.path}: {_dotted(place)}: there is no file {file} to include"
             )
-        tree = parsed(file.read_text(encoding="utf-8"), file)
+        if file.resolve() in self.files:
+            raise InputError(
+                f"{self.path}: {_dotted(place)}: {file} includes itself, by way of "
+                f"{self.files[-1].name}"
+            )
+        tree = parsed(text_of(file), file)
+        if tree is None:
+            raise InputError(f"{self.path}: {_dotted(place)}: {file} is empty")
         if isinstance(node, Mapping):
             arguments = CommentedMap(node.items())
             tree = merged(tree, arguments, f"{file}, included at {_dotted(place)}")
-        return self.resolve(tree, file.parent, place)
+        self.files.append(file.resolve())
+        tree = self.resolve(tree, file.parent, place)
+        self.files.pop()
+        return tree
 
 
 def _dotted(place):
@@ -238,7 +288,7 @@ def _now(node, tree):
     if tag_of(node) in ("!ref", "!copy"):
         try:
             return recursive_resolve(node.value, [], tree)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (*NO_VALUE, RecursionError):
             return None  # into an include: it is no text
     return node
 

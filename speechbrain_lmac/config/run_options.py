@@ -8,7 +8,6 @@ from types import UnionType
 from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 
-from speechbrain_lmac.config.inheritance import blocks_of
 from speechbrain_lmac.utils.arguments import (
     START_OVER,
     Parser,
@@ -137,10 +136,8 @@ def with_values_of(resolved, run_opts, names=RUN_KEYS):
     (1.0, 'cpu')
     """
     names = names - run_opts.overridden_args
-    blocks = [text for name, text in blocks_of(resolved).items() if name in names]
-    if not blocks:
-        return run_opts
-    values = dict(YAML().load("\n".join(blocks)))
+    tree = YAML().load(resolved)
+    values = {name: value for name, value in tree.items() if name in names}
     kinds = typing.get_type_hints(RunOptions)
     for name, value in values.items():
         if not _fits(value, kinds[name]):

@@ -92,8 +92,8 @@ def check_optimizer(opt_class):
 
     check_arguments(opt_class)
     try:
-        opt_class([torch.nn.Parameter(torch.zeros(1))])
-    except (TypeError, ValueError) as error:
+        opt_class([torch.nn.Parameter(torch.zeros(1))]).step()
+    except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"opt_class makes no optimizer: {error}") from error
 
 
@@ -113,6 +113,12 @@ def check_loader(options):
         check_counts(batch_size=options["batch_size"])
     if "num_workers" in options:
         check_counts(low=0, num_workers=options["num_workers"])
+    given = {name: options[name] for name in names if name in options}
+    given.pop("looped_nominal_epoch", None)
+    try:
+        len(DataLoader([0], **given))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"dataloader_options: {error}") from error
 
 
 def lift_block(tree, path):
@@ -150,7 +156,8 @@ def lift_block(tree, path):
         opt_class["lr"] = schedule["base_lr"]
     if old in REPLACED:
         schedule = _replaced(schedule, *REPLACED[old])
-    keys = parsed(_modules_of(tree) + KEYS, "the keys of a training")
+    modules = "".join(f"    {name}: !ref <{name}>\n" for name in modules_of(tree))
+    keys = parsed(f"modules:\n{modules}{KEYS}", "the keys of a training")
     recoverables = keys["checkpointer"]["recoverables"]
     if old in REPLACED:  # SpeechBrain's have a state
         recoverables["schedule"] = _reference("lr_annealing")
@@ -222,13 +229,10 @@ def _replaced(schedule, kind, defaults, names):
     return node
 
 
-def _modules_of(tree):
-    """What an experiment trains, and its domain."""
-    names = TRAINED[:3] if "classifier" in tree else TRAINED
-    found = [name for name in names if name in tree][:1]
-    return "modules:\n" + "".join(
-        f"    {name}: !ref <{name}>\n" for name in (*found, "domain")
-    )
+def modules_of(keys):
+    """Names of the modules of a training: what it trains, if not the domain; that."""
+    names = TRAINED[:3] if "classifier" in keys else TRAINED
+    return (*[name for name in names if name in keys][:1], "domain")
 
 
 def _refers_to(node, name):

@@ -244,6 +244,11 @@ class RecordingBrain(sb.Brain):
             if values
         }
         if stage == sb.Stage.TRAIN:
+            if "loss" not in means and not self.skipped:
+                raise InputError(
+                    f"epoch {epoch} had no batch to learn from: look at drop_last, "
+                    "batch_size and the sampler of dataloader_options"
+                )
             if "loss" not in means:
                 self.refuse(
                     f"nothing was learned in epoch {epoch}: loss or gradient were not "

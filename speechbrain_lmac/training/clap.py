@@ -143,7 +143,7 @@ def write_clap(brain, hparams, argv):
 
 def check_augment(augment):
     """Refuse transforms of targets: captions cannot be mixed as those are."""
-    if augment is not None and (augment.mixup or augment.blank):
+    if getattr(augment, "mixup", None) or getattr(augment, "blank", None):
         raise InputError(
             "captions cannot be mixed as shares of classes are: set mixup and blank of "
             "the augmentation to null (mixtures are made by `captioned`)"

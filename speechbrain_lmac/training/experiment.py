@@ -14,6 +14,7 @@ from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_o
 
 from speechbrain_lmac.classifiers.batch_norm_folding import fold_batch_norms
 from speechbrain_lmac.config.loading import RESOLVED, require_keys
+from speechbrain_lmac.config.training_keys import modules_of
 from speechbrain_lmac.data.dataset import collate_clips, with_sound
 from speechbrain_lmac.explainers.gradient_check import N_CLIPS
 from speechbrain_lmac.interpreters.trained import hash_of_classifier, load_interpreter
@@ -32,7 +33,7 @@ from speechbrain_lmac.training.training_settings import (
 )
 from speechbrain_lmac.utils.console import quiet_logs
 from speechbrain_lmac.utils.distributed import own_share
-from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.files import write_text
 from speechbrain_lmac.utils.locks import lock_folder
 from speechbrain_lmac.utils.seeding import generator
@@ -53,6 +54,12 @@ TRAINING_KEYS = (
     "train_logger",
     "dataloader_options",
 )
+# What of them is called, as SpeechBrain's have it.
+METHODS = {
+    "epoch_counter": "__next__",
+    "checkpointer": "save_and_keep_only",
+    "train_logger": "log_stats",
+}
 
 
 def check_training(hparams, path):
@@ -61,17 +68,33 @@ def check_training(hparams, path):
     Raises
     ------
     InputError
-        For missing keys, modules that are none, and a schedule that cannot be called.
+        For missing keys, modules that are none, and a schedule, counter, checkpointer
+        or logger that cannot be called.
     """
     require_keys(hparams, TRAINING_KEYS, path)
     modules = hparams["modules"]
     if not isinstance(modules, dict):
         raise InputError(f"modules must be a mapping of name to module, got {modules}")
+    missing = [name for name in modules_of(hparams) if name not in modules]
+    if missing:
+        raise InputError(f"{path}: modules lacks {missing}, which this recipe needs")
     for name, module in modules.items():
         if not isinstance(module, torch.nn.Module):
             kind = type(module).__name__
             raise InputError(f"modules: {name} must be a torch.nn.Module, got {kind}")
+    for name, needed in METHODS.items():
+        if not hasattr(hparams[name], needed):
+            kind = type(hparams[name]).__name__
+            raise InputError(f"{name} cannot be {kind}, which has no {needed}")
+    limit = getattr(hparams["epoch_counter"], "limit", 1)
+    check_counts(**{"epoch_counter.limit": limit})
     Annealing(hparams["lr_annealing"])
+    augment = hparams.get("augment")
+    if augment is not None and not hasattr(augment, "waveforms"):
+        raise InputError(
+            "augment must be a speechbrain_lmac.data.augment.Augment, whose `waveform` "
+            f"and `feature` are Augmenters of SpeechBrain; got {type(augment).__name__}"
+        )
 
 
 def loader_options(hparams, train=False):

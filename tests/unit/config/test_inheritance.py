@@ -146,11 +146,46 @@ def test_an_include_of_an_earlier_version_is_found_beside_the_parent(write):
         ("parent: parent.yaml\nfolder: {a: 1}\n", "change it at the key that this"),
         ("parent: parent.yaml\nx: !include:no.yaml\n", "no file no.yaml to include"),
         ("parent: child.yaml\n", "its own parent"),
+        ("parent: parent.yaml\npart: {aa: null}\n", "no key 'aa' to drop.*mean 'a'"),
+        ("parent: parent.yaml\n1: 2\n", "the key 1 must be a text"),
+        ("parent: [parent.yaml]\n", "parent must be the name of a YAML file"),
     ],
 )
 def test_what_is_refused(write, text, message):
     with pytest.raises(InputError, match=message):
         open_hparams(write("child.yaml", text))
+
+
+@pytest.mark.parametrize(
+    "child",
+    [
+        'parent: "parent.yaml"\nseed: 2\n',
+        '"parent": parent.yaml\n"seed": 2\n',
+        "\ufeffparent: parent.yaml\nseed: 2\n",
+        "  parent: parent.yaml\n  seed: 2\n",
+        "{parent: parent.yaml, seed: 2}\n",
+        "--- # with a head\nparent: parent.yaml\nseed: 2\n",
+        "parent: parent.yaml\r\nseed: 2\r\n",
+        "seed: 2\n'of mine': 3\nparent:\n    parent.yaml\n",
+    ],
+)
+def test_a_parent_is_found_however_yaml_may_write_it(write, child):
+    path = write("child.yaml", child)
+    assert load(path)["folder"] == "results/parent/2"
+    assert top_level_keys(path)[:2] == ["seed", "folder"]
+
+
+def test_a_parent_may_be_in_the_home_folder(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write("home/my#1.yaml", PARENT)
+    assert load(write("child.yaml", "parent: ~/my#1.yaml\n"))["seed"] == 1
+
+
+def test_anchors_of_two_files_may_have_one_name(write):
+    write("parent.yaml", "a: &x {of: parent}\nb: 0\nc: *x\n")
+    child = "parent: parent.yaml\nb: &x {of: child}\nd: *x\n"
+    parts = load(write("child.yaml", child))
+    assert [parts[key]["of"] for key in "abcd"] == ["parent", "child"] * 2
 
 
 def test_a_table_that_is_a_run_of_another_file_now_is_told():

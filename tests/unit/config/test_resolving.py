@@ -369,3 +369,66 @@ def test_text_that_a_model_s_yaml_gets_stays_text(tmp_path):
             read_safely(tmp_path / "a.yaml"),
         ):
             assert hparams == {"prompts": [name], "template": name}
+
+
+# --- References and includes that lead nowhere --------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("a: !ref <b>\nb: !ref <a>\n", "b refers to itself"),
+        ("a: !ref <a>\n", "a refers to itself"),
+        ("a: !ref x/<b>\nb: !ref <a>/y\n", "refers to itself"),
+        ("a:\n    inner: !ref <a>\n", "a.inner refers to itself"),
+        ("a: !include:experiment.yaml\n", "includes itself, by way of experiment"),
+        ("a: !ref 1 / <b>\nb: 0\n", "a: !ref 1 / <b> leads to nothing"),
+        ("a: !applyref:os.path.joni [x]\n", "no such callable as os.path.joni"),
+        ("a: !applyref:os.listdir [no/folder]\n", "a, !applyref:os.listdir: .*No such"),
+        ("a: !applyref:os.path.join {b: 1}\n", "Invalid argument .*'b'"),
+        ("a: !include:empty.yaml\n", "empty.yaml is empty"),
+    ],
+)
+def test_what_leads_nowhere_is_told(tmp_path, text, told):
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    (tmp_path / "experiment.yaml").write_text(text)
+    with pytest.raises(InputError, match=told):
+        resolve(tmp_path / "experiment.yaml")
+
+
+def test_a_bug_in_our_function_of_an_applyref_is_no_mistake_of_the_user(
+    tmp_path, monkeypatch
+):
+    def broken():
+        return {}["a bug"]
+
+    broken = type(broken)(broken.__code__, {"__name__": "speechbrain_lmac.data.mine"})
+    monkeypatch.setattr("speechbrain_lmac.data.dataset.broken", broken, raising=False)
+    path = tmp_path / "experiment.yaml"
+    path.write_text("a: !applyref:speechbrain_lmac.data.dataset.broken []\n")
+    with pytest.raises(KeyError, match="a bug"):
+        resolve(path)
+
+
+def test_references_to_what_stands_below(tmp_path):
+    path = tmp_path / "experiment.yaml"
+    (tmp_path / "part.yaml").write_text("size: 1\ndouble: !ref <size> * 2\n")
+    path.write_text(
+        "first: !ref <my-part[double]>\n"
+        "own:\n    one: !ref <own[two]>\n    two: !ref <n>\n"
+        "my-part: !include:part.yaml\n    size: !ref <n>\n"
+        "n: 4\n"
+    )
+    assert changed(path) == {
+        "first": 8,
+        "own": {"one": 4, "two": 4},
+        "my-part": {"size": 4, "double": 8},
+        "n": 4,
+    }
+
+
+def test_anchors_of_a_file_and_of_its_part_may_have_one_name(tmp_path):
+    path = tmp_path / "experiment.yaml"
+    (tmp_path / "part.yaml").write_text("c: &x [1]\nd: *x\n")
+    path.write_text("a: &x {lr: 1}\npart: !include:part.yaml\nb: *x\n")
+    assert changed(path)["b"] == {"lr": 1}

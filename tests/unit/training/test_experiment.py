@@ -1,0 +1,61 @@
+"""What an experiment must name to be trained."""
+
+from collections import Counter
+
+import pytest
+import torch
+from speechbrain.augment.augmenter import Augmenter
+from speechbrain.augment.time_domain import RandAmp
+from speechbrain.nnet.schedulers import StepScheduler
+from speechbrain.utils.checkpoints import Checkpointer
+from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.train_logger import FileTrainLogger
+
+from speechbrain_lmac.data.augment import Augment
+from speechbrain_lmac.training.experiment import check_training
+from speechbrain_lmac.utils.errors import InputError
+
+AUGMENTER = Augmenter(augmentations=[RandAmp(0.5, 1.0)])
+
+
+@pytest.fixture
+def hparams(tmp_path):
+    """The keys of a training of an interpreter, SpeechBrain's own parts in them."""
+    module = torch.nn.Identity()
+    return {
+        "classifier": module,
+        "interpreter": module,
+        "model": module,
+        "modules": {"interpreter": module, "domain": module, "more": module},
+        "opt_class": torch.optim.Adam,
+        "lr_annealing": StepScheduler(0.1),
+        "epoch_counter": EpochCounter(2),
+        "checkpointer": Checkpointer(tmp_path / "save"),
+        "train_logger": FileTrainLogger(tmp_path / "log.txt"),
+        "dataloader_options": {},
+        "augment": Augment(waveform=AUGMENTER),
+    }
+
+
+def test_parts_of_speechbrain_are_taken(hparams):
+    check_training(hparams, "mine.yaml")
+    check_training({**hparams, "augment": None}, "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    "key, value, told",
+    [
+        ("modules", {"interpreter": torch.nn.Identity()}, "lacks .'domain'."),
+        ("modules", {"domain": torch.nn.Identity()}, "lacks .'interpreter'."),
+        ("modules", ["interpreter"], "modules must be a mapping"),
+        ("epoch_counter", Counter(), "epoch_counter cannot be Counter"),
+        ("epoch_counter", EpochCounter(0), "epoch_counter.limit must be a whole"),
+        ("checkpointer", Counter(), "checkpointer cannot be Counter"),
+        ("train_logger", Counter(), "train_logger cannot be Counter.*no log_stats"),
+        ("lr_annealing", None, "lacks the keys ..lr_annealing"),
+        ("augment", AUGMENTER, "whose `waveform` and `feature` are Augmenters"),
+    ],
+)
+def test_what_would_fail_within_the_training_is_told_before(hparams, key, value, told):
+    with pytest.raises(InputError, match=told):
+        check_training({**hparams, key: value}, "mine.yaml")
