@@ -141,17 +141,30 @@ def config(argv):
     """`config`: an experiment with everything put in, or how two of them differ."""
     parser = _parser("config", "What a YAML file says, with everything put in.")
     parser.add_argument("file", metavar="FILE.yaml")
-    parser.add_argument("--diff", metavar="OTHER.yaml", help="only what differs there")
+    parser.add_argument(
+        "--diff",
+        metavar="OTHER.yaml",
+        nargs="?",
+        const="",
+        help="only what differs from that, here -> there; without a name: from the "
+        "parent, there -> here",
+    )
     args, others = parser.parse_known_args(argv)
     from speechbrain_lmac.config.differences import differences
-    from speechbrain_lmac.config.inheritance import find_hparams
+    from speechbrain_lmac.config.inheritance import find_hparams, parent_of
     from speechbrain_lmac.config.resolving import resolve
 
-    resolved = resolve(find_hparams(args.file), overrides_of(others))
+    path = find_hparams(args.file)
+    resolved = resolve(path, overrides_of(others))
     if args.diff is None:
         show(resolved.rstrip("\n"), always=True)
         return
-    lines = differences(resolved, resolve(find_hparams(args.diff)))
+    if args.diff:
+        lines = differences(resolved, resolve(find_hparams(args.diff)))
+    elif parent_of(path) is None:
+        raise InputError(f"{path} has no parent: name what --diff compares it with")
+    else:
+        lines = differences(resolve(parent_of(path)), resolved)
     show("\n".join(lines) or "no difference", always=True)
 
 

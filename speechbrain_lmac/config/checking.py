@@ -181,7 +181,9 @@ def _close(name):
         if found is not None:
             modules = pkgutil.iter_modules(getattr(found, "__path__", []))
             there = [*dir(found), *(module.name for module in modules)]
+            there = [name for name in there if name != names[end]]  # of another kind
             close = difflib.get_close_matches(names[end], there, n=1)
+            close = close or [name for name in there if name.startswith(names[end])][:1]
             meant = ".".join([*names[:end], *close])
             return f"; did you mean {meant}?" if close else ""
     return ""

@@ -34,6 +34,9 @@ def _flat(node, key, seen=None):
             yield key, f"<{seen[id(node)]}>"
             return
         seen[id(node)] = key
+        if isinstance(node, list) and not any(map(_is_part, node)):
+            yield key, f"[{', '.join(map(str, node))}]"
+            return
     tag = getattr(node, "tag", None)
     tag = tag.value if tag is not None else None
     if isinstance(node, dict | list):
@@ -48,6 +51,11 @@ def _flat(node, key, seen=None):
         yield key, node
 
 
+def _is_part(node):
+    """Whether a node of a list is more than a plain value."""
+    return isinstance(node, dict | list) or getattr(node, "tag", None) is not None
+
+
 def differences(one, other):
     """A line for each value that two resolved experiments do not share.
 
@@ -60,6 +68,8 @@ def differences(one, other):
     lr: 0.1 -> 0.2
     seed: 1 -> nothing
     split: nothing -> test
+    >>> differences("sizes: [1, 2]", "sizes: [1, 2, 4]")
+    ['sizes: [1, 2] -> [1, 2, 4]']
     >>> differences(
     ...     "a: &a {b: 1}\\nmodules: {a: *a}", "a: &a {b: 2}\\nmodules: {a: *a}"
     ... )

@@ -280,6 +280,9 @@ def _read(path, children):
     for key, value in tree.items():
         if value is not None:
             base[key] = merged(base.get(key), value, f"{path}: {key}")
+            base.ca.items.pop(key, None)  # what is said of the value that was there
+            if key in tree.ca.items:
+                base.ca.items[key] = tree.ca.items[key]
         else:
             _drop(base, key, f"{path}: its parent {parent.name}")
     return base

@@ -589,11 +589,17 @@ def test_the_citation_file_cites_this_version_and_the_papers_of_the_readme():
             assert set(author) == {"given-names", "family-names"}
 
 
-def test_the_dataset_of_the_guide_has_its_classes(tmp_path):
-    (snippet,) = (s for s in blocks(guide(), "yaml") if "bark" in s)
+def test_the_dataset_of_the_guide_has_its_classes(tmp_path, monkeypatch):
+    snippets = [s for s in blocks(guide(), "yaml") if "bark" in s]
+    assert len(snippets) == 2
     path = tmp_path / "mine.yaml"
-    path.write_text(snippet.replace("../", f"{ROOT}/hparams/"))
-    hparams = load_experiment([str(path)])[0]
-    assert hparams["dataset"].categories == ["bark", "meow"]
-    assert hparams["model"].n_classes == hparams["dataset"].n_classes == 2
-    assert hparams["dataset"].n_samples == 32000
+    for snippet in snippets:
+        path.write_text(snippet.replace("../", f"{ROOT}/hparams/"))
+        hparams = load_experiment([str(path)])[0]
+        dataset, model = hparams["dataset"], hparams["model"]
+        assert dataset.categories == ["bark", "meow"] and dataset.n_samples == 32000
+        assert model.n_classes == dataset.n_classes == 2
+        assert dataset.prepare.keywords["subset"] is None
+        monkeypatch.setattr(
+            "speechbrain_lmac.classifiers.frozen.load_classifier", lambda *_: None
+        )

@@ -229,6 +229,11 @@ def test_an_experiment_is_shown_with_everything_put_in(cli, tmp_path):
     assert cli("config", yaml, "--diff", yaml) == (0, "no difference\n", "")
     status, lines, _ = cli("config", yaml, "--diff", "hparams/esc10_lmac_finetune.yaml")
     assert "objective.weights.guidance: 16.0 -> 4.0" in lines.splitlines()
+    lines = cli("config", yaml, "--lr", "0.25", "--diff")[1].splitlines()
+    assert f"lr: {rate} -> 0.25" in lines
+    assert "objective.weights.guidance: 4.0 -> 16.0" in lines
+    status, _, err = cli("config", "hparams/esc10_lmac.yaml", "--diff")
+    assert status == 2 and "has no parent: name what --diff compares it with" in err
 
 
 def test_every_experiment_file_says_which_script_it_is_for():

@@ -50,6 +50,7 @@ def nothing_built():
         ),
         ("!new:torch.nn.Lineer {{}}", "did you mean torch.nn.Linear?"),
         ("!new:torch.optm.SGD {{}}", "did you mean torch.optim?"),
+        ("!new:speechbrain.nnet.schedulers.NewBob", "schedulers.NewBobScheduler?"),
         (
             "!name:torch.nn.functional.leakyrelu",
             "did you mean torch.nn.functional.leaky_relu?",

@@ -100,6 +100,12 @@ def test_the_head_is_that_of_the_child(write):
     assert bare.startswith("seed: 1\n")
 
 
+def test_what_was_said_of_a_value_goes_with_it(write):
+    write("parent.yaml", "a: 1  # one\nb: 2  # two\n")
+    text = open_hparams(write("c.yaml", "parent: parent.yaml\na: 3\n")).getvalue()
+    assert text.split("\n")[:2] == ["a: 3", "b: 2  # two"]
+
+
 def test_a_reference_may_stand_above_an_include(write):
     write("part.yaml", "a: !ref <b>\nb: 7\n")
     text = "c: !ref <part[a]>\nd: !ref <c>\npart: !include:part.yaml {}\n"
