@@ -121,7 +121,7 @@ def read_tree(path):
         goes in circles, an include that leads nowhere, and a key to drop that the
         parent does not have.
     """
-    return _read(Path(path), ())
+    return _put_together(lineage(path))
 
 
 def blocks_of(text):
@@ -139,6 +139,36 @@ def blocks_of(text):
 def top_level_keys(path):
     """The keys of an experiment file, texts, its parents' included."""
     return [str(key) for key in read_tree(path)]
+
+
+def lineage(path):
+    """An experiment file, its parent, the parent's, and so on.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    files : list of tuple
+        (Path, tree as it is written) of each.
+
+    Raises
+    ------
+    InputError
+        As `read_tree`.
+    """
+    files, path = [], Path(path)
+    while path is not None:
+        if path.resolve() in [file.resolve() for file, _ in files]:
+            raise InputError(f"{path} is its own parent, by way of {files[-1][0].name}")
+        tree = parsed(text_of(path), path)
+        if not isinstance(tree, Mapping):
+            raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+        files.append((path, tree))
+        path = _parent(tree[PARENT], path) if PARENT in tree else None
+    return files
 
 
 def merged(base, value, where):
@@ -226,23 +256,18 @@ def text_of(path):
         raise InputError(f"{path} is no text that can be read: {error}") from error
 
 
-def _read(path, children):
-    """The tree of a file, put into that of its parents."""
-    if path.resolve() in children:
-        raise InputError(f"{path} is its own parent, by way of {children[-1].name}")
-    tree = parsed(text_of(path), path)
-    if not isinstance(tree, Mapping):
-        raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+def _put_together(files):
+    """The tree of the first of a lineage's files, put into that of its parents."""
+    (path, tree), *parents = files
     for key in tree:
         if not isinstance(key, str):
             raise InputError(f"{path}: the key {key!r} must be a text")
     lift_block(tree, path)
     folder = path.resolve().parent
-    if PARENT not in tree:
+    if not parents:
         place_includes(tree, [folder, Path.cwd(), HPARAMS])
         return tree
-    parent = _parent(tree[PARENT], path)
-    base = _read(parent, (*children, path.resolve()))
+    base, parent = _put_together(parents), parents[0][0]
     # Those of earlier versions were relative to the parent.
     place_includes(tree, [folder, parent.resolve().parent, Path.cwd(), HPARAMS])
     del tree[PARENT]

@@ -9,7 +9,8 @@ from pathlib import Path
 from speechbrain_lmac.config.building import build
 from speechbrain_lmac.config.inheritance import (
     find_hparams,
-    open_hparams,
+    lineage,
+    text_of,
     top_level_keys,
 )
 from speechbrain_lmac.config.recipe_key import check_recipe
@@ -202,11 +203,12 @@ def check_keys(path):
     InputError
         For a key that is one or two letters from a known one. Others are warned of.
     """
-    text = open_hparams(path).getvalue()
-    if text.startswith(RESOLVED):
+    texts = [text_of(file) for file, _ in lineage(path)]
+    if any(text.startswith(RESOLVED) for text in texts):
         return  # of a finished run: what the keys were for is in their places
     keys = top_level_keys(path)
-    known = KNOWN_KEYS | RUN_KEYS | set(re.findall(r"<(\w+)", text))
+    # A child may have dropped what one of its parents has the key for.
+    known = KNOWN_KEYS | RUN_KEYS | set(re.findall(r"<(\w+)", " ".join(texts)))
     for key in keys:
         if key in known or key.startswith("__"):
             continue
