@@ -145,13 +145,19 @@ def config(argv):
     args, others = parser.parse_known_args(argv)
     from speechbrain_lmac.config.differences import differences
     from speechbrain_lmac.config.inheritance import find_hparams
+    from speechbrain_lmac.config.loading import extend_import_path
     from speechbrain_lmac.config.resolving import resolve
 
-    resolved = resolve(find_hparams(args.file), overrides_of(others))
+    def resolved(file, overrides=None):
+        path = find_hparams(file)
+        extend_import_path(path)
+        return resolve(path, overrides)
+
+    text = resolved(args.file, overrides_of(others))
     if args.diff is None:
-        show(resolved.rstrip("\n"), always=True)
+        show(text.rstrip("\n"), always=True)
         return
-    lines = differences(resolved, resolve(find_hparams(args.diff)))
+    lines = differences(text, resolved(args.diff))
     show("\n".join(lines) or "no difference", always=True)
 
 

@@ -4,6 +4,7 @@ import difflib
 import logging
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from speechbrain_lmac.config.building import build
@@ -126,6 +127,7 @@ def load_experiment(argv, training=False, recipe=None):
     if recipe is not None:
         check_recipe(path, recipe)
     check_keys(path)
+    folders = extend_import_path(path)  # of functions of `!applyref:`, too
     resolved, moved = with_current_names(resolve(path, overrides))
     if moved:
         named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
@@ -138,7 +140,6 @@ def load_experiment(argv, training=False, recipe=None):
     check_data_parallel(run_opts)
     check_compile(run_opts)
     check_checkpoints(run_opts)
-    folders = extend_import_path(path)
     hparams = build(resolved, path, folders, overrides)
     check_sample_rates(hparams)
     check_training_keys(hparams)
@@ -184,13 +185,16 @@ def extend_import_path(path):
     Returns
     -------
     folders : list of str
-        That of the file (of a resolved one also that of the file it was made of), and
-        the current one.
+        That of the file (of a resolved one also that of the file it was made of), those
+        of its parents, and the current one.
     """
     head = Path(path).read_text(encoding="utf-8").split("\n", 2)
     origin = head[1].removeprefix("# ") if head[0].startswith(RESOLVED) else path
-    files = dict.fromkeys(Path(file).resolve().parent for file in (path, origin))
-    folders = [str(folder) for folder in (*files, Path.cwd()) if folder.is_dir()]
+    files = [path, origin]
+    with suppress(InputError):  # the file of a finished run may be gone by now
+        files += [file for file, _ in lineage(origin)]
+    places = dict.fromkeys(Path(file).resolve().parent for file in files)
+    folders = [str(folder) for folder in (*places, Path.cwd()) if folder.is_dir()]
     sys.path += [folder for folder in folders if folder not in sys.path]
     return folders
 

@@ -51,6 +51,10 @@ def nothing_built():
         ("!new:torch.nn.Lineer {{}}", "did you mean torch.nn.Linear?"),
         ("!new:torch.optm.SGD {{}}", "did you mean torch.optim?"),
         (
+            "!nwe:torch.nn.Linear {{}}",
+            "there is no tag !nwe; did you mean !new:?",
+        ),
+        (
             "!name:torch.nn.functional.leakyrelu",
             "did you mean torch.nn.functional.leaky_relu?",
         ),

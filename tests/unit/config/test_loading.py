@@ -44,6 +44,17 @@ def import_path(monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[:])
 
 
+def test_modules_beside_the_file_and_beside_its_parents_are_found(experiment, tmp_path):
+    parent = experiment("mine: !new:beside_parent.Counter\n")
+    (tmp_path / "beside_parent.py").write_text("from collections import Counter\n")
+    child = tmp_path / "folder" / "child.yaml"
+    child.parent.mkdir()
+    child.with_name("beside_child.py").write_text("def rate():\n    return 0.25\n")
+    child.write_text(f"parent: ../{parent.name}\nlr: !applyref:beside_child.rate []\n")
+    hparams, _, _ = load_experiment([str(child)])
+    assert (hparams["lr"], hparams["mine"]) == (0.25, {})
+
+
 # --- Keys -------------------------------------------------------------------------
 
 
