@@ -151,20 +151,24 @@ def config(argv):
     )
     args, others = parser.parse_known_args(argv)
     from speechbrain_lmac.config.differences import differences
-    from speechbrain_lmac.config.inheritance import find_hparams, parent_of
+    from speechbrain_lmac.config.inheritance import find_hparams, parents_of
+    from speechbrain_lmac.config.loading import extend_import_path
     from speechbrain_lmac.config.resolving import resolve
 
     path = find_hparams(args.file)
+    extend_import_path(path)
     resolved = resolve(path, overrides_of(others))
     if args.diff is None:
         show(resolved.rstrip("\n"), always=True)
         return
     if args.diff:
-        lines = differences(resolved, resolve(find_hparams(args.diff)))
-    elif parent_of(path) is None:
+        other = find_hparams(args.diff)
+        extend_import_path(other)
+        lines = differences(resolved, resolve(other))
+    elif not parents_of(path):
         raise InputError(f"{path} has no parent: name what --diff compares it with")
     else:
-        lines = differences(resolve(parent_of(path)), resolved)
+        lines = differences(resolve(parents_of(path)[0]), resolved)
     show("\n".join(lines) or "no difference", always=True)
 
 

@@ -25,6 +25,7 @@ KINDS = {
     "!apply": "function",
     "!module": "module",
 }
+OTHERS = ("!tuple", "!given")  # of HyperPyYAML, and ours
 
 
 def check_parts(root, folders):
@@ -44,6 +45,13 @@ def check_parts(root, folders):
         and for arguments that it does not take. It begins with the dotted key.
     """
     for place, node in parts_of(root):
+        kind = str(node.tag or "").partition(":")[0]
+        if kind.startswith("!") and kind not in (*KINDS, *OTHERS):
+            close = difflib.get_close_matches(kind, KINDS, n=1)
+            hint = f"; did you mean {close[0]}:?" if close else ""
+            raise InputError(
+                f"{place} is not readable as YAML: there is no tag {kind}{hint}"
+            )
         if named := tag_and_name(node):
             kind, name = named
             check_part(kind, _located(kind, name, place, folders), name, node, place)

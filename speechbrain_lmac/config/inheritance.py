@@ -113,22 +113,7 @@ def read_tree(path):
         goes in circles, an include that leads nowhere, and a key to drop that the
         parent does not have.
     """
-    return _read(Path(path), ())
-
-
-def parent_of(path):
-    """The parent that a file names, a Path; None where it names none.
-
-    Raises
-    ------
-    InputError
-        When there is no such file.
-    """
-    path = Path(path)
-    tree = parsed(text_of(path), path)
-    if not isinstance(tree, Mapping) or PARENT not in tree:
-        return None
-    return find_parent(tree[PARENT], path.resolve().parent, path)
+    return _put_together(lineage(path))
 
 
 def find_parent(named, folder, where):
@@ -148,12 +133,6 @@ def find_parent(named, folder, where):
     raise InputError(f"{where}: there is no parent {named}")
 
 
-def parents_of(path):
-    """The parent of a file, the parent of that, and so on: a list of Path."""
-    parent = parent_of(path)
-    return [] if parent is None else [parent, *parents_of(parent)]
-
-
 def blocks_of(text):
     """The text of each key at the left margin, up to the next one.
 
@@ -169,6 +148,43 @@ def blocks_of(text):
 def top_level_keys(path):
     """The keys of an experiment file, texts, its parents' included."""
     return [str(key) for key in read_tree(path)]
+
+
+def lineage(path):
+    """An experiment file, its parent, the parent's, and so on.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    files : list of tuple
+        (Path, tree as it is written) of each.
+
+    Raises
+    ------
+    InputError
+        As `read_tree`.
+    """
+    files, path = [], Path(path)
+    while path is not None:
+        if path.resolve() in [file.resolve() for file, _ in files]:
+            raise InputError(f"{path} is its own parent, by way of {files[-1][0].name}")
+        tree = parsed(text_of(path), path)
+        if not isinstance(tree, Mapping):
+            raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+        files.append((path, tree))
+        named = tree.get(PARENT)
+        here = path.resolve().parent
+        path = find_parent(named, here, path) if PARENT in tree else None
+    return files
+
+
+def parents_of(path):
+    """The parent of a file, the parent of that, and so on: a list of Path."""
+    return [parent for parent, _ in lineage(path)[1:]]
 
 
 def merged(base, value, where):
@@ -256,23 +272,18 @@ def text_of(path):
         raise InputError(f"{path} is no text that can be read: {error}") from error
 
 
-def _read(path, children):
-    """The tree of a file, put into that of its parents."""
-    if path.resolve() in children:
-        raise InputError(f"{path} is its own parent, by way of {children[-1].name}")
-    tree = parsed(text_of(path), path)
-    if not isinstance(tree, Mapping):
-        raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+def _put_together(files):
+    """The tree of the first of a lineage's files, put into that of its parents."""
+    (path, tree), *parents = files
     for key in tree:
         if not isinstance(key, str):
             raise InputError(f"{path}: the key {key!r} must be a text")
     lift_block(tree, path)
     folder = path.resolve().parent
-    if PARENT not in tree:
+    if not parents:
         place_includes(tree, [folder, Path.cwd(), HPARAMS])
         return tree
-    parent = find_parent(tree[PARENT], folder, path)
-    base = _read(parent, (*children, path.resolve()))
+    base, parent = _put_together(parents), parents[0][0]
     # Those of earlier versions were relative to the parent.
     place_includes(tree, [folder, parent.resolve().parent, Path.cwd(), HPARAMS])
     del tree[PARENT]

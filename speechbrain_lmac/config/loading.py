@@ -4,12 +4,15 @@ import difflib
 import logging
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from speechbrain_lmac.config.building import build
 from speechbrain_lmac.config.inheritance import (
     find_hparams,
-    open_hparams,
+    lineage,
+    parents_of,
+    text_of,
     top_level_keys,
 )
 from speechbrain_lmac.config.recipe_key import check_recipe
@@ -127,6 +130,7 @@ def load_experiment(argv, training=False, recipe=None):
     if recipe is not None:
         check_recipe(path, recipe)
     check_keys(path)
+    folders = extend_import_path(path)  # of functions of `!applyref:`, too
     resolved, moved = with_current_names(resolve(path, overrides))
     if moved:
         named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
@@ -139,7 +143,6 @@ def load_experiment(argv, training=False, recipe=None):
     check_data_parallel(run_opts)
     check_compile(run_opts)
     check_checkpoints(run_opts)
-    folders = extend_import_path(path)
     hparams = build(resolved, path, folders, overrides)
     check_sample_rates(hparams)
     check_training_keys(hparams)
@@ -186,12 +189,15 @@ def extend_import_path(path):
     -------
     folders : list of str
         That of the file (of a resolved one, and of an experiment of a list, also that
-        of the file it was made of), and the current one.
+        of the file it was made of), those of its parents, and the current one.
     """
     head = ORIGIN.match(Path(path).read_text(encoding="utf-8"))
     origin = path if head is None else head[1]
-    files = dict.fromkeys(Path(file).resolve().parent for file in (path, origin))
-    folders = [str(folder) for folder in (*files, Path.cwd()) if folder.is_dir()]
+    files = [path, origin]
+    with suppress(InputError):  # the file of a finished run may be gone by now
+        files += parents_of(origin)
+    places = dict.fromkeys(Path(file).resolve().parent for file in files)
+    folders = [str(folder) for folder in (*places, Path.cwd()) if folder.is_dir()]
     sys.path += [folder for folder in folders if folder not in sys.path]
     return folders
 
@@ -204,11 +210,12 @@ def check_keys(path):
     InputError
         For a key that is one or two letters from a known one. Others are warned of.
     """
-    text = open_hparams(path).getvalue()
-    if text.startswith(RESOLVED):
+    texts = [text_of(file) for file, _ in lineage(path)]
+    if any(text.startswith(RESOLVED) for text in texts):
         return  # of a finished run: what the keys were for is in their places
     keys = top_level_keys(path)
-    known = KNOWN_KEYS | RUN_KEYS | set(re.findall(r"<(\w+)", text))
+    # A child may have dropped what one of its parents has the key for.
+    known = KNOWN_KEYS | RUN_KEYS | set(re.findall(r"<(\w+)", " ".join(texts)))
     for key in keys:
         if key in known or key.startswith("__"):
             continue

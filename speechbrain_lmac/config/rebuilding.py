@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from speechbrain_lmac.config.building import build
 from speechbrain_lmac.config.loading import extend_import_path
 from speechbrain_lmac.config.nodes import parsed
+from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.old_names import with_current_names
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ def build_keys(path, names, given):
         named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
         logger.warning("%s has names of an earlier version: %s", path, named)
     tree = parsed(text, path)
+    if not isinstance(tree, dict):
+        raise InputError(f"{path} is no experiment: it has no `key: value` lines")
     marks = {
         id(tree[key]): parsed(f"it: !given '{key}'", path)["it"]
         for key in given

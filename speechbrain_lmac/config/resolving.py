@@ -302,7 +302,10 @@ def _hint(key, tree):
     """The key or run option that a misspelt one may have meant."""
     if key == BLOCK:
         return f" In this version {NOW}"
-    names = [*tree, *(name.removeprefix("--") for name in run_options())]
+    options = [name.removeprefix("--") for name in run_options()]
+    if key in options:
+        return " It is an option of the recipes, and no key of the file"
+    names = [*tree, *options]
     close = get_close_matches(key, names)
     return f" Did you mean '{close[0]}'?" if close else ""
 

@@ -143,7 +143,8 @@ def lift_block(tree, path):
     block = tree.get(BLOCK)
     tag = tag_of(block)
     if tag.startswith("!include:") and "training/" in tag:
-        raise InputError(f"{path}: there is no {tag.removeprefix('!include:')}: {NOW}")
+        file = tag.removeprefix("!include:")
+        raise InputError(f"{path} includes {file} of an earlier version: {NOW}")
     if isinstance(block, dict) and not tag and set(block) & FIELDS:
         raise InputError(f"{path}: {NOW}")
     if current_name(tag.removeprefix("!new:")) != CLASS:

@@ -45,9 +45,10 @@ def open_blocks(hparams):
     there = [name for block in blocks.values() for name in block.explainers]
     for pattern in [methods] if isinstance(methods, str) else methods or ():
         if not any(fnmatchcase(name, pattern) for name in there):
+            several = "; name several as '[a, b]'" if "," in str(pattern) else ""
             raise InputError(
                 f"methods: the blocks {', '.join(map(str, named))} have no "
-                f"explainer {pattern!r}"
+                f"explainer {pattern!r}{several}"
             )
     if not blocks:
         raise InputError("there is nothing to evaluate: no block has an explainer")

@@ -91,7 +91,7 @@ def test_there_are_ablations():
 
 def test_an_ablation_says_what_it_is_and_changes_one_key(path):
     text = path.read_text(encoding="utf-8")
-    assert re.match(rf"# Ablation of {parent_of(path).stem}: .+\.\n", text)
+    assert re.match(rf"# Ablation of {parents_of(path)[0].stem}: .+\.\n", text)
     changed = set(own(path)) - {"parent", "output_folder"}
     assert len(changed) == 1, changed
     assert folder_of(path)
@@ -106,7 +106,7 @@ def test_the_file_of_an_ablation_has_its_command_and_its_folder(path):
 
 
 def test_an_ablation_changes_a_few_lines_of_what_runs(path):
-    theirs, ours = resolved(parent_of(path)), resolved(path)
+    theirs, ours = resolved(parents_of(path)[0]), resolved(path)
     lines = [
         line
         for line in difflib.ndiff(theirs, ours)

@@ -52,6 +52,10 @@ def nothing_built():
         ("!new:torch.optm.SGD {{}}", "did you mean torch.optim?"),
         ("!new:speechbrain.nnet.schedulers.NewBob", "schedulers.NewBobScheduler?"),
         (
+            "!nwe:torch.nn.Linear {{}}",
+            "there is no tag !nwe; did you mean !new:?",
+        ),
+        (
             "!name:torch.nn.functional.leakyrelu",
             "did you mean torch.nn.functional.leaky_relu?",
         ),

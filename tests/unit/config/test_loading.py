@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from speechbrain_lmac.config.loading import (
+    RESOLVED,
     check_keys,
     extend_import_path,
     load_experiment,
@@ -43,7 +44,35 @@ def import_path(monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[:])
 
 
+def test_modules_beside_the_file_and_beside_its_parents_are_found(experiment, tmp_path):
+    parent = experiment("mine: !new:beside_parent.Counter\n")
+    (tmp_path / "beside_parent.py").write_text("from collections import Counter\n")
+    child = tmp_path / "folder" / "child.yaml"
+    child.parent.mkdir()
+    child.with_name("beside_child.py").write_text("def rate():\n    return 0.25\n")
+    child.write_text(f"parent: ../{parent.name}\nlr: !applyref:beside_child.rate []\n")
+    hparams, _, _ = load_experiment([str(child)])
+    assert (hparams["lr"], hparams["mine"]) == (0.25, {})
+
+
 # --- Keys -------------------------------------------------------------------------
+
+
+def test_no_warning_for_keys_of_what_a_child_has_dropped(experiment, caplog):
+    parent = experiment("mine: 1\nconditions: {a: !ref <mine>, b: 1}\n")
+    child = parent.with_name("child.yaml")
+    child.write_text(f"parent: {parent.name}\nconditions: [b]\n")
+    check_keys(child)
+    assert not caplog.records
+
+
+def test_a_child_of_a_finished_run_may_have_its_keys(experiment, caplog):
+    parent = experiment("")
+    parent.write_text(f"{RESOLVED} today from:\n# x.yaml\nmine: 1\n")
+    child = parent.with_name("child.yaml")
+    child.write_text(f"parent: {parent.name}\nseed: 2\n")
+    check_keys(child)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("key", ["trainig", "batchsize", "datasets", "objectives"])

@@ -148,6 +148,9 @@ def test_what_is_missing_is_told(tmp_path, classifier):
     path.write_text(path.read_text().split("interpreter:")[0])
     with pytest.raises(InputError, match=r"lacks the keys \['interpreter'\]"):
         TrainedExplainer(folder).open(classifier)
+    path.write_text("")
+    with pytest.raises(InputError, match="no experiment: it has no `key: value` lines"):
+        TrainedExplainer(folder).open(classifier)
 
 
 def test_a_file_of_version_0_2_is_read(tmp_path, classifier, caplog):
