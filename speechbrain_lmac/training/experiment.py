@@ -17,6 +17,7 @@ from speechbrain_lmac.config.loading import RESOLVED, require_keys
 from speechbrain_lmac.data.dataset import collate_clips, with_sound
 from speechbrain_lmac.explainers.gradient_check import N_CLIPS
 from speechbrain_lmac.interpreters.trained import hash_of_classifier, load_interpreter
+from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.training.schedules import Annealing
 from speechbrain_lmac.training.training_settings import (
     SETTINGS_FILE,
@@ -58,10 +59,13 @@ TRAINING_KEYS = (
 def check_training(hparams, path):
     """Refuse an experiment that does not name what a training needs.
 
+    The names among its `metrics`, if it has any, become metrics.
+
     Raises
     ------
     InputError
-        For missing keys, modules that are none, and a schedule that cannot be called.
+        For missing keys, modules that are none, a schedule that cannot be called, and
+        what `metrics_by_name` refuses.
     """
     require_keys(hparams, TRAINING_KEYS, path)
     modules = hparams["modules"]
@@ -72,6 +76,8 @@ def check_training(hparams, path):
             kind = type(module).__name__
             raise InputError(f"modules: {name} must be a torch.nn.Module, got {kind}")
     Annealing(hparams["lr_annealing"])
+    if "metrics" in hparams:
+        hparams["metrics"] = metrics_by_name(hparams["metrics"])
 
 
 def loader_options(hparams, train=False):
