@@ -347,6 +347,8 @@ def _told(unknown, known):
         close = difflib.get_close_matches(name.casefold(), lower, n=1)
         if name in by_themselves:
             text += f" {name!r} comes by itself, {by_themselves[name]}: leave it out."
+        elif "." in name:
+            text += f" A function of your own is !name:{name}, not its name alone."
         elif close:
             text += f" For {name!r}, did you mean {lower[close[0]]!r}?"
     return text

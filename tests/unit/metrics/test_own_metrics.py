@@ -95,6 +95,7 @@ def test_names_stand_between_commas_too():
         (["AI", "sps"], "called sps; known: AI, .*did you mean 'SPS'"),
         (["foreground share"], "comes by itself, in conditions whose parts are known"),
         (["AI area"], "comes by itself, where `curves` asks"),
+        (["my_metrics.keep_share"], "own is !name:my_metrics.keep_share, not"),
         (["SSIM"], "comes by itself, where `sanity` asks"),
         ([["AI"]], "called .'AI'."),
         ([SI_SDR], "'SI-SDR' has no function"),

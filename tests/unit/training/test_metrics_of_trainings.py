@@ -14,7 +14,7 @@ def training(**keys):
     schedule = CosineSchedule(lr=0.1, warmup_epochs=1, number_of_epochs=2)
     modules = {"interpreter": torch.nn.Linear(1, 1)}
     made = {"modules": modules, "lr_annealing": schedule, **keys}
-    return {**dict.fromkeys(TRAINING_KEYS), **made}
+    return {**dict.fromkeys(TRAINING_KEYS, {}), **made}
 
 
 @pytest.mark.parametrize("metrics", [["AI", "AD"], metrics_by_name(["AI", "AD"])])
