@@ -287,13 +287,13 @@ def test_the_rows_of_an_own_metric_are_scored_again_when_its_code_is_another(
     model, tmp_path, monkeypatch
 ):
     def scores(text):
-        (tmp_path / "my_metrics.py").write_text(
+        (tmp_path / "my_kept.py").write_text(
             f"def kept(evidence):\n    return evidence.mask.mean((1, 2)) * {text}\n"
         )
-        monkeypatch.delitem(sys.modules, "my_metrics", raising=False)
+        monkeypatch.delitem(sys.modules, "my_kept", raising=False)
         importlib.invalidate_caches()
         linecache.clearcache()
-        module = importlib.import_module("my_metrics")
+        module = importlib.import_module("my_kept")
         metrics = metrics_by_name([module.kept, "AI"])
         benchmark = benchmark_of(model, metrics=metrics, curves=None, n_clips=2)
         return benchmark.score(tmp_path / "rows", progress=False)["kept"]
