@@ -22,6 +22,7 @@ from speechbrain_lmac.evaluation.benchmark import open_benchmark
 from speechbrain_lmac.evaluation.evaluate import Block
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.interpreters import TrainedInterpreter
+from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.metrics.separation import scores_of
 from speechbrain_lmac.reporting.ablation_page import ablation_page, read_ablations
 from speechbrain_lmac.reporting.markdown import provenance
@@ -41,6 +42,7 @@ def run_ablations(argv):
     """Everything that the command above does."""
     hparams, run_opts, source = load_experiment(argv, recipe="ablations")
     require_keys(hparams, NEEDED, source[0])
+    hparams["metrics"] = metrics_by_name(hparams["metrics"])
     manifests = start_experiment(hparams, run_opts, source)
     folder = Path(hparams["output_folder"])
     ablations = read_ablations(hparams["experiments"], folder / "experiments")
@@ -68,7 +70,7 @@ def run_ablations(argv):
         if condition.stems is not None:
             scores += scores_of(block.domain)
         rows = per_clip[per_clip["condition"] == name]
-        about = [*header, condition.description]
+        about = [*header, benchmark.description(name)]
         seed = hparams["seed"]
         pages.append(ablation_page(ablations, rows, scores, name, about, seed))
     page, *others = pages

@@ -117,10 +117,10 @@ class _Override:
             kind = "whole" if isinstance(now, int) else "finite"
             self._check(number and math.isfinite(value), f"a {kind} number")
         elif isinstance(now, CommentedSeq) and not tag_of(now):
+            value = _names(value)
             self._check(isinstance(value, CommentedSeq), "a list, as '[a, b]'")
         elif isinstance(now, Mapping) and not tag_of(now):
-            if isinstance(value, str):  # names, as `clean,noise`
-                value = CommentedSeq(name.strip() for name in value.split(","))
+            value = _names(value)
             what = "names of its keys, as '[a, b]', or a mapping of what to change"
             self._check(isinstance(value, Mapping | list), what)
         elif isinstance(now, Mapping) or tag_of(now):
@@ -291,6 +291,13 @@ def _now(node, tree):
         except (*NO_VALUE, RecursionError):
             return None  # into an include: it is no text
     return node
+
+
+def _names(value):
+    """A list of names where a text has them, as `clean,noise`."""
+    if not isinstance(value, str) or tag_of(value):
+        return value
+    return CommentedSeq(name.strip() for name in value.split(","))
 
 
 def _is_open(node):

@@ -15,7 +15,7 @@ from speechbrain_lmac.evaluation.evaluate import evaluate
 from speechbrain_lmac.evaluation.randomisation import randomisation_check
 from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
 from speechbrain_lmac.explainers.by_name import CONTROLS
-from speechbrain_lmac.metrics import metrics_by_name
+from speechbrain_lmac.metrics import identity_of, metrics_by_name
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.separation import scores_of
 from speechbrain_lmac.utils.console import progress_bar
@@ -149,6 +149,16 @@ class Benchmark:
             return clips
         return Subset(clips, [i * len(clips) // n_clips for i in range(n_clips)])
 
+    def description(self, condition):
+        """A line on the clips of a condition, and on how many of them are scored."""
+        opened, n_scored = self.conditions[condition], len(self.clips(condition))
+        if n_scored == len(opened.clips):
+            return opened.description
+        return (
+            f"{opened.description}; scored are {n_scored} of these "
+            f"{len(opened.clips)}, evenly spread"
+        )
+
     def batches(self, condition, n_clips=None):
         """Their batches."""
         clips = self.clips(condition, n_clips)
@@ -195,7 +205,7 @@ class Benchmark:
     def _score_block(self, condition, name, rows_folder, bar):
         opened, block = self.conditions[condition], self.blocks[name]
         shares = self.shares(condition)
-        metrics = [metric.name for metric in self.metrics]
+        metrics = [identity_of(metric) for metric in self.metrics]
         truth = [score.name for score in self.scores(condition, name)["truth"]]
         about = fingerprint_of(
             opened.fingerprint, block.domain, block.classifier, metrics, truth, shares

@@ -11,6 +11,7 @@ A row says what it is in a line of YAML:
 and `null` leaves a row out.
 """
 
+import difflib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import partial
@@ -193,10 +194,13 @@ def _row(name, row):
     ours = is_settings(row) and (name in METHODS or name in CONTROLS)
     if ours or _explains(row) or hasattr(row, "attribute"):
         return row
+    lower = {known.casefold(): known for known in (*METHODS, *CONTROLS)}
+    close = difflib.get_close_matches(str(name).casefold(), lower, n=1)
+    hint = f" Did you mean {lower[close[0]]!r}?" if close and is_settings(row) else ""
     raise InputError(
         f"'{name}' explains nothing, it is {row!r}; by their names there are "
-        f"{', '.join((*METHODS, *CONTROLS))}; others need the folder of a training, or "
-        "an object with `explain`"
+        f"{', '.join(lower.values())}; others need the folder of a training, or "
+        f"an object with `explain`.{hint}"
     )
 
 

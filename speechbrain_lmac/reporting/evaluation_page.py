@@ -21,6 +21,7 @@ from speechbrain_lmac.metrics.separation import IRM_OVERLAP
 from speechbrain_lmac.plots.charts import write_curves
 from speechbrain_lmac.reporting.latex import latex_table
 from speechbrain_lmac.reporting.markdown import MarkdownPage, placed
+from speechbrain_lmac.reporting.paper_order import is_control
 from speechbrain_lmac.reporting.published import WARNINGS, published_numbers
 from speechbrain_lmac.reporting.sanity_page import add_sanity
 from speechbrain_lmac.reporting.tables import (
@@ -94,8 +95,9 @@ def write_results(
         )
     page = EvaluationPage(Path(folder), header, seed, reference, published)
     page.add_rows("per_clip", per_clip)
-    for condition, opened in benchmark.conditions.items():
-        page.add(f"## {condition}", f"{opened.description}.")
+    for condition in benchmark.conditions:
+        about = benchmark.description(condition)
+        page.add(f"## {condition}", f"{about}.")
         summaries = {}
         for block in benchmark.blocks:
             rows = rows_of(per_clip, condition, block)
@@ -110,7 +112,7 @@ def write_results(
             name = " and ".join(together)
             page.add_block(condition, name, in_one(rows), common(kinds))
         columns = [m for m in benchmark.metrics if m is not AD_DOUBLE_SOFTMAX]
-        caption = f"{condition}: {opened.description}"
+        caption = f"{condition}: {about}"
         page.latex.append(latex_table(summaries, caption, columns))
     if sanity is not None:
         add_sanity(page, sanity, page.folder, seed, "Sanity: a randomised classifier")
@@ -172,18 +174,22 @@ class EvaluationPage(MarkdownPage):
         reference, scores = self.reference, [s for kind in kinds.values() for s in kind]
         compared = compare(rows, reference, scores, seed=self.seed)
         self.add_rows("comparison", placed(compared, condition=condition, block=block))
-        for kind in ("metrics", "truth"):
-            if kinds[kind]:
-                self.add(comparison_table(compared, reference, kinds[kind]))
-        self.add(COMPARISON)
+        tables = [
+            comparison_table(compared, reference, kinds[kind])
+            for kind in ("metrics", "truth")
+        ]
+        if any(tables):
+            self.add(*tables, COMPARISON)
+        if all(m == reference or is_control(m) for m in summary["method"]):
+            self.add(f"There is no method but controls to compare {reference} with.")
+            return
         for title, leading in (
-            ("", FAITHFULNESS),
+            ("", [metric for metric in kinds["metrics"] if metric in FAITHFULNESS]),
             ("Against the known sources: ", kinds["truth"]),
             ("At equal sizes of the mask: ", kinds["areas"]),
         ):
-            if leading:
-                line = verdict(summary, compared, reference, leading)
-                self.add(f"{title}{line}")
+            line = verdict(summary, compared, reference, leading)
+            self.add(f"{title}{line}" if line else "")
 
     def add_curves(self, condition, block, curves):
         """Curves from `curves_of`, and their picture."""

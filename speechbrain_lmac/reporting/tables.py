@@ -94,6 +94,8 @@ def published_table(summary, published, condition, block, metrics):
 def comparison_table(comparison, reference, scores):
     """Lines of a Markdown table: the reference less each other method, clip by clip.
 
+    [] without another method, or without a score that has a direction.
+
     Arguments
     ---------
     comparison : pandas.DataFrame
@@ -104,6 +106,8 @@ def comparison_table(comparison, reference, scores):
         Of Score: the columns, those with a direction only.
     """
     shown = [score for score in scores if score.higher_is_better is not None]
+    if not shown or comparison.empty:
+        return []
     titles = [f"{reference} less", *map(title, shown)]
     lines = table_lines(titles)
     rows = comparison.set_index(["method", "metric"])
@@ -120,8 +124,9 @@ def comparison_table(comparison, reference, scores):
 def verdict(summary, comparison, reference, scores):
     """A line that says where a method leads all others, and who is ahead where not.
 
-    Controls do not count. Which mean is better is told by the mean; whether the
-    difference is one by its interval over the same clips.
+    Controls do not count. Which mean is better is told by the mean, as the table prints
+    it: means that look the same are a tie, and no lead. Whether a difference is one is
+    told by its interval over the same clips.
 
     Arguments
     ---------
@@ -132,46 +137,56 @@ def verdict(summary, comparison, reference, scores):
     reference : str
         The method.
     scores : sequence
-        Of Score. Those without a direction are left out.
+        Of Score, each in the summary. Those without a direction are left out.
 
     Returns
     -------
     line : str
+        "" where nothing can be compared: no other method but controls, no score with a
+        direction, no mean of the reference.
     """
     means = summary.set_index("method")
     pairs = comparison.set_index(["metric", "method"])
-    leads, behind = [], []
+    others = [m for m in means.index if m != reference and not is_control(m)]
+    judged, leads, behind, level, without = [], [], [], [], []
     for score in scores:
-        if score.higher_is_better is None:
+        own = means.loc[reference, score.name]
+        with_score = [m for m in others if not math.isnan(means.loc[m, score.name])]
+        if score.higher_is_better is None or math.isnan(own) or not with_score:
             continue
-        sign = 1 if score.higher_is_better else -1
-        ahead = [
-            method
-            for method in means.index
-            if method != reference
-            and not is_control(method)
-            and sign
-            * (means.loc[method, score.name] - means.loc[reference, score.name])
-            > 0
-        ]
-        if not ahead:
-            leads.append(score.name)
-        for method in ahead:
-            pair = pairs.loc[(score.name, method)]
-            theirs, ours, difference, low, high = (
-                number(value, score)
-                for value in (
-                    means.loc[method, score.name],
-                    means.loc[reference, score.name],
-                    *pair[["difference", "low", "high"]],
+        judged.append(score.name)
+        without += [f"{m} on {score.name}" for m in others if m not in with_score]
+        ahead, tied = [], []
+        for method in with_score:
+            other = means.loc[method, score.name]
+            if number(other, score) == number(own, score):
+                tied.append(f"{method} on {score.name} ({number(own, score)})")
+            elif (other > own) == score.higher_is_better:
+                pair = pairs.loc[(score.name, method)]
+                difference, low, high = (
+                    number(value, score)
+                    for value in pair[["difference", "low", "high"]]
                 )
-            )
-            behind.append(
-                f"{method} on {score.name} ({theirs} against {ours}; difference "
-                f"{difference} [{low}, {high}])"
-            )
-    line = f"{reference} leads every method on {', '.join(leads) or 'none of these'}."
-    return f"{line} Ahead of it: {'; '.join(behind)}." if behind else line
+                ahead.append(
+                    f"{method} on {score.name} ({number(other, score)} against "
+                    f"{number(own, score)}; difference {difference} [{low}, {high}])"
+                )
+        if len(with_score) == len(others) and not ahead and not tied:
+            leads.append(score.name)
+        behind += ahead
+        level += tied
+    if not judged:
+        return ""
+    where = ", ".join(leads) or f"none of {', '.join(judged)}"
+    controls = " (controls aside)" if any(map(is_control, means.index)) else ""
+    line = f"{reference} leads every other method{controls} on {where}."
+    for title, told in (
+        ("Ahead of it", behind),
+        ("Level with it", level),
+        ("Without a value", without),
+    ):
+        line += f" {title}: {'; '.join(told)}." if told else ""
+    return line
 
 
 def descriptions(scores):

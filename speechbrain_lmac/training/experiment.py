@@ -18,6 +18,7 @@ from speechbrain_lmac.config.training_keys import modules_of
 from speechbrain_lmac.data.dataset import collate_clips, with_sound
 from speechbrain_lmac.explainers.gradient_check import N_CLIPS
 from speechbrain_lmac.interpreters.trained import hash_of_classifier, load_interpreter
+from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.training.schedules import Annealing
 from speechbrain_lmac.training.training_settings import (
     SETTINGS_FILE,
@@ -65,11 +66,13 @@ METHODS = {
 def check_training(hparams, path):
     """Refuse an experiment that does not name what a training needs.
 
+    The names among its `metrics`, if it has any, become metrics.
+
     Raises
     ------
     InputError
-        For missing keys, modules that are none, and a schedule, counter, checkpointer
-        or logger that cannot be called.
+        For missing keys, modules that are none, a schedule, counter, checkpointer or
+        logger that cannot be called, and what `metrics_by_name` refuses.
     """
     require_keys(hparams, TRAINING_KEYS, path)
     modules = hparams["modules"]
@@ -95,6 +98,8 @@ def check_training(hparams, path):
             "augment must be a speechbrain_lmac.data.augment.Augment, whose `waveform` "
             f"and `feature` are Augmenters of SpeechBrain; got {type(augment).__name__}"
         )
+    if "metrics" in hparams:
+        hparams["metrics"] = metrics_by_name(hparams["metrics"])
 
 
 def loader_options(hparams, train=False):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from speechbrain_lmac.config.inheritance import blocks_of, find_hparams, parent_of
+from speechbrain_lmac.config.inheritance import blocks_of, find_hparams, parents_of
 from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.config.resolving import resolve
 from speechbrain_lmac.explainers import AmortizedExplainer

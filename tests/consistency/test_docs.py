@@ -26,13 +26,19 @@ from speechbrain_lmac.interpreters import (
     PublishedMelInterpreter,
     PublishedUpsampler,
 )
-from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS, faithfulness
+from speechbrain_lmac.metrics import (
+    ALL_METRICS,
+    HEARD_METRICS,
+    faithfulness,
+    metrics_by_name,
+)
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import CURVES
 from speechbrain_lmac.metrics.separation import IRM_OVERLAP_HEARD, SOURCE_SCORES
 from speechbrain_lmac.publishing.model_card import METHODS as METHODS_OF_CARDS
 from speechbrain_lmac.types import Evidence
 from speechbrain_lmac.utils import arguments
+from speechbrain_lmac.utils.errors import InputError
 from tools import experiments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +111,12 @@ def rows(text):
 def guide():
     """The pages that a user follows, as one text."""
     return "\n".join(text_of(page) for page in GUIDES)
+
+
+def own_metric():
+    """The module that the page on tables tells to write."""
+    (code,) = blocks(text_of(DOCS / "guide" / "evaluate.md"), "python")
+    return code
 
 
 def commands():
@@ -229,6 +241,7 @@ def test_the_snippets_of_yaml_in_the_guide_make_an_experiment(tmp_path):
     whole = text_of(ROOT / "hparams/toy_classifier.yaml")
     snippets = blocks(guide(), "yaml")
     assert len(snippets) >= 4
+    (tmp_path / "my_metrics.py").write_text(own_metric())
     for snippet in snippets:
         key = snippet.split(":")[0]
         if key == PARENT:
@@ -269,6 +282,39 @@ def test_the_code_from_the_script_to_the_loss_is_that_of_the_files():
     recipe_keys = blocks_of(text_of(ROOT / "hparams/esc10_lmac.yaml"))
     table = rows(section(text, "2. The YAML"))
     assert {row[0].strip("`") for row in table} <= set(recipe_keys)
+
+
+def test_the_own_metric_of_the_guide_is_one(tmp_path, monkeypatch):
+    (tmp_path / "my_metrics.py").write_text(own_metric())
+    (tmp_path / "table.yaml").write_text("metrics: [AI]\n")
+    monkeypatch.chdir(tmp_path)
+    words = [word for command in commands() for word in command]
+    (given,) = (word for word in words if "my_metrics" in word)
+    hparams, _, _ = load_experiment(["table.yaml", "--metrics", given])
+    *_, own = metrics_by_name(hparams["metrics"])
+    assert own.name == "keep_share" and own.higher_is_better is None
+    masks = torch.tensor([0.25, 0.75])[:, None, None].expand(-1, 3, 4)
+    evidence = Evidence(masks, torch.zeros(2), *torch.zeros(3, 2, 5))
+    assert own(evidence).tolist() == [0.0, 1.0]
+
+    snippet = next(b for b in blocks(guide(), "yaml") if b.startswith("metrics:"))
+    (tmp_path / "table.yaml").write_text(snippet)
+    hparams, _, _ = load_experiment(["table.yaml"])
+    *_, told = metrics_by_name(hparams["metrics"])
+    assert (told.name, told.higher_is_better) == ("kept", False)
+
+
+def test_the_scores_that_come_by_themselves_are_those_that_cannot_be_named():
+    chosen = section(text_of(METRICS), "Chosen by name")
+    others = section(text_of(METRICS), "By themselves")
+    names = [name for row in rows(chosen) for name in row[0].split(", ")]
+    known = {m.name for m in metrics_by_name([*ALL_METRICS, *HEARD_METRICS])}
+    assert known <= set(names)
+    for row in rows(others):
+        for name in row[0].removesuffix(" area").split(", "):
+            name += " area" if row[0].endswith(" area") else ""
+            with pytest.raises(InputError, match="comes by itself"):
+                metrics_by_name([name])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

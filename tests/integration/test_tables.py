@@ -1,5 +1,6 @@
 """The tables of all methods, by the commands that a user types."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 
 from speechbrain_lmac.recipes.evaluate import run_evaluation
+from speechbrain_lmac.recipes.train_lmac import train_lmac
 from speechbrain_lmac.reporting.paper_order import CONTROLS
 from tests.integration.conftest import blocks_of
 
@@ -114,3 +116,35 @@ def test_the_table_in_domain_goes_on_where_it_was(call, table, tmp_path, monkeyp
         assert path == last or path.stat().st_mtime_ns == when, path.name
     pictures = {"curves_clean_STFT", "curves_clean_Mel", "sanity_STFT", "sanity_Mel"}
     assert {path.stem for path in out.glob("*.png")} == pictures
+
+
+def test_a_table_of_chosen_scores_and_of_an_own_metric(call, one_method, tmp_path):
+    (tmp_path / "my_metrics.py").write_text(
+        "def keep_share(evidence):\n"
+        '    """Share of the cells that the mask keeps by more than half."""\n'
+        "    return (evidence.mask > 0.5).double().mean((1, 2))\n"
+    )
+    given = "--metrics=[AI, AD, SPS-heard, !name:my_metrics.keep_share ]"
+    options = ["--methods=L-MAC,all ones", "--n_clips=2", "--output_folder=out"]
+    others = [option for option in one_method if not option.startswith("--methods")]
+    call(run_evaluation, *others, given, *options)
+
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv").set_index("method")
+    assert list(summary.index) == ["L-MAC", "all ones"]
+    assert summary.loc["all ones", "keep_share"] == 1
+    page = (tmp_path / "out" / "summary.md").read_text("utf-8")
+    assert "- **keep_share**: Share of the cells that the mask keeps by more" in page
+    assert "There is no method but controls to compare L-MAC with." in page
+    assert "leads" not in page
+    assert re.search(r"clips of the split test.*; scored are 2 of these \d+, ", page)
+
+
+def test_a_training_names_metrics_as_a_table_does(call, tiny, classifier, tmp_path):
+    child = tmp_path / "named.yaml"
+    child.write_text(f"parent: {ROOT}/hparams/toy_lmac.yaml\nmetrics: [AI, MM]\n")
+    few = ["--number_of_epochs=1", "--batch_size=6", "--output_folder=out"]
+    call(train_lmac, child, *tiny, classifier, *few)
+
+    epochs = pd.read_csv(tmp_path / "out" / "epochs.csv")
+    assert {"valid_AI", "valid_MM"} <= set(epochs.columns)
+    assert "valid_AD" not in epochs.columns

@@ -1,6 +1,9 @@
 """Conditions x blocks x explainers: what is run, what is kept, what is written."""
 
+import importlib
+import linecache
 import math
+import sys
 
 import pandas as pd
 import pytest
@@ -19,7 +22,7 @@ from speechbrain_lmac.explainers import (
     Saliency,
 )
 from speechbrain_lmac.explainers.to_mask import absolute
-from speechbrain_lmac.metrics import ALL_METRICS
+from speechbrain_lmac.metrics import ALL_METRICS, EvidenceMetric, metrics_by_name
 from speechbrain_lmac.reporting.evaluation_page import write_results
 from speechbrain_lmac.utils.errors import InputError
 
@@ -70,7 +73,8 @@ def benchmark_of(model, **options):
         blocks[name] = Block(domain, model, own, baselines)
     conditions = {"clean": opened(0.3, False), "mixtures": opened(0.1, True)}
     options = {"curves": Curves(["mixtures"], [0.1, 0.5]), "batch_size": 4, **options}
-    return Benchmark(blocks, conditions, model, ALL_METRICS, LABELS, **options)
+    metrics = options.pop("metrics", ALL_METRICS)
+    return Benchmark(blocks, conditions, model, metrics, LABELS, **options)
 
 
 def test_a_block_has_the_baselines_first(model):
@@ -222,7 +226,7 @@ def test_methods_of_two_domains_stand_in_one_table(model, tmp_path):
     page = (tmp_path / "summary.md").read_text("utf-8")
     told = page.split("### mixtures, STFT and Mel")[1].split("Against the known")[0]
     verdict = told.strip().splitlines()[-1]
-    assert "blocks of mel leads every method on" in verdict
+    assert "blocks of mel leads every other method (controls aside) on" in verdict
     assert "all ones" not in verdict
     # The difference to a method of the other domain, clip by clip, by hand.
     compared = pd.read_csv(tmp_path / "comparison.csv")
@@ -234,6 +238,76 @@ def test_methods_of_two_domains_stand_in_one_table(model, tmp_path):
     less = rows.loc["blocks of mel", "Fid-In"] - rows.loc["random cells", "Fid-In"]
     assert row["n"] == len(less) > 0
     assert row["difference"] == pytest.approx(less.mean())
+
+
+def page_of(benchmark, tmp_path, reference="Saliency"):
+    """What is written of a benchmark with few resamples of anything."""
+    per_clip = benchmark.score(tmp_path / "rows", progress=False)
+    write_results(tmp_path, benchmark, per_clip, [], seed=7, reference=reference)
+    return (tmp_path / "summary.md").read_text("utf-8")
+
+
+def test_only_the_chosen_scores_are_judged(model, tmp_path):
+    benchmark = benchmark_of(model, metrics=metrics_by_name(["AI", "SPS"]), curves=None)
+    for block in benchmark.blocks.values():  # no control by its name
+        block.explainers["Mine"] = block.explainers.pop("all ones")
+    page = page_of(benchmark, tmp_path)
+    # All ones gain nothing, nor does a saliency of random weights.
+    told = [line for line in page.splitlines() if line.startswith("Saliency leads")]
+    assert len(told) == 2 * 2 and all("on none of AI. Level" in line for line in told)
+    clean = page.split("## mixtures")[0]
+    assert "AG" not in clean and "Fid-In" not in clean
+
+
+def test_controls_alone_are_no_rivals(model, tmp_path):
+    page = page_of(benchmark_of(model), tmp_path)
+    assert "leads" not in page
+    line = "There is no method but controls to compare Saliency with."
+    assert page.count(line) == 4
+
+
+def test_a_method_alone_is_compared_with_nobody(model, tmp_path):
+    benchmark = benchmark_of(model)
+    for block in benchmark.blocks.values():
+        del block.explainers["all ones"], block.explainers["random cells"]
+    page = page_of(benchmark, tmp_path)
+    assert "leads" not in page and "Saliency less" not in page
+
+
+def test_a_page_says_how_many_clips_of_a_condition_are_scored(model, tmp_path):
+    some, all_of_them = benchmark_of(model, n_clips=2), benchmark_of(model)
+    assert some.description("clean") == "x0.3; scored are 2 of these 6, evenly spread"
+    assert all_of_them.description("clean") == "x0.3"
+    page = page_of(some, tmp_path)
+    assert "x0.3; scored are 2 of these 6, evenly spread." in page
+    assert "scored are 2 of these 6" in (tmp_path / "summary.tex").read_text("utf-8")
+
+
+def test_the_rows_of_an_own_metric_are_scored_again_when_its_code_is_another(
+    model, tmp_path, monkeypatch
+):
+    def scores(text):
+        (tmp_path / "my_kept.py").write_text(
+            f"def kept(evidence):\n    return evidence.mask.mean((1, 2)) * {text}\n"
+        )
+        monkeypatch.delitem(sys.modules, "my_kept", raising=False)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        module = importlib.import_module("my_kept")
+        metrics = metrics_by_name([module.kept, "AI"])
+        benchmark = benchmark_of(model, metrics=metrics, curves=None, n_clips=2)
+        return benchmark.score(tmp_path / "rows", progress=False)["kept"]
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert (scores("20.0") == 2 * scores("10.0")).all()
+
+
+def test_a_score_of_the_whole_batch_is_refused(model, tmp_path):
+    mean = EvidenceMetric("kept", function=lambda evidence: evidence.mask.mean())
+    benchmark = benchmark_of(model, metrics=[mean])
+    with pytest.raises(InputError, match=r"'kept' must .* shape \(4,\), got .*\(\)"):
+        benchmark.score(tmp_path, progress=False)
 
 
 def test_together_names_blocks(model, tmp_path):

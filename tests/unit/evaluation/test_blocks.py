@@ -7,7 +7,7 @@ import torch
 
 from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.domains import MelDomain, STFTDomain
-from speechbrain_lmac.evaluation.blocks import open_blocks
+from speechbrain_lmac.evaluation.blocks import chosen_methods, open_blocks
 from speechbrain_lmac.evaluation.evaluate import Block
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.utils.errors import InputError
@@ -68,8 +68,39 @@ def test_methods_choose_rows_and_leave_empty_blocks_out(hparams):
     }
     with pytest.raises(InputError, match="STFT, Mel have no explainer 'L-MAX'"):
         open_blocks({**hparams, "methods": ["Saliency", "L-MAX"]})
+    known = "Did you mean 'L-MAC'. There are: Saliency; IG; L-MAC; random cells; first"
+    for close in ("LMAC", "l-mac", "L-MA"):
+        with pytest.raises(InputError, match=f"no explainer '{close}'. {known}"):
+            open_blocks({**hparams, "methods": [close]})
     with pytest.raises(InputError, match="no block has an explainer"):
         open_blocks({**hparams, "methods": []})
+
+
+@pytest.mark.parametrize(
+    "methods, chosen",
+    [
+        ("L-MAC,all ones", ["L-MAC", "all ones"]),
+        ("TD, alpha=0.75,all ones", ["TD, alpha=0.75", "all ones"]),
+        ("TD, alpha=*,L-MAC", ["TD, alpha=*", "L-MAC"]),
+        ("TD,alpha=0.75", ["TD, alpha=0.75"]),
+        ("TD, L-MAC", ["TD", "L-MAC"]),
+        ("*", ["*"]),
+        # As YAML reads '[TD, alpha=0.75, L-MAC]'.
+        (["TD", "alpha=0.75", "L-MAC"], ["TD, alpha=0.75", "L-MAC"]),
+        (["TD, alpha=0.75"], ["TD, alpha=0.75"]),
+        ([], []),
+        (None, None),
+    ],
+)
+def test_methods_stand_between_commas_though_names_have_some(methods, chosen):
+    there = ["L-MAC", "TD", "TD, alpha=0.75", "all ones"]
+    assert chosen_methods(methods, there) == chosen
+
+
+def test_no_training_is_opened_for_a_misspelt_method(hparams):
+    hparams["blocks"]["STFT"]["L-MAC"] = "results/nowhere"
+    with pytest.raises(InputError, match="no explainer 'Salience'. Did .*'Saliency'"):
+        open_blocks({**hparams, "methods": "L-MAC,Salience"})
 
 
 def test_a_block_that_is_null_is_left_out(hparams):

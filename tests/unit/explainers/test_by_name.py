@@ -130,6 +130,7 @@ def test_objects_stand_for_themselves(classifier):
     "rows, message",
     [
         ({"Salience": {}}, "'Salience' explains nothing.*Saliency, SmoothGrad"),
+        ({"smothgrad": {}}, "Did you mean 'SmoothGrad'"),
         ({"mine": 3}, "'mine' explains nothing, it is 3"),
         ({"IG": {"steps": 3}}, "Invalid argument to IntegratedGradients.*'steps'"),
         ({"random cells": {}}, "needs the masks of another explainer"),

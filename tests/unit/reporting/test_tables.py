@@ -214,13 +214,49 @@ def test_the_verdict_says_where_a_method_leads_and_who_is_ahead():
     line = verdict(summary, compared, "L-MAC", scores)
     # AD: the lower, the better; MM has no direction; the control does not count.
     assert line == (
-        "L-MAC leads every method on AI, AD. Ahead of it: IG on AG (1.00 against 0.00; "
-        "difference -1.00 [-1.00, -1.00])."
+        "L-MAC leads every other method (controls aside) on AI, AD. Ahead of it: IG on "
+        "AG (1.00 against 0.00; difference -1.00 [-1.00, -1.00])."
     )
     first = verdict(summary, compared, "L-MAC", metrics_by_name(["AI"]))
-    assert first == "L-MAC leads every method on AI."
+    assert first == "L-MAC leads every other method (controls aside) on AI."
     last = verdict(summary, compared, "L-MAC", metrics_by_name(["AG"]))
-    assert last.startswith("L-MAC leads every method on none of these. Ahead of it: IG")
+    assert "on none of AG. Ahead of it: IG" in last
+
+
+def verdict_of(table, names):
+    scores = metrics_by_name(names)
+    summary = summarise(table, scores, n_boot=20)
+    return verdict(summary, compare(table, "L-MAC", scores, n_boot=20), "L-MAC", scores)
+
+
+def test_a_tie_is_no_lead():
+    table = per_clip(4, ["L-MAC", "IG", "SHAP"])  # 0, 1 and 2 everywhere
+    table["AI"] = 0.0
+    table["AG"] = np.where(table["method"] == "L-MAC", 0.002, 0.001)  # 0.00 as printed
+    table["Fid-In"] = np.where(table["method"] == "IG", 0.5, 1.0)
+    line = verdict_of(table, ["AI", "AD", "AG", "Fid-In"])
+    assert line == (
+        "L-MAC leads every other method on AD. Level with it: IG on AI (0.00); SHAP on "
+        "AI (0.00); IG on AG (0.00); SHAP on AG (0.00); SHAP on Fid-In (1.000)."
+    )
+
+
+def test_nothing_leads_where_nothing_is_compared():
+    controls = per_clip(4, ["L-MAC", "all ones", "random cells"])
+    assert verdict_of(controls, ["AI", "AD"]) == ""
+    assert verdict_of(per_clip(4, ["L-MAC"]), ["AI", "AD"]) == ""
+    two = per_clip(4, ["L-MAC", "IG"])
+    assert verdict_of(two, ["MM"]) == ""  # without a direction
+    two["AG"] = two["AG"].where(two["method"] != "L-MAC")  # NaN of the reference
+    assert verdict_of(two, ["AG"]) == ""
+
+
+def test_a_method_without_a_score_is_not_beaten_in_it():
+    table = per_clip(4, ["L-MAC", "IG", "SHAP"])
+    table.loc[table["method"] == "SHAP", "AD"] = math.nan
+    assert verdict_of(table, ["AD"]) == (
+        "L-MAC leads every other method on none of AD. Without a value: SHAP on AD."
+    )
 
 
 def test_sanity_shows_the_first_layer_and_all():
