@@ -15,7 +15,7 @@ from speechbrain_lmac.evaluation.evaluate import evaluate
 from speechbrain_lmac.evaluation.randomisation import randomisation_check
 from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
 from speechbrain_lmac.explainers.by_name import CONTROLS
-from speechbrain_lmac.metrics import identity_of, metrics_by_name
+from speechbrain_lmac.metrics import identity_of
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.separation import scores_of
 from speechbrain_lmac.utils.console import progress_bar
@@ -290,8 +290,8 @@ def open_benchmark(hparams, run_opts, manifests, metrics):
     run_opts : RunOptions
     manifests : Path
         From `start_experiment`.
-    metrics : list
-        Of Metric, or of their names.
+    metrics : sequence
+        Of Metric (`metrics_by_name`), or of other scores that the recipe computes.
 
     Returns
     -------
@@ -314,7 +314,7 @@ def open_benchmark(hparams, run_opts, manifests, metrics):
         blocks,
         conditions,
         classifier,
-        metrics_by_name(metrics),
+        tuple(metrics),
         labels,
         batch_size=hparams["batch_size"],
         n_clips=hparams.get("n_clips"),

@@ -22,7 +22,7 @@ from speechbrain_lmac.hub.registry import (
 )
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
 from speechbrain_lmac.interpreters.masknet import MaskNetInterpreter
-from speechbrain_lmac.metrics import PAPER_METRICS
+from speechbrain_lmac.metrics import PAPER_METRICS, metrics_by_name
 from speechbrain_lmac.publishing.card_scores import measure
 from speechbrain_lmac.publishing.isolated_load import outputs_of
 from speechbrain_lmac.publishing.model_card import model_card
@@ -109,9 +109,8 @@ def make_model(
         model = (AudioExplainer if trained.explains else AudioClassifier).from_hparams(
             draft
         )
-        names = [
-            metric.name for metric in trained.hparams.get("metrics", PAPER_METRICS)
-        ]
+        metrics = metrics_by_name(trained.hparams.get("metrics", PAPER_METRICS))
+        names = [metric.name for metric in metrics]
         measured = measure(model, trained.hparams["dataset"], names, progress=progress)
         record = ModelRecord(
             name=source.split("/")[-1],

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.evaluation.benchmark import open_benchmark
+from speechbrain_lmac.metrics import metrics_by_name
 
 
 def open_results(results, overrides):
@@ -30,4 +31,5 @@ def open_results(results, overrides):
     hparams, run_opts, _ = load_experiment([str(path), *overrides])
     hparams["dataset"].prepare_manifests(manifests)
     hparams |= {"n_clips": None, "curves": None}
-    return open_benchmark(hparams, run_opts, manifests, hparams["metrics"])
+    metrics = metrics_by_name(hparams["metrics"])
+    return open_benchmark(hparams, run_opts, manifests, metrics)

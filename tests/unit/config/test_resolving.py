@@ -162,6 +162,13 @@ def test_a_tag_takes_the_place_of_the_one_before(option, key, wanted):
         assert found.__name__ == "SGD"
 
 
+@pytest.mark.parametrize("text", ["[b, c]", "b,c", " b, c"])
+def test_names_with_commas_are_a_list(tmp_path, text):
+    path = tmp_path / "experiment.yaml"
+    path.write_text("part: [a]\n")
+    assert changed(path, part=text)["part"] == ["b", "c"]
+
+
 @pytest.mark.parametrize("text", ["[b, c]", "b,c", "c, b"])
 def test_a_list_keeps_the_named_keys_in_their_order(tmp_path, text):
     path = tmp_path / "experiment.yaml"
@@ -282,7 +289,7 @@ def test_elsewhere_the_value_is_yaml(experiment, key, text, value):
         ("number", "true", "finite number, got 'true'"),
         ("count", "hello", "--count must be a whole number, got 'hello'"),
         ("flag", "maybe", "--flag must be true or false"),
-        ("names", "a", "--names must be a list"),
+        ("names", "3", "--names must be a list"),
         ("counter", "3", "--counter must be a mapping"),
         ("counter", "{a: [}", "--counter {a: [} is not readable as YAML"),
         ("seen", "{a: 1}", "--seen is `!ref <counter>`: change it at the key"),

@@ -12,6 +12,7 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.train_logger import FileTrainLogger
 
 from speechbrain_lmac.data.augment import Augment
+from speechbrain_lmac.metrics import AD, AI, metrics_by_name
 from speechbrain_lmac.training.experiment import check_training
 from speechbrain_lmac.utils.errors import InputError
 
@@ -54,8 +55,18 @@ def test_parts_of_speechbrain_are_taken(hparams):
         ("train_logger", Counter(), "train_logger cannot be Counter.*no log_stats"),
         ("lr_annealing", None, "lacks the keys ..lr_annealing"),
         ("augment", AUGMENTER, "whose `waveform` and `feature` are Augmenters"),
+        ("metrics", ["AL"], "called AL; known: AI"),
     ],
 )
 def test_what_would_fail_within_the_training_is_told_before(hparams, key, value, told):
     with pytest.raises(InputError, match=told):
         check_training({**hparams, key: value}, "mine.yaml")
+
+
+@pytest.mark.parametrize("metrics", [["AI", "AD"], metrics_by_name(["AI", "AD"])])
+def test_names_become_metrics_before_anything_runs(hparams, metrics):
+    check_training(hparams, "mine.yaml")
+    assert "metrics" not in hparams
+    hparams["metrics"] = metrics
+    check_training(hparams, "mine.yaml")
+    assert hparams["metrics"] == (AI, AD)
