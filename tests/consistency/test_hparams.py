@@ -82,6 +82,8 @@ SMALL_WITH_CNN14 = {
         "upsampler": {"hidden_channels": [256, 512, 1024, 64]}
     },
 }
+# Explained with esc50_table.yaml: the same parts, for another dataset.
+SAME_ROWS = {"us8k_table.yaml"}
 RATES = {  # else 16 kHz
     "classifier/clap_huggingface.yaml": 48000,
     "classifier/clap_microsoft.yaml": 44100,
@@ -100,6 +102,7 @@ def yaml_of(name):
     return path
 
 
+@functools.cache
 def text_of(path):
     """An experiment with its parents put in."""
     return open_hparams(path).getvalue()
@@ -258,6 +261,8 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints, trainings)
     for block in blocks:
         assert dataset.sample_rate == block.domain.sample_rate == rate
         for name, explainer in block.explainers.items():
+            if path.name in SAME_ROWS:
+                continue
             if isinstance(explainer, AttributionExplainer):
                 explainer.background = lambda: wav  # there is no training clip
             assert_explains(explainer, wav, block.domain, dataset.n_classes, name)
