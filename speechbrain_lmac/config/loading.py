@@ -131,10 +131,7 @@ def load_experiment(argv, training=False, recipe=None):
         check_recipe(path, recipe)
     check_keys(path)
     folders = extend_import_path(path)  # of functions of `!applyref:`, too
-    resolved, moved = with_current_names(resolve(path, overrides))
-    if moved:
-        named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
-        logger.warning("%s has names of an earlier version: %s", path, named)
+    resolved = in_current_names(resolve(path, overrides), path)
     obeyed = RUN_KEYS if training else ALWAYS_OBEYED
     run_opts = with_values_of(resolved, run_opts, obeyed)
     if run_opts.log_config is not None and not Path(run_opts.log_config).is_file():
@@ -147,6 +144,15 @@ def load_experiment(argv, training=False, recipe=None):
     check_sample_rates(hparams)
     check_training_keys(hparams)
     return hparams, run_opts, (path, resolved)
+
+
+def in_current_names(text, path):
+    """The text of a YAML file, names of earlier versions replaced, and warned of."""
+    text, moved = with_current_names(text)
+    if moved:
+        named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
+        logger.warning("%s has names of an earlier version: %s", path, named)
+    return text
 
 
 def check_run_options(run_opts):

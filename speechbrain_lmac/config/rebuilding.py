@@ -1,18 +1,14 @@
 """Some keys of a finished experiment, built again of its resolved YAML file."""
 
 import io
-import logging
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from speechbrain_lmac.config.building import build
-from speechbrain_lmac.config.loading import extend_import_path
+from speechbrain_lmac.config.loading import extend_import_path, in_current_names
 from speechbrain_lmac.config.nodes import parsed
 from speechbrain_lmac.utils.errors import InputError
-from speechbrain_lmac.utils.old_names import with_current_names
-
-logger = logging.getLogger(__name__)
 
 
 def build_keys(path, names, given):
@@ -38,10 +34,7 @@ def build_keys(path, names, given):
     InputError
         When the file is no YAML, or an object cannot be built.
     """
-    text, moved = with_current_names(Path(path).read_text(encoding="utf-8"))
-    if moved:
-        named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
-        logger.warning("%s has names of an earlier version: %s", path, named)
+    text = in_current_names(Path(path).read_text(encoding="utf-8"), path)
     tree = parsed(text, path)
     if not isinstance(tree, dict):
         raise InputError(f"{path} is no experiment: it has no `key: value` lines")
