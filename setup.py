@@ -47,6 +47,7 @@ EXTRAS = {
         "pytest-xdist>=3.7",
         "pytest-randomly>=4",
         "hypothesis>=6.100",
+        "mypy>=1.19",
         "ruff>=0.9",
         "yamllint>=1.35",
         "codespell>=2.3",

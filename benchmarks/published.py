@@ -36,7 +36,7 @@ def evidence_in_two_passes(domain, classifier, explanation):
         explanation.logits,
         logits_in,
         logits_out,
-        heard=MaskedAudio(domain, encoded, mask),
+        masked_audio=MaskedAudio(domain, encoded, mask),
     )
 
 

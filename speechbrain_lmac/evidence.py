@@ -42,19 +42,21 @@ def gather_evidence(domain, classifier, explanation):
     """
     check_mask(explanation.mask, explanation.encoded.rep)
     with torch.no_grad():
-        heard = MaskedAudio(domain, explanation.encoded, explanation.mask.detach())
+        masked_audio = MaskedAudio(
+            domain, explanation.encoded, explanation.mask.detach()
+        )
         logits_in, logits_out = (
             classify(domain, classifier, part).logits
-            for part in (heard.masked_in, heard.masked_out)
+            for part in (masked_audio.masked_in, masked_audio.masked_out)
         )
         return Evidence(
-            mask=heard.mask,
+            mask=masked_audio.mask,
             target=explanation.target,
             logits=explanation.logits.detach(),
             logits_in=logits_in,
             logits_out=logits_out,
             frames=explanation.encoded.frames,
-            heard=heard,
+            masked_audio=masked_audio,
         )
 
 
@@ -87,7 +89,7 @@ def training_evidence(domain, classifier, explanation):
         frames=explanation.encoded.frames,
         # Not `parts`: objectives that listen would add their gradients in another
         # order, and all that is trained would change in its last bits.
-        heard=MaskedAudio(domain, explanation.encoded, explanation.mask),
+        masked_audio=MaskedAudio(domain, explanation.encoded, explanation.mask),
     )
 
 

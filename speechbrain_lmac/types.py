@@ -5,9 +5,12 @@ stays, also when it is 1.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
+
+if TYPE_CHECKING:
+    from speechbrain_lmac.domains.masked_audio import MaskedAudio
 
 
 @dataclass(frozen=True)
@@ -66,22 +69,22 @@ class Evidence:
     frames: torch.Tensor | None = None  # (B,) int64, see `Encoded`
     # (B,), 0 to 1: is the target there to be heard? Only in trainings.
     support: torch.Tensor | None = None
-    heard: object = field(default=None, kw_only=True)  # heard.MaskedAudio
+    masked_audio: "MaskedAudio | None" = field(default=None, kw_only=True)
 
 
 class MaskDomain(Protocol):
     """Where the mask lives. An all-ones mask changes nothing.
 
-    `listenable` tells whether `decode` can do its work or refuses, `hears_waveforms`
-    whether the features of a masked representation are made of its waveform.
+    `listenable`: `decode` returns waveforms; otherwise it raises.
+    `features_from_waveform`: `features` are computed from the decoded waveform.
     `from_bands` reads a map over the classifier's frequency bands, (..., n_mels), at
-    the bins of rep, (..., F); class activation maps ask for `n_mels`. `on_bins` is the
+    the bins of rep, (..., F); class activation maps need `n_mels`. `on_bins` is the
     mask of a `masked_audio.MaskedAudio` as a map over time and the bins of a
     spectrogram.
     """
 
     listenable: bool
-    hears_waveforms: bool
+    features_from_waveform: bool
 
     def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
         """Waveforms (B, N) to what the mask multiplies.

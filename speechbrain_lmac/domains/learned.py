@@ -38,7 +38,7 @@ class LearnedDomain(torch.nn.Module):
     """
 
     listenable = True
-    hears_waveforms = True
+    features_from_waveform = True
 
     def __init__(self, stft: torch.nn.Module, codec: torch.nn.Module):
         super().__init__()
@@ -144,9 +144,9 @@ class LearnedDomain(torch.nn.Module):
             rep = encoded.rep.float().clamp(min=0)
             return self.codec.decode(rep, encoded.length)
 
-    def on_bins(self, heard):
+    def on_bins(self, masked_audio):
         """The mask of a `MaskedAudio` as its waveform shows it, (B, T', F')."""
-        return heard.map
+        return masked_audio.map
 
     def from_bands(self, maps):
         """Refuse.

@@ -48,7 +48,9 @@ class MaskedAudio:
 
     def _masked(self, mask):
         part = self.domain.apply_mask(self.encoded, mask)
-        if self.domain.hears_waveforms:  # the classifier and the listener hear one
+        if (
+            self.domain.features_from_waveform
+        ):  # the classifier and the listener hear one
             part = replace(part, sound=self.domain.decode(part))
         return part
 

@@ -109,7 +109,7 @@ class STFTDomain(torch.nn.Module):
     """
 
     listenable = True
-    hears_waveforms = False
+    features_from_waveform = False
 
     def __init__(
         self,
@@ -226,9 +226,9 @@ class STFTDomain(torch.nn.Module):
         """Multiply the representation by a mask of its shape."""
         return encoded.with_rep(encoded.rep * mask)
 
-    def on_bins(self, heard):
+    def on_bins(self, masked_audio):
         """The mask of a `MaskedAudio` as a map over time and bins, (B, T, F)."""
-        return heard.mask
+        return masked_audio.mask
 
     def magnitude(self, encoded):
         """The magnitude |X| that the representation stands for, (B, T, F)."""
@@ -361,7 +361,7 @@ class WaveformSTFTDomain(STFTDomain):
     (torch.Size([2, 431, 513]), torch.Size([2, 80000]))
     """
 
-    hears_waveforms = True
+    features_from_waveform = True
 
     def features(self, encoded):
         """The classifier's input: the waveforms, (B, N)."""

@@ -66,7 +66,7 @@ def explain_windows(explainer, wavs, labels, target=None):
         evidence = gather_evidence(domain, explainer.classifier, explanation)
         for logits in (evidence.logits, evidence.logits_in, evidence.logits_out):
             check_logits(logits)
-        heard = evidence.heard
+        heard = evidence.masked_audio
         return {
             "target": evidence.target,
             "labels": [labels[index] for index in evidence.target.tolist()],

@@ -1,7 +1,7 @@
 """What LMAC-TD's interpreter is trained for, beside L-MAC's terms, and its codec.
 
-Terms of `Evidence` look at `evidence.heard`, the waveforms. One value per clip, (B,);
-weighted by `speechbrain_lmac.losses.lmac.WeightedObjective`.
+Terms of `Evidence` read the waveforms of `evidence.masked_audio`. One value per clip,
+(B,); weighted by `speechbrain_lmac.losses.lmac.WeightedObjective`.
 """
 
 import torch
@@ -60,7 +60,7 @@ def spectrogram_l1(evidence):
     LMAC-TD's counterpart of L-MAC's `mask_l1`, without the padding. It is a plain mean,
     also in the public code.
     """
-    heard = evidence.heard
+    heard = evidence.masked_audio
     return score_recordings(_mean_level, heard.frames, heard.magnitude)
 
 
@@ -70,7 +70,7 @@ def sum_to_input(evidence):
     The decoder is linear, so that this sum is the decoded input whatever the mask: the
     term acts on a codec that is trained along, and is a constant with a frozen one.
     """
-    heard = evidence.heard
+    heard = evidence.masked_audio
     return -si_snr(heard.explanation + heard.rest, heard.wav)
 
 

@@ -169,7 +169,7 @@ MM = EvidenceMetric(
 SPS_HEARD = EvidenceMetric(
     name="SPS-heard",
     function=lambda e: score_recordings(
-        sparsity.sparseness, e.heard.frames, e.heard.map
+        sparsity.sparseness, e.masked_audio.frames, e.masked_audio.map
     ),
     higher_is_better=True,
     unit="",
@@ -179,7 +179,7 @@ SPS_HEARD = EvidenceMetric(
 COMP_HEARD = EvidenceMetric(
     name="COMP-heard",
     function=lambda e: score_recordings(
-        sparsity.complexity, e.heard.frames, e.heard.map
+        sparsity.complexity, e.masked_audio.frames, e.masked_audio.map
     ),
     higher_is_better=False,
     unit="",
@@ -188,7 +188,7 @@ COMP_HEARD = EvidenceMetric(
 MM_HEARD = EvidenceMetric(
     name="MM-heard",
     function=lambda e: score_recordings(
-        sparsity.mask_mean, e.heard.frames, e.heard.map
+        sparsity.mask_mean, e.masked_audio.frames, e.masked_audio.map
     ),
     higher_is_better=None,
     unit="",

@@ -24,10 +24,19 @@ def packages_of(name):
     return {".".join(parts[:end]) for end in range(1, len(parts))}
 
 
+def is_for_types(statement):
+    """Whether a statement is `if TYPE_CHECKING:`, which never runs."""
+    return (
+        isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+    )
+
+
 def run_on_import(body):
     """The statements that run when a module is imported, of `if` and `try`, too."""
     for statement in body:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if is_for_types(statement):
             continue
         yield statement
         for block in ("body", "orelse", "finalbody", "handlers", "cases"):
@@ -119,7 +128,9 @@ MOST_MODULES, MOST_LINES = 16, 400
 
 def all_imported(path):
     """The dotted names that a module imports, wherever in it and by whatever means."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    module.body = [each for each in module.body if not is_for_types(each)]
+    for node in ast.walk(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -29,7 +29,7 @@ DECIDING = 77  # the cell that a classifier looks at
 class Domain:
     """Frames of a waveform of FRAMES * BINS samples."""
 
-    hears_waveforms = False
+    features_from_waveform = False
 
     def encode(self, wav, lens=None):
         rep = wav.reshape(-1, FRAMES, BINS)

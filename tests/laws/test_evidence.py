@@ -17,7 +17,7 @@ FRAMES, BINS, CLASSES = 9, 6, 4
 class Domain:
     """Frames of |wav|; the features are their logarithm, as in a real front end."""
 
-    hears_waveforms = False
+    features_from_waveform = False
 
     def encode(self, wav, lens=None):
         rep = wav.abs().reshape(-1, FRAMES, BINS)

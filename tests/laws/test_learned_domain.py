@@ -240,7 +240,7 @@ def test_in_the_stft_domain_the_map_is_that_of_the_waveform():
     explanation = AllOnesExplainer(stft, classifier).explain(encoded.wav)
     evidence = gather_evidence(stft, classifier, explanation)
     torch.testing.assert_close(
-        evidence.heard.map, torch.ones_like(encoded.rep), rtol=0, atol=1e-3
+        evidence.masked_audio.map, torch.ones_like(encoded.rep), rtol=0, atol=1e-3
     )
 
 

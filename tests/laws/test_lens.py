@@ -272,7 +272,7 @@ def test_heard_maps_are_cropped_exactly(name):
     found = OF_HEARD[name](evidence)
     of_mask = OF_MASK[name.removesuffix("-heard")]
     for item, n in enumerate((45, 23)):
-        cropped = evidence_of(evidence.heard.map[item : item + 1, :n])
+        cropped = evidence_of(evidence.masked_audio.map[item : item + 1, :n])
         assert torch.equal(found[item], of_mask(cropped)[0])
 
 

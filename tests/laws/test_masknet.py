@@ -101,7 +101,7 @@ def test_a_mask_for_clips_of_any_length(domain, classifier, alpha, n_samples):
     assert explanation.mask.shape == explanation.encoded.rep.shape
     assert ((explanation.mask > 0) & (explanation.mask < 1)).all()
     evidence = gather_evidence(domain, classifier, explanation)
-    assert evidence.heard.explanation.shape == wav.shape
+    assert evidence.masked_audio.explanation.shape == wav.shape
     assert evidence.logits_in.isfinite().all()
 
 
@@ -357,7 +357,7 @@ def test_the_sum_is_compared_with_the_input_and_not_the_other_way_round(
     lossy = LearnedDomain(STFTDomain(RATE), Codec(RATE, 32, 16)).requires_grad_(False)
     encoded = lossy.encode(torch.randn(2, 8000))
     heard = MaskedAudio(lossy, encoded, torch.rand(encoded.rep.shape))
-    evidence = type("Evidence", (), {"heard": heard})
+    evidence = type("Evidence", (), {"masked_audio": heard})
     coded = lossy.decode(encoded)
     torch.testing.assert_close(
         sum_to_input(evidence), -si_snr(coded, encoded.wav), rtol=1e-4, atol=1e-3

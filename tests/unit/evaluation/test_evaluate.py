@@ -27,7 +27,7 @@ CLASSES = ["dog", "rain"]
 class Domain:
     """Two frames of two bins."""
 
-    hears_waveforms = False
+    features_from_waveform = False
 
     def encode(self, wav, lens=None):
         rep = wav.reshape(-1, 2, 2)
