@@ -66,12 +66,12 @@ class Recording:
     captions: tuple
 
     @property
-    def name(self):
+    def name(self) -> str:
         """What messages call it."""
         return Path(self.files[0]).name
 
 
-def caption_terms(dataset):
+def caption_terms(dataset: str) -> dict[str, str]:
     """The terms of "clotho" or "audiocaps", for the YAML of the dataset.
 
     Example
@@ -86,7 +86,7 @@ def caption_terms(dataset):
     return dict(TERMS[dataset])
 
 
-def prepare_clotho(data_folder, manifest_folder):
+def prepare_clotho(data_folder: Path | str, manifest_folder: Path | str):
     """Check Clotho (Drossos et al. 2020, version 2) and write its manifests.
 
     Its development part trains, its validation part chooses, its evaluation part is
@@ -123,7 +123,7 @@ def prepare_clotho(data_folder, manifest_folder):
     return write_captions(data_folder, manifest_folder, recordings)
 
 
-def prepare_audiocaps(data_folder, manifest_folder):
+def prepare_audiocaps(data_folder: Path | str, manifest_folder: Path | str):
     """Check AudioCaps (Kim et al. 2019) and write its manifests.
 
     Rows of one recording, of which its val and test parts have five, become one entry.
@@ -156,7 +156,9 @@ def prepare_audiocaps(data_folder, manifest_folder):
     return write_captions(data_folder, manifest_folder, recordings)
 
 
-def prepare_caption_table(data_folder, manifest_folder, table="captions.csv"):
+def prepare_caption_table(
+    data_folder: Path, manifest_folder: Path, table: str = "captions.csv"
+):
     """Check any table of recordings and captions, and write its manifests.
 
         data_folder/captions.csv    path, caption   and, if wanted, split
@@ -186,7 +188,7 @@ def prepare_caption_table(data_folder, manifest_folder, table="captions.csv"):
     return write_captions(data_folder, manifest_folder, recordings)
 
 
-def split_of(path, shares=SHARES):
+def split_of(path: str, shares: tuple[float, float, float] = SHARES) -> str:
     """The split of a path, by its checksum alone.
 
     Example
@@ -200,7 +202,7 @@ def split_of(path, shares=SHARES):
     return "valid" if place < shares[0] + shares[1] else "test"
 
 
-def first_there(data_folder, names):
+def first_there(data_folder: Path, names: list[str]) -> Path:
     """The first of several files that exists.
 
     Raises
@@ -217,7 +219,9 @@ def first_there(data_folder, names):
     )
 
 
-def write_captions(data_folder, manifest_folder, recordings):
+def write_captions(
+    data_folder: Path, manifest_folder: Path | str, recordings: list[Recording]
+):
     """Write the manifests of recordings, unless they are there and nothing changed."""
     found = [
         next((f for f in recording.files if (data_folder / f).is_file()), None)
@@ -290,12 +294,12 @@ LAYOUTS = {
 }
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     return exit_status(_run, argv)
 
 
-def _run(argv):
+def _run(argv: list[str]) -> None:
     parser = Parser(
         epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from speechbrain_lmac.utils.console import progress_bar
@@ -33,7 +34,7 @@ DAMAGED = (
 )
 
 
-def is_absent(folder, option):
+def is_absent(folder: Path, option: str) -> bool:
     """Whether there is nothing at a folder's place.
 
     Raises
@@ -47,14 +48,14 @@ def is_absent(folder, option):
 
 
 def fetch_dataset(
-    data_folder,
-    url,
-    expects,
+    data_folder: Path,
+    url: str,
+    expects: str,
     check=None,
     n_bytes=None,
-    md5=None,
-    option="--data_folder",
-):
+    md5: str | None = None,
+    option: str = "--data_folder",
+) -> None:
     """Download an archive, unpack it as `data_folder`, and remove it.
 
     Arguments
@@ -94,7 +95,13 @@ def fetch_dataset(
     archive.unlink()
 
 
-def download_file(url, path, n_bytes=None, md5=None, timeout=TIMEOUT_S):
+def download_file(
+    url: str,
+    path: Path,
+    n_bytes: int | None = None,
+    md5: str | None = None,
+    timeout: float = TIMEOUT_S,
+) -> Path:
     """Download a file; what a broken download left is continued.
 
     The bytes go to ``<path>.part``. A server that does not know ranges sends the file
@@ -139,7 +146,7 @@ def download_file(url, path, n_bytes=None, md5=None, timeout=TIMEOUT_S):
     return path
 
 
-def _request(url, start, timeout):
+def _request(url: str, start: int, timeout: float) -> tuple | None:
     """Open a URL from byte `start` on: response, where it begins, bytes in all."""
     headers = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(url, headers=headers)
@@ -157,7 +164,7 @@ def _request(url, start, timeout):
     return response, start, None if length is None else start + int(length)
 
 
-def _save(response, url, part, start, total):
+def _save(response, url: str, part: Path, start: int, total: int | None) -> int:
     """Write a response behind the first `start` bytes of `part`; the size then."""
     part.parent.mkdir(parents=True, exist_ok=True)
     bar = progress_bar(
@@ -177,21 +184,23 @@ def _save(response, url, part, start, total):
     return size
 
 
-def _read(response, url):
+def _read(response, url: str) -> bytes:
     try:
         return response.read(BLOCK_BYTES)
     except (OSError, http.client.HTTPException) as error:
         raise _broke_off(url, error) from error
 
 
-def _broke_off(url, why):
+def _broke_off(url: str, why: str) -> InputError:
     return InputError(
         f"the download of {url} broke off: {why}. What came is kept; the same command "
         "resumes there"
     )
 
 
-def _compare(part, url, size, n_bytes, md5):
+def _compare(
+    part: Path, url: str, size: int, n_bytes: int | None, md5: str | None
+) -> None:
     """Refuse, and delete, what is not the file that was asked for."""
     why = None
     if n_bytes is not None and size != n_bytes:
@@ -205,7 +214,7 @@ def _compare(part, url, size, n_bytes, md5):
         raise InputError(f"{url} {why}; what came is deleted")
 
 
-def unpack_archive(archive, folder, check=None):
+def unpack_archive(archive: Path, folder: Path, check=None) -> None:
     """Unpack a zip or tar archive as `folder`, all of it or nothing.
 
     The folder that encloses everything in the archive (``ESC-50-master/``) is left
@@ -250,7 +259,7 @@ def unpack_archive(archive, folder, check=None):
             raise
 
 
-def _members(archive):
+def _members(archive: Path) -> Iterator[tuple]:
     """(name, open file) of every file of a zip or tar archive."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as bundle:
@@ -273,14 +282,14 @@ def _members(archive):
         raise InputError(f"{archive} is neither a zip nor a tar archive")
 
 
-def _inside(name, archive):
+def _inside(name: str, archive: Path):
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.parts or path.is_absolute() or ".." in path.parts:
         raise InputError(f"{archive} names a file outside of itself: {name}")
     return path
 
 
-def _drop_top_folder(draft):
+def _drop_top_folder(draft: Path) -> None:
     content = list(draft.iterdir())
     if len(content) == 1 and content[0].is_dir():
         top = draft.with_name(draft.name + ".top")

@@ -41,7 +41,7 @@ ESC10_CLASSES = """
 CLASSES = {None: ESC50_CLASSES, "esc10": ESC10_CLASSES}
 
 
-def esc50_classes(subset=None):
+def esc50_classes(subset: str | None = None) -> list[str]:
     """The class names of ESC-50 or of its subset "esc10", for the YAML of a dataset.
 
     Example
@@ -55,15 +55,15 @@ def esc50_classes(subset=None):
 
 
 def prepare_esc50(
-    data_folder,
-    manifest_folder,
+    data_folder: Path | str,
+    manifest_folder: Path | str,
     categories,
-    train_folds=(1, 2, 3),
-    valid_folds=(4,),
+    train_folds: list | tuple[int, int, int] = (1, 2, 3),
+    valid_folds: list[int] | tuple[int] = (4,),
     test_folds=(5,),
-    subset=None,
-    download=True,
-    url=ESC50_URL,
+    subset: str | None = None,
+    download: bool = True,
+    url: str = ESC50_URL,
     archive_md5=None,
     archive_bytes=None,
 ):
@@ -152,7 +152,7 @@ def prepare_esc50(
     )
 
 
-def _clip(row):
+def _clip(row: dict[str, str]) -> Clip:
     """What a row of the table lists."""
     return Clip(
         file=f"audio/{row['filename']}",
@@ -162,7 +162,7 @@ def _clip(row):
     )
 
 
-def _rows(data_folder, subset):
+def _rows(data_folder: Path, subset: str | None) -> list:
     """The rows of the table, of a subset where one is asked for."""
     missing = [name for name in (TABLE, "audio") if not (data_folder / name).exists()]
     if missing:
@@ -182,7 +182,7 @@ def _rows(data_folder, subset):
     return rows
 
 
-def _check_unpacked(folder):
+def _check_unpacked(folder: Path) -> None:
     """What must be in a downloaded archive."""
     missing = [
         row["filename"]

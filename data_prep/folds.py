@@ -31,12 +31,12 @@ class Clip:
     category: str
 
     @property
-    def name(self):
+    def name(self) -> str:
         """What messages call it."""
         return Path(self.file).name
 
 
-def class_names(categories):
+def class_names(categories) -> list[str]:
     """The class names as a list, each a text and only once."""
     names = list(categories) if isinstance(categories, (list, tuple)) else []
     if not names or len(set(names)) < len(names):
@@ -46,7 +46,7 @@ def class_names(categories):
     return names
 
 
-def split_of_folds(**folds):
+def split_of_folds(**folds) -> dict[int, str]:
     """Which split each fold belongs to.
 
     Arguments
@@ -86,7 +86,7 @@ def split_of_folds(**folds):
     return split_of
 
 
-def fold_number(text):
+def fold_number(text: str) -> int:
     """The fold's number, 0 where there is none.
 
     Example
@@ -98,14 +98,14 @@ def fold_number(text):
 
 
 def prepare_folds(
-    data_folder,
-    manifest_folder,
-    rows,
+    data_folder: Path,
+    manifest_folder: Path | str,
+    rows: list,
     clip_of,
-    split_of,
-    categories,
+    split_of: dict[int, str],
+    categories: list[str],
     check,
-    table_faults=(),
+    table_faults: list | tuple = (),
 ):
     """Write the manifests of a dataset, unless they are there and nothing changed.
 
@@ -167,7 +167,14 @@ def prepare_folds(
     return manifests
 
 
-def _check_clips(faults, data_folder, clips, split_of, categories, check):
+def _check_clips(
+    faults: Faults,
+    data_folder: Path,
+    clips: list[Clip],
+    split_of: dict[int, str],
+    categories: list[str],
+    check,
+) -> tuple:
     """The entries of each split, silent and doubtful clips; faults are noted."""
     splits = {"train": {}, "valid": {}, "test": {}}
     seen, silent, doubtful = set(), [], {}
@@ -202,7 +209,9 @@ def _check_clips(faults, data_folder, clips, split_of, categories, check):
     return splits, silent, doubtful
 
 
-def _check_coverage(faults, clips, split_of, categories):
+def _check_coverage(
+    faults: Faults, clips: list[Clip], split_of: dict[int, str], categories: list[str]
+) -> None:
     """Every fold asked for has clips, and every class has some to learn from."""
     there = sorted({clip.fold for clip in clips} - {0})
     for fold in split_of:

@@ -49,11 +49,11 @@ written:
     def __init__(self):
         self.by_kind = {}
 
-    def add(self, kind, what):
+    def add(self, kind: str, what: int | str) -> None:
         """Note one fault; `what` is the clip, class or fold that has it."""
         self.by_kind.setdefault(kind, []).append(what)
 
-    def raise_if_any(self, where):
+    def raise_if_any(self, where: Path | str) -> None:
         """Raise InputError with the count and the first ten of each kind."""
         if not self.by_kind:
             return
@@ -65,7 +65,7 @@ written:
         raise InputError("\n".join(lines))
 
 
-def read_table(path, columns):
+def read_table(path: Path, columns: list[str] | tuple[str, ...]) -> list:
     """The rows of a csv file as dicts of strings.
 
     Arguments
@@ -101,7 +101,7 @@ def read_table(path, columns):
     return [{column: row[column].strip() for column in found} for row in rows]
 
 
-def fingerprint(options, root, files):
+def fingerprint(options: dict, root: Path, files) -> str:
     """A hash of everything that manifests are made from.
 
     Arguments
@@ -130,7 +130,7 @@ def fingerprint(options, root, files):
     return content_hash(*parts, kind="sha256")
 
 
-def load_manifests(folder, fingerprint):
+def load_manifests(folder: Path | str, fingerprint: str) -> Manifests | None:
     """The manifests that are there already, or None where they are out of date."""
     folder = Path(folder)
     try:
@@ -143,7 +143,9 @@ def load_manifests(folder, fingerprint):
     return manifests if unchanged and all(p.is_file() for p in paths) else None
 
 
-def write_manifests(folder, splits, fingerprint, warnings=()):
+def write_manifests(
+    folder: Path | str, splits: dict, fingerprint: str, warnings: list[str] | tuple = ()
+) -> Manifests:
     """Write all manifests of a dataset, or none of them.
 
     Arguments
@@ -183,7 +185,7 @@ def write_manifests(folder, splits, fingerprint, warnings=()):
     return _manifests(folder, record)
 
 
-def _manifests(folder, record):
+def _manifests(folder: Path, record: dict) -> Manifests:
     return Manifests(
         train=folder / "train.json",
         valid=folder / "valid.json",

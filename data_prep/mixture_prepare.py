@@ -56,7 +56,7 @@ KINDS = {
 CORPUS_KINDS = {"noise": CorpusNoise, "speech": CorpusSpeech}
 
 
-def write_audio(folder, clips):
+def write_audio(folder: str, clips: MixtureClips) -> None:
     """Write mixtures and stems as 32-bit float WAV, and their levels.
 
     ``audio/ID.wav`` is the sum of ``stems/foreground/ID.wav`` and
@@ -104,12 +104,12 @@ def write_audio(folder, clips):
         write_csv(pd.DataFrame(rows), draft / "mixtures.csv")
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     return exit_status(_run, argv)
 
 
-def _run(argv):
+def _run(argv: list[str]) -> None:
     parser = Parser(
         epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -128,7 +128,7 @@ def _run(argv):
     _prepare(parser.parse_args(argv))
 
 
-def _prepare(options):
+def _prepare(options: argparse.Namespace) -> None:
     folder = Path(__file__).resolve().parents[1] / "hparams" / "parts" / "dataset"
     # Captions are no classes, and a mixture has two of them.
     parts = {
@@ -171,7 +171,7 @@ def _prepare(options):
         show(f"{options.render}: mixtures and stems, levels in mixtures.csv")
 
 
-def _contaminants(options):
+def _contaminants(options: argparse.Namespace) -> WhiteNoise:
     """What the options name."""
     if options.corpus is None:
         if options.kind not in KINDS:

@@ -93,18 +93,18 @@ class WhamNoise:
         )
 
     @property
-    def root(self):
+    def root(self) -> Path:
         """The folder that the manifests' paths begin at."""
         return _wham_root(Path(str(self.data_folder)))
 
 
-def _wham_root(folder):
+def _wham_root(folder: Path) -> Path:
     """The folder with ``tr``: this one, or the one that the archive has."""
     inside = folder / "wham_noise"
     return inside if not (folder / "tr").is_dir() and inside.is_dir() else folder
 
 
-def _wham_files(root):
+def _wham_files(root: Path) -> dict:
     """Part -> names of its files, "tr/a.wav"; refused where a part has none."""
     files = {
         part: sorted(f"{name}/{path.name}" for path in (root / name).glob("*.wav"))
@@ -118,7 +118,7 @@ def _wham_files(root):
     return files
 
 
-def _wham_missing(root, files):
+def _wham_missing(root: Path, files: dict) -> list[str]:
     """A warning about files that the tables of WHAM! name and that are not there."""
     missing = []
     for part, name in WHAM_PARTS.items():
@@ -185,18 +185,18 @@ class LJSpeech:
         )
 
     @property
-    def root(self):
+    def root(self) -> Path:
         """The folder that the manifests' paths begin at."""
         return _ljspeech_root(Path(str(self.data_folder)))
 
 
-def _ljspeech_root(folder):
+def _ljspeech_root(folder: Path) -> Path:
     """The folder with ``metadata.csv``: this one, or the one that the archive has."""
     inside = folder / "LJSpeech-1.1"
     return inside if not (folder / "wavs").is_dir() and inside.is_dir() else folder
 
 
-def _ljspeech_names(root):
+def _ljspeech_names(root: Path) -> list[str]:
     """The names of all utterances in the order of the table, "wavs/LJ001-0001.wav"."""
     table = root / "metadata.csv"
     try:
@@ -252,12 +252,19 @@ class SoundFolder:
         )
 
     @property
-    def root(self):
+    def root(self) -> Path:
         """The folder that the manifests' paths begin at."""
         return Path(str(self.data_folder))
 
 
-def prepare_corpus(root, manifest_folder, names, part_of_file, options, warnings=()):
+def prepare_corpus(
+    root: Path,
+    manifest_folder: Path | str,
+    names: list[str],
+    part_of_file,
+    options: dict,
+    warnings: list[str] | tuple = (),
+):
     """Check every file of a corpus and write ``train.json``, ``valid.json`` and
     ``test.json``.
 
@@ -306,7 +313,7 @@ def prepare_corpus(root, manifest_folder, names, part_of_file, options, warnings
     return manifests
 
 
-def _check_corpus(root, names, part_of_file):
+def _check_corpus(root: Path, names: list[str], part_of_file) -> tuple:
     """The files of each part and the warnings, or one error with all faults."""
     faults, silent, copies, doubtful = Faults(), [], [], {}
     parts = {part: {} for part in SPLITS}
@@ -354,7 +361,7 @@ def _check_corpus(root, names, part_of_file):
     return parts, warnings + doubt_lines(doubtful)
 
 
-def fetch(corpus, folder, expects, check):
+def fetch(corpus: LJSpeech | WhamNoise, folder: Path, expects: str, check) -> None:
     """Download a corpus, or say how to get it."""
     if not corpus.download:
         raise InputError(
@@ -367,12 +374,12 @@ def fetch(corpus, folder, expects, check):
 CORPORA = {"wham": WhamNoise, "ljspeech": LJSpeech, "folder": SoundFolder}
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     return exit_status(_run, argv)
 
 
-def _run(argv):
+def _run(argv: list[str]) -> None:
     parser = Parser(
         epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

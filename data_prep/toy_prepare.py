@@ -43,13 +43,13 @@ COLUMNS = (
 
 
 def make_toy(
-    data_folder,
-    n_clips=240,
-    seed=1234,
-    sample_rate=16000,
-    seconds=5.0,
-    progress=True,
-):
+    data_folder: Path | str,
+    n_clips: int = 240,
+    seed: int = 1234,
+    sample_rate: int = 16000,
+    seconds: float = 5.0,
+    progress: bool = True,
+) -> Path:
     """Make the toy dataset, unless it is there.
 
     ``meta/esc50.csv`` has ESC-50's columns and those of `MEASURED`, which
@@ -129,7 +129,7 @@ def make_toy(
     return data_folder
 
 
-def _record_in(data_folder):
+def _record_in(data_folder: Path) -> dict[str, int | str] | None:
     """What the folder was made with: None where it is empty or does not exist."""
     if not data_folder.exists():
         return None
@@ -152,7 +152,7 @@ def _record_in(data_folder):
     return record
 
 
-def clip_row(index):
+def clip_row(index: int) -> dict[str, int | str]:
     """A clip's row in the table, all but what is `MEASURED`.
 
     Example
@@ -174,18 +174,18 @@ def clip_row(index):
     }
 
 
-def toy_classes():
+def toy_classes() -> list[str]:
     """The class names, for the YAML of the dataset."""
     return list(TOY_CLASSES)
 
 
 def prepare_toy(
-    data_folder,
-    manifest_folder,
-    categories,
-    train_folds=(1, 2, 3),
-    valid_folds=(4,),
-    test_folds=(5,),
+    data_folder: Path | str,
+    manifest_folder: Path | str,
+    categories: list[str],
+    train_folds: list[int] | tuple[int, int, int] = (1, 2, 3),
+    valid_folds: list[int] | tuple[int] = (4,),
+    test_folds: list[int] | tuple[int] = (5,),
 ):
     """`prepare_esc50` of the toy dataset, which is made first where there is none.
 
@@ -204,12 +204,12 @@ def prepare_toy(
     )
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     return exit_status(_run, argv)
 
 
-def _run(argv):
+def _run(argv: list[str]) -> None:
     parser = Parser(
         epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -40,12 +40,14 @@ US8K_CLASSES = (
 )
 
 
-def us8k_classes():
+def us8k_classes() -> list[str]:
     """The class names, for the YAML of the dataset."""
     return list(US8K_CLASSES)
 
 
-def prepare_us8k(data_folder, manifest_folder, categories, fold=10):
+def prepare_us8k(
+    data_folder: Path | str, manifest_folder: Path, categories: list[str], fold=10
+):
     """Check UrbanSound8K and write ``train.json``, ``valid.json`` and ``test.json``.
 
     Entries are those of `folds.prepare_folds`. The table is checked whole, and every
@@ -96,7 +98,7 @@ def prepare_us8k(data_folder, manifest_folder, categories, fold=10):
     )
 
 
-def us8k_folds(fold):
+def us8k_folds(fold) -> dict:
     """The folds of each split when one of the ten is the test.
 
     The one before it (10 before 1) is the validation, the other eight the training. At
@@ -127,7 +129,7 @@ def us8k_folds(fold):
     }
 
 
-def _check_layout(data_folder):
+def _check_layout(data_folder: Path) -> None:
     """Refuse a folder that is not the dataset, and say where it is or to be had."""
     layout = f"{data_folder / TABLE} and {data_folder / 'audio'}/fold1 to fold10"
     if is_absent(data_folder, "another: --data_folder"):
@@ -147,7 +149,7 @@ def _check_layout(data_folder):
     )
 
 
-def _clip(row):
+def _clip(row: dict[str, str]) -> Clip:
     """What a row of the table lists."""
     fold = fold_number(row["fold"])
     return Clip(
@@ -158,7 +160,7 @@ def _clip(row):
     )
 
 
-def _class_faults(row):
+def _class_faults(row: dict[str, str]):
     """A fault where the number of the class is that of another one."""
     name, number = row["class"], row["classID"]
     if name in US8K_CLASSES and number != str(US8K_CLASSES.index(name)):
@@ -166,7 +168,7 @@ def _class_faults(row):
         yield f"classID of another class than {name}", said
 
 
-def _check_audio(path):
+def _check_audio(path: Path):
     """`check_audio`; a clip that lies in another fold's folder is told as such."""
     if not path.is_file():
         folders = sorted(p for p in path.parents[1].iterdir() if p.is_dir())

@@ -15,12 +15,12 @@ __version__ = "0.3.0"
 __all__ = ["AudioClassifier", "AudioExplainer", "explain"]
 
 
-def __dir__():
+def __dir__() -> list[str]:
     """What a user sees; help() and completion ask for it."""
     return sorted({*globals(), *__all__})
 
 
-def __getattr__(name):
+def __getattr__(name: str):
     """What a user needs, imported with torch and all when it is asked for."""
     if name == "explain":
         from speechbrain_lmac.api import explain

@@ -1,9 +1,16 @@
 """What a user imports: `speechbrain_lmac.explain`."""
 
+from pathlib import Path
+
 from speechbrain_lmac.inference import AudioExplainer
 
 
-def explain(path, model="esc10-lmac", target=None, prompts=None):
+def explain(
+    path: Path | str,
+    model: AudioExplainer | str = "esc10-lmac",
+    target: str | None = None,
+    prompts: str | None = None,
+):
     """Explain an audio file: which part of the sound made the classifier decide?
 
     Arguments

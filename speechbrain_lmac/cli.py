@@ -31,7 +31,7 @@ from speechbrain_lmac.utils.errors import InputError
 RECIPES = "speechbrain_lmac.recipes"
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """The command line; ends the process with its exit status."""
     try:
         status = exit_status(_run_command, argv)
@@ -42,12 +42,12 @@ def main(argv=None):
         sys.exit(status)
 
 
-def _run_command(argv):
+def _run_command(argv: list[str]) -> None:
     command, arguments = _command(argv)
     COMMANDS[command](arguments)
 
 
-def _command(argv):
+def _command(argv: list[str]) -> tuple:
     """The name of a command, and its arguments: options before the name are its too."""
     options = list(itertools.takewhile(lambda word: word.startswith("-"), argv))
     parser = Parser(
@@ -63,7 +63,7 @@ def _command(argv):
     return rest[0], [*rest[1:], *options]
 
 
-def explain(argv):
+def explain(argv: list[str]) -> None:
     """`explain`: audio files with a model."""
     parser = _parser("explain", "What made the classifier decide?")
     parser.add_argument("files", nargs="+", help="files, folders, patterns, or -")
@@ -110,7 +110,7 @@ def explain(argv):
     )
 
 
-def models(argv):
+def models(argv: list[str]) -> None:
     """`models`: those that come with the package, and what is known of one."""
     parser = _parser("models", "Models of the package.")
     parser.add_argument("action", choices=["list", "info"])
@@ -126,18 +126,18 @@ def models(argv):
         show(model_text(find_model(args.model)), always=True)
 
 
-def train(argv):
+def train(argv: list[str]) -> None:
     """`train`: the training script that a YAML file is for."""
     _run_recipe("train", argv, ("train_",))
 
 
-def evaluate(argv):
+def evaluate(argv: list[str]) -> None:
     """`evaluate`: the script that a YAML file of a table is for."""
     tables = ("evaluate", "two_sources", "zero_shot_checks", "ablations", "roar")
     _run_recipe("evaluate", argv, tables)
 
 
-def config(argv):
+def config(argv: list[str]) -> None:
     """`config`: an experiment with everything put in, or how two of them differ."""
     parser = _parser("config", "What a YAML file says, with everything put in.")
     parser.add_argument("file", metavar="FILE.yaml")
@@ -172,21 +172,21 @@ def config(argv):
     show("\n".join(lines) or "no difference", always=True)
 
 
-def report(argv):
+def report(argv: list[str]) -> None:
     """`report`: a page of an evaluation, to hear and to see."""
     _run("report", argv)
 
 
-def publish(argv):
+def publish(argv: list[str]) -> None:
     """`publish`: a trained model, to the hub."""
     _run("publish", argv)
 
 
-def _parser(command, description):
+def _parser(command: str, description: str | None) -> Parser:
     return Parser(description, prog=f"speechbrain-lmac {command}")
 
 
-def _run_recipe(command, argv, kinds):
+def _run_recipe(command: str, argv: list[str], kinds: tuple[str, ...]) -> None:
     """Run the script that the key `recipe` of a YAML file names."""
     if {"-h", "--help"} & set(argv):
         print(
@@ -209,7 +209,7 @@ def _run_recipe(command, argv, kinds):
     _run(recipe, argv)
 
 
-def _run(recipe, argv):
+def _run(recipe: str, argv: list[str]) -> None:
     """Run a recipe as a script, with its own exit status."""
     script = importlib.util.find_spec(f"{RECIPES}.{recipe}").origin
     sys.argv = [script, *argv]

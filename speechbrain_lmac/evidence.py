@@ -19,7 +19,7 @@ from speechbrain_lmac.types import Evidence
 MASK_TOLERANCE = 1e-6
 
 
-def gather_evidence(domain, classifier, explanation):
+def gather_evidence(domain, classifier, explanation) -> Evidence:
     """Evidence to be scored: without gradient, and p(X) heard as p_in is.
 
     The masked-in and the masked-out part are heard in two passes of B, each as the
@@ -60,7 +60,7 @@ def gather_evidence(domain, classifier, explanation):
         )
 
 
-def training_evidence(domain, classifier, explanation):
+def training_evidence(domain, classifier, explanation) -> Evidence:
     """Evidence to be learned from: with gradient, in one pass of 2B.
 
     What the classifier says of the parts differs from `gather_evidence` by rounding.
@@ -93,7 +93,7 @@ def training_evidence(domain, classifier, explanation):
     )
 
 
-def check_mask(mask, rep):
+def check_mask(mask: torch.Tensor, rep: torch.Tensor) -> None:
     """Raise ValueError unless the mask has the shape of `rep` and values in 0..1.
 
     Example

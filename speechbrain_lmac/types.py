@@ -30,7 +30,7 @@ class Encoded:
     # (B,) share of the samples that is recording, above 0, at most 1. None: all.
     lens: torch.Tensor | None = None
 
-    def with_rep(self, rep):
+    def with_rep(self, rep: torch.Tensor) -> "Encoded":
         """The same phase and length with another representation."""
         return replace(self, rep=rep, wav=None, sound=None)
 

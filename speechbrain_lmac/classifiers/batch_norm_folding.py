@@ -8,7 +8,7 @@ CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d)
 
 
 @torch.no_grad()
-def fold_batch_norms(classifier, features):
+def fold_batch_norms(classifier, features: torch.Tensor) -> None:
     """Let a frozen classifier say the same with less work, for good.
 
     In eval mode a batch norm multiplies and adds constants, which the convolution
@@ -42,11 +42,13 @@ def fold_batch_norms(classifier, features):
             classifier.set_submodule(name, module)
 
 
-def _pairs(classifier, features):
+def _pairs(classifier, features: torch.Tensor) -> list:
     """Names of convolutions, each with that of the batch norm which hears it alone."""
     answers, pairs, heard = {}, [], []
 
-    def listen(module, inputs, answer, name):
+    def listen(
+        module, inputs: tuple[torch.Tensor], answer: torch.Tensor, name: str
+    ) -> None:
         heard.append(name)
         if isinstance(module, CONVOLUTIONS):
             answers[id(answer)] = (name, answer)  # kept, so that no other has its id
@@ -70,7 +72,7 @@ def _pairs(classifier, features):
     return [pair for pair in pairs if all(heard.count(name) == 1 for name in pair)]
 
 
-def _alike(one, other):
+def _alike(one, other) -> bool:
     """Whether logits and hidden maps are the same but for rounding."""
     return all(
         a.shape == b.shape

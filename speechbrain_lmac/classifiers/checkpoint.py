@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 LABELS_FILE = "label_encoder.txt"
 
 
-def save_classifier(model, labels, folder):
+def save_classifier(model, labels: list[str], folder: Path) -> None:
     """Write weights and class names into a folder, each file atomically.
 
     Arguments
@@ -40,7 +40,7 @@ def save_classifier(model, labels, folder):
         save_weights(model.get_submodule(name), folder / filename)
 
 
-def load_classifier(model, source):
+def load_classifier(model, source: Path | str) -> list[str] | None:
     """Load weights in place and return the class names.
 
     Arguments
@@ -90,7 +90,7 @@ def load_classifier(model, source):
     return [encoder.ind2lab[index] for index in range(model.n_classes)]
 
 
-def load_file(model, path):
+def load_file(model, path: str) -> None:
     """Load the state dict of a model that is stored in one file.
 
     Class names are not looked for: who names a file names them, too.
@@ -109,7 +109,7 @@ def load_file(model, path):
     load_weights(model.get_submodule(name), path)
 
 
-def read_labels(path):
+def read_labels(path: Path | str) -> list[str]:
     """Class names of a file, one in each line, in the order of the logits.
 
     For a YAML: ``labels: !apply:speechbrain_lmac.classifiers.read_labels [FILE]``.

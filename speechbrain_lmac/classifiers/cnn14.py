@@ -57,11 +57,11 @@ class CNN14Classifier(torch.nn.Module):
         return self.embedding_model.conv_block6
 
     @property
-    def cam_stride(self):
+    def cam_stride(self) -> tuple[int, int]:
         """Frames and bands that a step of that map stands for: five halvings."""
         return MIN_FRAMES, MIN_FRAMES
 
-    def forward(self, features, lengths=None):
+    def forward(self, features: torch.Tensor, lengths=None) -> ClassifierOutput:
         if lengths is None:
             features = pad_frames(features, MIN_FRAMES)
             embedding, hidden = self.embedding_model(features)
@@ -71,7 +71,7 @@ class CNN14Classifier(torch.nn.Module):
         logits = self.classifier(embedding)
         return ClassifierOutput(logits.float(), tuple(reversed(hidden)))
 
-    def without_padding(self, features, lengths):
+    def without_padding(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple:
         """Embedding (B, emb_dim) and maps, the deepest first, of padded clips."""
         features = pad_frames(zero_behind(features, lengths), MIN_FRAMES)
         lengths = lengths.clamp(min=MIN_FRAMES)

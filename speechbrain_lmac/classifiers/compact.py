@@ -56,7 +56,7 @@ class CompactClassifier(torch.nn.Module):
         n_classes: int,
         n_mels: int = 80,
         channels: list | tuple = (16, 32, 64, 128, 192),
-        dropout=0.3,
+        dropout: float = 0.3,
     ):
         super().__init__()
         if not channels:
@@ -86,11 +86,11 @@ class CompactClassifier(torch.nn.Module):
         return self.blocks[-1]
 
     @property
-    def cam_stride(self):
+    def cam_stride(self) -> tuple[int, int]:
         """Frames and bands that a step of that map stands for."""
         return self.min_frames, self.min_frames
 
-    def forward(self, features, lengths=None):
+    def forward(self, features: torch.Tensor, lengths=None) -> ClassifierOutput:
         if lengths is not None:
             features = zero_behind(features, lengths)
             lengths = lengths.clamp(min=self.min_frames)

@@ -51,7 +51,7 @@ class Conv1dNet(torch.nn.Module):
         )
         self.linear = torch.nn.Linear(channels[-1], n_classes)
 
-    def forward(self, wav):
+    def forward(self, wav: torch.Tensor) -> torch.Tensor:
         maps = wav[:, None]
         for block in self.blocks:
             maps = block(maps)

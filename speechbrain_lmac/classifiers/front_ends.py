@@ -38,7 +38,9 @@ class KaldiFbank(torch.nn.Module):
     torch.Size([2, 1024, 128])
     """
 
-    def __init__(self, sample_rate, n_mels, n_frames, mean, std):
+    def __init__(
+        self, sample_rate: int, n_mels: int, n_frames: int, mean: float, std: float
+    ):
         super().__init__()
         self.frame_length = sample_rate * 25 // 1000
         self.hop_length = sample_rate * 10 // 1000
@@ -51,7 +53,7 @@ class KaldiFbank(torch.nn.Module):
         mel_matrix = kaldi_mel_matrix(sample_rate, self.n_fft, n_mels)
         self.register_buffer("mel_matrix", mel_matrix, persistent=False)
 
-    def forward(self, wav):
+    def forward(self, wav: torch.Tensor) -> torch.Tensor:
         frames = wav.unfold(1, self.frame_length, self.hop_length)
         # The rest would be cut anyway.
         frames = frames[:, : self.n_frames]
@@ -66,10 +68,12 @@ class KaldiFbank(torch.nn.Module):
         return (features - self.mean) / (2 * self.std)
 
 
-def kaldi_mel_matrix(sample_rate, n_fft, n_mels, low_hz=20.0):
+def kaldi_mel_matrix(
+    sample_rate: int, n_fft: int, n_mels: int, low_hz: float = 20.0
+) -> torch.Tensor:
     """Kaldi's triangles, (n_fft // 2 + 1, n_mels): even and linear on the mel scale."""
 
-    def mel(hz):
+    def mel(hz: float | torch.Tensor) -> torch.Tensor:
         return 1127.0 * torch.log1p(torch.as_tensor(hz, dtype=torch.float64) / 700.0)
 
     edges = torch.linspace(mel(low_hz), mel(sample_rate / 2), n_mels + 2).double()
@@ -95,7 +99,7 @@ class ZeroMeanUnitVariance(torch.nn.Module):
     tensor([[-1.,  1.]])
     """
 
-    def forward(self, wav):
+    def forward(self, wav: torch.Tensor) -> torch.Tensor:
         centred = wav - wav.mean(1, keepdim=True)
         variance = centred.square().mean(1, keepdim=True)
         return centred / (variance + VARIANCE_FLOOR).sqrt()

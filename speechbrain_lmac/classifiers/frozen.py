@@ -1,5 +1,7 @@
 """A trained classifier that nothing can change."""
 
+from pathlib import Path
+
 import torch
 
 from speechbrain_lmac.classifiers.checkpoint import load_classifier
@@ -29,7 +31,7 @@ class Frozen(torch.nn.Module):
 
     masks_padding = True
 
-    def __init__(self, model, labels=None):
+    def __init__(self, model, labels: list[str] | None = None):
         super().__init__()
         self.labels = labels if labels is None else [str(label) for label in labels]
         if labels is not None and len(set(self.labels)) != model.n_classes:
@@ -42,16 +44,16 @@ class Frozen(torch.nn.Module):
         self.eval()
 
     @property
-    def n_classes(self):
+    def n_classes(self) -> int:
         """Number of classes C."""
         return self.model.n_classes
 
     @property
-    def sample_rate(self):
+    def sample_rate(self) -> int | None:
         """Of the waveforms that the model hears, Hz; None when it hears features."""
         return getattr(self.model, "sample_rate", None)
 
-    def hidden_grids(self):
+    def hidden_grids(self) -> list:
         """A `MapGrid` of each hidden map; see `WaveformClassifier`.
 
         Raises
@@ -73,15 +75,15 @@ class Frozen(torch.nn.Module):
         return self.model.cam_layer
 
     @property
-    def cam_stride(self):
+    def cam_stride(self) -> tuple[int, int]:
         """Frames and bands that a step of that map stands for."""
         return self.model.cam_stride
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True):
         """Stay in eval mode."""
         return super().train(False)
 
-    def forward(self, features, lengths=None):
+    def forward(self, features: torch.Tensor, lengths=None):
         """Features, or waveforms (B, N), to logits (B, C) and hidden maps.
 
         `lengths` (B,), int64: how many frames or samples of padded clips hold
@@ -113,6 +115,6 @@ class FrozenClassifier(Frozen):
         When a file cannot be had or does not fit the model.
     """
 
-    def __init__(self, model, source, labels=None):
+    def __init__(self, model, source: Path | str, labels: list[str] | None = None):
         stored = load_classifier(model, source)
         super().__init__(model, stored if labels is None else labels)

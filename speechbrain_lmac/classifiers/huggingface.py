@@ -42,7 +42,7 @@ def transformers_module():
     return transformers
 
 
-def spectrogram_parts(config, extractor):
+def spectrogram_parts(config, extractor) -> dict:
     """Front end and layout of AST: patches of a Kaldi spectrogram of fixed length.
 
     A patch lies in the middle of its frames, a frame in the middle of its samples.
@@ -81,7 +81,7 @@ def spectrogram_parts(config, extractor):
     }
 
 
-def waveform_parts(config, extractor):
+def waveform_parts(config, extractor) -> dict:
     """Front end and layout of wav2vec 2.0 and its relatives: strided convolutions.
 
     A step hears `reach` samples and lies in their middle.
@@ -108,7 +108,7 @@ SUPPORTED = {
 }
 
 
-def check_supported(model_type, extractor=None):
+def check_supported(model_type: str, extractor: str | None = None) -> None:
     """Raise InputError, with what is supported, for another architecture or extractor.
 
     Arguments
@@ -157,7 +157,7 @@ class HuggingFaceModel(WaveformClassifier):
         )
         self._extractor = extractor
 
-    def save(self, labels, folder):
+    def save(self, labels: list[str], folder: Path) -> None:
         """Write what `HuggingFaceClassifier` and transformers load, file by file.
 
         Arguments
@@ -179,7 +179,7 @@ class HuggingFaceModel(WaveformClassifier):
                 )
 
 
-def spread_blocks(model):
+def spread_blocks(model) -> list[str]:
     """The names of four blocks of the transformer, evenly spaced, the last one too.
 
     Fewer where there are fewer.
@@ -244,7 +244,7 @@ class NewHuggingFaceModel(HuggingFaceModel):
         super().__init__(model, kind(**settings), hidden_layers)
 
 
-def check_known(settings, defaults, name):
+def check_known(settings: dict, defaults, name: str) -> None:
     """Raise InputError for a key of `settings` that `defaults` has not."""
     known = defaults.to_dict()
     unknown = sorted(set(settings) - set(known))
@@ -279,14 +279,16 @@ class HuggingFaceClassifier(Frozen):
         head.
     """
 
-    def __init__(self, source, hidden_layers=None, labels=None):
+    def __init__(
+        self, source: str, hidden_layers=None, labels: list[str] | None = None
+    ):
         model, extractor = load_pretrained(source)
         if labels is None:
             labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
         super().__init__(HuggingFaceModel(model, extractor, hidden_layers), labels)
 
 
-def load_pretrained(source):
+def load_pretrained(source: str) -> tuple:
     """Model and feature extractor of a folder or a hub id.
 
     Raises

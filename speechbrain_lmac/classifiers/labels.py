@@ -6,7 +6,7 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 class _Quoted(str):
     """A name whose literal does not hold what separates it from its index."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         separator = CategoricalEncoder.VALUE_SEPARATOR
         escaped = separator.replace("=", r"\x3d")
         return super().__repr__().replace(separator, escaped)
@@ -29,6 +29,6 @@ class LabelEncoder(CategoricalEncoder):
     """
 
     @staticmethod
-    def _save_literal(path, lab2ind, extras):
+    def _save_literal(path, lab2ind: dict[str, int], extras: dict[str, int]) -> None:
         quoted = {_Quoted(label): index for label, index in lab2ind.items()}
         CategoricalEncoder._save_literal(path, quoted, extras)

@@ -27,11 +27,11 @@ class Places:
     first: float
     hop: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.hop > 0:
             raise InputError(f"the hop from step to step must be above 0: {self}")
 
-    def steps_at(self, places, n_steps):
+    def steps_at(self, places: torch.Tensor, n_steps: int) -> torch.Tensor:
         """Which step lies at each of these places, as a fraction, 0 to n_steps - 1.
 
         Before the first and beyond the last step it is the step itself.
@@ -44,7 +44,7 @@ class Places:
         return ((places - self.first) / self.hop).clamp(0, n_steps - 1)
 
 
-def evenly(extent, n_steps):
+def evenly(extent: float, n_steps: int) -> Places:
     """`Places` of steps of equal size that cover 0 to `extent` together.
 
     Example
@@ -80,7 +80,7 @@ class Axes:
 
     bands = None  # evenly over the frequency axis
 
-    def __init__(self, order: str, steps=None):
+    def __init__(self, order: str, steps: Places | None = None):
         letters = set(order)
         if len(letters) < len(order) or not {"B", "T"} <= letters <= set("BCTF"):
             raise InputError(
@@ -90,7 +90,7 @@ class Axes:
         self.order = order
         self.steps = steps
 
-    def maps(self, output):
+    def maps(self, output: torch.Tensor) -> torch.Tensor:
         """The output of a layer as a map (B, C, T', F')."""
         if output.dim() != len(self.order):
             raise InputError(
@@ -140,7 +140,13 @@ class Patches:
     """
 
     def __init__(
-        self, n_bands, n_steps, n_prefix_tokens=0, order="FT", steps=None, bands=None
+        self,
+        n_bands: int,
+        n_steps: int,
+        n_prefix_tokens: int = 0,
+        order: str = "FT",
+        steps: Places | None = None,
+        bands: Places | None = None,
     ):
         check_counts(n_bands=n_bands, n_steps=n_steps)
         if order not in ("FT", "TF"):
@@ -152,7 +158,7 @@ class Patches:
         self.steps = steps
         self.bands = bands
 
-    def maps(self, output):
+    def maps(self, output: torch.Tensor) -> torch.Tensor:
         """Tokens as a map (B, C, T', F')."""
         n_patches = self.n_bands * self.n_steps
         if output.dim() != 3 or output.shape[1] != self.n_prefix_tokens + n_patches:
@@ -195,12 +201,12 @@ class FoldedTime:
 
     bands = None
 
-    def __init__(self, n_strips, steps=None):
+    def __init__(self, n_strips: int, steps=None):
         check_counts(n_strips=n_strips)
         self.n_strips = n_strips
         self.steps = steps
 
-    def maps(self, output):
+    def maps(self, output: torch.Tensor) -> torch.Tensor:
         """Tokens as a map (B, C, T', F')."""
         side = round(output.shape[1] ** 0.5)
         if output.dim() != 3 or side**2 != output.shape[1] or side % self.n_strips:
@@ -212,13 +218,13 @@ class FoldedTime:
         rows = output.transpose(1, 2).unflatten(2, (self.n_strips, -1, side))
         return rows.transpose(3, 4).flatten(2, 3)  # (B, C, strip, F', T')
 
-    def tokens(self, maps):
+    def tokens(self, maps: torch.Tensor) -> torch.Tensor:
         """The way back: a map (B, C, T', F') as tokens (B, S^2, C)."""
         columns = maps.unflatten(2, (self.n_strips, -1))  # (B, C, strip, T', F')
         return columns.transpose(3, 4).flatten(2).transpose(1, 2)
 
 
-def tensor_of(output):
+def tensor_of(output: dict[str, torch.Tensor] | torch.Tensor) -> torch.Tensor:
     """The output itself, or the first of a tuple of outputs.
 
     Layers of transformers return tuples whose first is the sequence.

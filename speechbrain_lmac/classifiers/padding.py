@@ -8,6 +8,7 @@ other hears the clips of each length by themselves, cut to it.
 
 import functools
 import logging
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -49,12 +50,12 @@ def lengths_of(domain, encoded):
     return None if encoded.lens is None else domain.feature_lengths(encoded)
 
 
-def masks_padding(model):
+def masks_padding(model) -> bool:
     """Return whether a model, wrapped by DDP or not, takes lengths."""
     return getattr(getattr(model, "module", model), "masks_padding", False)
 
 
-def on_recordings(function, features, lengths, masks):
+def on_recordings(function, features: torch.Tensor, lengths, masks: bool):
     """Apply a model to a padded batch, so that no clip depends on its padding.
 
     Arguments
@@ -80,7 +81,7 @@ def on_recordings(function, features, lengths, masks):
     )
 
 
-def by_length(lengths):
+def by_length(lengths: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:
     """Yield the items of each length, the shortest first.
 
     Arguments
@@ -103,7 +104,7 @@ def by_length(lengths):
         yield (lengths == length).nonzero().flatten(), length
 
 
-def one_by_one(function, features, lengths):
+def one_by_one(function, features: torch.Tensor, lengths: torch.Tensor):
     """Apply a function to the items of each length by themselves, cut to the length.
 
     Hidden maps are followed by zeros. Where the longest item has T' steps over n of N
@@ -138,7 +139,7 @@ def one_by_one(function, features, lengths):
 
 
 @contextmanager
-def zeros_behind(inputs, outputs):
+def zeros_behind(inputs: list, outputs: list) -> Iterator[None]:
     """Let layers take and give zeros behind the end of each item, while entered.
 
     Arguments
@@ -148,10 +149,14 @@ def zeros_behind(inputs, outputs):
         F') that it takes, or gives, hold recording.
     """
 
-    def of_input(module, given, lengths):
+    def of_input(
+        module, given: tuple[torch.Tensor], lengths: torch.Tensor
+    ) -> tuple[torch.Tensor]:
         return (zero_behind(given[0], lengths, dim=2), *given[1:])
 
-    def of_output(module, given, output, lengths):
+    def of_output(
+        module, given: tuple[torch.Tensor], output: torch.Tensor, lengths: torch.Tensor
+    ) -> torch.Tensor:
         return zero_behind(output, lengths, dim=2)
 
     with ExitStack() as hooks:
@@ -166,7 +171,7 @@ def zeros_behind(inputs, outputs):
         yield
 
 
-def pool_over_time(maps, lengths=None):
+def pool_over_time(maps: torch.Tensor, lengths=None) -> torch.Tensor:
     """Return maximum plus mean over the steps that hold recording, (B, C').
 
     Arguments
@@ -188,7 +193,7 @@ def pool_over_time(maps, lengths=None):
 
 
 @functools.cache  # once is enough
-def warn_of_padding(name):
+def warn_of_padding(name: str) -> None:
     """Log that a model hears the padding of the clips that it is trained on."""
     logger.warning(
         "%s cannot mask padding: in its training, clips that are shorter than the "

@@ -27,14 +27,14 @@ class EncoderNet(torch.nn.Module):
         Of what the classifier returns; see `SpeechBrainClassifier`.
     """
 
-    def __init__(self, mods, scale):
+    def __init__(self, mods, scale: float):
         super().__init__()
         self.mean_var_norm = mods["mean_var_norm"]
         self.embedding_model = mods["embedding_model"]
         self.classifier = mods["classifier"]
         self.scale = scale
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features (B, T, n_mels) to logits (B, C)."""
         lengths = torch.ones(len(features), device=features.device)
         features = self.mean_var_norm(features, lengths)
@@ -80,13 +80,13 @@ class SpeechBrainClassifier(Frozen):
 
     def __init__(
         self,
-        source,
-        hidden_layers,
+        source: Path | str,
+        hidden_layers: list[str],
         layout,
-        scale=1.0,
-        min_samples=1,
+        scale: float = 1.0,
+        min_samples: int = 1,
         labels=None,
-        trust_remote_code=False,
+        trust_remote_code: bool = False,
     ):
         loaded = load_encoder_classifier(source, trust_remote_code)
         net = EncoderNet(loaded.mods, scale)
@@ -106,7 +106,7 @@ class SpeechBrainClassifier(Frozen):
         super().__init__(model, stored_labels(loaded) if labels is None else labels)
 
 
-def load_encoder_classifier(source, trust_remote_code=False):
+def load_encoder_classifier(source: Path | str, trust_remote_code: bool = False):
     """An `EncoderClassifier` on the CPU, from a folder or a hub id.
 
     Raises
@@ -151,7 +151,7 @@ def load_encoder_classifier(source, trust_remote_code=False):
         ) from error
 
 
-def stored_labels(loaded):
+def stored_labels(loaded) -> list[str]:
     """The class names of the label encoder, in the order of the logits."""
     encoder = loaded.hparams.label_encoder
     encoder.ignore_len()

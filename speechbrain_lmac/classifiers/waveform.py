@@ -18,12 +18,12 @@ def logits_as_returned(output):
     return output
 
 
-def logits_first(output):
+def logits_first(output: tuple[torch.Tensor, None]) -> torch.Tensor:
     """The model returns a tuple, the logits first."""
     return output[0]
 
 
-def logits_field(output):
+def logits_field(output) -> torch.Tensor:
     """The model returns an object whose `logits` they are, as transformers' do."""
     return output.logits
 
@@ -102,7 +102,7 @@ class WaveformClassifier(torch.nn.Module):
         layout,
         front_end=None,
         read_logits=logits_as_returned,
-        min_samples=1,
+        min_samples: int = 1,
     ):
         super().__init__()
         check_counts(
@@ -129,7 +129,7 @@ class WaveformClassifier(torch.nn.Module):
             find_layer(model, name)
 
     @property
-    def cam_layer(self):
+    def cam_layer(self) -> None:
         """Refuse: class activation maps need a layer over time and mel bands.
 
         Raises
@@ -147,7 +147,7 @@ class WaveformClassifier(torch.nn.Module):
 
     cam_stride = cam_layer
 
-    def forward(self, wav):
+    def forward(self, wav: torch.Tensor) -> ClassifierOutput:
         if wav.dim() != 2:
             raise ValueError(
                 "this classifier hears waveforms (batch, samples), got the shape "
@@ -176,7 +176,7 @@ class WaveformClassifier(torch.nn.Module):
         )
         return ClassifierOutput(logits.float(), hidden)
 
-    def map_of(self, name, outputs, layout):
+    def map_of(self, name: str, outputs: list[torch.Tensor], layout) -> torch.Tensor:
         """The hidden map of a layer from what it returned in this pass."""
         if len(outputs) != 1:
             raise InputError(
@@ -188,7 +188,7 @@ class WaveformClassifier(torch.nn.Module):
         except InputError as error:
             raise InputError(f"the layer '{name}': {error}") from error
 
-    def hidden_grids(self):
+    def hidden_grids(self) -> list[MapGrid]:
         """A `MapGrid` of each hidden map, found by hearing a second of silence."""
         device = next(self.model.parameters()).device
         training = self.training
@@ -209,16 +209,16 @@ class WaveformClassifier(torch.nn.Module):
         ]
 
 
-def kept_in(outputs):
+def kept_in(outputs: list):
     """A forward hook that appends what a layer returns."""
 
-    def keep(module, inputs, output):
+    def keep(module, inputs: tuple, output: torch.Tensor) -> None:
         outputs.append(output)
 
     return keep
 
 
-def find_layer(model, name):
+def find_layer(model, name: str):
     """The layer of this name.
 
     Raises

@@ -36,12 +36,18 @@ class Unbuilt(Exception):
     error : Exception
     """
 
-    def __init__(self, node, place, named, error):
+    def __init__(self, node, place: str, named: tuple[str, str] | None, error):
         super().__init__(node, place, named, error)
         self.node, self.place, self.named, self.error = node, place, named, error
 
 
-def build(resolved, path, folders, overrides=None, given=None):
+def build(
+    resolved: str,
+    path: Path | str,
+    folders: list[str],
+    overrides: dict[str, str] | None = None,
+    given: dict | None = None,
+) -> dict:
     """What an experiment describes: HyperPyYAML's objects, looked at before.
 
     Arguments
@@ -71,7 +77,7 @@ def build(resolved, path, folders, overrides=None, given=None):
     class _Loader(Loader):
         """Nodes that are checked as a whole, and named when they cannot be built."""
 
-        def construct_document(self, node):
+        def construct_document(self, node) -> dict:
             self.root = node
             try:
                 check_parts(node, folders)
@@ -79,7 +85,7 @@ def build(resolved, path, folders, overrides=None, given=None):
                 raise InputError(f"{path}: {error}") from error
             return super().construct_document(node)
 
-        def construct_object(self, node, deep=True):
+        def construct_object(self, node, deep: bool = True):
             try:
                 return super().construct_object(node, deep)
             except (InputError, Unbuilt, MemoryError):
@@ -101,7 +107,7 @@ def build(resolved, path, folders, overrides=None, given=None):
         raise InputError(_why(unbuilt, path, overrides or {})) from error
 
 
-def is_ours(unbuilt, folders):
+def is_ours(unbuilt: Unbuilt, folders: list[str]) -> bool:
     """Whether code of ours is to blame: it raised the error, and no user's took part.
 
     Arguments
@@ -127,7 +133,7 @@ def is_ours(unbuilt, folders):
     return _module_of(frames[-1]).startswith(OURS)
 
 
-def _check_kinds(unbuilt, path):
+def _check_kinds(unbuilt: Unbuilt, path: str) -> None:
     """Raise `InputError` where our code stumbled over a value of another kind."""
     try:
         check_kinds(unbuilt.named[1], unbuilt.node, unbuilt.place)
@@ -135,7 +141,7 @@ def _check_kinds(unbuilt, path):
         raise InputError(f"{path}: {error}") from unbuilt.error
 
 
-def _is_users(frame, folders):
+def _is_users(frame, folders: list[str]) -> bool:
     """Whether a frame's module lies in the user's folders: not ours, not installed."""
     file = Path(frame.f_code.co_filename)
     inside = any(file.is_relative_to(folder) for folder in folders)
@@ -143,11 +149,11 @@ def _is_users(frame, folders):
     return inside and not installed and not _module_of(frame).startswith(OURS)
 
 
-def _module_of(frame):
+def _module_of(frame) -> str:
     return frame.f_globals.get("__name__", "")
 
 
-def _why(unbuilt, path, overrides):
+def _why(unbuilt: Unbuilt, path: Path | str, overrides: dict[str, str]) -> str:
     """One line for what building a part raised."""
     error = unbuilt.error
     words = [str(error)] if isinstance(error, OSError) else map(str, error.args)

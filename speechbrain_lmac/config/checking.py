@@ -8,6 +8,7 @@ import difflib
 import inspect
 import pkgutil
 import pydoc
+from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import get_args, get_origin
 
@@ -28,7 +29,7 @@ KINDS = {
 OTHERS = ("!tuple", "!given")  # of HyperPyYAML, and ours
 
 
-def check_parts(root, folders):
+def check_parts(root, folders: list[str]) -> None:
     """Raise for the first part of an experiment that cannot be built as it is written.
 
     Arguments
@@ -61,7 +62,7 @@ def parts_of(root):
     """Yield (dotted key, node) for each node once, what it consists of before it."""
     seen = set()
 
-    def walk(node, place):
+    def walk(node, place: tuple[str, ...]) -> Iterator[tuple]:
         if id(node) in seen:
             return
         seen.add(id(node))
@@ -76,7 +77,7 @@ def parts_of(root):
     return walk(root, ())
 
 
-def tag_and_name(node):
+def tag_and_name(node) -> tuple[str, str] | None:
     """The tag of HyperPyYAML and the dotted name of a node, None for plain YAML.
 
     Returns
@@ -88,7 +89,7 @@ def tag_and_name(node):
     return (kind, name) if kind in KINDS and name else None
 
 
-def check_part(kind, named, name, node, place):
+def check_part(kind: str, named, name: str, node, place: str) -> None:
     """Raise unless what a tag names is of its kind and takes the node's arguments.
 
     Arguments
@@ -132,7 +133,7 @@ def check_part(kind, named, name, node, place):
         _check_values(signature, given, place)
 
 
-def check_kinds(name, node, place):
+def check_kinds(name: str, node, place: str) -> None:
     """Raise where a part of ours was given a value of another kind than it takes.
 
     Arguments
@@ -155,7 +156,7 @@ def check_kinds(name, node, place):
     _check_values(signature, given or signature.bind(*listed).arguments, place)
 
 
-def _located(kind, name, place, folders):
+def _located(kind: str, name: str, place: str, folders: list[str]):
     """What a dotted name leads to."""
     try:
         found = pydoc.locate(name)
@@ -177,11 +178,11 @@ def _located(kind, name, place, folders):
     return found
 
 
-def _is_ours(name):
+def _is_ours(name: str) -> bool:
     return f"{name}.".startswith(OURS)
 
 
-def _close(name):
+def _close(name: str) -> str:
     """A hint at the name that a misspelt one may mean."""
     names = name.split(".")
     for end in range(len(names) - 1, 0, -1):
@@ -197,7 +198,7 @@ def _close(name):
     return ""
 
 
-def _arguments(node):
+def _arguments(node) -> tuple:
     """The listed and the named arguments of a node: a list and a dict of nodes."""
     if isinstance(node, SequenceNode):
         return node.value, {}
@@ -212,7 +213,9 @@ def _arguments(node):
     return [], named
 
 
-def _check_bound(kind, named, name, signature, arguments, place):
+def _check_bound(
+    kind: str, named, name: str, signature, arguments: tuple, place: str
+) -> None:
     """Raise unless a signature takes the arguments; `!name:` may leave some open."""
     listed, given = arguments
     bind = signature.bind_partial if kind == "!name" else signature.bind
@@ -237,18 +240,18 @@ def _check_bound(kind, named, name, signature, arguments, place):
         ) from error
 
 
-def _takes(names):
+def _takes(names: list[str]) -> str:
     return f"it takes {some_of(names, 30)}" if names else "it takes none"
 
 
-def _check_values(signature, given, place):
+def _check_values(signature, given: dict, place: str) -> None:
     """Raise for a plain value of another kind than its parameter takes."""
     for key, value in given.items():
         if key in signature.parameters and isinstance(value, Node):
             _check_value(value, signature.parameters[key], f"{place}.{key}")
 
 
-def _check_value(node, parameter, place):
+def _check_value(node, parameter, place: str) -> None:
     kinds = _kinds_of(parameter)
     if not str(node.tag or "").startswith(PLAIN) or not kinds:
         return  # an object, a tuple
@@ -270,7 +273,7 @@ WANTED = {
 }
 
 
-def _kinds_of(parameter):
+def _kinds_of(parameter) -> tuple:
     """The types that a parameter takes, () for any."""
     annotation = parameter.annotation
     if annotation is not parameter.empty:
@@ -289,7 +292,7 @@ def _kinds_of(parameter):
     return tuple(dict.fromkeys(list if kind is tuple else kind for kind in kinds))
 
 
-def _is_kind(node, kind):
+def _is_kind(node, kind) -> bool:
     """Whether a plain value is of a type. Objects of a class are no plain values."""
     names = {
         bool: ("bool",),
@@ -303,5 +306,5 @@ def _is_kind(node, kind):
     return node.tag.removeprefix(PLAIN) in names.get(kind, ())
 
 
-def _container(node):
+def _container(node) -> str:
     return "a list" if isinstance(node, SequenceNode) else "a mapping"

@@ -1,11 +1,13 @@
 """The values of a resolved experiment, key by key, and how two of them differ."""
 
+from collections.abc import Iterator
+
 from ruamel.yaml import YAML
 
 MISSING = "nothing"
 
 
-def values_of(resolved):
+def values_of(resolved: str) -> dict:
     """The values of an experiment and the tags of its parts, by dotted key.
 
     Arguments
@@ -27,7 +29,7 @@ def values_of(resolved):
     return dict(_flat(YAML().load(resolved), ""))
 
 
-def _flat(node, key, seen=None):
+def _flat(node, key: str, seen: dict[int, str] | None = None) -> Iterator[tuple]:
     """(Key, value) of each value; of a part in `seen`, id to key, where it stands."""
     if seen is not None and isinstance(node, dict | list):
         if id(node) in seen:
@@ -51,12 +53,12 @@ def _flat(node, key, seen=None):
         yield key, node
 
 
-def _is_part(node):
+def _is_part(node: int | str) -> bool:
     """Whether a node of a list is more than a plain value."""
     return isinstance(node, dict | list) or getattr(node, "tag", None) is not None
 
 
-def differences(one, other):
+def differences(one: str, other: str) -> list[str]:
     """A line for each value that two resolved experiments do not share.
 
     A part that stands at several keys is told at the first of them, and referred to at

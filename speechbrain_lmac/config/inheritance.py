@@ -35,7 +35,7 @@ PROJECT = next(f for f in (_PACKAGE.parent, _PACKAGE) if (f / "hparams").is_dir(
 HPARAMS = PROJECT / "hparams"
 
 
-def find_hparams(name):
+def find_hparams(name: str) -> Path:
     """The YAML file: as named, or in the project (where links are not supported).
 
     Raises
@@ -64,7 +64,7 @@ def find_hparams(name):
     )
 
 
-def open_hparams(path):
+def open_hparams(path: Path):
     """A stream of an experiment file, put together with its parents.
 
     Arguments
@@ -93,7 +93,7 @@ def open_hparams(path):
     return stream
 
 
-def read_tree(path):
+def read_tree(path: Path):
     """An experiment file as a tree, put together with its parents.
 
     Arguments
@@ -116,7 +116,7 @@ def read_tree(path):
     return _put_together(lineage(path))
 
 
-def find_parent(named, folder, where):
+def find_parent(named, folder: Path, where: Path | str) -> Path:
     """The file that a `parent` names: from the folder, from here, or of the project.
 
     Raises
@@ -133,7 +133,7 @@ def find_parent(named, folder, where):
     raise InputError(f"{where}: there is no parent {named}")
 
 
-def blocks_of(text):
+def blocks_of(text: str) -> dict[str, str]:
     """The text of each key at the left margin, up to the next one.
 
     Example
@@ -145,12 +145,12 @@ def blocks_of(text):
     return {part.split(":", 1)[0].strip(): part for part in parts}
 
 
-def top_level_keys(path):
+def top_level_keys(path: Path) -> list[str]:
     """The keys of an experiment file, texts, its parents' included."""
     return [str(key) for key in read_tree(path)]
 
 
-def lineage(path):
+def lineage(path: Path | str) -> list:
     """An experiment file, its parent, the parent's, and so on.
 
     Arguments
@@ -182,12 +182,12 @@ def lineage(path):
     return files
 
 
-def parents_of(path):
+def parents_of(path: Path | str) -> list[Path]:
     """The parent of a file, the parent of that, and so on: a list of Path."""
     return [parent for parent, _ in lineage(path)[1:]]
 
 
-def merged(base, value, where):
+def merged(base, value, where: str):
     """`value` in the place of `base`, or merged into it.
 
     Arguments
@@ -232,7 +232,7 @@ def merged(base, value, where):
     return base
 
 
-def place_includes(node, folders):
+def place_includes(node, folders: list[Path]) -> None:
     """Make the includes of a node absolute: the first of the folders that has one.
 
     Raises
@@ -258,7 +258,7 @@ def place_includes(node, folders):
     with_tag(node, f"{INCLUDE}{found[0].resolve()}")
 
 
-def text_of(path):
+def text_of(path: Path) -> str:
     """The text of a YAML file.
 
     Raises
@@ -272,7 +272,7 @@ def text_of(path):
         raise InputError(f"{path} is no text that can be read: {error}") from error
 
 
-def _put_together(files):
+def _put_together(files: list):
     """The tree of the first of a lineage's files, put into that of its parents."""
     (path, tree), *parents = files
     for key in tree:
@@ -299,7 +299,7 @@ def _put_together(files):
     return base
 
 
-def _drop(base, key, where):
+def _drop(base, key, where: str) -> None:
     """Remove a key of a mapping."""
     if key not in base:
         close = difflib.get_close_matches(str(key), map(str, base))
@@ -308,7 +308,7 @@ def _drop(base, key, where):
     del base[key]
 
 
-def _chosen(base, names, where):
+def _chosen(base, names, where: str):
     """A mapping with the named keys alone."""
     unknown = [str(n) for n in names if not isinstance(n, str) or n not in base]
     if unknown or not names:

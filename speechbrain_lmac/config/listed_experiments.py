@@ -25,7 +25,7 @@ ROWS = "experiments"
 WHAT = "what"
 
 
-def put_in_texts(tree, path):
+def put_in_texts(tree, path: Path) -> None:
     """Put the text of a file in the place of each experiment that is a mapping.
 
     Arguments

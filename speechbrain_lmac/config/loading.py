@@ -92,7 +92,9 @@ RESOLVED = "# Generated"
 ORIGIN = re.compile(rf"(?:{RESOLVED}|# Ablation of) .*\n# (\S.*)\n")
 
 
-def load_experiment(argv, training=False, recipe=None):
+def load_experiment(
+    argv: list[str], training: bool = False, recipe: str | None = None
+) -> tuple:
     """Read the command line and build what the YAML file describes.
 
     Arguments
@@ -146,7 +148,7 @@ def load_experiment(argv, training=False, recipe=None):
     return hparams, run_opts, (path, resolved)
 
 
-def in_current_names(text, path):
+def in_current_names(text: str, path: Path) -> str:
     """The text of a YAML file, names of earlier versions replaced, and warned of."""
     text, moved = with_current_names(text)
     if moved:
@@ -155,7 +157,7 @@ def in_current_names(text, path):
     return text
 
 
-def check_run_options(run_opts):
+def check_run_options(run_opts) -> None:
     """Refuse options of SpeechBrain that only a training obeys.
 
     Raises
@@ -170,7 +172,7 @@ def check_run_options(run_opts):
         )
 
 
-def check_checkpoints(run_opts):
+def check_checkpoints(run_opts) -> None:
     """Refuse two intervals of checkpoints within epochs.
 
     Raises
@@ -185,7 +187,7 @@ def check_checkpoints(run_opts):
         )
 
 
-def extend_import_path(path):
+def extend_import_path(path: Path) -> list[str]:
     """Let `!new:module.Class` find modules beside the YAML file and where we are.
 
     They come last, so that nothing installed is hidden; processes that are spawned get
@@ -208,7 +210,7 @@ def extend_import_path(path):
     return folders
 
 
-def check_keys(path):
+def check_keys(path: Path) -> None:
     """Look at top-level keys that nothing reads: misspelt ones, and a user's own.
 
     Raises
@@ -233,13 +235,13 @@ def check_keys(path):
         logger.warning("%s", unknown if meant else f"{unknown}: nothing reads it")
 
 
-def _is_misspelt(key, name):
+def _is_misspelt(key: str, name: str) -> bool:
     """Whether a key is another one but for a letter or two."""
     alike = difflib.SequenceMatcher(None, key, name).ratio()
     return alike > 0.8 and abs(len(key) - len(name)) < 3
 
 
-def check_sample_rates(hparams):
+def check_sample_rates(hparams: dict) -> None:
     """Refuse parts that hear at different rates.
 
     A trained classifier of waveforms brings its own rate; one that hears features
@@ -257,7 +259,7 @@ def check_sample_rates(hparams):
         )
 
 
-def require_keys(hparams, names, path):
+def require_keys(hparams, names: list[str] | tuple[str, ...], path: Path | str) -> None:
     """Raise unless the experiment has what the recipe needs: `null` is nothing."""
     there = {key for key, value in hparams.items() if value is not None} | {"augment"}
     missing = [name for name in names if name not in there or name not in hparams]

@@ -1,6 +1,7 @@
 """Nodes of ruamel's round-trip trees: their text and their tags."""
 
 import io
+from pathlib import Path
 from urllib.parse import quote
 
 from ruamel.yaml import YAML, YAMLError
@@ -9,7 +10,7 @@ from ruamel.yaml.tag import Tag
 from speechbrain_lmac.utils.errors import InputError
 
 
-def parsed(text, name):
+def parsed(text: str, name: Path | str):
     """A text as ruamel's round-trip tree.
 
     Raises
@@ -26,7 +27,7 @@ def parsed(text, name):
         raise InputError(f"{name} is not readable as YAML: {line}") from error
 
 
-def dumped(tree):
+def dumped(tree) -> str:
     """The text of a tree, each value on one line."""
     yaml, stream = YAML(), io.StringIO()
     yaml.indent(mapping=4, sequence=6, offset=4)
@@ -50,7 +51,7 @@ def _without_anchors(tree):
     return tree
 
 
-def tag_of(node):
+def tag_of(node) -> str:
     """The tag of a node as it is written, "" without one."""
     tag = getattr(node, "tag", None)
     value = "" if tag is None or tag.value is None else str(tag.value)
@@ -60,7 +61,7 @@ def tag_of(node):
         return value
 
 
-def with_tag(node, tag):
+def with_tag(node, tag: str):
     """The node, with another tag."""
     node.yaml_set_ctag(Tag(suffix=quote(tag, safe="!:/")))
     return node

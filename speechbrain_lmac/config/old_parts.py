@@ -62,7 +62,7 @@ GONE = {
 }
 
 
-def replaced_part(name):
+def replaced_part(name: str) -> str | None:
     """What stands in the place of an include, or None.
 
     Example

@@ -11,7 +11,7 @@ from speechbrain_lmac.config.nodes import parsed
 from speechbrain_lmac.utils.errors import InputError
 
 
-def build_keys(path, names, given):
+def build_keys(path: Path, names: tuple[str, str, str], given: dict) -> dict:
     """Build some keys of a resolved YAML file, and nothing that they do not need.
 
     Arguments
@@ -51,7 +51,7 @@ def build_keys(path, names, given):
     return build(wanted.getvalue(), path, folders, given=given)
 
 
-def _replaced(node, marks):
+def _replaced(node, marks: dict):
     """The tree with a mark in the place of each node whose id has one."""
     if id(node) in marks:
         return marks[id(node)]

@@ -3,6 +3,7 @@
 import difflib
 import re
 import shlex
+from pathlib import Path
 
 from speechbrain_lmac.config.inheritance import PROJECT, read_tree
 from speechbrain_lmac.utils.errors import InputError, some_of
@@ -13,7 +14,7 @@ RECIPES = PROJECT / "recipes"
 RENAMED = {"pretrain_codec": "train_codec"}  # in YAML files for version 0.2
 
 
-def recipe_of(path):
+def recipe_of(path: Path) -> str | None:
     """The recipe that an experiment file is for.
 
     Arguments
@@ -34,7 +35,7 @@ def recipe_of(path):
     return RENAMED.get(str(named), str(named))
 
 
-def recipe_to_run(path):
+def recipe_to_run(path: Path) -> str:
     """The recipe that runs an experiment file: of its key, else of its head.
 
     Arguments
@@ -69,7 +70,7 @@ def recipe_to_run(path):
     return recipe
 
 
-def check_recipe(path, recipe):
+def check_recipe(path: Path, recipe: str) -> None:
     """Refuse a file that is for another recipe than the one that reads it.
 
     Arguments

@@ -51,7 +51,7 @@ NO_VALUE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
 HOME = re.compile(r"~[\w.-]*(/|$)")
 
 
-def resolve(path, overrides=None):
+def resolve(path: Path, overrides: dict[str, str] | None = None) -> str:
     """An experiment file as it is built: one text, in which nothing is open.
 
     Arguments
@@ -94,7 +94,7 @@ def resolve(path, overrides=None):
 class _Override:
     """The value of an option `--key text`, of the kind that the file has there."""
 
-    def __init__(self, key, text, tree):
+    def __init__(self, key: str, text: str, tree):
         self.key, self.text = key, text
         self.value = self._node(_now(tree[key], tree))
 
@@ -139,7 +139,7 @@ class _Override:
             )
         return DoubleQuotedScalarString(self.text)
 
-    def _check(self, right, wanted):
+    def _check(self, right: bool | str, wanted: str) -> None:
         if not right:
             raise InputError(f"--{self.key} must be {wanted}, got {self.text!r}")
 
@@ -153,13 +153,13 @@ class _Resolver:
         Of the experiment, for errors.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path):
         self.path = path
         self.open = {}  # id of a placeholder to its place
         self.files = [Path(path).resolve()]  # that lead to where we are, by includes
         self.begun = set()  # ids of the nodes that lead there
 
-    def resolve(self, tree, folder, place):
+    def resolve(self, tree, folder: Path, place: tuple[str, ...]):
         """The tree of a file, to which references in it belong.
 
         Arguments
@@ -173,12 +173,12 @@ class _Resolver:
 
         settled = set()
 
-        def settle(key):
+        def settle(key: str) -> None:
             if isinstance(tree, Mapping) and key in tree and key not in settled:
                 settled.add(key)
                 tree[key] = walk(tree[key], (*place, key))
 
-        def walk(node, place):
+        def walk(node, place: tuple):
             if id(node) in self.begun:
                 raise InputError(f"{self.path}: {_dotted(place)} refers to itself")
             self.begun.add(id(node))
@@ -187,7 +187,7 @@ class _Resolver:
             finally:
                 self.begun.discard(id(node))
 
-        def put_in(node, place):
+        def put_in(node, place: tuple):
             if isinstance(node, list):
                 for index, part in enumerate(node):
                     node[index] = walk(part, (*place, index))
@@ -215,7 +215,7 @@ class _Resolver:
 
         return walk(tree, place)
 
-    def raise_if_open(self):
+    def raise_if_open(self) -> None:
         """Raise `InputError` if there are placeholders, naming all."""
         if self.open:
             names = [_dotted(place) for place in self.open.values()]
@@ -225,7 +225,7 @@ class _Resolver:
                 "or on the command line"
             )
 
-    def _reference(self, node, tree, place):
+    def _reference(self, node, tree, place: tuple):
         copies = tag_of(node) == "!copy"
         try:
             return recursive_resolve(node.value, [], tree, copies)
@@ -239,7 +239,7 @@ class _Resolver:
                 f"nothing ({error})"
             ) from error
 
-    def _applied(self, node, place):
+    def _applied(self, node, place: tuple[str, ...]):
         """What the function of an `!applyref:` returns."""
         name = current_name(tag_of(node).removeprefix("!applyref:"))
         try:
@@ -256,7 +256,7 @@ class _Resolver:
                 f"({type(error).__name__})"
             ) from error
 
-    def _include(self, node, file, place):
+    def _include(self, node, file: Path, place: tuple[str, ...]):
         if not file.is_file():
             raise InputError(
                 f"{self.path}: {_dotted(place)}: there is no file {file} to include"
@@ -278,7 +278,7 @@ class _Resolver:
         return tree
 
 
-def _dotted(place):
+def _dotted(place: tuple[str, ...]) -> str:
     """A place in the tree, in words."""
     return ".".join(map(str, place))
 
@@ -300,12 +300,12 @@ def _names(value):
     return CommentedSeq(name.strip() for name in value.split(","))
 
 
-def _is_open(node):
+def _is_open(node) -> bool:
     """Whether the file says nothing of the kind of a value: null or a placeholder."""
     return node is None or tag_of(node) == "!PLACEHOLDER"
 
 
-def _hint(key, tree):
+def _hint(key: str, tree) -> str:
     """The key or run option that a misspelt one may have meant."""
     if key == BLOCK:
         return f" In this version {NOW}"

@@ -43,7 +43,7 @@ class TrainingOptions(RunOptions):
     start_over: bool = False
 
 
-def read_command(argv, training=False):
+def read_command(argv: list[str], training: bool = False) -> tuple:
     """The command line of a recipe.
 
     Arguments
@@ -104,7 +104,7 @@ def read_command(argv, training=False):
     return parsed.param_file, run_opts, overrides_of(others)
 
 
-def with_values_of(resolved, run_opts, names=RUN_KEYS):
+def with_values_of(resolved: str, run_opts, names: set[str] = RUN_KEYS):
     """Run options with those that stand at the top of a YAML file, as sb.Brain's.
 
     The command line (`overridden_args`, which stays as it is) comes first, then the
@@ -153,7 +153,7 @@ def with_values_of(resolved, run_opts, names=RUN_KEYS):
     return replace(run_opts, **values)
 
 
-def _fits(value, kind):
+def _fits(value, kind) -> bool:
     """Whether a value of a YAML file has the type of a run option."""
     if typing.get_origin(kind) is typing.Literal:
         return value in typing.get_args(kind)

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+from pathlib import Path
 
 from ruamel.yaml.comments import CommentedMap, TaggedScalar
 
@@ -61,7 +62,7 @@ NUMBERS = ("number_of_epochs", "batch_size", "lr")
 FIELDS = {"num_workers", "max_skipped_batches", "samples_every", *NUMBERS, *SETTINGS}
 
 
-def check_training_keys(hparams):
+def check_training_keys(hparams: dict) -> None:
     """Refuse numbers, an optimizer or options of the loader that cannot be.
 
     Arguments
@@ -86,7 +87,7 @@ def check_training_keys(hparams):
     check_loader(hparams.get("dataloader_options", {}))
 
 
-def check_optimizer(opt_class):
+def check_optimizer(opt_class) -> None:
     """Raise `InputError` unless a callable makes an optimizer of parameters."""
     import torch
 
@@ -97,7 +98,7 @@ def check_optimizer(opt_class):
         raise InputError(f"opt_class makes no optimizer: {error}") from error
 
 
-def check_loader(options):
+def check_loader(options: dict) -> None:
     """Raise `InputError` for what torch's DataLoader does not take."""
     from torch.utils.data import DataLoader
 
@@ -121,7 +122,7 @@ def check_loader(options):
         raise InputError(f"dataloader_options: {error}") from error
 
 
-def lift_block(tree, path):
+def lift_block(tree, path: Path) -> bool:
     """Put the block `training:` of an earlier version into the keys of today.
 
     Arguments
@@ -183,7 +184,7 @@ def lift_block(tree, path):
     return True
 
 
-def current_settings(stored):
+def current_settings(stored: dict) -> dict:
     """Settings of a training, from `settings.json`, with the keys of today.
 
     Example
@@ -222,7 +223,7 @@ def current_settings(stored):
     return settings
 
 
-def _replaced(schedule, kind, defaults, names):
+def _replaced(schedule, kind: str, defaults: dict[str, float], names: dict[str, str]):
     """A schedule of ours as SpeechBrain's."""
     values = {**defaults, **(schedule if isinstance(schedule, dict) else {})}
     node = with_tag(CommentedMap(), f"!new:{kind}")
@@ -230,16 +231,16 @@ def _replaced(schedule, kind, defaults, names):
     return node
 
 
-def modules_of(keys):
+def modules_of(keys) -> tuple[str, ...]:
     """Names of the modules of a training: what it trains, if not the domain; that."""
     names = TRAINED[:3] if "classifier" in keys else TRAINED
     return (*[name for name in names if name in keys][:1], "domain")
 
 
-def _refers_to(node, name):
+def _refers_to(node, name: str) -> bool:
     return tag_of(node) == "!ref" and node.value == f"<{name}>"
 
 
-def _reference(name):
+def _reference(name: str):
     node = TaggedScalar(f"<{name}>")
     return with_tag(node, "!ref")

@@ -20,7 +20,7 @@ REPLACED = {
 }
 
 
-def __getattr__(name):
+def __getattr__(name: str):
     if name in REPLACED:
         return type(name, (Gone,), {})
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -32,7 +32,7 @@ class Gone(torch.nn.Module):
     def __init__(self, **arguments):
         super().__init__()
 
-    def forward(self, batch):
+    def forward(self, batch: torch.Tensor) -> None:
         """Refuse."""
         name = type(self).__name__
         raise InputError(
@@ -57,13 +57,21 @@ class Augment:
         Of features (B, T, F), or of waveforms for a classifier that hears these.
     """
 
-    def __init__(self, waveform=None, blank=None, mixup=None, feature=None):
+    def __init__(
+        self,
+        waveform=None,
+        blank: "Blank | None" = None,
+        mixup: "Blank | Mixup | None" = None,
+        feature=None,
+    ):
         self.waveform = augmenter_of(waveform)
         self.blank = blank
         self.mixup = mixup
         self.feature = augmenter_of(feature)
 
-    def waveforms(self, wav, lens, targets):
+    def waveforms(
+        self, wav: torch.Tensor, lens: torch.Tensor | None, targets: torch.Tensor
+    ) -> tuple:
         """Augment a batch of waveforms, and the targets with them.
 
         Arguments
@@ -87,7 +95,12 @@ class Augment:
             wav, targets = self.mixup(wav, targets)
         return wav, reach(wav, lens), targets
 
-    def features(self, features, lengths, targets):
+    def features(
+        self,
+        features: torch.Tensor,
+        lengths: torch.Tensor | None,
+        targets: torch.Tensor,
+    ) -> tuple | None:
         """Augment a batch of features, and the targets with them.
 
         Arguments
@@ -128,7 +141,9 @@ def augmenter_of(given):
     return given
 
 
-def augmented(augmenter, batch, lens, targets):
+def augmented(
+    augmenter, batch: torch.Tensor, lens: torch.Tensor | None, targets: torch.Tensor
+) -> tuple | None:
     """A batch through an `Augmenter`, with its lengths and its targets.
 
     Arguments
@@ -167,7 +182,7 @@ def augmented(augmenter, batch, lens, targets):
     return batch, None if (lens >= 1).all() else lens, targets
 
 
-def reach(wav, lens):
+def reach(wav: torch.Tensor, lens: torch.Tensor | None) -> torch.Tensor | None:
     """Relative lengths, 1 for clips that sound behind theirs: that is no padding.
 
     Arguments
@@ -206,13 +221,20 @@ class Blank:
         Range of the slope of its power, 1 / f^slope: 0 is white, 1 pink, 2 brown.
     """
 
-    def __init__(self, probability=0.1, level_db=(-60.0, 0.0), slope=(0.0, 2.0)):
+    def __init__(
+        self,
+        probability: float = 0.1,
+        level_db: list[float] | tuple[float, float] = (-60.0, 0.0),
+        slope: list[float] | tuple[float, float] = (0.0, 2.0),
+    ):
         check_numbers(0, 1, probability=probability)
         self.probability = probability
         self.level_db = level_db
         self.slope = slope
 
-    def __call__(self, wav, targets):
+    def __call__(
+        self, wav: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         wav, targets = wav.clone(), targets.clone()
         for item in (torch.rand(len(wav)) < self.probability).nonzero().flatten():
             noise = unit_power_noise(wav.shape[1], uniform(*self.slope))
@@ -234,11 +256,13 @@ class Mixup:
         Share of the clips that are mixed.
     """
 
-    def __init__(self, probability=0.5):
+    def __init__(self, probability: float = 0.5):
         check_numbers(0, 1, probability=probability)
         self.probability = probability
 
-    def __call__(self, wav, targets):
+    def __call__(
+        self, wav: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         order = torch.randperm(len(wav))
         share = 1 - 0.5 * torch.rand(len(wav))
         mixed = torch.rand(len(wav)) < self.probability
@@ -257,12 +281,12 @@ class OfSomeClips(torch.nn.Module):
         Share of the clips that are changed.
     """
 
-    def __init__(self, probability):
+    def __init__(self, probability: float):
         super().__init__()
         check_numbers(0, 1, probability=probability)
         self.probability = probability
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features (B, T, F), some of which are changed."""
         chosen = (torch.rand(len(features)) < self.probability).tolist()
         pairs = zip(features, chosen, strict=True)
@@ -286,12 +310,14 @@ class Equalizer(OfSomeClips):
         Frequencies, evenly spaced over the bands, between which it is interpolated.
     """
 
-    def __init__(self, probability=0.5, deviation_db=6.0, nodes=6):
+    def __init__(
+        self, probability: float = 0.5, deviation_db: float = 6.0, nodes: int = 6
+    ):
         super().__init__(probability)
         self.deviation_db = deviation_db
         self.nodes = nodes
 
-    def change(self, features):
+    def change(self, features: torch.Tensor) -> torch.Tensor:
         """Features (T, F), log(1 + magnitude), with another gain at each frequency."""
         gains_db = self.deviation_db * torch.randn(1, 1, self.nodes)
         curve_db = torch.nn.functional.interpolate(
@@ -318,17 +344,17 @@ class BlockMask(OfSomeClips):
 
     def __init__(
         self,
-        probability=0.5,
-        time_tiles=(3, 19),
-        frequency_tiles=(2, 9),
-        keep=(0.3, 1.0),
+        probability: float = 0.5,
+        time_tiles: tuple[int, int] = (3, 19),
+        frequency_tiles: tuple[int, int] = (2, 9),
+        keep: list[float] | tuple[float, float] = (0.3, 1.0),
     ):
         super().__init__(probability)
         self.time_tiles = time_tiles
         self.frequency_tiles = frequency_tiles
         self.keep = keep
 
-    def change(self, features):
+    def change(self, features: torch.Tensor) -> torch.Tensor:
         """Features (T, F) without some tiles."""
         limits = (self.time_tiles, self.frequency_tiles)
         grid = [round(uniform(*limit)) for limit in limits]
@@ -356,7 +382,7 @@ class OnSpectrogram(torch.nn.Module):
         self.domain = domain
         self.transforms = augmenter_of(transforms)
 
-    def forward(self, wav):
+    def forward(self, wav: torch.Tensor) -> torch.Tensor:
         """Waveforms (B, N) with holes in their spectrograms."""
         encoded = self.domain.encode(wav.cpu())
         rep, _ = self.transforms(encoded.rep, torch.ones(len(wav)))

@@ -28,7 +28,7 @@ class TrainingClips:
     seed : int
     """
 
-    def __init__(self, dataset, manifest_folder, n_clips, seed):
+    def __init__(self, dataset, manifest_folder: Path | str, n_clips: float, seed: int):
         check_counts(n_clips=n_clips)
         self.dataset = dataset
         self.manifest_folder = Path(manifest_folder)
@@ -36,13 +36,13 @@ class TrainingClips:
         self.seed = seed
         self._wav = None
 
-    def __call__(self):
+    def __call__(self) -> torch.Tensor:
         """Waveforms (n_clips, N)."""
         if self._wav is None:
             self._wav = self._load()
         return self._wav
 
-    def _load(self):
+    def _load(self) -> torch.Tensor:
         manifest = self.manifest_folder / "train.json"
         if not manifest.is_file():
             raise InputError(
@@ -66,7 +66,7 @@ class TrainingClips:
         return torch.stack([clips[places[item]]["signal"] for item in chosen])
 
 
-def balanced_draw(classes, n, seed):
+def balanced_draw(classes: dict[str, str], n: int, seed: int) -> list[str]:
     """Names in a random order, in which the classes take turns.
 
     Arguments
@@ -104,5 +104,5 @@ def balanced_draw(classes, n, seed):
     return order[:n]
 
 
-def _shuffled(items, draw):
+def _shuffled(items: list[str], draw: torch.Generator) -> list[str]:
     return [items[place] for place in torch.randperm(len(items), generator=draw)]

@@ -26,20 +26,20 @@ class CaptionDataset(ClipDataset):
         self,
         prepare,
         data_folder,
-        sample_rate,
-        clip_seconds=10.0,
-        cache_folder=None,
+        sample_rate: int,
+        clip_seconds: float = 10.0,
+        cache_folder: str | None = None,
         terms=None,
     ):
         super().__init__(
             prepare, data_folder, [], 0, sample_rate, clip_seconds, cache_folder, terms
         )
 
-    def prepare_manifests(self, manifest_folder):
+    def prepare_manifests(self, manifest_folder: Path):
         """Check the dataset and write its manifests (only when it changed)."""
         return self.prepare(self.data_folder, manifest_folder)
 
-    def class_order(self, manifest_folder, stored):
+    def class_order(self, manifest_folder: Path, stored: list[str] | None) -> list[str]:
         """The classes of a classifier that brings its own; the dataset has none."""
         if stored is None:
             raise InputError(
@@ -48,7 +48,7 @@ class CaptionDataset(ClipDataset):
             )
         return stored
 
-    def load(self, manifest_folder, split, labels):
+    def load(self, manifest_folder: Path, split: str, labels: list[str]):
         """The recordings of one split, `id`, `signal` and `lens`; see `ClipDataset`."""
         return self.signals(manifest_folder, split)
 
@@ -66,11 +66,11 @@ class WrittenPrompts:
         the first batch is asked for.
     """
 
-    def __init__(self, manifest_folder):
+    def __init__(self, manifest_folder: Path):
         self.manifest_folder = Path(manifest_folder)
         self._captions = None
 
-    def of(self, batch):
+    def of(self, batch) -> list[str]:
         """A caption of each clip of a `ClipBatch`, B sentences."""
         if self._captions is None:
             self._captions = {}

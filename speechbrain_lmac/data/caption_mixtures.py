@@ -38,7 +38,13 @@ class CaptionedClips:
         Range of the clip's energy over the other's, in dB.
     """
 
-    def __init__(self, clips, captions, mixed=0.5, snr_db=(-3.0, 3.0)):
+    def __init__(
+        self,
+        clips,
+        captions,
+        mixed: float = 0.5,
+        snr_db: list[float] | tuple[float, float] = (-3.0, 3.0),
+    ):
         if not 0 <= mixed <= 1:
             raise InputError(f"mixed must be from 0 to 1, got {mixed}")
         self.clips = clips
@@ -46,7 +52,7 @@ class CaptionedClips:
         self.mixed = mixed
         self.snr_db = snr_db
 
-    def __call__(self, wav, keys, part):
+    def __call__(self, wav: torch.Tensor, keys: list, part: str) -> Captioned:
         """Clips (B, N) and their keys (seed, epoch, clip) to a `Captioned`.
 
         `part` is "train", "valid" or "test": clips are mixed with those of their part.
@@ -69,7 +75,7 @@ class CaptionedClips:
             captions.append(self.captions.caption(said, attributes, draw))
         return Captioned(torch.stack(heard), facts, captions, mixed)
 
-    def pairs(self, wav, keys, part):
+    def pairs(self, wav: torch.Tensor, keys: list, part: str) -> tuple:
         """Every clip with one of another class, whether trainings mix these or not.
 
         Returns
@@ -89,7 +95,9 @@ class CaptionedClips:
             pairs.append(tuple(sorted([category, other])))
         return torch.stack(heard), pairs
 
-    def pair(self, clip, others, part, draw):
+    def pair(
+        self, clip: torch.Tensor, others: list[str], part: str, draw: torch.Generator
+    ) -> tuple[torch.Tensor, str]:
         """A clip (N,) with a clip of one of these classes, and which it is."""
         clips = self.clips.categories(part)
         there = set(clips.values())

@@ -57,7 +57,7 @@ class Caption:
     facts: frozenset  # of classes, and of (class, attribute)
 
 
-def is_held_out(combination, share):
+def is_held_out(combination: tuple[str, str], share: float) -> bool:
     """Whether a combination never occurs in a training.
 
     Arguments
@@ -76,12 +76,12 @@ def is_held_out(combination, share):
     return bool(torch.rand((), generator=draw) < share)
 
 
-def choose(options, draw):
+def choose(options: list[str] | tuple[str, ...], draw: torch.Generator) -> str:
     """One of several, each as likely."""
     return options[torch.randint(len(options), (), generator=draw).item()]
 
 
-def plain_name(category):
+def plain_name(category: str) -> str:
     """A class name as words.
 
     Example
@@ -97,7 +97,7 @@ class NoAttributes:
 
     values = ()
 
-    def __call__(self, clip):
+    def __call__(self, clip: str) -> tuple:
         """Attributes of a clip: none."""
         return ()
 
@@ -123,11 +123,11 @@ class ToyAttributes:
 
     values = (("low", "high"), ("slow", "fast"), ("quiet", "loud"))
 
-    def __init__(self, data_folder):
+    def __init__(self, data_folder: Path | str):
         self.data_folder = data_folder
         self._of_clip = None
 
-    def __call__(self, clip):
+    def __call__(self, clip: str) -> tuple[str, ...]:
         """Attributes of a clip: a tuple of values."""
         if self._of_clip is None:
             self._of_clip = self._read()
@@ -139,7 +139,7 @@ class ToyAttributes:
                 "are of another folder"
             ) from None
 
-    def _read(self):
+    def _read(self) -> dict:
         path = Path(self.data_folder) / "meta" / "esc50.csv"
         try:
             with open(path, newline="", encoding="utf-8") as file:
@@ -163,7 +163,7 @@ class ToyAttributes:
         return {clip: tuple(words) for clip, words in told.items()}
 
 
-def _measured(row):
+def _measured(row: dict[str, str]) -> tuple[float, float, float]:
     """Pitch in Hz, sounds per second (0 where there is one) and level in dB."""
     events = int(row["n_events"])
     seconds = float(row["end_s"]) - float(row["start_s"])
@@ -197,7 +197,11 @@ class ClassCaptions:
     """
 
     def __init__(
-        self, categories: list, attributes, held_out: float = 0.2, templates=TEMPLATES
+        self,
+        categories: list,
+        attributes,
+        held_out: float = 0.2,
+        templates: tuple[str, ...] = TEMPLATES,
     ):
         if not 0 <= held_out < 1:
             raise InputError(f"held_out must be from 0 to below 1, got {held_out}")
@@ -213,11 +217,11 @@ class ClassCaptions:
                 f"held_out {held_out} leaves no template for {some_of(mute)}: lower it"
             )
 
-    def is_unseen(self, *combination):
+    def is_unseen(self, *combination) -> bool:
         """Whether no training caption has these together."""
         return is_held_out(combination, self.held_out)
 
-    def templates_of(self, categories):
+    def templates_of(self, categories: list[str] | tuple[str, str]) -> list[str]:
         """Those that trainings say of these classes."""
         return [
             template
@@ -225,24 +229,28 @@ class ClassCaptions:
             if not any(self.is_unseen(category, template) for category in categories)
         ]
 
-    def partners(self, category):
+    def partners(self, category: str) -> list[str]:
         """The classes that trainings mix with a class."""
         others = [other for other in self.categories if other != category]
         return [other for other in others if not self.is_unseen(category, other)]
 
-    def pairs(self):
+    def pairs(self) -> list:
         """All pairs of classes, in the order of their names."""
         return list(combinations(self.categories, 2))
 
-    def names(self, category):
+    def names(self, category: str) -> tuple[str, ...]:
         """Words for a class, its own name first."""
         return (plain_name(category), *SYNONYMS.get(category, ()))
 
-    def facts(self, category, attributes):
+    def facts(
+        self, category: str, attributes: list[str] | tuple[str, ...]
+    ) -> frozenset[str]:
         """All that could be said of a clip: of a class alone, or with an attribute."""
         return frozenset({category, *((category, value) for value in attributes)})
 
-    def caption(self, categories, attributes, draw):
+    def caption(
+        self, categories: list[str], attributes: tuple[str, ...], draw: torch.Generator
+    ) -> Caption:
         """A caption of a training.
 
         Arguments
@@ -270,7 +278,7 @@ class ClassCaptions:
         facts = [self.facts(category, told) for category in categories]
         return Caption(text, frozenset.union(*facts))
 
-    def phrase(self, names, attributes=()):
+    def phrase(self, names: list[str], attributes: list[str] | tuple = ()) -> str:
         """What stands in a template.
 
         Example
@@ -280,11 +288,11 @@ class ClassCaptions:
         """
         return " ".join([*attributes, " and ".join(names)])
 
-    def standard(self, names, attributes=()):
+    def standard(self, names: list[str], attributes: list[str] | tuple = ()) -> str:
         """The evaluations' prompt: the first template."""
         return self.templates[0].replace("{}", self.phrase(names, attributes))
 
-    def chance(self):
+    def chance(self) -> dict[str, float]:
         """What guessing would reach, by the name of the score."""
         return {
             "chance_class": 1 / len(self.categories),
@@ -292,7 +300,7 @@ class ClassCaptions:
             "chance_attribute": 0.5,
         }
 
-    def words(self):
+    def words(self) -> list[str]:
         """Every word that a caption may have, in alphabetical order."""
         names = [name for category in self.categories for name in self.names(category)]
         values = [value for values in self.attributes.values for value in values]

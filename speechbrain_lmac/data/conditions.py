@@ -6,6 +6,7 @@ prepares what is missing and gives `ConditionClips`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -52,11 +53,11 @@ class MixtureCondition:
     def __init__(
         self,
         contaminants,
-        protocol="own",
-        gains=None,
-        snr_db=None,
-        per_clip=2,
-        seed=1234,
+        protocol: str = "own",
+        gains: list[int] | None = None,
+        snr_db: float | str | None = None,
+        per_clip: int = 2,
+        seed: int = 1234,
     ):
         self.contaminants = contaminants
         self.options = {
@@ -67,7 +68,13 @@ class MixtureCondition:
             "seed": seed,
         }
 
-    def open(self, dataset, manifest_folder, split, labels):
+    def open(
+        self,
+        dataset,
+        manifest_folder: Path | str,
+        split: str,
+        labels: list[str] | tuple[str, ...],
+    ) -> ConditionClips:
         """Freeze the mixtures where that was not done, and check their files.
 
         Arguments
@@ -115,7 +122,13 @@ class CleanCondition(MixtureCondition):
     def __init__(self):
         super().__init__(Nothing(), per_clip=1)
 
-    def open(self, dataset, manifest_folder, split, labels):
+    def open(
+        self,
+        dataset,
+        manifest_folder: Path | str,
+        split: str,
+        labels: list[str] | tuple[str, ...],
+    ) -> ConditionClips:
         """The clips of a split; see `MixtureCondition.open`. There are no stems."""
         opened = super().open(dataset, manifest_folder, split, labels)
         return ConditionClips(
@@ -139,7 +152,9 @@ class StemCondition(MixtureCondition):
         super().__init__(Nothing(), per_clip=1)
         self.folder = folder
 
-    def open(self, dataset, manifest_folder, split, labels):
+    def open(
+        self, dataset, manifest_folder: Path, split: str, labels: list[str]
+    ) -> ConditionClips:
         """The clips of a split; see `MixtureCondition.open`."""
         opened = super().open(dataset, manifest_folder, split, labels)
         stems = FolderStems(self.folder, dataset.sample_rate, dataset.n_samples)

@@ -5,6 +5,7 @@ other clips' draws nor on their order.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -20,23 +21,25 @@ class OwnProtocol:
     sounds are of the same part of their corpus, joined and cut (`draw_pieces`).
     """
 
-    def base_split(self, split):
+    def base_split(self, split: str) -> str:
         """The split of the clips."""
         return split
 
-    def other_split(self, split):
+    def other_split(self, split: str) -> str:
         """The split of the clips that are added."""
         return split
 
-    def corpus_parts(self, corpus, split):
+    def corpus_parts(self, corpus, split: str) -> tuple[str]:
         """The parts of a corpus that are used."""
         return (split,)
 
-    def may_be_added(self, category, base_category):
+    def may_be_added(self, category: str, base_category: str) -> bool:
         """Whether a clip of one class may be added to a clip of another."""
         return category != base_category
 
-    def pieces(self, files, n_samples, sample_rate, draw):
+    def pieces(
+        self, files: list, n_samples: int, sample_rate: int, draw: torch.Generator
+    ) -> list:
         """A sound of the length of a clip."""
         return draw_pieces(files, n_samples, sample_rate, draw)
 
@@ -49,23 +52,25 @@ class PublishedProtocol:
     behind the clip's length, or followed by silence.
     """
 
-    def base_split(self, split):
+    def base_split(self, split: str) -> str:
         """The split of the clips."""
         return "valid"
 
-    def other_split(self, split):
+    def other_split(self, split: str) -> str:
         """The split of the clips that are added."""
         return "test"
 
-    def corpus_parts(self, corpus, split):
+    def corpus_parts(self, corpus, split: str) -> tuple[str, str, str]:
         """The parts of a corpus that are used."""
         return corpus.published_parts
 
-    def may_be_added(self, category, base_category):
+    def may_be_added(self, category: str, base_category: str) -> bool:
         """Whether a clip of one class may be added to a clip of another."""
         return True
 
-    def pieces(self, files, n_samples, sample_rate, draw):
+    def pieces(
+        self, files: list, n_samples: int, sample_rate: int, draw: torch.Generator
+    ) -> list:
         """A sound of at most the length of a clip."""
         file = files[torch.randint(len(files), (), generator=draw).item()]
         length = resampled_length(file["n_frames"], file["sample_rate"], sample_rate)
@@ -105,14 +110,14 @@ class Contaminant:
 
     noise_root = None  # the folder of a corpus
 
-    def __init__(self, kind, gains):
+    def __init__(self, kind: str, gains: list[float] | tuple[float, float]):
         self.kind = kind
         self.gains = gains
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Nothing to prepare."""
 
-    def backgrounds(self, bases, scene):
+    def backgrounds(self, bases: dict, scene: Scene) -> dict:
         """Id of each clip to what is added to it, see `mixtures`."""
         return {
             clip: [self.background(clip, k, scene) for k in range(scene.per_clip)]
@@ -126,15 +131,15 @@ class Nothing(Contaminant):
     def __init__(self):
         super().__init__("clean", gains=(1.0, 1.0))
 
-    def listing(self, scene):
+    def listing(self, scene: Scene) -> list:
         """No file is drawn from."""
         return []
 
-    def backgrounds(self, bases, scene):
+    def backgrounds(self, bases: dict, scene: Scene) -> dict:
         """No background for each clip."""
         return {clip: [None] for clip in bases}
 
-    def description(self, scene):
+    def description(self, scene: Scene) -> str:
         """For a table's header."""
         return "nothing added"
 
@@ -145,11 +150,11 @@ class OtherClips(Contaminant):
     def __init__(self):
         super().__init__("mixtures", gains=(0.8, 0.2))
 
-    def listing(self, scene):
+    def listing(self, scene: Scene) -> list:
         """The clips drawn from."""
         return [[clip, c["wav"], c["category"]] for clip, c in scene.others.items()]
 
-    def backgrounds(self, bases, scene):
+    def backgrounds(self, bases: dict, scene: Scene) -> dict:
         """For each clip different ones, as long as there are enough."""
         others = dict(sorted(scene.others.items()))
         source = PartnerClips(
@@ -168,7 +173,7 @@ class OtherClips(Contaminant):
             ]
         return found
 
-    def description(self, scene):
+    def description(self, scene: Scene) -> str:
         """For a table's header."""
         return f"other clips of the split {scene.protocol.other_split(scene.split)}"
 
@@ -186,20 +191,25 @@ class Generated(Contaminant):
         Among `noise.GENERATORS`.
     """
 
-    def __init__(self, kind="noise", gains=(1.0, 1.0), names=("coloured", "babble")):
+    def __init__(
+        self,
+        kind: str = "noise",
+        gains: list[float] | tuple[float, float] = (1.0, 1.0),
+        names: list[str] | tuple[str, ...] = ("coloured", "babble"),
+    ):
         super().__init__(kind, gains)
         self.source = GeneratedSounds(names)
 
-    def listing(self, scene):
+    def listing(self, scene: Scene) -> list[str]:
         """The generators drawn from."""
         return self.source.names
 
-    def background(self, clip, k, scene):
+    def background(self, clip: str, k: int, scene: Scene) -> dict[str, int | str]:
         """The k-th noise of a clip: a seed, apart from those of a training."""
         key = (scene.seed, "condition", self.kind, scene.split, clip, k)
         return self.source.drawn(key)
 
-    def description(self, scene):
+    def description(self, scene: Scene) -> str:
         """For a table's header."""
         return f"generated noise ({', '.join(self.source.names)})"
 
@@ -224,28 +234,28 @@ class FromCorpus(Contaminant):
         Of clip and recording, unless the condition has others.
     """
 
-    def __init__(self, corpus, kind, gains):
+    def __init__(self, corpus, kind: str, gains: tuple[float, float]):
         super().__init__(kind, gains)
         self.source = CorpusSounds(corpus)
 
     @property
-    def noise_root(self):
+    def noise_root(self) -> Path:
         """The folder of the corpus."""
         return self.source.root
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Check the corpus, and write its manifests."""
         self.source.prepare()
 
-    def parts(self, scene):
+    def parts(self, scene: Scene) -> tuple[str]:
         """The parts of the corpus that the protocol takes."""
         return scene.protocol.corpus_parts(self.source.corpus, scene.split)
 
-    def listing(self, scene):
+    def listing(self, scene: Scene) -> list[str]:
         """The recordings drawn from."""
         return [file["wav"] for file in self.source.files(*self.parts(scene))]
 
-    def background(self, clip, k, scene):
+    def background(self, clip: str, k: int, scene: Scene) -> dict:
         """The k-th recording of a clip."""
         draw = generator(scene.seed, self.kind, scene.split, clip, k)
         pieces = self.source.pieces(
@@ -257,7 +267,7 @@ class FromCorpus(Contaminant):
         )
         return {"pieces": pieces}
 
-    def description(self, scene):
+    def description(self, scene: Scene) -> str:
         """For a table's header."""
         parts = " and ".join(self.parts(scene))
         return f"{self.source.root.name} ({parts} part)"

@@ -15,12 +15,14 @@ SPLITS = ("train", "valid", "test")  # of a dataset, parts of a corpus
 SHARES = (0.6, 0.2, 0.2)  # of these, where a corpus has none of its own
 
 
-def checksum(path):
+def checksum(path: Path | str) -> str:
     """A hash of a file's bytes, 32 hexadecimal digits."""
     return file_hash(path, 16)
 
 
-def part_of(digest, shares=SHARES):
+def part_of(
+    digest: str, shares: list[float] | tuple[float, float, float] = SHARES
+) -> str:
     """The part that a file belongs to, by its checksum alone.
 
     The first eight digits of the checksum, as a number in [0, 1), fall into one of
@@ -46,7 +48,7 @@ def part_of(digest, shares=SHARES):
     return "valid" if place < shares[0] + shares[1] else "test"
 
 
-def check_shares(shares):
+def check_shares(shares: list[float] | tuple) -> list[float]:
     """The shares as a list; refused unless they are three that add up to 1.
 
     Example
@@ -65,7 +67,7 @@ that add up to 1, got [0.5, 0.2, 0.2]
     return shares
 
 
-def read_part(corpus, part):
+def read_part(corpus, part: str) -> list:
     """The sounds of one part of a prepared corpus.
 
     Arguments

@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -37,7 +38,7 @@ class ClipBatch:
     # SpeechBrain's relative lengths. None: nothing is padded.
     lens: torch.Tensor | None = None
 
-    def with_wav(self, wav, changed):
+    def with_wav(self, wav: torch.Tensor, changed: list[bool]) -> "ClipBatch":
         """The batch with other waveforms, in which a changed clip has no padding.
 
         Noise, another clip or a shift in time reaches over the whole length.
@@ -95,9 +96,9 @@ class ClipDataset:
         categories: list | tuple,
         n_classes: int,
         sample_rate: int = 16000,
-        clip_seconds=5.0,
-        cache_folder=None,
-        terms=None,
+        clip_seconds: float = 5.0,
+        cache_folder: str | None = None,
+        terms: dict[str, str] | None = None,
     ):
         self.terms = terms
         self.prepare = prepare
@@ -115,11 +116,11 @@ class ClipDataset:
         self.n_samples = round(clip_seconds * sample_rate)
         self.reader = AudioReader(sample_rate, cache_folder)
 
-    def prepare_manifests(self, manifest_folder):
+    def prepare_manifests(self, manifest_folder: Path | str):
         """Check the dataset and write its manifests (only when it changed)."""
         return self.prepare(self.data_folder, manifest_folder, self.categories)
 
-    def class_order(self, manifest_folder, stored):
+    def class_order(self, manifest_folder: Path | str, stored: list[str]) -> list[str]:
         """Class names in the order of a classifier's logits.
 
         Arguments
@@ -139,7 +140,7 @@ class ClipDataset:
         clips = read_manifest(Path(manifest_folder) / "train.json").values()
         return list(dict.fromkeys(clip["category"] for clip in clips))
 
-    def check_labels(self, labels):
+    def check_labels(self, labels: list[str] | tuple[str, ...]) -> None:
         """Raise InputError when a category of the dataset is none of the labels."""
         unknown = sorted(set(self.categories) - set(labels))
         if unknown:
@@ -148,7 +149,7 @@ class ClipDataset:
                 f"{self.data_folder}; its classes are {labels}"
             )
 
-    def load(self, manifest_folder, split, labels):
+    def load(self, manifest_folder: Path, split: str, labels: list[str]):
         """The clips of one split.
 
         Arguments
@@ -183,7 +184,7 @@ class ClipDataset:
         dataset.set_output_keys(["id", "signal", "lens", "label"])
         return dataset
 
-    def signals(self, manifest_folder, split):
+    def signals(self, manifest_folder: Path, split: str):
         """The clips of one split without labels: `id`, `signal`, `lens`."""
         path = Path(manifest_folder) / f"{split}.json"
         clips = read_manifest(path)
@@ -197,7 +198,7 @@ class ClipDataset:
         return dataset
 
 
-def in_root(wav, root):
+def in_root(wav: str, root: str) -> str:
     """The path that a manifest gives as `{data_root}/FILE`.
 
     Example
@@ -209,7 +210,9 @@ def in_root(wav, root):
     return wav if name == wav else f"{root}{name}"
 
 
-def load_clip(reader, n_samples, path):
+def load_clip(
+    reader: AudioReader, n_samples: int, path: str
+) -> Iterator[float | torch.Tensor]:
     """Yield a clip (n_samples,) at the model's level, then its relative length.
 
     A function of the module, so that worker processes can unpickle it.
@@ -226,7 +229,7 @@ def load_clip(reader, n_samples, path):
     yield recorded_share(len(wav), n_samples)
 
 
-def read_manifest(path):
+def read_manifest(path: Path) -> dict:
     """The clips of a manifest: name to fields, among them `wav`, a path.
 
     Raises
@@ -270,28 +273,28 @@ class ClipsById:
         Where the recipe has its manifests, OUTPUT_FOLDER/manifest.
     """
 
-    def __init__(self, dataset, manifest_folder):
+    def __init__(self, dataset: ClipDataset, manifest_folder: Path | str):
         self.dataset = dataset
         self.manifest_folder = Path(manifest_folder)
         self._splits = {}
 
-    def categories(self, split):
+    def categories(self, split: str) -> dict[str, str]:
         """Name to category of the clips of a split, in the order of their names."""
         return self._open(split)[0]
 
-    def wav(self, name, split):
+    def wav(self, name: str, split: str) -> torch.Tensor:
         """Samples (N,) of a clip, at the model's level."""
         return self._clip(name, split)["signal"]
 
-    def lens(self, name, split):
+    def lens(self, name: str, split: str) -> float:
         """Relative length of a clip, above 0 to 1: 1 where it is not padded."""
         return self._clip(name, split)["lens"]
 
-    def _clip(self, name, split):
+    def _clip(self, name: str, split: str) -> dict:
         _, clips, places = self._open(split)
         return clips[places[name]]
 
-    def _open(self, split):
+    def _open(self, split: str) -> tuple:
         if split not in self._splits:
             dataset = self.dataset
             clips = dataset.load(self.manifest_folder, split, dataset.categories)
@@ -303,7 +306,7 @@ class ClipsById:
         return self._splits[split]
 
 
-def collate_clips(items):
+def collate_clips(items: list) -> ClipBatch:
     """Items of `ClipDataset.load` to a `ClipBatch`.
 
     An item without `lens` is not padded, one without `label` is of no known class.
@@ -318,7 +321,7 @@ def collate_clips(items):
     )
 
 
-def with_sound(clips, n, at_most=50):
+def with_sound(clips, n: int, at_most: int = 50) -> list:
     """The first clips that are not digital silence.
 
     Arguments
@@ -348,6 +351,6 @@ def with_sound(clips, n, at_most=50):
     return list(islice(heard, n)) or [clips[place] for place in places[:n]]
 
 
-def lens_on(batch, device):
+def lens_on(batch: ClipBatch, device: str | torch.device) -> torch.Tensor | None:
     """The lens of a `ClipBatch` on a device, or None."""
     return None if batch.lens is None else batch.lens.to(device)

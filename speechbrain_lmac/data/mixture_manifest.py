@@ -25,15 +25,15 @@ logger = logging.getLogger(__name__)
 
 def prepare_mixtures(
     dataset,
-    manifest_folder,
-    split,
+    manifest_folder: Path | str,
+    split: str,
     contaminants,
-    protocol="own",
-    gains=None,
-    snr_db=None,
-    per_clip=2,
-    seed=1234,
-):
+    protocol: str = "own",
+    gains: list[int] | None = None,
+    snr_db: float | str | None = None,
+    per_clip: int = 2,
+    seed: int = 1234,
+) -> tuple:
     """Freeze the mixtures of one condition, unless that was done.
 
     The manifest is remade when the options change, or the lists of clips and sounds
@@ -133,7 +133,11 @@ def prepare_mixtures(
     return path, record
 
 
-def choose_gains(gains, snr_db, published):
+def choose_gains(
+    gains: list[int] | None,
+    snr_db: float | str | None,
+    published: list[float] | tuple[float, float],
+) -> list[float]:
     """The gains of clip and contaminant from what the user gave.
 
     Example
@@ -153,7 +157,7 @@ def choose_gains(gains, snr_db, published):
     return gains
 
 
-def read_clips(manifest_folder, split):
+def read_clips(manifest_folder: Path | str, split: str) -> dict:
     """Id to {"wav", "category"} of the clips of a split, in the manifest's order."""
     path = Path(manifest_folder) / f"{split}.json"
     clips = json.loads(path.read_text(encoding="utf-8"))
@@ -165,7 +169,7 @@ def read_clips(manifest_folder, split):
     }
 
 
-def load_mixtures(path, state):
+def load_mixtures(path: Path, state: str) -> dict[str, int | str] | None:
     """The record of a manifest, None where there is none or it is out of date."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -174,7 +178,7 @@ def load_mixtures(path, state):
         return None
 
 
-def draw_mixtures(bases, contaminants, scene, gains):
+def draw_mixtures(bases: dict, contaminants, scene: Scene, gains: list[float]) -> dict:
     """Id to entry of every mixture: "CLIP+0", "CLIP+1", or "CLIP" as it is."""
     clips = {}
     for clip, backgrounds in contaminants.backgrounds(bases, scene).items():
@@ -191,7 +195,7 @@ def draw_mixtures(bases, contaminants, scene, gains):
     return clips
 
 
-def sounds_of(dataset, contaminants):
+def sounds_of(dataset, contaminants) -> Sounds:
     """Reads the dataset as its experiment does, contaminants without a cache."""
     return Sounds(
         {
@@ -201,13 +205,13 @@ def sounds_of(dataset, contaminants):
     )
 
 
-def files_of(entry):
+def files_of(entry: dict) -> list[str]:
     """The names of the audio files of an entry."""
     background = entry["background"] or {}
     return [entry["foreground"], *(p["wav"] for p in background.get("pieces", ()))]
 
 
-def check_sounds(clips, sounds, scene):
+def check_sounds(clips: dict, sounds: Sounds, scene: Scene) -> tuple:
     """Read every sound once: its checksum, and what is silent.
 
     Returns
@@ -241,7 +245,7 @@ def check_sounds(clips, sounds, scene):
     return files, warnings
 
 
-def missing_classes(dataset, bases, scene):
+def missing_classes(dataset, bases: dict, scene: Scene) -> list[str]:
     """A warning about classes that no clip has, if there are any."""
     there = {base["category"] for base in bases.values()}
     missing = [category for category in dataset.categories if category not in there]
@@ -253,7 +257,9 @@ def missing_classes(dataset, bases, scene):
     )
 
 
-def describe(contaminants, scene, gains, clips, bases):
+def describe(
+    contaminants, scene: Scene, gains: list[float], clips: dict, bases: dict
+) -> str:
     """One line about a condition, for the header of a table."""
     base_split = scene.protocol.base_split(scene.split)
     text = f"{len(bases)} clips of the split {base_split}"
@@ -265,7 +271,7 @@ def describe(contaminants, scene, gains, clips, bases):
     )
 
 
-def check_files(path, record, sounds):
+def check_files(path: Path, record: dict[str, int | str], sounds: Sounds) -> None:
     """Refuse a manifest one of whose files is gone or has other bytes than then.
 
     Raises

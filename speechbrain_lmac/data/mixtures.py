@@ -19,7 +19,7 @@ from speechbrain_lmac.dsp.mixing import mix
 from speechbrain_lmac.dsp.noise import GENERATORS
 
 
-def resampled_length(n_frames, file_rate, sample_rate):
+def resampled_length(n_frames: int, file_rate: int, sample_rate: int) -> int:
     """How many samples a file has after resampling: the ratio, rounded up.
 
     Example
@@ -30,7 +30,9 @@ def resampled_length(n_frames, file_rate, sample_rate):
     return -(-n_frames * sample_rate // file_rate)
 
 
-def draw_pieces(files, n_samples, sample_rate, draw):
+def draw_pieces(
+    files: list, n_samples: int, sample_rate: int, draw: torch.Generator
+) -> list:
     """Cut and join sounds of any length to one of `n_samples`.
 
     The files are taken in a drawn order. One that is longer than what is missing is cut
@@ -81,34 +83,36 @@ class Sounds:
         (N,) at the model's rate).
     """
 
-    def __init__(self, sources):
+    def __init__(self, sources: dict):
         self.sources = sources
 
-    def path(self, name):
+    def path(self, name: str) -> str:
         """Where "{data_root}/audio/a.wav" is."""
         root, _, rest = name.removeprefix("{").partition("}/")
         return f"{self.sources[root][0]}/{rest}"
 
-    def read(self, name):
+    def read(self, name: str) -> torch.Tensor:
         """The waveform of "{data_root}/audio/a.wav"."""
         root = name.removeprefix("{").partition("}/")[0]
         return self.sources[root][1](self.path(name))
 
-    def cut(self, piece):
+    def cut(self, piece: dict[str, int | str]) -> torch.Tensor:
         """The samples of a piece, as many as there are."""
         return self.read(piece["wav"])[piece["start"] :][: piece["length"]]
 
-    def join(self, pieces, n_samples):
+    def join(self, pieces: list, n_samples: int) -> torch.Tensor:
         """The pieces one after the other, (n_samples,), silence behind them."""
         return fix_length(torch.cat([self.cut(piece) for piece in pieces]), n_samples)
 
 
-def foreground_of(entry, sounds, n_samples):
+def foreground_of(entry: dict, sounds: Sounds, n_samples: int) -> torch.Tensor:
     """The clip itself at the file's level, (n_samples,)."""
     return fix_length(sounds.read(entry["foreground"]), n_samples)
 
 
-def background_of(entry, sounds, n_samples, sample_rate):
+def background_of(
+    entry: dict, sounds: Sounds, n_samples: int, sample_rate: int
+) -> torch.Tensor:
     """What is added to the clip, of any level, (n_samples,)."""
     background = entry["background"]
     if background is None:
@@ -119,7 +123,9 @@ def background_of(entry, sounds, n_samples, sample_rate):
     return sounds.join(background["pieces"], n_samples)
 
 
-def render(entry, sounds, n_samples, sample_rate):
+def render(
+    entry: dict, sounds: Sounds, n_samples: int, sample_rate: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The samples of one mixture and of its stems.
 
     A function of the entry and of the files alone: no state, one thread.
@@ -148,7 +154,7 @@ def render(entry, sounds, n_samples, sample_rate):
     return mix(foreground, background, entry["gains"])
 
 
-def lens_of(entry, sounds, n_samples):
+def lens_of(entry: dict, sounds: Sounds, n_samples: int) -> float:
     """The share of a mixture that is recording, from its beginning: 0 to 1.
 
     Behind the longer one of the clip and what was added to it there is silence. What
@@ -178,7 +184,14 @@ class MixtureClips(torch.utils.data.Dataset):
         Class names in the order of the classifier's logits.
     """
 
-    def __init__(self, entries, sounds, n_samples, sample_rate, labels):
+    def __init__(
+        self,
+        entries: dict,
+        sounds: Sounds,
+        n_samples: int,
+        sample_rate: int,
+        labels: list[str] | tuple[str, ...],
+    ):
         self.entries = entries
         self.ids = list(entries)
         self.sounds = sounds
@@ -186,10 +199,10 @@ class MixtureClips(torch.utils.data.Dataset):
         self.sample_rate = sample_rate
         self.labels = labels
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> dict:
         clip = self.ids[index]
         return {
             "id": clip,
@@ -198,12 +211,12 @@ class MixtureClips(torch.utils.data.Dataset):
             "label": self.labels.index(self.entries[clip]["category"]),
         }
 
-    def render(self, clip):
+    def render(self, clip: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Mixture, foreground and background (N,) of an id."""
         entry = self.entries[clip]
         return render(entry, self.sounds, self.n_samples, self.sample_rate)
 
-    def stems(self, ids):
+    def stems(self, ids: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Foreground and background of each id, two tensors (B, N)."""
         _, foreground, background = zip(*map(self.render, ids), strict=True)
         return torch.stack(foreground), torch.stack(background)

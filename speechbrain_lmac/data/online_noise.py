@@ -34,13 +34,15 @@ class AddedNoise:
         10 log10 of the clip's energy over the noise's.
     """
 
-    def __init__(self, snr_db=0.0):
+    def __init__(self, snr_db: float = 0.0):
         self.gains = gains_of_snr(snr_db)
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Nothing to prepare."""
 
-    def mix(self, wav, keys, part):
+    def mix(
+        self, wav: torch.Tensor, keys: list, part: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add noise to each clip.
 
         Arguments
@@ -68,11 +70,11 @@ class AddedNoise:
         noisy, clean = zip(*mixed, strict=True)
         return torch.stack(noisy), torch.stack(clean)
 
-    def adds(self, key, part):
+    def adds(self, key: tuple, part: str) -> bool:
         """Whether the clip of this key gets noise: each does."""
         return True
 
-    def sources(self, key, part):
+    def sources(self, key: tuple[int, int, str], part: str) -> tuple[str]:
         """Names of the clips that are heard: a noise is none."""
         return (key[-1],)
 
@@ -90,7 +92,7 @@ class CorpusNoise(AddedNoise):
         10 log10 of the clip's energy over the noise's.
     """
 
-    def __init__(self, corpus, sample_rate, snr_db=0.0):
+    def __init__(self, corpus, sample_rate: int, snr_db: float = 0.0):
         super().__init__(snr_db)
         self.source = CorpusSounds(corpus)
         self.sample_rate = sample_rate
@@ -100,7 +102,7 @@ class CorpusNoise(AddedNoise):
         """Check the corpus, and write its manifests."""
         return self.source.prepare()
 
-    def noise(self, key, n_samples, part):
+    def noise(self, key: tuple, n_samples: int, part: str) -> torch.Tensor:
         """A noise (N,) of any level."""
         if self.reader is None:
             self.reader = self.source.reader(self.sample_rate)
@@ -128,7 +130,11 @@ class GeneratedNoise(AddedNoise):
     """
 
     def __init__(
-        self, sample_rate, snr_db=0.0, names=("coloured", "babble"), n_noises=100
+        self,
+        sample_rate: int,
+        snr_db: float = 0.0,
+        names: list[str] | tuple[str, str] = ("coloured", "babble"),
+        n_noises: int = 100,
     ):
         check_counts(n_noises=n_noises)
         super().__init__(snr_db)
@@ -137,7 +143,7 @@ class GeneratedNoise(AddedNoise):
         self.n_noises = n_noises
         self._stock = {}
 
-    def noise(self, key, n_samples, part):
+    def noise(self, key: tuple, n_samples: int, part: str) -> torch.Tensor:
         """A noise (N,) of any level."""
         draw = generator("noise", part, *key)
         number = torch.randint(self.n_noises, (), generator=draw).item()
@@ -163,15 +169,15 @@ class OtherClips(AddedNoise):
         10 log10 of the clip's energy over the other's.
     """
 
-    def __init__(self, clips, snr_db=0.0):
+    def __init__(self, clips, snr_db: float = 0.0):
         super().__init__(snr_db)
         self.clips = clips
 
-    def noise(self, key, n_samples, part):
+    def noise(self, key: tuple, n_samples: int, part: str) -> torch.Tensor:
         """The other clip (N,)."""
         return self.clips.wav(self.sources(key, part)[1], part)
 
-    def sources(self, key, part):
+    def sources(self, key: tuple[int, int, str], part: str) -> tuple[str, str]:
         """Names of the clip and of the other, for the key (seed, epoch, clip)."""
         clip = key[-1]
         categories = self.clips.categories(part)
@@ -202,7 +208,9 @@ class Sometimes:
         """Prepare the noise."""
         return self.noise.prepare()
 
-    def mix(self, wav, keys, part):
+    def mix(
+        self, wav: torch.Tensor, keys: list, part: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Some of the clips with noise, the others twice; see `AddedNoise.mix`."""
         places = [place for place, key in enumerate(keys) if self.adds(key, part)]
         if not places:
@@ -210,12 +218,12 @@ class Sometimes:
         mixed = self.noise.mix(wav[places], [keys[place] for place in places], part)
         return tuple(wav.index_copy(0, torch.tensor(places), part) for part in mixed)
 
-    def adds(self, key, part):
+    def adds(self, key: tuple, part: str) -> bool:
         """Whether the clip of this key gets noise."""
         draw = generator("noise or not", part, *key)
         return bool(torch.rand((), generator=draw) < self.probability)
 
-    def sources(self, key, part):
+    def sources(self, key: tuple[int, int, str], part: str) -> tuple[str, ...]:
         """Names of the clips that are heard."""
         return self.noise.sources(key, part) if self.adds(key, part) else (key[-1],)
 
@@ -233,14 +241,16 @@ class MixedAlready:
         Of the model, Hz.
     """
 
-    def __init__(self, folder, sample_rate):
+    def __init__(self, folder: str, sample_rate: int):
         self.folder = folder
         self.sample_rate = sample_rate
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Nothing to prepare: the stems are made with the clips."""
 
-    def mix(self, wav, keys, part):
+    def mix(
+        self, wav: torch.Tensor, keys: list, part: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The clips as they are, and their foregrounds; see `AddedNoise.mix`."""
         stems = FolderStems(self.folder, self.sample_rate, wav.shape[1])
         ids = [clip for *_, clip in keys]
@@ -251,6 +261,6 @@ class MixedAlready:
         """Names of the clips that are heard: nothing is added."""
         return (key[-1],)
 
-    def adds(self, key, part):
+    def adds(self, key: tuple, part: str) -> bool:
         """Whether the clip of this key gets anything added: none does."""
         return False

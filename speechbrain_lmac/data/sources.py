@@ -37,17 +37,24 @@ class CorpusSounds:
         return self.corpus.prepare()
 
     @property
-    def root(self):
+    def root(self) -> Path:
         """The folder of the corpus."""
         return self.corpus.root
 
-    def files(self, *parts):
+    def files(self, *parts) -> list:
         """The recordings of parts of the corpus (`corpora.read_part`)."""
         if parts not in self._files:
             self._files[parts] = [f for p in parts for f in read_part(self.corpus, p)]
         return self._files[parts]
 
-    def pieces(self, parts, n_samples, sample_rate, draw, cut=draw_pieces):
+    def pieces(
+        self,
+        parts: list[str] | tuple[str, ...],
+        n_samples: int,
+        sample_rate: int,
+        draw: torch.Generator,
+        cut=draw_pieces,
+    ) -> list:
         """What is heard of which recordings, for `mixtures.Sounds.join`.
 
         Arguments
@@ -71,7 +78,7 @@ class CorpusSounds:
             piece["wav"] = piece["wav"].replace("{data_root}", "{noise_root}", 1)
         return pieces
 
-    def reader(self, sample_rate):
+    def reader(self, sample_rate: int) -> Sounds:
         """What reads the pieces."""
         return Sounds({"noise_root": (self.root, AudioReader(sample_rate))})
 
@@ -85,15 +92,17 @@ class GeneratedSounds:
         Among `noise.GENERATORS`.
     """
 
-    def __init__(self, names=("coloured", "babble")):
+    def __init__(self, names: list[str] | tuple[str, ...] = ("coloured", "babble")):
         self.names = list(names)
 
-    def drawn(self, key):
+    def drawn(self, key: tuple) -> dict[str, int | str]:
         """A kind and a seed for a manifest, each kind with equal chance."""
         place = torch.randint(len(self.names), (), generator=generator(*key))
         return {"generated": self.names[place], "seed": seed_of(*key)}
 
-    def numbered(self, number, key, n_samples, sample_rate):
+    def numbered(
+        self, number: int, key: tuple[str, str], n_samples: int, sample_rate: int
+    ) -> torch.Tensor:
         """The samples (N,) of one of many, in which the kinds take turns."""
         generate = GENERATORS[self.names[number % len(self.names)]]
         return generate((*key, number), n_samples, sample_rate)
@@ -113,12 +122,14 @@ class PartnerClips:
         where the classes differ.
     """
 
-    def __init__(self, categories, split, may_be_added=operator.ne):
+    def __init__(
+        self, categories: dict[str, str], split: str, may_be_added=operator.ne
+    ):
         self.categories = categories
         self.split = split
         self.may_be_added = may_be_added
 
-    def partners(self, clip, category):
+    def partners(self, clip: str, category: str) -> list[str]:
         """The clips that may be added to a clip of this class.
 
         Raises
@@ -138,12 +149,14 @@ class PartnerClips:
             )
         return fit
 
-    def draw_one(self, clip, category, draw):
+    def draw_one(self, clip: str, category: str, draw: torch.Generator) -> str:
         """Any of the partners."""
         fit = self.partners(clip, category)
         return fit[torch.randint(len(fit), (), generator=draw).item()]
 
-    def draw_several(self, clip, category, n, draw):
+    def draw_several(
+        self, clip: str, category: str, n: int, draw: torch.Generator
+    ) -> list[str]:
         """Different partners, as long as there are enough."""
         fit = self.partners(clip, category)
         order = torch.randperm(len(fit), generator=draw).tolist()
@@ -163,12 +176,12 @@ class FolderStems:
         Length of a clip.
     """
 
-    def __init__(self, folder, sample_rate, n_samples):
+    def __init__(self, folder: Path | str, sample_rate: int, n_samples: int):
         self.folder = Path(str(folder))
         self.sample_rate = sample_rate
         self.n_samples = n_samples
 
-    def __call__(self, ids):
+    def __call__(self, ids: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Foreground and background of each id, two tensors (B, N)."""
         stems = torch.stack(
             [torch.stack([self.read(path) for path in self.paths(c)]) for c in ids]
@@ -178,15 +191,15 @@ class FolderStems:
         stems = stems / torch.where(peak > 0, peak, 1.0)
         return stems[:, 0], stems[:, 1]
 
-    def paths(self, clip):
+    def paths(self, clip: str) -> list[Path]:
         """The files of the foreground and of the background."""
         return [self.folder / n / f"{clip}.wav" for n in ("foreground", "background")]
 
-    def read(self, path):
+    def read(self, path: Path) -> torch.Tensor:
         """One stem (N,) at the file's level."""
         return fix_length(read_mono(path, self.sample_rate), self.n_samples)
 
-    def check(self, ids):
+    def check(self, ids: list[str]) -> None:
         """Refuse a folder that lacks a stem."""
         missing = [p for clip in ids for p in self.paths(clip) if not p.is_file()]
         if missing:
@@ -194,7 +207,7 @@ class FolderStems:
                 f"{self.folder} lacks stems ({len(missing)}): {some_of(missing)}"
             )
 
-    def states(self, ids):
+    def states(self, ids: list[str]) -> list:
         """Size and time of change of every file."""
         stats = [path.stat() for clip in ids for path in self.paths(clip)]
         return [[stat.st_size, stat.st_mtime_ns] for stat in stats]

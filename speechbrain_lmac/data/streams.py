@@ -7,8 +7,11 @@ clips; neither is ever held whole.
 import io
 import itertools
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from speechbrain_lmac.dsp.audio import AUDIO, decode_mono, read_mono
 from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio
@@ -28,7 +31,7 @@ class Part:
     clips: object  # () -> (name, () -> samples (N,) at the model's rate), in order
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Of its file."""
         return f"part-{self.index:06d}-{fingerprint_of(self.content)}.csv"
 
@@ -43,14 +46,14 @@ class ListedClips:
         Lines of a part.
     """
 
-    def __init__(self, path, part_size=1000):
+    def __init__(self, path: Path | str, part_size: int = 1000):
         check_counts(part_size=part_size)
         if not Path(path).is_file():
             raise InputError(f"no such list of files: {path}")
         self.path = Path(path)
         self.part_size = part_size
 
-    def parts(self, sample_rate):
+    def parts(self, sample_rate: int) -> Iterator[Part]:
         """The parts of the list, one after the other."""
         with open(self.path, encoding="utf-8-sig", errors="surrogateescape") as stream:
             names = (line.rstrip("\n") for line in stream)
@@ -65,15 +68,15 @@ class ListedClips:
 class _Listed:
     """The clips of a part of a list; a class, so that it can go to another process."""
 
-    def __init__(self, names, sample_rate):
+    def __init__(self, names: tuple[str, ...], sample_rate: int):
         self.names = names
         self.sample_rate = sample_rate
 
-    def __call__(self):
+    def __call__(self) -> Iterator[tuple]:
         for name in self.names:
             yield in_utf8(name), lambda name=name: self.read(name)
 
-    def read(self, name):
+    def read(self, name: str) -> torch.Tensor:
         """Samples (N,) of a file."""
         try:
             check_audio(name)
@@ -91,7 +94,7 @@ class ShardedClips:
         Path of a shard, or of many as `corpus-{000000..000099}.tar`.
     """
 
-    def __init__(self, pattern):
+    def __init__(self, pattern: Path | str):
         try:
             from braceexpand import braceexpand
         except ImportError as error:
@@ -107,7 +110,7 @@ class ShardedClips:
                 f"{missing[0]}"
             )
 
-    def parts(self, sample_rate):
+    def parts(self, sample_rate: int) -> Iterator[Part]:
         """A part for each shard."""
         for index, path in enumerate(self.paths):
             content = (Path(path).name, Path(path).stat().st_size)
@@ -117,11 +120,11 @@ class ShardedClips:
 class _Shard:
     """The clips of a shard."""
 
-    def __init__(self, path, sample_rate):
+    def __init__(self, path: str, sample_rate: int):
         self.path = path
         self.sample_rate = sample_rate
 
-    def __call__(self):
+    def __call__(self) -> Iterator[tuple]:
         from webdataset.tariterators import group_by_keys, tar_file_expander
 
         try:
@@ -148,11 +151,11 @@ class _Shard:
         return decode_mono(data, name, self.sample_rate)
 
 
-def _refuse(message):
+def _refuse(message: str) -> None:
     raise InputError(message)
 
 
-def _ends_whole(path):
+def _ends_whole(path: str) -> bool:
     """Whether an archive ends as archives do."""
     with open(path, "rb") as file:
         file.seek(0, io.SEEK_END)

@@ -16,7 +16,7 @@ from speechbrain_lmac.dsp.pad_crop import join_recordings
 from speechbrain_lmac.types import Encoded
 
 
-def stft_of(clap):
+def stft_of(clap) -> dict[str, float]:
     """The sizes of a CLAP's front end, as `STFTDomain` takes them."""
     front_end = clap.front_end
     to_ms = 1000 / front_end.sample_rate
@@ -84,7 +84,9 @@ class ClapMelDomain(MelDomain):
         super().__init__(**stft_of(clap))
         self.front_end = clap.front_end
 
-    def encode(self, wav, lens=None):
+    def encode(
+        self, wav: torch.Tensor, lens: torch.Tensor | None = None
+    ) -> Encoded | None:
         """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels).
 
         Of a padded clip it is what it is of the clip alone, followed by zeros.
@@ -109,7 +111,7 @@ class ClapMelDomain(MelDomain):
             rep = self.compress((power + POWER_FLOOR).sqrt()).float()
         return Encoded(rep, None, n_samples)
 
-    def features(self, encoded):
+    def features(self, encoded: Encoded) -> torch.Tensor:
         """The CLAP's window (B, W, n_mels), dB; each clip is laid out by itself."""
         with torch.autocast(encoded.rep.device.type, enabled=False):
             magnitude = self.magnitude(encoded)
@@ -127,6 +129,6 @@ class ClapMelDomain(MelDomain):
                 )
             return decibels(window.square())
 
-    def feature_lengths(self, encoded):
+    def feature_lengths(self, encoded: Encoded):
         """None: the window is full, and has no padding."""
         return None

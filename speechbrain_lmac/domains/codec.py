@@ -93,7 +93,7 @@ class Codec(torch.nn.Module):
             self.decoder.weight.copy_(decoding[:, None])
 
     @property
-    def setting(self):
+    def setting(self) -> dict[str, int]:
         """What decides the meaning of the weights."""
         return {
             "sample_rate": self.sample_rate,
@@ -102,19 +102,21 @@ class Codec(torch.nn.Module):
             "n_channels": self.n_channels,
         }
 
-    def encode(self, wav):
+    def encode(self, wav: torch.Tensor) -> torch.Tensor:
         """Waveforms (B, N) to (B, T, C)."""
         frames = -(-wav.shape[1] // self.stride) + 1
         after = frames * self.stride - wav.shape[1]
         return self.encoder(F.pad(wav, (self.stride, after))).transpose(1, 2)
 
-    def decode(self, rep, length):
+    def decode(self, rep: torch.Tensor, length: int) -> torch.Tensor:
         """(B, T, C) to waveforms (B, length)."""
         wav = self.decoder(rep.transpose(1, 2))
         return wav[:, self.stride : self.stride + length]
 
 
-def inverse_pairs(kernel_size, n_channels):
+def inverse_pairs(
+    kernel_size: int, n_channels: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Filters in pairs w, -w, and those that undo them at an overlap of half.
 
     Arguments
@@ -152,14 +154,14 @@ def inverse_pairs(kernel_size, n_channels):
     return tuple((window * pair).float() for pair in pairs)
 
 
-def save_codec(codec, folder):
+def save_codec(codec: Codec, folder: Path) -> None:
     """Write weights and setting into a folder, each file atomically."""
     folder = Path(folder)
     save_weights(codec, folder / WEIGHTS_FILE)
     write_text(json.dumps(codec.setting, indent=2) + "\n", folder / SETTING_FILE)
 
 
-def pretrained_codec(codec, source):
+def pretrained_codec(codec: Codec, source: str) -> Codec:
     """A codec with the weights of train_codec.py, to be trained on. For YAML.
 
     Arguments
@@ -188,17 +190,17 @@ def pretrained_codec(codec, source):
     return codec
 
 
-def frozen_codec(codec, source):
+def frozen_codec(codec: Codec, source: str) -> Codec:
     """The same codec, which nothing trains. For YAML."""
     return pretrained_codec(codec, source).requires_grad_(False)
 
 
-def is_trained(codec):
+def is_trained(codec: Codec) -> bool:
     """Whether a training changes the codec."""
     return any(weight.requires_grad for weight in codec.parameters())
 
 
-def check_one_process(codec):
+def check_one_process(codec: Codec) -> None:
     """Refuse to train a codec on several processes.
 
     Its encoder and decoder run before and after the interpreter, so that nothing
@@ -209,7 +211,7 @@ def check_one_process(codec):
         one_process_only("a codec", frozen)
 
 
-def check_codec_of(codec, checkpoint):
+def check_codec_of(codec: Codec, checkpoint: str) -> None:
     """Refuse a codec that an interpreter was not trained with.
 
     Arguments
@@ -231,5 +233,5 @@ def check_codec_of(codec, checkpoint):
         )
 
 
-def _arguments(codec):
+def _arguments(codec: Codec) -> dict[str, int]:
     return {name: v for name, v in codec.setting.items() if name != "stride"}

@@ -53,11 +53,11 @@ class LearnedDomain(torch.nn.Module):
         self.codec = codec
 
     @property
-    def hop_length(self):
+    def hop_length(self) -> int:
         """Samples from one frame of the STFT to the next; maps on the bins have it."""
         return self.stft.hop_length
 
-    def frames_of(self, lens, n_samples):
+    def frames_of(self, lens: torch.Tensor, n_samples: int) -> torch.Tensor:
         """How many frames of each clip hold recording.
 
         Those whose kernel touches it: frame t takes the samples from (t - 1) stride to
@@ -87,7 +87,9 @@ class LearnedDomain(torch.nn.Module):
         """
         return -(-recorded_samples(lens, n_samples) // self.codec.stride) + 1
 
-    def encode(self, wav, lens=None):
+    def encode(
+        self, wav: torch.Tensor, lens: torch.Tensor | None = None
+    ) -> Encoded | None:
         """Waveforms (B, N) to `Encoded` with rep (B, T, F).
 
         `lens` (B,), where it is known: the share of each clip that is recording, see
@@ -112,30 +114,30 @@ class LearnedDomain(torch.nn.Module):
             lens=lens,
         )
 
-    def apply_mask(self, encoded, mask):
+    def apply_mask(self, encoded: Encoded, mask: torch.Tensor) -> Encoded:
         """Multiply the representation by a mask of its shape."""
         return encoded.with_rep(encoded.rep * mask)
 
-    def spectrum(self, encoded):
+    def spectrum(self, encoded: Encoded) -> Encoded:
         """The STFT of how it sounds: of the input itself, or of a decoded part."""
         wav = self.decode(encoded) if encoded.wav is None else encoded.wav
         if encoded.lens is not None:  # a kernel reaches beyond the end of a recording
             wav = silent_behind(wav, encoded.lens.expand(len(wav)))
         return self.stft.encode(wav)
 
-    def magnitude(self, encoded):
+    def magnitude(self, encoded: Encoded) -> torch.Tensor:
         """Its magnitude, (B, T', n_fft // 2 + 1)."""
         return self.stft.magnitude(self.spectrum(encoded))
 
-    def features(self, encoded):
+    def features(self, encoded: Encoded) -> torch.Tensor:
         """The classifier's input: log1p of its mel spectrogram, (B, T', n_mels)."""
         return self.stft.features(self.spectrum(encoded))
 
-    def feature_lengths(self, encoded):
+    def feature_lengths(self, encoded: Encoded) -> torch.Tensor:
         """Frames of the STFT that each padded clip has alone, (B,)."""
         return self.stft.feature_lengths(encoded)
 
-    def decode(self, encoded):
+    def decode(self, encoded: Encoded) -> torch.Tensor:
         """Back to waveforms (B, N)."""
         if encoded.sound is not None:
             return encoded.sound
@@ -144,11 +146,11 @@ class LearnedDomain(torch.nn.Module):
             rep = encoded.rep.float().clamp(min=0)
             return self.codec.decode(rep, encoded.length)
 
-    def on_bins(self, masked_audio):
+    def on_bins(self, masked_audio) -> torch.Tensor:
         """The mask of a `MaskedAudio` as its waveform shows it, (B, T', F')."""
         return masked_audio.map
 
-    def from_bands(self, maps):
+    def from_bands(self, maps: torch.Tensor) -> None:
         """Refuse.
 
         Raises

@@ -27,26 +27,26 @@ class MaskedAudio:
     mask: torch.Tensor  # (B, T, F), in 0..1
 
     @property
-    def wav(self):
+    def wav(self) -> torch.Tensor:
         """The input itself, (B, N)."""
         return self.encoded.wav
 
     @property
-    def frames(self):
+    def frames(self) -> torch.Tensor:
         """How many frames of `map` hold recording, (B,) int64 or None."""
         return self.encoded.bin_frames
 
     @cached_property
-    def masked_in(self):
+    def masked_in(self) -> Encoded:
         """What the mask lets through, an `Encoded`."""
         return self._masked(self.mask)
 
     @cached_property
-    def masked_out(self):
+    def masked_out(self) -> Encoded:
         """What it does not, an `Encoded`."""
         return self._masked(1 - self.mask)
 
-    def _masked(self, mask):
+    def _masked(self, mask: torch.Tensor) -> Encoded:
         part = self.domain.apply_mask(self.encoded, mask)
         if (
             self.domain.features_from_waveform
@@ -55,22 +55,22 @@ class MaskedAudio:
         return part
 
     @cached_property
-    def explanation(self):
+    def explanation(self) -> torch.Tensor:
         """The waveforms of the masked-in part, (B, N)."""
         return self.domain.decode(self.masked_in)
 
     @cached_property
-    def rest(self):
+    def rest(self) -> torch.Tensor:
         """Those of the masked-out part, (B, N)."""
         return self.domain.decode(self.masked_out)
 
     @cached_property
-    def magnitude(self):
+    def magnitude(self) -> torch.Tensor:
         """|STFT| of the explanation, (B, T', F')."""
         return self.domain.magnitude(self.domain.encode(self.explanation))
 
     @cached_property
-    def map(self):
+    def map(self) -> torch.Tensor:
         """The saliency that the waveform shows, (B, T', F') on the STFT, in 0..1.
 
         |STFT(explanation)| / |STFT(input)|, at most 1; 0 where the input is silent.

@@ -18,7 +18,7 @@ from speechbrain_lmac.utils.errors import InputError, check_counts, check_number
 POWER_FLOOR = 1e-14
 
 
-def check_wav(wav):
+def check_wav(wav: torch.Tensor) -> None:
     """Raise ValueError unless waveforms have the shape (B, N), N >= 1."""
     if wav.dim() != 2 or wav.shape[1] == 0:
         raise ValueError(
@@ -27,7 +27,7 @@ def check_wav(wav):
         )
 
 
-def check_lens(lens, n_clips):
+def check_lens(lens: torch.Tensor, n_clips: int) -> None:
     """Raise ValueError unless there is a share above 0 and at most 1 of each clip.
 
     Example
@@ -48,7 +48,7 @@ def check_lens(lens, n_clips):
         )
 
 
-def recorded_samples(lens, n_samples):
+def recorded_samples(lens: torch.Tensor, n_samples: int) -> torch.Tensor:
     """How many of N samples are recording, by their share `lens` (B,): int64.
 
     Example
@@ -59,7 +59,7 @@ def recorded_samples(lens, n_samples):
     return (lens.double() * n_samples).round().long()
 
 
-def silent_behind(wavs, lens):
+def silent_behind(wavs: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
     """Waveforms (B, N) with silence behind the recording, a share `lens` (B,) of each.
 
     Example
@@ -115,8 +115,8 @@ class STFTDomain(torch.nn.Module):
         self,
         sample_rate: int,
         n_fft: int = 1024,
-        hop_length_ms=11.6099,
-        win_length_ms=23.2199,
+        hop_length_ms: float = 11.6099,
+        win_length_ms: float = 23.2199,
         n_mels: int = 80,
     ):
         super().__init__()
@@ -151,15 +151,15 @@ class STFTDomain(torch.nn.Module):
         self.register_buffer("mel_matrix", mel_matrix, persistent=False)
         self.from_bands = MelToBins(sample_rate, n_fft, n_mels)
 
-    def compress(self, magnitude):
+    def compress(self, magnitude: torch.Tensor) -> torch.Tensor:
         """Magnitude to what the mask multiplies."""
         return magnitude.log1p()
 
-    def expand(self, rep):
+    def expand(self, rep: torch.Tensor) -> torch.Tensor:
         """What the mask multiplied back to a magnitude."""
         return rep.expm1()
 
-    def frames_of(self, lens, n_samples):
+    def frames_of(self, lens: torch.Tensor, n_samples: int) -> torch.Tensor:
         """How many frames of each clip hold recording.
 
         Those whose window touches it: with n = round(lens N) samples of recording,
@@ -188,7 +188,7 @@ class STFTDomain(torch.nn.Module):
         frames = -(-(recorded_samples(lens, n_samples) + self.reach) // self.hop_length)
         return frames.clamp(max=n_samples // self.hop_length + 1)
 
-    def encode(self, wav, lens=None):
+    def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
         """Waveforms (B, N) to `Encoded` with rep (B, T, F).
 
         `lens` (B,), where it is known: the share of each clip that is recording, see
@@ -222,30 +222,30 @@ class STFTDomain(torch.nn.Module):
                 lens=lens,
             )
 
-    def apply_mask(self, encoded, mask):
+    def apply_mask(self, encoded: Encoded, mask: torch.Tensor) -> Encoded:
         """Multiply the representation by a mask of its shape."""
         return encoded.with_rep(encoded.rep * mask)
 
-    def on_bins(self, masked_audio):
+    def on_bins(self, masked_audio) -> torch.Tensor:
         """The mask of a `MaskedAudio` as a map over time and bins, (B, T, F)."""
         return masked_audio.mask
 
-    def magnitude(self, encoded):
+    def magnitude(self, encoded: Encoded) -> torch.Tensor:
         """The magnitude |X| that the representation stands for, (B, T, F)."""
         # A representation below 0 is no magnitude: gradient methods that add
         # noise to rep would turn expm1 and log1p into NaN.
         return self.expand(encoded.rep.float().clamp(min=0))
 
-    def features(self, encoded):
+    def features(self, encoded: Encoded) -> torch.Tensor:
         """The classifier's input: log1p of the mel spectrogram, (B, T, n_mels)."""
         with torch.autocast(encoded.rep.device.type, enabled=False):
             return (self.magnitude(encoded) @ self.mel_matrix).log1p()
 
-    def feature_lengths(self, encoded):
+    def feature_lengths(self, encoded: Encoded) -> torch.Tensor:
         """Frames that each padded clip has alone, n // hop + 1 of n samples, (B,)."""
         return recorded_samples(encoded.lens, encoded.length) // self.hop_length + 1
 
-    def decode(self, encoded):
+    def decode(self, encoded: Encoded) -> torch.Tensor:
         """Back to waveforms (B, N), with the phase of the input."""
         if encoded.sound is not None:
             return encoded.sound
@@ -269,11 +269,11 @@ class MagnitudeSTFTDomain(STFTDomain):
     ways to mask).
     """
 
-    def compress(self, magnitude):
+    def compress(self, magnitude: torch.Tensor) -> torch.Tensor:
         """The magnitude as it is."""
         return magnitude
 
-    def expand(self, rep):
+    def expand(self, rep: torch.Tensor) -> torch.Tensor:
         """The magnitude as it is."""
         return rep
 
@@ -305,25 +305,25 @@ class MelDomain(STFTDomain):
         self,
         sample_rate: int,
         n_fft: int = 1024,
-        hop_length_ms=11.6099,
-        win_length_ms=23.2199,
+        hop_length_ms: float = 11.6099,
+        win_length_ms: float = 23.2199,
         n_mels: int = 80,
     ):
         super().__init__(sample_rate, n_fft, hop_length_ms, win_length_ms, n_mels)
         self.from_bands = torch.nn.Identity()
 
-    def encode(self, wav, lens=None):
+    def encode(self, wav: torch.Tensor, lens=None) -> Encoded:
         """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels)."""
         encoded = super().encode(wav, lens)
         rep = super().features(encoded)
         return replace(encoded, rep=rep, phasor=None, wav=None)
 
-    def features(self, encoded):
+    def features(self, encoded: Encoded) -> torch.Tensor:
         """The classifier's input is what the mask multiplied, (B, T, n_mels)."""
         # Below 0 no log1p of a magnitude lies; see `STFTDomain.magnitude`.
         return encoded.rep.clamp(min=0)
 
-    def decode(self, encoded):
+    def decode(self, encoded: Encoded) -> None:
         """Refuse.
 
         Raises
@@ -363,10 +363,10 @@ class WaveformSTFTDomain(STFTDomain):
 
     features_from_waveform = True
 
-    def features(self, encoded):
+    def features(self, encoded: Encoded) -> torch.Tensor:
         """The classifier's input: the waveforms, (B, N)."""
         return self.decode(encoded)
 
-    def feature_lengths(self, encoded):
+    def feature_lengths(self, encoded: Encoded) -> torch.Tensor:
         """Samples of recording of each padded clip, (B,)."""
         return recorded_samples(encoded.lens, encoded.length).clamp(min=1)

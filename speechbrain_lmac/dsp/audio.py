@@ -3,6 +3,7 @@
 import io
 import math
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,11 +49,11 @@ class AudioReader:
         converted anew.
     """
 
-    def __init__(self, sample_rate, cache_folder=None):
+    def __init__(self, sample_rate: int, cache_folder: Path | str | None = None):
         self.sample_rate = sample_rate
         self.cache_folder = None if cache_folder is None else Path(cache_folder)
 
-    def __call__(self, path):
+    def __call__(self, path: Path | str) -> torch.Tensor:
         """Samples (N,) of a file, float32."""
         if self.cache_folder is None:
             return read_mono(path, self.sample_rate)
@@ -63,7 +64,7 @@ class AudioReader:
         write_atomically(cached, lambda part: np.save(part, wav.numpy()))
         return wav
 
-    def cache_name(self, path):
+    def cache_name(self, path: Path | str) -> str:
         """What a file's converted audio is called."""
         try:
             stat = os.stat(path)
@@ -74,7 +75,7 @@ class AudioReader:
         return content_hash(text, n_bytes=16) + ".npy"
 
 
-def read_mono(path, sample_rate):
+def read_mono(path: Path | str, sample_rate: int) -> torch.Tensor:
     """Read an audio file as mono at a sample rate.
 
     Channels are averaged, unless they cancel each other (`choose_channel`); other
@@ -100,7 +101,7 @@ def read_mono(path, sample_rate):
     return _mono(*read_audio(path), sample_rate)
 
 
-def decode_mono(data, name, sample_rate):
+def decode_mono(data: bytes, name: str, sample_rate: int) -> torch.Tensor:
     """A sound in memory as mono at a sample rate.
 
     Arguments
@@ -125,7 +126,7 @@ def decode_mono(data, name, sample_rate):
     return _mono(*_decode(io.BytesIO(data), name), sample_rate)
 
 
-def _mono(channels, file_rate, sample_rate):
+def _mono(channels: torch.Tensor, file_rate: int, sample_rate: int) -> torch.Tensor:
     with one_thread():  # what is cached shall not depend on who read it first
         if len(channels) == 1:  # nothing to choose: this is where clips are loaded
             return resample(channels[0], file_rate, sample_rate)
@@ -136,7 +137,7 @@ def _mono(channels, file_rate, sample_rate):
         return resample(wav, file_rate, sample_rate)
 
 
-def choose_channel(powers, power_of_mean):
+def choose_channel(powers: np.ndarray, power_of_mean) -> int:
     """Which channel stands for a recording: their mean, or else the loudest one.
 
     Arguments
@@ -164,12 +165,12 @@ def choose_channel(powers, power_of_mean):
     return int(powers.argmax()) if cancels else MEAN
 
 
-def mix_down(channels, channel):
+def mix_down(channels: torch.Tensor, channel: int | None) -> torch.Tensor:
     """The waveform (N,) of channels (C, N); see `choose_channel`."""
     return channels.mean(0) if channel is MEAN else channels[channel]
 
 
-def resample(wav, from_rate, to_rate):
+def resample(wav: torch.Tensor, from_rate: int, to_rate: int) -> torch.Tensor:
     """Another sample rate: windowed sinc of torchaudio, or scipy's polyphase filter.
 
     torchaudio's filter is as large as the product of what the rates do not share:
@@ -204,7 +205,7 @@ def resample(wav, from_rate, to_rate):
     return torch.from_numpy(resample_poly(wav.numpy(), up, down)).float()
 
 
-def read_audio(path):
+def read_audio(path: Path | str) -> tuple[torch.Tensor, int]:
     """Read an audio file as it is.
 
     Returns
@@ -226,7 +227,7 @@ def read_audio(path):
 
 
 @contextmanager
-def opened(path):
+def opened(path: Path | str) -> Iterator[str]:
     """What soundfile opens of a path: the path, or a stream where its name is no text.
 
     Raises
@@ -243,12 +244,12 @@ def opened(path):
             yield stream
 
 
-def _is_utf8(path):
+def _is_utf8(path: Path | str) -> bool:
     """Whether a name is text; bytes of another encoding are surrogates in it."""
     return not any("\udc80" <= c <= "\udcff" for c in str(path))
 
 
-def check_length(path):
+def check_length(path: Path | str) -> str:
     """Refuse a file that was cut short: libsndfile reads it as a shorter one.
 
     Returns
@@ -269,7 +270,7 @@ def check_length(path):
     return length.doubt
 
 
-def check_samples(name, n_samples, n_bad):
+def check_samples(name: Path | str, n_samples: int, n_bad: int) -> None:
     """Refuse a file that holds nothing, or samples that are not finite."""
     if n_samples == 0:
         raise InputError(f"{name} holds no samples")
@@ -277,7 +278,7 @@ def check_samples(name, n_samples, n_bad):
         raise InputError(f"{name} holds {n_bad} samples that are NaN or infinite")
 
 
-def check_rate(name, sample_rate):
+def check_rate(name: Path | str, sample_rate: int) -> None:
     """Refuse a sample rate that no audio has: the header lies."""
     if fault := fault_of_rate(sample_rate):
         raise InputError(
@@ -286,7 +287,7 @@ def check_rate(name, sample_rate):
         )
 
 
-def _decode(source, name):
+def _decode(source: str, name: Path | str) -> tuple[torch.Tensor, int]:
     """Channels (C, N) and rate of a file's path or of a stream of bytes."""
     try:
         channels, sample_rate = load_audio(source)
@@ -300,7 +301,7 @@ def _decode(source, name):
     return channels, sample_rate
 
 
-def write_sound(path, wav, sample_rate):
+def write_sound(path: Path, wav: torch.Tensor, sample_rate: int) -> None:
     """Write a waveform (N,) as 32-bit float WAV, atomically: nothing is clipped."""
     write_atomically(
         path,
@@ -308,7 +309,7 @@ def write_sound(path, wav, sample_rate):
     )
 
 
-def fix_length(wav, n_samples):
+def fix_length(wav: torch.Tensor, n_samples: int) -> torch.Tensor:
     """Silence at the end of what is shorter, the beginning of what is longer.
 
     Example
@@ -324,7 +325,7 @@ def fix_length(wav, n_samples):
     )
 
 
-def recorded_share(length, n_samples):
+def recorded_share(length: int, n_samples: int) -> float:
     """What share of a clip of `n_samples` a recording of `length` samples fills.
 
     Example
@@ -335,7 +336,7 @@ def recorded_share(length, n_samples):
     return min(1.0, length / n_samples)
 
 
-def to_model_level(wav):
+def to_model_level(wav: torch.Tensor) -> torch.Tensor:
     """Divide by the largest absolute sample; silence stays silence.
 
     The public code divides by the signed maximum, which turns a clip of negative

@@ -31,7 +31,7 @@ class AudioCheck:
     doubt: str = ""  # what of its header is wrong and does no harm
 
     @property
-    def duration(self):
+    def duration(self) -> float:
         """Seconds."""
         return self.n_frames / self.sample_rate
 
@@ -40,7 +40,7 @@ class AudioFault(Exception):
     """Why a file cannot be used; the message is the kind of fault."""
 
 
-def check_audio(path):
+def check_audio(path: Path) -> AudioCheck:
     """Decode a whole file, block by block.
 
     libsndfile reads a WAV or Ogg file that was cut short as a shorter one, without
@@ -96,14 +96,14 @@ def check_audio(path):
     return AudioCheck(n_frames, sample_rate, silent, length.doubt)
 
 
-def doubt_lines(doubtful):
+def doubt_lines(doubtful: dict) -> list:
     """The warnings of a dataset about headers; `doubtful` are names by their doubt."""
     return [
         f"{doubt} ({len(names)}): {some_of(names)}" for doubt, names in doubtful.items()
     ]
 
 
-def _check_file(path):
+def _check_file(path: Path) -> None:
     """Raise AudioFault unless there is a file with something in it, to be read."""
     try:
         status = os.stat(path)
@@ -121,7 +121,7 @@ def _check_file(path):
         raise AudioFault(f"cannot be opened: {error.strerror}") from None
 
 
-def _decoder(source, path):
+def _decoder(source: str, path: Path):
     """What reads the samples of an opened file."""
     try:
         return soundfile.SoundFile(source)
@@ -129,14 +129,14 @@ def _decoder(source, path):
         raise AudioFault("unreadable audio file" + _advice(path)) from None
 
 
-def _advice(path):
+def _advice(path: Path) -> str:
     """What to do about a file of a kind that libsndfile does not know."""
     if path.suffix.lower() not in TO_CONVERT:
         return ""
     return f" ({path.suffix} is to be converted: {conversion(path)})"
 
 
-def conversion(path):
+def conversion(path: Path | str) -> str:
     """The command that makes a WAV file of a video or another audio file.
 
     Example

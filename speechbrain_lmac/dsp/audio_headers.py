@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 UNKNOWN = "header written before the length was known, read to the end"
 BEYOND = "header that counts a few bytes too many, read to the end"
@@ -44,7 +45,7 @@ class Length:
     fault: str = ""  # why it cannot be read though nothing is missing
 
 
-def fault_of_rate(sample_rate):
+def fault_of_rate(sample_rate: int) -> str:
     """What is wrong with the sample rate of a header; "" for one that audio can have.
 
     Example
@@ -57,7 +58,7 @@ def fault_of_rate(sample_rate):
     return "" if good else f"header with a sample rate of {sample_rate:,} Hz"
 
 
-def length_of(path):
+def length_of(path: Path | str) -> Length:
     """Compare the length in a file's header with the file.
 
     libsndfile reads what is there without a word. WAV (also RF64), AIFF, AU and W64 say
@@ -99,7 +100,7 @@ def length_of(path):
     return Length(True)
 
 
-def _promise(file, head):
+def _promise(file, head: bytes) -> Promise | None:
     """The `Promise` of a file whose first bytes are `head`, or None."""
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         return _riff(file)
@@ -113,7 +114,7 @@ def _promise(file, head):
     return None
 
 
-def _riff(file):
+def _riff(file) -> Promise:
     """WAV: chunks of a name, a length, and a byte of padding where that is odd."""
     file.seek(12)
     frame, long_size = 1, None
@@ -132,7 +133,7 @@ def _riff(file):
     return None
 
 
-def _aiff(file):
+def _aiff(file) -> Promise:
     """AIFF: as WAV, with the highest byte first; 8 bytes stand before the sound."""
     file.seek(12)
     while len(chunk := file.read(8)) == 8:
@@ -143,7 +144,7 @@ def _aiff(file):
     return None
 
 
-def _w64(file):
+def _w64(file) -> Promise:
     """W64: names of 16 bytes, lengths of 8 that count both, ends at multiples of 8."""
     file.seek(40)
     while len(chunk := file.read(24)) == 24:
@@ -156,7 +157,7 @@ def _w64(file):
     return None
 
 
-def _is_placeholder(promise):
+def _is_placeholder(promise: Promise) -> bool:
     """Whether a size is one of `PLACEHOLDERS`, less the header, in whole frames."""
     for number in PLACEHOLDERS:
         for size in (number, number - promise.offset + promise.header):
@@ -165,7 +166,7 @@ def _is_placeholder(promise):
     return False
 
 
-def _ends_whole(page):
+def _ends_whole(page: bytes) -> bool:
     """Whether an Ogg page is the stream's last and all of it is there (RFC 3533)."""
     if len(page) < 27 or not page[5] & 4:
         return False

@@ -6,6 +6,7 @@ The memory does not grow with the length. What comes out is, up to rounding, wha
 
 import math
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class MonoFile:
         When the file is missing, unreadable, empty or holds NaN or infinities.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path | str):
         self.path = path
         self.n_samples, bad, peak = 0, 0, 0.0
         powers, of_mean = 0.0, 0.0
@@ -96,7 +97,7 @@ class MonoFile:
         """Blocks (N,) of float32, one after the other."""
         return iter(self._kept or self._again())
 
-    def _again(self):
+    def _again(self) -> Iterator[torch.Tensor]:
         n_samples = 0
         for block in self._blocks():
             n_samples += len(block)
@@ -107,11 +108,11 @@ class MonoFile:
                 f"samples at first, then {n_samples}"
             )
 
-    def _mono(self, block):
+    def _mono(self, block: np.ndarray) -> torch.Tensor:
         """An array (N, channels) as a waveform (N,)."""
         return mix_down(torch.from_numpy(block.T.copy()), self._channel)
 
-    def _blocks(self):
+    def _blocks(self) -> Iterator[np.ndarray]:
         """Arrays (N, channels)."""
         try:
             with opened(self.path) as source, soundfile.SoundFile(source) as sound:
@@ -147,7 +148,7 @@ class Resampler:
     torch.Size([16000])
     """
 
-    def __init__(self, from_rate, to_rate, n_samples):
+    def __init__(self, from_rate: int, to_rate: int, n_samples: int):
         self.rates = from_rate, to_rate
         shared = math.gcd(from_rate, to_rate)
         self.down, self.up = from_rate // shared, to_rate // shared
@@ -159,7 +160,7 @@ class Resampler:
         self.first = 0  # sample of the signal with which the buffer begins
         self.done = 0  # samples of the signal that are resampled; whole periods
 
-    def push(self, wav):
+    def push(self, wav: torch.Tensor) -> torch.Tensor:
         """The samples (M,) that are ready after a block (N,); M may be 0."""
         if self.up == self.down:
             return wav
@@ -173,7 +174,7 @@ class Resampler:
             ready.append(self._resampled(end))
         return torch.cat(ready) if ready else self.buffer[:0]
 
-    def _resampled(self, end):
+    def _resampled(self, end: int) -> torch.Tensor:
         """What lies between the samples that are done and `end`."""
         begin = max(0, self.done - self.context)
         self.buffer = self.buffer[begin - self.first :].clone()
@@ -204,7 +205,7 @@ class SoundWriter:
         That will be written.
     """
 
-    def __init__(self, path, sample_rate, n_samples):
+    def __init__(self, path: Path, sample_rate: int, n_samples: int):
         self.path = Path(path)
         self.part = part_of(self.path)
         kind = "WAV" if 4 * n_samples < LARGEST_WAV else "RF64"
@@ -214,12 +215,12 @@ class SoundWriter:
                 self.part, "w", sample_rate, 1, "FLOAT", format=kind
             )
 
-    def write(self, wav):
+    def write(self, wav: torch.Tensor) -> None:
         """Append samples (N,)."""
         with writing(self.path):
             self.sound.write(wav.detach().cpu().numpy())
 
-    def close(self, whole=True):
+    def close(self, whole: bool = True) -> None:
         """End the file; unless it is whole, remove it."""
         try:
             with writing(self.path):

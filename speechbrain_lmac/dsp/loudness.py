@@ -10,7 +10,7 @@ HIGHEST_PEAK = 0.99
 SHORTEST_S = 0.4  # a gate of ITU-R BS.1770
 
 
-def loudness(wav, sample_rate):
+def loudness(wav: torch.Tensor, sample_rate: int) -> float:
     """The integrated loudness of a sound (ITU-R BS.1770-4, by pyloudnorm).
 
     Arguments
@@ -31,7 +31,7 @@ def loudness(wav, sample_rate):
     return float(Meter(sample_rate).integrated_loudness(wav.double().numpy()))
 
 
-def equally_loud(wavs, sample_rate):
+def equally_loud(wavs: dict[str, torch.Tensor], sample_rate: int) -> tuple:
     """Sounds at one loudness: -23 LUFS, or as far below as the most peaked one needs.
 
     Arguments

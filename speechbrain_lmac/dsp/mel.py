@@ -7,12 +7,12 @@ import torch
 POWER_FLOOR = 1e-10  # -100 dB: what is quieter is heard as this
 
 
-def hz_to_mel(hz):
+def hz_to_mel(hz: float | torch.Tensor) -> torch.Tensor:
     """O'Shaughnessy's mel scale, the one of SpeechBrain's filterbank."""
     return 2595 * torch.log10(1 + torch.as_tensor(hz, dtype=torch.float64) / 700)
 
 
-def slaney_mel(hz):
+def slaney_mel(hz: torch.Tensor) -> torch.Tensor:
     """Slaney's mel scale: linear below 1000 Hz (mel 15), logarithmic above.
 
     As librosa has it (Slaney, Auditory Toolbox, 1998).
@@ -27,7 +27,7 @@ def slaney_mel(hz):
     return torch.where(hz < 1000, 3 * hz / 200, above)
 
 
-def slaney_hz(mel):
+def slaney_hz(mel: torch.Tensor) -> torch.Tensor:
     """The way back from `slaney_mel`.
 
     Example
@@ -40,7 +40,7 @@ def slaney_hz(mel):
     return torch.where(mel < 15, 200 * mel / 3, above)
 
 
-def decibels(power):
+def decibels(power: torch.Tensor) -> torch.Tensor:
     """10 log10 of power, at least -100 dB.
 
     Example

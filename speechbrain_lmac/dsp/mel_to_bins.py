@@ -6,7 +6,7 @@ from speechbrain_lmac.dsp.mel import hz_to_mel, slaney_mel
 from speechbrain_lmac.utils.errors import check_counts
 
 
-def reading(position, n_bands):
+def reading(position: torch.Tensor, n_bands: int) -> torch.Tensor:
     """The matrix that reads bands at fractional positions among them.
 
     Linear between the two bands around; the first and the last band beyond.
@@ -73,7 +73,7 @@ class MelToBins(torch.nn.Module):
         matrix = reading(bins / float(centres[1]) - 1, n_mels)
         self.register_buffer("matrix", matrix, persistent=False)
 
-    def forward(self, bands):
+    def forward(self, bands: torch.Tensor) -> torch.Tensor:
         # In float32 whatever autocast says: a mask of 0.999 is 1 in bfloat16.
         with torch.autocast(bands.device.type, enabled=False):
             return bands.float() @ self.matrix
@@ -90,7 +90,9 @@ class SlaneyToBins(MelToBins):
         Where the first band begins and the last one ends.
     """
 
-    def __init__(self, sample_rate, n_fft, n_mels, low_hz, high_hz):
+    def __init__(
+        self, sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float
+    ):
         super().__init__(sample_rate, n_fft, n_mels)
         bins = slaney_mel(torch.linspace(0, sample_rate / 2, n_fft // 2 + 1))
         low, high = slaney_mel(torch.tensor([low_hz, high_hz])).tolist()
@@ -101,5 +103,5 @@ class SlaneyToBins(MelToBins):
 class SameBins(torch.nn.Module):
     """The mask lies on the classifier's own frequency axis: nothing to do."""
 
-    def forward(self, bands):
+    def forward(self, bands: torch.Tensor) -> torch.Tensor:
         return bands

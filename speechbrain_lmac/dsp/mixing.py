@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 
-def norm(wav):
+def norm(wav: torch.Tensor) -> float:
     """The square root of a sound's energy over the whole clip.
 
     Arguments
@@ -32,7 +32,7 @@ def norm(wav):
     return math.sqrt(np.square(wav.double().numpy()).sum())
 
 
-def unit_energy(wav):
+def unit_energy(wav: torch.Tensor) -> torch.Tensor:
     """Divide by the norm; silence stays silence.
 
     Arguments
@@ -54,7 +54,7 @@ def unit_energy(wav):
     return wav.double() / size if size > 0 else torch.zeros_like(wav).double()
 
 
-def gains_of_snr(snr_db):
+def gains_of_snr(snr_db: float) -> tuple[float, float]:
     """The gains that give a signal-to-noise ratio, the foreground's being 1.
 
     Arguments
@@ -75,7 +75,7 @@ def gains_of_snr(snr_db):
     return 1.0, 10 ** (-snr_db / 20)
 
 
-def snr_of_gains(gains):
+def snr_of_gains(gains: list[float] | tuple) -> float:
     """The signal-to-noise ratio that two gains give, in dB.
 
     Example
@@ -86,7 +86,7 @@ def snr_of_gains(gains):
     return 20 * math.log10(gains[0] / gains[1])
 
 
-def measured_snr(foreground, background):
+def measured_snr(foreground: torch.Tensor, background: torch.Tensor) -> float:
     """The energy of one stem over that of the other, in dB.
 
     Arguments
@@ -112,7 +112,11 @@ def measured_snr(foreground, background):
     return 20 * math.log10(signal / noise)
 
 
-def mix(foreground, background, gains):
+def mix(
+    foreground: torch.Tensor,
+    background: torch.Tensor,
+    gains: list[float] | tuple[float, float],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mix two sounds, each at unit energy, and bring the sum to the model's level.
 
     m = g_1 s_1 / |s_1| + g_2 s_2 / |s_2|; mixture and stems are divided by max |m|. The

@@ -25,7 +25,7 @@ FORMANT_WIDTH_HZ = 150.0
 PERIOD_POINTS = 2048  # of a stored period; read without interpolation
 
 
-def white_noise(key, n_samples, sample_rate):
+def white_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
     """Gaussian white noise (N,) of unit variance.
 
     Arguments
@@ -45,7 +45,7 @@ def white_noise(key, n_samples, sample_rate):
     return torch.randn(n_samples, generator=generator(*key, "white"))
 
 
-def coloured_noise(key, n_samples, sample_rate):
+def coloured_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
     """Gaussian noise (N,) whose power falls as 1 / f^slope, the slope being drawn.
 
     The slope is uniform in `COLOUR_SLOPE`. Arguments are those of `white_noise`.
@@ -55,7 +55,9 @@ def coloured_noise(key, n_samples, sample_rate):
         return shaped_noise(n_samples, uniform(*COLOUR_SLOPE, draw), draw)
 
 
-def shaped_noise(n_samples, slope, draw):
+def shaped_noise(
+    n_samples: int, slope: float, draw: torch.Generator | None
+) -> torch.Tensor:
     """Gaussian noise (N,) of any level whose power falls as 1 / f^slope.
 
     Arguments
@@ -71,13 +73,15 @@ def shaped_noise(n_samples, slope, draw):
     return torch.fft.irfft(white * frequency ** (-slope / 2), n_samples)
 
 
-def unit_power_noise(n_samples, slope, draw=None):
+def unit_power_noise(
+    n_samples: int, slope: float, draw: torch.Generator | None = None
+) -> torch.Tensor:
     """`shaped_noise` whose mean square is 1."""
     noise = shaped_noise(n_samples, slope, draw)
     return noise / noise.square().mean().sqrt()
 
 
-def babble_noise(key, n_samples, sample_rate):
+def babble_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
     """The murmur of several made-up voices, (N,).
 
     The sum of `N_VOICES` voices. A voice is a sequence of syllables of 3 to 6 Hz, some
@@ -91,7 +95,7 @@ def babble_noise(key, n_samples, sample_rate):
         return sum(_voice(n_samples, sample_rate, draw) for _ in range(N_VOICES))
 
 
-def _voice(n_samples, sample_rate, draw):
+def _voice(n_samples: int, sample_rate: int, draw: torch.Generator) -> torch.Tensor:
     """One voice (N,), of any level."""
     pitch = uniform(*VOICE_HZ, draw)
     rate = uniform(*SYLLABLES_PER_S, draw)
@@ -113,7 +117,7 @@ def _voice(n_samples, sample_rate, draw):
     return envelope * periods[vowel[syllable], point]
 
 
-def _periods(pitch, highest):
+def _periods(pitch: float, highest: float) -> torch.Tensor:
     """A period of each vowel at a fundamental in Hz, (vowels, points)."""
     # A syllable may be higher than the voice's pitch: its harmonics stay below.
     n_harmonics = max(1, int(highest / (pitch * 2**INTONATION_OCTAVES)))

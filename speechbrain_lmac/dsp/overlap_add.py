@@ -8,7 +8,7 @@ import torch
 LONGEST = 1.5
 
 
-def window_starts(n_samples, length, step=1):
+def window_starts(n_samples: int, length: int, step: int = 1) -> list[int]:
     """Where the windows of a signal begin.
 
     Each window overlaps the next by half or more. The last one ends with the signal,
@@ -44,7 +44,9 @@ def window_starts(n_samples, length, step=1):
     return [*range(0, last, hop), last]
 
 
-def window_length(n_samples, seconds, sample_rate, step=1):
+def window_length(
+    n_samples: int, seconds: float | None, sample_rate: int, step: int = 1
+) -> int:
     """How long the windows of a signal are, in samples.
 
     Arguments
@@ -88,14 +90,14 @@ class Windows:
     [tensor([1, 2, 3]), tensor([3, 4, 5])]
     """
 
-    def __init__(self, starts, length):
+    def __init__(self, starts: list[int], length: int):
         self.starts = list(starts)
         self.length = length
         self.blocks = []  # of the signal, from `first` on
         self.first = 0
         self.have = 0  # samples of the signal until now
 
-    def push(self, wav):
+    def push(self, wav: torch.Tensor) -> list[torch.Tensor]:
         """The windows (length,) that are whole after a block (N,)."""
         self.blocks.append(wav)
         self.have += len(wav)
@@ -133,14 +135,14 @@ class Faded:
     tensor([1., 1., 3., 3.])
     """
 
-    def __init__(self, n_samples, step=1):
+    def __init__(self, n_samples: int, step: int = 1):
         self.n_samples = n_samples
         self.step = step
         self.taken = 0
         self.sum = None  # from `taken` on
         self.weight = torch.zeros(0)
 
-    def add(self, start, part):
+    def add(self, start: int, part: torch.Tensor) -> None:
         """Add a window (L, ...) that begins at a sample of the signal.
 
         One that is the whole stays as it is.
@@ -161,7 +163,7 @@ class Faded:
         self.sum[own] += _spread(weight, part) * part[:length]
         self.weight[own] += weight
 
-    def take(self, until=None):
+    def take(self, until=None) -> torch.Tensor:
         """The mean of what was added, (N, ...), and let go of it.
 
         Arguments
@@ -177,6 +179,6 @@ class Faded:
         return mean
 
 
-def _spread(weight, values):
+def _spread(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Weights (N,), to be multiplied with values (N, ...)."""
     return weight.reshape(-1, *[1] * (values.dim() - 1))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 
-def recordings(frames, maps):
+def recordings(frames, maps: torch.Tensor) -> list[torch.Tensor]:
     """A batch of maps without its padding.
 
     Arguments
@@ -35,7 +35,7 @@ def recordings(frames, maps):
     return [maps[i : i + 1, :n] for i, n in enumerate(frames.tolist())]
 
 
-def score_recordings(score, frames, *maps):
+def score_recordings(score, frames, *maps) -> torch.Tensor:
     """A score of each item, (B,), that the padding has no part in.
 
     Arguments
@@ -57,7 +57,7 @@ def score_recordings(score, frames, *maps):
     return torch.cat([score(*part) for part in parts])
 
 
-def join_recordings(parts, n_frames):
+def join_recordings(parts, n_frames: int) -> torch.Tensor:
     """The way back from `recordings`: 0 in the padding, shape (B, `n_frames`, F).
 
     Example
@@ -69,7 +69,7 @@ def join_recordings(parts, n_frames):
     return torch.cat([F.pad(p, (0, 0, 0, n_frames - p.shape[1])) for p in parts])
 
 
-def pad_frames(features, min_frames):
+def pad_frames(features: torch.Tensor, min_frames: int) -> torch.Tensor:
     """Append silent frames until there are at least `min_frames`.
 
     Arguments
@@ -94,7 +94,9 @@ def pad_frames(features, min_frames):
     return F.pad(features, (0, 0, 0, missing)) if missing > 0 else features
 
 
-def zero_behind(maps, lengths, dim=1):
+def zero_behind(
+    maps: torch.Tensor, lengths: torch.Tensor, dim: int = 1
+) -> torch.Tensor:
     """Return a batch with zeros from the length of each item on.
 
     Whatever stood there, NaN or infinity too, has no part in what is made of it, and
@@ -122,7 +124,7 @@ def zero_behind(maps, lengths, dim=1):
     return maps.masked_fill(behind.view(shape), 0.0)
 
 
-def fit_map(maps, size):
+def fit_map(maps: torch.Tensor, size) -> torch.Tensor:
     """Crop a map at its end, or repeat its last row and column, to a size.
 
     Every step of a map keeps its place: a map is never stretched.

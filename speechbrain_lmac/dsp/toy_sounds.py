@@ -17,7 +17,9 @@ FADE_S = 0.01
 INT16_SCALE = 32768
 
 
-def render_clip(seed, index, sample_rate=16000, seconds=5.0):
+def render_clip(
+    seed: int, index: int, sample_rate: int = 16000, seconds: float = 5.0
+) -> dict[str, float | np.ndarray]:
     """The samples of one clip and of its two stems.
 
     Arguments
@@ -64,7 +66,7 @@ def render_clip(seed, index, sample_rate=16000, seconds=5.0):
     return {"clip": clip, **stems, "snr_db": snr_db, "pitch_hz": pitch_hz, **placed}
 
 
-def median_frequency(sound, sample_rate):
+def median_frequency(sound: np.ndarray, sample_rate: int) -> float:
     """The frequency in Hz below which half of a sound's energy lies.
 
     Arguments
@@ -85,7 +87,7 @@ def median_frequency(sound, sample_rate):
     return float(place * sample_rate / len(sound))
 
 
-def background_noise(rng, n_samples, sample_rate):
+def background_noise(rng, n_samples: int, sample_rate: int) -> np.ndarray:
     """Gaussian noise whose power falls as 1/f**slope, with a slope of its own.
 
     Below `BACKGROUND_FROM_HZ` it has nothing. Shape (n_samples,), any level.
@@ -97,7 +99,7 @@ def background_noise(rng, n_samples, sample_rate):
     return np.fft.irfft(spectrum * gain * (frequency >= BACKGROUND_FROM_HZ), n_samples)
 
 
-def _place_events(rng, target, n_samples, sample_rate):
+def _place_events(rng, target: int, n_samples: int, sample_rate: int) -> tuple:
     """Events of a class in a part of the clip, with silence before or after.
 
     Returns
@@ -126,11 +128,11 @@ def _place_events(rng, target, n_samples, sample_rate):
     return foreground, {"n_events": int(n_events), **placed}
 
 
-def _rms(sound):
+def _rms(sound: np.ndarray):
     return np.sqrt(np.mean(sound**2))
 
 
-def _faded(sound, sample_rate):
+def _faded(sound: np.ndarray, sample_rate: int) -> np.ndarray:
     """Without a jump at its ends, which would be a click in all frequencies."""
     n_fade = min(int(FADE_S * sample_rate), len(sound) // 2)
     fade = np.sin(np.linspace(0, np.pi / 2, n_fade)) ** 2
@@ -140,7 +142,9 @@ def _faded(sound, sample_rate):
     return sound * envelope
 
 
-def _partials(frequency, sample_rate, amplitudes):
+def _partials(
+    frequency: np.ndarray, sample_rate: int, amplitudes: list[float]
+) -> np.ndarray:
     """Harmonics of a fundamental given in Hz for each sample."""
     phase = 2 * np.pi * np.cumsum(frequency) / sample_rate
     return sum(a * np.sin((k + 1) * phase) for k, a in enumerate(amplitudes))
@@ -149,13 +153,13 @@ def _partials(frequency, sample_rate, amplitudes):
 # The sounds, one event each: (generator, samples, sample rate in Hz) -> (samples,).
 
 
-def chirp(rng, n_samples, sample_rate):
+def chirp(rng, n_samples: int, sample_rate: int) -> np.ndarray:
     """A tone which rises by about an octave and a half."""
     octaves = rng.uniform(1.0, 2.0) * np.linspace(0, 1, n_samples)
     return _partials(rng.uniform(500, 1400) * 2**octaves, sample_rate, [1.0])
 
 
-def click(rng, n_samples, sample_rate):
+def click(rng, n_samples: int, sample_rate: int) -> np.ndarray:
     """A resonance of 2 to 5 kHz which dies away within some milliseconds."""
     time = np.arange(n_samples) / sample_rate
     # The delay keeps the attack clear of the fade-in.
@@ -164,13 +168,13 @@ def click(rng, n_samples, sample_rate):
     return decay * np.sin(2 * np.pi * rng.uniform(2000, 5000) * time)
 
 
-def tone(rng, n_samples, sample_rate):
+def tone(rng, n_samples: int, sample_rate: int) -> np.ndarray:
     """A steady note of four partials."""
     frequency = np.full(n_samples, rng.uniform(250, 700))
     return _partials(frequency, sample_rate, [1.0, 0.7, 0.5, 0.35])
 
 
-def burst(rng, n_samples, sample_rate):
+def burst(rng, n_samples: int, sample_rate: int) -> np.ndarray:
     """Noise of a third of an octave, as from a band-pass filter."""
     centre = rng.uniform(1000, 5000)
     spectrum = np.fft.rfft(rng.standard_normal(n_samples))
@@ -180,7 +184,7 @@ def burst(rng, n_samples, sample_rate):
     return np.fft.irfft(spectrum * np.exp(-0.5 * (octaves / (1 / 6)) ** 2), n_samples)
 
 
-def siren(rng, n_samples, sample_rate):
+def siren(rng, n_samples, sample_rate: int) -> np.ndarray:
     """Two partials which swing up and down."""
     time = np.arange(n_samples) / sample_rate
     swing = np.sin(2 * np.pi * (rng.uniform(0.5, 2.0) * time + rng.uniform()))
@@ -188,7 +192,7 @@ def siren(rng, n_samples, sample_rate):
     return _partials(frequency, sample_rate, [1.0, 0.4])
 
 
-def hum(rng, n_samples, sample_rate):
+def hum(rng, n_samples, sample_rate: int) -> np.ndarray:
     """Low partials which throb."""
     time = np.arange(n_samples) / sample_rate
     throb = 1 + 0.5 * np.sin(2 * np.pi * (rng.uniform(5, 10) * time + rng.uniform()))

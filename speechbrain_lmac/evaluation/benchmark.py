@@ -90,15 +90,15 @@ class Benchmark:
 
     def __init__(
         self,
-        blocks,
-        conditions,
+        blocks: dict,
+        conditions: dict,
         classifier,
-        metrics,
-        labels,
-        batch_size=8,
-        n_clips=None,
-        curves=None,
-        device="cpu",
+        metrics: list | tuple,
+        labels: list[str],
+        batch_size: int = 8,
+        n_clips: int | str | None = None,
+        curves: Curves | None = None,
+        device: str | torch.device = "cpu",
     ):
         if n_clips is not None:
             check_counts(n_clips=n_clips)
@@ -121,7 +121,7 @@ class Benchmark:
         self.curves = curves
         self.device = device
 
-    def check_condition(self, condition, where):
+    def check_condition(self, condition: str, where: str) -> None:
         """Refuse a condition that there is not."""
         if condition not in self.conditions:
             raise InputError(
@@ -129,7 +129,7 @@ class Benchmark:
                 f"{', '.join(self.conditions)}"
             )
 
-    def has_condition(self, condition, what):
+    def has_condition(self, condition: str, what: str) -> bool:
         """Whether there is a condition; where there is none, say what is left out."""
         there = condition in self.conditions
         if not there:
@@ -141,7 +141,7 @@ class Benchmark:
             )
         return there
 
-    def clips(self, condition, n_clips=None):
+    def clips(self, condition: str, n_clips: int | None = None):
         """Some or all clips of a condition."""
         clips = self.conditions[condition].clips
         n_clips = self.n_clips if n_clips is None else n_clips
@@ -149,7 +149,7 @@ class Benchmark:
             return clips
         return Subset(clips, [i * len(clips) // n_clips for i in range(n_clips)])
 
-    def description(self, condition):
+    def description(self, condition: str) -> str:
         """A line on the clips of a condition, and on how many of them are scored."""
         opened, n_scored = self.conditions[condition], len(self.clips(condition))
         if n_scored == len(opened.clips):
@@ -159,17 +159,17 @@ class Benchmark:
             f"{len(opened.clips)}, evenly spread"
         )
 
-    def batches(self, condition, n_clips=None):
+    def batches(self, condition: str, n_clips: int | None = None):
         """Their batches."""
         clips = self.clips(condition, n_clips)
         return DataLoader(clips, self.batch_size, collate_fn=collate_clips)
 
-    def shares(self, condition):
+    def shares(self, condition: str) -> tuple[float, ...]:
         """Shares of kept cells that are looked at in a condition."""
         wanted = self.curves is not None and condition in self.curves.conditions
         return tuple(self.curves.shares) if wanted else ()
 
-    def score(self, rows_folder, progress=True):
+    def score(self, rows_folder: Path | str, progress: bool = True) -> pd.DataFrame:
         """The rows of all conditions and blocks.
 
         Arguments
@@ -202,7 +202,9 @@ class Benchmark:
                     tables.append(table)
         return pd.concat(tables, ignore_index=True)
 
-    def _score_block(self, condition, name, rows_folder, bar):
+    def _score_block(
+        self, condition: str, name: str, rows_folder: Path | str, bar
+    ) -> pd.DataFrame:
         opened, block = self.conditions[condition], self.blocks[name]
         shares = self.shares(condition)
         metrics = [identity_of(metric) for metric in self.metrics]
@@ -233,7 +235,7 @@ class Benchmark:
         finally:  # what is finished stays finished, whatever stopped the rest
             store.save()
 
-    def scores(self, condition, block):
+    def scores(self, condition: str, block: str) -> dict:
         """The scores of a condition in a block: of the metrics, truth, curves."""
         known = self.conditions[condition].stems is not None
         return {
@@ -242,7 +244,9 @@ class Benchmark:
             "areas": AREAS if self.shares(condition) else (),
         }
 
-    def check_sanity(self, sanity, folder, seed, progress=True):
+    def check_sanity(
+        self, sanity: Sanity, folder: Path, seed: int, progress: bool = True
+    ) -> pd.DataFrame | None:
         """The comparison with a randomised classifier, per block and method.
 
         None where there is no such condition among those that were chosen.
@@ -279,7 +283,9 @@ class Benchmark:
         return pd.concat(tables, ignore_index=True) if tables else None
 
 
-def open_benchmark(hparams, run_opts, manifests, metrics):
+def open_benchmark(
+    hparams: dict[str, int | str], run_opts, manifests: Path, metrics: tuple
+) -> Benchmark:
     """An experiment's blocks and conditions, its models on their device.
 
     Arguments

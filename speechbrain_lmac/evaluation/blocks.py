@@ -13,7 +13,7 @@ from speechbrain_lmac.utils.errors import InputError
 OF_BLOCK = ("classifier", "domain")
 
 
-def open_blocks(hparams):
+def open_blocks(hparams: dict[str, int | str]) -> dict[str, Block]:
     """The blocks of a table, those without a wanted explainer left out.
 
     Arguments
@@ -52,7 +52,11 @@ def open_blocks(hparams):
     return blocks
 
 
-def chosen_methods(methods, there, blocks=()):
+def chosen_methods(
+    methods: list[str] | str | None,
+    there: list[str],
+    blocks: dict[str, Block] | tuple = (),
+) -> list[str] | None:
     """The names and patterns that `methods` has, each of which some row has.
 
     Names may have commas of their own: as many pieces as possible make one.
@@ -98,7 +102,7 @@ def chosen_methods(methods, there, blocks=()):
     return chosen
 
 
-def _no_explainer(pattern, there, blocks):
+def _no_explainer(pattern: str, there: list[str], blocks: dict) -> str:
     """The message on a name of a method that no row has."""
     where = f"the blocks {', '.join(map(str, blocks))} have"
     text = f"methods: {where} no explainer {pattern!r}."
@@ -109,7 +113,7 @@ def _no_explainer(pattern, there, blocks):
     return f"{text} There are: {'; '.join(there)}"
 
 
-def _names(blocks):
+def _names(blocks: dict[str, Block]) -> list[str]:
     """The names of all rows, each once."""
     names = []
     for rows in blocks.values():
@@ -121,7 +125,7 @@ def _names(blocks):
     return list(dict.fromkeys(map(str, names)))
 
 
-def _flat(rows):
+def _flat(rows: dict) -> dict:
     """The rows of a block by their names, those of `baselines` among them."""
     flat = {}
     for name, row in rows.items():
@@ -129,7 +133,9 @@ def _flat(rows):
     return flat
 
 
-def _opened(rows, methods, hparams):
+def _opened(
+    rows: dict, methods: list[str] | None, hparams: dict[str, int | str]
+) -> Block:
     """A Block of rows by their names."""
     flat = _flat(rows)
     classifier = flat.pop("classifier", hparams["classifier"])

@@ -12,6 +12,7 @@ import io
 import itertools
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class PartBatch:
     lens: torch.Tensor  # (B,)
     last: bool  # of its part
 
-    def heard(self):
+    def heard(self) -> list[int]:
         """The places of the clips that could be read."""
         return [place for place in range(len(self.names)) if place not in self.errors]
 
@@ -74,7 +75,15 @@ class Batches(IterableDataset):
         This process's number, and how many there are.
     """
 
-    def __init__(self, source, sample_rate, n_samples, batch_size, finished, share):
+    def __init__(
+        self,
+        source,
+        sample_rate: int,
+        n_samples: int,
+        batch_size: int,
+        finished: Path,
+        share: tuple[int, int],
+    ):
         self.source = source
         self.sample_rate = sample_rate
         self.n_samples = n_samples
@@ -82,13 +91,13 @@ class Batches(IterableDataset):
         self.finished = finished
         self.rank, self.n_ranks = share
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[PartBatch]:
         for part in self.source.parts(self.sample_rate):
             mine = part.index % self.n_ranks == self.rank
             if mine and not (self.finished / part.name).is_file():
                 yield from self._batches(part)
 
-    def _batches(self, part):
+    def _batches(self, part) -> Iterator[PartBatch]:
         clips = iter(part.clips())
         some = list(itertools.islice(clips, self.batch_size))
         while True:
@@ -98,7 +107,7 @@ class Batches(IterableDataset):
                 return
             some = following
 
-    def _batch(self, part, clips, last):
+    def _batch(self, part: str, clips: list, last: bool) -> PartBatch:
         wavs, lens, errors = [], [], {}
         for place, (_, read) in enumerate(clips):
             try:
@@ -116,15 +125,15 @@ class Batches(IterableDataset):
 def explain_corpus(
     explainer,
     source,
-    labels,
-    n_samples,
-    output_folder,
-    batch_size=32,
-    num_workers=1,
-    sounds=False,
-    device="cpu",
+    labels: list[str],
+    n_samples: int,
+    output_folder: str,
+    batch_size: int = 32,
+    num_workers: int = 1,
+    sounds: bool = False,
+    device: str | torch.device = "cpu",
     progress=None,
-):
+) -> dict | None:
     """Explain and score every clip of a corpus; call it in each process alike.
 
     Arguments
@@ -187,7 +196,7 @@ def explain_corpus(
 
 
 @torch.no_grad()
-def _explained(explainer, batch, device):
+def _explained(explainer, batch: PartBatch, device: torch.device):
     """The explanation of the clips that could be read, or None if there are none."""
     if not len(batch.wav):
         return None
@@ -195,7 +204,7 @@ def _explained(explainer, batch, device):
     return explainer.explain(batch.wav.to(device), lens=lens)
 
 
-def _rows(explainer, explanation, batch, labels):
+def _rows(explainer, explanation, batch: PartBatch, labels: list[str]) -> list:
     """The rows of a batch, in its order."""
     heard = batch.heard()
     scores = {}
@@ -214,7 +223,9 @@ def _rows(explainer, explanation, batch, labels):
 
 
 @torch.no_grad()
-def _write_sounds(folder, domain, explanation, batch, first):
+def _write_sounds(
+    folder: Path, domain, explanation, batch: PartBatch, first: int
+) -> None:
     """The explanations of a batch, called by their number in the part."""
     heard = domain.decode(
         domain.apply_mask(explanation.encoded, explanation.mask)
@@ -223,11 +234,11 @@ def _write_sounds(folder, domain, explanation, batch, first):
         write_sound(folder / f"{first + place:06d}.wav", wav, domain.sample_rate)
 
 
-def _put_together(parts, finished, folder):
+def _put_together(parts, finished: Path, folder: Path) -> dict:
     """Write `corpus.csv`, a line at a time, and count."""
     counts = {"clips": 0, "failed": 0, "errors": Counter()}
 
-    def write(path):
+    def write(path: Path) -> None:
         with open(path, "w", encoding="utf-8", newline="") as whole:
             csv.writer(whole, lineterminator="\n").writerow(COLUMNS)
             for part in parts:

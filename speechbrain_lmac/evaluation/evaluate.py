@@ -41,7 +41,9 @@ class Block:
         Waveforms (n, N) that SHAP compares with, see `background.TrainingClips`.
     """
 
-    def __init__(self, domain, classifier, explainers, baselines=None, background=None):
+    def __init__(
+        self, domain, classifier, explainers: dict, baselines=None, background=None
+    ):
         self.domain = domain
         self.classifier = classifier
         first = {}
@@ -49,7 +51,7 @@ class Block:
             first = baselines.explainers(domain, classifier, background)
         self.explainers = {**first, **explainers}
 
-    def to(self, device):
+    def to(self, device: str | torch.device) -> None:
         """Move domain, classifier and explainers to a device."""
         explainers = list(self.explainers.values())
         explainers += [e.explainer for e in explainers if isinstance(e, Remembered)]
@@ -61,18 +63,18 @@ class Block:
 
 
 def evaluate(
-    explainers,
+    explainers: dict,
     batches,
     domain,
     classifier,
-    metrics=PAPER_METRICS,
-    class_names=None,
+    metrics: list | tuple = PAPER_METRICS,
+    class_names: list[str] | None = None,
     stems=None,
-    shares=(),
-    device="cpu",
-    store=None,
+    shares: tuple[float, ...] = (),
+    device: str | torch.device = "cpu",
+    store: RowStore | None = None,
     bar=None,
-):
+) -> pd.DataFrame:
     """Explain every clip with every explainer, and score the explanations.
 
     Arguments
@@ -151,7 +153,13 @@ def evaluate(
     return store.rows(product(explainers, ids))
 
 
-def score_clips(ids, label, evidence, metrics, class_names=None):
+def score_clips(
+    ids: list[str],
+    label: torch.Tensor | None,
+    evidence,
+    metrics: tuple,
+    class_names: list[str] | None = None,
+) -> pd.DataFrame:
     """What a classifier says of some clips and of their explanations, and the scores.
 
     Arguments
@@ -173,7 +181,7 @@ def score_clips(ids, label, evidence, metrics, class_names=None):
         `seconds`.
     """
 
-    def name_of(label):
+    def name_of(label: int) -> int | str:
         return label if class_names is None else class_names[label]
 
     heard = ~evidence.logits.isnan().any(1).cpu().numpy()
@@ -206,7 +214,7 @@ def score_clips(ids, label, evidence, metrics, class_names=None):
     ).astype({"label": object, "predicted": object, "correct": "boolean"})
 
 
-def curve_column(name, share):
+def curve_column(name: str, share: float) -> str:
     """The column of a score at a share of kept cells.
 
     Example
@@ -217,7 +225,7 @@ def curve_column(name, share):
     return f"{name}@{100 * share:g}%"
 
 
-def _check_batch(batch):
+def _check_batch(batch) -> None:
     n = len(batch.ids)
     if batch.wav.ndim != 2 or len(batch.wav) != n:
         raise ValueError(
@@ -230,7 +238,7 @@ def _check_batch(batch):
         raise ValueError(f"lens must have {n} shares, got {len(batch.lens)}")
 
 
-def _timed(explain, wav, lens):
+def _timed(explain, wav: torch.Tensor, lens: torch.Tensor | None) -> tuple:
     """The explanation and the seconds it took."""
     start = time.perf_counter()
     explanation = explain(wav, lens=lens)
@@ -239,7 +247,7 @@ def _timed(explain, wav, lens):
     return explanation, time.perf_counter() - start
 
 
-def _add(table, columns):
+def _add(table: pd.DataFrame, columns: dict[str, torch.Tensor]) -> None:
     """Add columns of scores, (B,) each."""
     for name, values in columns.items():
         table[name] = values.cpu().numpy()

@@ -13,7 +13,13 @@ from speechbrain_lmac.evaluation.statistics import bootstrap_interval
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 
-def compare(per_clip, reference, metrics, n_boot=2000, seed=1234):
+def compare(
+    per_clip: pd.DataFrame,
+    reference: str,
+    metrics: list | tuple,
+    n_boot: int = 2000,
+    seed: int = 1234,
+) -> pd.DataFrame:
     """One method against each of the others, clip by clip.
 
     Arguments
@@ -112,7 +118,7 @@ def compare(per_clip, reference, metrics, n_boot=2000, seed=1234):
     return frame.astype({"reference_better": "boolean"})
 
 
-def signed_rank_p(differences):
+def signed_rank_p(differences: np.ndarray) -> float:
     """p of the two-sided Wilcoxon signed-rank test that differences lie around 0.
 
     Differences of 0 are left out, as Wilcoxon did. If all are 0, nothing speaks
@@ -139,7 +145,13 @@ def signed_rank_p(differences):
     return float(wilcoxon(moved).pvalue) if len(moved) else 1.0
 
 
-def means_by(table, keys, names, n_boot=2000, seed=1234):
+def means_by(
+    table: pd.DataFrame,
+    keys: list[str],
+    names: list[str],
+    n_boot: int = 2000,
+    seed: int = 1234,
+) -> pd.DataFrame:
     """Mean and interval of scores in each group of rows.
 
     Arguments
@@ -191,7 +203,7 @@ def means_by(table, keys, names, n_boot=2000, seed=1234):
     return pd.DataFrame(rows)
 
 
-def _check_columns(table, names):
+def _check_columns(table: pd.DataFrame, names: list[str]) -> None:
     missing = [name for name in names if name not in table]
     if missing:
         raise InputError(
@@ -200,7 +212,7 @@ def _check_columns(table, names):
         )
 
 
-def _is_better(difference, higher_is_better):
+def _is_better(difference, higher_is_better: bool | None):
     """Whether a difference has a direction; missing if there is none."""
     if higher_is_better is None or math.isnan(difference):
         return pd.NA

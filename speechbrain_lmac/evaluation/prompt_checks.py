@@ -94,7 +94,9 @@ SWAP = (
 SCORES = (RISES, *ABSENT, *SWAP)
 
 
-def explain_prompts(explainer, batches, domain, classifier, device="cpu", bar=None):
+def explain_prompts(
+    explainer, batches, domain, classifier, device: str | torch.device = "cpu", bar=None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Explain every clip for every prompt of a zero-shot classifier.
 
     Arguments
@@ -168,7 +170,9 @@ def explain_prompts(explainer, batches, domain, classifier, device="cpu", bar=No
     return tuple(tables)
 
 
-def similarities(domain, classifier, explanation, place):
+def similarities(
+    domain, classifier, explanation, place: int
+) -> dict[str, torch.Tensor]:
     """Cosines of one prompt and of the whole, the explanation and the rest, (B,)."""
     evidence = gather_evidence(domain, classifier, explanation)
     scale = classifier.clap.scale.detach().double()
@@ -179,14 +183,14 @@ def similarities(domain, classifier, explanation, place):
     }
 
 
-def _table(columns, scores):
+def _table(columns: dict, scores: dict[str, torch.Tensor]) -> pd.DataFrame:
     """Columns of text and of scores (B,) on any device."""
     return pd.DataFrame(
         {**columns, **{name: s.detach().cpu().numpy() for name, s in scores.items()}}
     )
 
 
-def clip_scores(prompts, swaps):
+def clip_scores(prompts: pd.DataFrame, swaps: pd.DataFrame) -> pd.DataFrame:
     """What the checks make of a clip: a row per clip with each of `SCORES`.
 
     Arguments
@@ -249,7 +253,7 @@ def clip_scores(prompts, swaps):
     return pd.DataFrame(rows)
 
 
-def rank_correlation(first, second):
+def rank_correlation(first, second) -> float:
     """Spearman's; NaN where one of them is constant or not finite.
 
     Example
@@ -265,7 +269,9 @@ def rank_correlation(first, second):
     return float(spearmanr(*pair).statistic)
 
 
-def overall_correlation(prompts, n_boot=2000, seed=1234):
+def overall_correlation(
+    prompts: pd.DataFrame, n_boot: int = 2000, seed: int = 1234
+) -> tuple[float, float, float]:
     """`OVERALL` and its interval, by a bootstrap over clips.
 
     Arguments

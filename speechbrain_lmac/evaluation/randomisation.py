@@ -6,6 +6,7 @@ classifier must change with it; one that does not shows the input, not the decis
 """
 
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 
@@ -38,7 +39,7 @@ SIMILARITIES = (SPEARMAN, SSIM)
 TRAINED = "trained"  # the step at which no layer is random
 
 
-def cascade_layers(classifier):
+def cascade_layers(classifier) -> list:
     """The layers of a classifier, the last one first.
 
     A layer is a module with parameters of its own. The i-th batch norm of a module
@@ -86,13 +87,13 @@ def cascade_layers(classifier):
     return layers[::-1]
 
 
-def _has_weights(module):
+def _has_weights(module) -> bool:
     """Whether a module has parameters or running statistics of its own."""
     own = next(module.parameters(recurse=False), None) is not None
     return own or isinstance(module, _BatchNorm)
 
 
-def reinitialise(module, *key):
+def reinitialise(module, *key) -> None:
     """Give a module and all in it new weights, which the key decides.
 
     By each module's own `reset_parameters`, which for a batch norm resets the running
@@ -111,7 +112,7 @@ def reinitialise(module, *key):
 
 
 @contextmanager
-def cascade(classifier, seed=1234):
+def cascade(classifier, seed: int = 1234) -> Iterator[None]:
     """Randomise a classifier layer by layer; afterwards it is what it was.
 
     Gives an iterator over the names of `cascade_layers`: when it yields a name, this
@@ -141,15 +142,20 @@ def cascade(classifier, seed=1234):
                 tensor.copy_(values)
 
 
-def _randomise(layers, seed):
+def _randomise(layers: list, seed: int) -> Iterator[str]:
     for name, module in layers:
         reinitialise(module, "cascade", seed, name)
         yield name
 
 
 def randomisation_check(
-    explainer, classifier, batches, seed=1234, device="cpu", progress=True
-):
+    explainer,
+    classifier,
+    batches,
+    seed: int = 1234,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> pd.DataFrame:
     """How alike are the masks before and after the classifier's layers are randomised?
 
     The class that the trained classifier predicts is explained at every step, so that
@@ -206,7 +212,9 @@ def randomisation_check(
     return pd.concat(tables, ignore_index=True)
 
 
-def _compare(explainer, batches, before, step, layer):
+def _compare(
+    explainer, batches: list, before: list, step: int, layer: str
+) -> pd.DataFrame:
     """The rows of one step."""
     rows, changed = [], False
     for batch, old in zip(batches, before, strict=True):
@@ -228,7 +236,7 @@ def _compare(explainer, batches, before, step, layer):
     return pd.concat(rows, ignore_index=True)
 
 
-def _ssim(first, second):
+def _ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """SSIM (B,); NaN where the maps have fewer frames than its window."""
     if first.shape[1] < WINDOW:
         return first.new_full((len(first),), math.nan, dtype=torch.float64)

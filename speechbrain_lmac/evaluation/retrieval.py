@@ -46,11 +46,11 @@ class Prompts:
                 for values in captions.attributes.values
             }
 
-    def read(self, clap, texts):
+    def read(self, clap, texts: list[str]) -> torch.Tensor:
         """Sentences to (P, D), unknown words as such and without a warning."""
         return clap.read(clap.vocabulary(list(texts)).ids)
 
-    def classes(self, sounds, categories):
+    def classes(self, sounds: torch.Tensor, categories: list[str]) -> dict:
         """Class prompts: standard, by template, and made up."""
         target = torch.tensor([self.categories.index(c) for c in categories])
         right = torch.stack(
@@ -69,7 +69,7 @@ class Prompts:
             "nonsense": found(sounds, self.of_nonsense, target).tolist(),
         }
 
-    def pairs(self, sounds, pairs):
+    def pairs(self, sounds: torch.Tensor, pairs: list) -> dict:
         """Mixtures against the captions of all pairs."""
         listed = self.captions.pairs()
         target = torch.tensor([listed.index(pair) for pair in pairs])
@@ -80,7 +80,9 @@ class Prompts:
             "pair_unseen": masked_mean(right, unseen),
         }
 
-    def attributes(self, sounds, categories, attributes):
+    def attributes(
+        self, sounds: torch.Tensor, categories: list[str], attributes: list
+    ) -> dict:
         """Each clear attribute against its opposite."""
         seen, unseen = [], []
         for sound, category, told in zip(sounds, categories, attributes, strict=True):
@@ -96,7 +98,9 @@ class Prompts:
         return {"attribute_seen": seen, "attribute_unseen": unseen}
 
 
-def found(sounds, texts, target):
+def found(
+    sounds: torch.Tensor, texts: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """1 where the text of a sound is the most similar one, else 0: (B,).
 
     Among equal similarities each is as good: 1 divided by their number.
@@ -113,7 +117,7 @@ def found(sounds, texts, target):
     return right.float() / best.sum(1)
 
 
-def masked_mean(values, mask):
+def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> list[float]:
     """The mean of each row (B, K) where the mask is; NaN where it is nowhere."""
     rows = zip(values.tolist(), mask.tolist(), strict=True)
     return [
@@ -121,12 +125,12 @@ def masked_mean(values, mask):
     ]
 
 
-def mean_or_nan(values):
+def mean_or_nan(values: list[float]) -> float:
     """The mean of a list, NaN of an empty one."""
     return sum(values) / len(values) if values else float("nan")
 
 
-def nonsense_names(number, words):
+def nonsense_names(number: int, words: list[str]) -> list[str]:
     """Names of eight letters that are none of the words; the same in every process.
 
     Example

@@ -10,6 +10,7 @@ import copy
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ class Learning:
     annealing: object
 
 
-def retrain(model, splits, learning, key):
+def retrain(model, splits: dict, learning, key: tuple) -> tuple[float, int]:
     """Train a classifier from random weights, and test it.
 
     The weights with the lowest validation loss are tested. Initial weights, order of
@@ -111,7 +112,7 @@ def retrain(model, splits, learning, key):
     return _test(model, splits["test"], learning.batch_size)[1], best_epoch
 
 
-def _test(model, inputs, batch_size):
+def _test(model, inputs, batch_size: int) -> tuple[float, float]:
     """Mean cross-entropy and accuracy."""
     model.eval()
     with torch.no_grad():
@@ -123,18 +124,18 @@ def _test(model, inputs, batch_size):
 
 
 def remove_and_retrain(
-    explainers,
+    explainers: dict,
     domain,
-    splits,
+    splits: dict,
     model,
     learning,
-    shares,
-    repeats,
-    seed,
-    path,
-    settings,
-    progress=True,
-):
+    shares: tuple[float],
+    repeats: int,
+    seed: int,
+    path: Path,
+    settings: str,
+    progress: bool = True,
+) -> pd.DataFrame:
     """Retrain for each method, share and repeat; one row of a csv file for each.
 
     The file is written after every retraining, and rows that it has are not computed
@@ -241,15 +242,15 @@ class Retrainings(RowStore):
     text = ("method", "settings")
     exact = ("share", "accuracy", "seconds")
 
-    def __init__(self, path, settings):
+    def __init__(self, path: Path, settings: str):
         self.settings = settings
         super().__init__(path)
 
-    def prints(self, rows):
+    def prints(self, rows: pd.DataFrame) -> str:
         """The settings, of every row."""
         return self.settings
 
-    def taken(self, rows, file):
+    def taken(self, rows: pd.DataFrame, file: Path) -> pd.DataFrame:
         """All rows; refused if they are of something else."""
         if list(rows.columns) != [*COLUMNS, self.about]:
             raise InputError(f"{file} is no table of this recipe: remove it")
@@ -261,7 +262,7 @@ class Retrainings(RowStore):
         return rows
 
 
-def settings_of(modules, *values):
+def settings_of(modules: list, *values) -> str:
     """A fingerprint of what the rows of a csv file depend on.
 
     Arguments

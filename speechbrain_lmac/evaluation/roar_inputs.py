@@ -24,14 +24,14 @@ class Inputs:
     # (n,) int64, steps of the features that hold recording; None: nothing is padded.
     lengths: torch.Tensor | None = None
 
-    def logits(self, model, places):
+    def logits(self, model, places: torch.Tensor) -> torch.Tensor:
         """Logits of a classifier for some clips, (len(places), C)."""
         masks = self.lengths is not None and masks_padding(model)
         lengths = self.lengths[places] if masks else None
         return on_recordings(model, self.features[places], lengths, masks).logits
 
 
-def mean_of_bins(domain, batches):
+def mean_of_bins(domain, batches: list) -> torch.Tensor:
     """The mean of the representation in each bin, over clips and recorded frames.
 
     Returns
@@ -51,7 +51,9 @@ def mean_of_bins(domain, batches):
     return (total / count).float()
 
 
-def without_top(rep, cells, share, fill):
+def without_top(
+    rep: torch.Tensor, cells: torch.Tensor, share: float, fill: torch.Tensor
+) -> torch.Tensor:
     """A representation whose highest cells say nothing any more.
 
     Arguments
@@ -81,7 +83,7 @@ def without_top(rep, cells, share, fill):
     return torch.where(removed, fill.expand_as(rep), rep)
 
 
-def whole_inputs(domain, batches):
+def whole_inputs(domain, batches: list) -> Inputs:
     """The features of the clips as they are: `Inputs`."""
     with torch.no_grad():
         whole = [domain.encode(batch.wav, batch.lens) for batch in batches]
@@ -90,7 +92,9 @@ def whole_inputs(domain, batches):
     return Inputs(torch.cat(features), labels, joined_lengths(domain, whole, features))
 
 
-def joined_lengths(domain, whole, features):
+def joined_lengths(
+    domain, whole: list, features: list[torch.Tensor]
+) -> torch.Tensor | None:
     """Lengths (n,) of the clips of some batches, or None where nothing is padded.
 
     Arguments
@@ -111,7 +115,9 @@ def joined_lengths(domain, whole, features):
     return torch.cat(lengths)
 
 
-def remaining_inputs(explainer, domain, batches, shares, fill):
+def remaining_inputs(
+    explainer, domain, batches: list, shares: list[float], fill: torch.Tensor
+) -> dict[float, Inputs]:
     """The features of what is left of each clip, for each removed share.
 
     The explained class is the one that the frozen classifier predicts. A cell without

@@ -2,6 +2,7 @@
 
 import glob
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +39,12 @@ class RowStore:
     text = TEXT  # columns of text, whatever stands in them
     exact = ()  # columns of numbers that are keys: read by Python's own float
 
-    def __init__(self, path=None, fingerprints=None, share=(0, 1)):
+    def __init__(
+        self,
+        path: Path | None = None,
+        fingerprints: dict[str, str] | None = None,
+        share: tuple[int, int] = (0, 1),
+    ):
         self.path = None if path is None else Path(path)
         self.fingerprints = fingerprints or {}
         self.rank, self.n_ranks = share
@@ -48,15 +54,15 @@ class RowStore:
         for file in self._files():
             self._read(file)
 
-    def prints(self, rows):
+    def prints(self, rows: pd.DataFrame):
         """What each of some rows must depend on to be taken."""
         return rows["method"].map(self.fingerprints)
 
-    def taken(self, rows, file):
+    def taken(self, rows: pd.DataFrame, file: Path) -> pd.DataFrame:
         """Those rows of a file that need not be computed again."""
         return rows[rows[self.about] == self.prints(rows)]
 
-    def _files(self):
+    def _files(self) -> list[Path]:
         """The file, and those that processes have left beside it."""
         if self.path is None:
             return []
@@ -68,35 +74,35 @@ class RowStore:
         ]
         return [*([self.path] if self.path.is_file() else []), *others]
 
-    def _read(self, file):
+    def _read(self, file: Path) -> None:
         exact = dict.fromkeys(self.exact, float)
         with _refused(file):
             rows = read_csv(file, self.text, converters=exact)
             self._keep(_typed(self.taken(rows, file)).drop(columns=self.about))
 
-    def __contains__(self, key):
+    def __contains__(self, key: tuple) -> bool:
         return key in self._rows
 
-    def has(self, method, ids):
+    def has(self, method: str, ids: list[str]) -> bool:
         """Whether there is a row of this method for each of the clips."""
         return all((method, clip) in self for clip in ids)
 
-    def add(self, table):
+    def add(self, table: pd.DataFrame) -> None:
         """Keep finished rows, and write the file if it was not just written."""
         self._keep(table)
         self._changed = True
         if time.monotonic() - self._saved > SAVE_EVERY_S:
             self.save()
 
-    def _keep(self, table):
+    def _keep(self, table: pd.DataFrame) -> None:
         for row in table.to_dict("records"):
             self._rows[tuple(row[name] for name in self.keys)] = row
 
-    def rows(self, keys):
+    def rows(self, keys) -> pd.DataFrame:
         """The rows with these keys, in their order."""
         return _typed(pd.DataFrame([self._rows[key] for key in keys]))
 
-    def save(self):
+    def save(self) -> None:
         """Write this process's file, atomically."""
         if self.path is None or not self._changed:
             return
@@ -106,12 +112,12 @@ class RowStore:
         self._write(path)
         self._saved, self._changed = time.monotonic(), False
 
-    def _write(self, path):
+    def _write(self, path: Path) -> None:
         rows = pd.DataFrame(list(self._rows.values()))
         rows[self.about] = self.prints(rows)
         write_csv(rows, path)
 
-    def gather(self):
+    def gather(self) -> None:
         """Save, wait for the other processes, and take their rows; one file remains."""
         self.save()
         wait_for_all()
@@ -127,7 +133,7 @@ class RowStore:
                     file.unlink()
 
 
-def finished_table(path, make):
+def finished_table(path: Path, make) -> pd.DataFrame:
     """The table in a csv file, which is made and written where there is none.
 
     Arguments
@@ -149,7 +155,7 @@ def finished_table(path, make):
 
 
 @contextmanager
-def _refused(file):
+def _refused(file: Path) -> Iterator[None]:
     """Say of a file that is no table of ours what to do, whatever reading it raises."""
     try:
         yield
@@ -161,7 +167,7 @@ def _refused(file):
         ) from error
 
 
-def _typed(rows):
+def _typed(rows: pd.DataFrame) -> pd.DataFrame:
     """Columns of text and of truth values with what is missing as None and <NA>."""
     rows = rows.copy()
     for name in {"label", "predicted"} & set(rows):

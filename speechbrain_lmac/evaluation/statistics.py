@@ -10,7 +10,12 @@ from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.metrics.curves import CURVES
 
 
-def summarise(per_clip, scores=PAPER_METRICS, n_boot=2000, seed=1234):
+def summarise(
+    per_clip: pd.DataFrame,
+    scores: list | tuple = PAPER_METRICS,
+    n_boot: int = 2000,
+    seed: int = 1234,
+) -> pd.DataFrame:
     """Mean and interval of each score, per method.
 
     Arguments
@@ -58,7 +63,7 @@ def summarise(per_clip, scores=PAPER_METRICS, n_boot=2000, seed=1234):
     return pd.DataFrame(rows)
 
 
-def curves_of(per_clip, shares):
+def curves_of(per_clip: pd.DataFrame, shares: tuple[float, ...]) -> pd.DataFrame:
     """The curves in rows of `evaluate.evaluate`, one row per clip, method and share.
 
     Arguments
@@ -85,7 +90,9 @@ def curves_of(per_clip, shares):
     )
 
 
-def bootstrap_interval(values, n_boot=2000, seed=1234, level=0.95):
+def bootstrap_interval(
+    values: np.ndarray, n_boot: int = 2000, seed: int = 1234, level: float = 0.95
+) -> tuple[float, float]:
     """Percentile-bootstrap interval of the mean.
 
     Arguments

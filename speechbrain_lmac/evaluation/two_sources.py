@@ -89,7 +89,7 @@ ABSENT = Score(
 SCORES = (*NEARER, BOTH, *TARGET, *SIZE, ABSENT)
 
 
-def classes_of(entries, manifest, labels):
+def classes_of(entries: dict, manifest: Path, labels: list[str]) -> dict:
     """The classes of both sources of mixtures that a manifest has frozen.
 
     Arguments
@@ -127,7 +127,7 @@ def classes_of(entries, manifest, labels):
     return classes
 
 
-def absent_class(name, present, n_classes, seed):
+def absent_class(name: str, present: tuple[int, int], n_classes: int, seed: int) -> int:
     """A class that is in neither source, drawn for a mixture.
 
     Example
@@ -144,7 +144,9 @@ def absent_class(name, present, n_classes, seed):
     return others[torch.randint(len(others), (), generator=draw).item()]
 
 
-def nearness(estimate, own, other):
+def nearness(
+    estimate: torch.Tensor, own: torch.Tensor, other: torch.Tensor
+) -> torch.Tensor:
     """How much nearer an estimate lies to one source than to the other, in dB.
 
     SI-SDR(estimate, own) - SI-SDR(estimate, other)
@@ -173,7 +175,15 @@ def nearness(estimate, own, other):
     return si_sdr(estimate, own) - si_sdr(estimate, other)
 
 
-def judge(explainer, wav, classes, sources, domain, classifier, lens=None):
+def judge(
+    explainer,
+    wav: torch.Tensor,
+    classes: torch.Tensor,
+    sources: list[torch.Tensor] | tuple[torch.Tensor, torch.Tensor],
+    domain,
+    classifier,
+    lens=None,
+) -> dict[str, torch.Tensor]:
     """The scores of one explainer on a batch of mixtures.
 
     Arguments
@@ -221,8 +231,17 @@ def judge(explainer, wav, classes, sources, domain, classifier, lens=None):
 
 
 def two_source_rows(
-    block, classifier, opened, batches, classes, labels, seed, device, store, bar
-):
+    block,
+    classifier,
+    opened,
+    batches,
+    classes: dict,
+    labels: list[str],
+    seed: int,
+    device: str | torch.device,
+    store,
+    bar,
+) -> pd.DataFrame:
     """A row per mixture and method.
 
     Arguments

@@ -35,7 +35,12 @@ class AmortizedExplainer:
         self.classifier = classifier
         self.interpreter = interpreter
 
-    def explain(self, wav, target=None, lens=None):
+    def explain(
+        self,
+        wav: torch.Tensor,
+        target: torch.Tensor | None = None,
+        lens: torch.Tensor | None = None,
+    ) -> Explanation:
         """Explain waveforms (B, N); see `speechbrain_lmac.types.Explainer`."""
         encoded = self.domain.encode(wav, lens)  # a codec may be in training
         with torch.no_grad():
@@ -44,6 +49,6 @@ class AmortizedExplainer:
         mask = self.interpreter(output.hidden, encoded, self.condition(target))
         return Explanation(mask, target, encoded, output.logits)
 
-    def condition(self, target):
+    def condition(self, target: torch.Tensor) -> torch.Tensor:
         """What the interpreter is told of the classes (B,) that are asked for."""
         return target

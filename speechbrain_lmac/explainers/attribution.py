@@ -5,6 +5,7 @@ of the representation, and `to_mask`, the rule that makes a mask of them. Everyt
 may look at is in the `Question`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,11 +30,11 @@ class Question:
     background: object  # () -> waveforms (K, N'), or None
 
     @property
-    def rep(self):
+    def rep(self) -> torch.Tensor:
         """The representation (B, T, F), ready to be differentiated by."""
         return self.encoded.rep.detach().requires_grad_()
 
-    def logits(self, rep):
+    def logits(self, rep: torch.Tensor) -> torch.Tensor:
         """What the classifier says, (B', C), of representations (B', T, F).
 
         These are the clips of the question (B' = B), or many points for its only clip
@@ -42,7 +43,7 @@ class Question:
         encoded = self.encoded.with_rep(rep)
         return classify(self.domain, self.classifier, encoded).logits
 
-    def clips(self):
+    def clips(self) -> "Iterator[Question]":
         """A question about each clip alone."""
         tensors = {n: v for n, v in vars(self.encoded).items() if torch.is_tensor(v)}
         for item in range(len(self.target)):
@@ -54,7 +55,7 @@ class Question:
                 self, wav=self.wav[only], encoded=encoded, target=self.target[only]
             )
 
-    def recordings(self):
+    def recordings(self) -> "Iterator[Question]":
         """A question about each clip cut to its recording, as if it were alone."""
         recorded = recorded_samples(self.encoded.lens, self.encoded.length)
         for n, clip in zip(recorded.clamp(min=1).tolist(), self.clips(), strict=True):
@@ -63,7 +64,7 @@ class Question:
                 encoded = self.domain.encode(wav)
             yield replace(clip, wav=wav, encoded=encoded)
 
-    def background_reps(self):
+    def background_reps(self) -> torch.Tensor:
         """Representations (K, T, F) of the background, at the length of the clips.
 
         Longer waveforms are cut at their end, shorter ones followed by silence.
@@ -113,7 +114,9 @@ class AttributionExplainer:
         self.method = method
         self.background = background
 
-    def explain(self, wav, target=None, lens=None):
+    def explain(
+        self, wav: torch.Tensor, target: torch.Tensor | None = None, lens=None
+    ) -> Explanation:
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
         check_gradient_once(self.domain, self.classifier, wav)
         with torch.no_grad():
@@ -133,7 +136,7 @@ class AttributionExplainer:
         mask = join_recordings(parts, attribution.shape[1])
         return Explanation(mask, question.target, encoded, logits)
 
-    def attribution(self, question):
+    def attribution(self, question: Question) -> torch.Tensor:
         """What the method says of each cell, (B, T, F): in padded clips 0 behind."""
         if question.encoded.lens is None:
             return self.method.attribute(question)
@@ -155,7 +158,7 @@ class Baselines:
         When a name has no method: it may be misspelt in the YAML.
     """
 
-    def __init__(self, methods):
+    def __init__(self, methods: dict):
         self.methods = {n: m for n, m in methods.items() if m is not None}
         for name, method in self.methods.items():
             if not hasattr(method, "attribute"):
@@ -165,7 +168,9 @@ class Baselines:
                     f"{', '.join(known)}"
                 )
 
-    def explainers(self, domain, classifier, background=None):
+    def explainers(
+        self, domain, classifier, background=None
+    ) -> dict[str, AttributionExplainer]:
         """Name to `AttributionExplainer`, in the order of the methods."""
         return {
             name: AttributionExplainer(domain, classifier, method, background)

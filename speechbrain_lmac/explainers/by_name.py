@@ -59,8 +59,13 @@ BLOCK = (16, 32)
 
 
 def open_explainers(
-    rows, classifier, domain=None, background=None, seed=1234, only=None
-):
+    rows: dict,
+    classifier,
+    domain=None,
+    background=None,
+    seed: int = 1234,
+    only: list[str] | None = None,
+) -> tuple:
     """Open the rows of a block.
 
     Arguments
@@ -105,7 +110,14 @@ def open_explainers(
 class _Opening:
     """Rows, of which each is opened once, when it is needed."""
 
-    def __init__(self, rows, classifier, domain, background, seed):
+    def __init__(
+        self,
+        rows: dict[str, AllOnesExplainer | Saliency],
+        classifier,
+        domain,
+        background,
+        seed: int,
+    ):
         self.rows = rows
         self.classifier = classifier
         self.domain = domain
@@ -113,7 +125,7 @@ class _Opening:
         self.seed = seed
         self._opened = {}
 
-    def explainers(self, names):
+    def explainers(self, names: list[str]) -> dict:
         """Name to Explainer, of these rows."""
         random = {
             name: self._reference(name) for name in names if self._is_random(name)
@@ -125,12 +137,12 @@ class _Opening:
                 self._opened[reference] = Remembered(self._open(reference))
         return {name: self._open(name) for name in names}
 
-    def _open(self, name):
+    def _open(self, name: str):
         if name not in self._opened:
             self._opened[name] = self._made(name, self.rows[name])
         return self._opened[name]
 
-    def _made(self, name, row):
+    def _made(self, name: str, row):
         ours = (self.domain, self.classifier)
         if isinstance(row, TrainedExplainer):
             return row.open(self.classifier, self.domain)
@@ -150,10 +162,10 @@ class _Opening:
         settings["reference"] = self._open(self._reference(name))
         return _with_settings(RandomExplainer, settings)
 
-    def _is_random(self, name):
+    def _is_random(self, name: str) -> bool:
         return name in RANDOM and is_settings(self.rows[name])
 
-    def _reference(self, name):
+    def _reference(self, name: str) -> str:
         """The row that a random one is as large as: what it says, or the first one."""
         reference = self.rows[name].get("reference")
         if reference is None:
@@ -166,7 +178,7 @@ class _Opening:
             )
         return reference
 
-    def _take_domain(self, names):
+    def _take_domain(self, names: list[str]) -> None:
         """Take the domain of the first of these rows that has one."""
         for name in names:
             row = self.rows[name]
@@ -180,12 +192,12 @@ class _Opening:
         )
 
 
-def is_settings(row):
+def is_settings(row: dict | AllOnesExplainer | None) -> bool:
     """Whether a row has nothing but settings for what its name says."""
     return isinstance(row, Mapping)
 
 
-def _row(name, row):
+def _row(name: str, row):
     """A row as what opens it: a trained one, an object, or the settings of ours."""
     if isinstance(row, str):
         return TrainedExplainer(row)
@@ -204,12 +216,12 @@ def _row(name, row):
     )
 
 
-def _explains(row):
+def _explains(row) -> bool:
     """Whether a row is an explainer, or opens as one."""
     return isinstance(row, TrainedExplainer) or hasattr(row, "explain")
 
 
-def _method(name, settings):
+def _method(name: str, settings: dict[str, int]):
     """A method of the papers; of its rule for masks some settings may be others."""
     kind, rule = METHODS[name], settings.get("to_mask")
     if is_settings(rule):
@@ -217,7 +229,7 @@ def _method(name, settings):
     return _with_settings(kind, settings)
 
 
-def _with_settings(kind, settings):
+def _with_settings(kind, settings: dict):
     """The method or control with these settings in place of ours."""
     made = partial(kind, **settings)
     check_arguments(made)

@@ -15,7 +15,7 @@ from speechbrain_lmac.explainers.gradients import captum_attr
 from speechbrain_lmac.utils.errors import check_arguments
 
 
-def upsample(maps, stride, size):
+def upsample(maps: torch.Tensor, stride: tuple, size: tuple[int, int]) -> torch.Tensor:
     """Bilinear interpolation between the centres of the steps.
 
     Step i stands for the inputs i * stride to (i + 1) * stride - 1; its value holds in
@@ -52,7 +52,7 @@ def upsample(maps, stride, size):
     return fit_map(maps, size)[:, 0]
 
 
-def at_cells(maps, question):
+def at_cells(maps: torch.Tensor, question) -> torch.Tensor:
     """Maps (B, T', F') of `cam_layer` at the cells of the representation, (B, T, F)."""
     stride = question.classifier.cam_stride
     size = (question.encoded.rep.shape[1], question.domain.n_mels)
@@ -60,7 +60,7 @@ def at_cells(maps, question):
     return question.domain.from_bands(bands)
 
 
-def grad_cam(question):
+def grad_cam(question) -> torch.Tensor:
     """Grad-CAM at the cells of the representation, (B, T, F), not negative."""
     layer = question.classifier.cam_layer
     cam = captum_attr().LayerGradCam(question.logits, layer)
@@ -86,7 +86,7 @@ class GradCAM:
         captum_attr()
         self.to_mask = to_mask
 
-    def attribute(self, question):
+    def attribute(self, question) -> torch.Tensor:
         """Attribution (B, T, F), not negative, of a `Question`."""
         return grad_cam(question)
 
@@ -115,7 +115,7 @@ class GradCAMPlusPlus:
         check_arguments(to_mask)
         self.to_mask = to_mask
 
-    def attribute(self, question):
+    def attribute(self, question) -> torch.Tensor:
         """Attribution (B, T, F), not negative, of a `Question`."""
         kept = []
         hook = question.classifier.cam_layer.register_forward_hook(
@@ -131,7 +131,7 @@ class GradCAMPlusPlus:
         return at_cells(plus_plus(maps.detach(), gradient), question)
 
 
-def plus_plus(maps, gradient):
+def plus_plus(maps: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """Grad-CAM++ maps (B, T', F') of activations and gradients (B, K, T', F').
 
     Example

@@ -34,7 +34,12 @@ class AllOnesExplainer:
         self.classifier = classifier
 
     @torch.no_grad()
-    def explain(self, wav, target=None, lens=None):
+    def explain(
+        self,
+        wav: torch.Tensor,
+        target: torch.Tensor | None = None,
+        lens: torch.Tensor | None = None,
+    ) -> Explanation:
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
         encoded = self.domain.encode(wav, lens)
         logits = classify(self.domain, self.classifier, encoded).logits
@@ -70,7 +75,9 @@ class RandomExplainer:
     (torch.Size([1, 4, 5]), 0.3)
     """
 
-    def __init__(self, reference, block=(1, 1), seed=1234):
+    def __init__(
+        self, reference, block: list[int] | tuple[int, ...] = (1, 1), seed: int = 1234
+    ):
         self.reference = reference
         self.block = tuple(block)
         self.seed = seed
@@ -80,7 +87,12 @@ class RandomExplainer:
             )
 
     @torch.no_grad()
-    def explain(self, wav, target=None, lens=None):
+    def explain(
+        self,
+        wav: torch.Tensor,
+        target: torch.Tensor | None = None,
+        lens: torch.Tensor | None = None,
+    ) -> Explanation:
         """The reference's explanation of wav (B, N) with a random mask."""
         explanation = self.reference.explain(wav, target, lens)
         encoded = explanation.encoded
@@ -98,7 +110,13 @@ class RandomExplainer:
             logits=explanation.logits.detach(),
         )
 
-    def mask_of_mean(self, wav, means, shape, frames=None):
+    def mask_of_mean(
+        self,
+        wav: torch.Tensor,
+        means: torch.Tensor,
+        shape,
+        frames: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Random masks (B, T, F) of the clips (B, N) with these means (B,).
 
         The means are those of the first `frames` (B,) of each, where they are given.
@@ -108,7 +126,7 @@ class RandomExplainer:
         means = means.double().split([len(part) for part in parts])
         return join_recordings(map(with_mean, parts, means), shape[0])
 
-    def _uniform(self, clip, shape):
+    def _uniform(self, clip: torch.Tensor, shape) -> torch.Tensor:
         """Uniform draws (T, F), one per block; those at the edges are cut."""
         frames, bins = self.block
         samples = clip.detach().cpu().float().contiguous().numpy()
@@ -139,7 +157,12 @@ class Remembered:
         self._asked = (None, None, None)
         self._answer = None
 
-    def explain(self, wav, target=None, lens=None):
+    def explain(
+        self,
+        wav: torch.Tensor,
+        target: torch.Tensor | None = None,
+        lens: torch.Tensor | None = None,
+    ) -> Explanation:
         """The explanation of wav (B, N), from memory if it was the last one."""
         asked = (wav, target, lens)
         if any(new is not old for new, old in zip(asked, self._asked, strict=True)):
@@ -148,7 +171,7 @@ class Remembered:
         return self._answer
 
 
-def with_mean(draws, means):
+def with_mean(draws: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
     """`draws ** a`, with the `a` of each item (B, T, F) that gives its mean (B,).
 
     The mean falls from 1 to 0 while `a` rises from 0, and by at most 1/e per unit of
@@ -167,5 +190,5 @@ def with_mean(draws, means):
     return torch.where(means.isnan(), means, mask)
 
 
-def _power(log_draws, log_exponent):
+def _power(log_draws: torch.Tensor, log_exponent: torch.Tensor) -> torch.Tensor:
     return (log_draws * log_exponent.exp()[:, None, None]).exp()

@@ -11,7 +11,7 @@ CUDNN = "cudnn RNN backward"  # in the error of recurrent layers on a GPU
 _checked = weakref.WeakKeyDictionary()  # classifier to the domains it passed on
 
 
-def check_gradient(domain, classifier, wav):
+def check_gradient(domain, classifier, wav: torch.Tensor) -> None:
     """Raise unless the logits can be differentiated by the representation.
 
     On the clips and on digital silence of their length the gradient must exist and be
@@ -60,7 +60,7 @@ def check_gradient(domain, classifier, wav):
         )
 
 
-def check_gradient_once(domain, classifier, wav):
+def check_gradient_once(domain, classifier, wav: torch.Tensor) -> None:
     """`check_gradient`, unless this classifier has passed it on this domain.
 
     It passes on clips with sound only: behind a silent batch the next one is looked at,
@@ -73,7 +73,7 @@ def check_gradient_once(domain, classifier, wav):
             passed.add(domain)
 
 
-def _name_of(classifier):
+def _name_of(classifier) -> str:
     """The class of the model that is wrapped as a classifier."""
     while hasattr(classifier, "model"):
         classifier = classifier.model
@@ -81,7 +81,7 @@ def _name_of(classifier):
 
 
 @torch.enable_grad()
-def _gradient(domain, classifier, wav, name):
+def _gradient(domain, classifier, wav: torch.Tensor, name: str) -> torch.Tensor:
     """Gradient of the predicted class's logit by the representation, (B, T, F)."""
     with torch.no_grad():
         encoded = domain.encode(wav)

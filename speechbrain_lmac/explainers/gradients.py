@@ -47,7 +47,7 @@ class Saliency:
         captum_attr()
         self.to_mask = to_mask
 
-    def attribute(self, question):
+    def attribute(self, question) -> torch.Tensor:
         """Attribution (B, T, F) of a `Question`, all clips in one pass."""
         saliency = captum_attr().Saliency(question.logits)
         return saliency.attribute(question.rep, question.target, abs=False)
@@ -75,7 +75,9 @@ class SmoothGrad:
         See `Saliency`.
     """
 
-    def __init__(self, n_samples, noise, samples_per_batch, seed, to_mask):
+    def __init__(
+        self, n_samples: float, noise: float, samples_per_batch: int, seed: int, to_mask
+    ):
         check_counts(n_samples=n_samples, samples_per_batch=samples_per_batch)
         check_arguments(to_mask)
         captum_attr()
@@ -87,11 +89,11 @@ class SmoothGrad:
         self.seed = seed
         self.to_mask = to_mask
 
-    def attribute(self, question):
+    def attribute(self, question) -> torch.Tensor:
         """Attribution (B, T, F) of a `Question`."""
         return torch.cat([self._attribute(clip) for clip in question.clips()])
 
-    def _attribute(self, clip):
+    def _attribute(self, clip) -> torch.Tensor:
         captum = captum_attr()
         tunnel = captum.NoiseTunnel(captum.Saliency(clip.logits))
         rep = clip.rep
@@ -126,7 +128,7 @@ class IntegratedGradients:
         See `Saliency`.
     """
 
-    def __init__(self, n_steps, internal_batch_size, to_mask):
+    def __init__(self, n_steps: int, internal_batch_size: int, to_mask):
         check_counts(n_steps=n_steps, internal_batch_size=internal_batch_size)
         check_arguments(to_mask)
         captum_attr()
@@ -134,11 +136,11 @@ class IntegratedGradients:
         self.internal_batch_size = internal_batch_size
         self.to_mask = to_mask
 
-    def attribute(self, question):
+    def attribute(self, question) -> torch.Tensor:
         """Attribution (B, T, F) of a `Question`."""
         return torch.cat([self._attribute(clip) for clip in question.clips()])
 
-    def _attribute(self, clip):
+    def _attribute(self, clip) -> torch.Tensor:
         integrated = captum_attr().IntegratedGradients(clip.logits)
         return integrated.attribute(
             clip.rep,
@@ -169,7 +171,7 @@ class GradientShap:
         See `Saliency`.
     """
 
-    def __init__(self, n_samples, samples_per_batch, seed, to_mask):
+    def __init__(self, n_samples: int, samples_per_batch: int, seed: int, to_mask):
         check_counts(n_samples=n_samples, samples_per_batch=samples_per_batch)
         check_arguments(to_mask)
         captum_attr()
@@ -178,13 +180,13 @@ class GradientShap:
         self.seed = seed
         self.to_mask = to_mask
 
-    def attribute(self, question):
+    def attribute(self, question) -> torch.Tensor:
         """Attribution (B, T, F) of a `Question`."""
         background = question.background_reps()
         answers = [self._attribute(clip, background) for clip in question.clips()]
         return torch.cat(answers)
 
-    def _attribute(self, clip, background):
+    def _attribute(self, clip, background: torch.Tensor) -> torch.Tensor:
         shap = captum_attr().GradientShap(clip.logits)
         rep = clip.rep
         total = torch.zeros_like(rep)

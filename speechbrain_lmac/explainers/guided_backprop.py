@@ -37,7 +37,7 @@ class _GuidedReLU(torch.autograd.Function):
     """ReLU whose gradient passes where both the input and the gradient are positive."""
 
     @staticmethod
-    def forward(ctx, x, in_place):
+    def forward(ctx, x: torch.Tensor, in_place: bool) -> torch.Tensor:
         ctx.save_for_backward(x > 0)
         if in_place:
             ctx.mark_dirty(x)
@@ -45,7 +45,7 @@ class _GuidedReLU(torch.autograd.Function):
         return x.relu()
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         (positive,) = ctx.saved_tensors
         return gradient.clamp(min=0) * positive, None
 
@@ -78,7 +78,9 @@ class GuidedReLUs(TorchFunctionMode):
         self.n_relus = 0
         self.others = set()
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(
+        self, function, types: tuple, args: tuple = (), kwargs: dict | None = None
+    ):
         kwargs = kwargs or {}
         if function in AS_CALLED:
             return self._relu(*args, **kwargs)
@@ -88,12 +90,12 @@ class GuidedReLUs(TorchFunctionMode):
             self.others.add(function.__name__.strip("_"))
         return function(*args, **kwargs)
 
-    def _relu(self, input, inplace=False):
+    def _relu(self, input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
         self.n_relus += 1
         return _GuidedReLU.apply(input, inplace)
 
 
-def guided_gradient(question):
+def guided_gradient(question) -> torch.Tensor:
     """The guided gradient (B, T, F) of a `Question`.
 
     Raises
@@ -133,7 +135,7 @@ class GuidedBackprop:
         check_arguments(to_mask)
         self.to_mask = to_mask
 
-    def attribute(self, question):
+    def attribute(self, question) -> torch.Tensor:
         """Attribution (B, T, F) of a `Question`."""
         return guided_gradient(question)
 
@@ -154,6 +156,6 @@ class GuidedGradCAM:
         captum_attr()
         self.to_mask = to_mask
 
-    def attribute(self, question):
+    def attribute(self, question) -> torch.Tensor:
         """Attribution (B, T, F) of a `Question`."""
         return guided_gradient(question) * grad_cam(question)

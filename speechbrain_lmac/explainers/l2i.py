@@ -35,7 +35,9 @@ class L2IExplainer:
         interpreter is known to be trained for another classifier.
     """
 
-    def __init__(self, domain, classifier, interpreter, relevance_threshold=RELEVANT):
+    def __init__(
+        self, domain, classifier, interpreter, relevance_threshold: float = RELEVANT
+    ):
         if not relevance_threshold < 1:
             raise InputError(
                 "relevance_threshold must be below 1, the relevance of the most "
@@ -49,7 +51,9 @@ class L2IExplainer:
         self.relevance_threshold = relevance_threshold
 
     @torch.no_grad()
-    def explain(self, wav, target=None, lens=None):
+    def explain(
+        self, wav: torch.Tensor, target: torch.Tensor | None = None, lens=None
+    ) -> Explanation:
         """Explain class `target` (default: the predicted one) of wav (B, N)."""
         encoded = self.domain.encode(wav, lens)
         output = classify(self.domain, self.classifier, encoded)
@@ -59,7 +63,9 @@ class L2IExplainer:
         return Explanation(mask, target, encoded, output.logits)
 
 
-def masks_of(interpretation, target, relevance_threshold=RELEVANT):
+def masks_of(
+    interpretation, target: torch.Tensor, relevance_threshold: float = RELEVANT
+) -> torch.Tensor:
     """The share of the relevant components in each cell, (B, T, F), 0 to 1.
 
     Arguments
@@ -74,7 +80,7 @@ def masks_of(interpretation, target, relevance_threshold=RELEVANT):
     return share_of(interpretation, selected)
 
 
-def relevance(interpretation, target):
+def relevance(interpretation, target: torch.Tensor) -> torch.Tensor:
     """How much each component says for a class, relative to the one that says most.
 
     Arguments
@@ -102,7 +108,7 @@ def relevance(interpretation, target):
     return of_class / torch.where(most > 0, most, torch.ones_like(most))
 
 
-def share_of(interpretation, selected):
+def share_of(interpretation, selected: torch.Tensor) -> torch.Tensor:
     """The share of some components in each cell of the reconstruction.
 
     Arguments

@@ -11,10 +11,12 @@ NaN stays one: both are counted by the evaluation.
 
 import math
 
+import torch
+
 from speechbrain_lmac.utils.errors import InputError
 
 
-def absolute(attribution, quantile=1.0):
+def absolute(attribution: torch.Tensor, quantile: float = 1.0) -> torch.Tensor:
     """min(1, |a| / quantile of |a|): what matters, for or against the class.
 
     Arguments
@@ -40,7 +42,7 @@ def absolute(attribution, quantile=1.0):
     return _by_quantile(attribution.abs(), quantile)
 
 
-def positive(attribution, quantile=1.0):
+def positive(attribution: torch.Tensor, quantile: float = 1.0) -> torch.Tensor:
     """min(1, max(a, 0) / quantile of max(a, 0)): what speaks for the class alone.
 
     Arguments and returns are those of `absolute`.
@@ -56,7 +58,7 @@ def positive(attribution, quantile=1.0):
     return _by_quantile(attribution.clamp(min=0), quantile)
 
 
-def _by_quantile(values, quantile):
+def _by_quantile(values: torch.Tensor, quantile: float) -> torch.Tensor:
     """min(1, values / their quantile), clip by clip, of values (B, T, F) >= 0."""
     if not 0 < quantile <= 1:
         raise InputError(f"the quantile of a mask must be in (0, 1], got {quantile}")

@@ -34,7 +34,7 @@ class TrainedExplainer:
         an `L2IExplainer`.
     """
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder: Path | str, **settings):
         self.folder = Path(folder).expanduser()
         self.settings = settings
 
@@ -77,7 +77,7 @@ class TrainedExplainer:
                 f"({error})"
             ) from error
 
-    def _built(self, classifier):
+    def _built(self, classifier) -> tuple:
         """Domain, interpreter with its weights, and kind of explainer."""
         path, checkpoint = self.folder / SETTINGS_FILE, self.folder / INTERPRETER_FILE
         if not path.is_file():
@@ -102,7 +102,7 @@ class TrainedExplainer:
         return domain, interpreter, parts.get("explainer", AmortizedExplainer)
 
 
-def _parts_of(classifier):
+def _parts_of(classifier) -> dict:
     """A classifier, and what YAML files name of it by keys of their own."""
     parts = {"classifier": classifier}
     if hasattr(classifier, "model"):
@@ -113,7 +113,7 @@ def _parts_of(classifier):
     return parts
 
 
-def _named(domain):
+def _named(domain) -> str:
     """A domain, for errors."""
     rate = getattr(domain, "sample_rate", None)
     return type(domain).__name__ + (f" at {rate} Hz" if rate else "")

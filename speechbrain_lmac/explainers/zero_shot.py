@@ -1,5 +1,7 @@
 """A decoder that is told its prompt as an explainer of a zero-shot classifier."""
 
+import torch
+
 from speechbrain_lmac.explainers.amortized import AmortizedExplainer
 
 
@@ -18,6 +20,6 @@ class ZeroShotExplainer(AmortizedExplainer):
         Hidden maps and an embedding to a mask.
     """
 
-    def condition(self, target):
+    def condition(self, target: torch.Tensor) -> torch.Tensor:
         """Embeddings (B, D) of the prompts (B,) that are asked for."""
         return self.classifier.text[target]

@@ -22,12 +22,12 @@ LARGEST_CALL = 2**30  # bytes, of all results of a call on half a second
 LARGEST_TYPE = 16  # bytes of a number
 
 
-def _product(*sizes):
+def _product(*sizes) -> int:
     """All whole numbers in nested arguments multiplied."""
     return math.prod(value for value in tree_iter(sizes) if type(value) is int)
 
 
-def _broadcast(*values):
+def _broadcast(*values) -> int:
     """Numbers of the broadcast shape. Of shapes that do not fit the operation tells."""
     shapes = [value.shape for value in tree_iter(values) if torch.is_tensor(value)]
     longest = max(map(len, shapes))
@@ -35,17 +35,27 @@ def _broadcast(*values):
     return math.prod(map(max, zip(*filled, strict=True)))
 
 
-def _no_larger(*values):
+def _no_larger(*values) -> int:
     """Of operations whose results have at most twice the numbers of their tensors."""
     return 1 + 2 * sum(v.numel() for v in tree_iter(values) if torch.is_tensor(v))
 
 
-def _matrices(*values):
+def _matrices(*values) -> int:
     left, right = [value for value in values if torch.is_tensor(value)][-2:]
     return left.shape[0] * right.shape[1]
 
 
-def _convolution(x, weight, bias, stride, padding, dilation, transposed, more, groups):
+def _convolution(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    transposed: bool,
+    more: list[int],
+    groups: int,
+) -> int:
     kernel = weight.shape[2:]
     each = zip(x.shape[2:], stride, padding, dilation, more, kernel, strict=False)
     if transposed:
@@ -57,7 +67,7 @@ def _convolution(x, weight, bias, stride, padding, dilation, transposed, more, g
     return x.shape[0] * channels * math.prod(sizes)
 
 
-def _index(x, indices):
+def _index(x: torch.Tensor, indices: list) -> int:
     given = [index for index in indices if index is not None]
     if any(index.dtype is torch.bool for index in given):
         return x.numel()
@@ -66,12 +76,12 @@ def _index(x, indices):
     return math.prod(rest) * _broadcast(given)
 
 
-def _range(start, end=None, step=1):
+def _range(start: float, end: float | None = None, step: float = 1) -> float:
     start, end = (0, start) if end is None else (start, end)
     return abs(end - start) / abs(step) + 1
 
 
-def _padded(x, pad, value=0):
+def _padded(x: torch.Tensor, pad: list[int], value: float = 0) -> int:
     shape = list(x.shape)
     for place, amount in enumerate(pad):
         shape[-1 - place // 2] += max(0, amount)
@@ -137,13 +147,15 @@ class Bounded(TorchDispatchMode):
     speechbrain_lmac.utils.errors.InputError: this needs more than 0 MiB of memory
     """
 
-    def __init__(self, most, what):
+    def __init__(self, most: int, what: str):
         super().__init__()
         self.most = most
         self.left = most
         self.what = what
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, func, types: tuple, args: tuple = (), kwargs: dict | None = None
+    ) -> float | torch.Tensor:
         kwargs = kwargs or {}
         # What writes into its arguments, or looks at them, allocates nothing.
         if any(argument.alias_info for argument in func._schema.arguments):
@@ -157,10 +169,10 @@ class Bounded(TorchDispatchMode):
         return results
 
     @classmethod
-    def _should_skip_dynamo(cls):
+    def _should_skip_dynamo(cls) -> bool:
         return False  # torch._dynamo is a second of imports
 
-    def spend(self, results):
+    def spend(self, results: float | torch.Tensor) -> None:
         """Count the bytes of tensors."""
         self.left -= sum(map(_bytes, filter(torch.is_tensor, tree_iter(results))))
         if self.left < 0:
@@ -183,14 +195,14 @@ class BoundedConstruction:
         By the parameter or the layer that goes beyond.
     """
 
-    def __init__(self, declared):
+    def __init__(self, declared: int):
         self.declared = declared
         self.most = PARAMETERS_PER_BYTE * declared + PARAMETERS_AT_LEAST
         self.left = self.most
         self.parts = 0
         self.stack = ExitStack()
 
-    def __enter__(self):
+    def __enter__(self) -> "BoundedConstruction":
         for register in (
             hooks.register_module_parameter_registration_hook,
             hooks.register_module_buffer_registration_hook,
@@ -201,10 +213,10 @@ class BoundedConstruction:
         self.stack.enter_context(Bounded(self.most + LARGEST_CONSTRUCTION, what))
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error) -> bool:
         return self.stack.__exit__(*error)
 
-    def count(self, module, name, part):
+    def count(self, module, name: str, part) -> None:
         """Count a parameter, a buffer or a layer that is put into a module."""
         self.parts += 1
         if self.parts > MOST_PARTS:
@@ -220,12 +232,12 @@ class BoundedConstruction:
             )
 
 
-def _bytes(tensor):
+def _bytes(tensor: torch.Tensor) -> int:
     """Bytes of the elements of a tensor."""
     return tensor.numel() * tensor.element_size()
 
 
-def _most_numbers(func, args):
+def _most_numbers(func, args: tuple) -> float | None:
     """At most how many numbers an operation makes, or None where that is not known."""
     name = func._schema.name.partition("::")[2]
     known = NUMBERS.get(name)
@@ -240,7 +252,9 @@ def _most_numbers(func, args):
         return None  # called otherwise than it is here
 
 
-def _on_meta(func, args, kwargs):
+def _on_meta(
+    func, args: tuple, kwargs: dict
+) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
     """The results of an operation, as tensors without memory."""
 
     def to_meta(value):

@@ -43,20 +43,20 @@ class ModelRecord:
     measured_on: str
 
 
-def shipped_models():
+def shipped_models() -> dict[str, Path]:
     """The models of the package: name to folder, by name."""
     folders = sorted(path.parent for path in SHIPPED.glob(f"*/{RECORD}"))
     return {folder.name: folder for folder in folders}
 
 
 @functools.cache
-def _shared():
+def _shared() -> dict:
     """Name of a model to the names of its files that another model has."""
     path = SHIPPED / SHARED
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def shipped_files(name):
+def shipped_files(name: str) -> dict[str, Path]:
     """The files of a model of the package: name to path, by name."""
     files = {p.name: p for p in (SHIPPED / name).iterdir() if p.is_file()}
     for filename, other in _shared().get(name, {}).items():
@@ -64,12 +64,12 @@ def shipped_files(name):
     return dict(sorted(files.items()))
 
 
-def size_of(name):
+def size_of(name: str) -> int:
     """Bytes of a model of the package, with what it shares."""
     return sum(path.stat().st_size for path in shipped_files(name).values())
 
 
-def share_weights():
+def share_weights() -> None:
     """Keep one copy of the `.ckpt` files that models of the package have in common."""
     first, shared = {}, {}
     for name in shipped_models():
@@ -86,7 +86,7 @@ def share_weights():
     _shared.cache_clear()
 
 
-def model_lines():
+def model_lines() -> list[str]:
     """The shipped models as the lines of a table."""
     rows = [["name", "method", "trained on", "size", "clean test clips"]]
     for name, folder in shipped_models().items():
@@ -104,7 +104,7 @@ def model_lines():
     ]
 
 
-def read_record(folder):
+def read_record(folder: Path) -> ModelRecord:
     """The `ModelRecord` of a folder.
 
     Raises
@@ -115,7 +115,7 @@ def read_record(folder):
     return record_of(Path(folder) / RECORD)
 
 
-def record_of(path):
+def record_of(path: Path) -> ModelRecord:
     """The `ModelRecord` of a file.
 
     Raises
@@ -133,7 +133,7 @@ def record_of(path):
     return record
 
 
-def read_text(path):
+def read_text(path: Path) -> str:
     """The text of a card or a record.
 
     Raises
@@ -151,7 +151,7 @@ def read_text(path):
         raise InputError(f"cannot read {path}: {error}") from error
 
 
-def is_non_commercial(license_id):
+def is_non_commercial(license_id: str) -> bool:
     """Whether a licence, as the hub calls it, forbids commercial use.
 
     Example
@@ -162,13 +162,13 @@ def is_non_commercial(license_id):
     return bool(NON_COMMERCIAL.search(license_id.lower()))
 
 
-def write_record(record, folder):
+def write_record(record: ModelRecord, folder: Path) -> None:
     """Write `model.json`."""
     text = json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n"
     write_text(text, Path(folder) / RECORD)
 
 
-def model_text(source):
+def model_text(source: Path) -> str:
     """The card of a model, below its licence where that forbids commercial use.
 
     Arguments
@@ -189,12 +189,12 @@ def model_text(source):
     return card
 
 
-def is_shipped(source):
+def is_shipped(source: Path | str) -> bool:
     """Whether a model, as `find_model` has it, is one of the package."""
     return isinstance(source, Path) and source.resolve().parent == SHIPPED
 
 
-def find_model(source):
+def find_model(source: Path | str) -> Path | str:
     """Where a model is: a folder, or an id of the hub.
 
     Arguments
@@ -241,7 +241,7 @@ def find_model(source):
     )
 
 
-def model_file(source, filename, revision=None, token=None):
+def model_file(source: Path | str, filename: str, revision=None, token=None) -> Path:
     """The path of a file of a model, fetched where the model is on the hub.
 
     Arguments
@@ -284,7 +284,7 @@ def model_file(source, filename, revision=None, token=None):
     return path
 
 
-def has_file(source, filename, revision=None, token=None):
+def has_file(source: Path, filename: str, revision=None, token=None) -> bool:
     """Whether a model has a file; arguments are those of `model_file`."""
     _check_name(filename)
     if isinstance(source, str):
@@ -292,7 +292,7 @@ def has_file(source, filename, revision=None, token=None):
     return os.path.lexists(_path_in(source, filename))
 
 
-def model_folders(source):
+def model_folders(source: Path) -> list[Path]:
     """In which folders the files of a model may lie.
 
     Its own; of a snapshot in the hub's cache the folder of the repository; and, where
@@ -321,19 +321,19 @@ def model_folders(source):
     return folders
 
 
-def _repository(folder):
+def _repository(folder: Path) -> Path:
     """The folder of a repository in the hub's cache for one of its snapshots."""
     place = folder.parent.parent
     cached = folder.parent.name == "snapshots" and place.name.startswith("models--")
     return place if cached else folder
 
 
-def _check_name(filename):
+def _check_name(filename: str) -> None:
     if Path(filename).name != filename or filename in ("", ".", ".."):
         raise InputError(f"{filename!r} is not the name of a file in a model's folder")
 
 
-def _path_in(folder, filename):
+def _path_in(folder: Path, filename: str) -> Path:
     """Where a file of a model is, which another model of the package may have."""
     if is_shipped(folder):
         other = _shared().get(folder.name, {}).get(filename)

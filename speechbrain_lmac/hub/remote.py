@@ -58,7 +58,7 @@ class Upload:
     files: tuple  # names
 
 
-def hub_answers():
+def hub_answers() -> bool:
     """Whether the hub can be reached; known within `WAIT` seconds.
 
     huggingface_hub tries again and again, with a warning each time. What is found holds
@@ -77,14 +77,14 @@ def hub_answers():
     return bool(found)
 
 
-def _ask(endpoint, found):
+def _ask(endpoint: str, found: list) -> None:
     """Append to `found` if there is an answer, whatever it is."""
     with suppress(Exception):
         get_session().head(endpoint, timeout=WAIT)
         found.append(True)
 
 
-def hub_file(repo, filename, revision=None, token=None):
+def hub_file(repo: str, filename: str, revision=None, token=None) -> Path:
     """`hf_hub_download`; from the cache alone where the hub does not answer."""
     validate_repo_id(repo)
     if hub_answers():
@@ -95,7 +95,9 @@ def hub_file(repo, filename, revision=None, token=None):
     return Path(cached)
 
 
-def only_cached(source, filename, what, revision=None):
+def only_cached(
+    source: str, filename: str, what: str, revision: str | None = None
+) -> bool:
     """Whether a library has to do with what it has cached of a source.
 
     Arguments
@@ -138,14 +140,14 @@ def only_cached(source, filename, what, revision=None):
     return True
 
 
-def check_hub(what, state=None):
+def check_hub(what: str, state=None) -> None:
     """Raise `InputError` if the hub does not answer."""
     if not hub_answers():
         error = ConnectionError(constants.ENDPOINT)
         raise _told(error, what, state)
 
 
-def check_repo(repo):
+def check_repo(repo: list | str) -> None:
     """Refuse what is no name of a repository.
 
     Raises
@@ -213,7 +215,7 @@ def upload_model(folder, repo, private=False):
     return Upload(repo, str(url), commit.oid, commit.oid != before.sha, tuple(names))
 
 
-def verify_upload(folder, upload):
+def verify_upload(folder, upload) -> None:
     """Download what was uploaded, and compare it file by file.
 
     Raises
@@ -236,7 +238,7 @@ def verify_upload(folder, upload):
         )
 
 
-def download_model(repo, folder, revision=None):
+def download_model(repo: str, folder: str, revision=None) -> None:
     """Download a whole repository into a folder, as files.
 
     Raises
@@ -252,7 +254,7 @@ def download_model(repo, folder, revision=None):
     shutil.rmtree(Path(folder) / ".cache", ignore_errors=True)
 
 
-def fetch_model_file(repo, filename, revision=None, token=None):
+def fetch_model_file(repo: str, filename: str, revision=None, token=None):
     """A file of a repository, in the hub's cache; without a network from there.
 
     Arguments
@@ -333,7 +335,7 @@ def _same(entry, path):
     return entry.blob_id == _blob(path)
 
 
-def _told(error, what, state=None):
+def _told(error, what: str, state=None) -> InputError:
     """An `InputError` for what the hub or the network did."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, OfflineModeIsEnabled):

@@ -69,11 +69,11 @@ class Place:
     path: Path
     line: int
 
-    def error(self, what):
+    def error(self, what: str) -> InputError:
         """An error that names the place."""
         return InputError(f"{self.path}, line {self.line}: {what}")
 
-    def refuse(self, what):
+    def refuse(self, what: str) -> InputError:
         """An error that names the place, and what it takes to run the file anyway."""
         return self.error(
             f"{what}. A model from elsewhere may only "
@@ -108,7 +108,7 @@ PARTS = dict.fromkeys(
 )
 
 
-def loadables_of(tree, path):
+def loadables_of(tree: dict, path: Path | str) -> dict[str, str]:
     """The names of the weight files that a parsed YAML asks for, and what they are for.
 
     Returns
@@ -138,7 +138,7 @@ def loadables_of(tree, path):
     return kinds
 
 
-def build(tree, path):
+def build(tree: dict, path: Path) -> dict[str, str]:
     """Build what the modules, the explainer and the weights of a parsed YAML refer to.
 
     Returns
@@ -153,14 +153,14 @@ def build(tree, path):
     return {key: built[key] for key in tree if key in built}
 
 
-def _build_top(key, tree, built, around):
+def _build_top(key: str, tree: dict, built: dict, around: tuple[str, ...]):
     """Build the value of a key, once."""
     if key not in built:
         built[key] = _build(tree[key], tree, built, (*around, key))
     return built[key]
 
 
-def _build(value, tree, built, around):
+def _build(value, tree: dict, built: dict, around: tuple[str, ...]):
     """A plain value, with everything in it built."""
     if isinstance(value, dict):
         return {k: _build(v, tree, built, around) for k, v in value.items()}
@@ -176,13 +176,13 @@ def _build(value, tree, built, around):
     return value
 
 
-def _is_layer(made):
+def _is_layer(made) -> bool:
     """Whether a class is a module whose weights have a size from the beginning."""
     lazy = torch.nn.modules.lazy.LazyModuleMixin
     return issubclass(made, torch.nn.Module) and not issubclass(made, lazy)
 
 
-def _make(build, arguments):
+def _make(build: Build, arguments: dict | list):
     """An object of an allowed class, or the class with its arguments."""
     module, _, name = build.name.rpartition(".")
     made = getattr(importlib.import_module(module), name, None)

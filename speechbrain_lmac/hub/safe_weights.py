@@ -9,6 +9,7 @@ so that it cannot matter here if it holds something else.
 import ast
 import re
 import zipfile
+from pathlib import Path
 
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
@@ -21,7 +22,7 @@ NAME = re.compile(r"[A-Za-z]\w*")
 LARGEST_ENCODER = 2**20  # bytes
 
 
-def find_weights(kinds, file, missing):
+def find_weights(kinds: dict[str, str], file, missing) -> tuple:
     """Find the files of a model, and look at the outside of each.
 
     Arguments
@@ -61,7 +62,7 @@ def find_weights(kinds, file, missing):
     return paths, declared
 
 
-def load_loadables(hparams, paths):
+def load_loadables(hparams: dict, paths: dict[str, Path]) -> str | None:
     """Load what the YAML of a model lists as the loadables of its pretrainer.
 
     Arguments
@@ -94,7 +95,7 @@ def load_loadables(hparams, paths):
     return getattr(states.get("interpreter"), "classifier", None)
 
 
-def check_all_loaded(modules, loadables):
+def check_all_loaded(modules: dict[str, str], loadables: dict) -> None:
     """Refuse a model of which some weights are in no file: they would be random.
 
     Raises
@@ -117,7 +118,7 @@ def check_all_loaded(modules, loadables):
             )
 
 
-def check_archive(path):
+def check_archive(path: Path) -> None:
     """Refuse a file that is not what torch.save writes, or that unpacks to more.
 
     Raises
@@ -145,7 +146,7 @@ def check_archive(path):
         raise InputError(f"{path} has {size:,} bytes and unpacks to {unpacked:,}")
 
 
-def load_encoder(encoder, path):
+def load_encoder(encoder, path: Path) -> None:
     """Load class names from SpeechBrain's text file, without anything else in it.
 
     Raises
@@ -170,11 +171,11 @@ def load_encoder(encoder, path):
     encoder.update_from_iterable(label for label, _ in sorted(numbers, key=_number))
 
 
-def _number(pair):
+def _number(pair: tuple[str, int]) -> int:
     return pair[1]
 
 
-def _pair(line):
+def _pair(line: str) -> tuple:
     """'dog' => 4 as a tuple."""
     left, arrow, right = line.rpartition(" => ")
     if not arrow:

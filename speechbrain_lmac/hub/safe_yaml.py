@@ -47,7 +47,7 @@ PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in "str int float bool null".split
 MAPPING, SEQUENCE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 
 
-def read_safely(path, overrides=None, declared=0):
+def read_safely(path: Path, overrides: dict | None = None, declared: int = 0) -> dict:
     """Read and build the YAML file of a model that somebody else has made.
 
     Arguments
@@ -79,12 +79,14 @@ def read_safely(path, overrides=None, declared=0):
 class _PlainResolver(VersionedResolver):
     """YAML's own kinds of scalars: HyperPyYAML adds tuples for the whole process."""
 
-    def add_version_implicit_resolver(self, version, tag, regexp, first):
+    def add_version_implicit_resolver(
+        self, version: tuple[int, int], tag: str, regexp, first: list[str] | str
+    ) -> None:
         if str(tag).startswith("tag:yaml.org,2002:"):
             super().add_version_implicit_resolver(version, tag, regexp, first)
 
 
-def parse(path, overrides=None):
+def parse(path: Path, overrides: dict | None = None) -> dict:
     """The file as plain values, `Build` and `Refer`; nothing is imported or built.
 
     Raises
@@ -124,7 +126,7 @@ class _TooMuch(Exception):
     """A line, and what it has too much of."""
 
 
-def _parse(path):
+def _parse(path: Path) -> dict:
     """The tree of a file, whatever its keys are."""
     try:
         with open(path, "rb") as file:
@@ -155,7 +157,7 @@ def _parse(path):
     return _read(root, path)
 
 
-def _nesting(text):
+def _nesting(text: str) -> int:
     """How deep brackets lie in brackets, wherever they stand."""
     depth = deepest = 0
     for bracket in re.findall(r"[][{}]", text):
@@ -164,38 +166,38 @@ def _nesting(text):
     return deepest
 
 
-def _is_object(value):
+def _is_object(value) -> bool:
     return isinstance(value, Refer) or (isinstance(value, Build) and value.now)
 
 
-def _is_encoder(value):
+def _is_encoder(value: Build) -> bool:
     return isinstance(value, Build) and value.now and value.name == ENCODER
 
 
-def _is_explainer(value):
+def _is_explainer(value: Build | str) -> bool:
     return (
         isinstance(value, Build) and not value.now and value.name.startswith(EXPLAINERS)
     )
 
 
-def _is_pretrainer(value):
+def _is_pretrainer(value: Build | str) -> bool:
     if not isinstance(value, Build) or not value.now or value.name != PRETRAINER:
         return False
     arguments = value.arguments
     return isinstance(arguments, dict) and _are_references(arguments.get("loadables"))
 
 
-def _are_references(value):
+def _are_references(value: dict | str | None) -> bool:
     if not isinstance(value, dict) or not value:
         return False
     return all(isinstance(part, Refer) for part in value.values())
 
 
-def _are_texts(value):
+def _are_texts(value: list | str) -> bool:
     return isinstance(value, list) and all(isinstance(part, str) for part in value)
 
 
-def _is_window(value):
+def _is_window(value) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return value is None or (number and 0 < value <= LONGEST_WINDOW)
 
@@ -219,7 +221,7 @@ KINDS = {
 KEYS = {**KINDS, **PARTS}
 
 
-def _check_kind(key, value, path):
+def _check_kind(key: str, value, path: Path) -> None:
     """Refuse a key that a model does not have, and another kind of value."""
     if key not in KEYS:
         raise InputError(
@@ -232,12 +234,12 @@ def _check_kind(key, value, path):
         raise InputError(f"{path}: {key} has to be {wanted}")
 
 
-def _check_references(tree, path):
+def _check_references(tree: dict, path: Path):
     """Refuse references that are too many, or stand for too much, or lead nowhere."""
     n_references = 0
     sizes = {}
 
-    def size_of(value, around):
+    def size_of(value, around: tuple[str, ...]) -> int:
         nonlocal n_references
         if isinstance(value, Refer):
             n_references += 1
@@ -264,7 +266,7 @@ def _check_references(tree, path):
             )
 
 
-def _read(node, path):
+def _read(node, path: Path):
     """A node as a plain value, `Build` or `Refer`."""
     place = Place(path, node.start_mark.line + 1)
     if node.anchor is not None:
@@ -297,7 +299,7 @@ def _read(node, path):
     return Build(name, arguments, kind == "!new", place)
 
 
-def _check_arguments(tag, name, arguments, place):
+def _check_arguments(tag: str, name: str, arguments: dict | list, place: Place) -> None:
     """Refuse arguments that lead out of the folder, or say how a model is run."""
     named = arguments if isinstance(arguments, dict) else {}
     extra = set(named) & RUN_ARGUMENTS
@@ -308,7 +310,7 @@ def _check_arguments(tag, name, arguments, place):
         raise place.refuse(f"{tag} with {', '.join(sorted(extra))}")
 
 
-def _plain(node, place):
+def _plain(node, place: Place) -> float | str:
     """The value of a scalar."""
     kind = node.tag.rpartition(":")[2]
     text = node.value
@@ -320,14 +322,14 @@ def _plain(node, place):
         raise place.error(f"{text[:80]!r} is no {kind} ({error})") from error
 
 
-def _whole(text):
+def _whole(text: str) -> int:
     value = int(text.replace("_", ""), 0) if len(text) < 40 else LARGEST_NUMBER + 1
     if abs(value) > LARGEST_NUMBER:
         raise ValueError(f"beyond {LARGEST_NUMBER:,}")
     return value
 
 
-def _real(text):
+def _real(text: str) -> float:
     text = text.replace("_", "").lower()
     value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
     if not abs(value) <= LARGEST_REAL:
@@ -343,7 +345,7 @@ _VALUES = {
 }
 
 
-def _mapping(node, path):
+def _mapping(node, path: Path) -> dict:
     """The keys and values of a mapping."""
     values = {}
     for key_node, value_node in node.value:
@@ -356,7 +358,7 @@ def _mapping(node, path):
     return values
 
 
-def _override(tree, overrides, path):
+def _override(tree: dict, overrides: dict[str, int], path: Path) -> None:
     """Put other values in place of some."""
     for key, value in overrides.items():
         if key not in tree:

@@ -31,7 +31,7 @@ CLASSIFIER_ADVICE = """\
   what it writes (results/NAME/SEED/classifier)."""
 
 
-def save_weights(module, path, **facts):
+def save_weights(module, path: Path | str, **facts) -> None:
     """Write a module's state dict atomically; equal weights make equal files.
 
     Arguments
@@ -57,7 +57,7 @@ def save_weights(module, path, **facts):
     write_atomically(path, lambda part: part.write_bytes(content))
 
 
-def read_weights(path):
+def read_weights(path: Path | str):
     """Read the state dict of a file without running code of it.
 
     Arguments
@@ -106,7 +106,7 @@ def read_weights(path):
     return state
 
 
-def _what_is_wrong(value):
+def _what_is_wrong(value: torch.Tensor):
     """What a value of a state dict is, if it is no weight; or None."""
     if not isinstance(value, torch.Tensor):
         return f"is a {type(value).__name__} and no tensor"
@@ -129,7 +129,7 @@ def _what_is_wrong(value):
     return None
 
 
-def load_weights(module, path):
+def load_weights(module, path: Path | str):
     """Load a state dict strictly, and say in one line what does not fit.
 
     Returns
@@ -175,7 +175,7 @@ def load_weights(module, path):
     return state
 
 
-def fetch(source, filename, advice=CLASSIFIER_ADVICE):
+def fetch(source: Path | str, filename: str, advice: str = CLASSIFIER_ADVICE) -> Path:
     """The path of a file in a folder, a model of the package, or one of the hub.
 
     Arguments

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 __all__ = ["AudioClassifier", "AudioExplainer"]
 
 
-def __getattr__(name):
+def __getattr__(name: str):
     """The interfaces, imported with torch and all when they are asked for."""
     if name in __all__:
         from speechbrain_lmac.inference import interfaces

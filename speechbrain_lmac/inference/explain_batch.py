@@ -11,7 +11,13 @@ from speechbrain_lmac.metrics import MM
 from speechbrain_lmac.utils.errors import InputError
 
 
-def explain_batch(explainer, wavs, labels, target=None, lens=None):
+def explain_batch(
+    explainer,
+    wavs: torch.Tensor,
+    labels: list[str],
+    target: torch.Tensor | None = None,
+    lens: torch.Tensor | None = None,
+) -> BatchExplanation:
     """Explain a class for each of some waveforms at the model's rate.
 
     The peak of each is brought to 1 for the model, as in the training; what comes back
@@ -51,7 +57,9 @@ def explain_batch(explainer, wavs, labels, target=None, lens=None):
     return join_batches(parts, order, wavs.shape[1], n_frames)
 
 
-def explain_windows(explainer, wavs, labels, target=None):
+def explain_windows(
+    explainer, wavs: torch.Tensor, labels: list[str], target: torch.Tensor | None = None
+) -> dict:
     """`explain_batch` of waveforms without padding, whose sounds are not heard again.
 
     Returns
@@ -87,7 +95,9 @@ def explain_windows(explainer, wavs, labels, target=None):
 
 
 @torch.no_grad()
-def classify_waveforms(domain, classifier, wavs, lens=None):
+def classify_waveforms(
+    domain, classifier, wavs: torch.Tensor, lens=None
+) -> torch.Tensor:
     """What a classifier says of waveforms, each brought to the model's level.
 
     Arguments
@@ -113,12 +123,12 @@ def classify_waveforms(domain, classifier, wavs, lens=None):
     return check_logits(classify(domain, classifier, encoded).logits)
 
 
-def at_model_level(wavs):
+def at_model_level(wavs: torch.Tensor) -> torch.Tensor:
     """Waveforms (B, N), the peak of each brought to 1."""
     return torch.stack([to_model_level(wav) for wav in wavs])
 
 
-def check_logits(logits):
+def check_logits(logits: torch.Tensor) -> torch.Tensor:
     """Logits as they are; `InputError` where one is NaN or infinite."""
     if not torch.isfinite(logits).all():
         raise InputError(
@@ -128,7 +138,7 @@ def check_logits(logits):
     return logits
 
 
-def _with_heard(explainer, fields):
+def _with_heard(explainer, fields: dict) -> BatchExplanation:
     """A BatchExplanation: its sounds are classified, too."""
     target = fields.pop("target")
     heard = [
@@ -140,7 +150,7 @@ def _with_heard(explainer, fields):
     )
 
 
-def _of(target, logits):
+def _of(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """The probability (B,) of each item's class."""
     everyone = torch.arange(len(target), device=target.device)
     return logits.double().softmax(1)[everyone, target]

@@ -6,6 +6,8 @@ sounds are heard once more by the classifier, as `classify_file` would hear them
 """
 
 import math
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -36,8 +38,13 @@ WINDOWS_AT_ONCE = 4
 
 
 def explain_file(
-    explainer, path, labels, device="cpu", target=None, window_seconds=None
-):
+    explainer,
+    path: Path,
+    labels: list[str],
+    device: str = "cpu",
+    target: str | None = None,
+    window_seconds: float | None = None,
+) -> FileExplanation:
     """Explain a class for an audio file of any rate, length and channels.
 
     The channels are averaged (`audio.choose_channel`), the rate is changed to the
@@ -81,7 +88,7 @@ def explain_file(
     return explain_in_memory(request, MonoFile(path))
 
 
-def explain_in_memory(request, source):
+def explain_in_memory(request, source: MonoFile) -> FileExplanation | PromptExplanation:
     """Explain a file, and keep all that is to be heard and seen of it.
 
     Arguments
@@ -100,7 +107,7 @@ def explain_in_memory(request, source):
     return kind(**sink.whole(), **vars(scores))
 
 
-def explain_source(request, source, sink):
+def explain_source(request, source: MonoFile, sink):
     """Explain a file, and hand what is finished to a sink.
 
     Arguments
@@ -143,7 +150,13 @@ def explain_source(request, source, sink):
     return request.scores(source, _outcomes(cut, parts, heard.logits()))
 
 
-def classify_source(domain, classifier, source, window_seconds, device="cpu"):
+def classify_source(
+    domain,
+    classifier,
+    source: MonoFile,
+    window_seconds: float,
+    device: str | torch.device = "cpu",
+) -> torch.Tensor:
     """The mean probabilities of a file's windows, as `explain_file` cuts them.
 
     Arguments
@@ -163,7 +176,9 @@ def classify_source(domain, classifier, source, window_seconds, device="cpu"):
     return _mean_probabilities(cut, classifier, device)
 
 
-def _mean_probabilities(cut, classifier, device):
+def _mean_probabilities(
+    cut: "_WindowedFile", classifier, device: str | torch.device
+) -> torch.Tensor:
     """Of the windows of a file, (C,), float64, on the CPU."""
     parts = [
         classify_waveforms(cut.domain, classifier, wavs) for wavs in cut.batches(device)
@@ -171,13 +186,15 @@ def _mean_probabilities(cut, classifier, device):
     return torch.cat(parts).cpu().double().softmax(1).mean(0)
 
 
-def _outcomes(cut, parts, heard):
+def _outcomes(
+    cut: "_WindowedFile", parts: list, heard: dict[str, torch.Tensor]
+) -> WindowOutcomes:
     """`WindowOutcomes` of batches of windows, and of logits (W, C) of each sound."""
 
-    def listed(name):
+    def listed(name: str) -> list:
         return [value for part in parts for value in part[name]]
 
-    def logits(name):
+    def logits(name: str) -> torch.Tensor:
         return torch.cat([part[name].cpu().double() for part in parts])
 
     return WindowOutcomes(
@@ -197,20 +214,20 @@ def _outcomes(cut, parts, heard):
 class InMemory:
     """A sink that keeps everything."""
 
-    def begin(self, sample_rate, n_samples, n_frames):
+    def begin(self, sample_rate: int, n_samples: int, n_frames: int) -> None:
         """What will come: samples of each sound at a rate in Hz, frames of each map."""
         self.parts = {name: [] for name in ("input", *SOUNDS, *MAPS)}
 
-    def sounds(self, **blocks):
+    def sounds(self, **blocks) -> None:
         """Blocks (N,) of `input`, `explanation` and `rest`, at the file's rate."""
         for name, block in blocks.items():
             self.parts[name].append(block)
 
-    def maps(self, **blocks):
+    def maps(self, **blocks) -> None:
         """Frames (T, F) of `magnitude`, `mask` and `masked_magnitude`."""
         self.sounds(**blocks)
 
-    def whole(self):
+    def whole(self) -> dict[str, torch.Tensor]:
         """The fields of `SoundsAndMaps`."""
         return {name: torch.cat(parts) for name, parts in self.parts.items()}
 
@@ -218,7 +235,7 @@ class InMemory:
 class _WindowedFile:
     """A file as windows at the model's rate."""
 
-    def __init__(self, source, domain, window_seconds):
+    def __init__(self, source: MonoFile, domain, window_seconds: float | None):
         self.source = source
         self.domain = domain
         self.rate = domain.sample_rate
@@ -228,7 +245,7 @@ class _WindowedFile:
         self.starts = window_starts(self.n_samples, self.length, step)
         self.n_frames = self.n_samples // step + 1
 
-    def windows(self, also=None):
+    def windows(self, also=None) -> Iterator[torch.Tensor]:
         """Each window (length,); `also` is given the blocks that they are cut from."""
         windows = Windows(self.starts, self.length)
         resampler = self.resampler(self.source.sample_rate, self.rate)
@@ -243,26 +260,26 @@ class _WindowedFile:
                 also(block)
             yield from windows.push(block)
 
-    def batches(self, device, also=None):
+    def batches(self, device: str | torch.device, also=None) -> Iterator[torch.Tensor]:
         """Up to `WINDOWS_AT_ONCE` windows (W, length), on a device."""
         for wavs in _in_batches(self.windows(also)):
             yield torch.stack(wavs).to(device)
 
-    def spans(self):
+    def spans(self) -> list:
         """Where the windows begin and end, pairs of seconds."""
         return [
             (start / self.rate, (start + self.length) / self.rate)
             for start in self.starts
         ]
 
-    def resampler(self, from_rate, to_rate):
+    def resampler(self, from_rate: int, to_rate: int) -> Resampler:
         """From the file's rate to the model's, or back."""
         there = from_rate == self.source.sample_rate
         n_samples = self.source.n_samples if there else self.n_samples
         return Resampler(from_rate, to_rate, n_samples)
 
 
-def _in_batches(windows):
+def _in_batches(windows) -> Iterator[list[torch.Tensor]]:
     """Lists of up to `WINDOWS_AT_ONCE` windows."""
     some = []
     for window in windows:
@@ -285,7 +302,7 @@ class _JoinedWindows:
         Hears the sounds of the explanation and of the rest.
     """
 
-    def __init__(self, sink, cut, heard):
+    def __init__(self, sink, cut: _WindowedFile, heard: "_HeardSounds"):
         self.sink, self.cut, self.heard = sink, cut, heard
         self.n_added = 0
         hop = cut.domain.hop_length
@@ -298,11 +315,11 @@ class _JoinedWindows:
         }
         self.left = cut.source.n_samples
 
-    def take_input(self, block):
+    def take_input(self, block: torch.Tensor) -> None:
         """Take a block of the input, at the model's rate."""
         self.waiting = torch.cat([self.waiting, block])
 
-    def add(self, fields):
+    def add(self, fields: dict) -> None:
         """Take the next windows, as `explain_windows` has explained them."""
         first, n_windows = self.n_added, len(fields["labels"])
         self.n_added += n_windows
@@ -313,7 +330,7 @@ class _JoinedWindows:
         after = self.cut.starts[self.n_added : self.n_added + 1]
         self._hand_over(*after)
 
-    def _hand_over(self, until=None):
+    def _hand_over(self, until: int | None = None) -> None:
         """Give the sink what no window will change any more."""
         done = {name: faded.take(until) for name, faded in self.faded.items()}
         self.sink.maps(**{name: done[name] for name in MAPS})
@@ -331,14 +348,14 @@ class _JoinedWindows:
 class _HeardSounds:
     """What the classifier says of sounds, as `classify_source` hears a file."""
 
-    def __init__(self, classifier, cut, device):
+    def __init__(self, classifier, cut: _WindowedFile, device: str | torch.device):
         self.classifier, self.cut, self.device = classifier, cut, device
         file_rate = cut.source.sample_rate
         self.to_model = {n: cut.resampler(file_rate, cut.rate) for n in SOUNDS}
         self.windows = {name: Windows(cut.starts, cut.length) for name in SOUNDS}
         self.heard = []
 
-    def push(self, sounds):
+    def push(self, sounds: dict[str, torch.Tensor]) -> None:
         """Take blocks of the sounds, at the file's rate."""
         whole = [
             self.windows[name].push(self.to_model[name].push(sounds[name]))
@@ -349,12 +366,12 @@ class _HeardSounds:
             logits = classify_waveforms(self.cut.domain, self.classifier, wavs)
             self.heard.append(logits.cpu().double().unflatten(0, (-1, len(SOUNDS))))
 
-    def logits(self):
+    def logits(self) -> dict[str, torch.Tensor]:
         """Of each sound the logits (W, C) of its windows."""
         return dict(zip(SOUNDS, torch.cat(self.heard).unbind(1), strict=True))
 
 
-def _can_be_asked(explainer):
+def _can_be_asked(explainer) -> bool:
     """Whether the mask of an explainer depends on the class that is asked for."""
     interpreter = getattr(explainer, "interpreter", None)
     return interpreter is None or takes_target(interpreter)

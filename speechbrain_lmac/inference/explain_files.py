@@ -32,8 +32,13 @@ NO_MEMORY = ("not enough memory", "out of memory", "defaultcpuallocator")
 
 
 def explain_files(
-    arguments, requests, output_folder, settings, pictures=("png",), again=False
-):
+    arguments: list,
+    requests: list[PromptRequest],
+    output_folder: Path | str,
+    settings: str,
+    pictures: list[str] | tuple = ("png",),
+    again: bool = False,
+) -> ExplanationTable:
     """Explain files one after the other, and write what is heard of each.
 
     A file that cannot be read, or for which there is too little memory, does not stop
@@ -93,11 +98,11 @@ class _Outputs:
     is named, only next to the table of this run.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path):
         self.folder = os.path.realpath(folder)
         self.known = {}
 
-    def __call__(self, folder, named=False):
+    def __call__(self, folder: str, named: bool = False) -> set[str] | tuple:
         place = os.path.realpath(folder)
         if named and place != self.folder:
             return ()
@@ -112,7 +117,14 @@ class _Outputs:
 class _Batch:
     """Files on their way into a table."""
 
-    def __init__(self, table, requests, settings, pictures, again):
+    def __init__(
+        self,
+        table: ExplanationTable,
+        requests: list[PromptRequest],
+        settings: str,
+        pictures: list[str] | tuple,
+        again: bool,
+    ):
         self.table = table
         self.requests = requests
         prompts = [r.prompt for r in requests if isinstance(r, PromptRequest)]
@@ -126,7 +138,7 @@ class _Batch:
         self.new = []  # of these, those that were explained now
         self.n_skipped = 0
 
-    def run(self, files):
+    def run(self, files: list[str]) -> None:
         """Explain files; what is wrong with one of them goes to `failures`."""
         self.table.repair()
         try:
@@ -144,7 +156,7 @@ class _Batch:
             for line in doubt_lines(self.doubtful):
                 logger.warning(line)
 
-    def _explain(self, path):
+    def _explain(self, path: str) -> None:
         if not os.path.isfile(path):
             check_audio(path)  # says why
         endings = [f".{kind}" for kind in self.pictures]
@@ -171,11 +183,11 @@ class _Batch:
         self.parts += parts
         self.new += parts
 
-    def _stop_if_full(self, error):
+    def _stop_if_full(self, error) -> None:
         if getattr(error, "errno", None) in NO_SPACE:
             raise CannotWriteError(why_refused(error, self.table.folder)) from error
 
-    def conclude(self, inputs):
+    def conclude(self, inputs) -> ExplanationTable:
         """Show what was done and return the table; raise InputError for failures."""
         if self.new:
             show(_aligned([self.table.rows[part] for part in self.new]))
@@ -195,7 +207,7 @@ class _Batch:
         return self.table
 
 
-def open_sound(path):
+def open_sound(path: str) -> MonoFile:
     """A file as a `MonoFile`, decoded once.
 
     Raises
@@ -213,7 +225,7 @@ def open_sound(path):
     return sound
 
 
-def _aligned(rows):
+def _aligned(rows: list) -> str:
     """Rows of texts by column as lines; columns without a value are left out."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     columns = [c for c in columns if any(row.get(c) is not None for row in rows)]
@@ -225,7 +237,7 @@ def _aligned(rows):
     )
 
 
-def _shown(text):
+def _shown(text: str) -> str:
     """A cell as it is shown: three digits of a fraction, the end of a long text."""
     if text is None:
         return "-"
@@ -235,7 +247,7 @@ def _shown(text):
     return text if len(text) <= WIDEST else f"...{text[3 - WIDEST :]}"
 
 
-def _reason(error):
+def _reason(error) -> str:
     """Why a file could not be explained, in one line."""
     text = " ".join(str(error).split())
     if isinstance(error, (AudioFault, InputError)):

@@ -39,8 +39,15 @@ from speechbrain_lmac.utils.tokenizer import TEMPLATE
 
 
 def _load_trusted(
-    interface, source, hparams_file, overrides, revision, token, savedir, **kwargs
-):
+    interface,
+    source: Path | str,
+    hparams_file: str,
+    overrides,
+    revision: str | None,
+    token,
+    savedir,
+    **kwargs,
+) -> "AudioClassifier | AudioExplainer":
     """Load a model as SpeechBrain does, whatever its YAML builds.
 
     Unlike SpeechBrain's `pretrained_from_hparams` it knows the names that classes had
@@ -75,7 +82,13 @@ class _Trained(Pretrained):
 
     HPARAMS_NEEDED = ["domain"]
 
-    def __init__(self, modules=None, hparams=None, run_opts=None, freeze_params=True):
+    def __init__(
+        self,
+        modules: dict | None = None,
+        hparams: dict[str, int | str] | None = None,
+        run_opts: dict[str, str] | None = None,
+        freeze_params: bool = True,
+    ):
         missing = [name for name in self.HPARAMS_NEEDED if name not in (hparams or {})]
         if missing:
             raise InputError(
@@ -91,7 +104,7 @@ class _Trained(Pretrained):
             )
         self.classifier = self._classifier(hparams)
 
-    def _classifier(self, hparams):
+    def _classifier(self, hparams: dict[str, int | str]) -> ClapClassifier | Frozen:
         """The frozen classifier, with its labels."""
         if "clap" in hparams:
             template = hparams.get("template", TEMPLATE)
@@ -111,15 +124,15 @@ class _Trained(Pretrained):
     @classmethod
     def from_hparams(
         cls,
-        source,
-        hparams_file="hyperparams.yaml",
+        source: Path | str,
+        hparams_file: str = "hyperparams.yaml",
         overrides=None,
-        trust_remote_code=False,
-        revision=None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
         token=None,
         savedir=None,
         **kwargs,
-    ):
+    ) -> "AudioClassifier | AudioExplainer":
         """Load a model. Nothing of it is run but the classes of an allow-list.
 
         Arguments
@@ -167,21 +180,21 @@ class _Trained(Pretrained):
         )
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         """C class names, or prompts, in the order of the logits."""
         return self.classifier.labels
 
     @property
-    def sample_rate(self):
+    def sample_rate(self) -> int:
         """Of what the model hears, Hz."""
         return self.hparams.domain.sample_rate
 
     @property
-    def _place(self):
+    def _place(self) -> torch.device:
         """The device that the model is on."""
         return next(self.mods.parameters()).device
 
-    def _wavs(self, wavs, lens):
+    def _wavs(self, wavs: torch.Tensor, lens: torch.Tensor | None) -> tuple:
         """Waveforms (B, N) on the model's device, silent where there is padding."""
         wavs = torch.as_tensor(wavs, dtype=torch.float32)
         if wavs.dim() != 2 or wavs.shape[1] == 0:
@@ -210,17 +223,28 @@ class AudioExplainer(_Trained):
     HPARAMS_NEEDED = ["domain", "interpreter", "explainer"]
     MODULES_NEEDED = ["domain", "interpreter"]
 
-    def __init__(self, modules=None, hparams=None, run_opts=None, freeze_params=True):
+    def __init__(
+        self,
+        modules: dict | None = None,
+        hparams: dict[str, int | str] | None = None,
+        run_opts: dict[str, str] | None = None,
+        freeze_params: bool = True,
+    ):
         super().__init__(modules, hparams, run_opts, freeze_params)
         self.explainer = hparams["explainer"](
             self.mods.domain, self.classifier, self.mods.interpreter
         )
 
-    def forward(self, wavs, lens=None):
+    def forward(self, wavs: torch.Tensor, lens: torch.Tensor | None = None):
         """`explain_batch`."""
         return self.explain_batch(wavs, lens)
 
-    def explain_batch(self, wavs, lens=None, target=None):
+    def explain_batch(
+        self,
+        wavs: torch.Tensor,
+        lens: torch.Tensor | None = None,
+        target: list[str] | str | None = None,
+    ):
         """Explain waveforms at the model's rate, `sample_rate`.
 
         Arguments
@@ -254,7 +278,12 @@ class AudioExplainer(_Trained):
             target = torch.tensor(indices, device=self._place)
         return explain_batch(self.explainer, wavs, self.labels, target, lens)
 
-    def explain_file(self, path, target=None, prompts=None):
+    def explain_file(
+        self,
+        path: Path | str,
+        target: str | None = None,
+        prompts: list[str] | str | None = None,
+    ):
         """Explain an audio file of any rate, length and number of channels.
 
         A file that is longer than one and a half times `window_seconds` is explained in
@@ -285,7 +314,9 @@ class AudioExplainer(_Trained):
         explained = [explain_in_memory(request, source) for request in requests]
         return explained[0] if prompts is None else explained
 
-    def requests(self, target=None, prompts=None):
+    def requests(
+        self, target: str | None = None, prompts: list[str] | str | None = None
+    ) -> list:
         """What `explain_file` asks of a file, for `explain_files` and `write_request`.
 
         Arguments are those of `explain_file`.
@@ -313,12 +344,14 @@ class AudioClassifier(_Trained):
 
     MODULES_NEEDED = ["domain"]
 
-    def forward(self, wavs, lens=None):
+    def forward(self, wavs: torch.Tensor, lens=None) -> tuple:
         """`classify_batch`."""
         return self.classify_batch(wavs, lens)
 
     @torch.no_grad()
-    def classify_batch(self, wavs, lens=None):
+    def classify_batch(
+        self, wavs: torch.Tensor, lens: torch.Tensor | None = None
+    ) -> tuple:
         """Classify waveforms at the model's rate, as SpeechBrain's EncoderClassifier.
 
         Arguments
@@ -344,7 +377,7 @@ class AudioClassifier(_Trained):
         logits = classify_waveforms(self.mods.domain, self.classifier, wavs, lens)
         return self._answer(logits.softmax(1))
 
-    def classify_file(self, path):
+    def classify_file(self, path: Path) -> tuple | None:
         """Classify a file of any length: the mean of its windows, as `explain_file`
         cuts them.
 
@@ -362,7 +395,7 @@ class AudioClassifier(_Trained):
         )
         return self._answer(probabilities[None].float())
 
-    def _answer(self, probabilities):
+    def _answer(self, probabilities: torch.Tensor) -> tuple:
         """What is returned of probabilities (B, C)."""
         score, index = probabilities.max(1)
         return probabilities, score, index, [self.labels[i] for i in index.tolist()]

@@ -1,5 +1,7 @@
 """Trained interpreters, opened as explainers."""
 
+from pathlib import Path
+
 from speechbrain_lmac.config.loading import require_keys
 from speechbrain_lmac.domains.codec import check_codec_of
 from speechbrain_lmac.explainers import AmortizedExplainer
@@ -9,7 +11,9 @@ from speechbrain_lmac.utils.devices import check_device
 EXPLAINER_PARTS = ("domain", "classifier", "interpreter", "interpreter_checkpoint")
 
 
-def open_explainer(hparams, run_opts, path, classifier=None):
+def open_explainer(
+    hparams: dict[str, int | str], run_opts, path: Path, classifier=None
+) -> tuple:
     """A trained interpreter as an explainer, on its device.
 
     Arguments
@@ -42,6 +46,6 @@ def open_explainer(hparams, run_opts, path, classifier=None):
     return explainer, device
 
 
-def class_names(classifier):
+def class_names(classifier) -> list[str]:
     """The names of a classifier's classes, or their numbers."""
     return classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]

@@ -4,6 +4,8 @@ import difflib
 from dataclasses import dataclass
 from statistics import fmean
 
+import torch
+
 from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.inference.results import FileScores, PromptScores, WindowScores
 from speechbrain_lmac.interpreters import (
@@ -41,7 +43,13 @@ class WindowOutcomes:
     logits: dict  # names, see `CONFIDENCES`, to (W, C), float64
 
 
-def request_class(explainer, labels, device="cpu", target=None, window_seconds=None):
+def request_class(
+    explainer,
+    labels: list[str],
+    device: str | torch.device = "cpu",
+    target: str | None = None,
+    window_seconds: float | None = None,
+) -> "ClassRequest":
     """The `ClassRequest` for a class by its name, or for the predicted one.
 
     Raises
@@ -53,7 +61,9 @@ def request_class(explainer, labels, device="cpu", target=None, window_seconds=N
     return ClassRequest(explainer, labels, device, index, window_seconds)
 
 
-def request_prompts(explainer, device="cpu", window_seconds=None):
+def request_prompts(
+    explainer, device: str | torch.device = "cpu", window_seconds: float | None = None
+) -> "list[PromptRequest]":
     """A `PromptRequest` for each prompt of a zero-shot classifier, in their order.
 
     Its classifier has the prompts: `ClapClassifier.asked` gives it other ones.
@@ -75,7 +85,7 @@ class ClassRequest:
     target: int | None  # the class; None: the one of the highest mean probability
     window_seconds: float | None  # None: a file is explained as a whole
 
-    def scores(self, source, outcomes):
+    def scores(self, source, outcomes: WindowOutcomes) -> FileScores:
         """The answer for a file.
 
         Arguments
@@ -89,7 +99,7 @@ class ClassRequest:
         """
         return FileScores(**self._fields(source, outcomes))
 
-    def _fields(self, source, outcomes):
+    def _fields(self, source, outcomes: WindowOutcomes) -> dict[str, int | str]:
         """The fields of `FileScores`."""
         found = {name: part.softmax(1) for name, part in outcomes.logits.items()}
         best = int(found["whole"].mean(0).argmax())
@@ -127,11 +137,11 @@ class PromptRequest(ClassRequest):
     """One explanation for a prompt of a zero-shot classifier."""
 
     @property
-    def prompt(self):
+    def prompt(self) -> str:
         """What is looked for, in words."""
         return self.labels[self.target]
 
-    def scores(self, source, outcomes):
+    def scores(self, source, outcomes: WindowOutcomes) -> PromptScores:
         """As `ClassRequest.scores`; returns PromptScores."""
         scale = self.explainer.classifier.clap.scale.double().item()
         near = {
@@ -147,7 +157,7 @@ class PromptRequest(ClassRequest):
         )
 
 
-def class_index(name, labels):
+def class_index(name: str, labels: list[str]) -> int:
     """The index of a class that is asked for by its name.
 
     Raises
@@ -169,7 +179,7 @@ def class_index(name, labels):
     )
 
 
-def check_target(names, interpreter):
+def check_target(names: list[str], interpreter) -> None:
     """Refuse to ask an interpreter for a class that it would not listen to."""
     if not takes_target(interpreter):
         raise InputError(
@@ -180,12 +190,12 @@ def check_target(names, interpreter):
         )
 
 
-def takes_target(interpreter):
+def takes_target(interpreter) -> bool:
     """Whether an interpreter's mask depends on the class that is asked for."""
     return isinstance(_untrained(interpreter), TOLD)
 
 
-def check_prompts(classifier, interpreter, target=None):
+def check_prompts(classifier, interpreter, target: str | None = None) -> None:
     """Refuse prompts that nothing would read."""
     if target is not None:
         raise InputError(

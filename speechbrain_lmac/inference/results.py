@@ -34,7 +34,9 @@ class BatchExplanation:
     logits_out: torch.Tensor  # (B, C) of what the mask leaves
 
 
-def join_batches(parts, order, n_samples, n_frames):
+def join_batches(
+    parts: list[BatchExplanation], order: torch.Tensor, n_samples: int, n_frames: int
+) -> BatchExplanation:
     """Put explanations of batches of different lengths together.
 
     Arguments
@@ -68,7 +70,7 @@ def join_batches(parts, order, n_samples, n_frames):
     return BatchExplanation(**joined)
 
 
-def _padded(values, size):
+def _padded(values: torch.Tensor, size: int) -> torch.Tensor:
     """Values (B, N) or (B, N, F), followed by zeros up to `size` of N."""
     behind = (0, 0) * (values.ndim - 2)
     return F.pad(values, (*behind, 0, size - values.shape[1]))
@@ -121,11 +123,11 @@ class FileScores:
     windows: tuple  # of WindowScores, in time; one where the file was heard as a whole
 
     @property
-    def windows_explained(self):
+    def windows_explained(self) -> int:
         """How many windows have the mask of the explained class."""
         return sum(window.explained == self.explained for window in self.windows)
 
-    def row(self):
+    def row(self) -> dict[str, float | str]:
         """The line of `explanations.csv`."""
         return {
             **self._of_file(),
@@ -139,7 +141,7 @@ class FileScores:
             **self._of_mask(),
         }
 
-    def title(self):
+    def title(self) -> str:
         """What stands over its picture."""
         what = f"{self.explained}, confidence"
         if len(self.windows) > 1:
@@ -153,17 +155,17 @@ class FileScores:
         )
 
     @property
-    def _name(self):
+    def _name(self) -> str:
         return readable(Path(self.path).name)
 
-    def _of_file(self):
+    def _of_file(self) -> dict[str, float | str]:
         return {
             "file": self.path,
             "seconds": self.n_samples / self.sample_rate,
             "sample_rate": self.sample_rate,
         }
 
-    def _of_mask(self):
+    def _of_mask(self) -> dict[str, float | str]:
         return {
             "mask_mean": self.mask_mean,
             "windows": len(self.windows),
@@ -187,7 +189,7 @@ class PromptScores(FileScores):
     similarity_in: float  # of the masked representation
     similarity_out: float  # of what the mask leaves
 
-    def row(self):
+    def row(self) -> dict[str, float | str]:
         """The line of `explanations.csv`."""
         return {
             **self._of_file(),
@@ -200,7 +202,7 @@ class PromptScores(FileScores):
             **self._of_mask(),
         }
 
-    def title(self):
+    def title(self) -> str:
         """What stands over its picture."""
         return (
             f"{self._name}: {self.explained}, similarity "

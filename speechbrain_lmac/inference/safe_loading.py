@@ -5,6 +5,7 @@ what is wrong with a model is one error when it is loaded.
 """
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 
@@ -20,7 +21,13 @@ TRIED_SECONDS = 0.5
 
 
 def load_safely(
-    interface, source, hparams_file, overrides=None, revision=None, token=None, **kwargs
+    interface,
+    source: Path | str,
+    hparams_file: str,
+    overrides=None,
+    revision=None,
+    token=None,
+    **kwargs,
 ):
     """Load a model of which nothing is run but the classes of an allow-list.
 
@@ -51,10 +58,10 @@ def load_safely(
         or does not fit.
     """
 
-    def file(name):
+    def file(name: str) -> Path:
         return model_file(source, name, revision, token)
 
-    def missing(name):
+    def missing(name: str) -> bool:
         return not has_file(source, name, revision, token)
 
     path = file(hparams_file)
@@ -81,7 +88,7 @@ def load_safely(
 
 
 @torch.no_grad()
-def try_out(model):
+def try_out(model) -> None:
     """Let a model hear half a second.
 
     Raises

@@ -15,7 +15,13 @@ from speechbrain_lmac.utils.csv_files import write_csv
 MOST_COLUMNS = 4000
 
 
-def write_request(request, source, folder, name, pictures=("png",)):
+def write_request(
+    request,
+    source,
+    folder: Path,
+    name: str,
+    pictures: list[str] | tuple[str, ...] = ("png",),
+):
     """Explain a file and write `NAME_input.wav`, `NAME_explanation.wav`,
     `NAME_rest.wav` and `NAME.png`; memory does not grow with the file.
 
@@ -47,7 +53,9 @@ def write_request(request, source, folder, name, pictures=("png",)):
     return scores
 
 
-def write_explanation(explained, folder, name, pictures=("png",)):
+def write_explanation(
+    explained, folder: Path, name: str, pictures: tuple[str, ...] = ("png",)
+) -> None:
     """Write a FileExplanation or PromptExplanation; see `write_request`."""
     sink = _Files(Path(folder), name)
     sink.begin(explained.sample_rate, explained.n_samples, len(explained.mask))
@@ -57,7 +65,13 @@ def write_explanation(explained, folder, name, pictures=("png",)):
     _write_rest(explained, sink.columns, folder, name, pictures)
 
 
-def _write_rest(scores, columns, folder, name, pictures):
+def _write_rest(
+    scores,
+    columns: "dict[str, Columns]",
+    folder: Path,
+    name: str,
+    pictures: list[str] | tuple[str, ...],
+) -> None:
     """Write the picture, and the table of windows where there are more than one."""
     if len(scores.windows) > 1:
         import pandas as pd  # it takes a while
@@ -80,25 +94,25 @@ def _write_rest(scores, columns, folder, name, pictures):
 class _Files:
     """A sink of `explain_source`: it writes sounds, and keeps a picture's maps."""
 
-    def __init__(self, folder, name):
+    def __init__(self, folder: Path, name: str):
         self.folder, self.name = folder, name
         self.writers = {}
 
-    def begin(self, sample_rate, n_samples, n_frames):
+    def begin(self, sample_rate: int, n_samples: int, n_frames: int) -> None:
         for sound in ("input", *SOUNDS):
             path = self.folder / f"{self.name}_{sound}.wav"
             self.writers[sound] = SoundWriter(path, sample_rate, n_samples)
         self.columns = {key: Columns(n_frames) for key in MAPS}
 
-    def sounds(self, **blocks):
+    def sounds(self, **blocks) -> None:
         for sound, block in blocks.items():
             self.writers[sound].write(block)
 
-    def maps(self, **blocks):
+    def maps(self, **blocks) -> None:
         for key, block in blocks.items():
             self.columns[key].push(block)
 
-    def close(self, whole=True):
+    def close(self, whole: bool = True) -> None:
         for writer in self.writers.values():
             writer.close(whole)
 
@@ -123,13 +137,13 @@ class Columns:
             [5.5000]])
     """
 
-    def __init__(self, n_frames, most=MOST_COLUMNS):
+    def __init__(self, n_frames: int, most: int = MOST_COLUMNS):
         self.n_frames = n_frames
         self.n_columns = min(n_frames, most)
         self.seen = 0
         self.sum = None
 
-    def push(self, frames):
+    def push(self, frames: torch.Tensor) -> None:
         """Take the next frames (T, F)."""
         if self.sum is None:
             self.sum = torch.zeros(self.n_columns, frames.shape[1])
@@ -137,7 +151,7 @@ class Columns:
         self.seen += len(frames)
         self.sum.index_add_(0, place * self.n_columns // self.n_frames, frames)
 
-    def mean(self):
+    def mean(self) -> torch.Tensor:
         """The columns, (C, F)."""
         place = torch.arange(self.n_frames) * self.n_columns // self.n_frames
         return self.sum / place.bincount(minlength=self.n_columns)[:, None]

@@ -46,7 +46,14 @@ class AlignedInterpreter(torch.nn.Module):
     0..1, for clips of any length. The mask depends on the hidden maps alone.
     """
 
-    def __init__(self, classifier, domain, width=32, head_width=12, doublings=3):
+    def __init__(
+        self,
+        classifier,
+        domain,
+        width: int = 32,
+        head_width: int = 12,
+        doublings: int = 3,
+    ):
         super().__init__()
         check_counts(width=width, head_width=head_width, doublings=doublings)
         self.stride = 2**doublings
@@ -73,7 +80,12 @@ class AlignedInterpreter(torch.nn.Module):
             torch.nn.Conv2d(head_width, 1, 1),
         )
 
-    def forward(self, hidden, encoded, condition=None):
+    def forward(
+        self,
+        hidden: tuple[torch.Tensor, ...],
+        encoded,
+        condition: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         frames = encoded.rep.shape[1]
         n_coarse = -(-frames // self.stride)
         extent = self.stride * self.hop_length  # of a coarse step, in samples
@@ -93,13 +105,13 @@ class AlignedInterpreter(torch.nn.Module):
 class AtBands(torch.nn.Module):
     """A map with a frequency axis, read at the coarse bands: 1x1 convolution."""
 
-    def __init__(self, grid, width, bands):
+    def __init__(self, grid, width: int, bands: torch.Tensor):
         super().__init__()
         self.places = grid.bands
         self.bands = bands
         self.project = normalised_projection(grid.channels, width)
 
-    def forward(self, maps):
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
         extent = 1 / len(self.bands)
         return read(self.project(maps), self.places, self.bands, extent, dim=3)
 
@@ -107,17 +119,17 @@ class AtBands(torch.nn.Module):
 class BandsOfTheirOwn(torch.nn.Module):
     """A map without a frequency axis: a 1x1 convolution for each coarse band."""
 
-    def __init__(self, grid, width, n_coarse):
+    def __init__(self, grid, width: int, n_coarse: int):
         super().__init__()
         self.sizes = (width, n_coarse)
         self.project = normalised_projection(grid.channels, width * n_coarse)
 
-    def forward(self, maps):
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
         bands = self.project(maps)  # (B, width * n_coarse, T, 1)
         return bands.unflatten(1, self.sizes).squeeze(4).transpose(2, 3)
 
 
-def normalised_projection(channels_in, channels_out):
+def normalised_projection(channels_in: int, channels_out: int):
     """1x1 convolution, batch norm: layers differ in level by orders of magnitude."""
     return torch.nn.Sequential(
         torch.nn.Conv2d(channels_in, channels_out, 1, bias=False),
@@ -125,7 +137,9 @@ def normalised_projection(channels_in, channels_out):
     )
 
 
-def read(maps, places, middles, extent, dim):
+def read(
+    maps: torch.Tensor, places, middles: torch.Tensor, extent: float, dim: int
+) -> torch.Tensor:
     """A map read at the steps of another grid, along one axis.
 
     Linear between the steps of the map around a place; the mean over `extent` where

@@ -20,7 +20,9 @@ LAYERS = (
 )
 
 
-def four_maps(hidden_channels):
+def four_maps(
+    hidden_channels: list[int] | tuple[int, ...],
+) -> list[int] | tuple[int, ...]:
     """The channels of the hidden maps; raises `InputError` unless they are four."""
     if len(hidden_channels) != 4:
         raise InputError(
@@ -50,7 +52,13 @@ class PublishedTrunk(torch.nn.Module):
         Of the ninth layer, (time, frequency); its stride is (1, 4).
     """
 
-    def __init__(self, hidden_channels, width, channels_out, last_kernel):
+    def __init__(
+        self,
+        hidden_channels: list[int] | tuple[int, ...],
+        width: int,
+        channels_out: int,
+        last_kernel: tuple[int, int],
+    ):
         super().__init__()
         block3, block4, block5, block6 = four_maps(hidden_channels)
         channels = (
@@ -71,11 +79,13 @@ class PublishedTrunk(torch.nn.Module):
         )
         self.surplus = 8 + last_kernel[0]
 
-    def maps(self, hidden, frames):
+    def maps(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
         """Maps of blocks 3 to 6 to what the ninth layer takes, (B, C', T', F')."""
         return self.layers[7](self.seven_layers(hidden, frames))
 
-    def seven_layers(self, hidden, frames):
+    def seven_layers(
+        self, hidden: tuple[torch.Tensor, ...], frames: int
+    ) -> torch.Tensor:
         """Maps of blocks 3 to 6 to what the eighth layer takes, (B, C', T', F')."""
         block3, block4, block5, block6 = pad_hidden(hidden, frames, self.surplus)
         layers = self.layers
@@ -112,10 +122,16 @@ class PublishedInterpreter(PublishedTrunk):
     4 hidden maps and `encoded.rep` (B, T, 513) to a mask (B, T, 513) in 0..1.
     """
 
-    def __init__(self, hidden_channels=(256, 512, 1024, 2048), width=2048):
+    def __init__(
+        self,
+        hidden_channels: list[int] | tuple[int, ...] = (256, 512, 1024, 2048),
+        width: int = 2048,
+    ):
         super().__init__(hidden_channels, width, 1, (1, 5))
 
-    def forward(self, hidden, encoded, condition=None):
+    def forward(
+        self, hidden: tuple[torch.Tensor, ...], encoded, condition=None
+    ) -> torch.Tensor:
         frames, bins = encoded.rep.shape[1:]
         maps = merged(*self.layers[7:], self.seven_layers(hidden, frames))
         maps = maps[:, 0, :frames].float()
@@ -128,7 +144,7 @@ class PublishedInterpreter(PublishedTrunk):
         return torch.sigmoid(maps)
 
 
-def merged(first, second, maps):
+def merged(first, second, maps: torch.Tensor) -> torch.Tensor:
     """Two transposed convolutions, one after the other, in one: second(first(maps)).
 
     Their kernels make one of (3, 17) with strides (2, 8) in place of (3, 4) and (1, 5).
@@ -171,7 +187,9 @@ def merged(first, second, maps):
     )
 
 
-def pad_hidden(hidden, frames, surplus):
+def pad_hidden(
+    hidden: tuple[torch.Tensor, ...], frames: int, surplus: int
+) -> tuple[torch.Tensor, ...]:
     """Append silence to the hidden maps so that the layer table fits.
 
     With n steps in blocks 5 and 6 the table needs 2 n in block 4 and 4 n + 1 in

@@ -49,7 +49,11 @@ class PublishedUpsampler(torch.nn.Module):
     size is looked at.
     """
 
-    def __init__(self, hidden_channels=(256, 512, 1024, 2048), width=512):
+    def __init__(
+        self,
+        hidden_channels: list[int] | tuple[int, ...] = (256, 512, 1024, 2048),
+        width: int = 512,
+    ):
         super().__init__()
         block3, block4, block5, block6 = four_maps(hidden_channels)
         # What each layer reads: a hidden map, or what the layers before have made.
@@ -63,7 +67,7 @@ class PublishedUpsampler(torch.nn.Module):
             )
         )
 
-    def forward(self, hidden, encoded):
+    def forward(self, hidden: tuple[torch.Tensor, ...], encoded) -> torch.Tensor:
         frames, channels = encoded.rep.shape[1:]
         block3, block4, block5, block6 = pad_hidden(hidden, frames)
         layers = self.layers
@@ -80,7 +84,9 @@ class PublishedUpsampler(torch.nn.Module):
         return maps
 
 
-def pad_hidden(hidden, frames):
+def pad_hidden(
+    hidden: tuple[torch.Tensor, ...], frames: int
+) -> tuple[torch.Tensor, ...]:
     """Append silence to the hidden maps so that the layer table fits."""
     block3, block4, block5, block6 = hidden
     n = max(

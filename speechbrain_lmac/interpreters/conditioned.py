@@ -31,13 +31,13 @@ class FiLM(torch.nn.Module):
     8.0
     """
 
-    def __init__(self, condition_dim, channels):
+    def __init__(self, condition_dim: int, channels: int):
         super().__init__()
         self.affine = torch.nn.Linear(condition_dim, 2 * channels)
         torch.nn.init.zeros_(self.affine.weight)
         torch.nn.init.zeros_(self.affine.bias)
 
-    def forward(self, maps, condition):
+    def forward(self, maps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         scale, shift = self.affine(condition)[:, :, None, None].chunk(2, dim=1)
         return (1 + scale) * maps + shift
 
@@ -64,14 +64,18 @@ class FiLMInterpreter(torch.nn.Module):
     mask (B, T, F) in 0..1.
     """
 
-    def __init__(self, decoder, hidden_channels, condition_dim):
+    def __init__(
+        self, decoder, hidden_channels: list[int] | tuple[int, ...], condition_dim: int
+    ):
         super().__init__()
         self.decoder = decoder
         self.films = torch.nn.ModuleList(
             FiLM(condition_dim, channels) for channels in hidden_channels
         )
 
-    def forward(self, hidden, encoded, condition):
+    def forward(
+        self, hidden: tuple[torch.Tensor, ...], encoded, condition: torch.Tensor
+    ) -> torch.Tensor:
         modulated = tuple(
             film(maps, condition) for film, maps in zip(self.films, hidden, strict=True)
         )
@@ -107,5 +111,7 @@ class ClassConditionedInterpreter(torch.nn.Module):
         self.classes = torch.nn.Embedding(n_classes, condition_dim)
         self.interpreter = FiLMInterpreter(decoder, hidden_channels, condition_dim)
 
-    def forward(self, hidden, encoded, condition):
+    def forward(
+        self, hidden: tuple[torch.Tensor, ...], encoded, condition: torch.Tensor
+    ) -> torch.Tensor:
         return self.interpreter(hidden, encoded, self.classes(condition))

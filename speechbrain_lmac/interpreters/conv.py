@@ -38,7 +38,7 @@ class ConvTrunk(torch.nn.Module):
         self,
         hidden_channels: list | tuple,
         widths: list | tuple,
-        head_width,
+        head_width: int,
         n_bands: int,
         strides: list | tuple | None = None,
     ):
@@ -73,7 +73,7 @@ class ConvTrunk(torch.nn.Module):
             for width, output in zip(widths, outputs, strict=True)
         )
 
-    def maps(self, hidden, frames):
+    def maps(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
         """Hidden maps (B, C', T', F') to (B, head_width, frames, n_bands)."""
         maps = None
         for level in reversed(range(len(self.merges))):
@@ -121,7 +121,7 @@ class ConvInterpreter(ConvTrunk):
         self,
         hidden_channels: list | tuple,
         widths: list | tuple,
-        head_width,
+        head_width: int,
         n_bands: int,
         frequency,
         strides: list | tuple | None = None,
@@ -133,12 +133,17 @@ class ConvInterpreter(ConvTrunk):
             torch.nn.Conv2d(head_width, 1, 1),
         )
 
-    def forward(self, hidden, encoded, condition=None):
+    def forward(
+        self,
+        hidden: tuple[torch.Tensor, ...],
+        encoded,
+        condition: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         maps = self.head(self.maps(hidden, encoded.rep.shape[1]))
         return torch.sigmoid(self.frequency(maps[:, 0].float()))
 
 
-def normalised_conv(channels_in, channels_out):
+def normalised_conv(channels_in: int, channels_out: int):
     """3x3 convolution, batch norm, ReLU."""
     return torch.nn.Sequential(
         torch.nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
@@ -147,7 +152,7 @@ def normalised_conv(channels_in, channels_out):
     )
 
 
-def double(maps, size):
+def double(maps: torch.Tensor, size) -> torch.Tensor:
     """Twice as many steps in time and frequency, cropped or padded to any `size`."""
     maps = F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
     return maps if size is None else fit_map(maps, size)

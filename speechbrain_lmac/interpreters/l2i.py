@@ -20,12 +20,12 @@ class Interpretation:
     contributions: torch.Tensor  # theta_ck z_k, (B, C, K)
 
     @property
-    def logits(self):
+    def logits(self) -> torch.Tensor:
         """The interpreter's own opinion of the class, (B, C)."""
         return self.contributions.sum(2)
 
     @property
-    def reconstruction(self):
+    def reconstruction(self) -> torch.Tensor:
         """H W^T, about rep, (B, T, F)."""
         return self.activations @ self.spectra.T
 
@@ -62,8 +62,8 @@ class L2IInterpreter(torch.nn.Module):
     def __init__(
         self,
         psi: torch.nn.Module,
-        pooling,
-        n_classes,
+        pooling: "MeanOverTime",
+        n_classes: int,
         n_components: int = 100,
         n_bins: int = 513,
     ):
@@ -79,7 +79,9 @@ class L2IInterpreter(torch.nn.Module):
         self.theta = torch.nn.Linear(n_components, n_classes, bias=False)
         self.dictionary = Dictionary(n_bins, n_components)
 
-    def forward(self, hidden, encoded, condition=None):
+    def forward(
+        self, hidden: tuple[torch.Tensor, ...], encoded, condition=None
+    ) -> Interpretation:
         activations = self.psi(hidden, encoded.rep.shape[1]).float()
         with torch.autocast(activations.device.type, enabled=False):
             pooled = self.pooling(activations)
@@ -117,15 +119,15 @@ class ConvActivations(ConvTrunk):
         self,
         hidden_channels: list | tuple,
         widths: list | tuple,
-        head_width,
+        head_width: int,
         n_bands: int,
-        n_components,
+        n_components: int,
     ):
         super().__init__(hidden_channels, widths, head_width, n_bands)
         self.n_components = n_components
         self.head = torch.nn.Linear(head_width * n_bands, n_components)
 
-    def forward(self, hidden, frames):
+    def forward(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
         maps = self.maps(hidden, frames)
         return F.relu(self.head(maps.transpose(1, 2).flatten(2)))
 
@@ -151,12 +153,15 @@ class PublishedActivations(PublishedTrunk):
     """
 
     def __init__(
-        self, hidden_channels=(256, 512, 1024, 2048), width=2048, n_components=100
+        self,
+        hidden_channels: tuple[int, ...] = (256, 512, 1024, 2048),
+        width: int = 2048,
+        n_components: int = 100,
     ):
         super().__init__(hidden_channels, width, n_components, (7, 5))
         self.n_components = n_components
 
-    def forward(self, hidden, frames):
+    def forward(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
         maps = self.layers[8](F.relu(self.maps(hidden, frames)))[:, :, :frames]
         return F.relu(maps).mean(3).transpose(1, 2)
 
@@ -181,11 +186,11 @@ class MeanOverTime(torch.nn.Module):
     tensor([[2., 2.]])
     """
 
-    def __init__(self, gain=1.0):
+    def __init__(self, gain: float = 1.0):
         super().__init__()
         self.gain = gain
 
-    def forward(self, activations):
+    def forward(self, activations: torch.Tensor) -> torch.Tensor:
         return self.gain * activations.mean(1)
 
 
@@ -221,7 +226,7 @@ class LearnedOverTime(torch.nn.Module):
         bound = n_frames**-0.5
         self.weights = torch.nn.Parameter(torch.empty(n_frames).uniform_(-bound, bound))
 
-    def forward(self, activations):
+    def forward(self, activations: torch.Tensor) -> torch.Tensor:
         frames = activations.shape[1]
         weights = F.interpolate(
             self.weights[None, None], frames, mode="linear", align_corners=True

@@ -47,11 +47,11 @@ class MaskNet(torch.nn.Module):
         self,
         n_channels: int,
         width: int,
-        frames_per_step=1,
-        chunk=250,
-        n_blocks=2,
-        intra_layers=8,
-        inter_layers=2,
+        frames_per_step: int = 1,
+        chunk: int = 250,
+        n_blocks: int = 2,
+        intra_layers: int = 8,
+        inter_layers: int = 2,
         block: Callable = TransformerBlock,
     ):
         super().__init__()
@@ -78,7 +78,7 @@ class MaskNet(torch.nn.Module):
         # Ours comes after it, in float32: a mask of 0.999 is 1 in bfloat16.
         self.net.activation = torch.nn.Identity()
 
-    def forward(self, rep):
+    def forward(self, rep: torch.Tensor) -> torch.Tensor:
         frames, channels = rep.shape[1:]
         missing = -frames % self.frames_per_step
         steps = F.pad(rep, (0, 0, 0, missing))
@@ -119,7 +119,12 @@ class MaskNetInterpreter(torch.nn.Module):
         self.mask_net = mask_net
         self.upsampler = upsampler() if alpha > 0 else None
 
-    def forward(self, hidden, encoded, condition=None):
+    def forward(
+        self,
+        hidden: tuple[torch.Tensor, ...] | None,
+        encoded,
+        condition: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         mixed = (1 - self.alpha) * encoded.rep
         if self.upsampler is not None:
             mixed = mixed + self.alpha * self.upsampler(hidden, encoded)
@@ -157,14 +162,14 @@ class ConvUpsampler(ConvTrunk):
 
     def __init__(
         self,
-        hidden_channels,
-        widths,
-        head_width,
-        n_bands,
-        n_channels,
-        sample_rate,
-        hop_length_ms,
-        kernel_size,
+        hidden_channels: list[int] | tuple[int, ...],
+        widths: list[int],
+        head_width: int,
+        n_bands: int,
+        n_channels: int,
+        sample_rate: int,
+        hop_length_ms: float,
+        kernel_size: int,
         strides=None,
     ):
         super().__init__(hidden_channels, widths, head_width, n_bands, strides)
@@ -172,13 +177,13 @@ class ConvUpsampler(ConvTrunk):
         self.stride = kernel_size // 2
         self.head = torch.nn.Linear(head_width * n_bands, n_channels)
 
-    def forward(self, hidden, encoded):
+    def forward(self, hidden: tuple[torch.Tensor, ...], encoded) -> torch.Tensor:
         maps = self.maps(hidden, encoded.length // self.hop + 1)
         frames = self.head(maps.transpose(1, 2).flatten(2)).float()
         return read_at(frames, encoded.rep.shape[1], self.stride / self.hop)
 
 
-def read_at(frames, length, step):
+def read_at(frames: torch.Tensor, length: int, step: float) -> torch.Tensor:
     """Frames read at the places 0, step, 2 step, ... by linear interpolation.
 
     Arguments

@@ -18,7 +18,7 @@ from speechbrain_lmac.utils.errors import InputError
 FRONT_END = ("sample_rate", "n_fft", "hop_length", "win_length", "rep_of_1")
 
 
-def front_end_of(domain):
+def front_end_of(domain) -> torch.Tensor:
     """The values of `FRONT_END` of a domain, (5,), float64.
 
     Raises
@@ -65,17 +65,17 @@ class Dictionary(torch.nn.Module):
     tensor([[[2., 6.]]])
     """
 
-    def __init__(self, n_bins, n_components):
+    def __init__(self, n_bins: int, n_components: int):
         super().__init__()
         self.register_buffer("spectra", torch.zeros(n_bins, n_components))
         front_end = torch.zeros(len(FRONT_END), dtype=torch.float64)
         self.register_buffer("front_end", front_end)
 
-    def forward(self, activations):
+    def forward(self, activations: torch.Tensor) -> torch.Tensor:
         """Activations H (B, T, K) to the representation H W^T, (B, T, F)."""
         return activations @ self.spectra.T
 
-    def check_domain(self, domain):
+    def check_domain(self, domain) -> None:
         """Raise InputError unless the spectra were learned in such a domain."""
         here = front_end_of(domain)
         if not torch.allclose(self.front_end.cpu(), here):
@@ -87,12 +87,12 @@ class Dictionary(torch.nn.Module):
             )
 
 
-def _in_words(front_end):
+def _in_words(front_end: torch.Tensor) -> str:
     pairs = zip(FRONT_END, front_end.tolist(), strict=True)
     return ", ".join(f"{name} {value:g}" for name, value in pairs)
 
 
-def load_dictionary(dictionary, checkpoint, domain):
+def load_dictionary(dictionary: Dictionary, checkpoint: Path | str, domain) -> None:
     """Fill a dictionary with the one that train_nmf.py wrote.
 
     Raises
@@ -134,7 +134,7 @@ class SpectralAutoencoder(torch.nn.Module):
     rep (B, T, F) to its reconstruction (B, T, F), both not negative.
     """
 
-    def __init__(self, n_bins=513, n_components=100, pace=1.0):
+    def __init__(self, n_bins: int = 513, n_components: int = 100, pace: float = 1.0):
         super().__init__()
         self.pace = pace
         self.encoder = NMFEncoder(n_bins, n_components)
@@ -142,11 +142,11 @@ class SpectralAutoencoder(torch.nn.Module):
         with torch.no_grad():
             self.decoder.W.div_(pace)
 
-    def forward(self, rep):
+    def forward(self, rep: torch.Tensor) -> torch.Tensor:
         activations = self.encoder(rep.transpose(1, 2))
         return self.pace * self.decoder(activations).transpose(1, 2)
 
-    def dictionary(self, domain):
+    def dictionary(self, domain) -> Dictionary:
         """What was learned of a domain's representation, as a `Dictionary`."""
         spectra = self.pace * self.decoder.return_W().detach().cpu()
         dictionary = Dictionary(*spectra.shape)
@@ -155,7 +155,7 @@ class SpectralAutoencoder(torch.nn.Module):
         return dictionary
 
 
-def relative_error(reconstruction, rep):
+def relative_error(reconstruction: torch.Tensor, rep: torch.Tensor) -> torch.Tensor:
     """Norm of what a reconstruction misses, relative to the norm of rep.
 
     Arguments
@@ -178,7 +178,7 @@ def relative_error(reconstruction, rep):
     return missed / rep.flatten(1).norm(dim=1)
 
 
-def squared_error(reconstruction, rep):
+def squared_error(reconstruction: torch.Tensor, rep: torch.Tensor) -> torch.Tensor:
     """Mean over time and frequency of the squared error, (B,), >= 0.
 
     Example

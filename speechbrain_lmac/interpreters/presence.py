@@ -45,7 +45,9 @@ class PresenceInterpreter(torch.nn.Module):
         torch.nn.init.zeros_(self.heard.weight)
         torch.nn.init.zeros_(self.heard.bias)
 
-    def presence(self, hidden, condition):
+    def presence(
+        self, hidden: tuple[torch.Tensor, ...], condition: torch.Tensor
+    ) -> torch.Tensor:
         """What the masks are multiplied by, (B,), 0 to 1."""
         deepest = hidden[-1].float()
         pooled = torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], 1)
@@ -53,6 +55,8 @@ class PresenceInterpreter(torch.nn.Module):
         about = math.sqrt(condition.shape[1]) * (heard * condition).sum(1)
         return torch.sigmoid(FIRST_LOGIT + about)
 
-    def forward(self, hidden, encoded, condition):
+    def forward(
+        self, hidden: tuple[torch.Tensor, ...], encoded, condition: torch.Tensor
+    ) -> torch.Tensor:
         mask = self.interpreter(hidden, encoded, condition)
         return self.presence(hidden, condition)[:, None, None] * mask

@@ -39,7 +39,7 @@ def norms_of_one(decoder):
     return decoder
 
 
-def unit_variance(text):
+def unit_variance(text: torch.Tensor) -> torch.Tensor:
     """Embeddings (B, D) of length 1, whose values are about 1 / sqrt(D), times sqrt(D).
 
     Example
@@ -76,7 +76,9 @@ class TextFiLMInterpreter(torch.nn.Module):
             norms_of_one(decoder), hidden_channels, text_dim
         )
 
-    def forward(self, hidden, encoded, condition):
+    def forward(
+        self, hidden: tuple[torch.Tensor, ...], encoded, condition: torch.Tensor
+    ) -> torch.Tensor:
         return self.interpreter(hidden, encoded, unit_variance(condition))
 
 
@@ -105,7 +107,7 @@ class TextAttention(torch.nn.Module):
     maps (B, C, T, F) and embeddings (B, D) to (B, C, T, F).
     """
 
-    def __init__(self, text_dim, channels, n_tokens, width):
+    def __init__(self, text_dim: int, channels: int, n_tokens: int, width: int):
         super().__init__()
         if n_tokens < 2:
             raise InputError(
@@ -120,13 +122,13 @@ class TextAttention(torch.nn.Module):
         self.n_tokens = n_tokens
         self.width = width
 
-    def weights(self, maps, text):
+    def weights(self, maps: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """What each cell attends to, (B, K, T, F); its sum over K is 1."""
         keys = self.keys(text).unflatten(1, (self.n_tokens, self.width))
         scores = torch.einsum("bdtf,bkd->bktf", self.query(maps), keys)
         return (scores / math.sqrt(self.width)).softmax(1)
 
-    def forward(self, maps, text):
+    def forward(self, maps: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         values = self.values(text).unflatten(1, (self.n_tokens, self.width))
         told = torch.einsum("bktf,bkd->bdtf", self.weights(maps, text), values)
         return maps + self.output(told)
@@ -147,7 +149,14 @@ class TextAttentionInterpreter(torch.nn.Module):
     As `TextFiLMInterpreter`.
     """
 
-    def __init__(self, decoder, hidden_channels, text_dim, n_tokens=4, width=16):
+    def __init__(
+        self,
+        decoder,
+        hidden_channels: list[int] | tuple[int, int, int],
+        text_dim: int,
+        n_tokens: int = 4,
+        width: int = 16,
+    ):
         super().__init__()
         self.decoder = norms_of_one(decoder)
         self.attentions = torch.nn.ModuleList(
@@ -155,7 +164,9 @@ class TextAttentionInterpreter(torch.nn.Module):
             for channels in hidden_channels
         )
 
-    def forward(self, hidden, encoded, condition):
+    def forward(
+        self, hidden: tuple[torch.Tensor, ...], encoded, condition: torch.Tensor
+    ) -> torch.Tensor:
         text = unit_variance(condition)
         told = tuple(
             attention(maps, text)

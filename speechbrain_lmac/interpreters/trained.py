@@ -14,7 +14,7 @@ ADVICE = """\
   a folder with {filename} in it, or a hub id: --{option} SOURCE."""
 
 
-def save_interpreter(interpreter, path, classifier):
+def save_interpreter(interpreter, path: Path | str, classifier: str) -> None:
     """Write the weights of an interpreter, and for which classifier they are.
 
     Arguments
@@ -27,7 +27,7 @@ def save_interpreter(interpreter, path, classifier):
     save_weights(interpreter, path, classifier=classifier)
 
 
-def hash_of_classifier(classifier):
+def hash_of_classifier(classifier) -> str:
     """A hash of a classifier's weights; of a CLAP's, whatever its prompts are.
 
     Arguments
@@ -43,7 +43,7 @@ def hash_of_classifier(classifier):
     return weights_hash(getattr(classifier, "clap", classifier))
 
 
-def check_classifier(interpreter, classifier):
+def check_classifier(interpreter, classifier) -> None:
     """Refuse a classifier that an interpreter was not trained for.
 
     Arguments
@@ -63,7 +63,7 @@ def check_classifier(interpreter, classifier):
         interpreter.check_classifier(classifier)
 
 
-def check_trained_for(expected, checkpoint, classifier):
+def check_trained_for(expected: str | None, checkpoint: Path | str, classifier) -> None:
     """Raise `InputError` unless a classifier has the expected hash; None: any has.
 
     Arguments
@@ -84,8 +84,11 @@ def check_trained_for(expected, checkpoint, classifier):
 
 
 def load_interpreter(
-    interpreter, source, option="interpreter_checkpoint", classifier=None
-):
+    interpreter,
+    source: Path | str,
+    option: str = "interpreter_checkpoint",
+    classifier=None,
+) -> str:
     """Load the weights of a trained interpreter in place.
 
     Arguments
@@ -142,14 +145,14 @@ class TrainedInterpreter(torch.nn.Module):
         When there is no such file, or it does not fit.
     """
 
-    def __init__(self, interpreter, checkpoint):
+    def __init__(self, interpreter, checkpoint: Path | str):
         super().__init__()
         self._checkpoint = str(checkpoint)  # no setting: fingerprints leave it out
         self._trained_for = load_interpreter(interpreter, checkpoint)
         self.interpreter = interpreter.requires_grad_(False)
         self.eval()
 
-    def check_classifier(self, classifier):
+    def check_classifier(self, classifier) -> None:
         """Raise InputError if it is known to be trained for another classifier."""
         check_trained_for(self._trained_for, self._checkpoint, classifier)
 
@@ -158,6 +161,11 @@ class TrainedInterpreter(torch.nn.Module):
         """The spectra of an L2I interpreter; others have none."""
         return self.interpreter.dictionary
 
-    def forward(self, hidden, encoded, condition=None):
+    def forward(
+        self,
+        hidden: tuple[torch.Tensor, ...],
+        encoded,
+        condition: torch.Tensor | None = None,
+    ):
         """Hidden maps to what the interpreter makes of them."""
         return self.interpreter(hidden, encoded, condition)

@@ -9,7 +9,7 @@ from speechbrain_lmac.utils.errors import check_counts
 from speechbrain_lmac.utils.system import give_back_memory
 
 
-def positions(length, width, like):
+def positions(length: int, width: int, like: torch.Tensor) -> torch.Tensor:
     """Sines and cosines of the places, (length, width) (Vaswani et al. 2017).
 
     sin(t / 10000^(c / width)) in the even channels c, cos of the same in the next.
@@ -50,7 +50,9 @@ class TransformerBlock(torch.nn.Module):
     (B, L, width) to the same.
     """
 
-    def __init__(self, n_layers, width, n_heads=8, n_hidden=256):
+    def __init__(
+        self, n_layers: int, width: int, n_heads: int = 8, n_hidden: int = 256
+    ):
         super().__init__()
         check_counts(n_layers=n_layers)
         self.layers = torch.nn.ModuleList(
@@ -67,17 +69,17 @@ class TransformerBlock(torch.nn.Module):
         )
         self.norm = torch.nn.LayerNorm(width, eps=1e-6)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + positions(*x.shape[1:], like=x)
         for layer in self.layers[:-1]:
             x = self.run(layer, x)
         return self.run(self._last_layer_and_norm, x)
 
-    def run(self, layer, x):
+    def run(self, layer, x: torch.Tensor) -> torch.Tensor:
         """One layer; the last together with the norm."""
         return layer(x)
 
-    def _last_layer_and_norm(self, x):
+    def _last_layer_and_norm(self, x: torch.Tensor) -> torch.Tensor:
         return self.norm(self.layers[-1](x))
 
 
@@ -89,14 +91,14 @@ class CheckpointedTransformerBlock(TransformerBlock):
     `system.give_back_memory`.
     """
 
-    def run(self, layer, x):
+    def run(self, layer, x: torch.Tensor) -> torch.Tensor:
         """One layer, of which only the input is kept."""
         if not torch.is_grad_enabled():
             return layer(x)
         return checkpoint(_in_little_memory, layer, x, use_reentrant=False)
 
 
-def _in_little_memory(layer, x):
+def _in_little_memory(layer, x: torch.Tensor) -> torch.Tensor:
     if x.device.type == "cpu":
         give_back_memory()
     return layer(x)

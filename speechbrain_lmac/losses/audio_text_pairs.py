@@ -34,28 +34,36 @@ class Pairs:
     scale: torch.Tensor  # () what the CLAP multiplies similarities by
 
     @property
-    def similarity(self):
+    def similarity(self) -> torch.Tensor:
         """Cosine of each clip and prompt, (B, P)."""
         return self.embedding @ self.text.T
 
     @property
-    def similarity_in(self):
+    def similarity_in(self) -> torch.Tensor:
         """The same of what the mask of the prompt keeps, (B, P)."""
         return (self.embedding_in * self.text).sum(2)
 
     @property
-    def own_size(self):
+    def own_size(self) -> torch.Tensor:
         """Mean of the mask of the own prompt, (B,)."""
         return self.mask_size.gather(1, self.own[:, None])[:, 0]
 
     @property
-    def other_size(self):
+    def other_size(self) -> torch.Tensor:
         """Mean of the masks of the other prompts, (B,); NaN where there are none."""
         others = self.mask_size.shape[1] - 1
         return (self.mask_size.sum(1) - self.own_size) / others
 
 
-def gather_pairs(domain, classifier, interpreter, wav, asked, lens=None, at_once=16):
+def gather_pairs(
+    domain,
+    classifier,
+    interpreter,
+    wav: torch.Tensor,
+    asked,
+    lens: torch.Tensor | None = None,
+    at_once: int = 16,
+) -> Pairs:
     """Ask every prompt of every clip.
 
     Arguments
@@ -82,7 +90,7 @@ def gather_pairs(domain, classifier, interpreter, wav, asked, lens=None, at_once
     with torch.no_grad():
         whole = embed(domain, classifier, encoded)
 
-    def masked(clips, prompts):
+    def masked(clips: torch.Tensor, prompts: torch.Tensor) -> tuple:
         """Clips (n,) as representations, and their masks for prompts (n,)."""
         some = items(encoded, clips)
         hidden = tuple(maps[clips] for maps in whole.hidden)
@@ -90,15 +98,19 @@ def gather_pairs(domain, classifier, interpreter, wav, asked, lens=None, at_once
         check_mask(mask, some.rep)
         return some, mask
 
-    def heard(some, mask):
+    def heard(some, mask: torch.Tensor) -> torch.Tensor:
         part = domain.apply_mask(some, mask)
         return embed(domain, classifier, part).embedding.float()
 
-    def kept(clips, prompts):
+    def kept(
+        clips: torch.Tensor, prompts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         some, mask = masked(clips, prompts)
         return heard(some, mask), score_recordings(mean_size, some.frames, mask)
 
-    def kept_and_left(clips, prompts):
+    def kept_and_left(
+        clips: torch.Tensor, prompts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         some, mask = masked(clips, prompts)
         size = score_recordings(mean_size, some.frames, mask)
         return heard(some, mask), size, heard(some, 1 - mask)
@@ -134,7 +146,13 @@ def gather_pairs(domain, classifier, interpreter, wav, asked, lens=None, at_once
     )
 
 
-def in_pieces(function, learned, at_once, clips, prompts):
+def in_pieces(
+    function,
+    learned: tuple[torch.Tensor, ...],
+    at_once: int,
+    clips: torch.Tensor,
+    prompts: torch.Tensor,
+) -> tuple[torch.Tensor, ...]:
     """A function of pairs, piece by piece, its outcomes put together.
 
     Arguments
@@ -160,12 +178,12 @@ def in_pieces(function, learned, at_once, clips, prompts):
     return tuple(torch.cat(parts) for parts in zip(*outcomes, strict=True))
 
 
-def items(encoded, index):
+def items(encoded, index: torch.Tensor):
     """Some clips of an `Encoded`, any of them more than once."""
     tensors = {n: v[index] for n, v in vars(encoded).items() if torch.is_tensor(v)}
     return replace(encoded, **tensors)
 
 
-def mean_size(mask):
+def mean_size(mask: torch.Tensor) -> torch.Tensor:
     """Mean of masks (B, T, F) over time and frequency, (B,)."""
     return mask.float().mean((1, 2))

@@ -5,7 +5,7 @@ import torch
 from speechbrain_lmac.utils.errors import InputError
 
 
-def truth(facts, captions):
+def truth(facts: list, captions: list) -> torch.Tensor:
     """Which caption is true of which clip.
 
     A caption is true of a clip that has all the facts it states: "a tone" is true of a
@@ -33,7 +33,7 @@ def truth(facts, captions):
     return torch.tensor([[said <= fact for said in captions] for fact in facts])
 
 
-def symmetric_contrastive(logits, true):
+def symmetric_contrastive(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
     """How badly sounds and captions find each other.
 
     The mean of two cross-entropies, of each sound over the captions and of each caption
@@ -75,7 +75,7 @@ def symmetric_contrastive(logits, true):
     return (by_sound + by_caption) / 2
 
 
-def silence(similarity):
+def silence(similarity: torch.Tensor) -> torch.Tensor:
     """How much nearly silent clips are like any caption, (B,), 0 to 1.
 
     The mean of the squared cosines of a clip: 0 where it is at a right angle to all

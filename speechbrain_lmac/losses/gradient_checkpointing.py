@@ -5,7 +5,9 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 
-def recomputed(function, learned, *arguments):
+def recomputed(
+    function, learned: tuple[torch.Tensor, ...], *arguments
+) -> tuple[torch.Tensor, ...]:
     """What a function says, computed again for the gradient.
 
     As `torch.utils.checkpoint`, which keeps the nodes of the graph besides. Of many
@@ -41,7 +43,7 @@ def recomputed(function, learned, *arguments):
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, function, arguments, *learned):
+    def forward(ctx, function, arguments: tuple, *learned) -> tuple[torch.Tensor, ...]:
         kind = arguments[0].device.type
         ctx.function, ctx.arguments, ctx.learned = function, arguments, learned
         ctx.draws = torch.get_rng_state(), get_device_states(*arguments)
@@ -54,7 +56,7 @@ class _Recomputed(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *gradients):
+    def backward(ctx, *gradients) -> tuple:
         here, (devices, states) = ctx.draws
         with (
             torch.random.fork_rng(devices),

@@ -20,17 +20,17 @@ class Attempt:
     interpretation: Interpretation
 
 
-def reconstruction(attempt):
+def reconstruction(attempt: Attempt) -> torch.Tensor:
     """Mean over time and frequency of (H W^T - rep)^2, (B,), >= 0."""
     return squared_error(attempt.interpretation.reconstruction, attempt.rep)
 
 
-def activations_l1(attempt):
+def activations_l1(attempt: Attempt) -> torch.Tensor:
     """Mean over time and components of the activations, (B,), >= 0."""
     return attempt.interpretation.activations.abs().mean((1, 2))
 
 
-def distillation(attempt):
+def distillation(attempt: Attempt) -> torch.Tensor:
     """Cross-entropy of theta with the classifier's probabilities, over C, (B,).
 
     mean over c of -softmax(logits)_c log softmax(theta)_c: the public code takes the
@@ -40,7 +40,7 @@ def distillation(attempt):
     return -(attempt.logits.softmax(1) * said).mean(1)
 
 
-def fidelity(attempt):
+def fidelity(attempt: Attempt) -> torch.Tensor:
     """Whether theta decides as the classifier does: 1 or 0, (B,). Higher is better."""
     said = attempt.interpretation.logits.argmax(1)
     return (said == attempt.logits.argmax(1)).float()

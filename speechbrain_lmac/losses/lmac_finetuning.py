@@ -26,7 +26,7 @@ class GuidedEvidence(Evidence):
     rep_clean: torch.Tensor  # (B, T, F) of the clip in it, at its level there
 
 
-def cosine_similarity(first, second):
+def cosine_similarity(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """First times second over the product of their norms, per item.
 
     Arguments
@@ -60,14 +60,14 @@ class SimilarExplanations:
         Smallest similarity, -1 to 1. Published: 0.6; also 0.7 in the user study.
     """
 
-    def __init__(self, threshold=0.6):
+    def __init__(self, threshold: float = 0.6):
         if not -1 <= threshold <= 1:
             raise InputError(
                 f"threshold of a cosine similarity must be -1 to 1, got {threshold}"
             )
         self.threshold = threshold
 
-    def __call__(self, evidence):
+    def __call__(self, evidence: GuidedEvidence) -> torch.Tensor:
         """Which items are guided, (B,), bool."""
         masked = evidence.mask.detach() * evidence.rep
         similarity = score_recordings(
@@ -96,7 +96,7 @@ class OracleMask:
     tensor([0.6931])
     """
 
-    def __init__(self, threshold=0.35):
+    def __init__(self, threshold: float = 0.35):
         if not 0 < threshold <= 1:
             raise InputError(
                 "threshold of the oracle mask must be above 0 and at most 1, "
@@ -104,13 +104,13 @@ class OracleMask:
             )
         self.threshold = threshold
 
-    def __call__(self, evidence):
+    def __call__(self, evidence: GuidedEvidence) -> torch.Tensor:
         """The cross-entropy of each item, (B,), >= 0."""
         return score_recordings(
             self.entropy, evidence.frames, evidence.mask, evidence.rep_clean
         )
 
-    def entropy(self, mask, clean):
+    def entropy(self, mask: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
         """Of masks and clean representations, (B, T, F) each."""
         oracle = clean >= self.threshold * clean.amax((1, 2), keepdim=True)
         # A mask may miss 0 or 1 by rounding, where the entropy has no value.
@@ -135,13 +135,13 @@ class CleanRepresentation:
     tensor([2.])
     """
 
-    def __call__(self, evidence):
+    def __call__(self, evidence: GuidedEvidence) -> torch.Tensor:
         """The mean squared error of each item, (B,), >= 0."""
         error = evidence.mask * evidence.rep - evidence.rep_clean
         return score_recordings(mean_square, evidence.frames, error)
 
 
-def mean_square(maps):
+def mean_square(maps: torch.Tensor) -> torch.Tensor:
     """The mean of the squares of maps (B, T, F), (B,)."""
     return maps.square().mean((1, 2))
 
@@ -165,11 +165,17 @@ class GuidedObjective(WeightedObjective):
         `GuidedEvidence` to (B,): `OracleMask` or `CleanRepresentation`.
     """
 
-    def __init__(self, terms: dict, weights: dict, selection, guidance):
+    def __init__(
+        self,
+        terms: dict,
+        weights: dict,
+        selection: SimilarExplanations,
+        guidance: CleanRepresentation | OracleMask,
+    ):
         super().__init__({**terms, "guidance": guidance}, weights)
         self.selection = selection
 
-    def __call__(self, evidence):
+    def __call__(self, evidence: GuidedEvidence) -> dict[str, torch.Tensor]:
         """Each term for each item, and whether it is `selected`: a dict of (B,)."""
         selected = self.selection(evidence)
         values = super().__call__(evidence)

@@ -16,7 +16,7 @@ ENERGY_FLOOR = 1e-8
 CEILING = 80.0
 
 
-def si_snr(estimate, reference):
+def si_snr(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Scale-invariant signal-to-noise ratio in dB, for training.
 
     With e and r less their means and a = <e, r> / |r|^2:
@@ -49,12 +49,12 @@ def si_snr(estimate, reference):
     return 10 * torch.log10((projected.square().sum(1) + ENERGY_FLOOR) / distortion)
 
 
-def reconstruction(estimate, reference):
+def reconstruction(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Minus the SI-SNR of a reconstruction, (B,), from -`CEILING` on, in dB."""
     return -si_snr(estimate, reference).clamp(max=CEILING)
 
 
-def spectrogram_l1(evidence):
+def spectrogram_l1(evidence) -> torch.Tensor:
     """Mean over time and frequency of log1p |STFT| of the explanation, (B,), >= 0.
 
     LMAC-TD's counterpart of L-MAC's `mask_l1`, without the padding. It is a plain mean,
@@ -64,7 +64,7 @@ def spectrogram_l1(evidence):
     return score_recordings(_mean_level, heard.frames, heard.magnitude)
 
 
-def sum_to_input(evidence):
+def sum_to_input(evidence) -> torch.Tensor:
     """Minus the SI-SNR of explanation plus rest against the input, (B,), in dB.
 
     The decoder is linear, so that this sum is the decoded input whatever the mask: the
@@ -74,5 +74,5 @@ def sum_to_input(evidence):
     return -si_snr(heard.explanation + heard.rest, heard.wav)
 
 
-def _mean_level(magnitude):
+def _mean_level(magnitude: torch.Tensor) -> torch.Tensor:
     return magnitude.log1p().mean((1, 2))

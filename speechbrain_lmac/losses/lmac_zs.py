@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 
-def match(pairs, scale: float | None = 1.0):
+def match(pairs, scale: float | None = 1.0) -> torch.Tensor:
     """How far the masks are from keeping the similarities, (B,), >= 0.
 
     Of clip j: 1 / B sum_i s |t_i . f(X_j) - t_i . f(M(t_i, h_j) X_j)|, with the prompts
@@ -29,7 +29,7 @@ def match(pairs, scale: float | None = 1.0):
     return scale * over_prompts(pairs, (pairs.similarity - pairs.similarity_in).abs())
 
 
-def keep(pairs, floor=0.0, scale: float | None = 1.0):
+def keep(pairs, floor: float = 0.0, scale: float | None = 1.0) -> torch.Tensor:
     """How far the masks are from keeping what is there and making nothing up, (B,).
 
     Of clip j: 1 / B sum_i s d_ij, >= 0, with C_ij = t_i . f(X_j), S_ij = t_i . f(M(t_i,
@@ -57,7 +57,7 @@ def keep(pairs, floor=0.0, scale: float | None = 1.0):
     return scale * over_prompts(pairs, torch.where(before > floor, lost, made_up))
 
 
-def mask_l1(pairs):
+def mask_l1(pairs) -> torch.Tensor:
     """Mean size of the masks of all prompts, (B,), 0 to 1, without the padding.
 
     Of clip j: 1 / B sum_i ||M(t_i, h_j)||_1 / (T F).
@@ -65,7 +65,7 @@ def mask_l1(pairs):
     return over_prompts(pairs, pairs.mask_size)
 
 
-def diversity(pairs, floor=None):
+def diversity(pairs, floor: float | None = None) -> torch.Tensor:
     """How otherwise than the prompts the parts heard of a clip differ, (B,), >= 0.
 
     Of clip i: 1 / (B - 1) sum_{j != i} |t_i . t_j - f(M(t_i, h_i) X_i) . f(M(t_j, h_i)
@@ -88,7 +88,7 @@ def diversity(pairs, floor=None):
     return (others * (wanted - heard).abs()).sum(1) / max(len(own) - 1, 1)
 
 
-def mask_out(pairs):
+def mask_out(pairs) -> torch.Tensor:
     """Minus the cross-entropy of the own prompt on the rest, (B,), <= 0.
 
     Among the prompts of the batch, by the CLAP's logits: L-MAC's term of that name.
@@ -98,7 +98,7 @@ def mask_out(pairs):
     return -F.cross_entropy(logits, pairs.own, reduction="none")
 
 
-def over_prompts(pairs, values):
+def over_prompts(pairs, values: torch.Tensor) -> torch.Tensor:
     """Mean over the prompts of all clips, (B,), of values (B, P).
 
     Example

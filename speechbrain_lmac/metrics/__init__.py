@@ -54,7 +54,7 @@ class EvidenceMetric(Score):
 
     function: Callable[[Evidence], torch.Tensor] = field(kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not callable(self.function):
             raise InputError(
                 f"metric {self.name!r}: function must be callable, got "
@@ -63,7 +63,7 @@ class EvidenceMetric(Score):
         if not self.description:
             object.__setattr__(self, "description", _first_line(self.function))
 
-    def __call__(self, evidence):
+    def __call__(self, evidence: Evidence) -> torch.Tensor:
         """Score each item of the batch, shape (B,).
 
         Raises
@@ -221,7 +221,7 @@ TAKEN = (
 )
 
 
-def metrics_by_name(names):
+def metrics_by_name(names) -> tuple[EvidenceMetric, ...]:
     """The metrics of a list, in its order, for tables and for trainings.
 
     Arguments
@@ -274,7 +274,7 @@ def metrics_by_name(names):
     return metrics
 
 
-def identity_of(metric):
+def identity_of(metric: EvidenceMetric) -> str:
     """What finished scores of a metric hang on, for `fingerprint_of`.
 
     The name of one of ours; of a user's also the function, its settings and its code.
@@ -288,7 +288,7 @@ def identity_of(metric):
     return [metric.name, metric.function, code]
 
 
-def _metric(thing):
+def _metric(thing) -> EvidenceMetric:
     """A metric of a metric, of a function, or of any object with name and direction."""
     if isinstance(thing, EvidenceMetric):
         return thing
@@ -316,7 +316,7 @@ def _unwrapped(function):
     return function
 
 
-def _first_line(function):
+def _first_line(function) -> str:
     """The first line of a docstring, without its full stop; or where the code is."""
     function = _unwrapped(function)
     lines = (inspect.getdoc(function) or "").strip().splitlines()
@@ -324,7 +324,7 @@ def _first_line(function):
     return lines[0].removesuffix(".") if lines else f"computed by {where}"
 
 
-def _told(unknown, known):
+def _told(unknown: list[str], known: dict[str, EvidenceMetric]) -> str:
     """The message on names that are no metrics."""
     # These modules import this one.
     from speechbrain_lmac.metrics.curves import AREAS, P_IN, P_OUT

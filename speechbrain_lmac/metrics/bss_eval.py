@@ -30,7 +30,9 @@ SI_SAR = Score(
 ARTEFACT_SCORES = (SI_SIR, SI_SAR)
 
 
-def si_sir_sar(estimate, foreground, background):
+def si_sir_sar(
+    estimate: torch.Tensor, foreground: torch.Tensor, background: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """What of the error of an explanation is interference, and what is artefact, in dB.
 
     With s the foreground, b the background and e the estimate (Le Roux et al. 2019,
@@ -79,10 +81,10 @@ def si_sir_sar(estimate, foreground, background):
     return sir.where(is_other, torch.nan), sar
 
 
-def _share(wav, direction):
+def _share(wav: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
     """The coefficient of the projection, (B, 1); NaN for a silent direction."""
     return ((wav * direction).sum(1) / _energy(direction))[:, None]
 
 
-def _energy(wav):
+def _energy(wav: torch.Tensor) -> torch.Tensor:
     return wav.square().sum(1)

@@ -51,7 +51,7 @@ AREAS = tuple(
 )
 
 
-def check_shares(shares):
+def check_shares(shares: list[float] | tuple[float, ...]) -> None:
     """Raise InputError unless the shares rise, all of them above 0 and at most 1.
 
     Example
@@ -78,7 +78,7 @@ most 1 that rise, got [0.1, 1.5]
         )
 
 
-def ranking(mask, seed=1234):
+def ranking(mask: torch.Tensor, seed: int = 1234) -> torch.Tensor:
     """The cells of each mask, the most important first.
 
     Cells of equal value are in a random order which depends on the seed and on (T, F)
@@ -108,7 +108,7 @@ def ranking(mask, seed=1234):
     return shuffled[values.argsort(dim=1, descending=True, stable=True)]
 
 
-def top_cells(cells, share, shape):
+def top_cells(cells: torch.Tensor, share: float, shape) -> torch.Tensor:
     """A mask that keeps the first cells of a ranking.
 
     Arguments
@@ -136,7 +136,13 @@ def top_cells(cells, share, shape):
     return mask.scatter_(1, kept, 1.0).unflatten(1, tuple(shape))
 
 
-def size_curves(domain, classifier, explanation, shares=SHARES, seed=1234):
+def size_curves(
+    domain,
+    classifier,
+    explanation,
+    shares: list[float] | tuple[float, ...] = SHARES,
+    seed: int = 1234,
+) -> dict[str, torch.Tensor]:
     """Scores of the cells that a mask ranks highest, at each size.
 
     The kept and the left out cells are heard one share after the other
@@ -187,7 +193,9 @@ def size_curves(domain, classifier, explanation, shares=SHARES, seed=1234):
     return {name: torch.stack(column, 1) for name, column in columns.items()}
 
 
-def area_under_curve(values, shares):
+def area_under_curve(
+    values: torch.Tensor, shares: list[float] | tuple[float, ...]
+) -> torch.Tensor:
     """Mean of a score over the logarithm of the kept share.
 
     Trapezoids over ln(share), divided by the width of the axis: a curve that is v
@@ -222,7 +230,9 @@ def area_under_curve(values, shares):
     return torch.trapezoid(values.double(), axis, dim=1) / (axis[-1] - axis[0])
 
 
-def size_areas(curves, shares=SHARES):
+def size_areas(
+    curves: dict[str, torch.Tensor], shares: tuple[float, ...] = SHARES
+) -> dict[str, torch.Tensor]:
     """The area under each curve.
 
     Arguments
@@ -243,7 +253,9 @@ def size_areas(curves, shares=SHARES):
     }
 
 
-def curve_table(ids, curves, shares=SHARES):
+def curve_table(
+    ids: list[str], curves: dict[str, torch.Tensor], shares: list[float] = SHARES
+) -> pd.DataFrame:
     """The curves of a batch as a table.
 
     Returns

@@ -24,7 +24,9 @@ AI_TOLERANCE = 1e-6
 SATURATION = 1e-10
 
 
-def check_same_shape(name, tensor, of, reference):
+def check_same_shape(
+    name: str, tensor: torch.Tensor, of: str, reference: torch.Tensor
+) -> None:
     """Raise ValueError unless `tensor` has the shape of `reference`."""
     if tensor.shape != reference.shape:
         raise ValueError(
@@ -33,7 +35,7 @@ def check_same_shape(name, tensor, of, reference):
         )
 
 
-def target_probability(logits, target):
+def target_probability(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Softmax probability of the target class.
 
     Arguments
@@ -58,7 +60,7 @@ def target_probability(logits, target):
     return _log_p(logits, target)[0].exp()
 
 
-def saturated(logits, target):
+def saturated(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Whether the classifier is so sure that no gain can be measured.
 
     `1 - p < SATURATION`. Such clips score an average gain of 0 and are counted.
@@ -83,7 +85,9 @@ def saturated(logits, target):
     return _log_p(logits, target)[1].exp() < SATURATION
 
 
-def average_increase(logits, logits_in, target):
+def average_increase(
+    logits: torch.Tensor, logits_in: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """Whether confidence rises when only the explanation is heard, in percent.
 
     100 * [p_in - p > AI_TOLERANCE]   (Grad-CAM++, Chattopadhay et al. 2018, with a
@@ -115,7 +119,9 @@ def average_increase(logits, logits_in, target):
     return _nan_where_nan(100 * (change > AI_TOLERANCE).double(), change)
 
 
-def average_drop(logits, logits_in, target):
+def average_drop(
+    logits: torch.Tensor, logits_in: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """Relative loss of confidence when only the explanation is heard, in percent.
 
     100 * max(0, p - p_in) / p   (Grad-CAM++, Chattopadhay et al. 2018)
@@ -147,7 +153,9 @@ def average_drop(logits, logits_in, target):
     return _relative_loss(log_p, log_p_in)
 
 
-def average_drop_double_softmax(logits, logits_in, target):
+def average_drop_double_softmax(
+    logits: torch.Tensor, logits_in: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """The average drop as the public code of L-MAC computes it, in percent.
 
     It applies the softmax to vectors which are probabilities already, so with many
@@ -182,7 +190,9 @@ def average_drop_double_softmax(logits, logits_in, target):
     return average_drop(p, p_in, target)
 
 
-def average_gain(logits, logits_in, target):
+def average_gain(
+    logits: torch.Tensor, logits_in: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """How much of the missing confidence the explanation alone regains, in percent.
 
     100 * max(0, p_in - p) / (1 - p)   (Opti-CAM, Zhang et al. 2023)
@@ -219,7 +229,9 @@ def average_gain(logits, logits_in, target):
     return _nan_where_nan(gain, log_rest_in)
 
 
-def faithfulness(logits, logits_out, target):
+def faithfulness(
+    logits: torch.Tensor, logits_out: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """The confidence that goes when the explanation is taken out.
 
     p - p_out   (L-MAC; the "FF" of the tables)
@@ -249,7 +261,7 @@ def faithfulness(logits, logits_out, target):
     return -_change(logits, logits_out, target)
 
 
-def input_fidelity(logits, logits_in):
+def input_fidelity(logits: torch.Tensor, logits_in: torch.Tensor) -> torch.Tensor:
     """Whether the explanation alone is classified as the whole input is.
 
     [argmax p(X) = argmax p(M.X)]   (L-MAC; the "Fid-In" of the tables)
@@ -279,7 +291,7 @@ def input_fidelity(logits, logits_in):
     return _nan_where_nan(same, defined)
 
 
-def target_fidelity(logits_in, target):
+def target_fidelity(logits_in: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Whether the explanation alone is classified as what was asked for.
 
     [argmax p(M.X) = target]   (ours; input fidelity where the target is the prediction)
@@ -305,7 +317,9 @@ def target_fidelity(logits_in, target):
     return _nan_where_nan((logits_in.argmax(1) == target).double(), own)
 
 
-def _log_p(logits, target):
+def _log_p(
+    logits: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Logarithms (B,) of the target's probability and of all others' together."""
     if target.shape != logits.shape[:1]:
         raise ValueError(
@@ -322,7 +336,9 @@ def _log_p(logits, target):
     return own - total, rest - total
 
 
-def _change(logits, logits_after, target):
+def _change(
+    logits: torch.Tensor, logits_after: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """p_after - p (B,), from whichever of p and 1 - p is the smaller one."""
     log_p, log_rest = _log_p(logits, target)
     log_p_after, log_rest_after = _log_p(logits_after, target)
@@ -331,11 +347,11 @@ def _change(logits, logits_after, target):
     return torch.where(log_p > log_rest, fall_of_rest, rise)
 
 
-def _relative_loss(log_before, log_after):
+def _relative_loss(log_before: torch.Tensor, log_after: torch.Tensor) -> torch.Tensor:
     """100 * max(0, before - after) / before (B,), also where both underflow."""
     return 100 * (1 - (log_after - log_before).clamp(max=0).exp())
 
 
-def _nan_where_nan(score, source):
+def _nan_where_nan(score: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """The score (B,), NaN where what it was compared from is NaN."""
     return score.masked_fill(source.isnan(), math.nan)

@@ -56,7 +56,9 @@ IRM_OVERLAP_HEARD = Score(
 SOURCE_SCORES = (FOREGROUND_SHARE, IRM_OVERLAP, SI_SDR, SI_SDR_IMPROVEMENT)
 
 
-def foreground_share(gain, foreground, background):
+def foreground_share(
+    gain: torch.Tensor, foreground: torch.Tensor, background: torch.Tensor
+) -> torch.Tensor:
     """Share of the explanation's energy that comes from the foreground, in percent.
 
     100 * sum |g S_f|^2 / (sum |g S_f|^2 + sum |g S_b|^2), with the gain g = |X_in| /
@@ -85,7 +87,7 @@ def foreground_share(gain, foreground, background):
     return 100 * kept / (kept + leaked)
 
 
-def si_sdr(estimate, reference):
+def si_sdr(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019).
 
     With a = <estimate, reference> / |reference|^2:
@@ -113,7 +115,9 @@ def si_sdr(estimate, reference):
     return 10 * torch.log10(projected.square().sum(1) / distortion)
 
 
-def ideal_ratio_mask(foreground, background):
+def ideal_ratio_mask(
+    foreground: torch.Tensor, background: torch.Tensor
+) -> torch.Tensor:
     """The foreground's share of the power in each cell.
 
     |S_f|^2 / (|S_f|^2 + |S_b|^2), the ideal ratio mask of Wang, Narayanan and Wang
@@ -140,7 +144,7 @@ def ideal_ratio_mask(foreground, background):
     return torch.where(total < SILENT_POWER, 0.0, wanted / total)
 
 
-def soft_overlap(mask, ideal):
+def soft_overlap(mask: torch.Tensor, ideal: torch.Tensor) -> torch.Tensor:
     """Intersection over union of two masks with values between 0 and 1.
 
     sum min(m, i) / sum max(m, i)   (Ruzicka's similarity; the Jaccard index where
@@ -170,14 +174,16 @@ def soft_overlap(mask, ideal):
     return shared / torch.maximum(mask, ideal).sum((1, 2))
 
 
-def scores_of(domain):
+def scores_of(domain) -> tuple[Score, ...]:
     """What `source_scores` returns in a domain: tuple of Score."""
     if not domain.listenable:
         return (FOREGROUND_SHARE, IRM_OVERLAP)
     return (*SOURCE_SCORES, IRM_OVERLAP_HEARD, *ARTEFACT_SCORES)
 
 
-def source_scores(domain, explanation, foreground, background):
+def source_scores(
+    domain, explanation, foreground: torch.Tensor, background: torch.Tensor
+) -> dict[str, torch.Tensor]:
     """Score a batch of explanations against the two sources of each clip.
 
     Arguments
@@ -229,7 +235,7 @@ def source_scores(domain, explanation, foreground, background):
         return scores
 
 
-def _check_stems(encoded, **stems):
+def _check_stems(encoded, **stems) -> None:
     """Raise ValueError unless each stem has the clips' shape (B, N)."""
     wanted = (len(encoded.rep), encoded.length)
     for name, stem in stems.items():

@@ -18,7 +18,7 @@ K1, K2 = 0.01, 0.03
 MAP_RANGE = 1.0  # L, of maps in 0..1
 
 
-def spearman(first, second):
+def spearman(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Spearman's rank correlation of the cells of two maps.
 
     Pearson's correlation of the ranks, where equal cells share the mean of their
@@ -46,7 +46,7 @@ def spearman(first, second):
     return correlation.masked_fill(_undefined(first, second), math.nan)
 
 
-def ssim(first, second):
+def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Structural similarity of two maps in 0..1 (Wang et al. 2004), its mean.
 
     (2 m n + c1)(2 cov + c2) / ((m^2 + n^2 + c1)(var_m + var_n + c2)) in each Gaussian
@@ -86,7 +86,7 @@ def ssim(first, second):
     return similarity.masked_fill(_undefined(first, second), math.nan)
 
 
-def jaccard_distance(first, second):
+def jaccard_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """How little two maps overlap: 1 - sum min(a, b) / sum max(a, b).
 
     For maps of 0 and 1 it is 1 - intersection over union (Jaccard 1912); with values
@@ -117,7 +117,7 @@ def jaccard_distance(first, second):
     return 2 * apart / (total + apart)
 
 
-def shape_distance(first, second):
+def shape_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """`jaccard_distance` of two maps that are each divided by their own sum.
 
     A map that is another one times a number has the distance 0: only where the maps lie
@@ -135,7 +135,7 @@ def shape_distance(first, second):
     return jaccard_distance(*(m / m.sum((1, 2), keepdim=True) for m in shapes))
 
 
-def _centred_ranks(maps):
+def _centred_ranks(maps: torch.Tensor) -> torch.Tensor:
     """Average ranks of the cells less their mean, (B, T F), float64."""
     values, places = maps.flatten(1).sort(1)
     n = values.shape[1]
@@ -151,14 +151,14 @@ def _centred_ranks(maps):
     return torch.empty_like(centred).scatter_(1, places, centred)
 
 
-def _undefined(*maps):
+def _undefined(*maps) -> torch.Tensor:
     """Whether one of the maps is constant or has a NaN, (B,), bool."""
     cells = [m.flatten(1) for m in maps]
     # With a NaN both comparisons are false.
     return ~torch.stack([c.amax(1) > c.amin(1) for c in cells]).all(0)
 
 
-def _windowed(maps):
+def _windowed(maps: torch.Tensor) -> torch.Tensor:
     """Gaussian means (B, T - 10, F - 10) of the windows within the maps (B, T, F)."""
     place = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     weights = (-0.5 * (place / WINDOW_SIGMA).square()).exp()

@@ -9,7 +9,7 @@ scores NaN.
 import torch
 
 
-def sparseness(mask):
+def sparseness(mask: torch.Tensor) -> torch.Tensor:
     """Gini index of the mask (the "SPS" of the tables; Chalasani et al. 2020).
 
     sum_i (2i - N - 1) a_(i) / (N sum_i a_i), with a = |mask| of N cells, sorted
@@ -41,7 +41,7 @@ def sparseness(mask):
     return ((2 * rank - n - 1) * cells).sum(1) / (n * cells.sum(1))
 
 
-def complexity(mask):
+def complexity(mask: torch.Tensor) -> torch.Tensor:
     """Entropy of the mask, in nats (the "COMP" of the tables; Bhatt et al. 2020).
 
     - sum_i q_i ln q_i, with q = |mask| / sum |mask|, and 0 ln 0 = 0.
@@ -66,7 +66,7 @@ def complexity(mask):
     return torch.special.entr(cells / cells.sum(1, keepdim=True)).sum(1)
 
 
-def mask_mean(mask):
+def mask_mean(mask: torch.Tensor) -> torch.Tensor:
     """The mean of the mask (the "MM" of LMAC-ZS), 0 to 1.
 
     Neither high nor low is better, but AI, AD and FF can only be read next to it: a
@@ -90,7 +90,7 @@ def mask_mean(mask):
     return mask.double().flatten(1).mean(1)
 
 
-def empty(mask):
+def empty(mask: torch.Tensor) -> torch.Tensor:
     """Whether the mask is 0 everywhere, shape (B,), bool. A NaN is not 0.
 
     Example
@@ -101,6 +101,6 @@ def empty(mask):
     return (mask == 0).flatten(1).all(1)
 
 
-def _cells(mask):
+def _cells(mask: torch.Tensor) -> torch.Tensor:
     """|mask| of every cell, (B, N), float64."""
     return mask.double().abs().flatten(1)

@@ -1,5 +1,7 @@
 """Pictures of tables: confusions, curves, checks, opinions."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -13,7 +15,7 @@ from speechbrain_lmac.utils.csv_files import write_csv
 
 
 @in_style
-def write_confusion(counts, labels, folder):
+def write_confusion(counts: np.ndarray, labels: list[str], folder: Path) -> None:
     """The confusion matrix as `confusion.csv` and `confusion.png`.
 
     Arguments
@@ -53,7 +55,9 @@ def write_confusion(counts, labels, folder):
 
 
 @in_style
-def write_curves(means, scores, path, title=""):
+def write_curves(
+    means: pd.DataFrame, scores: list | tuple, path: Path, title: str = ""
+) -> None:
     """Scores against the share of cells that is kept: a panel each, a line per method.
 
     Arguments
@@ -79,7 +83,9 @@ def write_curves(means, scores, path, title=""):
 
 
 @in_style
-def write_sanity(means, scores, path, title=""):
+def write_sanity(
+    means: pd.DataFrame, scores: tuple, path: Path, title: str = ""
+) -> None:
     """Similarity of masks against the layers that are random: a line per method.
 
     Arguments
@@ -106,7 +112,9 @@ def write_sanity(means, scores, path, title=""):
 
 
 @in_style
-def write_relation(rows, x, y, kind, path, title=""):
+def write_relation(
+    rows: pd.DataFrame, x: str, y: str, kind: str, path: Path, title: str = ""
+) -> None:
     """Two columns against each other: a panel per method, a line through bins.
 
     Arguments
@@ -156,7 +164,7 @@ def write_relation(rows, x, y, kind, path, title=""):
     _finish(figure, path, title)
 
 
-def binned_means(x, y, n_bins=8):
+def binned_means(x, y, n_bins: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """Means of x and y in bins of equally many points, in the order of x.
 
     Arguments
@@ -182,7 +190,9 @@ def binned_means(x, y, n_bins=8):
     return tuple(np.array([values[b].mean() for b in bins]) for values in (x, y))
 
 
-def _line_panels(means, scores, x, panel_size):
+def _line_panels(
+    means: pd.DataFrame, scores: list | tuple, x: str, panel_size: tuple[float, float]
+):
     """A figure with a panel per score: lines of the mean over x, bands around them."""
     width, height = panel_size
     columns = min(len(scores), 3)
@@ -222,7 +232,7 @@ def _line_panels(means, scores, x, panel_size):
     return figure
 
 
-def _finish(figure, path, title):
+def _finish(figure, path: Path, title: str) -> None:
     """Legend at the right, title above, written whole."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8)
@@ -232,7 +242,7 @@ def _finish(figure, path, title):
 
 
 @in_style
-def write_roar(rows, path):
+def write_roar(rows: pd.DataFrame, path: Path) -> None:
     """Accuracy after retraining against the removed share: a line per method.
 
     Every retraining is a point, the line goes through their means.
@@ -270,7 +280,7 @@ def write_roar(rows, path):
 
 
 @in_style
-def write_opinions(scores, path):
+def write_opinions(scores, path) -> None:
     """Mean opinion scores with their intervals: a panel per question.
 
     Arguments

@@ -5,8 +5,11 @@ Matplotlib is imported when a figure is drawn: it takes a while.
 
 import functools
 import logging
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import torch
 
 from speechbrain_lmac.utils.errors import some_of
 from speechbrain_lmac.utils.escaping import escape, visible
@@ -67,14 +70,14 @@ def _matplotlib():
     return matplotlib
 
 
-def new_figure(*args, layout="constrained", **kwargs):
+def new_figure(*args, layout: str = "constrained", **kwargs):
     """A matplotlib figure that needs no screen."""
     from matplotlib.figure import Figure
 
     return Figure(*args, layout=layout, **kwargs)
 
 
-def save_figure(figure, path):
+def save_figure(figure, path: Path) -> None:
     """Write a figure, atomically; what it is is said by the path: .png, .pdf, .svg."""
     _make_legible(figure)
     metadata = {"CreationDate": None} if str(path).endswith(".pdf") else {}
@@ -83,7 +86,7 @@ def save_figure(figure, path):
     )
 
 
-def _make_legible(figure):
+def _make_legible(figure) -> None:
     """Draw all names of a figure with fonts that have their letters.
 
     Letters that no font has, which would be boxes, are drawn as escapes; the first time
@@ -110,7 +113,7 @@ def _make_legible(figure):
         axis.set_ticklabels([shown[name] for name in names], fontfamily=families)
 
 
-def legible(texts):
+def legible(texts: set[str]) -> tuple:
     """Find the fonts that texts need.
 
     Arguments
@@ -142,7 +145,7 @@ def legible(texts):
     return {text: seen.translate(escapes) for text, seen in shown.items()}, families
 
 
-def _lacks(family, letters):
+def _lacks(family: str, letters: set[str]) -> set[str]:
     """The letters that a font has no glyph for."""
     from matplotlib import font_manager
 
@@ -154,7 +157,7 @@ def _lacks(family, letters):
 
 
 @functools.cache
-def _find_new_fonts():
+def _find_new_fonts() -> None:
     """Add the fonts that were installed after matplotlib made its list of them."""
     from matplotlib import font_manager
 
@@ -170,7 +173,7 @@ def _find_new_fonts():
 _warned = set()  # of what, in this process
 
 
-def _warn_of_escapes(letters):
+def _warn_of_escapes(letters: str) -> None:
     """Warn once, of the first letters that are met."""
     if "escapes" in _warned:
         return
@@ -183,7 +186,9 @@ def _warn_of_escapes(letters):
 
 
 @in_style
-def write_explanation_picture(path, panels, extent, title):
+def write_explanation_picture(
+    path: Path, panels: dict[str, torch.Tensor], extent: tuple, title: str
+) -> None:
     """Input, mask and explanation above each other.
 
     Arguments
@@ -229,7 +234,13 @@ def write_explanation_picture(path, panels, extent, title):
 
 
 @in_style
-def write_method_grid(path, magnitude, explanations, extent, title):
+def write_method_grid(
+    path: Path,
+    magnitude: np.ndarray | torch.Tensor,
+    explanations: dict,
+    extent: tuple[float, float],
+    title: str,
+) -> None:
     """One clip, all methods: the input, then mask and explanation of each.
 
     Arguments
@@ -273,7 +284,7 @@ def write_method_grid(path, magnitude, explanations, extent, title):
 
 
 @in_style
-def write_training_curves(runs, path):
+def write_training_curves(runs: dict[str, pd.DataFrame], path: Path) -> None:
     """What trainings recorded in each epoch: a panel per quantity, a colour per run.
 
     Arguments
@@ -321,12 +332,12 @@ def write_training_curves(runs, path):
     save_figure(figure, path)
 
 
-def legend_label(name):
+def legend_label(name: str) -> str:
     """A name in a legend: matplotlib leaves out those that begin with an underscore."""
     return f" {name}" if name.startswith("_") else name
 
 
-def to_decibels(magnitude, loudest):
+def to_decibels(magnitude: np.ndarray | torch.Tensor, loudest) -> np.ndarray:
     """Magnitudes as dB below the loudest, at least -120.
 
     Example
@@ -338,7 +349,9 @@ def to_decibels(magnitude, loudest):
     return 20 * np.log10(np.maximum(magnitude, 1e-6 * loudest) / loudest)
 
 
-def _styled(figure, rows, columns, sharey=True, frequency=True):
+def _styled(
+    figure, rows: int, columns: int, sharey: bool = True, frequency: bool = True
+) -> np.ndarray:
     """The axes of a figure, (rows, columns), in our style."""
     axes = figure.subplots(
         rows, columns, sharex=frequency, sharey=sharey, squeeze=False
@@ -349,7 +362,7 @@ def _styled(figure, rows, columns, sharey=True, frequency=True):
     return axes
 
 
-def _draw(axes, values, extent, limits):
+def _draw(axes, values: np.ndarray, extent: tuple, limits: tuple):
     """A map (T, F) over s and kHz."""
     seconds, top_hz = extent
     return axes.imshow(

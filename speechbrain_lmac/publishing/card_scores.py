@@ -26,7 +26,9 @@ TOLERANCE = {"AI": 2.0, "AD": 0.5, "AG": 0.5}
 LEAST_TOLERANCE = 0.02
 
 
-def measure(model, dataset, names, batch_size=8, progress=True):
+def measure(
+    model, dataset, names: list[str], batch_size: int = 8, progress: bool = True
+) -> dict:
     """Score a model on the clean test clips of a dataset.
 
     Arguments
@@ -81,7 +83,7 @@ def measure(model, dataset, names, batch_size=8, progress=True):
     return measured
 
 
-def time_model(name, repeats=20, batch_size=16):
+def time_model(name: str, repeats: int = 20, batch_size: int = 16) -> dict[str, float]:
     """How long a model of the package takes to explain a clip of 5 s.
 
     Arguments
@@ -114,7 +116,7 @@ def time_model(name, repeats=20, batch_size=16):
     return {"cold": cold, "warm": warm, "clips_per_second": batch_size / batch}
 
 
-def _median_time(run, repeats):
+def _median_time(run, repeats: int) -> float:
     """Seconds that a call takes, the median of some; the first does not count."""
     run()
     seconds = []
@@ -125,7 +127,7 @@ def _median_time(run, repeats):
     return statistics.median(seconds)
 
 
-def differences(before, now):
+def differences(before: dict, now: dict) -> list[str]:
     """What of the numbers of a model does not come out again.
 
     Arguments
@@ -152,6 +154,6 @@ def differences(before, now):
     return lines
 
 
-def _rounded(mean, low, high, n):
+def _rounded(mean, low: float, high: float, n: int) -> dict[str, float]:
     values = {"mean": mean, "low": low, "high": high}
     return {k: round(float(v), DECIMALS) for k, v in values.items()} | {"n": int(n)}

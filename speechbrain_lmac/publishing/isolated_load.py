@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from speechbrain_lmac import inference
 from speechbrain_lmac.dsp.audio import read_mono
 from speechbrain_lmac.utils.errors import InputError
 
 
-def outputs_of(model, wav):
+def outputs_of(model, wav: torch.Tensor) -> dict[str, np.ndarray]:
     """What a model says of a waveform (N,) at its rate: name to array."""
     if isinstance(model, inference.AudioExplainer):
         explained = model.explain_batch(wav[None])
@@ -22,7 +23,7 @@ def outputs_of(model, wav):
     return {"probabilities": model.classify_batch(wav[None])[0].cpu().numpy()}
 
 
-def main(folder, interface, output):
+def main(folder, interface, output) -> None:
     """Load the model on the CPU and write what it says."""
     interface = getattr(inference, interface)
     model = interface.from_hparams(folder, run_opts={"device": "cpu"})

@@ -104,7 +104,7 @@ SPEECHBRAIN = """\
 }"""
 
 
-def model_card(record, source, example):
+def model_card(record, source: str, example: str) -> str:
     """The text of README.md.
 
     Arguments
@@ -156,7 +156,7 @@ def model_card(record, source, example):
     return "\n\n".join(parts) + "\n"
 
 
-def metrics_table(metrics):
+def metrics_table(metrics: dict) -> list[str]:
     """The lines of a Markdown table of what was measured."""
     directions = {metric.name: metric for metric in (*ALL_METRICS, *HEARD_METRICS)}
     lines = ["| metric | mean | 95 % interval | clips |", "|---|---|---|---|"]
@@ -170,7 +170,7 @@ def metrics_table(metrics):
     return lines
 
 
-def _front_matter(record):
+def _front_matter(record) -> str:
     """The YAML that the hub reads; texts are quoted as JSON, which is YAML."""
     tags = [*TAGS, record.method.lower()]
     fields = {

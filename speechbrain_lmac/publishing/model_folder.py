@@ -68,22 +68,22 @@ class Trained:
     record: dict  # training.json
 
     @property
-    def explains(self):
+    def explains(self) -> bool:
         """Whether there is an interpreter: a classifier alone has none."""
         return "interpreter" in self.hparams
 
     @property
-    def interface(self):
+    def interface(self) -> str:
         """The class of `speechbrain_lmac.inference` that reads it."""
         return "AudioExplainer" if self.explains else "AudioClassifier"
 
     @property
-    def heard(self):
+    def heard(self) -> str:
         """The name of what hears: "model", or "clap" of a zero-shot classifier."""
         return "clap" if "clap" in self.hparams else "model"
 
     @property
-    def modules(self):
+    def modules(self) -> dict:
         """What has weights: the name of its file to the module."""
         hparams = self.hparams
         zero_shot = self.heard == "clap"
@@ -95,7 +95,7 @@ class Trained:
         return modules
 
 
-def open_trained(folder, overrides=()):
+def open_trained(folder: str, overrides: list = ()) -> Trained:
     """Read what a training has left, with its best weights.
 
     Arguments
@@ -170,7 +170,7 @@ def open_trained(folder, overrides=()):
     )
 
 
-def write_model(trained, folder):
+def write_model(trained: Trained, folder: Path) -> None:
     """Write the YAML, the weights and the class names of a model.
 
     The files are functions of the model alone: what is written twice is the same.
@@ -202,14 +202,14 @@ def write_model(trained, folder):
     write_text(interface, folder / "custom_interface.py")
 
 
-def encoder_of(labels):
+def encoder_of(labels: list[str]) -> LabelEncoder:
     """Class names in the order of the logits, as SpeechBrain keeps them."""
     encoder = LabelEncoder()
     encoder.update_from_iterable(labels)
     return encoder
 
 
-def model_tree(trained):
+def model_tree(trained: Trained):
     """What `hyperparams.yaml` of the folder says.
 
     The parts that a model needs, as the training's YAML has them. An object that
@@ -224,11 +224,11 @@ def model_tree(trained):
     tops = {id(node): key for key, node in tree.items() if _tag(node)}
     written = CommentedMap()
 
-    def need(key):
+    def need(key: str) -> None:
         if key not in written:
             written[key] = bare(tree[key], inside=key)
 
-    def bare(node, inside=None):
+    def bare(node, inside: str | None = None):
         tag = _tag(node)
         if tag in LOADERS:
             return bare(node[LOADERS[tag]])
@@ -269,13 +269,13 @@ def model_tree(trained):
     return written
 
 
-def _tag(node):
+def _tag(node) -> str | None:
     """The tag of a node as it is written, or None."""
     tag = getattr(node, "tag", None)
     return None if tag is None or tag.value is None else str(tag.value)
 
 
-def _tagged(tag, value):
+def _tagged(tag: str, value):
     """A node with a tag: of a text, or of a mapping."""
     if isinstance(value, str):
         return TaggedScalar(value, None, Tag(suffix=tag))
@@ -298,7 +298,7 @@ def _copied(node, bare):
     return copy if _tag(node) is None else _tagged(_tag(node), copy)
 
 
-def _text(value):
+def _text(value: str):
     """A text that stays one, also where HyperPyYAML reads it by YAML 1.1.
 
     HyperPyYAML reads a text in brackets as a tuple.

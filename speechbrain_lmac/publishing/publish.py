@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
+import torch
 
 from speechbrain_lmac.dsp.audio import read_mono
 from speechbrain_lmac.dsp.toy_sounds import render_clip
@@ -54,14 +55,14 @@ TOLERANCE = 1e-5
 
 def make_model(
     trained,
-    folder,
-    source,
-    example=None,
-    credit=None,
-    before=(),
-    progress=True,
-    license_id=None,
-):
+    folder: Path,
+    source: str,
+    example: str | None = None,
+    credit: str | None = None,
+    before: tuple = (),
+    progress: bool = True,
+    license_id: str | None = None,
+) -> ModelRecord:
     """Make the folder of a model, and try it out as a stranger would.
 
     The folder bears its name only when all is well: when the model, loaded in another
@@ -131,7 +132,7 @@ def make_model(
     return record
 
 
-def public(command):
+def public(command: str) -> str:
     """A command without where its folders lay on this computer.
 
     Example
@@ -148,7 +149,7 @@ def public(command):
     return shlex.join(words)
 
 
-def terms_of(trained):
+def terms_of(trained) -> dict[str, str]:
     """Under which terms what was trained on the data may be passed on.
 
     Raises
@@ -169,7 +170,7 @@ def terms_of(trained):
     return terms
 
 
-def check_license(license_id, terms):
+def check_license(license_id: str | None, terms: dict[str, str]) -> None:
     """Refuse a licence that the terms of the data do not allow, and what is none.
 
     Arguments
@@ -215,7 +216,7 @@ def check_license(license_id, terms):
         )
 
 
-def method_of(trained):
+def method_of(trained) -> str:
     """What the method is called."""
     if not trained.explains:
         return "classifier"
@@ -233,7 +234,7 @@ def explainer_class(trained):
     return getattr(explainer, "func", explainer)
 
 
-def as_model(trained):
+def as_model(trained) -> AudioClassifier | AudioExplainer:
     """The trained model in the class that reads the folder, on the CPU."""
     hparams, modules = dict(trained.hparams), {"domain": trained.hparams["domain"]}
     hparams["window_seconds"] = None
@@ -248,7 +249,7 @@ def as_model(trained):
     return interface(modules, hparams, run_opts={"device": "cpu"})
 
 
-def write_example(trained, folder, example=None):
+def write_example(trained, folder: Path, example: str | None = None) -> None:
     """Write `example.wav`, and for an explainer what it keeps and leaves of it."""
     rate = trained.hparams["domain"].sample_rate
     path = folder / "example.wav"
@@ -264,12 +265,12 @@ def write_example(trained, folder, example=None):
             soundfile.write(folder / f"example_{part}.wav", wav, rate, "PCM_16")
 
 
-def within_full_scale(wav):
+def within_full_scale(wav: torch.Tensor) -> np.ndarray:
     """Samples as an array, made less where they would be clipped."""
     return (wav / wav.abs().max().clamp(min=1.0)).numpy()
 
 
-def compare_loaded(trained, folder):
+def compare_loaded(trained, folder: Path) -> None:
     """Load the folder elsewhere, without a network, and compare what it says.
 
     Raises

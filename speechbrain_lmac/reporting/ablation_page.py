@@ -4,10 +4,13 @@ Each row of the table is an experiment; the line under it says what is ablated a
 which scores it differs from its parent on the same clips.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+import pandas as pd
 
 from speechbrain_lmac.config.inheritance import find_hparams, parents_of, read_tree
 from speechbrain_lmac.config.loading import check_keys
@@ -35,7 +38,7 @@ class Ablation:
     what: str  # the first line of its YAML
 
 
-def read_ablations(experiments, folder):
+def read_ablations(experiments: dict, folder: Path) -> list[Ablation]:
     """What a YAML lists as `experiments`.
 
     Arguments
@@ -81,7 +84,7 @@ def read_ablations(experiments, folder):
     return ablations
 
 
-def _file_of(name, experiment, folder):
+def _file_of(name: str, experiment, folder: Path) -> Path:
     """The YAML file of a row, written where it is a text."""
     if not isinstance(experiment, str):
         raise InputError(f"{name}: name a YAML file, or what it is and its parent")
@@ -94,7 +97,7 @@ def _file_of(name, experiment, folder):
 
 
 @contextmanager
-def _naming(name):
+def _naming(name: str) -> Iterator[None]:
     """Let an error begin with the name of a row."""
     try:
         yield
@@ -102,7 +105,14 @@ def _naming(name):
         raise InputError(f"{name}: {error}") from error
 
 
-def ablation_page(ablations, per_clip, scores, condition, header, seed=1234):
+def ablation_page(
+    ablations: list[Ablation],
+    per_clip: pd.DataFrame,
+    scores: list | tuple,
+    condition: str,
+    header: list[str],
+    seed: int = 1234,
+) -> MarkdownPage:
     """The page of a condition: the table, and how to read it.
 
     Arguments
@@ -152,7 +162,7 @@ READ_ROWS = (
 )
 
 
-def reading(comparison, parent, scores):
+def reading(comparison: pd.DataFrame, parent: str, scores: list | tuple) -> str:
     """A line that says where an experiment differs from its parent.
 
     Arguments

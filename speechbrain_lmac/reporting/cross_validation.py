@@ -22,7 +22,7 @@ KEYS = ["condition", "block", "method"]  # of a row of `summary.csv`
 BESIDE = ("_low", "_high", "_n")
 
 
-def fold_runs(hparams_file, options, folds):
+def fold_runs(hparams_file: str, options: list[str], folds: list[int]) -> tuple:
     """Where the recipe will write for each fold.
 
     Arguments
@@ -75,7 +75,7 @@ def fold_runs(hparams_file, options, folds):
     return folders, scalars["seed"]
 
 
-def _scalars(path, options):
+def _scalars(path: Path, options: list[str]):
     """The top level of a YAML, references resolved and nothing built."""
     _, _, overrides = read_command([str(path), *options], training=True)
     scalars = YAML().load(resolve(path, overrides))
@@ -83,7 +83,9 @@ def _scalars(path, options):
     return scalars
 
 
-def run_folds(script, hparams_file, options, folds):
+def run_folds(
+    script: Path, hparams_file: str, options: list[str], folds: list[int]
+) -> None:
     """Run the recipe for one fold after the other, each in a process of its own.
 
     A recipe goes on by itself where it was interrupted, so that a second call repeats
@@ -106,7 +108,7 @@ def run_folds(script, hparams_file, options, folds):
             )
 
 
-def read_scores(folder):
+def read_scores(folder: Path) -> pd.DataFrame:
     """The scores that a recipe left: those of a training's test, or of a table.
 
     Arguments
@@ -137,7 +139,7 @@ def read_scores(folder):
     return long.sort_index(kind="stable").reset_index(drop=True)
 
 
-def over_folds(scores):
+def over_folds(scores: dict[int, pd.DataFrame]) -> pd.DataFrame:
     """Mean and standard deviation of each score over the folds.
 
     Arguments
@@ -179,7 +181,7 @@ def over_folds(scores):
     return table.reset_index()
 
 
-def write_folds(folder, table, header):
+def write_folds(folder: Path, table: pd.DataFrame, header: list[str]) -> None:
     """Write `folds.csv` (exact) and `folds.md` (four digits), each atomically.
 
     Arguments
@@ -206,7 +208,7 @@ def write_folds(folder, table, header):
     page.write(folder / "folds.md")
 
 
-def markdown_rows(table):
+def markdown_rows(table: pd.DataFrame) -> list[str]:
     """A Markdown table of texts and of numbers with four digits.
 
     Example

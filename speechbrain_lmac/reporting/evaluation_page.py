@@ -44,16 +44,16 @@ FAITHFULNESS = (AI, AD, AG, FID_IN)
 
 
 def write_results(
-    folder,
+    folder: Path,
     benchmark,
-    per_clip,
-    header,
-    seed,
-    reference=None,
-    published=None,
-    sanity=None,
-    together=(),
-):
+    per_clip: pd.DataFrame | None,
+    header: list[str],
+    seed: int,
+    reference: str | None = None,
+    published: str | None = None,
+    sanity: pd.DataFrame | None = None,
+    together: list[str] | tuple = (),
+) -> None:
     """Write everything that can be made of the rows; each file atomically.
 
     `per_clip.csv`, `summary.csv`, `summary.md`, `summary.tex`; `comparison.csv` with a
@@ -131,7 +131,14 @@ class EvaluationPage(MarkdownPage):
         See `write_results`.
     """
 
-    def __init__(self, folder, header, seed, reference, published):
+    def __init__(
+        self,
+        folder: Path,
+        header: list[str],
+        seed: int,
+        reference: str,
+        published: str | None,
+    ):
         super().__init__("Evaluation", header)
         self.folder = folder
         self.seed = seed
@@ -141,7 +148,9 @@ class EvaluationPage(MarkdownPage):
         self.latex = []
         self._used = {}
 
-    def add_block(self, condition, block, rows, kinds):
+    def add_block(
+        self, condition: str, block: str, rows: pd.DataFrame, kinds: dict
+    ) -> pd.DataFrame:
         """The tables of a condition and block. Returns the summary.
 
         Arguments
@@ -169,7 +178,14 @@ class EvaluationPage(MarkdownPage):
             self._compare(condition, block, rows, kinds, summary)
         return summary
 
-    def _compare(self, condition, block, rows, kinds, summary):
+    def _compare(
+        self,
+        condition: str,
+        block: str,
+        rows: pd.DataFrame,
+        kinds: dict,
+        summary: pd.DataFrame,
+    ) -> None:
         """The reference against the other methods, clip by clip."""
         reference, scores = self.reference, [s for kind in kinds.values() for s in kind]
         compared = compare(rows, reference, scores, seed=self.seed)
@@ -191,7 +207,7 @@ class EvaluationPage(MarkdownPage):
             line = verdict(summary, compared, reference, leading)
             self.add(f"{title}{line}" if line else "")
 
-    def add_curves(self, condition, block, curves):
+    def add_curves(self, condition: str, block: str, curves: pd.DataFrame) -> None:
         """Curves from `curves_of`, and their picture."""
         names = [score.name for score in CURVES]
         means = means_by(curves, ["method", "share"], names, seed=self.seed)
@@ -200,20 +216,20 @@ class EvaluationPage(MarkdownPage):
         write_curves(means, CURVES, self.folder / picture, f"{condition}, {block}")
         self.add(f"![Faithfulness at equal sizes of the mask]({picture})")
 
-    def finish(self):
+    def finish(self) -> None:
         """Say how to read it, and write everything that is not written yet."""
         self.add(HOW_TO_READ, descriptions(self._used.values()))
         self.write(self.folder / "summary.md")
         write_text("\n".join(self.latex), self.folder / "summary.tex")
 
 
-def rows_of(per_clip, condition, block):
+def rows_of(per_clip: pd.DataFrame, condition: str, block: str) -> pd.DataFrame:
     """The rows of one condition and block."""
     here = per_clip["condition"].eq(condition) & per_clip["block"].eq(block)
     return per_clip[here]
 
 
-def in_one(rows):
+def in_one(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of several blocks as one table; methods of several say which block.
 
     Example
@@ -228,7 +244,7 @@ def in_one(rows):
     )
 
 
-def common(kinds):
+def common(kinds: list) -> dict:
     """The scores that all blocks have, but for `OF_MASKS`; by kind as of
     `Benchmark.scores`."""
     return {

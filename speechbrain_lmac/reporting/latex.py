@@ -1,11 +1,17 @@
 """Tables in LaTeX, with the papers' columns."""
 
+import pandas as pd
+
 from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.reporting.paper_order import best_of, in_paper_order
 from speechbrain_lmac.reporting.tables import number
 
 
-def latex_table(summaries, caption, metrics=PAPER_METRICS):
+def latex_table(
+    summaries: dict[str, pd.DataFrame],
+    caption: str,
+    metrics: list | tuple = PAPER_METRICS,
+) -> str:
     """A LaTeX table (package booktabs) with the papers' columns, blocks as groups.
 
     Means only, the best of a block and column in bold.
@@ -61,7 +67,7 @@ SIGNS_OF_LATEX = str.maketrans(
 )
 
 
-def escape(text):
+def escape(text: str) -> str:
     """Plain text for LaTeX.
 
     Example

@@ -37,12 +37,12 @@ class MarkdownPage:
     | 440 | -3 |
     """
 
-    def __init__(self, title, header=()):
+    def __init__(self, title: str, header: list[str] | tuple = ()):
         self.paragraphs = []
         self.tables = defaultdict(list)
         self.add(f"# {title}", [f"- {line}" for line in header])
 
-    def add(self, *paragraphs):
+    def add(self, *paragraphs) -> None:
         """Add paragraphs: texts, or lists of lines as those of a table.
 
         An empty line stands between two of them. Those that are empty are left out.
@@ -53,21 +53,21 @@ class MarkdownPage:
             if paragraph:
                 self.paragraphs.append(paragraph)
 
-    def add_rows(self, name, table):
+    def add_rows(self, name: str, table: int | pd.DataFrame) -> None:
         """Add rows to the table `NAME.csv`."""
         self.tables[name].append(table)
 
-    def append(self, page):
+    def append(self, page: "MarkdownPage") -> None:
         """Add all of another page, and the rows of its tables."""
         self.paragraphs += page.paragraphs
         for name, parts in page.tables.items():
             self.tables[name] += parts
 
-    def text(self):
+    def text(self) -> str:
         """The page so far."""
         return "\n\n".join(self.paragraphs) + "\n"
 
-    def write(self, path):
+    def write(self, path: Path) -> None:
         """Write the page, and beside it the tables that have rows; each atomically."""
         for name, parts in self.tables.items():
             table = pd.concat(parts, ignore_index=True)
@@ -75,7 +75,7 @@ class MarkdownPage:
         write_text(self.text(), path)
 
 
-def provenance(argv, *about, seed):
+def provenance(argv: list[str], *about, seed: int) -> list[str]:
     """The header of a page of results.
 
     Arguments
@@ -99,7 +99,7 @@ def provenance(argv, *about, seed):
     ]
 
 
-def placed(table, **where):
+def placed(table: pd.DataFrame, **where) -> pd.DataFrame:
     """A table with what it is about in front.
 
     Example
@@ -110,7 +110,7 @@ def placed(table, **where):
     return table.assign(**where)[[*where, *table.columns]]
 
 
-def table_lines(titles, rows=()):
+def table_lines(titles, rows=()) -> list[str]:
     """The lines of a Markdown table.
 
     Example
@@ -121,12 +121,12 @@ def table_lines(titles, rows=()):
     return [row_of(line) for line in (titles, ["---"] * len(titles), *rows)]
 
 
-def row_of(cells):
+def row_of(cells: list) -> str:
     """A row of a Markdown table."""
     return "| " + " | ".join(map(_cell_text, cells)) + " |"
 
 
-def _cell_text(cell):
+def _cell_text(cell) -> str:
     """Text that stays in its cell: a bar, and backslashes before it, are escaped."""
     text = visible(str(cell)).replace("\n", " ")
     return re.sub(r"(\\*)\|", lambda found: 2 * found[1] + r"\|", text)

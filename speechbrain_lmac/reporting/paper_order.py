@@ -1,5 +1,7 @@
 """The order of methods in the papers' tables, and which of them are controls."""
 
+import pandas as pd
+
 CONTROLS = ("random cells", "random blocks", "all ones")
 # Rows in the order of the papers' tables; what they do not have follows.
 PAPER_ORDER = (
@@ -19,7 +21,7 @@ PAPER_ORDER = (
 )
 
 
-def in_paper_order(summary):
+def in_paper_order(summary: pd.DataFrame) -> pd.DataFrame:
     """The rows of a summary as the papers' tables have them; others keep their order.
 
     Example
@@ -34,7 +36,7 @@ def in_paper_order(summary):
     return summary.iloc[places.argsort(kind="stable")]
 
 
-def is_control(method):
+def is_control(method: str) -> bool:
     """Whether a row is a control, also where its name says of which block.
 
     Example
@@ -45,7 +47,7 @@ def is_control(method):
     return method.startswith(CONTROLS)
 
 
-def best_of(summary, metric):
+def best_of(summary: pd.DataFrame, metric) -> list[str]:
     """The methods with the best mean; none without a direction, and no control.
 
     A mask of ones has the best AD and Fid-In there are: it says nothing.

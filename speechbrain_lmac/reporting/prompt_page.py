@@ -40,7 +40,15 @@ HOW_TO_READ = (
 )
 
 
-def write_checks(folder, prompts, swaps, sanity, header, seed, reference=None):
+def write_checks(
+    folder: Path,
+    prompts: pd.DataFrame,
+    swaps: pd.DataFrame,
+    sanity: pd.DataFrame,
+    header: list[str],
+    seed: int,
+    reference: str | None = None,
+) -> None:
     """Write `prompts.csv`, `swaps.csv`, `per_clip.csv`, `summary.csv`, `summary.md`.
 
     With a reference also `comparison.csv`, and for each condition and block the
@@ -136,7 +144,7 @@ def write_checks(folder, prompts, swaps, sanity, header, seed, reference=None):
     page.write(folder / "summary.md")
 
 
-def overall_rows(prompts, seed):
+def overall_rows(prompts: pd.DataFrame, seed: int) -> pd.DataFrame:
     """`OVERALL` of each method, in the columns of `paired_tests.means_by`."""
     rows = []
     for method, asked in prompts.groupby("method", sort=False):
@@ -157,7 +165,9 @@ def overall_rows(prompts, seed):
     return pd.DataFrame(rows)
 
 
-def checks_table(summary, scores, prompts=None):
+def checks_table(
+    summary: pd.DataFrame, scores: tuple, prompts: pd.DataFrame | None = None
+) -> list[str]:
     """Lines of a Markdown table: a row per method, mean and interval of each score.
 
     Arguments
@@ -186,7 +196,7 @@ def checks_table(summary, scores, prompts=None):
     return lines
 
 
-def verdict(summary, score):
+def verdict(summary: pd.DataFrame, score) -> str:
     """A line that names the methods whose interval of a score lies above 0.
 
     Example

@@ -1,5 +1,7 @@
 """The page of remove and retrain."""
 
+import pandas as pd
+
 from speechbrain_lmac.reporting.markdown import MarkdownPage, table_lines
 
 HOW_TO_READ = (
@@ -33,7 +35,7 @@ def roar_page(rows, header, repeats, picture):
     return page
 
 
-def roar_table(rows):
+def roar_table(rows: pd.DataFrame) -> list[str]:
     """Lines of accuracies in percent: a row per method, a column per share."""
     shares = sorted(rows["share"].unique())
     head = ["method", *(f"{100 * share:g} % removed" for share in shares)]

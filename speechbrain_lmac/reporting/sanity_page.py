@@ -1,5 +1,9 @@
 """What a page says of the comparison with a randomised classifier."""
 
+from pathlib import Path
+
+import pandas as pd
+
 from speechbrain_lmac.evaluation.paired_tests import means_by
 from speechbrain_lmac.evaluation.randomisation import SIMILARITIES
 from speechbrain_lmac.plots.charts import write_sanity
@@ -7,7 +11,14 @@ from speechbrain_lmac.reporting.markdown import row_of, table_lines
 from speechbrain_lmac.reporting.paper_order import in_paper_order
 
 
-def add_sanity(page, sanity, folder, seed, title, about="{block}"):
+def add_sanity(
+    page,
+    sanity: pd.DataFrame,
+    folder: Path,
+    seed: int,
+    title: str,
+    about: str = "{block}",
+) -> None:
     """Add a table and a picture of each block, and the rows of `sanity.csv`.
 
     Arguments
@@ -38,7 +49,7 @@ def add_sanity(page, sanity, folder, seed, title, about="{block}"):
         )
 
 
-def sanity_table(means, scores):
+def sanity_table(means: pd.DataFrame, scores: tuple) -> list[str]:
     """Lines of a Markdown table: the similarity that is left when all is random.
 
     Arguments

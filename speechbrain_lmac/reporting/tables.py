@@ -2,6 +2,8 @@
 
 import math
 
+import pandas as pd
+
 from speechbrain_lmac.reporting.markdown import row_of, table_lines
 from speechbrain_lmac.reporting.paper_order import in_paper_order, is_control
 
@@ -24,7 +26,9 @@ HOW_TO_READ = (
 )
 
 
-def markdown_table(summary, scores, counts=None):
+def markdown_table(
+    summary: pd.DataFrame, scores: list | tuple, counts: dict[str, str] | None = None
+) -> list[str]:
     """Lines of a Markdown table: a row per method, mean and interval of each score.
 
     Arguments
@@ -55,7 +59,13 @@ COMPARISON = (
 )
 
 
-def published_table(summary, published, condition, block, metrics):
+def published_table(
+    summary: pd.DataFrame,
+    published: pd.DataFrame,
+    condition: str,
+    block: str,
+    metrics: list | tuple,
+) -> list[str]:
     """Lines of a Markdown table: our mean beside the published one; [] without any.
 
     Arguments
@@ -91,7 +101,9 @@ def published_table(summary, published, condition, block, metrics):
     return lines
 
 
-def comparison_table(comparison, reference, scores):
+def comparison_table(
+    comparison: pd.DataFrame, reference: str, scores: list | tuple
+) -> list[str]:
     """Lines of a Markdown table: the reference less each other method, clip by clip.
 
     [] without another method, or without a score that has a direction.
@@ -121,7 +133,12 @@ def comparison_table(comparison, reference, scores):
     return lines
 
 
-def verdict(summary, comparison, reference, scores):
+def verdict(
+    summary: pd.DataFrame,
+    comparison: pd.DataFrame,
+    reference: str,
+    scores: list | tuple,
+) -> str:
     """A line that says where a method leads all others, and who is ahead where not.
 
     Controls do not count. Which mean is better is told by the mean, as the table prints
@@ -189,30 +206,30 @@ def verdict(summary, comparison, reference, scores):
     return line
 
 
-def descriptions(scores):
+def descriptions(scores) -> list[str]:
     """A line for each score: what it is."""
     return [f"- **{score.name}**: {score.description}." for score in scores]
 
 
-def title(score):
+def title(score) -> str:
     """The head of a column: the name and where better is."""
     arrow = {True: " ↑", False: " ↓", None: ""}[score.higher_is_better]
     return f"{score.name}{arrow}"
 
 
-def number(value, score):
+def number(value, score) -> str:
     """A mean with as many digits as its unit deserves; – for what is not there."""
     digits = 2 if score.unit == "%" else 3
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def interval(row, score):
+def interval(row, score) -> str:
     """The mean of a score in a row of a summary, `mean [low, high]`."""
     columns = (score.name, f"{score.name}_low", f"{score.name}_high")
     return with_limits(*(row[column] for column in columns), score)
 
 
-def with_limits(mean, low, high, score):
+def with_limits(mean, low, high, score) -> str:
     """`mean [low, high]`; – for what is not there."""
     mean, low, high = (number(value, score) for value in (mean, low, high))
     return "–" if mean == "–" else f"{mean} [{low}, {high}]"

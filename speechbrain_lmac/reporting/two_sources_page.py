@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from speechbrain_lmac.evaluation.paired_tests import compare
 from speechbrain_lmac.evaluation.statistics import summarise
 from speechbrain_lmac.evaluation.two_sources import (
@@ -43,7 +45,13 @@ HOW_TO_READ = (
 )
 
 
-def write_two_sources(folder, rows, header, seed, reference=None):
+def write_two_sources(
+    folder: Path,
+    rows: pd.DataFrame,
+    header: list[str],
+    seed: int,
+    reference: str | None = None,
+) -> None:
     """Write `per_clip.csv`, `summary.csv`, `comparison.csv`, `summary.md`, atomically.
 
     Everything is told twice: of all mixtures, and of those whose two classes are the
@@ -92,7 +100,7 @@ def write_two_sources(folder, rows, header, seed, reference=None):
     page.write(Path(folder) / "summary.md")
 
 
-def less_absent(rows):
+def less_absent(rows: pd.DataFrame):
     """`LESS_ABSENT` of rows of `judge`.
 
     Example
@@ -105,7 +113,7 @@ def less_absent(rows):
     return (rows["MM A"] + rows["MM B"]) / 2 - rows["MM absent"]
 
 
-def verdict(summary):
+def verdict(summary: pd.DataFrame) -> str:
     """A line that names the methods which follow the question.
 
     Example

@@ -65,11 +65,11 @@ class RecordingBrain(sb.Brain):
     """
 
     @cached_property
-    def annealing(self):
+    def annealing(self) -> Annealing:
         """Calls the YAML's `lr_annealing`."""
         return Annealing(self.hparams.lr_annealing)
 
-    def before_training(self, wav):
+    def before_training(self, wav: torch.Tensor) -> None:
         """Look for what would make the training useless, before it begins.
 
         Arguments
@@ -78,12 +78,12 @@ class RecordingBrain(sb.Brain):
             Clips of the validation, (B, N), on the brain's device.
         """
 
-    def _fit_train(self, train_set, epoch, enable):
+    def _fit_train(self, train_set, epoch: int, enable: bool) -> None:
         """Tell the schedule how long an epoch is, then train it."""
         self.steps_per_epoch = -(-len(train_set) // self.grad_accumulation_factor)
         super()._fit_train(train_set, epoch, enable)
 
-    def _compile(self):
+    def _compile(self) -> None:
         """Compile what has a `forward`; checkpoints are those of the modules as is.
 
         Raises
@@ -117,7 +117,7 @@ class RecordingBrain(sb.Brain):
             if any(p.requires_grad for p in module.parameters()):
                 self.modules[name] = DistributedDataParallel(module)
 
-    def fit_batch(self, batch):
+    def fit_batch(self, batch) -> torch.Tensor:
         """One step; it changes nothing where loss or gradient are not finite."""
         recorded = {name: len(values) for name, values in self.scores.items()}
         buffers = {
@@ -137,7 +137,7 @@ class RecordingBrain(sb.Brain):
             self.skip(batch, str(reason))
             return torch.tensor(float("nan"))
 
-    def skip(self, batch, reason):
+    def skip(self, batch, reason: str) -> None:
         """Count a batch that could not be learned from, and stop where it is too much.
 
         Raises
@@ -156,7 +156,7 @@ class RecordingBrain(sb.Brain):
                 f"are to be skipped, raise --nonfinite_patience {2 * self.skipped}"
             )
 
-    def check_loss_isfinite(self, loss):
+    def check_loss_isfinite(self, loss: torch.Tensor) -> None:
         """In all processes together: one that steps alone would wait for ever."""
         finite = loss.detach().isfinite().all().float()
         if self.distributed_launch:
@@ -164,7 +164,7 @@ class RecordingBrain(sb.Brain):
         if not finite:
             raise NotFiniteError("the loss")
 
-    def optimizers_step(self):
+    def optimizers_step(self) -> None:
         """A step, unless the gradient is not finite (mixed precision sees to it)."""
         gradients = [p.grad for p in self.modules.parameters() if p.grad is not None]
         if not self.scaler.is_enabled() and gradients:
@@ -173,11 +173,11 @@ class RecordingBrain(sb.Brain):
         super().optimizers_step()
         self.annealing.after_step(self.optimizer, self.optimizer_step)
 
-    def record(self, name, values):
+    def record(self, name: str, values: torch.Tensor) -> None:
         """Keep one value per clip of this stage; their mean is reported."""
         self.scores[name].append(values.detach().float().cpu())
 
-    def record_all(self, values):
+    def record_all(self, values: dict[str, torch.Tensor]) -> None:
         """`record` each of a dict."""
         for name, value in values.items():
             self.record(name, value)
@@ -190,7 +190,7 @@ class RecordingBrain(sb.Brain):
         """
         return self.noisy_and_clean(batch, stage)[0]
 
-    def noisy_and_clean(self, batch, stage):
+    def noisy_and_clean(self, batch, stage) -> tuple:
         """The noisy batch, and what is clip in its waveforms, (B, N)."""
         noise = getattr(self.hparams, "noise", None)  # an optional key
         clean = batch.wav
@@ -206,12 +206,12 @@ class RecordingBrain(sb.Brain):
         augment = getattr(self.hparams, "augment", None)
         return augment if stage == sb.Stage.TRAIN else None
 
-    def keys(self, batch, stage):
+    def keys(self, batch, stage) -> list:
         """What the draws for each clip depend on; not on the epoch but in training."""
         when = self.epoch if stage == sb.Stage.TRAIN else "every epoch"
         return [(self.hparams.seed, when, clip) for clip in batch.ids]
 
-    def on_stage_start(self, stage, epoch=None):
+    def on_stage_start(self, stage, epoch: int | None = None) -> None:
         """Forget the last stage, but not what a checkpoint within this epoch knew."""
         if stage != sb.Stage.TRAIN or not self.step:
             self.scores = defaultdict(list)
@@ -224,7 +224,7 @@ class RecordingBrain(sb.Brain):
             self.rate = None  # of its last step
             self.started = time.perf_counter()
 
-    def on_fit_batch_start(self, batch, should_step):
+    def on_fit_batch_start(self, batch, should_step: bool) -> None:
         """Seed the draws of the step, and set its learning rate."""
         rank = getattr(self, "rank", 0)
         seed = seed_of(self.hparams.seed, self.epoch, self.step, rank)
@@ -236,7 +236,7 @@ class RecordingBrain(sb.Brain):
         )
         self.rate = self.optimizer.param_groups[0]["lr"]
 
-    def on_stage_end(self, stage, stage_loss, epoch=None):
+    def on_stage_end(self, stage, stage_loss: float, epoch: int | None = None) -> None:
         """Report the means over clips; after the validation keep a checkpoint."""
         means = {
             name: float(torch.cat(values).nanmean())
@@ -271,14 +271,14 @@ class RecordingBrain(sb.Brain):
                 {"epoch loaded": self.loaded_epoch()}, test_stats=means
             )
 
-    def refuse(self, what):
+    def refuse(self, what: str) -> None:
         """End the training with one line: nothing can be learned."""
         raise InputError(
             f"{what}. Lower the learning rate (--lr), or start from another seed; what "
             "was reached before is kept"
         )
 
-    def unfit(self):
+    def unfit(self) -> str | None:
         """Why the weights must not be the best ones, or None; after a validation."""
         infinite = ~torch.cat(self.scores["loss"]).isfinite()
         if infinite.any():
@@ -286,7 +286,7 @@ class RecordingBrain(sb.Brain):
         dead = self.masks.cause
         return None if dead is None else f"dead masks: {dead}"
 
-    def end_epoch(self, epoch, valid_means):
+    def end_epoch(self, epoch: int, valid_means: dict[str, float]) -> None:
         """Log an epoch, move the schedule on, keep a checkpoint."""
         unfit = self.unfit()
         if unfit is not None:
@@ -322,7 +322,7 @@ class RecordingBrain(sb.Brain):
         )
 
     @mark_as_saver
-    def _save(self, path):
+    def _save(self, path: Path) -> None:
         """Also the scores so far, for a checkpoint within an epoch."""
         super()._save(path)
         # Of a batch that was skipped an empty list may be left.
@@ -332,7 +332,7 @@ class RecordingBrain(sb.Brain):
             yaml.dump(saved, file, sort_keys=False)  # they are columns in their order
 
     @mark_as_loader
-    def _recover(self, path, end_of_epoch):
+    def _recover(self, path: Path, end_of_epoch: bool) -> None:
         super()._recover(path, end_of_epoch)
         if not end_of_epoch:
             with open(path, encoding="utf-8") as file:
@@ -341,13 +341,13 @@ class RecordingBrain(sb.Brain):
             kept = {name: [torch.tensor(values)] for name, values in scores.items()}
             self.scores = defaultdict(list, kept)
 
-    def loaded_epoch(self):
+    def loaded_epoch(self) -> int:
         """The epoch of the checkpoint with the lowest validation loss."""
         found = self.checkpointer.find_checkpoint(min_key="loss")
         return None if found is None else found.meta["epoch"]
 
 
-def append_epoch(path, row):
+def append_epoch(path: Path, row: dict[str, float]) -> None:
     """Add a row to the table of epochs, atomically; rows from there on are replaced."""
     rows = pd.DataFrame([row])
     if path.is_file():

@@ -25,7 +25,7 @@ from speechbrain_lmac.training.targets import PredictedClass
 class LabellingBrain(RecordingBrain):
     """What the training of a classifier needs: padding, accuracy, confusions."""
 
-    def padding_of(self, lengths, stage):
+    def padding_of(self, lengths: torch.Tensor | None, stage) -> tuple:
         """Lengths (B,) of padded features as they are heard, and whether the model
         masks the padding.
 
@@ -38,7 +38,9 @@ class LabellingBrain(RecordingBrain):
             lengths = None
         return lengths, masks
 
-    def record_labels(self, logits, targets, batch, stage):
+    def record_labels(
+        self, logits: torch.Tensor, targets: torch.Tensor, batch, stage
+    ) -> None:
         """Record the accuracy of logits (B, C); in the test count confusions."""
         predicted = logits.argmax(1)
         self.record("accuracy", (predicted == targets.argmax(1)).float())
@@ -47,7 +49,7 @@ class LabellingBrain(RecordingBrain):
             for true, guess in pairs:
                 self.confusion[true, guess] += 1
 
-    def on_stage_start(self, stage, epoch=None):
+    def on_stage_start(self, stage, epoch: int | None = None) -> None:
         """Count confusions in the test."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TEST:
@@ -65,7 +67,7 @@ class InterpreterBrain(RecordingBrain):
     NEEDED = ("dataset", "domain", "classifier", "interpreter", "objective")  # keys
 
     @cached_property
-    def explainer(self):
+    def explainer(self) -> AmortizedExplainer:
         """The interpreter in training (wrapped for DDP, if so) as an explainer.
 
         It is made by the first batch: `fit` has wrapped and compiled the modules then.
@@ -74,7 +76,7 @@ class InterpreterBrain(RecordingBrain):
             self.modules.domain, self.hparams.classifier, self.modules.interpreter
         )
 
-    def before_training(self, wav):
+    def before_training(self, wav: torch.Tensor) -> None:
         """Refuse a classifier that no gradient passes through, or another one's."""
         check_classifier(self.modules.interpreter, self.hparams.classifier)
         check_gradient(self.modules.domain, self.hparams.classifier, wav)
@@ -85,7 +87,7 @@ class InterpreterBrain(RecordingBrain):
         targets = getattr(self.hparams, "targets", None) or PredictedClass()
         return targets.ask(self.keys(batch, stage), NOISE_PARTS[stage])
 
-    def evidence_of(self, explanation, stage, support=None):
+    def evidence_of(self, explanation, stage, support: torch.Tensor | None = None):
         """What the classifier says of `rep * mask` and of `rep * (1 - mask)`: the
         `types.Evidence` of an explanation, in training with gradient."""
         gather = training_evidence if stage == sb.Stage.TRAIN else gather_evidence
@@ -94,7 +96,7 @@ class InterpreterBrain(RecordingBrain):
             return evidence
         return replace(evidence, support=support.to(self.device))
 
-    def judge(self, evidence, stage):
+    def judge(self, evidence, stage) -> None:
         """But in training record the metrics; in the validation look for dead masks."""
         if stage == sb.Stage.TRAIN:
             return  # LMAC-ZS has no evidence then
@@ -103,19 +105,19 @@ class InterpreterBrain(RecordingBrain):
         if stage == sb.Stage.VALID:
             self.masks.update(evidence.mask, evidence.frames)
 
-    def on_stage_start(self, stage, epoch=None):
+    def on_stage_start(self, stage, epoch: int | None = None) -> None:
         """Forget the first batch of the last validation."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.VALID:
             self.first_batch = None
 
-    def evaluate_batch(self, batch, stage):
+    def evaluate_batch(self, batch, stage) -> torch.Tensor:
         """Remember the first batch of a validation."""
         if stage == sb.Stage.VALID and self.first_batch is None:
             self.first_batch = batch
         return super().evaluate_batch(batch, stage)
 
-    def end_epoch(self, epoch, valid_means):
+    def end_epoch(self, epoch: int, valid_means: dict[str, float]) -> None:
         """See `RecordingBrain`; then a few clips to be heard and seen, if asked for."""
         super().end_epoch(epoch, valid_means)
         # SpeechBrain's loggers take numbers only.
@@ -125,7 +127,7 @@ class InterpreterBrain(RecordingBrain):
             self.write_samples(epoch)
 
     @torch.no_grad()
-    def write_samples(self, epoch):
+    def write_samples(self, epoch: int) -> None:
         """Explain the first clips of the validation."""
         classifier, train_logger = self.hparams.classifier, self.hparams.train_logger
         batch = self.noisy(self.first_batch, sb.Stage.VALID)

@@ -46,11 +46,11 @@ class WholeCheckpointer(Checkpointer):
 
     def __init__(
         self,
-        checkpoints_dir,
-        recoverables=None,
+        checkpoints_dir: Path | str,
+        recoverables: dict | None = None,
         custom_load_hooks=None,
         custom_save_hooks=None,
-        allow_partial_load=False,
+        allow_partial_load: bool = False,
     ):
         # Not SpeechBrain's `__init__`, which makes the folder at once.
         self.checkpoints_dir = Path(checkpoints_dir)
@@ -61,7 +61,7 @@ class WholeCheckpointer(Checkpointer):
         self.add_recoverables(recoverables or {})
         self._whole = {}  # path -> whether its files are as they were written
 
-    def open(self):
+    def open(self) -> None:
         """Make the folder, and remove what a process that was killed left by halves."""
         self.checkpoints_dir.mkdir(parents=True, exist_ok=True)
         if if_main_process():
@@ -78,7 +78,7 @@ class WholeCheckpointer(Checkpointer):
         wait_for_all()  # before another process looks for it
         return saved
 
-    def _new_checkpoint_dirpath(self):
+    def _new_checkpoint_dirpath(self) -> Path:
         path = super()._new_checkpoint_dirpath()
         return path.with_name(UNFINISHED + path.name)
 
@@ -94,8 +94,13 @@ class WholeCheckpointer(Checkpointer):
         return Checkpoint(path, saved.meta, files)
 
     def save_and_keep_only(
-        self, meta, min_keys=(), num_to_keep=KEPT, ckpt_predicate=None, **kwargs
-    ):
+        self,
+        meta: dict,
+        min_keys: list[str] | tuple = (),
+        num_to_keep: int = KEPT,
+        ckpt_predicate=None,
+        **kwargs,
+    ) -> None:
         """Save, and keep the newest and the best.
 
         Arguments
@@ -128,10 +133,10 @@ class WholeCheckpointer(Checkpointer):
         self,
         importance_key=None,
         max_key=None,
-        min_key=None,
+        min_key: str | None = None,
         ckpt_predicate=None,
-        max_num_checkpoints=None,
-    ):
+        max_num_checkpoints: int | None = None,
+    ) -> list:
         """SpeechBrain's, but with `min_key` in the order of the class's docstring."""
         if min_key is None or max_key is not None or importance_key is not None:
             return super().find_checkpoints(
@@ -145,12 +150,12 @@ class WholeCheckpointer(Checkpointer):
         ]
         return sorted(found, key=_by_lowest(min_key))[:max_num_checkpoints]
 
-    def _list_checkpoint_dirs(self):
+    def _list_checkpoint_dirs(self) -> list[Path]:
         # Not SpeechBrain's, which says nothing of one that lost its meta file.
         paths = Path(self.checkpoints_dir).glob(f"{CKPT_PREFIX}*")
         return [path for path in paths if path.is_dir() and self._is_whole(path)]
 
-    def _is_whole(self, path):
+    def _is_whole(self, path: Path) -> bool:
         if path not in self._whole:
             self._whole[path] = _checksums(path) == _written(path)
             if not self._whole[path]:
@@ -163,10 +168,10 @@ class WholeCheckpointer(Checkpointer):
         return self._whole[path]
 
 
-def _by_lowest(key):
+def _by_lowest(key: str):
     """A sort key of checkpoints: the best of them first."""
 
-    def rank(checkpoint):
+    def rank(checkpoint) -> tuple:
         value = checkpoint.meta[key]
         unfit = bool(checkpoint.meta.get(UNFIT)) or math.isnan(value)
         earlier = (checkpoint.meta.get("epoch", 0), checkpoint.meta["unixtime"])
@@ -175,7 +180,7 @@ def _by_lowest(key):
     return rank
 
 
-def _checksums(folder):
+def _checksums(folder: Path) -> dict[str, str]:
     """File name to a hash of its content."""
     sums = {}
     for path in sorted(Path(folder).rglob("*")):
@@ -185,7 +190,7 @@ def _checksums(folder):
     return sums
 
 
-def _written(folder):
+def _written(folder: Path) -> dict[str, str]:
     """The checksums that stand with a checkpoint; None where they cannot be read."""
     try:
         return json.loads((Path(folder) / CHECKSUMS).read_text(encoding="utf-8"))

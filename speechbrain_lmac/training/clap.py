@@ -39,7 +39,7 @@ class CaptionBrain(RecordingBrain):
     A value that a clip does not have is NaN, and left out of the means.
     """
 
-    def read(self, captions, stage):
+    def read(self, captions: list, stage) -> torch.Tensor:
         """Captions to embeddings (B, D), in training with some words forgotten."""
         clap = self.modules.clap
         tokens = clap.vocabulary([caption.text for caption in captions])
@@ -48,7 +48,7 @@ class CaptionBrain(RecordingBrain):
             forget = torch.rand(tokens.ids.shape) < FORGOTTEN
         return clap.read(tokens.ids, forget)
 
-    def embed(self, batch, stage):
+    def embed(self, batch, stage) -> torch.Tensor:
         """Clips to embeddings (B, D), with noise and in training with augmentation."""
         batch = self.noisy(batch, stage)
         augment = self.augment_of(stage)
@@ -67,24 +67,24 @@ class CaptionBrain(RecordingBrain):
             )
         return self.modules.clap.audio(features, lengths).embedding.float()
 
-    def hear(self, wav, lens=None):
+    def hear(self, wav: torch.Tensor, lens=None) -> torch.Tensor:
         """Waveforms (B, N) as they are, of relative lengths `lens` (B,), to embeddings
         (B, D)."""
         encoded = self.modules.domain.encode(wav, lens)
         return embed(self.modules.domain, self.modules.clap, encoded).embedding.float()
 
-    def record_found(self, batch, stage):
+    def record_found(self, batch, stage) -> None:
         """Record what is found with the prompts, but in training."""
         if stage != sb.Stage.TRAIN:
             for name, values in self.retrieval(batch, stage).items():
                 self.record(name, torch.tensor(values))
 
-    def on_stage_start(self, stage, epoch=None):
+    def on_stage_start(self, stage, epoch: int | None = None) -> None:
         """Forget the prompts, whose embeddings the training has changed."""
         super().on_stage_start(stage, epoch)
         self.prompts = None
 
-    def retrieval(self, batch, stage):
+    def retrieval(self, batch, stage) -> dict:
         """What is found with the prompts: name to B values, 0 to 1 or NaN."""
         captioned, labels = self.hparams.captioned, self.hparams.labels
         if (
@@ -105,14 +105,14 @@ class CaptionBrain(RecordingBrain):
         }
 
 
-def nearly_silent(wav, keys):
+def nearly_silent(wav: torch.Tensor, keys: list) -> torch.Tensor:
     """Clips (B, N) turned down by 50 to 100 dB, drawn for each key."""
     low, high = SILENT_DB
     draws = [torch.rand((), generator=generator("silence", *key)) for key in keys]
     return wav * 10 ** ((low + (high - low) * torch.stack(draws)[:, None]) / 20)
 
 
-def prepare_clap(hparams):
+def prepare_clap(hparams: dict[str, int | str]) -> None:
     """Give a `MiniClap` the words of its captions and the trunk that the YAML names.
 
     Raises
@@ -128,20 +128,20 @@ def prepare_clap(hparams):
         hear_as_classifier(clap, hparams["trunk_source"])
 
 
-def write_clap(brain, hparams, argv):
+def write_clap(brain, hparams: dict[str, int | str], argv: list[str]) -> None:
     """Save what was trained, and write and print what it finds beside chance."""
     found = {n: v for n, v in brain.test_means.items() if not math.isnan(v)}
     brain.test_means = {**found, **hparams["captioned"].captions.chance()}
     clap, folder = hparams["clap"], Path(hparams["output_folder"])
 
-    def save():
+    def save() -> None:
         save_clap(clap, folder / "clap")
 
     if write_record(brain, folder, clap, argv, save):
         show(json.dumps(brain.test_means, indent=2))
 
 
-def check_augment(augment):
+def check_augment(augment) -> None:
     """Refuse transforms of targets: captions cannot be mixed as those are."""
     if getattr(augment, "mixup", None) or getattr(augment, "blank", None):
         raise InputError(

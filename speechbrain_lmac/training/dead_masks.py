@@ -1,5 +1,7 @@
 """Detection of dead masks: all 0, all 1, or the same for every clip."""
 
+import torch
+
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 
 # A mask of a validation counts as equal to another where the mean absolute difference
@@ -34,7 +36,7 @@ class DeadMaskDetector:
         self._n_clips = 0
         self._largest = {ALL_ZERO: 0.0, ALL_ONE: 0.0, THE_SAME: 0.0}
 
-    def update(self, mask, frames=None):
+    def update(self, mask: torch.Tensor, frames: torch.Tensor | None = None) -> None:
         """Look at the masks of a batch.
 
         Arguments
@@ -58,7 +60,7 @@ class DeadMaskDetector:
             self._largest[cause] = max(self._largest[cause], largest)
 
     @property
-    def cause(self):
+    def cause(self) -> str | None:
         """Which kind of dead they are, `ALL_ZERO`, `ALL_ONE` or `THE_SAME`; or None.
 
         One clip alone has no other to be the same as.
@@ -70,6 +72,6 @@ class DeadMaskDetector:
         return None
 
 
-def _mean(mask):
+def _mean(mask: torch.Tensor) -> torch.Tensor:
     """Mean of masks (B, T, F) over time and frequency, (B,)."""
     return mask.mean((1, 2))

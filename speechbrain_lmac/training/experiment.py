@@ -63,7 +63,7 @@ METHODS = {
 }
 
 
-def check_training(hparams, path):
+def check_training(hparams: dict[str, int | str], path: Path | str) -> None:
     """Refuse an experiment that does not name what a training needs.
 
     The names among its `metrics`, if it has any, become metrics.
@@ -102,7 +102,7 @@ def check_training(hparams, path):
         hparams["metrics"] = metrics_by_name(hparams["metrics"])
 
 
-def loader_options(hparams, train=False):
+def loader_options(hparams: dict[str, int | str], train: bool = False) -> dict:
     """The YAML's `dataloader_options`, for the training or for what comes after it.
 
     Clips are shuffled in the training, unless it says otherwise; in validation and test
@@ -119,7 +119,7 @@ def loader_options(hparams, train=False):
     return options
 
 
-def load_splits(hparams, manifests):
+def load_splits(hparams: dict[str, int | str], manifests: Path) -> dict:
     """The clips of "train", "valid" and "test": a dict of Datasets.
 
     Their classes are in the order of the classifier, if one is to be explained, else of
@@ -134,7 +134,9 @@ def load_splits(hparams, manifests):
     return {s: dataset.load(manifests, s, labels) for s in ("train", "valid", "test")}
 
 
-def start_experiment(hparams, run_opts, source):
+def start_experiment(
+    hparams: dict[str, int | str], run_opts, source: tuple[Path, str]
+) -> Path:
     """Prepare the data, then make the output folder and write down what runs.
 
     The data come first: when something is wrong with them, nothing is left behind.
@@ -159,7 +161,9 @@ def start_experiment(hparams, run_opts, source):
     return folder / MANIFEST
 
 
-def start_training(hparams, run_opts, source):
+def start_training(
+    hparams: dict[str, int | str], run_opts, source: tuple[Path, str]
+) -> Path:
     """`start_experiment`, for a training: its output folder holds no other training.
 
     One that is there goes on, or is tested again, if all that its weights depend on is
@@ -216,7 +220,7 @@ def start_training(hparams, run_opts, source):
     return folder / MANIFEST
 
 
-def check_run(run_opts, folder):
+def check_run(run_opts, folder: Path) -> None:
     """Refuse options of a training that contradict each other, or its folder."""
     for name in ("test_only", "debug"):
         if run_opts.start_over and getattr(run_opts, name):
@@ -234,7 +238,7 @@ def check_run(run_opts, folder):
         )
 
 
-def open_output_folder(hparams, run_opts):
+def open_output_folder(hparams: dict[str, int | str], run_opts) -> Path:
     """Keep the output folder for this run; after `torchrun` for all its processes."""
     ddp_init_group(run_opts)  # does nothing unless torchrun started us
     folder = Path(hparams["output_folder"])
@@ -243,7 +247,7 @@ def open_output_folder(hparams, run_opts):
     return folder
 
 
-def prepare_data(hparams, manifest_folder):
+def prepare_data(hparams: dict[str, int | str], manifest_folder: Path) -> tuple:
     """Prepare noise and dataset in the main process.
 
     Returns
@@ -257,7 +261,9 @@ def prepare_data(hparams, manifest_folder):
     return run_on_main(prepare, args=[manifest_folder]), noise
 
 
-def describe_experiment(hparams, run_opts, source, manifests):
+def describe_experiment(
+    hparams: dict[str, int | str], run_opts, source: tuple[Path, str], manifests
+) -> None:
     """Write the resolved YAML, logs and the script into the output folder."""
     folder, dataset = Path(hparams["output_folder"]), hparams["dataset"]
     path, resolved = source
@@ -275,7 +281,9 @@ def describe_experiment(hparams, run_opts, source, manifests):
             shutil.copy(script, folder)
 
 
-def train(brain_class, hparams, run_opts, source):
+def train(
+    brain_class, hparams: dict[str, int | str], run_opts, source: tuple[Path, str]
+):
     """`load_pretrained`, `start_training`, and `fit_and_test` on the dataset's splits.
 
     Arguments
@@ -294,7 +302,7 @@ def train(brain_class, hparams, run_opts, source):
     return fit_and_test(brain_class, hparams, run_opts, splits)
 
 
-def load_pretrained(hparams):
+def load_pretrained(hparams: dict[str, int | str]) -> None:
     """Load the weights of `pretrained_interpreter`, if the YAML names any."""
     start = hparams.get("pretrained_interpreter")
     if start is not None:
@@ -306,7 +314,7 @@ def load_pretrained(hparams):
         )
 
 
-def fit_and_test(brain_class, hparams, run_opts, datasets):
+def fit_and_test(brain_class, hparams: dict[str, int | str], run_opts, datasets: dict):
     """Train with checkpoints, then test the best one once.
 
     Arguments
@@ -356,7 +364,7 @@ def fit_and_test(brain_class, hparams, run_opts, datasets):
     return brain
 
 
-def complete(hparams):
+def complete(hparams: dict[str, int | str]):
     """The YAML's checkpointer, with whatever of the training it lacks.
 
     That is the counter, the schedule if it has a state, and each module with parameters
@@ -380,7 +388,7 @@ def complete(hparams):
     return checkpointer
 
 
-def fold_for_training(classifier, domain):
+def fold_for_training(classifier, domain) -> None:
     """Fold the batch norms of a classifier (`fold_batch_norms`)."""
     with torch.no_grad():
         noise = torch.rand(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from speechbrain_lmac.dsp.audio import write_sound
@@ -10,7 +11,16 @@ from speechbrain_lmac.inference.explain_batch import explain_batch
 from speechbrain_lmac.plots.figures import write_explanation_picture
 
 
-def write_samples(explainer, wavs, lens, ids, labels, folder, epoch, logger=None):
+def write_samples(
+    explainer,
+    wavs: torch.Tensor,
+    lens,
+    ids: list[str],
+    labels: list[str],
+    folder: Path,
+    epoch: int,
+    logger=None,
+) -> None:
     """Write the explanation and a picture of some clips after an epoch.
 
     Arguments

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import torch
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.utils.errors import InputError, check_counts
@@ -28,7 +29,14 @@ _log.removeFilter(_drop)
 class TensorboardSamples(TensorboardLogger):
     """TensorBoard, also for sounds and pictures."""
 
-    def log_sample(self, name, sounds, picture, sample_rate, epoch):
+    def log_sample(
+        self,
+        name: str,
+        sounds: dict[str, torch.Tensor],
+        picture: np.ndarray,
+        sample_rate: int,
+        epoch: int,
+    ) -> None:
         """Sounds (N,) by name, and a picture (H, W, 3) of bytes."""
         for part, wav in sounds.items():
             self.writer.add_audio(f"{name}/{part}", wav[None], epoch, sample_rate)
@@ -52,7 +60,7 @@ class WandBSamples(WandBLogger):
         When wandb is not installed, or does not take the settings.
     """
 
-    def __init__(self, folder, settings):
+    def __init__(self, folder: Path, settings: dict[str, str]):
         try:
             import wandb
         except ImportError as error:
@@ -68,7 +76,14 @@ class WandBSamples(WandBLogger):
                 f"train_logger: wandb.init refused {settings}: {error.__context__}"
             ) from error
 
-    def log_sample(self, name, sounds, picture, sample_rate, epoch):
+    def log_sample(
+        self,
+        name: str,
+        sounds: dict[str, torch.Tensor],
+        picture: np.ndarray,
+        sample_rate: int,
+        epoch: int,
+    ) -> None:
         """Sounds (N,) by name, and a picture (H, W, 3) of bytes."""
         logged = {f"{name}/picture": self.wandb.Image(picture)}
         for part, wav in sounds.items():
@@ -77,7 +92,7 @@ class WandBSamples(WandBLogger):
         self.run.log(logged, step=epoch)
 
 
-def run_id(folder):
+def run_id(folder: Path | str) -> str:
     """The id of a folder's run: the last two parts of its path.
 
     Example
@@ -110,7 +125,12 @@ class TrainLoggers:
     """
 
     def __init__(
-        self, save_file, tensorboard=False, wandb=None, samples_every=0, n_samples=3
+        self,
+        save_file: str,
+        tensorboard: bool = False,
+        wandb: dict[str, str] | None = None,
+        samples_every: float = 0,
+        n_samples: int = 3,
     ):
         check_counts(n_samples=n_samples)
         check_counts(low=0, samples_every=samples_every)
@@ -121,7 +141,7 @@ class TrainLoggers:
         self.n_samples = n_samples
         self.opened = None
 
-    def open(self):
+    def open(self) -> None:
         """Open what is asked for, in the main process, before the training begins."""
         if self.opened is not None:
             return
@@ -132,13 +152,20 @@ class TrainLoggers:
         if self.wandb and if_main_process():
             self.opened.append(WandBSamples(folder, self.wandb))
 
-    def log_stats(self, *args, **kwargs):
+    def log_stats(self, *args, **kwargs) -> None:
         """Log numbers; see `speechbrain.utils.train_logger.TrainLogger`."""
         self.open()
         for train_logger in self.opened:
             train_logger.log_stats(*args, **kwargs)
 
-    def log_sample(self, name, sounds, picture, sample_rate, epoch):
+    def log_sample(
+        self,
+        name: str,
+        sounds: dict[str, torch.Tensor],
+        picture: np.ndarray,
+        sample_rate: int,
+        epoch: int,
+    ) -> None:
         """Log sounds (N,) by name, and a picture (H, W, 3) of bytes."""
         self.open()
         for train_logger in self.opened:

@@ -21,7 +21,7 @@ class ClassPrompts:
     def __init__(self, classifier):
         self.prompts = classifier.prompts
 
-    def of(self, batch):
+    def of(self, batch) -> list[str]:
         """The prompt of each clip of a `ClipBatch` with labels, B sentences."""
         return [self.prompts[label] for label in batch.label.tolist()]
 
@@ -51,7 +51,7 @@ class PromptMemory:
         self.classifier = classifier
         self._embedded = {}
 
-    def ask(self, sentences):
+    def ask(self, sentences: list[str]) -> AskedPrompts:
         """B sentences to an `AskedPrompts`, in the order of their first appearance.
 
         Arguments

@@ -6,7 +6,7 @@ import math
 from speechbrain_lmac.utils.errors import InputError, check_numbers
 
 
-def set_rate(optimizer, rate):
+def set_rate(optimizer, rate: float) -> None:
     """Set the learning rate without a word (SpeechBrain's own logs every change)."""
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -34,13 +34,15 @@ class CosineSchedule:
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
 
-    def __init__(self, lr, warmup_epochs, number_of_epochs):
+    def __init__(
+        self, lr: float | str | None, warmup_epochs: int, number_of_epochs: float
+    ):
         check_numbers(low=0, lr=lr, warmup_epochs=warmup_epochs)
         self.lr = lr
         self.warmup_epochs = warmup_epochs
         self.number_of_epochs = number_of_epochs
 
-    def rate(self, epochs):
+    def rate(self, epochs: float) -> float:
         """The rate after so many epochs."""
         if epochs < self.warmup_epochs:
             return self.lr * epochs / self.warmup_epochs
@@ -48,11 +50,11 @@ class CosineSchedule:
         done = min((epochs - self.warmup_epochs) / span, 1.0)
         return self.lr * 0.5 * (1 + math.cos(math.pi * done))
 
-    def on_step(self, optimizer, step, steps_per_epoch):
+    def on_step(self, optimizer, step: int, steps_per_epoch: int) -> None:
         """Set the rate of the step that comes: that of its middle."""
         set_rate(optimizer, self.rate((step + 0.5) / steps_per_epoch))
 
-    def on_epoch(self, optimizer, epoch, valid_loss):
+    def on_epoch(self, optimizer, epoch: int, valid_loss: float) -> None:
         """Nothing depends on the validation."""
 
 
@@ -108,7 +110,7 @@ class Annealing:
         self.cyclic = hasattr(schedule, "on_batch_end")
         self.takes = () if self.ours or self.cyclic else _arguments_of(schedule)
 
-    def before_step(self, optimizer, step, steps_per_epoch):
+    def before_step(self, optimizer, step: int, steps_per_epoch: int) -> None:
         """Set the rate of step number `step`, from 0, where it is a function of it."""
         if self.ours:
             self.schedule.on_step(optimizer, step, steps_per_epoch)
@@ -117,14 +119,14 @@ class Annealing:
             self.schedule.clr_iterations = float(step)
             set_rate(optimizer, self.schedule.clr(self.schedule.clr_iterations))
 
-    def after_step(self, optimizer, n_steps):
+    def after_step(self, optimizer, n_steps: int) -> None:
         """Tell a schedule of steps that the optimizer has made `n_steps`."""
         if self.cyclic:
             self.schedule.on_batch_end(optimizer)
         elif self.takes in AFTER_STEP:
             AFTER_STEP[self.takes](self.schedule, optimizer, n_steps)
 
-    def after_epoch(self, optimizer, epoch, valid_loss):
+    def after_epoch(self, optimizer, epoch: int, valid_loss: float) -> None:
         """Tell a schedule of epochs the validation loss, and set its rate."""
         if self.ours:
             self.schedule.on_epoch(optimizer, epoch, valid_loss)
@@ -134,7 +136,7 @@ class Annealing:
             set_rate(optimizer, rate)
 
 
-def _arguments_of(schedule):
+def _arguments_of(schedule) -> tuple[str, ...]:
     """Names of the arguments that a scheduler is called with."""
     known = [*AFTER_STEP, *AFTER_EPOCH]
     if callable(schedule) and not inspect.isclass(schedule):

@@ -24,7 +24,7 @@ class Asked:
 class PredictedClass:
     """The class that the classifier predicts for what it hears (L-MAC as published)."""
 
-    def ask(self, keys, part):
+    def ask(self, keys: list, part: str) -> Asked:
         """No target: the explainer takes the predicted class, which is heard."""
         return Asked(target=None, support=torch.ones(len(keys)))
 
@@ -52,7 +52,7 @@ class RandomTargets:
         Probability, 0 to 1.
     """
 
-    def __init__(self, clips, sources, domain, classifier, any_class=0.25):
+    def __init__(self, clips, sources, domain, classifier, any_class: float = 0.25):
         if sources is None:
             raise InputError(
                 "random targets are drawn from what a noise mixes: the key noise must "
@@ -67,7 +67,7 @@ class RandomTargets:
         self.any_class = any_class
         self._heard = {}
 
-    def ask(self, keys, part):
+    def ask(self, keys: list, part: str) -> Asked:
         """Targets and support, on the classifier's device.
 
         Arguments
@@ -80,7 +80,9 @@ class RandomTargets:
         target, support = zip(*(self.draw(key, part) for key in keys), strict=True)
         return Asked(torch.stack(target), torch.stack(support))
 
-    def draw(self, key, part):
+    def draw(
+        self, key: tuple[int, int, str], part: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The class asked for and its support, two scalars."""
         names = self.sources.sources(key, part)
         heard = torch.stack([self.probabilities(name, part) for name in names])
@@ -92,7 +94,7 @@ class RandomTargets:
         target = torch.multinomial(chances, 1, generator=draw)[0].to(heard.device)
         return target, heard[:, target].amax()
 
-    def probabilities(self, name, part):
+    def probabilities(self, name: str, part: str) -> torch.Tensor:
         """What the classifier gives each class, (C,), for a clip alone."""
         if (part, name) not in self._heard:
             device = next(self.classifier.parameters()).device

@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 
+import pandas as pd
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.interpreters.trained import save_interpreter
@@ -20,7 +21,14 @@ logger = logging.getLogger(__name__)
 RECORD_FILE = "training.json"
 
 
-def write_record(brain, folder, module, argv, save, before=None):
+def write_record(
+    brain,
+    folder: Path,
+    module,
+    argv: list[str],
+    save,
+    before: dict[str, float] | None = None,
+) -> bool:
     """Save what was trained, then write `training.json`, which describes it.
 
     Arguments
@@ -73,7 +81,7 @@ def write_record(brain, folder, module, argv, save, before=None):
     return True
 
 
-def write_classifier(brain, hparams, argv):
+def write_classifier(brain, hparams: dict[str, int | str], argv: list[str]) -> bool:
     """`write_record` of a classifier, with its class names and its confusions.
 
     Arguments
@@ -90,14 +98,20 @@ def write_classifier(brain, hparams, argv):
     """
     model, folder = hparams["model"], Path(hparams["output_folder"])
 
-    def save():
+    def save() -> None:
         model.save(hparams["labels"], folder / "classifier")
         write_confusion(brain.confusion, hparams["labels"], folder)
 
     return write_record(brain, folder, model, argv, save)
 
 
-def write_interpreter(brain, hparams, argv, before=None, save_also=None):
+def write_interpreter(
+    brain,
+    hparams: dict[str, int | str],
+    argv: list[str],
+    before: dict[str, float] | None = None,
+    save_also=None,
+) -> bool:
     """`write_record` of an interpreter, whose checkpoint knows its classifier.
 
     Arguments
@@ -116,7 +130,7 @@ def write_interpreter(brain, hparams, argv, before=None, save_also=None):
     """
     interpreter = hparams["interpreter"]
 
-    def save():
+    def save() -> None:
         if save_also is not None:
             save_also()
         save_interpreter(
@@ -127,7 +141,7 @@ def write_interpreter(brain, hparams, argv, before=None, save_also=None):
     return write_record(brain, folder, interpreter, argv, save, before)
 
 
-def unfit_epochs(epochs):
+def unfit_epochs(epochs: pd.DataFrame) -> dict[int, str]:
     """The epochs that must not be the best one, and why.
 
     Arguments
@@ -152,7 +166,7 @@ def unfit_epochs(epochs):
     return dict(zip(unfit["epoch"].astype(int).tolist(), unfit["unfit"], strict=True))
 
 
-def read_training(folder):
+def read_training(folder: Path) -> dict:
     """What a finished training has written down.
 
     Arguments
@@ -180,7 +194,7 @@ def read_training(folder):
     return record
 
 
-def check_publishable(record, module, folder):
+def check_publishable(record: dict, module, folder: Path) -> None:
     """Refuse a training whose weights should not be passed on.
 
     Arguments

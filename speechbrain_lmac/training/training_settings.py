@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,7 +73,7 @@ RUN_OPTIONS = (
 )
 
 
-def settings_of(resolved, run_opts, n_processes=1):
+def settings_of(resolved: str, run_opts, n_processes: int = 1) -> dict:
     """The values of an experiment that its weights depend on.
 
     Arguments
@@ -122,12 +123,12 @@ def settings_of(resolved, run_opts, n_processes=1):
     return settings
 
 
-def _is_nothing(key, value):
+def _is_nothing(key: str, value) -> bool:
     """Whether a setting is as good as absent: a null at the top."""
     return value is None and "." not in key
 
 
-def _doubles(resolved):
+def _doubles(resolved: str) -> set[str]:
     """The dotted keys of modules that also stand elsewhere in an experiment."""
     tree = YAML().load(resolved)
     modules = tree.get("modules")
@@ -135,7 +136,7 @@ def _doubles(resolved):
         return set()
     others = set()
 
-    def collect(node):
+    def collect(node) -> None:
         others.add(id(node))
         parts = node.values() if isinstance(node, dict) else node
         for part in parts if isinstance(node, dict | list) else ():
@@ -147,21 +148,21 @@ def _doubles(resolved):
     return {f"modules.{name}" for name, node in modules.items() if id(node) in others}
 
 
-def _is_path(key):
+def _is_path(key: str) -> bool:
     """Whether the value is a path to what `data` and `weights` have hashes of."""
     first, _, last = key.rpartition(".")
     of_classifier = first == "classifier" and last in ("source", "checkpoint")
     return last.endswith("folder") or key in SOURCES or of_classifier
 
 
-def _is_left_out(key):
+def _is_left_out(key: str) -> bool:
     """Whether a value, or what it is a part of, has no effect on the weights."""
     names = key.split(".")
     wholes = (".".join(names[:end]) for end in range(1, len(names) + 1))
     return any(whole in WITHOUT_EFFECT or _is_path(whole) for whole in wholes)
 
 
-def _without_paths(value, paths):
+def _without_paths(value, paths: dict[str, str]):
     """A value that JSON can hold; where it begins with a path of the YAML, its key."""
     if isinstance(value, bool | int | float) or value is None:
         return value
@@ -172,7 +173,7 @@ def _without_paths(value, paths):
     return text
 
 
-def weights_before(hparams):
+def weights_before(hparams: dict[str, int | str]) -> dict[str, str]:
     """Hashes of the weights that a training starts from, as they were loaded.
 
     Arguments
@@ -201,7 +202,7 @@ def weights_before(hparams):
     return {f"weights of the {name}": value for name, value in hashes.items()}
 
 
-def data_tables(*manifests):
+def data_tables(*manifests) -> dict[str, str]:
     """Hashes of the tables of a dataset and its noise: what a clip is, and where.
 
     Arguments
@@ -222,7 +223,7 @@ def data_tables(*manifests):
     }
 
 
-def has_training(folder):
+def has_training(folder: Path) -> bool:
     """Whether a training has left something in a folder.
 
     Returns
@@ -232,7 +233,7 @@ def has_training(folder):
     return any(path for trace in TRACES for path in Path(folder).glob(trace))
 
 
-def is_adopted(folder):
+def is_adopted(folder: Path) -> bool:
     """Whether a folder holds a training of an earlier version, without its settings.
 
     It is taken to have those that are given now.
@@ -240,7 +241,7 @@ def is_adopted(folder):
     return has_training(folder) and not (Path(folder) / SETTINGS_FILE).exists()
 
 
-def check_settings(folder, **parts):
+def check_settings(folder: Path, **parts) -> None:
     """Refuse to go on in a folder whose training had other settings.
 
     A folder with a training but without `settings.json` passes, see `is_adopted`.
@@ -281,7 +282,7 @@ def check_settings(folder, **parts):
         )
 
 
-def _current(settings):
+def _current(settings: dict) -> dict:
     """Settings of an earlier version, with names of classes and keys as now."""
     return current_settings(
         {
@@ -292,12 +293,12 @@ def _current(settings):
     )
 
 
-def _ways_on(aim):
+def _ways_on(aim: str) -> str:
     moved = "which moves what is there aside"
     return f"{aim}give another --output_folder, or --start_over, {moved}"
 
 
-def differences(stored, given):
+def differences(stored: dict, given: dict) -> list[str]:
     """A line for each value that differs; the number of epochs may be raised.
 
     Example
@@ -320,14 +321,14 @@ def differences(stored, given):
     return lines
 
 
-def write_settings(folder, **parts):
+def write_settings(folder: Path, **parts) -> None:
     """Write `settings.json`: `settings`, `weights` and `data`."""
     text = json.dumps(parts, indent=2) + "\n"
     write_text(text, Path(folder) / SETTINGS_FILE)
 
 
 @contextmanager
-def kept_unless_accepted(folder):
+def kept_unless_accepted(folder: Path) -> Iterator[None]:
     """Give a folder of small files its old content back when the body refuses.
 
     Arguments
@@ -347,7 +348,7 @@ def kept_unless_accepted(folder):
 
 
 @contextmanager
-def moved_aside(folder):
+def moved_aside(folder: Path) -> Iterator[Path]:
     """Move what is in an output folder aside; where the body fails, back again.
 
     Arguments
@@ -390,11 +391,11 @@ def moved_aside(folder):
         raise
 
 
-def _own(folder):
+def _own(folder: Path) -> list[Path]:
     """What is in an output folder, without its lock."""
     return [path for path in folder.iterdir() if path.name not in (LOCK, HOLDER)]
 
 
-def _move(source, target):
+def _move(source: Path, target: Path) -> None:
     for path in _own(source):
         os.replace(path, target / path.name)

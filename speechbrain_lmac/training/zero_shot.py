@@ -35,7 +35,7 @@ class PromptBrain(InterpreterBrain):
         self.memory = PromptMemory(classifier)
 
     @cached_property
-    def explainer(self):
+    def explainer(self) -> ZeroShotExplainer:
         """The interpreter in training as an explainer of the classifier's prompts."""
         return ZeroShotExplainer(
             self.modules.domain, self.hparams.classifier, self.modules.interpreter
@@ -50,7 +50,7 @@ class PromptBrain(InterpreterBrain):
         wrapped = isinstance(interpreter, DistributedDataParallel)
         return interpreter.module if wrapped else interpreter
 
-    def optimizers_step(self):
+    def optimizers_step(self) -> None:
         """A step with the mean of all processes' gradients; see `interpreter`."""
         average_gradients(self.modules.interpreter.parameters())
         super().optimizers_step()
@@ -63,7 +63,9 @@ class PromptBrain(InterpreterBrain):
         return self.evidence_of(explanation, stage)
 
 
-def tell_zero_shot_accuracy(hparams, clips, device):
+def tell_zero_shot_accuracy(
+    hparams: dict[str, int | str], clips, device: str
+) -> dict[str, float]:
     """Print and log `zero_shot_accuracy` of the test clips, which it returns."""
     domain, classifier = hparams["domain"], hparams["classifier"]
     options = loader_options(hparams)
@@ -76,7 +78,9 @@ def tell_zero_shot_accuracy(hparams, clips, device):
 
 
 @torch.no_grad()
-def zero_shot_accuracy(domain, classifier, clips, device, options):
+def zero_shot_accuracy(
+    domain, classifier, clips, device: torch.device, options: dict
+) -> dict[str, float]:
     """What the classifier gets right of clips as they are, before anything is trained.
 
     Arguments
@@ -110,7 +114,7 @@ def zero_shot_accuracy(domain, classifier, clips, device, options):
     }
 
 
-def accuracy_line(told, prompts):
+def accuracy_line(told: dict[str, float], prompts: list[str]) -> str:
     """What of it is printed.
 
     Example

@@ -17,7 +17,7 @@ START_OVER = "--start_over"  # of trainings
 class _Quiet(argparse.Action):
     """`--quiet` takes effect where it is parsed, and leaves nothing behind."""
 
-    def __init__(self, option_strings, dest, **options):
+    def __init__(self, option_strings: list[str], dest: str, **options):
         super().__init__(
             option_strings,
             dest=argparse.SUPPRESS,
@@ -26,7 +26,13 @@ class _Quiet(argparse.Action):
             **options,
         )
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: "Parser",
+        namespace: argparse.Namespace,
+        values: list,
+        option_string: str | None = None,
+    ) -> None:
         be_quiet()
 
 
@@ -48,7 +54,7 @@ def run_option_parser():
 
 
 @functools.cache
-def run_options():
+def run_options() -> dict[str, int | str]:
     """Name of each of SpeechBrain's run options, and ours, to argparse's `nargs`."""
     return {
         name: action.nargs
@@ -57,7 +63,7 @@ def run_options():
     } | {START_OVER: 0}
 
 
-def overrides_of(others):
+def overrides_of(others: list[str]) -> dict[str, str]:
     """Key to text of the options that `Parser.parse_known_args` did not know.
 
     Example
@@ -102,17 +108,17 @@ class Parser(argparse.ArgumentParser):
     (['a', 'b'], ['--debug', '--lr=-1'])
     """
 
-    def __init__(self, description=None, **options):
+    def __init__(self, description: str | None = None, **options):
         description = description and description.splitlines()[0]
         super().__init__(description=description, allow_abbrev=False, **options)
         self.add_argument("--quiet", action=_Quiet, help="only warnings and errors")
 
-    def error(self, message):
+    def error(self, message: str) -> None:
         """Raise `InputError`."""
         message = message[:1].lower() + message[1:]
         raise InputError(f"{message} ({self.prog} --help lists the options)")
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(self, args: list[str] | None = None, namespace=None) -> tuple:
         """Parse what this parser knows.
 
         Returns
@@ -129,7 +135,9 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unexpected argument {stray[0]!r}")
         return namespace, others
 
-    def parse_args(self, args=None, namespace=None):
+    def parse_args(
+        self, args: list[str] | None = None, namespace=None
+    ) -> argparse.Namespace:
         """Parse all; an option that this parser does not know is an error."""
         namespace, others = self.parse_known_args(args, namespace)
         if others:
@@ -137,7 +145,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unknown option {name}{self._did_you_mean(name)}")
         return namespace
 
-    def _sorted_out(self, argv):
+    def _sorted_out(self, argv: list[str]) -> tuple:
         """(words for argparse, other options): arguments first, values by `=`."""
         arguments, own, others, seen, place = [], [], [], {}, 0
         argv = list(map(str, argv))
@@ -176,7 +184,7 @@ class Parser(argparse.ArgumentParser):
             (others if action is None else own).extend(words)
         return [*arguments, *own], others
 
-    def _did_you_mean(self, name):
+    def _did_you_mean(self, name: str) -> str:
         known = {*self._option_string_actions, *run_options()} - {name}
         close = difflib.get_close_matches(name, known, cutoff=0.8)
         return f"; did you mean {close[0]}?" if close else ""

@@ -13,7 +13,7 @@ from speechbrain_lmac.utils.files import why_refused
 from speechbrain_lmac.utils.locks import release_folders
 
 
-def main(run):
+def main(run) -> None:
     """Run a recipe; what a user can put right is one message, not a traceback."""
     open_console()
     try:

@@ -8,7 +8,7 @@ from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.errors import InputError
 
 
-def check_compile(run_opts):
+def check_compile(run_opts) -> None:
     """Refuse options of compilers that cannot work, before anything is written.
 
     Arguments
@@ -36,7 +36,7 @@ def check_compile(run_opts):
             raise InputError(why_uncompiled(error) or f"--compile: {error}") from error
 
 
-def without_forward(modules):
+def without_forward(modules) -> list[str]:
     """Return the names of the modules that have nothing to compile.
 
     A module whose methods are called in place of `forward`, as a domain's and a CLAP's
@@ -52,7 +52,7 @@ def without_forward(modules):
     return [name for name, module in modules.items() if type(module).forward is unset]
 
 
-def why_uncompiled(error):
+def why_uncompiled(error) -> str | None:
     """Return one line for an error of torch.compile, or None for any other.
 
     Example

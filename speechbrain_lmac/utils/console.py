@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
 from speechbrain_lmac.utils.errors import InputError
@@ -23,14 +24,14 @@ class _Console:
 class _Stderr(logging.Handler):
     """Prints `warning: message` to what standard error is at that moment."""
 
-    def emit(self, record):
+    def emit(self, record) -> None:
         complain(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 class _Visible(logging.Filter):
     """Escapes the control characters of a message."""
 
-    def filter(self, record):
+    def filter(self, record) -> bool:
         record.msg, record.args = visible(record.getMessage()), None
         return True
 
@@ -39,7 +40,7 @@ _STDERR = _Stderr(logging.WARNING)
 _VISIBLE = _Visible()
 
 
-def open_console():
+def open_console() -> None:
     """Begin a command: not quiet; warnings, Python's too, go through `logging`."""
     _Console.is_command, _Console.quiet = True, False
     logging.captureWarnings(True)
@@ -53,18 +54,18 @@ def open_console():
     sys.excepthook = _show_traceback
 
 
-def _show_traceback(kind, error, trace):
+def _show_traceback(kind, error, trace) -> None:
     """Print the traceback of an error that is ours."""
     complain("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"))
 
 
-def be_quiet():
+def be_quiet() -> None:
     """Print only warnings and errors from here on, and no progress bars."""
     _Console.quiet = True
 
 
 @contextmanager
-def quiet_logs():
+def quiet_logs() -> Iterator[None]:
     """What configures `logging` within shows no control characters.
 
     With `--quiet` it shows only warnings, on standard error instead of standard output;
@@ -80,18 +81,20 @@ def quiet_logs():
             handler.setLevel(logging.WARNING)
 
 
-def hides_progress():
+def hides_progress() -> bool:
     """Whether there are no progress bars: with `--quiet`, or without a terminal."""
     return _Console.quiet or not (sys.stderr and sys.stderr.isatty())
 
 
-def hide_bars(disable):
+def hide_bars(disable) -> None:
     """Call what disables a library's progress bars, in a command that hides its own."""
     if _Console.is_command and hides_progress():
         disable()
 
 
-def progress_bar(items=None, desc=None, *args, disable=False, **options):
+def progress_bar(
+    items=None, desc: str | None = None, *args, disable: bool = False, **options
+):
     """A `tqdm`, unless the terminal `hides_progress`."""
     from tqdm import tqdm  # 50 ms, which `--help` has no use for
 
@@ -99,7 +102,7 @@ def progress_bar(items=None, desc=None, *args, disable=False, **options):
     return tqdm(items, desc, *args, disable=disable or hides_progress(), **options)
 
 
-def show(text, always=False):
+def show(text: str, always: bool = False) -> None:
     """Print a result to standard output, unless `--quiet` was given.
 
     With `always` also then: it is what the command was called for.
@@ -108,17 +111,17 @@ def show(text, always=False):
         print(visible(text).removesuffix("\n"), flush=True)
 
 
-def complain(text):
+def complain(text: str) -> None:
     """Print a warning or an error to standard error."""
     print(visible(text), file=sys.stderr)
 
 
-def quiet_options():
+def quiet_options() -> list[str]:
     """The options that make a command that this one starts as quiet as this one."""
     return ["--quiet"] if _Console.quiet else []
 
 
-def exit_status(command, argv):
+def exit_status(command, argv: list[str]) -> int:
     """Run a command.
 
     Arguments
@@ -147,12 +150,12 @@ def exit_status(command, argv):
     return 0
 
 
-def refuse(told):
+def refuse(told: str) -> None:
     """End a command: what is wrong, and exit status 2."""
     complain(f"error: {told}")
     sys.exit(2)
 
 
-def renamed(script):
+def renamed(script) -> None:
     """End a script that is now called differently: its name, and exit status 2."""
     refuse(f"this script is now {script}: call that with the same arguments")

@@ -1,6 +1,9 @@
 """Tables as csv files, whose text no spreadsheet calculates."""
 
 import re
+from pathlib import Path
+
+import pandas as pd
 
 from speechbrain_lmac.utils.escaping import escape
 from speechbrain_lmac.utils.files import write_atomically
@@ -14,7 +17,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]inf", re.IGNORECAS
 _NO_TEXT = re.compile("[\0\ud800-\udfff]|\r(?!\n)")
 
 
-def csv_cell(value):
+def csv_cell(value: bool | str) -> bool | str:
     """Return what is written of a value in a csv file.
 
     Text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return gets an
@@ -34,7 +37,7 @@ def csv_cell(value):
     return value
 
 
-def cell_text(cell):
+def cell_text(cell: str) -> str:
     """Return the text that `csv_cell` wrote.
 
     Example
@@ -46,7 +49,7 @@ def cell_text(cell):
     return cell[1:] if guarded else cell
 
 
-def csv_text(frame, file=None):
+def csv_text(frame: pd.DataFrame, file: Path | None = None):
     """A pandas DataFrame as csv without index, a text or a file; see `csv_cell`."""
     table = frame.rename(columns=csv_cell)
     for place, kind in enumerate(table.dtypes):  # two columns may have one name
@@ -56,12 +59,14 @@ def csv_text(frame, file=None):
     return table.to_csv(file, index=False, na_rep=MISSING)
 
 
-def write_csv(frame, path):
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a pandas DataFrame without its index, atomically; see `csv_cell`."""
     write_atomically(path, lambda part: csv_text(frame, part))
 
 
-def read_csv(path, text=(), **options):
+def read_csv(
+    path: Path, text: list[str] | tuple[str, ...] = (), **options
+) -> pd.DataFrame:
     """Read a table that `write_csv` wrote.
 
     Arguments

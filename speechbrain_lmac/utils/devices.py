@@ -10,7 +10,7 @@ from speechbrain_lmac.utils.errors import InputError
 BACKENDS = {"cuda": torch.cuda, "mps": torch.backends.mps}
 
 
-def check_device(name):
+def check_device(name: str | None) -> torch.device:
     """The device of a name, if this machine has it.
 
     Arguments
@@ -66,7 +66,7 @@ def check_device(name):
     return device
 
 
-def check_precision(run_opts):
+def check_precision(run_opts) -> None:
     """Raise if the device of a run does not compute in its precision.
 
     Arguments
@@ -88,7 +88,7 @@ def check_precision(run_opts):
         raise InputError("--auto_mix_prec (fp16) needs a GPU; use --precision bf16")
 
 
-def check_data_parallel(run_opts):
+def check_data_parallel(run_opts) -> None:
     """Raise where `--data_parallel_backend` cannot work.
 
     Arguments

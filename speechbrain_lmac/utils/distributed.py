@@ -13,7 +13,7 @@ from speechbrain_lmac.utils.errors import InputError
 PATIENCE = timedelta(days=30)
 
 
-def own_share():
+def own_share() -> tuple[int, int]:
     """This process's number and how many there are, as torchrun tells them.
 
     Returns
@@ -24,7 +24,7 @@ def own_share():
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
-def one_process_only(what, otherwise=""):
+def one_process_only(what: str, otherwise: str = "") -> None:
     """Refuse to train something on several processes.
 
     Raises
@@ -38,7 +38,7 @@ def one_process_only(what, otherwise=""):
         )
 
 
-def wait_for_all():
+def wait_for_all() -> None:
     """Go on when every process is here; alone, at once."""
     if dist.is_available() and dist.is_initialized():
         group = dist.new_group(timeout=PATIENCE, backend="gloo")
@@ -46,7 +46,7 @@ def wait_for_all():
         dist.destroy_process_group(group)
 
 
-def average_gradients(parameters):
+def average_gradients(parameters) -> None:
     """Give every process the mean of all processes' gradients; alone, change nothing.
 
     Arguments

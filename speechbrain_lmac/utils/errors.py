@@ -14,7 +14,7 @@ class InputError(ValueError):
     """
 
 
-def some_of(names, limit=10):
+def some_of(names, limit: int = 10) -> str:
     """The first names of a long list, and how many more there are.
 
     Example
@@ -28,7 +28,7 @@ def some_of(names, limit=10):
     return f"{shown} and {left} more" if left > 0 else shown
 
 
-def message_of(error):
+def message_of(error: InputError) -> str:
     """Return the message of an InputError, also of one that a worker process raised.
 
     torch's DataLoader raises it again with the worker's traceback as its text.
@@ -45,7 +45,7 @@ def message_of(error):
     return message
 
 
-def check_arguments(callable_):
+def check_arguments(callable_) -> None:
     """Refuse arguments of a YAML's `!name:` that its function does not take.
 
     HyperPyYAML finds these for `!new:` only.
@@ -60,7 +60,7 @@ def check_arguments(callable_):
             ) from error
 
 
-def check_counts(low=1, **counts):
+def check_counts(low: int = 1, **counts) -> None:
     """Raise `InputError` for what is no whole number from `low`.
 
     Example
@@ -76,7 +76,7 @@ from 1, got 0
             raise InputError(f"{name} must be a whole number from {low}, got {count!r}")
 
 
-def check_numbers(low=-math.inf, high=math.inf, **numbers):
+def check_numbers(low: float = -math.inf, high: float = math.inf, **numbers) -> None:
     """Raise `InputError` for what is no finite number from `low` to `high`.
 
     Example

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from pathlib import Path
 
 # What a terminal obeys (C0 and C1 controls, DEL), what turns the order of letters
 # around (bidirectional marks, embeddings, overrides, isolates), line separators that
@@ -13,7 +14,7 @@ CONTROLS = (
 _CONTROL = re.compile(f"[{CONTROLS}]")
 
 
-def escape(character):
+def escape(character: str) -> str:
     """Return the escape by which Python writes a character.
 
     Example
@@ -27,7 +28,7 @@ def escape(character):
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def visible(text):
+def visible(text: str) -> str:
     """Replace the characters that a terminal would obey by visible escapes.
 
     Line ends and tabs stay; a line end of Windows becomes one of Unix.
@@ -40,7 +41,7 @@ def visible(text):
     return _CONTROL.sub(lambda found: escape(found[0]), text.replace("\r\n", "\n"))
 
 
-def in_utf8(text):
+def in_utf8(text: str) -> str:
     r"""A text whose bytes that are not UTF-8, in Python surrogates, become `\xE9`.
 
     Example
@@ -51,7 +52,7 @@ def in_utf8(text):
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def readable(path):
+def readable(path: Path | str) -> str:
     r"""A path as text that can be printed: `in_utf8`, control characters as `\n`.
 
     Example

@@ -5,6 +5,7 @@ import glob
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class CannotWriteError(InputError):
     """The disk is full, or nothing may be written there: no file can be."""
 
 
-def check_folder(folder):
+def check_folder(folder: Path | str) -> None:
     """Raise `InputError` if a file stands where a folder is needed.
 
     Arguments
@@ -46,7 +47,7 @@ def check_folder(folder):
 
 
 @contextmanager
-def writing(path):
+def writing(path: Path) -> Iterator[None]:
     """Where something is written: tell the user when the machine refuses it.
 
     Arguments
@@ -68,7 +69,7 @@ def writing(path):
         raise CannotWriteError(reason) from error
 
 
-def why_refused(error, path):
+def why_refused(error, path: Path) -> str | None:
     """What a user is told of a write that the machine refused.
 
     Arguments
@@ -90,7 +91,7 @@ def why_refused(error, path):
     return None if reason is None else f"cannot write {path}: {reason}"
 
 
-def part_of(path):
+def part_of(path: Path) -> Path:
     """Where this process writes what will be `path`: beside it, with its ending.
 
     `locks.lock_folder` removes what a process that was killed has left there.
@@ -99,7 +100,7 @@ def part_of(path):
     return path.with_name(f"{PART}{os.getpid()}.{path.name}")
 
 
-def write_atomically(path, write):
+def write_atomically(path: Path, write) -> None:
     """Let `write` make a file beside `path`, then put it in its place.
 
     Arguments
@@ -126,12 +127,12 @@ def write_atomically(path, write):
             part.unlink(missing_ok=True)
 
 
-def write_text(text, path):
+def write_text(text: str, path: Path | str) -> None:
     """A text in UTF-8, atomically."""
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def append_text(text, path):
+def append_text(text: str, path: Path) -> None:
     """Append a text in UTF-8 to a file; what a full disk tears is taken off again.
 
     Raises
@@ -149,7 +150,7 @@ def append_text(text, path):
             raise
 
 
-def write_together(folder, texts):
+def write_together(folder: Path, texts: dict) -> None:
     """Write several texts in UTF-8 into a folder, or none of them.
 
     Arguments
@@ -186,7 +187,7 @@ def write_together(folder, texts):
 
 
 @contextmanager
-def made_whole(folder):
+def made_whole(folder: Path) -> Iterator[Path]:
     """A folder that bears its name only once it is complete.
 
     The body fills a draft beside `folder`; at its end the draft takes the place of
@@ -236,7 +237,7 @@ def made_whole(folder):
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _missing_folders(folder):
+def _missing_folders(folder: Path) -> list[Path]:
     """A folder and those around it that do not exist, the innermost first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 

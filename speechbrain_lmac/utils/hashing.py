@@ -5,11 +5,12 @@ import hashlib
 import inspect
 import json
 import os
+from pathlib import Path
 
 from speechbrain_lmac.utils.old_names import recorded_name
 
 
-def fingerprint_of(*things):
+def fingerprint_of(*things) -> str:
     """A hash of objects by their classes, settings and weights.
 
     Two explainers that a YAML builds with the same settings around the same weights
@@ -41,7 +42,7 @@ def fingerprint_of(*things):
     return digest.hexdigest()
 
 
-def weights_hash(*modules):
+def weights_hash(*modules) -> str:
     """A hash of the weights of modules: names, shapes, types and values.
 
     Arguments
@@ -67,13 +68,13 @@ def weights_hash(*modules):
     return fingerprint_of(*(dict(module.state_dict()) for module in modules))
 
 
-def file_hash(path, n_bytes=8, kind="blake2b"):
+def file_hash(path: Path | str, n_bytes: int = 8, kind: str = "blake2b") -> str:
     """A hash of a file's content; arguments as of `content_hash`."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: _digest(n_bytes, kind)).hexdigest()
 
 
-def content_hash(*parts, n_bytes=8, kind="blake2b"):
+def content_hash(*parts, n_bytes: int = 8, kind: str = "blake2b") -> str:
     """A hash of texts and bytes, as if they were joined.
 
     Arguments
@@ -101,7 +102,7 @@ def content_hash(*parts, n_bytes=8, kind="blake2b"):
     return digest.hexdigest()
 
 
-def json_hash(content, n_bytes=16):
+def json_hash(content: dict | list, n_bytes: int = 16) -> str:
     """A hash of what JSON can hold, whatever the order of its keys.
 
     Example
@@ -112,13 +113,13 @@ def json_hash(content, n_bytes=16):
     return content_hash(json.dumps(content, sort_keys=True), n_bytes=n_bytes)
 
 
-def _digest(n_bytes=8, kind="blake2b"):
+def _digest(n_bytes: int = 8, kind: str = "blake2b"):
     if kind == "blake2b":
         return hashlib.blake2b(digest_size=n_bytes)
     return hashlib.new(kind)
 
 
-def _update(digest, thing, seen):
+def _update(digest, thing, seen: tuple) -> None:
     """Feed one object; `seen` are those around it, for objects in a circle."""
     import numpy as np  # with torch seconds, which hashes of files need not wait for
     import torch
@@ -161,7 +162,7 @@ def _update(digest, thing, seen):
         _update(digest, (type(thing), _settings(thing)), seen)
 
 
-def _settings(thing):
+def _settings(thing) -> dict:
     """The attributes that count. What a module holds of others begins with `_`."""
     return {
         name: value

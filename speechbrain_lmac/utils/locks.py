@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,7 +20,7 @@ HOLDER = ".running.json"
 _held = []
 
 
-def lock_folder(folder, command):
+def lock_folder(folder: Path, command: str) -> None:
     """Keep an output folder for this process, until `release_folders` or its end.
 
     The operating system lets go of the lock when the process ends, however it does.
@@ -64,7 +65,7 @@ def lock_folder(folder, command):
 
 
 @contextmanager
-def locked(folder, command):
+def locked(folder: Path, command: str) -> Iterator[None]:
     """Keep an output folder for a while; see `lock_folder`."""
     lock_folder(folder, command)
     try:
@@ -73,7 +74,7 @@ def locked(folder, command):
         release_folders()
 
 
-def release_folders():
+def release_folders() -> None:
     """Let go of all folders; those that were made and are empty are removed."""
     while _held:
         lock, folder, made = _held.pop()

@@ -270,7 +270,7 @@ CURRENT = (
 )
 
 
-def current_name(name):
+def current_name(name: str) -> str:
     """The dotted name of a class or function, where its module has moved.
 
     Example
@@ -292,7 +292,7 @@ def current_name(name):
     return LATER.get(moved, moved)
 
 
-def recorded_name(name):
+def recorded_name(name: str) -> str:
     """The dotted name that results have had for a class or function since version 0.2.
 
     Example
@@ -307,7 +307,7 @@ def recorded_name(name):
     return PACKAGE + RECORDED[now] + inner.removeprefix(now)
 
 
-def moved_hparams(name):
+def moved_hparams(name: Path | str) -> str | None:
     """What an experiment file of version 0.3 has become, in words; else None.
 
     Example
@@ -330,7 +330,7 @@ def moved_hparams(name):
     )
 
 
-def with_current_names(text):
+def with_current_names(text: str) -> tuple:
     """The text of a YAML file with tags that name where modules are now.
 
     Arguments
@@ -352,7 +352,7 @@ def with_current_names(text):
     """
     moved = {}
 
-    def renamed(found):
+    def renamed(found) -> str:
         name = found.group(2)
         current = current_name(name)
         if current != name:
@@ -362,7 +362,7 @@ def with_current_names(text):
     return re.sub(r"(!(?:new|name|apply|applyref):)([\w.]+)", renamed, text), moved
 
 
-def _moved(inner, modules):
+def _moved(inner: str, modules: dict[str, str] | set[str]) -> str | None:
     """The longest beginning of a dotted name that is one of some modules, or None."""
     parts = inner.split(".")
     heads = (".".join(parts[:end]) for end in range(len(parts), 0, -1))

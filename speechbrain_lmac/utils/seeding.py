@@ -5,6 +5,7 @@ order or another number of workers the same draws as an undisturbed run.
 """
 
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from speechbrain_lmac.utils.hashing import content_hash
 
 
-def generator(*key):
+def generator(*key) -> torch.Generator:
     """A torch generator on the CPU, seeded by a tuple of strings and numbers.
 
     Example
@@ -26,23 +27,23 @@ def generator(*key):
     return torch.Generator().manual_seed(seed_of(*key))
 
 
-def seed_of(*key):
+def seed_of(*key) -> int:
     """A 63-bit seed from a tuple of strings and numbers."""
     return int(content_hash(repr(key)), 16) >> 1
 
 
-def uniform(low, high, draw=None):
+def uniform(low: float, high: float, draw: torch.Generator | None = None) -> float:
     """One number between two, drawn from a generator, by default torch's global one."""
     return low + (high - low) * torch.rand((), generator=draw).item()
 
 
-def clip_key(clip):
+def clip_key(clip: torch.Tensor) -> int:
     """What a draw for one clip (N,) depends on: a checksum of its samples."""
     return zlib.crc32(clip.detach().cpu().float().contiguous().numpy())
 
 
 @contextmanager
-def global_generators(seed, device):
+def global_generators(seed: int, device: torch.device) -> Iterator[None]:
     """The global generators of torch and NumPy seeded, and afterwards as before.
 
     For others' code that takes no generator of its own.

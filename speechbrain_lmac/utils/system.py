@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import distributions
 from pathlib import Path
@@ -19,7 +20,7 @@ FOLDER = re.compile(r"(--(?!output_)\w+_folder)(?:(=)|$)")
 
 
 @contextmanager
-def one_thread():
+def one_thread() -> Iterator[None]:
     """Let torch compute with one thread.
 
     What torch returns may depend in its last bit on how many threads share the work.
@@ -32,7 +33,7 @@ def one_thread():
         torch.set_num_threads(before)
 
 
-def peak_memory_mib():
+def peak_memory_mib() -> float:
     """The most memory this process has held, in MiB (NaN where it is not known)."""
     status = Path("/proc/self/status")
     if status.is_file():  # what getrusage says counts the parent in that started it
@@ -47,7 +48,7 @@ def peak_memory_mib():
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def give_back_memory():
+def give_back_memory() -> None:
     """Give what this process has freed back to the system, where glibc allocates.
 
     It keeps the blocks below 32 MB that were freed, and puts nothing larger there.
@@ -58,7 +59,7 @@ def give_back_memory():
             trim(0)
 
 
-def versions():
+def versions() -> str:
     """The versions that a number depends on, as one line."""
     return (
         f"Python {platform.python_version()}, torch {torch.__version__}, "
@@ -67,7 +68,7 @@ def versions():
     )
 
 
-def environment_description():
+def environment_description() -> str:
     """What env.log says: Python, every package, the git revision here, and CUDA.
 
     SpeechBrain asks the `pip` that comes first on the PATH, which may be another
@@ -85,7 +86,7 @@ def environment_description():
     )
 
 
-def _git_revision():
+def _git_revision() -> str:
     command = ["git", "rev-parse", "--short", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
@@ -94,7 +95,7 @@ def _git_revision():
     return done.stdout.strip() or "none"
 
 
-def command_line(argv):
+def command_line(argv: list[str]) -> str:
     """The command of this run, to be published: where the data lay is left out.
 
     Example

@@ -13,7 +13,7 @@ PADDING, UNKNOWN = 0, 1  # numbers that no word has
 N_RESERVED = 2
 
 
-def words_of(sentence):
+def words_of(sentence: str) -> list[str]:
     """The words of a sentence: lower case, without punctuation.
 
     A word is a run of letters and digits; an apostrophe within it is left out.
@@ -51,7 +51,7 @@ class Vocabulary:
     ([[2, 3], [3, 1]], ((), ('cat',)))
     """
 
-    def __init__(self, words, limit):
+    def __init__(self, words, limit: int):
         self.words = [str(word) for word in words]
         self.limit = limit
         self.number = {w: i + N_RESERVED for i, w in enumerate(self.words)}
@@ -62,10 +62,10 @@ class Vocabulary:
                 f"once; got {some_of(strange or self.words)}"
             )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.words)
 
-    def __call__(self, sentences):
+    def __call__(self, sentences: list[str]) -> Tokens:
         """Sentences to `Tokens`.
 
         Raises

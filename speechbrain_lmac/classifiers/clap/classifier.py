@@ -73,7 +73,7 @@ class ClapClassifier(torch.nn.Module):
         return self.clap.embedding_dim
 
     @property
-    def sample_rate(self):
+    def sample_rate(self) -> int | None:
         """Of the waveforms that the audio tower hears, Hz; None: it hears features."""
         return getattr(self.clap, "sample_rate", None)
 
@@ -83,36 +83,40 @@ class ClapClassifier(torch.nn.Module):
         return self.clap.cam_layer
 
     @property
-    def cam_stride(self):
+    def cam_stride(self) -> tuple:
         """Frames and bands that a step of that map stands for."""
         return self.clap.cam_stride
 
     @torch.no_grad()
-    def embed(self, prompts):
+    def embed(self, prompts: list[str]) -> torch.Tensor:
         """P sentences to their embeddings (P, D), each of length 1."""
         return self.clap.text(list(prompts)).float()
 
-    def asked(self, prompts, template=None):
+    def asked(self, prompts, template=None) -> "ClapClassifier":
         """The same towers with other prompts; the weights are shared."""
         return ClapClassifier(self.clap, prompts, template)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> "ClapClassifier":
         """Stay in eval mode."""
         return super().train(False)
 
-    def audio(self, features, lengths=None):
+    def audio(
+        self, features: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> AudioEmbedding:
         """Features to an `AudioEmbedding`; `lengths` (B,) as in `padding`."""
         masks = masks_padding(self.clap)
         return on_recordings(self.clap.audio, features, lengths, masks)
 
-    def forward(self, features, lengths=None):
+    def forward(
+        self, features: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> ClassifierOutput:
         """Features to logits (B, C) and hidden maps; `lengths` (B,) as in `padding`."""
         heard = self.audio(features, lengths)
         similarity = heard.embedding.float() @ self.text.T
         return ClassifierOutput(self.clap.scale.detach() * similarity, heard.hidden)
 
 
-def sentences(prompts, template=TEMPLATE):
+def sentences(prompts: list[str], template: str | None = TEMPLATE) -> list[str]:
     """Names of classes, or sentences, to the sentences that are embedded.
 
     Names of classes are read with spaces in place of their underscores.

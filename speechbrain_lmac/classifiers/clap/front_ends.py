@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 SILENCE = -1  # a place of the window at which no sample of the clip is heard
 
 
-def repeated(places, n_samples, length):
+def repeated(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
     """Short clips are repeated until the window is full, and cut there.
 
     What Microsoft's CLAP does. Of a longer clip the beginning is heard (theirs: a
@@ -45,7 +45,7 @@ def repeated(places, n_samples, length):
     return places % n_samples
 
 
-def repeated_whole(places, n_samples, length):
+def repeated_whole(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
     """Short clips are repeated as often as they fit; silence follows.
 
     What transformers calls "repeatpad". Arguments and returns are those of `repeated`.
@@ -59,7 +59,9 @@ def repeated_whole(places, n_samples, length):
     return (places % n_samples).masked_fill(places >= times * n_samples, SILENCE)
 
 
-def followed_by_silence(places, n_samples, length):
+def followed_by_silence(
+    places: torch.Tensor, n_samples: int, length: int
+) -> torch.Tensor:
     """Silence follows a short clip. Arguments and returns are those of `repeated`.
 
     Example
@@ -105,7 +107,15 @@ class ClapSpectrogram(torch.nn.Module):
     """
 
     def __init__(
-        self, sample_rate, n_fft, hop_length, n_samples, n_mels, low_hz, high_hz, fill
+        self,
+        sample_rate: int,
+        n_fft: int,
+        hop_length: int,
+        n_samples: int,
+        n_mels: int,
+        low_hz: float,
+        high_hz: float,
+        fill,
     ):
         super().__init__()
         self.sample_rate = sample_rate
@@ -122,7 +132,7 @@ class ClapSpectrogram(torch.nn.Module):
         matrix = slaney_mel_matrix(sample_rate, n_fft, n_mels, low_hz, high_hz)
         self.register_buffer("mel_matrix", matrix, persistent=False)
 
-    def forward(self, wav):
+    def forward(self, wav: torch.Tensor) -> torch.Tensor:
         if wav.dim() != 2:
             raise ValueError(
                 "this CLAP hears waveforms (batch, samples), got the shape "
@@ -132,14 +142,14 @@ class ClapSpectrogram(torch.nn.Module):
         with torch.autocast(wav.device.type, enabled=False):
             return decibels(self.mel_power(self.filled(wav.float()))).float()
 
-    def filled(self, wav):
+    def filled(self, wav: torch.Tensor) -> torch.Tensor:
         """Waveforms (B, N) to the window (B, L) that is heard."""
         if wav.shape[1] > self.n_samples:
             warn_of_rest(self.n_samples / self.sample_rate)
         places = torch.arange(self.n_samples, device=wav.device)
         return taken(wav, self.fill(places, wav.shape[1], self.n_samples))
 
-    def mel_power(self, wav):
+    def mel_power(self, wav: torch.Tensor) -> torch.Tensor:
         """Power in the mel bands, of waveforms (B, N) to (B, N // hop + 1, n_mels).
 
         In float64: a band far below the loudest of its frame, or a frame of which the
@@ -157,7 +167,7 @@ class ClapSpectrogram(torch.nn.Module):
         power = spectrum.real.square() + spectrum.imag.square()
         return power @ self.mel_matrix
 
-    def folded(self, maps, n_samples):
+    def folded(self, maps: torch.Tensor, n_samples: int) -> torch.Tensor:
         """Maps on the frames of a clip, laid out in the window as its samples are.
 
         Frame j of the window stands at its sample j hop; it has what the clip has at
@@ -183,7 +193,7 @@ class ClapSpectrogram(torch.nn.Module):
         return taken(maps, frames.masked_fill(samples == SILENCE, SILENCE))
 
 
-def taken(values, indices):
+def taken(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
     """Values (B, N, ...) at some indices of their second axis; 0 at `SILENCE`.
 
     Example
@@ -196,7 +206,9 @@ def taken(values, indices):
     return values.index_select(1, indices.clamp(min=0)) * heard
 
 
-def slaney_mel_matrix(sample_rate, n_fft, n_mels, low_hz, high_hz):
+def slaney_mel_matrix(
+    sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float
+) -> torch.Tensor:
     """Slaney's triangles of equal area as librosa has them, (n_fft // 2 + 1, n_mels).
 
     Even on Slaney's mel scale from `low_hz` to `high_hz`, linear in Hz, each of the
@@ -212,6 +224,6 @@ def slaney_mel_matrix(sample_rate, n_fft, n_mels, low_hz, high_hz):
 
 
 @functools.cache  # once is enough
-def warn_of_rest(seconds):
+def warn_of_rest(seconds: float) -> None:
     """Say that clips are longer than what is heard."""
     logger.warning("this CLAP hears the first %g s of a clip, not the rest", seconds)

@@ -112,40 +112,40 @@ class HuggingFaceTowers(torch.nn.Module):
         self.cam_layer = torch.nn.Identity()  # hears the unfolded map of the last stage
 
     @property
-    def sample_rate(self):
+    def sample_rate(self) -> int:
         """Of the waveforms, Hz."""
         return self.front_end.sample_rate
 
     @property
-    def embedding_dim(self):
+    def embedding_dim(self) -> int:
         """Values of an embedding, D."""
         return self.model.config.projection_dim
 
     @property
-    def scale(self):
+    def scale(self) -> torch.Tensor:
         """What similarities are multiplied by, 0-dim."""
         return self.model.logit_scale_a.exp()
 
     @property
-    def hidden_channels(self):
+    def hidden_channels(self) -> list[int]:
         """Channels of the hidden maps."""
         config = self.model.config.audio_config
         width, n_stages = config.patch_embeds_hidden_size, len(config.depths)
         return [width * 2**stage for stage in range(n_stages)]
 
-    def columns_of(self, stage):
+    def columns_of(self, stage: int) -> tuple[int, int]:
         """Columns of HTSAT's image, and bands, that a step of a stage stands for."""
         rows, columns = self.model.config.audio_config.patch_stride
         return columns * 2**stage, rows * 2**stage
 
     @property
-    def cam_stride(self):
+    def cam_stride(self) -> tuple[float, int]:
         """Frames and bands that a step of the last stage stands for."""
         columns, bands = self.columns_of(len(self.hidden_channels) - 1)
         n_columns = self.model.config.audio_config.spec_size * self.n_strips
         return columns * self.front_end.n_frames / n_columns, bands
 
-    def hidden_grids(self):
+    def hidden_grids(self) -> list[MapGrid]:
         """A `MapGrid` of each hidden map, see `WaveformClassifier`."""
         column = self.frames_per_column * self.front_end.hop_length  # in samples
         grids = []
@@ -156,11 +156,11 @@ class HuggingFaceTowers(torch.nn.Module):
             grids.append(MapGrid(channels, n_bands, steps, evenly(1.0, n_bands)))
         return grids
 
-    def audio(self, wav):
+    def audio(self, wav: torch.Tensor) -> AudioEmbedding:
         """Waveforms (B, N) to an `AudioEmbedding`."""
         return self.hear(self.front_end(wav))
 
-    def hear(self, mel):
+    def hear(self, mel: torch.Tensor) -> AudioEmbedding:
         """The front end's window (B, W, n_mels), in dB, to an `AudioEmbedding`."""
         encoder = self.model.audio_model.audio_encoder
         hidden = []
@@ -174,25 +174,25 @@ class HuggingFaceTowers(torch.nn.Module):
         embedding = F.normalize(self.model.audio_projection(pooled).float(), dim=1)
         return AudioEmbedding(embedding, tuple(hidden))
 
-    def keeping(self, hidden):
+    def keeping(self, hidden: list):
         """A forward hook of a stage that keeps its unfolded map."""
 
-        def keep(module, inputs, outputs):
+        def keep(module, inputs: tuple, outputs: tuple) -> None:
             hidden.append(self.layout.maps(outputs[1]))  # before it is made coarser
 
         return keep
 
-    def passing(self, hidden):
+    def passing(self, hidden: list):
         """The same for the last stage; what follows gets what leaves `cam_layer`."""
 
-        def pass_on(module, inputs, outputs):
+        def pass_on(module, inputs: tuple, outputs: tuple) -> tuple:
             hidden.append(self.cam_layer(self.layout.maps(outputs[1])))
             tokens = self.layout.tokens(hidden[-1])
             return (tokens, tokens, *outputs[2:])
 
         return pass_on
 
-    def text(self, prompts):
+    def text(self, prompts: list[str]) -> torch.Tensor:
         """Sentences to their embeddings (P, D), each of length 1."""
         tokens = tokens_of(self._tokenizer, prompts, self.token_limit)
         tokens = tokens.to(self.model.logit_scale_a.device)
@@ -201,7 +201,7 @@ class HuggingFaceTowers(torch.nn.Module):
         ).pooler_output
         return F.normalize(self.model.text_projection(pooled).float(), dim=1)
 
-    def save(self, folder):
+    def save(self, folder: Path) -> None:
         """Write what `HuggingFaceClap` and transformers load, file by file."""
         with tempfile.TemporaryDirectory() as made:
             for part in (self.model, self._extractor, self._tokenizer):
@@ -229,7 +229,7 @@ class HuggingFaceClap(HuggingFaceTowers):
         When it cannot be had, or is no unfused CLAP.
     """
 
-    def __init__(self, source):
+    def __init__(self, source: Path | str):
         super().__init__(*load_clap(source))
 
 
@@ -252,7 +252,9 @@ class NewHuggingFaceClap(HuggingFaceTowers):
         For a key that there is not.
     """
 
-    def __init__(self, config: dict, tokenizer_source, preprocessor: dict | tuple = ()):
+    def __init__(
+        self, config: dict, tokenizer_source: Path, preprocessor: dict | tuple = ()
+    ):
         transformers = transformers_module()
         for name, kind in (
             ("audio_config", transformers.ClapAudioConfig),
@@ -267,7 +269,7 @@ class NewHuggingFaceClap(HuggingFaceTowers):
         super().__init__(model, kind(**settings), load_tokenizer(tokenizer_source))
 
 
-def load_clap(source):
+def load_clap(source: Path | str) -> tuple:
     """Model, feature extractor and tokenizer of a folder or a hub id.
 
     Raises

@@ -25,7 +25,7 @@ class MelClap(torch.nn.Module):
         self.clap = clap
 
     @property
-    def sample_rate(self):
+    def sample_rate(self) -> int:
         """Of the waveforms that the domain hears, Hz."""
         return self.clap.sample_rate
 
@@ -40,7 +40,7 @@ class MelClap(torch.nn.Module):
         return self.clap.hidden_channels
 
     @property
-    def scale(self):
+    def scale(self) -> torch.Tensor:
         """What similarities are multiplied by, 0-dim."""
         return self.clap.scale
 
@@ -50,7 +50,7 @@ class MelClap(torch.nn.Module):
         return self.clap.cam_layer
 
     @property
-    def cam_stride(self):
+    def cam_stride(self) -> tuple:
         """Frames and bands that a step of that map stands for."""
         return self.clap.cam_stride
 
@@ -58,7 +58,7 @@ class MelClap(torch.nn.Module):
         """A `MapGrid` of each hidden map."""
         return self.clap.hidden_grids()
 
-    def audio(self, mel):
+    def audio(self, mel: torch.Tensor):
         """The window (B, W, n_mels), in dB, to an `AudioEmbedding`."""
         wanted = (self.clap.front_end.n_frames, self.clap.front_end.n_mels)
         if mel.shape[1:] != wanted:
@@ -68,6 +68,6 @@ class MelClap(torch.nn.Module):
             )
         return self.clap.hear(mel)
 
-    def text(self, prompts):
+    def text(self, prompts: list[str]) -> torch.Tensor:
         """Sentences to their embeddings (P, D), each of length 1."""
         return self.clap.text(prompts)

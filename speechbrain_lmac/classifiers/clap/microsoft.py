@@ -62,14 +62,14 @@ class Projection(torch.nn.Module):
     (B, n_in) to (B, n_out).
     """
 
-    def __init__(self, n_in, n_out):
+    def __init__(self, n_in: int, n_out: int):
         super().__init__()
         self.linear1 = torch.nn.Linear(n_in, n_out, bias=False)
         self.linear2 = torch.nn.Linear(n_out, n_out, bias=False)
         self.layer_norm = torch.nn.LayerNorm(n_out)
         self.dropout = torch.nn.Dropout(0.5)
 
-    def forward(self, values):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
         values = self.linear1(values)
         return self.layer_norm(values + self.dropout(self.linear2(F.gelu(values))))
 
@@ -101,7 +101,9 @@ class MicrosoftClap(torch.nn.Module):
         When the file cannot be had, or is another CLAP's.
     """
 
-    def __init__(self, source, tokenizer_source="bert-base-uncased"):
+    def __init__(
+        self, source: Path, tokenizer_source: Path | str = "bert-base-uncased"
+    ):
         super().__init__()
         path = checkpoint_path(source)
         state = renamed(read_checkpoint(path), path)
@@ -138,22 +140,22 @@ class MicrosoftClap(torch.nn.Module):
             )
 
     @property
-    def sample_rate(self):
+    def sample_rate(self) -> int:
         """Of the waveforms, Hz."""
         return self.front_end.sample_rate
 
     @property
-    def embedding_dim(self):
+    def embedding_dim(self) -> int:
         """Values of an embedding, D."""
         return self.audio_projection.layer_norm.normalized_shape[0]
 
     @property
-    def scale(self):
+    def scale(self) -> torch.Tensor:
         """What similarities are multiplied by, 0-dim."""
         return self.logit_scale.exp()
 
     @property
-    def hidden_channels(self):
+    def hidden_channels(self) -> list[int]:
         """Channels of the hidden maps."""
         blocks = (getattr(self.cnn14, f"conv_block{block}") for block in (3, 4, 5, 6))
         return [block.conv2.out_channels for block in blocks]
@@ -164,11 +166,11 @@ class MicrosoftClap(torch.nn.Module):
         return self.cnn14.conv_block6
 
     @property
-    def cam_stride(self):
+    def cam_stride(self) -> tuple[int, int]:
         """Frames and bands that a step of that map stands for: five halvings."""
         return STRIDES[-1], STRIDES[-1]
 
-    def hidden_grids(self):
+    def hidden_grids(self) -> list[MapGrid]:
         """A `MapGrid` of each hidden map, see `WaveformClassifier`."""
         hop = self.front_end.hop_length
         return [
@@ -181,18 +183,18 @@ class MicrosoftClap(torch.nn.Module):
             for channels, stride in zip(self.hidden_channels, STRIDES, strict=True)
         ]
 
-    def audio(self, wav):
+    def audio(self, wav: torch.Tensor) -> AudioEmbedding:
         """Waveforms (B, N) to an `AudioEmbedding`."""
         return self.hear(self.front_end(wav))
 
-    def hear(self, mel):
+    def hear(self, mel: torch.Tensor) -> AudioEmbedding:
         """The front end's window (B, W, n_mels), in dB, to an `AudioEmbedding`."""
         values, hidden = self.cnn14(mel)
         projected = self.audio_projection(self.embed(values[:, 0]).relu())
         embedding = F.normalize(projected.float(), dim=1)
         return AudioEmbedding(embedding, tuple(reversed(hidden)))
 
-    def text(self, prompts):
+    def text(self, prompts: list[str]) -> torch.Tensor:
         """Sentences to their embeddings (P, D), each of length 1."""
         limit = min(TOKEN_LIMIT, self.bert.config.max_position_embeddings)
         tokens = tokens_of(self._tokenizer, prompts, limit)
@@ -201,7 +203,7 @@ class MicrosoftClap(torch.nn.Module):
         return F.normalize(self.text_projection(first).float(), dim=1)
 
 
-def checkpoint_path(source):
+def checkpoint_path(source: Path) -> Path:
     """The checkpoint file of a source, see `MicrosoftClap`."""
     source = str(source)
     if (Path(source) / "config.json").is_file():
@@ -212,7 +214,7 @@ def checkpoint_path(source):
     return Path(source) if Path(source).is_file() else fetch(source, CHECKPOINT, ADVICE)
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """The state dict of a checkpoint, under "model" as the package saves it."""
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
@@ -231,7 +233,7 @@ def read_checkpoint(path):
     return stored["model"]
 
 
-def renamed(state, path):
+def renamed(state: dict, path: Path | str) -> dict:
     """The weights by the names that they have here.
 
     Example
@@ -262,7 +264,7 @@ def renamed(state, path):
     return ours
 
 
-def bert_of(shapes):
+def bert_of(shapes: dict):
     """An untrained BERT of the widths that these weights have."""
     transformers = transformers_module()
     place = "bert.embeddings.{}_embeddings.weight"
@@ -284,7 +286,7 @@ def bert_of(shapes):
     return transformers.BertModel(config)
 
 
-def load(clap, state, path):
+def load(clap: MicrosoftClap, state: dict[str, torch.Tensor], path: Path) -> None:
     """Load the weights in place, and say in one line what does not fit."""
     wanted = {n: tuple(value.shape) for n, value in clap.state_dict().items()}
     shapes = {n: tuple(value.shape) for n, value in state.items()}

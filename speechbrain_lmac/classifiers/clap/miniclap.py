@@ -55,7 +55,9 @@ class WordBag(torch.nn.Module):
     length.
     """
 
-    def __init__(self, embedding_dim, width=64, limit=24, dropout=0.1):
+    def __init__(
+        self, embedding_dim: int, width: int = 64, limit: int = 24, dropout: float = 0.1
+    ):
         super().__init__()
         self.width = width
         self.limit = limit
@@ -67,7 +69,7 @@ class WordBag(torch.nn.Module):
             torch.nn.Linear(2 * width, embedding_dim),
         )
 
-    def forward(self, vectors, there):
+    def forward(self, vectors: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         weights = self.weight(vectors).squeeze(2)
         weights = weights.masked_fill(~there, -torch.inf).softmax(1)
         mean = (weights[:, :, None] * vectors).sum(1)
@@ -110,7 +112,7 @@ class MiniClap(torch.nn.Module):
         embedding_dim: int,
         audio: torch.nn.Module,
         text: torch.nn.Module,
-        words=(),
+        words: list[str] | tuple = (),
     ):
         super().__init__()
         if audio.n_classes != embedding_dim:
@@ -125,14 +127,14 @@ class MiniClap(torch.nn.Module):
         self.frozen = []  # modules that no training changes
         self.learn_words(words, seed=0)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> "MiniClap":
         """Stay in eval mode where nothing is trained."""
         super().train(mode)
         for module in self.frozen:
             module.eval()
         return self
 
-    def learn_words(self, words, seed):
+    def learn_words(self, words, seed: int) -> "MiniClap":
         """Take these words for its vocabulary; what a word begins with is drawn.
 
         The first vector of a word is a function of (seed, word). Returns itself.
@@ -150,12 +152,12 @@ class MiniClap(torch.nn.Module):
         return self
 
     @property
-    def scale(self):
+    def scale(self) -> torch.Tensor:
         """What similarities are multiplied by: learned, at most 100."""
         return self.logit_scale.exp().clamp(max=LARGEST_SCALE)
 
     @property
-    def hidden_channels(self):
+    def hidden_channels(self) -> list[int]:
         """Channels of the audio tower's hidden maps, the shallowest first."""
         return self.audio_tower.hidden_channels
 
@@ -165,12 +167,12 @@ class MiniClap(torch.nn.Module):
         return self.audio_tower.cam_layer
 
     @property
-    def cam_stride(self):
+    def cam_stride(self) -> tuple[int, int]:
         """Frames and bands that a step of that map stands for."""
         return self.audio_tower.cam_stride
 
     @property
-    def setting(self):
+    def setting(self) -> dict:
         """What decides the meaning of the weights, but for the words."""
         return {
             "embedding_dim": self.embedding_dim,
@@ -182,7 +184,7 @@ class MiniClap(torch.nn.Module):
             "limit": self.text_tower.limit,
         }
 
-    def audio(self, features, lengths=None):
+    def audio(self, features: torch.Tensor, lengths=None) -> AudioEmbedding:
         """Features (B, T, n_mels) to an `AudioEmbedding`.
 
         `lengths` (B,): how many frames of padded clips hold recording.
@@ -191,7 +193,7 @@ class MiniClap(torch.nn.Module):
         output = on_recordings(tower, features, lengths, masks_padding(tower))
         return AudioEmbedding(F.normalize(output.logits, dim=1), output.hidden)
 
-    def text(self, sentences):
+    def text(self, sentences: list[str]) -> torch.Tensor:
         """P sentences to (P, D), float32, each of length 1.
 
         Raises
@@ -211,11 +213,13 @@ class MiniClap(torch.nn.Module):
             )
         return self.read(tokens.ids)
 
-    def unknown_words(self, sentences):
+    def unknown_words(self, sentences: list[str]) -> tuple:
         """The words of each sentence that it does not know: a tuple of P tuples."""
         return self.vocabulary(sentences).unknown
 
-    def read(self, ids, forget=None):
+    def read(
+        self, ids: torch.Tensor, forget: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Numbers of words (P, W) to (P, D).
 
         `forget` (P, W), of bool: read these words as unknown. None: none of them.
@@ -228,7 +232,7 @@ class MiniClap(torch.nn.Module):
         return F.normalize(embedding.float(), dim=1)
 
 
-def save_clap(clap, folder):
+def save_clap(clap: MiniClap, folder: Path) -> None:
     """Write weights, words and setting into a folder, each file atomically."""
     folder = Path(folder)
     save_weights(clap, folder / WEIGHTS_FILE)
@@ -236,7 +240,7 @@ def save_clap(clap, folder):
     write_text(json.dumps(record, indent=2) + "\n", folder / SETTING_FILE)
 
 
-def trained_clap(clap, source):
+def trained_clap(clap: MiniClap, source: Path | str) -> MiniClap:
     """A CLAP with the words and weights of train_clap.py. For YAML, by `!apply:`.
 
     Arguments
@@ -275,7 +279,7 @@ def trained_clap(clap, source):
     return clap
 
 
-def hear_as_classifier(clap, source):
+def hear_as_classifier(clap: MiniClap, source: str) -> None:
     """Let the audio tower be a trained classifier, of which only the last layer learns.
 
     Arguments

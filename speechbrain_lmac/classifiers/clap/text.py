@@ -7,7 +7,7 @@ from speechbrain_lmac.hub.remote import only_cached
 from speechbrain_lmac.utils.errors import InputError
 
 
-def load_tokenizer(source):
+def load_tokenizer(source: Path | str):
     """A tokenizer of transformers, from a folder or the hub.
 
     Raises
@@ -34,7 +34,7 @@ def load_tokenizer(source):
     return tokenizer
 
 
-def tokens_of(tokenizer, prompts, limit):
+def tokens_of(tokenizer, prompts: list[str], limit: int):
     """Prompts to the tokens of a batch, padded to the longest.
 
     Arguments

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
@@ -29,7 +30,7 @@ class Inputs:
     to_convert: list = field(default_factory=list)  # of these, audio and video
     outputs: list = field(default_factory=list)  # explanations, found among inputs
 
-    def notes(self):
+    def notes(self) -> list[str]:
         """A line about each kind of file that was passed over."""
         lines = []
         if self.no_audio:
@@ -42,7 +43,7 @@ class Inputs:
             lines.append(f"{len(self.outputs)} {are} no input: {names}")
         return lines
 
-    def warnings(self):
+    def warnings(self) -> list[str]:
         """A line about files that ought to be converted."""
         if not self.to_convert:
             return []
@@ -54,11 +55,11 @@ class Inputs:
         ]
 
 
-def _name(path):
+def _name(path: str) -> str:
     return readable(Path(path).name)
 
 
-def find_inputs(arguments, outputs_in):
+def find_inputs(arguments: list, outputs_in) -> Inputs:
     """The files that arguments of a command line name.
 
     Arguments
@@ -103,7 +104,7 @@ def find_inputs(arguments, outputs_in):
     return inputs
 
 
-def read_list():
+def read_list() -> list[str]:
     """The names on standard input, without BOM and CRLF."""
     stream = getattr(sys.stdin, "buffer", None)
     text = sys.stdin.read() if stream is None else _decoded(stream.read())
@@ -112,13 +113,13 @@ def read_list():
     return [line for line in (line.rstrip("\r") for line in lines) if line.strip()]
 
 
-def _decoded(data):
+def _decoded(data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # of PowerShell
         return data.decode("utf-16", "replace")
     return data.decode("utf-8", "surrogateescape")
 
 
-def _found(name, inputs, outputs_in):
+def _found(name: str, inputs: Inputs, outputs_in) -> list[str]:
     """The files that one argument or line names; the rest goes to `inputs`."""
     if os.path.isdir(name):
         return _in_folder(name, inputs, outputs_in)
@@ -127,7 +128,7 @@ def _found(name, inputs, outputs_in):
     return [] if _is_output(name, inputs, outputs_in, named=True) else [name]
 
 
-def _in_folder(folder, inputs, outputs_in):
+def _in_folder(folder: str, inputs: Inputs, outputs_in) -> list[str]:
     before = len(inputs.to_convert), len(inputs.outputs), len(inputs.failures)
     found = []
     for path in sorted(_walk(folder, inputs), key=lambda path: Path(path).parts):
@@ -147,7 +148,7 @@ def _in_folder(folder, inputs, outputs_in):
     return found
 
 
-def _nothing(inputs, n_to_convert, n_outputs):
+def _nothing(inputs: Inputs, n_to_convert: int, n_outputs: int) -> str:
     """Why there is nothing in a folder."""
     media = inputs.to_convert[n_to_convert:]
     if media:
@@ -161,7 +162,7 @@ def _nothing(inputs, n_to_convert, n_outputs):
     return f"no audio file in this folder ({said})"
 
 
-def _walk(folder, inputs):
+def _walk(folder: str, inputs: Inputs) -> Iterator[str]:
     """All files in a folder and in those in it; linked ones at last, each once."""
     entered, folders, links = set(), [folder], []
     while folders or links:
@@ -183,7 +184,7 @@ def _walk(folder, inputs):
                 yield str(Path(entry.path))  # without ./
 
 
-def _by_pattern(pattern, inputs, outputs_in):
+def _by_pattern(pattern: str, inputs: Inputs, outputs_in) -> list[str]:
     n_before = len(inputs.outputs)
     found = [p for p in sorted(glob(pattern, recursive=True)) if not os.path.isdir(p)]
     closed = list(_closed_to(pattern))
@@ -196,7 +197,7 @@ def _by_pattern(pattern, inputs, outputs_in):
     return files
 
 
-def _closed_to(pattern):
+def _closed_to(pattern: str) -> Iterator[str]:
     """A line for each folder that glob passes over, since it cannot be entered."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if MAGIC.search(part))
@@ -211,7 +212,7 @@ def _closed_to(pattern):
             yield f"{error.filename}: {CLOSED}: {error.strerror}"
 
 
-def _is_output(path, inputs, outputs_in, named=False):
+def _is_output(path: str, inputs: Inputs, outputs_in, named: bool = False) -> bool:
     """Whether a file is an explanation; it is counted then.
 
     `outputs_in` says it of a folder that is searched; a file that is `named` is one

@@ -14,7 +14,7 @@ LONGEST_PROMPT = 60
 LONGEST_NAME = 255 - 16 - 15
 
 
-def name_key(name):
+def name_key(name: str) -> str:
     """What is equal for names that are one file on some system.
 
     macOS and Windows take no notice of case, and macOS writes a letter with an accent
@@ -29,7 +29,7 @@ def name_key(name):
     return unicodedata.normalize("NFC", folded)
 
 
-def file_stem(path):
+def file_stem(path: str) -> str:
     """The stem of a path, in UTF-8 and without control characters.
 
     Example
@@ -44,7 +44,7 @@ def file_stem(path):
     )
 
 
-def shortened(name, n_bytes):
+def shortened(name: str, n_bytes: int) -> str:
     """A name of at most so many bytes: its beginning, and a hash of all of it.
 
     Example
@@ -59,7 +59,7 @@ def shortened(name, n_bytes):
     return f"{coded[: n_bytes - 9].decode('utf-8', 'ignore')}-{digest}"
 
 
-def numbered(stem, is_free, n_bytes=LONGEST_NAME):
+def numbered(stem: str, is_free, n_bytes: int = LONGEST_NAME) -> str:
     """The first of `stem`, `stem_2`, `stem_3`, ... that is free, shortened where long.
 
     Example
@@ -74,7 +74,7 @@ def numbered(stem, is_free, n_bytes=LONGEST_NAME):
     return name
 
 
-def unique_names(paths):
+def unique_names(paths) -> list[str]:
     """A name for each file: its stem, numbered where stems are equal.
 
     Example
@@ -90,7 +90,7 @@ def unique_names(paths):
     return names
 
 
-def prompt_names(prompts):
+def prompt_names(prompts: list[str]) -> list[str]:
     """A piece of a file name for each prompt: safe on any system, and distinct.
 
     Letters, digits and hyphens of ASCII, at most `LONGEST_PROMPT` of them; numbered

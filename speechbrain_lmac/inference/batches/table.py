@@ -10,6 +10,8 @@ import io
 import os
 from pathlib import Path
 
+import pandas as pd
+
 from speechbrain_lmac.inference.batches.names import LONGEST_NAME, name_key, numbered
 from speechbrain_lmac.inference.batches.record import (
     RECORD,
@@ -41,14 +43,14 @@ class ExplanationTable:
         When there is a table that is none of explanations.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path | str):
         self.folder = Path(folder)
         self.record = Record(folder)
         names = self.record.names()
         self.columns, self.rows = _read_table(self.folder / TABLE, names)
         self.taken = {name_key(name) for name in (*names, *self.rows)}
 
-    def outputs(self):
+    def outputs(self) -> set[str]:
         """The names of all files in the folder that belong to the table."""
         names = {TABLE, RECORD, LOCK, HOLDER}
         recorded = self.record.names()
@@ -61,7 +63,7 @@ class ExplanationTable:
                 names.update(outputs_of(part))
         return names
 
-    def repair(self):
+    def repair(self) -> None:
         """Put in the rows that a kill left out, and take off what it tore."""
         missing = [
             row
@@ -76,7 +78,7 @@ class ExplanationTable:
             self._write()
         self.record.mend()
 
-    def find(self, path, settings, endings=()):
+    def find(self, path: str, settings: str, endings: list[str] = ()) -> tuple:
         """What is finished of a file with these settings, or None.
 
         Arguments
@@ -100,7 +102,7 @@ class ExplanationTable:
         whole = all((self.folder / name).is_file() for name in files)
         return source, known if whole else None
 
-    def begin(self, source, stem, slugs):
+    def begin(self, source, stem: str, slugs: list[str]) -> list[str]:
         """Choose the names of a file's explanations, and note that they are written.
 
         Arguments
@@ -122,7 +124,7 @@ class ExplanationTable:
             return known.parts
         behind = [f"_{slug}" if slug else "" for slug in slugs]
 
-        def is_free(name):
+        def is_free(name: str) -> bool:
             parts = [name + b for b in behind]
             return not any(
                 name_key(part) in self.taken
@@ -137,7 +139,7 @@ class ExplanationTable:
         self.taken.update(map(name_key, parts))
         return parts
 
-    def finish(self, source, parts, rows):
+    def finish(self, source, parts: list[str], rows: list) -> None:
         """Note that a file's explanations are written, and put its rows in the table.
 
         Arguments
@@ -161,7 +163,7 @@ class ExplanationTable:
         elif new:
             append_text(_csv_lines(self.columns, new), self.folder / TABLE)
 
-    def abandon(self, source, parts):
+    def abandon(self, source, parts: list[str]) -> None:
         """Remove what was written of a file that could not be explained after all.
 
         Unless it was explained before: its rows and names stay.
@@ -173,7 +175,7 @@ class ExplanationTable:
             self.record.forget(source)
             self.taken.difference_update(map(name_key, parts))
 
-    def sort(self, parts):
+    def sort(self, parts: list[str]) -> None:
         """Bring the rows of these names into this order, in the places that they have.
 
         Rows of other calls stay where they are.
@@ -185,34 +187,34 @@ class ExplanationTable:
             self.rows = {name: self.rows[name] for name in order}
             self._write()
 
-    def frame(self):
+    def frame(self) -> pd.DataFrame:
         """The table."""
         import pandas as pd  # it takes a while
 
         path = self.folder / TABLE
         return read_csv(path, TEXT) if path.is_file() else pd.DataFrame()
 
-    def text(self):
+    def text(self) -> str:
         """The content of the table."""
         if not self.columns:
             return ""
         head = {column: column for column in self.columns}
         return _csv_lines(self.columns, [head, *self.rows.values()])
 
-    def _fit_columns(self, rows):
+    def _fit_columns(self, rows: list) -> bool:
         """Take in the columns of rows; whether the file must be written anew."""
         more = [c for row in rows for c in row if c not in self.columns]
         self.columns += dict.fromkeys(more)
         return bool(more)
 
-    def _write(self):
+    def _write(self) -> None:
         write_atomically(
             self.folder / TABLE,
             lambda part: part.write_text(self.text(), encoding="utf-8", newline=""),
         )
 
 
-def _csv_lines(columns, rows):
+def _csv_lines(columns: list[str], rows: list) -> str:
     """Rows as lines of csv; a cell that is not there is nan."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
@@ -221,18 +223,18 @@ def _csv_lines(columns, rows):
     return stream.getvalue()
 
 
-def _text(value):
+def _text(value) -> str:
     """A cell as it will be read again."""
     if isinstance(value, str):
         return cell_text(csv_cell(in_utf8(value)))
     return None if value is None or value != value else str(value)
 
 
-def _text_of(path):
+def _text_of(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
 
 
-def _read_table(path, recorded):
+def _read_table(path: Path, recorded: set[str]) -> tuple:
     """The columns, and the rows by name.
 
     A last line without an end may be torn: it is left out if it is in the record, or is
@@ -260,18 +262,18 @@ def _read_table(path, recorded):
     return columns, by_name
 
 
-def _csv_rows(text):
+def _csv_rows(text: str) -> list:
     """The cells of each line of a csv that is not empty."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     return [[_read_cell(cell) for cell in line] for line in lines if line]
 
 
-def _read_cell(cell):
+def _read_cell(cell: str) -> str:
     """The text of a cell, None for what is missing."""
     return None if cell == MISSING else cell_text(cell)
 
 
-def _no_table(path, why):
+def _no_table(path: Path, why) -> InputError:
     return InputError(
         f"{path} is no table of explanations that could be continued ({why}): move it, "
         "or take another output folder"

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import soundfile
 import torch
 from torch.utils.data import DataLoader, Subset
@@ -20,7 +21,9 @@ from speechbrain_lmac.utils.files import write_atomically
 SOUND = ".wav"
 
 
-def render_clips(benchmark, folder, chosen, figures=False, progress=True):
+def render_clips(
+    benchmark, folder: Path, chosen: dict, figures: bool = False, progress: bool = True
+) -> list:
     """Write what is heard and seen of each clip and method of an evaluation.
 
     Arguments
@@ -63,7 +66,7 @@ def render_clips(benchmark, folder, chosen, figures=False, progress=True):
     return clips
 
 
-def spread(per_clip, n_clips):
+def spread(per_clip: pd.DataFrame, n_clips: int | None) -> dict:
     """Some clips of each condition: of each class in turn, in the order of the table.
 
     Arguments
@@ -94,7 +97,7 @@ def spread(per_clip, n_clips):
     return chosen
 
 
-def _batches(benchmark, condition, ids):
+def _batches(benchmark, condition: str, ids: list[str]):
     """Batches of some clips of a condition."""
     clips = benchmark.clips(condition)
     place = {str(clip): index for index, clip in enumerate(clips.ids)}
@@ -102,7 +105,9 @@ def _batches(benchmark, condition, ids):
     return DataLoader(some, benchmark.batch_size, collate_fn=collate_clips)
 
 
-def _render_batch(block, batch, benchmark, folder, place, figures):
+def _render_batch(
+    block, batch, benchmark, folder: Path, place: str, figures: bool
+) -> list:
     """The files of a batch, and what the page has to know of them."""
     wav, lens = batch.wav.to(benchmark.device), lens_on(batch, benchmark.device)
     domain, rate = block.domain, block.domain.sample_rate
@@ -168,12 +173,12 @@ class _InDomain:
         self.classifier = benchmark.classifier
 
 
-def _as_file(clip):
+def _as_file(clip: str) -> str:
     """The id of a clip as the name of a file."""
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in str(clip))[:80]
 
 
-def _write_sound(path, wav, rate):
+def _write_sound(path: Path, wav: torch.Tensor, rate: int) -> None:
     """16 bits, with room for what lies beyond 1."""
     wav = wav.detach().float().cpu().numpy()
     wav = wav / max(1.0, np.abs(wav).max())
@@ -182,5 +187,5 @@ def _write_sound(path, wav, rate):
     _write(path, content.getvalue())
 
 
-def _write(path, content):
+def _write(path: Path, content: bytes) -> None:
     write_atomically(path, lambda part: part.write_bytes(content))

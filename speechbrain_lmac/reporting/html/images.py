@@ -11,7 +11,7 @@ MASK_COLOUR = (255, 122, 0)
 LARGEST = (1200, 260)  # pixels: frames, bins
 
 
-def spectrogram_png(magnitude):
+def spectrogram_png(magnitude: np.ndarray) -> bytes:
     """A spectrogram in grey: 0 dB, the loudest cell, is white, -80 dB is black.
 
     Arguments
@@ -35,7 +35,7 @@ def spectrogram_png(magnitude):
     return _png(Image.fromarray(_upright(grey)))
 
 
-def mask_png(mask):
+def mask_png(mask: np.ndarray) -> bytes:
     """A mask to lie over a spectrogram: one colour, as opaque as the mask is.
 
     Arguments
@@ -55,7 +55,7 @@ def mask_png(mask):
     return _png(image, transparency=bytes(range(256)))
 
 
-def shrunk(values):
+def shrunk(values: np.ndarray) -> np.ndarray:
     """A map (T, F) of at most `LARGEST` cells: the largest of those that fall together.
 
     Example
@@ -71,12 +71,12 @@ def shrunk(values):
     return values
 
 
-def _upright(values):
+def _upright(values: np.ndarray) -> np.ndarray:
     """Frames to the right, bins upwards, as bytes."""
     return np.ascontiguousarray(values.T[::-1].round().astype(np.uint8))
 
 
-def _png(image, **options):
+def _png(image, **options) -> bytes:
     content = io.BytesIO()
     image.save(content, format="PNG", optimize=False, compress_level=6, **options)
     return content.getvalue()

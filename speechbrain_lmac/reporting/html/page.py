@@ -4,6 +4,7 @@ import base64
 import json
 import mimetypes
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +65,7 @@ class ReportPage:
     notes: list = field(default_factory=list)
 
 
-def read_evaluation(folder):
+def read_evaluation(folder: Path) -> tuple[ReportPage, pd.DataFrame]:
     """The page of an evaluation's folder, still without its clips.
 
     Raises
@@ -102,7 +103,7 @@ def read_evaluation(folder):
     return page, per_clip
 
 
-def read_rows(path):
+def read_rows(path: Path) -> pd.DataFrame:
     """A csv as a table, empty where there is none or nothing in it."""
     try:
         return read_csv(path, [*TEXT, "condition", "block"])
@@ -110,7 +111,7 @@ def read_rows(path):
         return pd.DataFrame()
 
 
-def add_clips(page, clips, per_clip):
+def add_clips(page: ReportPage, clips: list, per_clip: pd.DataFrame) -> None:
     """Put rendered clips on a page, with what per_clip.csv says of them."""
     keys = ["condition", "block", "id", "method"]
     rows = {}
@@ -128,7 +129,7 @@ def add_clips(page, clips, per_clip):
         page.clips.append(clip)
 
 
-def write_page(page, folder, single_file=False):
+def write_page(page: ReportPage, folder: Path, single_file: bool = False) -> Path:
     """Write `index.html` into a folder that has the files of its clips.
 
     Arguments
@@ -186,19 +187,19 @@ def write_page(page, folder, single_file=False):
     return folder / "index.html"
 
 
-def copy_pictures(page, source, folder):
+def copy_pictures(page: ReportPage, source: Path, folder: Path) -> None:
     """Put the pictures of an evaluation beside its page."""
     for picture in page.pictures:
         shutil.copy(Path(source) / picture["file"], Path(folder) / picture["file"])
 
 
-def data_uri(path):
+def data_uri(path: Path) -> str:
     """A file as a URL that contains it."""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _files_of(clip):
+def _files_of(clip: dict[str, float | str]) -> Iterator[tuple]:
     """The places where a clip names a file."""
     yield clip, "input"
     yield clip, "picture"
@@ -209,7 +210,7 @@ def _files_of(clip):
             yield own, key
 
 
-def _facts(path):
+def _facts(path: Path) -> list[str]:
     """The lines under the title of summary.md."""
     if not path.is_file():
         return []
@@ -222,7 +223,7 @@ def _facts(path):
     return facts
 
 
-def _tables(summary):
+def _tables(summary: pd.DataFrame) -> list:
     """A table for each condition and block."""
     tables = []
     for (condition, block), rows in summary.groupby(["condition", "block"], sort=False):
@@ -244,12 +245,12 @@ def _tables(summary):
     return tables
 
 
-def _head(score):
+def _head(score) -> dict[str, str]:
     arrow = {True: " ↑", False: " ↓", None: ""}[score.higher_is_better]
     return {"name": score.name + arrow, "about": score.description}
 
 
-def _cell(row, score):
+def _cell(row, score) -> dict[str, float | str]:
     """Mean and interval as text, and the mean to sort by."""
     value = row[score.name]
     if not np.isfinite(value):
@@ -262,7 +263,7 @@ def _cell(row, score):
     }
 
 
-def _confusions(per_clip):
+def _confusions(per_clip: pd.DataFrame) -> list:
     """True class by predicted class, of each condition."""
     if per_clip.empty or per_clip["label"].isna().all():
         return []
@@ -284,18 +285,18 @@ def _confusions(per_clip):
     return confusions
 
 
-def _finite(value):
+def _finite(value: float) -> float | None:
     """A number, or None for what is missing or not finite."""
     if value is None or not np.isfinite(float(value)):
         return None
     return round(float(value), 6)
 
 
-def _text(value):
+def _text(value: str) -> str:
     return None if value is None or pd.isna(value) else str(value)
 
 
-def _json(data):
+def _json(data: dict) -> str:
     """JSON that can stand in a script element: nothing in it ends the element."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False)
     for character in "<>&\u2028\u2029":

@@ -7,7 +7,7 @@ from speechbrain_lmac.evaluation.benchmark import open_benchmark
 from speechbrain_lmac.metrics import metrics_by_name
 
 
-def open_results(results, overrides):
+def open_results(results: Path | str, overrides: list):
     """The benchmark of an evaluation, with all its clips.
 
     Arguments

@@ -43,7 +43,9 @@ class Trial:
     sounds: dict  # method to explanation (N,)
 
 
-def choose_trials(block, benchmark, condition, methods, n_clips, seed):
+def choose_trials(
+    block, benchmark, condition: str, methods: list[str], n_clips: int, seed: int
+) -> list[Trial]:
     """Clips of a condition and their explanations by some methods.
 
     Arguments
@@ -101,12 +103,14 @@ def choose_trials(block, benchmark, condition, methods, n_clips, seed):
 class _Explainer:
     """A method of a block, as `explain_batch` wants it."""
 
-    def __init__(self, block, benchmark, method):
+    def __init__(self, block, benchmark, method: str):
         self.explain = block.explainers[method].explain
         self.domain, self.classifier = block.domain, benchmark.classifier
 
 
-def write_test(trials, folder, sample_rate, seed, title):
+def write_test(
+    trials: list[Trial], folder: Path, sample_rate: int, seed: int, title: str
+) -> pd.DataFrame:
     """Write the pages of a test, and what they must not tell beside them.
 
     `page/` is for the participants: `index.html`, ours; `webmushra.yaml` with
@@ -191,7 +195,7 @@ def write_test(trials, folder, sample_rate, seed, title):
     return key
 
 
-def beeps(number, sample_rate):
+def beeps(number: int, sample_rate: int) -> np.ndarray:
     """So many beeps, with pauses as long as they are: samples, 0.2 at most."""
     time = np.arange(round(BEEP_S * sample_rate)) / sample_rate
     fade = np.minimum(1, np.minimum(time, BEEP_S - time) / 0.02)
@@ -199,7 +203,7 @@ def beeps(number, sample_rate):
     return np.concatenate([beep, np.zeros_like(beep)] * number)
 
 
-def neutral(test):
+def neutral(test: dict) -> pd.DataFrame:
     """The test as a table that any tool can read: nothing in it tells the method."""
     return pd.DataFrame(
         [
@@ -213,7 +217,7 @@ def neutral(test):
     )
 
 
-def webmushra(test):
+def webmushra(test: dict) -> str:
     """The same test as a configuration of webMUSHRA, a page per clip and question.
 
     Put `page/` into webMUSHRA's `configs/` under the name of the test.

@@ -34,12 +34,12 @@ class Answers:
     left_out: list = field(default_factory=list)  # (who, why)
 
     @property
-    def participants(self):
+    def participants(self) -> list[str]:
         """Who is scored."""
         return list(dict.fromkeys(self.ratings["participant"]))
 
 
-def read_test(folder):
+def read_test(folder: Path | str) -> tuple:
     """The key and the record of a test.
 
     Raises
@@ -56,7 +56,7 @@ def read_test(folder):
     return key, record
 
 
-def read_answers(files, key, record):
+def read_answers(files: list[Path], key: pd.DataFrame, record: dict) -> Answers:
     """Read the files of participants, and leave out who cannot be scored.
 
     Arguments
@@ -105,7 +105,7 @@ def read_answers(files, key, record):
     return Answers(rows, left_out)
 
 
-def _from_page(file, record):
+def _from_page(file: Path, record: dict) -> list:
     """(participant, ratings, why left out) of a file of our page."""
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
@@ -126,7 +126,7 @@ def _from_page(file, record):
     return [(who, rows, None)]
 
 
-def _from_webmushra(file, record):
+def _from_webmushra(file: Path, record: dict) -> list:
     """The same of the csv that webMUSHRA writes for all participants."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
@@ -156,7 +156,7 @@ def _from_webmushra(file, record):
     return found
 
 
-def _incomplete(rows, key, record):
+def _incomplete(rows: pd.DataFrame, key: pd.DataFrame, record: dict) -> str | None:
     """Why the ratings of a participant are not those of the test, or None."""
     wanted = key[(key["trial"] != TRAINING) & (key["method"] != INPUT)]
     wanted = {
@@ -177,7 +177,7 @@ def _incomplete(rows, key, record):
     return None
 
 
-def opinion_scores(answers, level=0.95):
+def opinion_scores(answers: Answers, level: float = 0.95) -> pd.DataFrame:
     """The mean opinion score of each method, for each question.
 
     The mean over participants of each one's mean over clips, with Student's interval
@@ -212,7 +212,7 @@ def opinion_scores(answers, level=0.95):
     return scores.drop(columns="order").reset_index(drop=True)
 
 
-def paired_tests(answers):
+def paired_tests(answers: Answers) -> pd.DataFrame:
     """Each pair of methods on the same participants.
 
     Returns
@@ -244,7 +244,7 @@ def paired_tests(answers):
     return pd.DataFrame(rows, columns=columns)
 
 
-def holm(p_values):
+def holm(p_values: list[float]) -> list[float]:
     """Holm's correction of p values for their number, in their order.
 
     Example
@@ -260,7 +260,7 @@ def holm(p_values):
     return corrected
 
 
-def _means(answers):
+def _means(answers: Answers) -> pd.DataFrame:
     """The mean over clips of each participant, method and question."""
     keys = ["question", "method", "participant"]
     return answers.ratings.groupby(keys, sort=False, as_index=False)["value"].mean()

@@ -30,7 +30,7 @@ WARNINGS = {
 }
 
 
-def published_numbers(name):
+def published_numbers(name: str) -> pd.DataFrame:
     """The published scores of a paper.
 
     Arguments
