@@ -201,7 +201,7 @@ def test_the_own_metric_of_the_guide_is_one(tmp_path, monkeypatch):
 
 def test_the_scores_that_come_by_themselves_are_those_that_cannot_be_named():
     chosen = section(text_of(METRICS), "Chosen by name")
-    others = section(text_of(METRICS), "By themselves")
+    others = section(text_of(METRICS), "Automatic scores")
     names = [name for row in rows(chosen) for name in row[0].split(", ")]
     known = {m.name for m in metrics_by_name([*ALL_METRICS, *HEARD_METRICS])}
     assert known <= set(names)
