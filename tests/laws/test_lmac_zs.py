@@ -228,7 +228,7 @@ def test_batch_norms_are_gone():
 
 
 @torch.no_grad()
-def test_the_explainer_conditions_the_interpreter_on_the_prompt_of_its_target(classifier):
+def test_the_explainer_conditions_on_the_prompt_of_its_target(classifier):
     domain, interpreter = STFTDomain(RATE), made(TextFiLMInterpreter).eval()
     explainer = ZeroShotExplainer(domain, classifier, interpreter)
     wav = noise(2)
