@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 
 from speechbrain_lmac.classifiers.checkpoint import StoredModel, load_classifier
 from speechbrain_lmac.classifiers.padding import masks_padding, on_recordings
+from speechbrain_lmac.classifiers.waveform import MapGrid
 from speechbrain_lmac.types import ClassifierOutput
 from speechbrain_lmac.utils.errors import InputError, some_of
-
-if TYPE_CHECKING:
-    from speechbrain_lmac.classifiers.waveform import MapGrid
 
 
 class ClassifierModel(Protocol):
@@ -88,7 +86,7 @@ class Frozen(torch.nn.Module):
         """Sample rate of the input waveforms, Hz; None for a model of features."""
         return getattr(self.model, "sample_rate", None)
 
-    def hidden_grids(self) -> list["MapGrid"]:
+    def hidden_grids(self) -> list[MapGrid]:
         """Return a `MapGrid` of each hidden map; see `WaveformClassifier`.
 
         Raises

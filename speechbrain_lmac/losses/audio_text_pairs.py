@@ -8,18 +8,16 @@ chunk again (`recomputed`). Chunks do not change the result: no pair depends on 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 
+from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.classifiers.padding import embed
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.losses.gradient_checkpointing import recomputed
 from speechbrain_lmac.types import Encoded, MaskDomain
-
-if TYPE_CHECKING:
-    from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 
 
 class BatchPrompts(Protocol):
@@ -78,7 +76,7 @@ class Pairs:
 
 def gather_pairs(
     domain: MaskDomain,
-    classifier: "ClapClassifier",
+    classifier: ClapClassifier,
     interpreter: torch.nn.Module,
     wav: torch.Tensor,
     prompts: BatchPrompts,
