@@ -167,7 +167,7 @@ def test_a_class_is_asked_for_by_its_name(call, toy, ready, tmp_path):
     "options, told",
     [
         (["--prompt="], "every prompt needs words"),
-        (["--prompt=hum", "--prompt= hum "], "each prompt may stand there once: hum"),
+        (["--prompt=hum", "--prompt= hum "], "repeated hum"),
         (["--prompt=hum", "--target=hum"], "give one of them"),
         (["--prompt=hippopotamus"], "hippopotamus"),
     ],

@@ -175,12 +175,14 @@ def sentences(prompts: Sequence[str], template: str | None = TEMPLATE) -> list[s
     prompts = [" ".join(str(prompt).split()) for prompt in prompts]
     if not prompts or not all(prompts):
         raise InputError(
-            "every prompt must have words, got "
+            "every prompt needs words, got "
             f"{some_of(map(repr, prompts)) if prompts else 'no prompts'}"
         )
     repeated = sorted({prompt for prompt in prompts if prompts.count(prompt) > 1})
     if repeated:
-        raise InputError(f"prompts must be different, got repeated {some_of(repeated)}")
+        raise InputError(
+            f"each prompt may be given once, got repeated {some_of(repeated)}"
+        )
     if template is None:
         return prompts
     if "{}" not in template:

@@ -82,9 +82,8 @@ class WordBag(torch.nn.Module):
 class MiniClap(torch.nn.Module):
     """A `Clap` of word vectors: clips and sentences to embeddings of length 1.
 
-    It has no words before `learn_words`, or
-    `trained_clap`, which reads them from a folder. A word that it does not know gets
-    the vector of `UNKNOWN`, and is told in a warning.
+    It has no words before `learn_words`, or `trained_clap`, which reads them from a
+    folder. An unknown word gets the vector of `UNKNOWN`, and a warning.
 
     Arguments
     ---------
