@@ -69,7 +69,7 @@ def explain(argv):
         check_target([args.target], hparams["interpreter"])
     if args.prompt is not None:
         check_prompts(classifier, hparams["interpreter"], args.target)
-        classifier = classifier.asked(args.prompt)
+        classifier = classifier.with_prompts(args.prompt)
     explainer, device = open_explainer(hparams, run_opts, source[0], classifier)
 
     window = clip_seconds(hparams)

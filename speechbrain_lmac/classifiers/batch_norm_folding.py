@@ -1,66 +1,77 @@
-"""A frozen classifier in fewer steps: batch norms that become part of convolutions."""
+"""Folding of batch norms into the convolutions before them."""
+
+from functools import partial
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from speechbrain_lmac.types import ClassifierOutput
+
 CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d)
 
 
 @torch.no_grad()
-def fold_batch_norms(classifier, features: torch.Tensor) -> None:
-    """Let a frozen classifier say the same with less work, for good.
+def fold_batch_norms(classifier: torch.nn.Module, features: torch.Tensor) -> None:
+    """Fold batch norms into convolutions, in place.
 
     In eval mode a batch norm multiplies and adds constants, which the convolution
     before it can do at no cost (`torch.nn.utils.fusion`). In a training against the
-    classifier that saves a third of its backward pass, and half of the memory: a
-    convolution's answer need not be kept for the norm. The logits differ by rounding.
+    classifier that saves a third of the backward pass, and half of the memory: the
+    convolution's output need not be kept for the norm. The logits differ by rounding.
 
-    Which norm hears which convolution is found by listening to the model once. Where a
-    convolution's own answer, or a norm's, is a hidden map or used twice, it would not
-    say the same; then it stays as it is. It is not folded in a copy: of a large
-    classifier there would be two in memory.
+    The pairs are found by one forward pass. Where the output of a convolution or of a
+    norm is a hidden map or used twice, folding would change the outputs; then the
+    model stays as it is. The model is not copied: a large one would need its memory
+    twice.
 
     Arguments
     ---------
     classifier : torch.nn.Module
         features to `ClassifierOutput`, in eval mode, on the device of the features.
-        Afterwards its submodules and `state_dict` are others.
+        Its submodules and `state_dict` change.
     features : torch.Tensor
-        Anything that the classifier can hear.
+        Any valid input: features (B, T, n_mels) or waveforms (B, N).
     """
     before = classifier(features)
-    replaced = {}
-    for convolution, norm in _pairs(classifier, features):
-        replaced[convolution] = classifier.get_submodule(convolution)
-        replaced[norm] = classifier.get_submodule(norm)
-        fused = fuse_conv_bn_eval(replaced[convolution], replaced[norm])
-        classifier.set_submodule(convolution, fused.requires_grad_(False))
-        classifier.set_submodule(norm, torch.nn.Identity().eval())
-    if not _alike(before, classifier(features)):
+    replaced: dict[str, torch.nn.Module] = {}
+    for names in _pairs(classifier, features):
+        convolution, norm = map(classifier.get_submodule, names)
+        assert isinstance(convolution, CONVOLUTIONS) and isinstance(norm, _BatchNorm)
+        replaced.update(zip(names, (convolution, norm), strict=True))
+        fused = fuse_conv_bn_eval(convolution, norm)
+        classifier.set_submodule(names[0], fused.requires_grad_(False))
+        classifier.set_submodule(names[1], torch.nn.Identity().eval())
+    if not _outputs_equal(before, classifier(features)):
         for name, module in replaced.items():
             classifier.set_submodule(name, module)
 
 
-def _pairs(classifier, features: torch.Tensor) -> list:
-    """Names of convolutions, each with that of the batch norm which hears it alone."""
-    answers, pairs, heard = {}, [], []
+def _pairs(
+    classifier: torch.nn.Module, features: torch.Tensor
+) -> list[tuple[str, str]]:
+    """Return the names of each convolution and of the batch norm of its output.
 
-    def listen(
-        module, inputs: tuple[torch.Tensor], answer: torch.Tensor, name: str
+    Both are called once in a forward pass.
+    """
+    outputs: dict[int, tuple[str, torch.Tensor]] = {}
+    pairs: list[tuple[str, str]] = []
+    called: list[str] = []
+
+    def record(
+        name: str,
+        module: torch.nn.Module,
+        inputs: tuple[torch.Tensor, ...],
+        output: torch.Tensor,
     ) -> None:
-        heard.append(name)
+        called.append(name)
         if isinstance(module, CONVOLUTIONS):
-            answers[id(answer)] = (name, answer)  # kept, so that no other has its id
-        elif id(inputs[0]) in answers:
-            pairs.append((answers[id(inputs[0])][0], name))
+            outputs[id(output)] = (name, output)  # kept, so that its id stays unique
+        elif id(inputs[0]) in outputs:
+            pairs.append((outputs[id(inputs[0])][0], name))
 
     hooks = [
-        module.register_forward_hook(
-            lambda module, inputs, answer, name=name: listen(
-                module, inputs, answer, name
-            )
-        )
+        module.register_forward_hook(partial(record, name))
         for name, module in classifier.named_modules()
         if isinstance(module, (*CONVOLUTIONS, _BatchNorm))
     ]
@@ -69,14 +80,14 @@ def _pairs(classifier, features: torch.Tensor) -> list:
     finally:
         for hook in hooks:
             hook.remove()
-    return [pair for pair in pairs if all(heard.count(name) == 1 for name in pair)]
+    return [pair for pair in pairs if all(called.count(name) == 1 for name in pair)]
 
 
-def _alike(one, other) -> bool:
-    """Whether logits and hidden maps are the same but for rounding."""
+def _outputs_equal(one: ClassifierOutput, other: ClassifierOutput) -> bool:
+    """Return whether logits and hidden maps are equal up to rounding."""
     return all(
         a.shape == b.shape
-        and torch.allclose(a, b, rtol=1e-3, atol=1e-4 * a.abs().max())
+        and torch.allclose(a, b, rtol=1e-3, atol=1e-4 * a.abs().max().item())
         for a, b in zip(
             (one.logits, *one.hidden), (other.logits, *other.hidden), strict=True
         )

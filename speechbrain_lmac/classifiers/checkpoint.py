@@ -1,13 +1,15 @@
-"""Reading and writing a trained classifier: its weights and its class names.
+"""Weights and class names of a trained classifier, in files.
 
-A model says in `CHECKPOINTS` which file holds the weights of which of its
-submodules ("" is the model itself), so that the public checkpoints and our own
-are read and written by the same lines.
+A model's `CHECKPOINTS` maps each file of weights to the submodule that it holds ("" is
+the model itself), so that public checkpoints and our own are read and written alike.
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
+import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from speechbrain_lmac.classifiers.labels import LabelEncoder
@@ -20,17 +22,34 @@ logger = logging.getLogger(__name__)
 LABELS_FILE = "label_encoder.txt"
 
 
-def save_classifier(model, labels: list[str], folder: Path) -> None:
+class StoredModel(Protocol):
+    """A module whose weights are stored in files."""
+
+    @property
+    def CHECKPOINTS(self) -> Mapping[str, str]:
+        """File name to name of the submodule, "" for the model itself."""
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes C."""
+
+    def get_submodule(self, target: str) -> torch.nn.Module:
+        """Return the submodule of this name."""
+
+
+def save_classifier(
+    model: StoredModel, labels: Sequence[str], folder: Path | str
+) -> None:
     """Write weights and class names into a folder, each file atomically.
 
     Arguments
     ---------
     model : torch.nn.Module
         A classifier with `CHECKPOINTS`.
-    labels : list
-        Class names in the order of the logits.
+    labels : sequence of str
+        C class names in the order of the logits.
     folder : str or Path
-        Made when missing.
+        Created if missing.
     """
     folder = Path(folder)
     encoder = LabelEncoder()
@@ -40,16 +59,16 @@ def save_classifier(model, labels: list[str], folder: Path) -> None:
         save_weights(model.get_submodule(name), folder / filename)
 
 
-def load_classifier(model, source: Path | str) -> list[str] | None:
+def load_classifier(model: StoredModel, source: Path | str) -> list[str] | None:
     """Load weights in place and return the class names.
 
     Arguments
     ---------
     model : torch.nn.Module
         A classifier with `CHECKPOINTS` and `n_classes`.
-    source : str
-        A folder, a hub id ("user/name"), or a file: the state dict of a model that
-        has one.
+    source : str or Path
+        A folder, a hub id ("user/name"), or, for a model of one checkpoint, the file of
+        its state dict.
 
     Returns
     -------
@@ -60,10 +79,11 @@ def load_classifier(model, source: Path | str) -> list[str] | None:
     Raises
     ------
     InputError
-        When a file cannot be had or does not fit the model.
+        When a file is missing, cannot be fetched, or does not fit the model.
     """
     if Path(source).is_file():
-        return load_file(model, source)
+        load_file(model, source)
+        return None
     for filename, name in model.CHECKPOINTS.items():
         load_weights(model.get_submodule(name), fetch(source, filename))
     try:
@@ -75,49 +95,46 @@ def load_classifier(model, source: Path | str) -> list[str] | None:
     try:
         encoder.load(path)
         encoder.ignore_len()
-        n_named = len(encoder)
+        n_labels = len(encoder)
     except Exception as error:
         raise InputError(
             f"{path} holds no class names ({type(error).__name__}): write it again "
-            f"with train_classifier.py, or remove it to do without names"
+            "with train_classifier.py, or remove it to go without names"
         ) from error
-    if n_named != model.n_classes:
+    if n_labels != model.n_classes:
         raise InputError(
-            f"{path} names {n_named} classes, but the model has "
-            f"{model.n_classes}: set n_classes, or take the {LABELS_FILE} that belongs "
-            "to the model"
+            f"{path} has {n_labels} class names, but the model has {model.n_classes} "
+            f"classes: set n_classes, or use the model's own {LABELS_FILE}"
         )
     return [encoder.ind2lab[index] for index in range(model.n_classes)]
 
 
-def load_file(model, path: str) -> None:
-    """Load the state dict of a model that is stored in one file.
+def load_file(model: StoredModel, path: Path | str) -> None:
+    """Load the state dict of a model with one checkpoint, without class names.
 
-    Class names are not looked for: who names a file names them, too.
-
-    Returns
-    -------
-    labels : None
+    Raises
+    ------
+    InputError
+        When the model has several checkpoints, or the file does not fit.
     """
     if len(model.CHECKPOINTS) != 1:
         raise InputError(
-            f"{type(model).__name__} is stored in several files, "
-            f"{', '.join(model.CHECKPOINTS)}: name the folder that holds them, not "
-            f"{path}"
+            f"{type(model).__name__} needs the folder of its files "
+            f"{', '.join(model.CHECKPOINTS)}, got the file {path}"
         )
     (name,) = model.CHECKPOINTS.values()
     load_weights(model.get_submodule(name), path)
 
 
 def read_labels(path: Path | str) -> list[str]:
-    """Class names of a file, one in each line, in the order of the logits.
+    """Return the class names of a text file, one per line, in the order of the logits.
 
     For a YAML: ``labels: !apply:speechbrain_lmac.classifiers.read_labels [FILE]``.
 
     Raises
     ------
     InputError
-        When there is no such file, or nothing in it.
+        When the file is missing, unreadable or empty.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -125,5 +142,5 @@ def read_labels(path: Path | str) -> list[str]:
         raise InputError(f"cannot read class names from {path}: {error}") from error
     labels = [line.strip() for line in lines if line.strip()]
     if not labels:
-        raise InputError(f"{path} holds no class names: write one in each line")
+        raise InputError(f"{path} holds no class names: write one per line")
     return labels

@@ -1,4 +1,4 @@
-"""CNN14, the classifier that the papers explain."""
+"""CNN14, the classifier of the papers."""
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,8 @@ DROPOUT = 0.2  # of SpeechBrain's Cnn14, after each block
 class CNN14Classifier(torch.nn.Module):
     """SpeechBrain's CNN14 with a linear layer (PANNs, arXiv 1912.10211).
 
-    The parameters have the names of SpeechBrain's ESC-50 recipe, so that its
-    public checkpoints (`embedding_model.ckpt`, `classifier.ckpt`) fit.
+    The parameters are named as in SpeechBrain's ESC-50 recipe, so that its public
+    checkpoints (`embedding_model.ckpt`, `classifier.ckpt`) fit.
 
     Arguments
     ---------
@@ -34,8 +34,8 @@ class CNN14Classifier(torch.nn.Module):
     features (B, T, n_mels) to logits (B, C) and the outputs of blocks 3, 4, 5, 6,
     the shallowest first: for 431 frames of 80 bins (B, 256, 53, 10),
     (B, 512, 26, 5), (B, 1024, 13, 2) and (B, 2048, 13, 2). Inputs shorter than
-    32 frames are padded with silence. With `lengths` (B,), int64, frames from there on
-    have no part in the logits, and hidden maps are 0 there.
+    32 frames are padded with silence. With `lengths` (B,), int64, later frames have no
+    influence on the logits, and hidden maps are 0 there.
     """
 
     CHECKPOINTS = {
@@ -45,23 +45,25 @@ class CNN14Classifier(torch.nn.Module):
     save = save_classifier
     masks_padding = True
 
-    def __init__(self, n_classes: int, n_mels: int = 80, emb_dim: int = 2048):
+    def __init__(self, n_classes: int, n_mels: int = 80, emb_dim: int = 2048) -> None:
         super().__init__()
         self.n_classes = n_classes
         self.embedding_model = Cnn14(n_mels, emb_dim, return_reps=True)
         self.classifier = torch.nn.Linear(emb_dim, n_classes)
 
     @property
-    def cam_layer(self):
-        """The module whose output class activation maps look at: the last block."""
+    def cam_layer(self) -> torch.nn.Module:
+        """The layer of class activation maps: the last block."""
         return self.embedding_model.conv_block6
 
     @property
     def cam_stride(self) -> tuple[int, int]:
-        """Frames and bands that a step of that map stands for: five halvings."""
+        """Frames and bands per step of that layer's map: five halvings."""
         return MIN_FRAMES, MIN_FRAMES
 
-    def forward(self, features: torch.Tensor, lengths=None) -> ClassifierOutput:
+    def forward(
+        self, features: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> ClassifierOutput:
         if lengths is None:
             features = pad_frames(features, MIN_FRAMES)
             embedding, hidden = self.embedding_model(features)
@@ -71,8 +73,13 @@ class CNN14Classifier(torch.nn.Module):
         logits = self.classifier(embedding)
         return ClassifierOutput(logits.float(), tuple(reversed(hidden)))
 
-    def without_padding(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple:
-        """Embedding (B, emb_dim) and maps, the deepest first, of padded clips."""
+    def without_padding(
+        self, features: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return embeddings (B, emb_dim) and maps, the deepest first, of padded clips.
+
+        `features` (B, T, n_mels); `lengths` (B,), int64, in frames.
+        """
         features = pad_frames(zero_behind(features, lengths), MIN_FRAMES)
         lengths = lengths.clamp(min=MIN_FRAMES)
         inputs, outputs = [], []
@@ -84,6 +91,6 @@ class CNN14Classifier(torch.nn.Module):
             outputs.append((block, lengths))
         with zeros_behind(inputs, outputs):
             _, hidden = self.embedding_model(features)
-        # As Cnn14 does, but for what is padded.
+        # As Cnn14's pooling, without the padding.
         maps = F.dropout(hidden[0], DROPOUT, self.training)
         return pool_over_time(maps.mean(3), lengths), hidden

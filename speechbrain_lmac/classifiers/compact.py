@@ -1,5 +1,6 @@
-"""A small CNN on the log-mel front end, which trains on a laptop CPU."""
+"""A small CNN on log-mel features, which trains on a laptop CPU."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -18,7 +19,7 @@ class CompactClassifier(torch.nn.Module):
     The first block halves time and frequency by its stride, the others by average
     pooling before the convolution, which saves arithmetic. At the end the
     frequencies are averaged, then maximum and mean over time are added, as in CNN14
-    (PANNs, arXiv 1912.10211), of which this is a small relative.
+    (PANNs, arXiv 1912.10211).
 
     Arguments
     ---------
@@ -29,15 +30,20 @@ class CompactClassifier(torch.nn.Module):
     channels : list
         Channels of each block.
     dropout : float
-        Before the linear layer, while it is trained.
+        Before the linear layer, in training mode, 0 to 1.
 
     Shape
     -----
     features (B, T, n_mels) to logits (B, C) and one hidden map
     (B, channels[i], T', F') for each block, the shallowest first: T' is about
     T / 2^(i+1), and its step j lies at frame j 2^(i+1). Inputs shorter than
-    2^len(channels) frames are padded with silence. With `lengths` (B,), int64, frames
-    from there on have no part in the logits, and hidden maps are 0 there.
+    2^len(channels) frames are padded with silence. With `lengths` (B,), int64, later
+    frames have no influence on the logits, and hidden maps are 0 there.
+
+    Raises
+    ------
+    InputError
+        When `channels` is empty.
 
     Example
     -------
@@ -55,12 +61,12 @@ class CompactClassifier(torch.nn.Module):
         self,
         n_classes: int,
         n_mels: int = 80,
-        channels: list | tuple = (16, 32, 64, 128, 192),
+        channels: Sequence[int] = (16, 32, 64, 128, 192),
         dropout: float = 0.3,
-    ):
+    ) -> None:
         super().__init__()
         if not channels:
-            raise InputError("channels must name one width at least")
+            raise InputError(f"channels must have at least one width, got {channels!r}")
         self.n_classes = n_classes
         self.n_mels = n_mels
         self.hidden_channels = list(channels)
@@ -81,16 +87,18 @@ class CompactClassifier(torch.nn.Module):
         self.linear = torch.nn.Linear(channels[-1], n_classes)
 
     @property
-    def cam_layer(self):
-        """The module whose output class activation maps look at: the last block."""
+    def cam_layer(self) -> torch.nn.Module:
+        """The layer of class activation maps: the last block."""
         return self.blocks[-1]
 
     @property
     def cam_stride(self) -> tuple[int, int]:
-        """Frames and bands that a step of that map stands for."""
+        """Frames and bands per step of that layer's map."""
         return self.min_frames, self.min_frames
 
-    def forward(self, features: torch.Tensor, lengths=None) -> ClassifierOutput:
+    def forward(
+        self, features: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> ClassifierOutput:
         if lengths is not None:
             features = zero_behind(features, lengths)
             lengths = lengths.clamp(min=self.min_frames)
@@ -101,13 +109,14 @@ class CompactClassifier(torch.nn.Module):
             if lengths is None:
                 maps = block(maps)
             else:
-                # Pooled before the convolution, or halved by its stride.
-                taken, lengths = (
+                convolution = block.get_submodule("1")
+                # Halved by pooling before the convolution, or by its stride.
+                in_lengths, lengths = (
                     (lengths // 2, lengths // 2)
                     if place
                     else (lengths, (lengths + 1) // 2)
                 )
-                with zeros_behind([(block[1], taken)], [(block, lengths)]):
+                with zeros_behind([(convolution, in_lengths)], [(block, lengths)]):
                     maps = block(maps)
             hidden.append(maps)
         pooled = pool_over_time(maps.mean(3), lengths)

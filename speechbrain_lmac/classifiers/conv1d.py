@@ -1,5 +1,6 @@
 """A small 1-D CNN on the raw waveform: an example of a user's own model."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -8,20 +9,20 @@ import torch
 class Conv1dNet(torch.nn.Module):
     """Strided 1-D convolutions with batch norm and ReLU, then pooling and a layer.
 
-    A plain module: it knows nothing of this package. In its place stands whatever a
-    user has, see `WaveformClassifier`.
+    A plain module, independent of this package: a stand-in for a user's own model, see
+    `WaveformClassifier`.
 
     Arguments
     ---------
     n_classes : int
         Number of classes C.
     channels, kernels, strides : list
-        Of each convolution; kernels are odd, and padded by half.
+        One value per convolution; kernels are odd, and padded by half.
 
     Shape
     -----
     (B, N) to logits (B, C). The output of block i is (B, channels[i], T'), step j at
-    the sample j times the product of the strides up to there.
+    sample j times the product of the strides of blocks 0 to i.
 
     Example
     -------
@@ -32,10 +33,10 @@ class Conv1dNet(torch.nn.Module):
     def __init__(
         self,
         n_classes: int,
-        channels: list | tuple,
-        kernels: list | tuple,
-        strides: list | tuple,
-    ):
+        channels: Sequence[int],
+        kernels: Sequence[int],
+        strides: Sequence[int],
+    ) -> None:
         super().__init__()
         self.blocks = torch.nn.ModuleList(
             torch.nn.Sequential(

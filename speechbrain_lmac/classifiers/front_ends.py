@@ -1,21 +1,21 @@
-"""Feature extraction of public models, in torch: batched, and open to gradients."""
+"""Feature extraction of public models in torch: batched and differentiable."""
 
 import torch
 
-# Kaldi's: below it the logarithm of a band's energy is cut (FLT_EPSILON).
+# Kaldi's floor of a band's energy before the logarithm (FLT_EPSILON).
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
-# What Wav2Vec2FeatureExtractor adds to the variance.
+# Added to the variance by Wav2Vec2FeatureExtractor.
 VARIANCE_FLOOR = 1e-7
 
 
 class KaldiFbank(torch.nn.Module):
-    """Log mel spectrogram as Kaldi makes it, at a length that the model wants.
+    """Kaldi's log mel spectrogram with a fixed number of frames.
 
-    Frames of 25 ms every 10 ms; each without its mean, pre-emphasised by 0.97 and
-    under a Hann window; power at the bins of the next power of two; triangles that are
+    Frames of 25 ms every 10 ms, each minus its mean, pre-emphasised by 0.97, with a
+    Hann window; power at the bins of the next power of two; triangles that are
     even on the mel scale 1127 ln(1 + f / 700) from 20 Hz to sample_rate / 2; natural
     logarithm. Followed by frames of 0, or cut, to `n_frames`; then (x - mean) / (2
-    std). This is what transformers' ASTFeatureExtractor does in NumPy.
+    std). Equal to transformers' ASTFeatureExtractor, which is NumPy.
 
     Arguments
     ---------
@@ -24,7 +24,7 @@ class KaldiFbank(torch.nn.Module):
     n_mels : int
         Mel bands.
     n_frames : int
-        Frames of the answer.
+        Frames of the output.
     mean, std : float
         Of the log mel spectrograms of the training set; 0 and 0.5 change nothing.
 
@@ -38,9 +38,12 @@ class KaldiFbank(torch.nn.Module):
     torch.Size([2, 1024, 128])
     """
 
+    window: torch.Tensor
+    mel_matrix: torch.Tensor
+
     def __init__(
         self, sample_rate: int, n_mels: int, n_frames: int, mean: float, std: float
-    ):
+    ) -> None:
         super().__init__()
         self.frame_length = sample_rate * 25 // 1000
         self.hop_length = sample_rate * 10 // 1000
@@ -55,7 +58,6 @@ class KaldiFbank(torch.nn.Module):
 
     def forward(self, wav: torch.Tensor) -> torch.Tensor:
         frames = wav.unfold(1, self.frame_length, self.hop_length)
-        # The rest would be cut anyway.
         frames = frames[:, : self.n_frames]
         frames = frames - frames.mean(2, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
@@ -84,10 +86,10 @@ def kaldi_mel_matrix(
 
 
 class ZeroMeanUnitVariance(torch.nn.Module):
-    """Each clip without its mean, over its deviation, as wav2vec 2.0 wants it.
+    """Standardisation of each clip, as in wav2vec 2.0.
 
-    (x - mean x) / sqrt(var x + 1e-7), the variance over N. This is what transformers'
-    Wav2Vec2FeatureExtractor does in NumPy.
+    (x - mean x) / sqrt(var x + 1e-7), the variance over N. Equal to transformers'
+    Wav2Vec2FeatureExtractor, which is NumPy.
 
     Shape
     -----

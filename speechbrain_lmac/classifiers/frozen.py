@@ -1,44 +1,77 @@
-"""A trained classifier that nothing can change."""
+"""A trained classifier that stays as it is."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol, Self
 
 import torch
 
-from speechbrain_lmac.classifiers.checkpoint import load_classifier
+from speechbrain_lmac.classifiers.checkpoint import StoredModel, load_classifier
 from speechbrain_lmac.classifiers.padding import masks_padding, on_recordings
+from speechbrain_lmac.classifiers.waveform import MapGrid
+from speechbrain_lmac.types import ClassifierOutput
 from speechbrain_lmac.utils.errors import InputError, some_of
+
+
+class ClassifierModel(Protocol):
+    """A module from features to `ClassifierOutput`."""
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes C."""
+
+    @property
+    def cam_layer(self) -> torch.nn.Module:
+        """See `Classifier`."""
+
+    @property
+    def cam_stride(self) -> tuple[float, float]:
+        """See `Classifier`."""
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """As `torch.nn.Module`."""
+
+    def __call__(self, *features: Any) -> ClassifierOutput:
+        """Return logits (B, C) of features (B, T, F) or waveforms (B, N)."""
+
+
+class StoredClassifier(ClassifierModel, StoredModel, Protocol):
+    """A classifier whose weights are stored in files."""
 
 
 class Frozen(torch.nn.Module):
     """The classifier under explanation: in eval mode, without gradients.
 
-    It stays in eval mode whatever is called on it (`Brain` calls
-    ``modules.train()`` in every epoch), so neither parameters nor batch-norm
-    statistics ever change. Gradients flow through it to its input.
+    It stays in eval mode (`Brain` calls ``modules.train()`` in every epoch), so neither
+    parameters nor batch-norm statistics ever change. Gradients flow through it to its
+    input.
 
     Arguments
     ---------
     model : torch.nn.Module
         features to `ClassifierOutput`, with its weights and `n_classes`.
-    labels : list or None
+    labels : sequence of str or None
         C class names in the order of the logits, if known.
 
     Raises
     ------
     InputError
-        When there is not a name for each class.
+        When the number of different labels is not C.
     """
 
     masks_padding = True
+    model: ClassifierModel
 
-    def __init__(self, model, labels: list[str] | None = None):
+    def __init__(
+        self, model: ClassifierModel, labels: Sequence[str] | None = None
+    ) -> None:
         super().__init__()
         self.labels = labels if labels is None else [str(label) for label in labels]
-        if labels is not None and len(set(self.labels)) != model.n_classes:
+        if self.labels is not None and len(set(self.labels)) != model.n_classes:
             raise InputError(
-                f"{len(set(self.labels))} classes are named, {some_of(self.labels)}, "
-                f"but the model has {model.n_classes}: name each class once, in the "
-                "order of the logits"
+                f"labels must name each of the model's {model.n_classes} classes once, "
+                f"in the order of the logits, got {len(set(self.labels))} names: "
+                f"{some_of(self.labels)}"
             )
         self.model = model.requires_grad_(False)
         self.eval()
@@ -50,46 +83,47 @@ class Frozen(torch.nn.Module):
 
     @property
     def sample_rate(self) -> int | None:
-        """Of the waveforms that the model hears, Hz; None when it hears features."""
+        """Sample rate of the input waveforms, Hz; None for a model of features."""
         return getattr(self.model, "sample_rate", None)
 
-    def hidden_grids(self) -> list:
-        """A `MapGrid` of each hidden map; see `WaveformClassifier`.
+    def hidden_grids(self) -> list[MapGrid]:
+        """Return a `MapGrid` of each hidden map; see `WaveformClassifier`.
 
         Raises
         ------
         InputError
-            When the model does not tell where its maps lie.
+            When the model has no `hidden_grids`.
         """
         grids = getattr(self.model, "hidden_grids", None)
         if grids is None:
             raise InputError(
-                f"{type(self.model).__name__} does not tell where its hidden maps lie, "
-                "as AlignedInterpreter asks; take ConvInterpreter for it"
+                f"AlignedInterpreter needs a classifier with hidden_grids, got "
+                f"{type(self.model).__name__}: use ConvInterpreter"
             )
         return grids()
 
     @property
-    def cam_layer(self):
-        """The module whose output class activation maps look at."""
+    def cam_layer(self) -> torch.nn.Module:
+        """The layer of class activation maps."""
         return self.model.cam_layer
 
     @property
-    def cam_stride(self) -> tuple[int, int]:
-        """Frames and bands that a step of that map stands for."""
+    def cam_stride(self) -> tuple[float, float]:
+        """Frames and bands per step of that layer's map."""
         return self.model.cam_stride
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> Self:
         """Stay in eval mode."""
         return super().train(False)
 
-    def forward(self, features: torch.Tensor, lengths=None):
-        """Features, or waveforms (B, N), to logits (B, C) and hidden maps.
+    def forward(
+        self, features: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> ClassifierOutput:
+        """Return logits (B, C) and hidden maps of features or waveforms (B, N).
 
-        `lengths` (B,), int64: how many frames or samples of padded clips hold
-        recording. Each clip has the logits that it has alone, to rounding: by masks in
-        the model, or, where it has none, by hearing the clips of each length by
-        themselves.
+        `lengths` (B,), int64: frames or samples of padded clips without the padding.
+        Each clip has the logits that it has alone, to rounding: by masks in the model,
+        or, if it has none, by a forward pass for each length.
         """
         model = self.model
         return on_recordings(model, features, lengths, masks_padding(model))
@@ -102,19 +136,24 @@ class FrozenClassifier(Frozen):
     ---------
     model : torch.nn.Module
         features to `ClassifierOutput`, with `n_classes` and `CHECKPOINTS`.
-    source : str
-        A folder as train_classifier.py writes it, a hub id ("user/name"), or for a
-        model of one checkpoint a file of any name: its state dict.
-    labels : list or None
+    source : str or Path
+        A folder written by train_classifier.py, a hub id ("user/name"), or, for a model
+        of one checkpoint, the file of its state dict.
+    labels : sequence of str or None
         C class names in the order of the logits. None: those of the source's
-        `label_encoder.txt`, if there is one. `read_labels` reads them from a file.
+        `label_encoder.txt`, if it has one. `read_labels` reads them from a file.
 
     Raises
     ------
     InputError
-        When a file cannot be had or does not fit the model.
+        When a file is missing, cannot be fetched, or does not fit the model.
     """
 
-    def __init__(self, model, source: Path | str, labels: list[str] | None = None):
+    def __init__(
+        self,
+        model: StoredClassifier,
+        source: Path | str,
+        labels: Sequence[str] | None = None,
+    ) -> None:
         stored = load_classifier(model, source)
         super().__init__(model, stored if labels is None else labels)

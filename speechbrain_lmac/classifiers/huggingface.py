@@ -1,13 +1,17 @@
 """Audio classifiers of Hugging Face transformers, with gradients to the waveform.
 
 transformers is the extra `hf`, imported only when a model is made. Its feature
-extractors are NumPy; `front_ends` has what they do in torch.
+extractors are NumPy; `front_ends` has their equals in torch.
 """
 
 import shutil
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from speechbrain_lmac.classifiers.front_ends import KaldiFbank, ZeroMeanUnitVariance
 from speechbrain_lmac.classifiers.frozen import Frozen
@@ -18,13 +22,13 @@ from speechbrain_lmac.utils.console import hide_bars
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.files import write_atomically
 
-# Where the blocks of the transformer stand, by version and architecture.
+# Names of the list of transformer blocks, by version and architecture.
 BLOCKS = ("layers", "encoder.layers", "encoder.layer")
-N_HIDDEN = 4  # hidden maps, unless the layers are named
+N_HIDDEN = 4  # hidden maps, if no layers are named
 
 
-def transformers_module():
-    """The module `transformers`.
+def transformers_module() -> ModuleType:
+    """Import and return `transformers`.
 
     Raises
     ------
@@ -35,24 +39,24 @@ def transformers_module():
         import transformers
     except ImportError as error:
         raise InputError(
-            "this classifier needs transformers, which is not installed: "
-            "pip install 'speechbrain_lmac[hf]'"
+            "transformers is not installed: pip install 'speechbrain_lmac[hf]'"
         ) from error
     hide_bars(transformers.utils.logging.disable_progress_bar)
     return transformers
 
 
-def spectrogram_parts(config, extractor) -> dict:
-    """Front end and layout of AST: patches of a Kaldi spectrogram of fixed length.
+def spectrogram_parts(config: Any, extractor: Any) -> dict[str, Any]:
+    """Return front end and layout of AST: patches of a Kaldi spectrogram.
 
-    A patch lies in the middle of its frames, a frame in the middle of its samples.
+    The position of a patch is the middle of its frames, that of a frame the middle of
+    its samples.
     """
     for name in ("max_length", "num_mel_bins"):
         if getattr(config, name) != getattr(extractor, name):
             raise InputError(
-                f"config.json says {name} {getattr(config, name)}, but "
-                f"preprocessor_config.json {getattr(extractor, name)}: they belong to "
-                "different models"
+                f"{name} must be the same in config.json and preprocessor_config.json, "
+                f"got {getattr(config, name)} and {getattr(extractor, name)}: they "
+                "belong to different models"
             )
     normalise = extractor.do_normalize
     front_end = KaldiFbank(
@@ -81,10 +85,10 @@ def spectrogram_parts(config, extractor) -> dict:
     }
 
 
-def waveform_parts(config, extractor) -> dict:
-    """Front end and layout of wav2vec 2.0 and its relatives: strided convolutions.
+def waveform_parts(config: Any, extractor: Any) -> dict[str, Any]:
+    """Return front end and layout of wav2vec 2.0 and its kin: strided convolutions.
 
-    A step hears `reach` samples and lies in their middle.
+    A step has a receptive field of `reach` samples; its position is their middle.
     """
     reach = 1
     for kernel, stride in zip(
@@ -109,41 +113,49 @@ SUPPORTED = {
 
 
 def check_supported(model_type: str, extractor: str | None = None) -> None:
-    """Raise InputError, with what is supported, for another architecture or extractor.
+    """Raise InputError for an unsupported architecture or feature extractor.
 
     Arguments
     ---------
     model_type : str
-        As config.json has it.
+        As in config.json.
     extractor : str or None
-        Name of the feature extractor's class, if known by now.
+        Class name of the feature extractor, if known.
     """
-    wanted = SUPPORTED.get(model_type, (None,))[0]
-    if wanted is None or extractor not in (None, wanted):
-        heard = f" with {extractor}" if extractor else ""
+    expected = SUPPORTED.get(model_type, (None,))[0]
+    if expected is None or extractor not in (None, expected):
+        of_extractor = f" with {extractor}" if extractor else ""
         known = [f"{kind} with {name}" for kind, (name, _) in SUPPORTED.items()]
         raise InputError(
-            f"the architecture '{model_type}'{heard} is not supported; these are: "
-            f"{', '.join(known)}. Any other model can be given as a "
-            "WaveformClassifier, with a front_end in torch"
+            f"unsupported architecture '{model_type}'{of_extractor}; supported: "
+            f"{', '.join(known)}. Use WaveformClassifier for any other model, with a "
+            "front_end in torch"
         )
 
 
 class HuggingFaceModel(WaveformClassifier):
-    """A transformers classifier from waveforms (B, N) to logits and hidden maps.
+    """A transformers classifier from waveforms to logits and hidden maps.
 
     Arguments
     ---------
     model : transformers.PreTrainedModel
-        With a head for audio classification.
+        With a classification head.
     extractor : transformers.FeatureExtractionMixin
-        Its settings are read; what it does is done in torch.
+        Its settings configure the front end in torch.
     hidden_layers : list or None
-        Names of layers, see `WaveformClassifier`. None: four blocks of the
-        transformer, evenly spaced, the last among them.
+        Names of layers, see `WaveformClassifier`. None: four transformer blocks, evenly
+        spaced, including the last.
+
+    Shape
+    -----
+    Waveforms (B, N) to logits (B, C) and hidden maps (B, C', T', F').
     """
 
-    def __init__(self, model, extractor, hidden_layers=None):
+    model: Any  # transformers.PreTrainedModel
+
+    def __init__(
+        self, model: Any, extractor: Any, hidden_layers: Sequence[str] | None = None
+    ) -> None:
         model_type = model.config.model_type
         check_supported(model_type, type(extractor).__name__)
         _, parts = SUPPORTED[model_type]
@@ -157,32 +169,36 @@ class HuggingFaceModel(WaveformClassifier):
         )
         self._extractor = extractor
 
-    def save(self, labels: list[str], folder: Path) -> None:
-        """Write what `HuggingFaceClassifier` and transformers load, file by file.
+    def save(self, labels: Sequence[str], folder: Path | str) -> None:
+        """Write a folder that `HuggingFaceClassifier` and transformers can load.
 
         Arguments
         ---------
-        labels : list
-            Class names in the order of the logits.
+        labels : sequence of str
+            C class names in the order of the logits.
         folder : str or Path
-            Made when missing.
+            Created if missing; each file is written atomically.
         """
         self.model.config.id2label = dict(enumerate(labels))
         self.model.config.label2id = {label: i for i, label in enumerate(labels)}
-        with tempfile.TemporaryDirectory() as made:
-            self.model.save_pretrained(made)
-            self._extractor.save_pretrained(made)
-            for path in Path(made).iterdir():
+        with tempfile.TemporaryDirectory() as saved:
+            self.model.save_pretrained(saved)
+            self._extractor.save_pretrained(saved)
+            for path in Path(saved).iterdir():
                 write_atomically(
-                    Path(folder) / path.name,
-                    lambda part, path=path: shutil.copyfile(path, part),
+                    Path(folder) / path.name, partial(shutil.copyfile, path)
                 )
 
 
-def spread_blocks(model) -> list[str]:
-    """The names of four blocks of the transformer, evenly spaced, the last one too.
+def spread_blocks(model: Any) -> list[str]:
+    """Return the names of four transformer blocks, evenly spaced, including the last.
 
-    Fewer where there are fewer.
+    All blocks of a model with fewer.
+
+    Raises
+    ------
+    InputError
+        When the model has no blocks where transformers' models have them.
     """
     prefix = model.base_model_prefix
     for place in BLOCKS:
@@ -193,13 +209,12 @@ def spread_blocks(model) -> list[str]:
             last = [(k + 1) * n_blocks // n_maps - 1 for k in range(n_maps)]
             return [f"{name}.{index}" for index in last]
     raise InputError(
-        f"no blocks of a transformer were found in {type(model).__name__}: name "
-        "hidden_layers"
+        f"found no transformer blocks in {type(model).__name__}: set hidden_layers"
     )
 
 
 class NewHuggingFaceModel(HuggingFaceModel):
-    """An untrained transformers classifier, to be trained by train_classifier.py.
+    """An untrained transformers classifier, for train_classifier.py.
 
     Arguments
     ---------
@@ -208,49 +223,67 @@ class NewHuggingFaceModel(HuggingFaceModel):
     n_classes : int
         Number of classes C.
     config : dict
-        What differs from the architecture's defaults.
+        Changes of the architecture's defaults.
     preprocessor : dict
-        What differs from the feature extractor's defaults.
+        Changes of the feature extractor's defaults.
     hidden_layers : list or None
         As `HuggingFaceModel`.
+
+    Shape
+    -----
+    Waveforms (B, N) to logits (B, C) and hidden maps (B, C', T', F').
 
     Raises
     ------
     InputError
-        For a key that the architecture or the extractor does not have.
+        For an unknown key of the architecture or the extractor.
     """
 
     def __init__(
         self,
         model_type: str,
         n_classes: int,
-        config: dict,
-        preprocessor: dict | tuple = (),
-        hidden_layers: list | tuple | None = None,
-    ):
+        config: Mapping[str, Any],
+        preprocessor: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        hidden_layers: Sequence[str] | None = None,
+    ) -> None:
         transformers = transformers_module()
         check_supported(model_type)
         check_known(config, transformers.AutoConfig.for_model(model_type), model_type)
-        config = transformers.AutoConfig.for_model(
+        full_config = transformers.AutoConfig.for_model(
             model_type, num_labels=n_classes, **config
         )
         kind = getattr(transformers, SUPPORTED[model_type][0])
         settings = dict(preprocessor)
         check_known(settings, kind(), kind.__name__)
-        for name in ("max_length", "num_mel_bins"):  # of AST: one number in two files
-            if hasattr(config, name):
-                settings.setdefault(name, getattr(config, name))
-        model = transformers.AutoModelForAudioClassification.from_config(config)
+        for name in (
+            "max_length",
+            "num_mel_bins",
+        ):  # of AST: the same number in two files
+            if hasattr(full_config, name):
+                settings.setdefault(name, getattr(full_config, name))
+        model = transformers.AutoModelForAudioClassification.from_config(full_config)
         super().__init__(model, kind(**settings), hidden_layers)
 
 
-def check_known(settings: dict, defaults, name: str) -> None:
-    """Raise InputError for a key of `settings` that `defaults` has not."""
+def check_known(settings: Iterable[str], defaults: Any, name: str) -> None:
+    """Raise InputError for an unknown key.
+
+    Arguments
+    ---------
+    settings : iterable of str
+        Keys of a user's mapping.
+    defaults : object
+        A configuration of transformers: `to_dict` has the known keys.
+    name : str
+        Of `defaults`, for the message.
+    """
     known = defaults.to_dict()
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise InputError(
-            f"{name} has no {some_of(unknown)}; it has {some_of(sorted(known), 60)}"
+            f"unknown keys of {name}: {some_of(unknown)}; known: "
+            f"{some_of(sorted(known), 60)}"
         )
 
 
@@ -260,12 +293,12 @@ class HuggingFaceClassifier(Frozen):
     Arguments
     ---------
     source : str
-        A folder as save_pretrained writes it (config.json, weights,
+        A folder written by save_pretrained (config.json, weights,
         preprocessor_config.json), or a hub id ("user/name"). Nothing is fetched for a
-        folder, nor with HF_HUB_OFFLINE=1.
+        folder, or with HF_HUB_OFFLINE=1.
     hidden_layers : list or None
         As `HuggingFaceModel`.
-    labels : list or None
+    labels : sequence of str or None
         Class names in the order of the logits. None: config.json's `id2label`.
 
     Shape
@@ -275,21 +308,23 @@ class HuggingFaceClassifier(Frozen):
     Raises
     ------
     InputError
-        When it cannot be had, is of an unsupported architecture, or has no trained
-        head.
+        When it cannot be loaded, has an unsupported architecture, or no trained head.
     """
 
     def __init__(
-        self, source: str, hidden_layers=None, labels: list[str] | None = None
-    ):
+        self,
+        source: Path | str,
+        hidden_layers: Sequence[str] | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
         model, extractor = load_pretrained(source)
         if labels is None:
             labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
         super().__init__(HuggingFaceModel(model, extractor, hidden_layers), labels)
 
 
-def load_pretrained(source: str) -> tuple:
-    """Model and feature extractor of a folder or a hub id.
+def load_pretrained(source: Path | str) -> tuple[Any, Any]:
+    """Return model and feature extractor of a folder or a hub id.
 
     Raises
     ------
@@ -300,18 +335,20 @@ def load_pretrained(source: str) -> tuple:
     source = str(source)
     if not Path(source).is_dir() and source.count("/") != 1:
         raise InputError(
-            f"there is no folder {source}, and it is no hub id (user/name) either: "
-            "name a folder as save_pretrained or train_classifier.py writes it"
+            f"no folder and no hub id (user/name): {source}. Name a folder written by "
+            "save_pretrained or train_classifier.py"
         )
     cached = only_cached(source, "config.json", "a transformers classifier")
-    where = {"local_files_only": cached}
+    options = {"local_files_only": cached}
     try:
-        config = transformers.AutoConfig.from_pretrained(source, **where)
+        config = transformers.AutoConfig.from_pretrained(source, **options)
         check_supported(config.model_type)
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(source, **where)
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(source, **options)
         check_supported(config.model_type, type(extractor).__name__)
         kind = transformers.AutoModelForAudioClassification
-        model, report = kind.from_pretrained(source, output_loading_info=True, **where)
+        model, report = kind.from_pretrained(
+            source, output_loading_info=True, **options
+        )
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError) as error:
@@ -321,7 +358,7 @@ def load_pretrained(source: str) -> tuple:
     missing = sorted(report["missing_keys"])
     if missing:
         raise InputError(
-            f"{source} has no weights for {some_of(missing)}: it is not a trained "
-            "classifier (a pretrained encoder, perhaps, whose head would be random)"
+            f"{source} has no weights of {some_of(missing)}: it is not a trained "
+            "classifier (perhaps a pretrained encoder, whose head would be random)"
         )
     return model.float(), extractor

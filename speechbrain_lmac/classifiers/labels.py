@@ -1,10 +1,13 @@
-"""Class names in files, in SpeechBrain's form."""
+"""Class names in files, in SpeechBrain's format."""
+
+from pathlib import Path
+from typing import Any
 
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 
 class _Quoted(str):
-    """A name whose literal does not hold what separates it from its index."""
+    """A name whose literal does not contain the separator of name and index."""
 
     def __repr__(self) -> str:
         separator = CategoricalEncoder.VALUE_SEPARATOR
@@ -13,9 +16,9 @@ class _Quoted(str):
 
 
 class LabelEncoder(CategoricalEncoder):
-    """SpeechBrain's encoder; what it saves is read by SpeechBrain for any names.
+    """SpeechBrain's encoder, whose files SpeechBrain can read for any names.
 
-    SpeechBrain cannot read a name with ` => ` in it that it has saved itself.
+    SpeechBrain's own cannot read back a name that contains ` => `.
 
     Example
     -------
@@ -29,6 +32,8 @@ class LabelEncoder(CategoricalEncoder):
     """
 
     @staticmethod
-    def _save_literal(path, lab2ind: dict[str, int], extras: dict[str, int]) -> None:
+    def _save_literal(
+        path: Path | str, lab2ind: dict[str, int], extras: dict[str, Any]
+    ) -> None:
         quoted = {_Quoted(label): index for label, index in lab2ind.items()}
         CategoricalEncoder._save_literal(path, quoted, extras)

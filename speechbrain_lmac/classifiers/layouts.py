@@ -1,27 +1,43 @@
-"""How a layer of any model lays out time and frequency, and where its steps lie.
+"""Layouts of a layer's output in time and frequency.
 
-A layout brings the output of a layer to a map (B, C, T', F'), time before frequency.
-`steps` says where the steps of the map lie in time, `bands` where its bands lie on the
-model's frequency axis.
+A layout turns the output of a layer into a map (B, C, T', F'), time before frequency.
+`steps` are the positions of its steps in time, `bands` those of its bands on the
+model's frequency axis. None: evenly spaced.
 """
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
 from speechbrain_lmac.utils.errors import InputError, check_counts
 
 
+class Layout(Protocol):
+    """The layout of a layer's output."""
+
+    @property
+    def steps(self) -> "Places | None":
+        """Positions in time, in samples; None: evenly over the waveform."""
+
+    @property
+    def bands(self) -> "Places | None":
+        """Positions as a share of the frequency axis; None: evenly."""
+
+    def maps(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the output of a layer as a map (B, C, T', F')."""
+
+
 @dataclass(frozen=True)
 class Places:
-    """Step j lies at `first + j * hop`.
+    """Evenly spaced positions: step j lies at `first + j * hop`.
 
     Arguments
     ---------
     first : float
-        Middle of the first step: in samples, or as a share of the frequency axis.
+        Middle of the first step, in samples or as a share of the frequency axis.
     hop : float
-        From one middle to the next.
+        Distance of neighbouring middles, above 0.
     """
 
     first: float
@@ -29,12 +45,12 @@ class Places:
 
     def __post_init__(self) -> None:
         if not self.hop > 0:
-            raise InputError(f"the hop from step to step must be above 0: {self}")
+            raise InputError(f"hop of Places must be above 0, got {self.hop}")
 
     def steps_at(self, places: torch.Tensor, n_steps: int) -> torch.Tensor:
-        """Which step lies at each of these places, as a fraction, 0 to n_steps - 1.
+        """Return the fractional steps at positions (n,), (n,), 0 to `n_steps` - 1.
 
-        Before the first and beyond the last step it is the step itself.
+        Positions before the first or beyond the last step get that step.
 
         Example
         -------
@@ -45,7 +61,7 @@ class Places:
 
 
 def evenly(extent: float, n_steps: int) -> Places:
-    """`Places` of steps of equal size that cover 0 to `extent` together.
+    """Return the `Places` of `n_steps` equal steps that cover 0 to `extent`.
 
     Example
     -------
@@ -56,21 +72,26 @@ def evenly(extent: float, n_steps: int) -> Places:
 
 
 class Axes:
-    """Axes in an order of their own: maps of CNNs, sequences of RNNs and transformers.
+    """Axes in any order: maps of CNNs, sequences of RNNs and transformers.
 
     Arguments
     ---------
     order : str
-        The letters of the axes: B, T, and of C and F those there are. An axis that is
-        missing has the size 1. Examples: "BCTF" and "BCFT" of CNNs, "BTC" of
+        The letters of the axes: B and T, with or without C and F; a missing axis has
+        the size 1. Examples: "BCTF" and "BCFT" of CNNs, "BTC" of
         transformers, "BCT" of 1-D CNNs.
     steps : Places or None
-        Where the steps lie, in samples. None: evenly over the waveform, which is true
-        to about a step.
+        Positions of the steps, in samples. None: evenly over the waveform, which is
+        exact to about a step.
 
     Shape
     -----
-    In the order given to (B, C, T', F').
+    (B, ...) in this order to (B, C, T', F').
+
+    Raises
+    ------
+    InputError
+        When the order is not one of these axes, each once.
 
     Example
     -------
@@ -78,23 +99,23 @@ class Axes:
     torch.Size([2, 64, 249, 1])
     """
 
-    bands = None  # evenly over the frequency axis
+    bands: Places | None = None  # evenly over the frequency axis
 
-    def __init__(self, order: str, steps: Places | None = None):
+    def __init__(self, order: str, steps: Places | None = None) -> None:
         letters = set(order)
         if len(letters) < len(order) or not {"B", "T"} <= letters <= set("BCTF"):
             raise InputError(
-                "the order of axes must name B and T, and of C and F those there are, "
-                f"each once, for example BTC; got {order!r}"
+                "order of Axes must have B and T, and may have C and F, each once, for "
+                f"example BTC, got {order!r}"
             )
         self.order = order
         self.steps = steps
 
     def maps(self, output: torch.Tensor) -> torch.Tensor:
-        """The output of a layer as a map (B, C, T', F')."""
+        """Return the output of a layer as a map (B, C, T', F')."""
         if output.dim() != len(self.order):
             raise InputError(
-                f"the layout says {self.order}, but the layer's output has the shape "
+                f"output must have the axes {self.order} of its layout, got the shape "
                 f"{tuple(output.shape)}"
             )
         missing = [letter for letter in "BCTF" if letter not in self.order]
@@ -104,7 +125,7 @@ class Axes:
 
 
 class Patches:
-    """Tokens of a transformer that cut a spectrogram into patches, as AST does.
+    """Tokens of a transformer on the patches of a spectrogram, as AST.
 
     Tokens before the patches (class, distillation) are dropped.
 
@@ -117,12 +138,12 @@ class Patches:
     n_prefix_tokens : int
         Tokens before the patches.
     order : str
-        "FT": the patches of the lowest frequency come first, in the order of time, as
-        AST has them. "TF": all frequencies of the first time come first.
+        "FT", as AST: all patches of the lowest frequency first, in the order of time.
+        "TF": all frequencies of the first time first.
     steps : Places or None
         As `Axes`.
     bands : Places or None
-        Where the bands lie, as a share of the frequency axis. None: evenly.
+        Positions of the bands, as a share of the frequency axis. None: evenly.
 
     Shape
     -----
@@ -147,10 +168,10 @@ class Patches:
         order: str = "FT",
         steps: Places | None = None,
         bands: Places | None = None,
-    ):
+    ) -> None:
         check_counts(n_bands=n_bands, n_steps=n_steps)
         if order not in ("FT", "TF"):
-            raise InputError(f"the order of patches must be FT or TF, got {order!r}")
+            raise InputError(f"order of Patches must be FT or TF, got {order!r}")
         self.n_bands = n_bands
         self.n_steps = n_steps
         self.n_prefix_tokens = n_prefix_tokens
@@ -159,13 +180,13 @@ class Patches:
         self.bands = bands
 
     def maps(self, output: torch.Tensor) -> torch.Tensor:
-        """Tokens as a map (B, C, T', F')."""
+        """Return tokens (B, n, C) as a map (B, C, T', F')."""
         n_patches = self.n_bands * self.n_steps
         if output.dim() != 3 or output.shape[1] != self.n_prefix_tokens + n_patches:
             raise InputError(
-                f"the layout says {self.n_prefix_tokens} tokens and {self.n_bands} x "
-                f"{self.n_steps} patches, (B, {self.n_prefix_tokens + n_patches}, C), "
-                f"but the layer's output has the shape {tuple(output.shape)}"
+                f"output must have the shape (B, {self.n_prefix_tokens + n_patches}, "
+                f"C), {self.n_prefix_tokens} tokens and {self.n_bands} x "
+                f"{self.n_steps} patches, got {tuple(output.shape)}"
             )
         tokens = output[:, self.n_prefix_tokens :].transpose(1, 2)
         sizes = {"F": self.n_bands, "T": self.n_steps}
@@ -177,13 +198,13 @@ class FoldedTime:
     """Tokens of a model that folds time into strips of the frequency axis, as HTSAT.
 
     HTSAT (the audio tower of CLAP) cuts a spectrogram into strips of equal time and
-    puts them above each other, so that the image is square: row f + k F' of column t is
-    band f at time t + k T'. The strips are put one behind the other again.
+    stacks them into a square image: row f + k F' of column t is band f at time t + k
+    T'. The layout puts the strips one after the other again.
 
     Arguments
     ---------
     n_strips : int
-        How many strips there are.
+        Number of strips.
     steps : Places or None
         As `Axes`.
 
@@ -193,44 +214,48 @@ class FoldedTime:
 
     Example
     -------
-    Two strips of one band: the second row is what comes after the first.
+    Two strips of one band: the second row follows the first in time.
 
     >>> FoldedTime(2).maps(torch.tensor([[[0.0], [1.0], [2.0], [3.0]]])).flatten()
     tensor([0., 1., 2., 3.])
     """
 
-    bands = None
+    bands: Places | None = None
 
-    def __init__(self, n_strips: int, steps=None):
+    def __init__(self, n_strips: int, steps: Places | None = None) -> None:
         check_counts(n_strips=n_strips)
         self.n_strips = n_strips
         self.steps = steps
 
     def maps(self, output: torch.Tensor) -> torch.Tensor:
-        """Tokens as a map (B, C, T', F')."""
+        """Return tokens (B, S^2, C) as a map (B, C, T', F')."""
         side = round(output.shape[1] ** 0.5)
         if output.dim() != 3 or side**2 != output.shape[1] or side % self.n_strips:
             raise InputError(
-                f"the layout says {self.n_strips} strips of a square, (B, S^2, C) with "
-                f"S a multiple of {self.n_strips}, but the layer's output has the "
-                f"shape {tuple(output.shape)}"
+                f"output must have the shape (B, S^2, C), S a multiple of the "
+                f"{self.n_strips} strips, got {tuple(output.shape)}"
             )
         rows = output.transpose(1, 2).unflatten(2, (self.n_strips, -1, side))
         return rows.transpose(3, 4).flatten(2, 3)  # (B, C, strip, F', T')
 
     def tokens(self, maps: torch.Tensor) -> torch.Tensor:
-        """The way back: a map (B, C, T', F') as tokens (B, S^2, C)."""
+        """Return a map (B, C, T', F') as tokens (B, S^2, C), the inverse of `maps`."""
         columns = maps.unflatten(2, (self.n_strips, -1))  # (B, C, strip, T', F')
         return columns.transpose(3, 4).flatten(2).transpose(1, 2)
 
 
-def tensor_of(output: dict[str, torch.Tensor] | torch.Tensor) -> torch.Tensor:
-    """The output itself, or the first of a tuple of outputs.
+def first_tensor(output: Any) -> torch.Tensor:
+    """Return a layer's output (B, ...), or the first of a tuple of outputs.
 
-    Layers of transformers return tuples whose first is the sequence.
+    Layers of transformers return tuples with the sequence first.
+
+    Raises
+    ------
+    InputError
+        When that is not a tensor.
     """
     if isinstance(output, (tuple, list)) and output:
         output = output[0]
     if not torch.is_tensor(output):
-        raise InputError(f"no tensor, but {type(output).__name__}")
+        raise InputError(f"output must be a tensor, got {type(output).__name__}")
     return output

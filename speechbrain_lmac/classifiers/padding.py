@@ -1,61 +1,99 @@
 """Classifiers on padded batches: each clip gets the logits that it has alone.
 
-A batch whose clips differ in length has relative lengths, `Encoded.lens`. A domain
-tells how long each clip is at the classifier's input (`feature_lengths`). A model whose
-`masks_padding` is True takes these lengths and sets to 0 what lies behind them; any
-other hears the clips of each length by themselves, cut to it.
+A batch of clips of different lengths has relative lengths, `Encoded.lens`. A domain
+computes the length of each clip at the classifier's input (`feature_lengths`). A model
+whose `masks_padding` is True takes these lengths and sets the padding to 0; any other
+is applied to the clips of each length separately, cut to that length.
 """
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.dsp.pad_crop import zero_behind
+from speechbrain_lmac.types import Classifier, ClassifierOutput, Encoded, MaskDomain
+
+if TYPE_CHECKING:
+    from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding
 
 logger = logging.getLogger(__name__)
 
+Output = TypeVar("Output")
 
-def classify(domain, classifier, encoded):
-    """Return what a classifier says of `Encoded` clips, whatever they are padded by.
+
+class AudioEmbedder(Protocol):
+    """Features to an `AudioEmbedding`: a `ClapClassifier`."""
+
+    def audio(
+        self, features: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> "AudioEmbedding":
+        """Return embeddings (B, D) and hidden maps of features (B, ...)."""
+
+
+def classify(
+    domain: MaskDomain, classifier: Classifier, encoded: Encoded
+) -> ClassifierOutput:
+    """Return a classifier's output for clips, independent of their padding.
 
     Arguments
     ---------
     domain : MaskDomain
     classifier : Classifier
     encoded : Encoded
-        Of B clips.
+        B clips.
 
     Returns
     -------
     output : ClassifierOutput
-        Its hidden maps are 0 behind the end of each clip.
+        Logits (B, C); hidden maps (B, C', T', F'), 0 behind the end of each clip.
     """
     lengths = lengths_of(domain, encoded)
     masks = masks_padding(classifier)
     return on_recordings(classifier, domain.features(encoded), lengths, masks)
 
 
-def embed(domain, classifier, encoded):
-    """Return the `AudioEmbedding` of `Encoded` clips by a `ClapClassifier`."""
+def embed(
+    domain: MaskDomain, classifier: AudioEmbedder, encoded: Encoded
+) -> "AudioEmbedding":
+    """Return the audio embeddings of clips, independent of their padding.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : ClapClassifier
+    encoded : Encoded
+        B clips.
+
+    Returns
+    -------
+    output : AudioEmbedding
+        Embeddings (B, D) and hidden maps (B, C', T', F').
+    """
     features = domain.features(encoded)
     return classifier.audio(features, lengths_of(domain, encoded))
 
 
-def lengths_of(domain, encoded):
-    """Return the steps (B,) of the features that hold recording, or None for all."""
+def lengths_of(domain: MaskDomain, encoded: Encoded) -> torch.Tensor | None:
+    """Return the lengths (B,) of the features without padding, or None for all."""
     return None if encoded.lens is None else domain.feature_lengths(encoded)
 
 
-def masks_padding(model) -> bool:
+def masks_padding(model: Any) -> bool:
     """Return whether a model, wrapped by DDP or not, takes lengths."""
     return getattr(getattr(model, "module", model), "masks_padding", False)
 
 
-def on_recordings(function, features: torch.Tensor, lengths, masks: bool):
+def on_recordings(
+    function: Callable[..., Output],
+    features: torch.Tensor,
+    lengths: torch.Tensor | None,
+    masks: bool,
+) -> Output:
     """Apply a model to a padded batch, so that no clip depends on its padding.
 
     Arguments
@@ -66,10 +104,15 @@ def on_recordings(function, features: torch.Tensor, lengths, masks: bool):
     features : torch.Tensor
         Shape (B, T, ...).
     lengths : torch.Tensor or None
-        Steps of each item that hold recording, (B,) int64, 1 to T; (1,) for all items
-        alike. None: nothing is padded.
+        Steps of each item without its padding, (B,) int64, 1 to T; (1,) if the same for
+        all items. None: nothing is padded.
     masks : bool
         Whether the function takes the lengths.
+
+    Returns
+    -------
+    output
+        The function's dataclass.
     """
     if lengths is None:
         return function(features)
@@ -91,27 +134,40 @@ def by_length(lengths: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:
 
     Yields
     ------
-    places : torch.Tensor
-        Of the items of one length, (B',) int64.
+    indices : torch.Tensor
+        Items of one length, (B',) int64.
     length : int
 
     Example
     -------
-    >>> [(places.tolist(), n) for places, n in by_length(torch.tensor([4, 2, 4]))]
+    >>> [(indices.tolist(), n) for indices, n in by_length(torch.tensor([4, 2, 4]))]
     [([1], 2), ([0, 2], 4)]
     """
     for length in lengths.unique().tolist():
         yield (lengths == length).nonzero().flatten(), length
 
 
-def one_by_one(function, features: torch.Tensor, lengths: torch.Tensor):
-    """Apply a function to the items of each length by themselves, cut to the length.
+def one_by_one(
+    function: Callable[[torch.Tensor], Output],
+    features: torch.Tensor,
+    lengths: torch.Tensor,
+) -> Output:
+    """Apply a function to the items of each length separately, cut to that length.
 
     Hidden maps are followed by zeros. Where the longest item has T' steps over n of N
-    steps, there are round(T' N / n) of them: maps that lie evenly over the input still
-    do.
+    steps, all have round(T' N / n): evenly spaced maps stay evenly spaced.
 
-    Arguments and returns are those of `on_recordings`.
+    Arguments
+    ---------
+    function, features
+        As `on_recordings`; features (B, T, ...).
+    lengths : torch.Tensor
+        Shape (B,), int64.
+
+    Returns
+    -------
+    output
+        The function's dataclass.
 
     Example
     -------
@@ -126,58 +182,67 @@ def one_by_one(function, features: torch.Tensor, lengths: torch.Tensor):
     (tensor([2., 2.]), tensor([1., 3., 0., 0.]))
     """
     groups = list(by_length(lengths))
-    outputs = [function(features[places, :length]) for places, length in groups]
+    outputs = [function(features[indices, :length]) for indices, length in groups]
     scale = features.shape[1] / groups[-1][1]
-    back = torch.cat([places for places, _ in groups]).argsort()
+    back = torch.cat([indices for indices, _ in groups]).argsort()
     results, hidden = zip(*(vars(output).values() for output in outputs), strict=True)
     joined = []
     for maps in zip(*hidden, strict=True):
         steps = max(round(scale * maps[-1].shape[2]), *(m.shape[2] for m in maps))
-        maps = [F.pad(m, (0, 0, 0, steps - m.shape[2])) for m in maps]
-        joined.append(torch.cat(maps)[back])
-    return type(outputs[0])(torch.cat(results)[back], tuple(joined))
+        padded = [F.pad(m, (0, 0, 0, steps - m.shape[2])) for m in maps]
+        joined.append(torch.cat(padded)[back])
+    kind: Callable[..., Output] = type(outputs[0])
+    return kind(torch.cat(results)[back], tuple(joined))
 
 
 @contextmanager
-def zeros_behind(inputs: list, outputs: list) -> Iterator[None]:
-    """Let layers take and give zeros behind the end of each item, while entered.
+def zeros_behind(
+    inputs: Sequence[tuple[torch.nn.Module, torch.Tensor]],
+    outputs: Sequence[tuple[torch.nn.Module, torch.Tensor]],
+) -> Iterator[None]:
+    """Set the padding of layers' inputs and outputs to 0, while entered.
 
     Arguments
     ---------
-    inputs, outputs : list
-        Pairs of a module and of lengths (B,): how many steps of the maps (B, C', T',
-        F') that it takes, or gives, hold recording.
+    inputs, outputs : sequence of tuple
+        Pairs of a module and of lengths (B,), int64: the steps of its input or output
+        maps (B, C', T', F') without padding.
     """
 
     def of_input(
-        module, given: tuple[torch.Tensor], lengths: torch.Tensor
-    ) -> tuple[torch.Tensor]:
-        return (zero_behind(given[0], lengths, dim=2), *given[1:])
+        module: torch.nn.Module, args: tuple[torch.Tensor, ...], lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        return (zero_behind(args[0], lengths, dim=2), *args[1:])
 
     def of_output(
-        module, given: tuple[torch.Tensor], output: torch.Tensor, lengths: torch.Tensor
+        module: torch.nn.Module,
+        args: tuple[torch.Tensor, ...],
+        output: torch.Tensor,
+        lengths: torch.Tensor,
     ) -> torch.Tensor:
         return zero_behind(output, lengths, dim=2)
 
     with ExitStack() as hooks:
         for module, lengths in inputs:
-            hook = functools.partial(of_input, lengths=lengths)
-            hooks.callback(module.register_forward_pre_hook(hook).remove)
+            pre_hook = functools.partial(of_input, lengths=lengths)
+            hooks.callback(module.register_forward_pre_hook(pre_hook).remove)
         for module, lengths in outputs:
             hook = functools.partial(of_output, lengths=lengths)
-            # Before other hooks: class activation maps look at what is left.
+            # Before other hooks: class activation maps use the zeroed output.
             handle = module.register_forward_hook(hook, prepend=True)
             hooks.callback(handle.remove)
         yield
 
 
-def pool_over_time(maps: torch.Tensor, lengths=None) -> torch.Tensor:
-    """Return maximum plus mean over the steps that hold recording, (B, C').
+def pool_over_time(
+    maps: torch.Tensor, lengths: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return maximum plus mean over the steps without padding, (B, C').
 
     Arguments
     ---------
     maps : torch.Tensor
-        Shape (B, C', T'), not negative, 0 from the lengths on.
+        Shape (B, C', T'), not negative, 0 in the padding.
     lengths : torch.Tensor or None
         Shape (B,). None: all steps.
 
@@ -192,11 +257,11 @@ def pool_over_time(maps: torch.Tensor, lengths=None) -> torch.Tensor:
     return maps.amax(2) + maps.sum(2) / lengths[:, None]
 
 
-@functools.cache  # once is enough
+@functools.cache  # once per model is enough
 def warn_of_padding(name: str) -> None:
-    """Log that a model hears the padding of the clips that it is trained on."""
+    """Log that padding influences the training of a model."""
     logger.warning(
-        "%s cannot mask padding: in its training, clips that are shorter than the "
-        "batch are heard with the silence behind them",
+        "%s cannot mask padding: it is trained on clips that are shorter than the "
+        "batch with the silence behind them",
         name,
     )

@@ -1,6 +1,7 @@
 """SpeechBrain's own classifiers, with gradients to the waveform."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
 from speechbrain_lmac.classifiers.frozen import Frozen
+from speechbrain_lmac.classifiers.layouts import Layout
 from speechbrain_lmac.classifiers.waveform import WaveformClassifier
 from speechbrain_lmac.hub.remote import only_cached
 from speechbrain_lmac.utils.errors import InputError
@@ -17,17 +19,21 @@ HPARAMS_FILE = "hyperparams.yaml"
 
 
 class EncoderNet(torch.nn.Module):
-    """The modules of an `EncoderClassifier` behind its features.
+    """The modules of an `EncoderClassifier` after its features.
 
     Arguments
     ---------
     mods : dict
         `mean_var_norm`, `embedding_model` and `classifier`.
     scale : float
-        Of what the classifier returns; see `SpeechBrainClassifier`.
+        Of the classifier's output; see `SpeechBrainClassifier`.
+
+    Shape
+    -----
+    Features (B, T, n_mels) to logits (B, C).
     """
 
-    def __init__(self, mods, scale: float):
+    def __init__(self, mods: Mapping[str, torch.nn.Module], scale: float) -> None:
         super().__init__()
         self.mean_var_norm = mods["mean_var_norm"]
         self.embedding_model = mods["embedding_model"]
@@ -35,7 +41,7 @@ class EncoderNet(torch.nn.Module):
         self.scale = scale
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (B, T, n_mels) to logits (B, C)."""
+        """Return logits (B, C) of features (B, T, n_mels)."""
         lengths = torch.ones(len(features), device=features.device)
         features = self.mean_var_norm(features, lengths)
         embedding = self.embedding_model(features, lengths)
@@ -43,7 +49,7 @@ class EncoderNet(torch.nn.Module):
 
 
 class SpeechBrainClassifier(Frozen):
-    """A classifier that `EncoderClassifier.from_hparams` loads, frozen.
+    """A classifier loaded by `EncoderClassifier.from_hparams`, frozen.
 
     For example ECAPA-TDNN on UrbanSound8K, speechbrain/urbansound8k_ecapa.
 
@@ -51,26 +57,28 @@ class SpeechBrainClassifier(Frozen):
     ---------
     source : str
         A folder with hyperparams.yaml and the files it names, or a hub id
-        ("user/name"). From a folder nothing is fetched: its `pretrained_path` is the
-        folder itself. hyperparams.yaml is code: put there what you trust.
+        ("user/name"). Nothing is fetched for a folder: its `pretrained_path` is the
+        folder itself. hyperparams.yaml can run code: use only files that you trust.
     hidden_layers : list
         Names of layers in `embedding_model` and `classifier`, for example
         "embedding_model.blocks.1".
-    layout : object or list
+    layout : Layout or list of Layout
         See `WaveformClassifier`.
     scale : float
-        The logits are `scale` times what the classifier returns. 1 for
-        log-probabilities, which are logits. ECAPA's classifier returns cosines, in
-        which all classes are nearly equal to a softmax; SpeechBrain's recipe trains
-        them with additive angular margin at scale 30, so 30 gives the probabilities of
-        its training, without the margin.
+        The logits are `scale` times the classifier's output. 1 for log-probabilities,
+        which are logits. ECAPA's classifier returns cosines, whose softmax is nearly
+        uniform; SpeechBrain's recipe trains them with additive angular margin at scale
+        30, so 30 gives the probabilities of its training, without the margin.
     min_samples : int
-        Shorter waveforms are followed by silence.
-    labels : list or None
+        Shorter waveforms are padded with silence.
+    labels : sequence of str or None
         Class names in the order of the logits. None: those of the label encoder.
     trust_remote_code : bool
-        Whether to load from the hub: SpeechBrain builds whatever the YAML there says,
-        and it can then do anything that you can do on this computer.
+        Whether to load from the hub: the YAML there can run any code with your rights.
+
+    Shape
+    -----
+    Waveforms (B, N) to logits (B, C) and hidden maps (B, C', T', F').
 
     Raises
     ------
@@ -81,13 +89,13 @@ class SpeechBrainClassifier(Frozen):
     def __init__(
         self,
         source: Path | str,
-        hidden_layers: list[str],
-        layout,
+        hidden_layers: Sequence[str],
+        layout: Layout | Sequence[Layout],
         scale: float = 1.0,
         min_samples: int = 1,
-        labels=None,
+        labels: Sequence[str] | None = None,
         trust_remote_code: bool = False,
-    ):
+    ) -> None:
         loaded = load_encoder_classifier(source, trust_remote_code)
         net = EncoderNet(loaded.mods, scale)
         front_end = loaded.mods["compute_features"]
@@ -106,8 +114,10 @@ class SpeechBrainClassifier(Frozen):
         super().__init__(model, stored_labels(loaded) if labels is None else labels)
 
 
-def load_encoder_classifier(source: Path | str, trust_remote_code: bool = False):
-    """An `EncoderClassifier` on the CPU, from a folder or a hub id.
+def load_encoder_classifier(
+    source: Path | str, trust_remote_code: bool = False
+) -> EncoderClassifier:
+    """Return an `EncoderClassifier` on the CPU, from a folder or a hub id.
 
     Raises
     ------
@@ -119,21 +129,16 @@ def load_encoder_classifier(source: Path | str, trust_remote_code: bool = False)
         source = str(Path(source).resolve())
         path = Path(source) / HPARAMS_FILE
         if not path.is_file():
-            raise InputError(
-                f"{source} has no {HPARAMS_FILE}, which describes the model"
-            )
+            raise InputError(f"missing file: {path}, which describes the model")
         if re.search(r"^pretrained_path:", path.read_text(encoding="utf-8"), re.M):
             overrides = {"pretrained_path": source}
     elif source.count("/") != 1:
-        raise InputError(
-            f"there is no folder {source}, and it is no hub id (user/name) either"
-        )
+        raise InputError(f"no folder and no hub id (user/name): {source}")
     elif not trust_remote_code:
         raise InputError(
-            f"SpeechBrain builds whatever the hyperparams.yaml of {source} on the hub "
-            "says. If you trust who published it, set trust_remote_code: true where "
-            "the YAML has SpeechBrainClassifier; else download it into a folder and "
-            "read it"
+            f"the {HPARAMS_FILE} of {source} on the hub can run any code. If you trust "
+            "its publisher, set trust_remote_code: true in the YAML, for "
+            "SpeechBrainClassifier; else download it into a folder and read it"
         )
     cached = only_cached(source, HPARAMS_FILE, "a SpeechBrain classifier")
     try:
@@ -151,14 +156,20 @@ def load_encoder_classifier(source: Path | str, trust_remote_code: bool = False)
         ) from error
 
 
-def stored_labels(loaded) -> list[str]:
-    """The class names of the label encoder, in the order of the logits."""
+def stored_labels(loaded: EncoderClassifier) -> list[str]:
+    """Return the class names of the label encoder, in the order of the logits.
+
+    Raises
+    ------
+    InputError
+        When the encoder is empty.
+    """
     encoder = loaded.hparams.label_encoder
     encoder.ignore_len()
     if not len(encoder):
         raise InputError(
-            "the label encoder is empty: give it in hyperparams.yaml as "
-            "<pretrained_path>/label_encoder.txt (a bare file name is looked for in "
-            "the working directory), or name the classes by labels"
+            f"the label encoder is empty: set it in {HPARAMS_FILE} to "
+            "<pretrained_path>/label_encoder.txt (a bare file name is relative to the "
+            "working directory), or set labels"
         )
     return [encoder.ind2lab[index] for index in range(len(encoder))]

@@ -1,36 +1,38 @@
-"""Any model from waveforms to logits, with hidden maps of the layers that are named."""
+"""Any model from waveforms to logits, with hidden maps of named layers."""
 
 import difflib
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
-from speechbrain_lmac.classifiers.layouts import Places, evenly, tensor_of
+from speechbrain_lmac.classifiers.layouts import Layout, Places, evenly, first_tensor
 from speechbrain_lmac.types import ClassifierOutput
 from speechbrain_lmac.utils.errors import InputError, check_counts, some_of
 
 
-def logits_as_returned(output):
-    """The model returns the logits."""
+def logits_as_returned(output: torch.Tensor) -> torch.Tensor:
+    """Return the model's output (B, C)."""
     return output
 
 
-def logits_first(output: tuple[torch.Tensor, None]) -> torch.Tensor:
-    """The model returns a tuple, the logits first."""
+def logits_first(output: Sequence[Any]) -> torch.Tensor:
+    """Return the first of the model's outputs, (B, C)."""
     return output[0]
 
 
-def logits_field(output) -> torch.Tensor:
-    """The model returns an object whose `logits` they are, as transformers' do."""
+def logits_field(output: Any) -> torch.Tensor:
+    """Return the field `logits` (B, C) of the model's output, as of transformers."""
     return output.logits
 
 
 @dataclass(frozen=True)
 class MapGrid:
-    """What a decoder must know of a hidden map before it sees one."""
+    """Size and positions of a hidden map, which a decoder is built for."""
 
     channels: int  # C
     n_bands: int  # F', the same for inputs of any length
@@ -39,31 +41,32 @@ class MapGrid:
 
 
 class WaveformClassifier(torch.nn.Module):
-    """A model of the user's: waveforms in, logits out, hidden maps by name.
+    """A user's model from waveforms to logits, with hidden maps by name.
 
-    Layers are heard by hooks that live as long as one forward pass: outside of it the
-    model is as it was made, can be copied, pickled and moved, and nothing is kept.
+    The outputs of layers are read by hooks that exist during a forward pass only:
+    outside of it the model is unchanged and can be copied, pickled and moved.
 
     Arguments
     ---------
     model : torch.nn.Module
-        What `front_end` makes of waveforms (B, N) to what `read_logits` reads.
+        From the output of `front_end` for waveforms (B, N) to the input of
+        `read_logits`.
     n_classes : int
         Number of classes C.
     sample_rate : int
-        Of what the model hears, in Hz.
+        Of the model's waveforms, in Hz.
     hidden_layers : list
-        Names of layers as `model.named_modules()` has them, the shallowest first.
-    layout : object or list
-        From `speechbrain_lmac.classifiers.layouts`: of all these layers, or one for
+        Names of layers as in `model.named_modules()`, the shallowest first.
+    layout : Layout or list of Layout
+        From `speechbrain_lmac.classifiers.layouts`: one for all layers, or one for
         each.
     front_end : torch.nn.Module or None
-        Waveforms to the model's input, without gradients stopped. In float32 whatever
-        autocast says. None: the waveforms themselves.
+        Waveforms (B, N) to the model's input; differentiable. In float32 also under
+        autocast. None: the waveforms themselves.
     read_logits : callable
         The model's output to logits (B, C).
     min_samples : int
-        Shorter waveforms are followed by silence.
+        Shorter waveforms are padded with silence.
 
     Shape
     -----
@@ -72,7 +75,7 @@ class WaveformClassifier(torch.nn.Module):
     Raises
     ------
     InputError
-        When there is no such layer; it names those there are.
+        When a layer is unknown; the message lists the model's layers.
 
     Example
     -------
@@ -98,24 +101,27 @@ class WaveformClassifier(torch.nn.Module):
         model: torch.nn.Module,
         n_classes: int,
         sample_rate: int,
-        hidden_layers: list | tuple,
-        layout,
-        front_end=None,
-        read_logits=logits_as_returned,
+        hidden_layers: Sequence[str],
+        layout: Layout | Sequence[Layout],
+        front_end: torch.nn.Module | None = None,
+        read_logits: Callable[[Any], torch.Tensor] = logits_as_returned,
         min_samples: int = 1,
-    ):
+    ) -> None:
         super().__init__()
         check_counts(
             n_classes=n_classes, sample_rate=sample_rate, min_samples=min_samples
         )
-        one_for_each = isinstance(layout, (list, tuple))
-        layouts = list(layout) if one_for_each else [layout] * len(hidden_layers)
+        layouts = (
+            list(layout)
+            if isinstance(layout, Sequence)
+            else [layout] * len(hidden_layers)
+        )
         n_layers = len(set(hidden_layers))
         if not n_layers or not n_layers == len(hidden_layers) == len(layouts):
             raise InputError(
-                "name at least one hidden layer, each once, and one layout for all or "
-                f"for each: got the layers {list(hidden_layers)} and {len(layouts)} "
-                "layouts"
+                "hidden_layers must name at least one layer, each once, and layout "
+                "must be one for all or one for each, got the layers "
+                f"{list(hidden_layers)} and {len(layouts)} layouts"
             )
         self.model = model
         self.n_classes = n_classes
@@ -129,8 +135,8 @@ class WaveformClassifier(torch.nn.Module):
             find_layer(model, name)
 
     @property
-    def cam_layer(self) -> None:
-        """Refuse: class activation maps need a layer over time and mel bands.
+    def cam_layer(self) -> NoReturn:
+        """Raise: class activation maps need a layer over time and mel bands.
 
         Raises
         ------
@@ -138,10 +144,10 @@ class WaveformClassifier(torch.nn.Module):
             Always.
         """
         raise InputError(
-            "class activation maps lie on the time and mel bands that a classifier "
-            "hears; this one hears waveforms and names no such layer (cam_layer, "
-            "cam_stride). Leave GradCAM, GradCAM++ and Guided GradCAM out, for "
-            "example by --baselines='{methods: {GradCAM: null, GradCAM++: null, "
+            "class activation maps need a layer over time and mel bands (cam_layer, "
+            f"cam_stride), got {type(self).__name__}, a classifier of waveforms. Leave "
+            "out GradCAM, GradCAM++ and Guided GradCAM, for example by "
+            "--baselines='{methods: {GradCAM: null, GradCAM++: null, "
             "Guided GradCAM: null}}'"
         )
 
@@ -150,46 +156,67 @@ class WaveformClassifier(torch.nn.Module):
     def forward(self, wav: torch.Tensor) -> ClassifierOutput:
         if wav.dim() != 2:
             raise ValueError(
-                "this classifier hears waveforms (batch, samples), got the shape "
-                f"{tuple(wav.shape)}: it needs a domain whose features are waveforms, "
+                "this classifier needs waveforms (batch, samples), got the shape "
+                f"{tuple(wav.shape)}: use a domain whose features are waveforms, "
                 "parts/domain/stft_waveform.yaml"
             )
         wav = F.pad(wav, (0, max(0, self.min_samples - wav.shape[1])))
         with torch.autocast(wav.device.type, enabled=False):
-            heard = self.front_end(wav.float())
-        calls = {name: [] for name in self.hidden_layers}
+            features = self.front_end(wav.float())
+        calls: dict[str, list[Any]] = {name: [] for name in self.hidden_layers}
         with ExitStack() as hooks:
             for name, outputs in calls.items():
                 layer = self.model.get_submodule(name)
-                hooks.callback(layer.register_forward_hook(kept_in(outputs)).remove)
-            logits = self.read_logits(self.model(heard))
+                hooks.callback(layer.register_forward_hook(append_to(outputs)).remove)
+            logits = self.read_logits(self.model(features))
         if not torch.is_tensor(logits) or logits.shape != (len(wav), self.n_classes):
-            is_ = tuple(logits.shape) if torch.is_tensor(logits) else type(logits)
+            got = tuple(logits.shape) if torch.is_tensor(logits) else type(logits)
             raise InputError(
-                f"the model should return logits of the shape (batch, classes) = "
-                f"({len(wav)}, {self.n_classes}), but it returned {is_}: set n_classes "
-                "to its classes and read_logits to where the logits are"
+                "logits must have the shape (batch, classes) = "
+                f"({len(wav)}, {self.n_classes}), got {got}: set n_classes to the "
+                "model's classes, and read_logits to a function that returns its logits"
             )
         hidden = tuple(
-            self.map_of(name, outputs, layout)
+            self.hidden_map(name, outputs, layout)
             for (name, outputs), layout in zip(calls.items(), self.layouts, strict=True)
         )
         return ClassifierOutput(logits.float(), hidden)
 
-    def map_of(self, name: str, outputs: list[torch.Tensor], layout) -> torch.Tensor:
-        """The hidden map of a layer from what it returned in this pass."""
+    def hidden_map(
+        self, name: str, outputs: Sequence[Any], layout: Layout
+    ) -> torch.Tensor:
+        """Return the hidden map of a layer from its outputs in one forward pass.
+
+        Arguments
+        ---------
+        name : str
+            Of the layer.
+        outputs : sequence
+            One per call of the layer, in its layout.
+        layout : Layout
+
+        Returns
+        -------
+        maps : torch.Tensor
+            Shape (B, C', T', F'), float32.
+
+        Raises
+        ------
+        InputError
+            When the layer was not called once, or its output does not fit the layout.
+        """
         if len(outputs) != 1:
             raise InputError(
-                f"the layer '{name}' was called {len(outputs)} times in one pass; name "
-                "one that is called once"
+                f"a hidden layer must be called once per forward pass, got "
+                f"{len(outputs)} calls of '{name}'"
             )
         try:
-            return layout.maps(tensor_of(outputs[0]).float())
+            return layout.maps(first_tensor(outputs[0]).float())
         except InputError as error:
             raise InputError(f"the layer '{name}': {error}") from error
 
     def hidden_grids(self) -> list[MapGrid]:
-        """A `MapGrid` of each hidden map, found by hearing a second of silence."""
+        """Return a `MapGrid` of each hidden map, from a second of silence."""
         device = next(self.model.parameters()).device
         training = self.training
         try:
@@ -209,29 +236,31 @@ class WaveformClassifier(torch.nn.Module):
         ]
 
 
-def kept_in(outputs: list):
-    """A forward hook that appends what a layer returns."""
+def append_to(
+    outputs: list[Any],
+) -> Callable[[torch.nn.Module, tuple[Any, ...], Any], None]:
+    """Return a forward hook that appends a layer's output to a list."""
 
-    def keep(module, inputs: tuple, output: torch.Tensor) -> None:
+    def append(module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         outputs.append(output)
 
-    return keep
+    return append
 
 
-def find_layer(model, name: str):
-    """The layer of this name.
+def find_layer(model: torch.nn.Module, name: str) -> torch.nn.Module:
+    """Return the layer of this name.
 
     Raises
     ------
     InputError
-        With the names there are, those like it first.
+        When it is unknown, with the model's layers, similar names first.
     """
     names = [known for known, _ in model.named_modules() if known]
     if name not in names:
         close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
         others = [known for known in names if known not in close]
         raise InputError(
-            f"{type(model).__name__} has no layer '{name}'; its layers are "
+            f"unknown layer '{name}' of {type(model).__name__}; its layers are "
             f"{some_of([*close, *others], limit=40)}"
         )
     return model.get_submodule(name)

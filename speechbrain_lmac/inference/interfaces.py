@@ -330,7 +330,9 @@ class AudioExplainer(_Trained):
         if prompts is not None:
             check_prompts(self.classifier, self.mods.interpreter, target)
             asked = self.hparams.explainer(
-                self.mods.domain, self.classifier.asked(prompts), self.mods.interpreter
+                self.mods.domain,
+                self.classifier.with_prompts(prompts),
+                self.mods.interpreter,
             )
             return request_prompts(asked, place, window)
         request = request_class(self.explainer, self.labels, place, target, window)

@@ -66,7 +66,7 @@ def request_prompts(
 ) -> "list[PromptRequest]":
     """A `PromptRequest` for each prompt of a zero-shot classifier, in their order.
 
-    Its classifier has the prompts: `ClapClassifier.asked` gives it other ones.
+    Its classifier has the prompts: `ClapClassifier.with_prompts` gives it other ones.
     """
     labels = explainer.classifier.labels
     return [

@@ -1,25 +1,44 @@
-"""Every prompt of a batch asked of every clip of it, in bounded memory.
+"""All clip-prompt pairs of a batch, in chunks.
 
-A pair is a clip and a prompt. P prompts and B clips make P B masks, each of which the
-audio tower hears again; kept for their gradient they would fill the memory. So pairs
-are gone through in pieces, of which only the outcome is kept, an embedding and the
-size of a mask; the gradient computes a piece once more when it comes to it
-(`recomputed`). Pieces do not change the result: nothing in a pair depends on another.
+P prompts and B clips make P B masks, and the audio tower embeds each masked clip. Kept
+for their gradient they would fill the memory. So pairs are computed in chunks that keep
+their results only, an embedding and the size of a mask; the backward pass computes each
+chunk again (`recomputed`). Chunks do not change the result: no pair depends on another.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 
+from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.classifiers.padding import embed
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.losses.gradient_checkpointing import recomputed
+from speechbrain_lmac.types import Encoded, MaskDomain
+
+
+class BatchPrompts(Protocol):
+    """The distinct prompts of a batch of B clips."""
+
+    @property
+    def text(self) -> torch.Tensor:
+        """Embeddings (P, D), each of length 1."""
+
+    @property
+    def counts(self) -> torch.Tensor:
+        """Number of clips that have each prompt, (P,); their sum is B."""
+
+    @property
+    def own(self) -> torch.Tensor:
+        """Index of each clip's prompt, (B,) int64."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What is heard of B clips under the masks of P prompts.
+    """Embeddings and mask sizes of B clips under the masks of P prompts.
 
     All embeddings, of D values, have length 1.
     """
@@ -27,11 +46,11 @@ class Pairs:
     text: torch.Tensor  # (P, D)
     counts: torch.Tensor  # (P,), how many clips have each prompt; their sum is B
     own: torch.Tensor  # (B,) int64, the prompt of each clip
-    embedding: torch.Tensor  # (B, D), of the clips as they are
-    embedding_in: torch.Tensor  # (B, P, D), of what the mask of a prompt keeps
-    embedding_out: torch.Tensor  # (B, D), of what that of the own prompt leaves
+    embedding: torch.Tensor  # (B, D), of the unmasked clips
+    embedding_in: torch.Tensor  # (B, P, D), of the masked-in part for each prompt
+    embedding_out: torch.Tensor  # (B, D), of the masked-out part for the own prompt
     mask_size: torch.Tensor  # (B, P), mean of each mask, 0 to 1, without the padding
-    scale: torch.Tensor  # () what the CLAP multiplies similarities by
+    scale: torch.Tensor  # () factor from similarities to the CLAP's logits
 
     @property
     def similarity(self) -> torch.Tensor:
@@ -40,7 +59,7 @@ class Pairs:
 
     @property
     def similarity_in(self) -> torch.Tensor:
-        """The same of what the mask of the prompt keeps, (B, P)."""
+        """Cosine of each masked-in part and its prompt, (B, P)."""
         return (self.embedding_in * self.text).sum(2)
 
     @property
@@ -50,36 +69,36 @@ class Pairs:
 
     @property
     def other_size(self) -> torch.Tensor:
-        """Mean of the masks of the other prompts, (B,); NaN where there are none."""
+        """Mean of the masks of the other prompts, (B,); NaN if there are none."""
         others = self.mask_size.shape[1] - 1
         return (self.mask_size.sum(1) - self.own_size) / others
 
 
 def gather_pairs(
-    domain,
-    classifier,
-    interpreter,
+    domain: MaskDomain,
+    classifier: ClapClassifier,
+    interpreter: torch.nn.Module,
     wav: torch.Tensor,
-    asked,
+    prompts: BatchPrompts,
     lens: torch.Tensor | None = None,
     at_once: int = 16,
 ) -> Pairs:
-    """Ask every prompt of every clip.
+    """Mask every clip for every prompt, and embed the results.
 
     Arguments
     ---------
     domain : MaskDomain
     classifier : ClapClassifier
-    interpreter : Interpreter
-        Whose condition is an embedding of a prompt.
+    interpreter : torch.nn.Module
+        An `Interpreter` whose condition is the embedding of a prompt.
     wav : torch.Tensor
-        Shape (B, N).
-    asked : prompts.AskedPrompts
+        Waveforms, shape (B, N).
+    prompts : BatchPrompts
         P prompts.
     lens : torch.Tensor or None
-        See `MaskDomain.encode`.
+        Shape (B,), see `MaskDomain.encode`.
     at_once : int
-        Pairs in a piece. The memory grows with it, the result does not depend on it.
+        Pairs in a chunk. The memory grows with it, the result does not depend on it.
 
     Returns
     -------
@@ -90,54 +109,55 @@ def gather_pairs(
     with torch.no_grad():
         whole = embed(domain, classifier, encoded)
 
-    def masked(clips: torch.Tensor, prompts: torch.Tensor) -> tuple:
-        """Clips (n,) as representations, and their masks for prompts (n,)."""
+    def masked(
+        clips: torch.Tensor, indices: torch.Tensor
+    ) -> tuple[Encoded, torch.Tensor, torch.Tensor]:
+        """Clips (n,) encoded, their masks for prompts (n,), and the masks' sizes."""
         some = items(encoded, clips)
         hidden = tuple(maps[clips] for maps in whole.hidden)
-        mask = interpreter(hidden, some, asked.text[prompts])
+        mask = interpreter(hidden, some, prompts.text[indices])
         check_mask(mask, some.rep)
-        return some, mask
+        return some, mask, score_recordings(mean_size, some.frames, mask)
 
-    def heard(some, mask: torch.Tensor) -> torch.Tensor:
+    def embedded(some: Encoded, mask: torch.Tensor) -> torch.Tensor:
         part = domain.apply_mask(some, mask)
         return embed(domain, classifier, part).embedding.float()
 
-    def kept(
-        clips: torch.Tensor, prompts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        some, mask = masked(clips, prompts)
-        return heard(some, mask), score_recordings(mean_size, some.frames, mask)
+    def masked_in(
+        clips: torch.Tensor, indices: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        some, mask, size = masked(clips, indices)
+        return embedded(some, mask), size
 
-    def kept_and_left(
-        clips: torch.Tensor, prompts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        some, mask = masked(clips, prompts)
-        size = score_recordings(mean_size, some.frames, mask)
-        return heard(some, mask), size, heard(some, 1 - mask)
+    def both_parts(
+        clips: torch.Tensor, indices: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        some, mask, size = masked(clips, indices)
+        return embedded(some, mask), size, embedded(some, 1 - mask)
 
-    learned = tuple(interpreter.parameters())
+    parameters = tuple(interpreter.parameters())
 
-    n_clips, n_prompts = len(wav), len(asked.text)
+    n_clips, n_prompts = len(wav), len(prompts.text)
     every = torch.arange(n_clips, device=wav.device)
     clips = every.repeat_interleave(n_prompts)
-    prompts = torch.arange(n_prompts, device=wav.device).repeat(n_clips)
-    other = asked.own[clips] != prompts
-    clips, prompts = clips[other], prompts[other]
-    own_in, own_size, own_out = in_pieces(
-        kept_and_left, learned, at_once, every, asked.own
+    indices = torch.arange(n_prompts, device=wav.device).repeat(n_clips)
+    other = prompts.own[clips] != indices
+    clips, indices = clips[other], indices[other]
+    own_in, own_size, own_out = in_chunks(
+        both_parts, parameters, at_once, every, prompts.own
     )
     embedding_in = own_in.new_zeros(n_clips, n_prompts, own_in.shape[1])
-    embedding_in = embedding_in.index_put((every, asked.own), own_in)
+    embedding_in = embedding_in.index_put((every, prompts.own), own_in)
     size = own_size.new_zeros(n_clips, n_prompts)
-    size = size.index_put((every, asked.own), own_size)
+    size = size.index_put((every, prompts.own), own_size)
     if len(clips):
-        other_in, other_size = in_pieces(kept, learned, at_once, clips, prompts)
-        embedding_in = embedding_in.index_put((clips, prompts), other_in)
-        size = size.index_put((clips, prompts), other_size)
+        other_in, other_size = in_chunks(masked_in, parameters, at_once, clips, indices)
+        embedding_in = embedding_in.index_put((clips, indices), other_in)
+        size = size.index_put((clips, indices), other_size)
     return Pairs(
-        text=asked.text,
-        counts=asked.counts,
-        own=asked.own,
+        text=prompts.text,
+        counts=prompts.counts,
+        own=prompts.own,
         embedding=whole.embedding.float(),
         embedding_in=embedding_in,
         embedding_out=own_out,
@@ -146,44 +166,53 @@ def gather_pairs(
     )
 
 
-def in_pieces(
-    function,
-    learned: tuple[torch.Tensor, ...],
+def in_chunks(
+    function: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]],
+    parameters: Sequence[torch.Tensor],
     at_once: int,
     clips: torch.Tensor,
     prompts: torch.Tensor,
 ) -> tuple[torch.Tensor, ...]:
-    """A function of pairs, piece by piece, its outcomes put together.
+    """Apply a function to pairs in chunks, and join the results.
 
     Arguments
     ---------
     function : callable
         Indices of clips and of prompts, (n,) each, to a tuple of tensors (n, ...).
-    learned : tuple
-        The parameters that it depends on.
+    parameters : sequence of torch.Tensor
+        The function's parameters; nothing else gets a gradient.
     at_once : int
         The largest n.
     clips, prompts : torch.Tensor
-        Shape (N,) each.
+        Indices, shape (N,) each.
+
+    Returns
+    -------
+    results : tuple of torch.Tensor
+        Shape (N, ...) each.
 
     Example
     -------
-    >>> in_pieces(lambda c, p: (10 * c + p,), (), 2, torch.arange(3), torch.arange(3))
+    >>> in_chunks(lambda c, p: (10 * c + p,), (), 2, torch.arange(3), torch.arange(3))
     (tensor([ 0, 11, 22]),)
     """
-    outcomes = [
-        recomputed(function, learned, *piece)
-        for piece in zip(clips.split(at_once), prompts.split(at_once), strict=True)
+    results = [
+        recomputed(function, parameters, *chunk)
+        for chunk in zip(clips.split(at_once), prompts.split(at_once), strict=True)
     ]
-    return tuple(torch.cat(parts) for parts in zip(*outcomes, strict=True))
+    return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
 
 
-def items(encoded, index: torch.Tensor):
-    """Some clips of an `Encoded`, any of them more than once."""
-    tensors = {n: v[index] for n, v in vars(encoded).items() if torch.is_tensor(v)}
+def items(encoded: Encoded, index: torch.Tensor) -> Encoded:
+    """Return the clips of an `Encoded` at indices (n,), which may repeat."""
+    tensors: dict[str, Any] = {
+        name: value[index]
+        for name, value in vars(encoded).items()
+        if torch.is_tensor(value)
+    }
     return replace(encoded, **tensors)
 
 
 def mean_size(mask: torch.Tensor) -> torch.Tensor:
-    """Mean of masks (B, T, F) over time and frequency, (B,)."""
+    """Return the mean of masks (B, T, F) over time and frequency, (B,)."""
     return mask.float().mean((1, 2))

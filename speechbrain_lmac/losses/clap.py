@@ -1,23 +1,28 @@
-"""The contrastive loss of a CLAP, where several captions may be true of a sound."""
+"""The contrastive loss of a CLAP, where several captions may be true of a clip."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 import torch
 
 from speechbrain_lmac.utils.errors import InputError
 
 
-def truth(facts: list, captions: list) -> torch.Tensor:
-    """Which caption is true of which clip.
+def truth(
+    facts: Sequence[AbstractSet[str]], captions: Sequence[AbstractSet[str]]
+) -> torch.Tensor:
+    """Return which caption is true of which clip.
 
     A caption is true of a clip that has all the facts it states: "a tone" is true of a
-    clip with a high tone, "a high tone" is not true of every tone. Captions that say
-    the same in other words are thus no negatives of each other.
+    clip with a high tone, "a high tone" is not true of every tone. Paraphrases are thus
+    no negatives of each other.
 
     Arguments
     ---------
-    facts : list
-        B frozensets: what could be said of each clip.
-    captions : list
-        B frozensets: what the caption of each clip states, all of it among its facts.
+    facts : sequence of frozenset
+        B sets: all facts of each clip.
+    captions : sequence of frozenset
+        B sets: the facts that the caption of each clip states.
 
     Returns
     -------
@@ -30,16 +35,15 @@ def truth(facts: list, captions: list) -> torch.Tensor:
     tensor([[ True, False],
             [ True,  True]])
     """
-    return torch.tensor([[said <= fact for said in captions] for fact in facts])
+    return torch.tensor([[stated <= known for stated in captions] for known in facts])
 
 
 def symmetric_contrastive(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
-    """How badly sounds and captions find each other.
+    """Return the symmetric contrastive loss of each clip and its caption.
 
-    The mean of two cross-entropies, of each sound over the captions and of each caption
-    over the sounds, as published for CLIP (Radford et al. 2021) and CLAP (Elizalde et
-    al. 2023). The targets are shared out evenly among what is true, and not only
-    the pair itself:
+    The mean of two cross-entropies, of each clip over the captions and of each caption
+    over the clips, as published for CLIP (Radford et al. 2021) and CLAP (Elizalde et
+    al. 2023). The targets are spread evenly over all true pairs, not only the diagonal:
 
     L_i = -1/2 sum_j T_ij log softmax_j(s)_ij - 1/2 sum_j U_ji log softmax_j(s)_ji
 
@@ -49,14 +53,19 @@ def symmetric_contrastive(logits: torch.Tensor, true: torch.Tensor) -> torch.Ten
     Arguments
     ---------
     logits : torch.Tensor
-        Scaled similarities of sounds and captions, (B, B).
+        Scaled similarities of clips and captions, shape (B, B).
     true : torch.Tensor
-        See `truth`, (B, B).
+        See `truth`, shape (B, B), bool.
 
     Returns
     -------
     loss : torch.Tensor
-        Shape (B,), in nats: of sound i and of caption i.
+        Shape (B,), in nats: of clip i and of caption i.
+
+    Raises
+    ------
+    InputError
+        When a caption is not true of its own clip.
 
     Example
     -------
@@ -65,27 +74,36 @@ def symmetric_contrastive(logits: torch.Tensor, true: torch.Tensor) -> torch.Ten
     >>> symmetric_contrastive(torch.tensor([[9.0, 9], [9, 9]]), torch.ones(2, 2).bool())
     tensor([0.6931, 0.6931])
     """
-    if not true.diagonal().all():
-        raise InputError("the caption of a clip must be true of it")
+    diagonal = true.diagonal()
+    if not diagonal.all():
+        raise InputError(
+            "each caption must be true of its own clip, got false for the clips "
+            f"{(~diagonal).nonzero().flatten().tolist()}"
+        )
     true = true.to(logits)
-    of_sounds = true / true.sum(1, keepdim=True)
+    of_clips = true / true.sum(1, keepdim=True)
     of_captions = true / true.sum(0, keepdim=True)
-    by_sound = -(of_sounds * logits.log_softmax(1)).sum(1)
+    by_clip = -(of_clips * logits.log_softmax(1)).sum(1)
     by_caption = -(of_captions * logits.log_softmax(0)).sum(0)
-    return (by_sound + by_caption) / 2
+    return (by_clip + by_caption) / 2
 
 
 def silence(similarity: torch.Tensor) -> torch.Tensor:
-    """How much nearly silent clips are like any caption, (B,), 0 to 1.
+    """Return the mean squared cosine of nearly silent clips with all captions.
 
-    The mean of the squared cosines of a clip: 0 where it is at a right angle to all
-    captions. No published CLAP has this term: their silence is as near to a prompt as
-    it happens to be, and a mask that keeps nothing says so.
+    0 where a clip is at a right angle to all captions. No published CLAP has this term:
+    their silence is as near to a prompt as it happens to be, and so is a clip under an
+    empty mask.
 
     Arguments
     ---------
     similarity : torch.Tensor
-        Cosines of B nearly silent clips and P captions, (B, P).
+        Cosines of B nearly silent clips and P captions, shape (B, P).
+
+    Returns
+    -------
+    loss : torch.Tensor
+        Shape (B,), 0 to 1.
 
     Example
     -------

@@ -1,4 +1,7 @@
-"""Outcomes of which nothing else is kept: the gradient computes them once more."""
+"""Gradient checkpointing that keeps no graph."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -6,65 +9,74 @@ from torch.utils.checkpoint import get_device_states, set_device_states
 
 
 def recomputed(
-    function, learned: tuple[torch.Tensor, ...], *arguments
+    function: Callable[..., tuple[torch.Tensor, ...]],
+    parameters: Sequence[torch.Tensor],
+    *arguments: Any,
 ) -> tuple[torch.Tensor, ...]:
-    """What a function says, computed again for the gradient.
+    """Return a function's results, which the backward pass computes again.
 
-    As `torch.utils.checkpoint`, which keeps the nodes of the graph besides. Of many
-    pieces these lie between the large blocks that each has freed, glibc cannot put the
-    next piece there, and the process grows although it holds no more.
+    As `torch.utils.checkpoint`, which also keeps the nodes of the graph. With many
+    chunks these lie between the large blocks that each has freed, glibc cannot put the
+    next chunk there, and the process grows although it holds no more.
 
     Arguments
     ---------
     function : callable
         Of the arguments, to a tuple of floating-point tensors. It draws the same
-        numbers and sees the same autocast both times.
-    learned : tuple
-        The parameters that it depends on, frozen ones among them; nothing else gets a
-        gradient.
+        random numbers and has the same autocast both times.
+    parameters : sequence of torch.Tensor
+        The function's parameters, frozen ones too; nothing else gets a gradient.
     *arguments
-        On the device where it computes, the first of them.
+        The first is a tensor of any shape, on the device of the computation.
 
     Returns
     -------
-    outcomes : tuple of torch.Tensor
+    results : tuple of torch.Tensor
+        As `function` returns them.
 
     Example
     -------
     >>> weight = torch.tensor([2.0], requires_grad=True)
-    >>> (outcome,) = recomputed(lambda x: (weight * x,), (weight,), torch.tensor([3.0]))
-    >>> outcome.backward()
-    >>> outcome.item(), weight.grad.item()
+    >>> (product,) = recomputed(lambda x: (weight * x,), (weight,), torch.tensor([3.0]))
+    >>> product.backward()
+    >>> product.item(), weight.grad.item()
     (6.0, 3.0)
     """
-    learned = [parameter for parameter in learned if parameter.requires_grad]
-    return _Recomputed.apply(function, arguments, *learned)
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    return _Recomputed.apply(function, arguments, *trainable)
 
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, function, arguments: tuple, *learned) -> tuple[torch.Tensor, ...]:
-        kind = arguments[0].device.type
-        ctx.function, ctx.arguments, ctx.learned = function, arguments, learned
-        ctx.draws = torch.get_rng_state(), get_device_states(*arguments)
+    def forward(
+        ctx: Any,
+        function: Callable[..., tuple[torch.Tensor, ...]],
+        arguments: tuple[Any, ...],
+        *trainable: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        device_type = arguments[0].device.type
+        ctx.function, ctx.arguments, ctx.trainable = function, arguments, trainable
+        ctx.rng_states = torch.get_rng_state(), get_device_states(*arguments)
         ctx.autocast = {
-            "device_type": kind,
-            "enabled": torch.is_autocast_enabled(kind),
-            "dtype": torch.get_autocast_dtype(kind),
+            "device_type": device_type,
+            "enabled": torch.is_autocast_enabled(device_type),
+            "dtype": torch.get_autocast_dtype(device_type),
         }
         return function(*arguments)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *gradients) -> tuple:
-        here, (devices, states) = ctx.draws
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        cpu_state, (devices, states) = ctx.rng_states
         with (
             torch.random.fork_rng(devices),
             torch.autocast(**ctx.autocast),
             torch.enable_grad(),
         ):
-            torch.set_rng_state(here)
+            torch.set_rng_state(cpu_state)
             set_device_states(devices, states)
-            outcomes = ctx.function(*ctx.arguments)
-        found = torch.autograd.grad(outcomes, ctx.learned, gradients, allow_unused=True)
-        return None, None, *found
+            results = ctx.function(*ctx.arguments)
+        of_trainable = torch.autograd.grad(
+            results, ctx.trainable, gradients, allow_unused=True
+        )
+        return None, None, *of_trainable

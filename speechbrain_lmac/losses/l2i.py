@@ -1,4 +1,4 @@
-"""What L2I's interpreter is trained for: terms of an `Attempt`, one value per clip.
+"""L2I's training objective: terms of an `Attempt`, one value per clip.
 
 Weighted by `speechbrain_lmac.losses.lmac.WeightedObjective`.
 """
@@ -13,7 +13,7 @@ from speechbrain_lmac.interpreters.nmf import squared_error
 
 @dataclass(frozen=True)
 class Attempt:
-    """An interpretation beside what it is to be like."""
+    """An interpretation, with the input and the logits that it should reproduce."""
 
     rep: torch.Tensor  # (B, T, F), of the input
     logits: torch.Tensor  # (B, C), of the classifier
@@ -21,26 +21,29 @@ class Attempt:
 
 
 def reconstruction(attempt: Attempt) -> torch.Tensor:
-    """Mean over time and frequency of (H W^T - rep)^2, (B,), >= 0."""
+    """Return the mean over time and frequency of (H W^T - rep)^2, (B,), >= 0."""
     return squared_error(attempt.interpretation.reconstruction, attempt.rep)
 
 
 def activations_l1(attempt: Attempt) -> torch.Tensor:
-    """Mean over time and components of the activations, (B,), >= 0."""
+    """Return the mean of the activations over time and components, (B,), >= 0."""
     return attempt.interpretation.activations.abs().mean((1, 2))
 
 
 def distillation(attempt: Attempt) -> torch.Tensor:
-    """Cross-entropy of theta with the classifier's probabilities, over C, (B,).
+    """Return the cross-entropy of theta with the classifier, over C, (B,), >= 0.
 
     mean over c of -softmax(logits)_c log softmax(theta)_c: the public code takes the
     mean over the classes too, which makes it 1/C of the cross-entropy.
     """
-    said = attempt.interpretation.logits.log_softmax(1)
-    return -(attempt.logits.softmax(1) * said).mean(1)
+    log_probabilities = attempt.interpretation.logits.log_softmax(1)
+    return -(attempt.logits.softmax(1) * log_probabilities).mean(1)
 
 
 def fidelity(attempt: Attempt) -> torch.Tensor:
-    """Whether theta decides as the classifier does: 1 or 0, (B,). Higher is better."""
-    said = attempt.interpretation.logits.argmax(1)
-    return (said == attempt.logits.argmax(1)).float()
+    """Return 1 where theta predicts the classifier's class, else 0, (B,).
+
+    Higher is better.
+    """
+    predicted = attempt.interpretation.logits.argmax(1)
+    return (predicted == attempt.logits.argmax(1)).float()

@@ -1,69 +1,81 @@
-"""What an interpreter is trained for: named terms of `Evidence`, and their weights.
+"""L-MAC's training objective: named terms of `Evidence`, and their weights.
 
 A term is a function of `Evidence` that returns one value per item, (B,). The
 weight of a term, its curve in the log and its key share one name.
 """
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.dsp.pad_crop import score_recordings
+from speechbrain_lmac.types import Evidence
 from speechbrain_lmac.utils.errors import InputError, check_arguments, check_numbers
 
 
-def mask_in(evidence) -> torch.Tensor:
-    """Cross-entropy of the explained class on the masked-in part, (B,), >= 0."""
+def mask_in(evidence: Evidence) -> torch.Tensor:
+    """Return the cross-entropy of the class on the masked-in part, (B,), >= 0."""
     return F.cross_entropy(evidence.logits_in, evidence.target, reduction="none")
 
 
-def mask_out(evidence) -> torch.Tensor:
-    """Minus the cross-entropy on the masked-out part, (B,), <= 0, not bounded below.
+def mask_out(evidence: Evidence) -> torch.Tensor:
+    """Return minus the cross-entropy of the class on the masked-out part, (B,), <= 0.
 
-    Small when what remains no longer lets the class be recognised.
+    Not bounded below; small where the class is not recognised in the masked-out part.
     """
     return -F.cross_entropy(evidence.logits_out, evidence.target, reduction="none")
 
 
-def mask_l1(evidence) -> torch.Tensor:
-    """Mean of the mask over time and frequency, (B,), 0 to 1, without the padding."""
+def mask_l1(evidence: Evidence) -> torch.Tensor:
+    """Return the mean of the mask over time and frequency, (B,), 0 to 1.
+
+    Without the padding.
+    """
     return score_recordings(_mean_size, evidence.frames, evidence.mask)
 
 
-def supported_mask_in(evidence) -> torch.Tensor:
-    """`mask_in` times the support of the explained class, (B,), >= 0.
+def supported_mask_in(evidence: Evidence) -> torch.Tensor:
+    """Return `mask_in` times the support of the explained class, (B,), >= 0.
 
-    Nothing is wanted of the explanation of a class that is not there.
+    The explanation of an absent class is left free.
     """
-    return evidence.support * mask_in(evidence)
+    return _support(evidence) * mask_in(evidence)
 
 
-def supported_mask_out(evidence) -> torch.Tensor:
-    """`mask_out` times the support of the explained class, (B,), <= 0."""
-    return evidence.support * mask_out(evidence)
+def supported_mask_out(evidence: Evidence) -> torch.Tensor:
+    """Return `mask_out` times the support of the explained class, (B,), <= 0."""
+    return _support(evidence) * mask_out(evidence)
 
 
-def unsupported_mask_in(evidence) -> torch.Tensor:
-    """Minus the log-probability that the masked-in part is not the class, (B,), >= 0.
+def unsupported_mask_in(evidence: Evidence) -> torch.Tensor:
+    """Return -(1 - s) log(1 - p_in), (B,), >= 0, with the support s of the class.
 
-    -(1 - s) log(1 - p_in), with the support s of the explained class: a mask can make
-    some sounds of others, and shall not where the class is not there. With
-    `supported_mask_in` it is the cross-entropy between s and p_in.
+    A mask can make a sound of the class from other sounds; this penalises it where the
+    class is absent. With `supported_mask_in` it is the cross-entropy between s and
+    p_in.
     """
     target = evidence.target[:, None]
     others = evidence.logits_in.scatter(1, target, -math.inf).logsumexp(1)
-    missing = others - evidence.logits_in.logsumexp(1)
-    return (1 - evidence.support) * -missing
+    log_absent = others - evidence.logits_in.logsumexp(1)  # log(1 - p_in)
+    return (1 - _support(evidence)) * -log_absent
 
 
-def total_variation(evidence) -> torch.Tensor:
-    """Mean absolute step between neighbouring cells, in time plus in frequency, (B,).
+def total_variation(evidence: Evidence) -> torch.Tensor:
+    """Return the mean absolute difference of neighbouring cells, (B,), >= 0.
 
-    A mask of one frame or one bin has no neighbours there: that part is 0. Neither the
-    padding nor the step into it counts.
+    In time plus in frequency. A mask of one frame or one bin has no neighbours there:
+    that part is 0. Neither the padding nor the step into it counts.
     """
     return score_recordings(_mean_steps, evidence.frames, evidence.mask)
+
+
+def _support(evidence: Evidence) -> torch.Tensor:
+    if evidence.support is None:
+        raise ValueError("this term needs the support of the targets, got None")
+    return evidence.support
 
 
 def _mean_size(mask: torch.Tensor) -> torch.Tensor:
@@ -91,8 +103,7 @@ class WeightedObjective:
     Raises
     ------
     InputError
-        When a weight belongs to no term or is no finite number, or a term does not take
-        an argument.
+        When a weight has no term or is not finite, or a term has an unknown argument.
 
     Example
     -------
@@ -107,12 +118,16 @@ class WeightedObjective:
     tensor([3.2000])
     """
 
-    def __init__(self, terms: dict, weights: dict):
+    def __init__(
+        self,
+        terms: Mapping[str, Callable[[Any], torch.Tensor]],
+        weights: Mapping[str, float],
+    ) -> None:
         unknown = sorted(set(weights) - set(terms))
         if unknown:
             raise InputError(
-                f"weights of the objective name unknown terms {unknown}; "
-                f"the terms are {sorted(terms)}"
+                f"weights of the objective have unknown terms {unknown}; "
+                f"expected some of {sorted(terms)}"
             )
         check_numbers(**{f"weight of {name}": weights[name] for name in weights})
         for term in terms.values():
@@ -120,11 +135,12 @@ class WeightedObjective:
         self.terms = terms
         self.weights = weights
 
-    def __call__(self, evidence) -> dict[str, torch.Tensor]:
-        """Each term for each item: a dict of (B,)."""
+    def __call__(self, evidence: Any) -> dict[str, torch.Tensor]:
+        """Return each term for each item: a dict of (B,)."""
         return {name: term(evidence) for name, term in self.terms.items()}
 
     def total(self, values: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The weighted sum for each item, (B,); its mean is minimised."""
+        """Return the weighted sum of the terms, (B,); its mean is minimised."""
         weights = {name: weight for name, weight in self.weights.items() if weight}
-        return sum(weight * values[name] for name, weight in weights.items())
+        terms = (weight * values[name] for name, weight in weights.items())
+        return sum(terms, start=torch.zeros(()))

@@ -1,13 +1,15 @@
-"""The finetuning stage of L-MAC: a mask that also looks like the clean sound.
+"""L-MAC's finetuning objective: guidance of the mask by the clean clip.
 
-A trained interpreter goes on learning on clips with noise. Where its explanation
-resembles the clip under the noise, it is guided towards that clip in place of being
-kept small: ``lambda_g ||M . X - X_clean||`` of the slides (docs/methods.md,
-finetuning). X and X_clean are representations of the domain, on one scale: X_clean is
-the clip as it is in the mixture.
+A trained interpreter is trained further on noisy clips. Where its explanation resembles
+the clean clip, it is guided towards that clip in place of being kept small: ``lambda_g
+||M . X - X_clean||`` of the slides (docs/methods.md, finetuning). X and X_clean are
+representations of the domain, on one scale: X_clean is the clip at its level in the
+mixture.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,14 +22,14 @@ from speechbrain_lmac.utils.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedEvidence(Evidence):
-    """Evidence, and what the mask multiplied, with and without noise."""
+    """Evidence with the representations of the noisy and of the clean clip."""
 
-    rep: torch.Tensor  # (B, T, F) of what was heard
-    rep_clean: torch.Tensor  # (B, T, F) of the clip in it, at its level there
+    rep: torch.Tensor  # (B, T, F) of the noisy clip
+    rep_clean: torch.Tensor  # (B, T, F) of the clean clip, at its level in it
 
 
 def cosine_similarity(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """First times second over the product of their norms, per item.
+    """Return the cosine similarity of two maps, per item.
 
     Arguments
     ---------
@@ -37,8 +39,8 @@ def cosine_similarity(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor
     Returns
     -------
     similarity : torch.Tensor
-        Shape (B,), -1 to 1, from 0 on where neither has a negative cell; 0 where one
-        of them is 0 everywhere.
+        Shape (B,), -1 to 1, at least 0 where no cell is negative; 0 where one map is 0
+        everywhere.
 
     Example
     -------
@@ -49,7 +51,7 @@ def cosine_similarity(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor
 
 
 class SimilarExplanations:
-    """Guide the clips whose explanation resembles the clean clip already.
+    """Select the clips whose explanation already resembles the clean clip.
 
     The cosine similarity between X_clean and M . X, without centring, as in the public
     code ("crosscor").
@@ -60,15 +62,15 @@ class SimilarExplanations:
         Smallest similarity, -1 to 1. Published: 0.6; also 0.7 in the user study.
     """
 
-    def __init__(self, threshold: float = 0.6):
+    def __init__(self, threshold: float = 0.6) -> None:
         if not -1 <= threshold <= 1:
             raise InputError(
-                f"threshold of a cosine similarity must be -1 to 1, got {threshold}"
+                f"threshold of SimilarExplanations must be -1 to 1, got {threshold}"
             )
         self.threshold = threshold
 
     def __call__(self, evidence: GuidedEvidence) -> torch.Tensor:
-        """Which items are guided, (B,), bool."""
+        """Return which items are guided, (B,), bool."""
         masked = evidence.mask.detach() * evidence.rep
         similarity = score_recordings(
             cosine_similarity, evidence.frames, evidence.rep_clean, masked
@@ -77,7 +79,7 @@ class SimilarExplanations:
 
 
 class OracleMask:
-    """Binary cross-entropy between the mask and a binary oracle mask, per item.
+    """Binary cross-entropy of the mask with a binary oracle mask, per item.
 
     The oracle is 1 where X_clean reaches `threshold` times its largest cell, and 0
     elsewhere; the mean over the cells. The default of the public code ("binary").
@@ -96,24 +98,23 @@ class OracleMask:
     tensor([0.6931])
     """
 
-    def __init__(self, threshold: float = 0.35):
+    def __init__(self, threshold: float = 0.35) -> None:
         if not 0 < threshold <= 1:
             raise InputError(
-                "threshold of the oracle mask must be above 0 and at most 1, "
-                f"got {threshold}"
+                f"threshold of OracleMask must be above 0, at most 1, got {threshold}"
             )
         self.threshold = threshold
 
     def __call__(self, evidence: GuidedEvidence) -> torch.Tensor:
-        """The cross-entropy of each item, (B,), >= 0."""
+        """Return the cross-entropy of each item, (B,), >= 0."""
         return score_recordings(
             self.entropy, evidence.frames, evidence.mask, evidence.rep_clean
         )
 
     def entropy(self, mask: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-        """Of masks and clean representations, (B, T, F) each."""
+        """Return the cross-entropy (B,) of masks and clean maps, (B, T, F) each."""
         oracle = clean >= self.threshold * clean.amax((1, 2), keepdim=True)
-        # A mask may miss 0 or 1 by rounding, where the entropy has no value.
+        # Rounding can put a mask outside [0, 1], where the entropy is undefined.
         mask = mask.float().clamp(0, 1)
         with torch.autocast(mask.device.type, enabled=False):
             entropy = F.binary_cross_entropy(mask, oracle.float(), reduction="none")
@@ -121,10 +122,10 @@ class OracleMask:
 
 
 class CleanRepresentation:
-    """The squared distance of the explanation from the clean clip, per item.
+    """Mean squared error of the explanation and the clean clip, per item.
 
     ||M . X - X_clean||^2 over the number of cells: the norm of the slides' formula,
-    squared and averaged as the public code's other option has it.
+    squared and averaged as in the public code's other option.
 
     Example
     -------
@@ -136,23 +137,23 @@ class CleanRepresentation:
     """
 
     def __call__(self, evidence: GuidedEvidence) -> torch.Tensor:
-        """The mean squared error of each item, (B,), >= 0."""
+        """Return the mean squared error of each item, (B,), >= 0."""
         error = evidence.mask * evidence.rep - evidence.rep_clean
         return score_recordings(mean_square, evidence.frames, error)
 
 
 def mean_square(maps: torch.Tensor) -> torch.Tensor:
-    """The mean of the squares of maps (B, T, F), (B,)."""
+    """Return the mean of the squares of maps (B, T, F), (B,)."""
     return maps.square().mean((1, 2))
 
 
 class GuidedObjective(WeightedObjective):
-    """L-MAC's terms, with guidance in place of smallness for some items.
+    """L-MAC's terms, with guidance in place of the L1 term for selected items.
 
-    Items that `selection` takes have the term `guidance` and no `mask_l1`; the others
-    have it the other way round. Every term is one value per item, so the objective
+    Items that `selection` selects have the term `guidance` and no `mask_l1`; the others
+    have `mask_l1` and no `guidance`. Every term is one value per item, so the objective
     does not depend on how many of a batch are selected. (The public code multiplies a
-    mean over all items of |M| with the number of those that are not selected.)
+    mean of |M| over all items with the number of items that are not selected.)
 
     Arguments
     ---------
@@ -167,16 +168,16 @@ class GuidedObjective(WeightedObjective):
 
     def __init__(
         self,
-        terms: dict,
-        weights: dict,
-        selection: SimilarExplanations,
-        guidance: CleanRepresentation | OracleMask,
-    ):
+        terms: Mapping[str, Callable[[Any], torch.Tensor]],
+        weights: Mapping[str, float],
+        selection: Callable[[GuidedEvidence], torch.Tensor],
+        guidance: Callable[[GuidedEvidence], torch.Tensor],
+    ) -> None:
         super().__init__({**terms, "guidance": guidance}, weights)
         self.selection = selection
 
     def __call__(self, evidence: GuidedEvidence) -> dict[str, torch.Tensor]:
-        """Each term for each item, and whether it is `selected`: a dict of (B,)."""
+        """Return each term for each item, and `selected` (0 or 1): a dict of (B,)."""
         selected = self.selection(evidence)
         values = super().__call__(evidence)
         values["guidance"] = torch.where(selected, values["guidance"], 0.0)

@@ -1,4 +1,4 @@
-"""What LMAC-TD's interpreter is trained for, beside L-MAC's terms, and its codec.
+"""Terms of LMAC-TD's objective, beside L-MAC's, and of its codec's.
 
 Terms of `Evidence` read the waveforms of `evidence.masked_audio`. One value per clip,
 (B,); weighted by `speechbrain_lmac.losses.lmac.WeightedObjective`.
@@ -6,18 +6,20 @@ Terms of `Evidence` read the waveforms of `evidence.masked_audio`. One value per
 
 import torch
 
+from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.dsp.pad_crop import score_recordings
+from speechbrain_lmac.types import Evidence
 
 # Added to both energies of a ratio, so that silence has a gradient. As in SpeechBrain.
 ENERGY_FLOOR = 1e-8
 
-# In dB. A reconstruction that good is not trained further: its error is that of 16 bit
+# dB. A reconstruction this good is not trained further: its error is that of 16 bit
 # rounding at a level of -20 dB, and a step of Adam would only disturb it.
 CEILING = 80.0
 
 
 def si_snr(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Scale-invariant signal-to-noise ratio in dB, for training.
+    """Return the scale-invariant signal-to-noise ratio in dB, for training.
 
     With e and r less their means and a = <e, r> / |r|^2:
     10 log10(|a r|^2 / |e - a r|^2), `ENERGY_FLOOR` added to each energy.
@@ -50,28 +52,34 @@ def si_snr(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 
 def reconstruction(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Minus the SI-SNR of a reconstruction, (B,), from -`CEILING` on, in dB."""
+    """Return minus the SI-SNR of waveforms (B, N), (B,), in dB, at least -`CEILING`."""
     return -si_snr(estimate, reference).clamp(max=CEILING)
 
 
-def spectrogram_l1(evidence) -> torch.Tensor:
-    """Mean over time and frequency of log1p |STFT| of the explanation, (B,), >= 0.
+def spectrogram_l1(evidence: Evidence) -> torch.Tensor:
+    """Return the mean of log1p |STFT(explanation)| over time and frequency, (B,), >= 0.
 
     LMAC-TD's counterpart of L-MAC's `mask_l1`, without the padding. It is a plain mean,
     also in the public code.
     """
-    heard = evidence.masked_audio
-    return score_recordings(_mean_level, heard.frames, heard.magnitude)
+    audio = _masked_audio(evidence)
+    return score_recordings(_mean_level, audio.frames, audio.magnitude)
 
 
-def sum_to_input(evidence) -> torch.Tensor:
-    """Minus the SI-SNR of explanation plus rest against the input, (B,), in dB.
+def sum_to_input(evidence: Evidence) -> torch.Tensor:
+    """Return minus the SI-SNR of explanation plus rest with the input, (B,), in dB.
 
-    The decoder is linear, so that this sum is the decoded input whatever the mask: the
-    term acts on a codec that is trained along, and is a constant with a frozen one.
+    The decoder is linear, so this sum is the decoded input for any mask: the term acts
+    on a codec that is trained too, and is constant with a frozen one.
     """
-    heard = evidence.masked_audio
-    return -si_snr(heard.explanation + heard.rest, heard.wav)
+    audio = _masked_audio(evidence)
+    return -si_snr(audio.explanation + audio.rest, audio.wav)
+
+
+def _masked_audio(evidence: Evidence) -> MaskedAudio:
+    if evidence.masked_audio is None:
+        raise ValueError("this term needs the masked audio, got None")
+    return evidence.masked_audio
 
 
 def _mean_level(magnitude: torch.Tensor) -> torch.Tensor:

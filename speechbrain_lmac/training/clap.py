@@ -7,7 +7,7 @@ from pathlib import Path
 import speechbrain as sb
 import torch
 
-from speechbrain_lmac.classifiers.clap.miniclap import hear_as_classifier, save_clap
+from speechbrain_lmac.classifiers.clap.miniclap import load_trunk, save_clap
 from speechbrain_lmac.classifiers.padding import embed, lengths_of
 from speechbrain_lmac.evaluation.retrieval import Prompts
 from speechbrain_lmac.training.base_brain import NOISE_PARTS, RecordingBrain
@@ -125,7 +125,7 @@ def prepare_clap(hparams: dict[str, int | str]) -> None:
     clap, captions = hparams["clap"], hparams["captioned"].captions
     clap.learn_words(captions.words(), hparams["seed"])
     if hparams.get("trunk_source") is not None:
-        hear_as_classifier(clap, hparams["trunk_source"])
+        load_trunk(clap, hparams["trunk_source"])
 
 
 def write_clap(brain, hparams: dict[str, int | str], argv: list[str]) -> None:

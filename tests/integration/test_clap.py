@@ -1,6 +1,7 @@
 """train_clap.py: what it writes, what it refuses, and that it resumes."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +104,8 @@ def test_the_audio_tower_stays_the_classifier(call, options, trained_classifier)
     stored = torch.load(trunk / "model.ckpt")
     trained = torch.load("t/clap/model.ckpt")
     for name, value in stored.items():  # statistics of batch norm among them
-        there = trained[f"audio_tower.{name}"]
-        same = there.shape == value.shape and torch.equal(there, value)
+        weight = trained[f"audio_tower.{name}"]
+        same = weight.shape == value.shape and torch.equal(weight, value)
         assert same != name.startswith("linear."), name
     words = json.loads(Path("t/clap/clap.json").read_text())["words"]
     first = untrained().learn_words(words, seed=1234).words.weight
@@ -116,16 +117,16 @@ def test_a_trunk_of_another_size_is_refused(refused, options, trained_classifier
     trunk = f"--trunk_source={trained_classifier / 'classifier'}"
     wide = "--clap={audio: {channels: [12, 24, 48, 60]}}"
     message = refused(train_clap, *options[:-1], trunk, wide, "--output_folder=t")
-    assert "is no trunk for the audio tower" in message
+    assert "classifier/model.ckpt" in message and "audio tower" in message
     nowhere = "--trunk_source=nowhere/at/all"
     message = refused(train_clap, *options[:-1], nowhere, "--output_folder=t")
     assert "model.ckpt" in message and "nowhere/at/all" in message
 
 
 def test_several_processes_do_not_train_it(refused, options, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun says it
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun sets it
     message = refused(train_clap, *options, "--output_folder=no")
-    assert "a CLAP is trained in one process only: start without torchrun" in message
+    assert "torchrun" in message
 
 
 def with_augment(tmp_path, arguments):
@@ -138,10 +139,10 @@ def with_augment(tmp_path, arguments):
 
 @pytest.mark.parametrize("key", ["mixup", "blank"])
 def test_captions_are_not_mixed_as_targets(refused, options, tmp_path, key):
-    kept = {"mixup": "blank", "blank": "mixup"}[key]
-    path = with_augment(tmp_path, f"    {kept}: null\n")
+    other = {"mixup": "blank", "blank": "mixup"}[key]
+    path = with_augment(tmp_path, f"    {other}: null\n")
     message = refused(train_clap, path, *options[1:], "--output_folder=no")
-    assert "set mixup and blank of the augmentation to null" in message
+    assert re.search("mixup.*blank.*null", message)
 
 
 def test_sounds_are_augmented_one_by_one(call, capsys, options, trained, tmp_path):
@@ -159,4 +160,4 @@ def test_sounds_are_augmented_one_by_one(call, capsys, options, trained, tmp_pat
     with pytest.raises(SystemExit):
         call(train_clap, path, *options[1:], "--output_folder=twice")
     message = capsys.readouterr().err
-    assert "makes 12 clips of 6, and each has one caption" in message
+    assert re.search(r"\b12\b.*\b6\b", message)

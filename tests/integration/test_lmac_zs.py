@@ -137,7 +137,10 @@ def test_a_file_is_explained_for_each_prompt(call, toy, ready, tmp_path, capsys)
     assert "similarity_explanation" in capsys.readouterr().out
     # What is told is what the towers say of the sound that is written.
     hparams, _, _ = load_experiment([str(ROOT / STFT), *ready])
-    domain, classifier = hparams["domain"], hparams["classifier"].asked(PROMPTS, None)
+    domain, classifier = (
+        hparams["domain"],
+        hparams["classifier"].with_prompts(PROMPTS, None),
+    )
     for part, told in (("input", "similarity"), ("explanation", names[1])):
         wav, _ = soundfile.read(tmp_path / "out" / f"{hum}_{part}.wav", dtype="float32")
         whole, _ = soundfile.read(tmp_path / "out" / f"{hum}_input.wav")
@@ -164,7 +167,7 @@ def test_a_class_is_asked_for_by_its_name(call, toy, ready, tmp_path):
     "options, told",
     [
         (["--prompt="], "every prompt needs words"),
-        (["--prompt=hum", "--prompt= hum "], "each prompt may stand there once: hum"),
+        (["--prompt=hum", "--prompt= hum "], "repeated hum"),
         (["--prompt=hum", "--target=hum"], "give one of them"),
         (["--prompt=hippopotamus"], "hippopotamus"),
     ],

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--number_of_epochs=1", "--batch_size=6")
 
 
-def test_an_ast_is_trained_explained_judged_and_heard(call, toy, tiny, tmp_path):
+def test_an_ast_is_trained_explained_evaluated_and_decoded(call, toy, tiny, tmp_path):
     call(train_classifier, "hparams/toy_ast_classifier.yaml", *tiny, *SHORT)
     folder = tmp_path / "results/toy_ast_classifier/1234/classifier"
     # transformers reads what was written, with the names of the classes.

@@ -51,7 +51,7 @@ def test_any_length_has_logits(model, n_frames):
 
 
 @pytest.mark.parametrize("n_frames", [1, 15])
-def test_short_clips_are_heard_with_silence_behind_them(model, n_frames):
+def test_short_clips_are_padded_with_silence(model, n_frames):
     clip = features(1, n_frames)
     silence = torch.zeros(1, 32 if isinstance(model, CNN14Classifier) else 16, N_MELS)
     padded = torch.cat([clip, silence], dim=1)[:, : silence.shape[1]]

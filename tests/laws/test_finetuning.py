@@ -150,10 +150,10 @@ def test_selection_takes_no_gradient():
 
 @pytest.mark.parametrize("kind", [SimilarExplanations, OracleMask])
 def test_thresholds_have_a_range(kind):
-    with pytest.raises(InputError, match="threshold of .* got 1.5"):
+    with pytest.raises(InputError, match=rf"{kind.__name__}.*1\.5"):
         kind(1.5)
 
 
 def test_a_weight_of_an_unknown_term_is_refused():
-    with pytest.raises(InputError, match="unknown terms \\['guidnace'\\]"):
+    with pytest.raises(InputError, match="guidnace.*mask_l1"):
         objective(weights={**WEIGHTS, "guidnace": 1.0})

@@ -1,4 +1,4 @@
-"""A classifier whose batch norms are folded says what it said before."""
+"""A classifier whose batch norms are folded has the same outputs."""
 
 import pytest
 import torch
@@ -61,7 +61,7 @@ def test_it_has_the_same_gradient_and_nothing_to_train(classifier):
 
 
 class Odd(torch.nn.Module):
-    """A convolution that is not heard by its norm alone."""
+    """A convolution whose output its norm does not have alone."""
 
     n_classes = 2
 

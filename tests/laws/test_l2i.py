@@ -157,9 +157,9 @@ def test_a_dictionary_of_another_front_end_is_refused(
 
 def test_a_dictionary_of_other_sizes_is_refused(domain, tmp_path):
     save_weights(SpectralAutoencoder(BINS, 5).dictionary(domain), tmp_path / "d.ckpt")
-    with pytest.raises(InputError, match=r"\(513, 5\) in the file and \(513, 7\)"):
+    with pytest.raises(InputError, match=r"\(513, 5\).*\(513, 7\)"):
         load_dictionary(Dictionary(BINS, 7), tmp_path / "d.ckpt", domain)
-    with pytest.raises(InputError, match=r"\(513, 5\) in the file and \(257, 5\)"):
+    with pytest.raises(InputError, match=r"\(513, 5\).*\(257, 5\)"):
         load_dictionary(Dictionary(257, 5), tmp_path / "d.ckpt", domain)
 
 
@@ -248,7 +248,7 @@ def test_learned_weights_at_another_length_weigh_a_steady_activation_the_same():
 
 
 def test_psi_and_theta_must_have_as_many_components(domain):
-    with pytest.raises(InputError, match="5 components, but n_components: 7"):
+    with pytest.raises(InputError, match="5.*n_components.*7"):
         L2IInterpreter(compact_psi(5), MeanOverTime(), CLASSES, n_components=7)
 
 
@@ -360,8 +360,8 @@ def test_relevance_and_mask_by_hand():
     )
     torch.testing.assert_close(interpretation.logits, torch.tensor([[1.3, 2.0]]))
     # W H in frame 1: (3 + 1, 2, 0); in frame 2: (6, 0, 0).
-    wanted = torch.tensor([[[4.0, 2.0, 0.0], [6.0, 0.0, 0.0]]])
-    assert torch.equal(interpretation.reconstruction, wanted)
+    expected = torch.tensor([[[4.0, 2.0, 0.0], [6.0, 0.0, 0.0]]])
+    assert torch.equal(interpretation.reconstruction, expected)
 
     domain, wav = ThreeBins(RATE), torch.zeros(1, 100)
 
@@ -418,7 +418,7 @@ def test_a_mel_spectrogram_has_no_such_spectra(classifier, interpreter):
 def test_a_threshold_that_nothing_exceeds_is_refused(
     domain, classifier, interpreter, threshold
 ):
-    with pytest.raises(InputError, match="relevance_threshold must be below 1"):
+    with pytest.raises(InputError, match=f"relevance_threshold.*{threshold}"):
         L2IExplainer(domain, classifier, interpreter, threshold)
 
 

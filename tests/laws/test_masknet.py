@@ -153,13 +153,13 @@ def test_the_mix_is_that_of_alpha():
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1])
 def test_alpha_has_a_range(alpha):
-    with pytest.raises(InputError, match="alpha must be 0 to 1"):
+    with pytest.raises(InputError, match=f"alpha.*{alpha}"):
         interpreter_of(alpha)
 
 
 @pytest.mark.parametrize("options", [{"chunk": 9}, {"frames_per_step": 0}])
 def test_sizes_that_cannot_be_are_refused(options):
-    with pytest.raises(InputError, match="chunk must|frames_per_step must"):
+    with pytest.raises(InputError, match=" ".join(options)):
         net(**options)
 
 
@@ -268,7 +268,7 @@ def test_checkpointing_changes_memory_only():
 
 
 def test_a_transformer_has_a_layer():
-    with pytest.raises(InputError, match="n_layers must"):
+    with pytest.raises(InputError, match="n_layers"):
         TransformerBlock(0, 8, 2, 16)
 
 
@@ -341,9 +341,9 @@ def test_silence_and_a_batch_of_one_can_be_trained_on(domain, classifier):
 def test_spectrogram_l1_is_the_mean_of_log1p_of_the_magnitude(domain, classifier):
     explainer = AmortizedExplainer(domain, classifier, interpreter_of(0.0))
     explanation = explainer.explain(torch.randn(2, 8000))
-    heard = domain.decode(domain.apply_mask(explanation.encoded, explanation.mask))
+    audio = domain.decode(domain.apply_mask(explanation.encoded, explanation.mask))
     spectrum = torch.stft(
-        heard, 1024, HOP, 372, torch.hamming_window(372), pad_mode="constant",
+        audio, 1024, HOP, 372, torch.hamming_window(372), pad_mode="constant",
         return_complex=True,
     )  # fmt: skip
     wanted = spectrum.abs().log1p().mean((1, 2))
@@ -356,8 +356,8 @@ def test_the_sum_is_compared_with_the_input_and_not_the_other_way_round(
 ):
     lossy = LearnedDomain(STFTDomain(RATE), Codec(RATE, 32, 16)).requires_grad_(False)
     encoded = lossy.encode(torch.randn(2, 8000))
-    heard = MaskedAudio(lossy, encoded, torch.rand(encoded.rep.shape))
-    evidence = type("Evidence", (), {"masked_audio": heard})
+    audio = MaskedAudio(lossy, encoded, torch.rand(encoded.rep.shape))
+    evidence = type("Evidence", (), {"masked_audio": audio})
     coded = lossy.decode(encoded)
     torch.testing.assert_close(
         sum_to_input(evidence), -si_snr(coded, encoded.wav), rtol=1e-4, atol=1e-3

@@ -112,10 +112,10 @@ def test_total_variation_by_hand():
     assert total_variation(with_mask(mask)).item() == pytest.approx(0.6)
 
 
-@pytest.mark.parametrize("shape, wanted", [((3, 1), 0.5), ((1, 3), 0.5), ((1, 1), 0.0)])
-def test_total_variation_of_a_line_and_of_a_point(shape, wanted):
+@pytest.mark.parametrize("shape, total", [((3, 1), 0.5), ((1, 3), 0.5), ((1, 1), 0.0)])
+def test_total_variation_of_a_line_and_of_a_point(shape, total):
     mask = torch.tensor([0.0, 0.5, 1.0])[: shape[0] * shape[1]].reshape(1, *shape)
-    assert total_variation(with_mask(mask)).item() == pytest.approx(wanted)
+    assert total_variation(with_mask(mask)).item() == pytest.approx(total)
 
 
 def test_a_flat_mask_does_not_vary():

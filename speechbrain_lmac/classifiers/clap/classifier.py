@@ -1,14 +1,8 @@
-"""A zero-shot classifier: sounds and sentences in one space; the classes are prompts.
+"""Zero-shot classification by a CLAP: prompts are the classes."""
 
-A `Clap` is any pair of towers with
-
-- ``audio(features) -> AudioEmbedding``: what the domain's `features` gives, (B, ...),
-- ``text(sentences) -> (P, D)``: P sentences, each of length 1,
-- ``scale``: what similarities are multiplied by to be logits,
-- ``embedding_dim`` (D), ``cam_layer`` and ``cam_stride`` as a `Classifier` has them.
-"""
-
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import torch
 
@@ -20,41 +14,78 @@ from speechbrain_lmac.utils.tokenizer import TEMPLATE
 
 @dataclass(frozen=True)
 class AudioEmbedding:
-    """What an audio tower makes of sounds."""
+    """Output of an audio tower."""
 
     embedding: torch.Tensor  # (B, D), float32, each of length 1
-    hidden: tuple  # maps (B, C', T', F'), the shallowest first
+    hidden: tuple[torch.Tensor, ...]  # maps (B, C', T', F'), the shallowest first
+
+
+class Clap(Protocol):
+    """An audio tower and a text tower with a common embedding space; a module."""
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """Factor from similarities to logits, shape ()."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Values of an embedding, D."""
+
+    @property
+    def cam_layer(self) -> torch.nn.Module:
+        """See `Classifier`."""
+
+    @property
+    def cam_stride(self) -> tuple[float, float]:
+        """See `Classifier`."""
+
+    @property
+    def audio(self) -> Any:
+        """A method: a domain's `features` (B, ...) to an `AudioEmbedding`."""
+
+    def text(self, prompts: list[str], /) -> torch.Tensor:
+        """Return the embeddings of P prompts, (P, D), each of length 1."""
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """As `torch.nn.Module`."""
 
 
 class ClapClassifier(torch.nn.Module):
     """A CLAP and a list of prompts: logits are scaled similarities to the prompts.
 
-    logits = scale * a @ t.T, with a (B, D) the sounds and t (C, D) the prompts, all of
-    length 1. It is frozen: in eval mode whatever is called on it, without gradients of
-    its own, but gradients flow through it to its input. The prompts are embedded once.
+    logits = scale * a @ t.T, with the embeddings a (B, D) of clips and t (C, D) of
+    prompts, all of length 1. It is frozen: always in eval mode, without gradients of
+    its own, but gradients flow through it to its input. Prompts are embedded once.
 
     Arguments
     ---------
     clap : Clap
-        See the top of this file.
-    prompts : list
-        C sentences, or names of classes for the template.
+    prompts : sequence of str
+        C sentences, or class names for the template.
     template : str or None
-        Each prompt stands in place of its "{}". None: prompts are sentences.
+        Its "{}" is replaced by each prompt. None: prompts are sentences.
+
+    Shape
+    -----
+    Features (B, ...) to logits (B, C) and hidden maps (B, C', T', F').
 
     Raises
     ------
     InputError
-        When a prompt is empty or stands there twice, when the template has no place
-        for it, or when the text tower refuses it (too long).
+        When a prompt is empty, repeated or too long for the text tower, or the template
+        has no "{}".
     """
 
     masks_padding = True
+    clap: Clap
+    text: torch.Tensor
 
-    def __init__(self, clap, prompts, template: str | None = TEMPLATE):
+    def __init__(
+        self, clap: Clap, prompts: Sequence[str], template: str | None = TEMPLATE
+    ) -> None:
         super().__init__()
         if isinstance(prompts, str):
-            raise InputError(f"prompts must be a list of texts: [{prompts!r}] for one")
+            raise InputError(f"prompts must be a list, got a text: use [{prompts!r}]")
         self.clap = clap.requires_grad_(False)
         self.eval()
         self.labels = [str(prompt) for prompt in prompts]
@@ -63,63 +94,76 @@ class ClapClassifier(torch.nn.Module):
         self.register_buffer("text", self.embed(self.prompts), persistent=False)
 
     @property
-    def n_classes(self):
+    def n_classes(self) -> int:
         """Number of prompts C."""
         return len(self.prompts)
 
     @property
-    def embedding_dim(self):
+    def embedding_dim(self) -> int:
         """Values of an embedding, D."""
         return self.clap.embedding_dim
 
     @property
     def sample_rate(self) -> int | None:
-        """Of the waveforms that the audio tower hears, Hz; None: it hears features."""
+        """Sample rate of the audio tower's waveforms, Hz; None for one of features."""
         return getattr(self.clap, "sample_rate", None)
 
     @property
-    def cam_layer(self):
-        """The module whose output class activation maps look at."""
+    def cam_layer(self) -> torch.nn.Module:
+        """The layer of class activation maps."""
         return self.clap.cam_layer
 
     @property
-    def cam_stride(self) -> tuple:
-        """Frames and bands that a step of that map stands for."""
+    def cam_stride(self) -> tuple[float, float]:
+        """Frames and bands per step of that layer's map."""
         return self.clap.cam_stride
 
     @torch.no_grad()
-    def embed(self, prompts: list[str]) -> torch.Tensor:
-        """P sentences to their embeddings (P, D), each of length 1."""
+    def embed(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Return the embeddings of P sentences, (P, D), each of length 1."""
         return self.clap.text(list(prompts)).float()
 
-    def asked(self, prompts, template=None) -> "ClapClassifier":
-        """The same towers with other prompts; the weights are shared."""
+    def with_prompts(
+        self, prompts: Sequence[str], template: str | None = None
+    ) -> "ClapClassifier":
+        """Return a classifier of the same towers with other prompts."""
         return ClapClassifier(self.clap, prompts, template)
 
-    def train(self, mode: bool = True) -> "ClapClassifier":
+    def train(self, mode: bool = True) -> Self:
         """Stay in eval mode."""
         return super().train(False)
 
     def audio(
         self, features: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> AudioEmbedding:
-        """Features to an `AudioEmbedding`; `lengths` (B,) as in `padding`."""
+        """Return the `AudioEmbedding` of features (B, ...).
+
+        `lengths` (B,) as in `classifiers.padding`.
+        """
         masks = masks_padding(self.clap)
         return on_recordings(self.clap.audio, features, lengths, masks)
 
     def forward(
         self, features: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> ClassifierOutput:
-        """Features to logits (B, C) and hidden maps; `lengths` (B,) as in `padding`."""
-        heard = self.audio(features, lengths)
-        similarity = heard.embedding.float() @ self.text.T
-        return ClassifierOutput(self.clap.scale.detach() * similarity, heard.hidden)
+        """Return logits (B, C) and hidden maps of features (B, ...).
+
+        `lengths` (B,) as in `classifiers.padding`.
+        """
+        output = self.audio(features, lengths)
+        similarity = output.embedding.float() @ self.text.T
+        return ClassifierOutput(self.clap.scale.detach() * similarity, output.hidden)
 
 
-def sentences(prompts: list[str], template: str | None = TEMPLATE) -> list[str]:
-    """Names of classes, or sentences, to the sentences that are embedded.
+def sentences(prompts: Sequence[str], template: str | None = TEMPLATE) -> list[str]:
+    """Return the sentences of class names, or sentences without a template.
 
-    Names of classes are read with spaces in place of their underscores.
+    Underscores of class names become spaces.
+
+    Raises
+    ------
+    InputError
+        See `ClapClassifier`.
 
     Example
     -------
@@ -131,13 +175,16 @@ def sentences(prompts: list[str], template: str | None = TEMPLATE) -> list[str]:
     prompts = [" ".join(str(prompt).split()) for prompt in prompts]
     if not prompts or not all(prompts):
         raise InputError(
-            f"every prompt needs words, got {some_of(prompts) if prompts else 'none'}"
+            "every prompt needs words, got "
+            f"{some_of(map(repr, prompts)) if prompts else 'no prompts'}"
         )
-    twice = sorted({prompt for prompt in prompts if prompts.count(prompt) > 1})
-    if twice:
-        raise InputError(f"each prompt may stand there once: {some_of(twice)}")
+    repeated = sorted({prompt for prompt in prompts if prompts.count(prompt) > 1})
+    if repeated:
+        raise InputError(
+            f"each prompt may be given once, got repeated {some_of(repeated)}"
+        )
     if template is None:
         return prompts
     if "{}" not in template:
-        raise InputError(f'the template "{template}" has no {{}} for the prompt')
+        raise InputError(f'template must have {{}} for the prompt, got "{template}"')
     return [template.replace("{}", prompt) for prompt in prompts]

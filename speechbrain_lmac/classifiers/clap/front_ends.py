@@ -1,12 +1,13 @@
-"""What the big CLAPs do to a waveform before their network: fill, cut, mel, dB.
+"""Front ends of the published CLAPs: window, mel spectrogram, dB.
 
-A CLAP hears a window of fixed length. Which sample of the clip is heard at which place
-of the window is a function of its own, so that whatever lies on the clip's frames (a
-masked mel spectrogram) is laid out exactly as the waveform is.
+A CLAP has a window of fixed length. A fill function maps its positions to the clip's
+samples, so that maps on the clip's frames (a masked mel spectrogram) are laid out in
+the window exactly as the waveform is.
 """
 
 import functools
 import logging
+from collections.abc import Callable
 
 import torch
 
@@ -14,28 +15,31 @@ from speechbrain_lmac.dsp.mel import decibels, slaney_hz, slaney_mel
 
 logger = logging.getLogger(__name__)
 
-SILENCE = -1  # a place of the window at which no sample of the clip is heard
+SILENCE = -1  # index of a position of the window without a sample of the clip
+
+# A fill function: positions (n,), N and L, in samples, to the clip's samples (n,).
+Fill = Callable[[torch.Tensor, int, int], torch.Tensor]
 
 
 def repeated(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
-    """Short clips are repeated until the window is full, and cut there.
+    """Repeat short clips until the window is full, and cut there.
 
-    What Microsoft's CLAP does. Of a longer clip the beginning is heard (theirs: a
-    random part).
+    As Microsoft's CLAP. Longer clips are cut to their beginning (theirs: a random
+    part).
 
     Arguments
     ---------
     places : torch.Tensor
-        Samples of the window, from 0, int64.
+        Positions in the window, in samples from 0, (n,) int64.
     n_samples : int
-        N, of the clip.
+        Length of the clip, N.
     length : int
-        Of the window, in samples.
+        Length of the window, in samples.
 
     Returns
     -------
     samples : torch.Tensor
-        The sample of the clip that is heard at each place, or `SILENCE`.
+        Index of the clip's sample at each position, or `SILENCE`, (n,) int64.
 
     Example
     -------
@@ -46,9 +50,19 @@ def repeated(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
 
 
 def repeated_whole(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
-    """Short clips are repeated as often as they fit; silence follows.
+    """Repeat short clips as often as they fit, followed by silence.
 
-    What transformers calls "repeatpad". Arguments and returns are those of `repeated`.
+    The "repeatpad" of transformers.
+
+    Arguments
+    ---------
+    places, n_samples, length
+        As `repeated`; places (n,).
+
+    Returns
+    -------
+    samples : torch.Tensor
+        As `repeated`, (n,).
 
     Example
     -------
@@ -62,7 +76,17 @@ def repeated_whole(places: torch.Tensor, n_samples: int, length: int) -> torch.T
 def followed_by_silence(
     places: torch.Tensor, n_samples: int, length: int
 ) -> torch.Tensor:
-    """Silence follows a short clip. Arguments and returns are those of `repeated`.
+    """Pad short clips with silence.
+
+    Arguments
+    ---------
+    places, n_samples, length
+        As `repeated`; places (n,).
+
+    Returns
+    -------
+    samples : torch.Tensor
+        As `repeated`, (n,).
 
     Example
     -------
@@ -73,25 +97,25 @@ def followed_by_silence(
 
 
 class ClapSpectrogram(torch.nn.Module):
-    """Waveforms of any length to the mel spectrogram in dB that a CLAP takes.
+    """A CLAP's mel spectrogram in dB of waveforms of any length.
 
     The window is filled (`fill`), then: STFT (Hann, centred, reflected at the edges),
-    power, Slaney's mel filters of equal area, 10 log10(max(power, 1e-10)). No other
-    clip, no random number has a part in it; of clips that are longer than the window,
-    the beginning is heard.
+    power, Slaney's mel filters of equal area, 10 log10(max(power, 1e-10)). It depends
+    on no other clip and no random number; clips that are longer than the window are cut
+    to their beginning.
 
     Arguments
     ---------
     sample_rate : int
         Hz.
     n_fft, hop_length : int
-        Samples; the Hann window has n_fft.
+        In samples; the Hann window has n_fft.
     n_samples : int
-        Length of the window, L.
+        Length of the window, L, in samples.
     n_mels : int
         Mel bands.
     low_hz, high_hz : float
-        Where they begin and end.
+        Lower and upper edge of the mel bands.
     fill : callable
         `repeated`, `repeated_whole` or `followed_by_silence`.
 
@@ -106,6 +130,9 @@ class ClapSpectrogram(torch.nn.Module):
     torch.Size([2, 690, 64])
     """
 
+    window: torch.Tensor
+    mel_matrix: torch.Tensor
+
     def __init__(
         self,
         sample_rate: int,
@@ -115,8 +142,8 @@ class ClapSpectrogram(torch.nn.Module):
         n_mels: int,
         low_hz: float,
         high_hz: float,
-        fill,
-    ):
+        fill: Fill,
+    ) -> None:
         super().__init__()
         self.sample_rate = sample_rate
         self.n_fft = n_fft
@@ -135,25 +162,25 @@ class ClapSpectrogram(torch.nn.Module):
     def forward(self, wav: torch.Tensor) -> torch.Tensor:
         if wav.dim() != 2:
             raise ValueError(
-                "this CLAP hears waveforms (batch, samples), got the shape "
-                f"{tuple(wav.shape)}: it needs ClapSTFTDomain, or MelClap around it "
-                "for ClapMelDomain"
+                "this CLAP needs waveforms (batch, samples), got the shape "
+                f"{tuple(wav.shape)}: use ClapSTFTDomain, or MelClap around it for "
+                "ClapMelDomain"
             )
         with torch.autocast(wav.device.type, enabled=False):
             return decibels(self.mel_power(self.filled(wav.float()))).float()
 
     def filled(self, wav: torch.Tensor) -> torch.Tensor:
-        """Waveforms (B, N) to the window (B, L) that is heard."""
+        """Return the window (B, L) of waveforms (B, N)."""
         if wav.shape[1] > self.n_samples:
-            warn_of_rest(self.n_samples / self.sample_rate)
+            warn_of_cut(self.n_samples / self.sample_rate)
         places = torch.arange(self.n_samples, device=wav.device)
-        return taken(wav, self.fill(places, wav.shape[1], self.n_samples))
+        return gather_or_zero(wav, self.fill(places, wav.shape[1], self.n_samples))
 
     def mel_power(self, wav: torch.Tensor) -> torch.Tensor:
-        """Power in the mel bands, of waveforms (B, N) to (B, N // hop + 1, n_mels).
+        """Return the mel power (B, N // hop + 1, n_mels) of waveforms (B, N).
 
-        In float64: a band far below the loudest of its frame, or a frame of which the
-        window's very end is heard, would be lost in the rounding of float32.
+        In float64: a band far below the loudest of its frame, or a frame with signal at
+        the very end of its window only, would be lost in the rounding of float32.
         """
         spectrum = torch.stft(
             wav.double(),
@@ -168,17 +195,17 @@ class ClapSpectrogram(torch.nn.Module):
         return power @ self.mel_matrix
 
     def folded(self, maps: torch.Tensor, n_samples: int) -> torch.Tensor:
-        """Maps on the frames of a clip, laid out in the window as its samples are.
+        """Return maps on the frames of a clip, laid out in the window as its samples.
 
-        Frame j of the window stands at its sample j hop; it has what the clip has at
-        the frame that is nearest to the sample which is heard there.
+        Frame j of the window is at its sample j hop; it gets the clip's frame nearest
+        to the clip's sample at that position.
 
         Arguments
         ---------
         maps : torch.Tensor
             Shape (B, T, F), T = N // hop_length + 1, 0 for silence.
         n_samples : int
-            N.
+            Length of the clip, N.
 
         Returns
         -------
@@ -190,20 +217,19 @@ class ClapSpectrogram(torch.nn.Module):
         samples = self.fill(places, n_samples, self.n_samples)
         frames = (samples + self.hop_length // 2) // self.hop_length
         frames = frames.clamp(max=maps.shape[1] - 1)
-        return taken(maps, frames.masked_fill(samples == SILENCE, SILENCE))
+        return gather_or_zero(maps, frames.masked_fill(samples == SILENCE, SILENCE))
 
 
-def taken(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Values (B, N, ...) at some indices of their second axis; 0 at `SILENCE`.
+def gather_or_zero(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Return values (B, N, ...) at indices (n,) of axis 1, (B, n, ...); 0 at `SILENCE`.
 
     Example
     -------
-    >>> taken(torch.tensor([[7.0, 8.0]]), torch.tensor([1, -1, 0]))
+    >>> gather_or_zero(torch.tensor([[7.0, 8.0]]), torch.tensor([1, -1, 0]))
     tensor([[8., 0., 7.]])
     """
-    heard = indices != SILENCE
-    heard = heard.view(-1, *[1] * (values.dim() - 2))
-    return values.index_select(1, indices.clamp(min=0)) * heard
+    valid = (indices != SILENCE).view(-1, *[1] * (values.dim() - 2))
+    return values.index_select(1, indices.clamp(min=0)) * valid
 
 
 def slaney_mel_matrix(
@@ -224,6 +250,6 @@ def slaney_mel_matrix(
 
 
 @functools.cache  # once is enough
-def warn_of_rest(seconds: float) -> None:
-    """Say that clips are longer than what is heard."""
-    logger.warning("this CLAP hears the first %g s of a clip, not the rest", seconds)
+def warn_of_cut(seconds: float) -> None:
+    """Log that clips are cut to the window."""
+    logger.warning("this CLAP uses only the first %g s of a clip", seconds)

@@ -1,13 +1,16 @@
 """CLAP of Hugging Face transformers (laion/clap-htsat-unfused and its kin) as towers.
 
-Its audio tower, HTSAT, folds time into strips of the frequency axis. What leaves this
-file is unfolded: hidden maps and the map that class activation maps look at.
+Its audio tower, HTSAT, folds time into strips of the frequency axis. Here hidden maps
+and the map of `cam_layer` are unfolded.
 """
 
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +18,12 @@ import torch.nn.functional as F
 from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding
 from speechbrain_lmac.classifiers.clap.front_ends import (
     ClapSpectrogram,
+    Fill,
     followed_by_silence,
     repeated,
     repeated_whole,
 )
-from speechbrain_lmac.classifiers.clap.text import load_tokenizer, tokens_of
+from speechbrain_lmac.classifiers.clap.text import load_tokenizer, tokenize
 from speechbrain_lmac.classifiers.huggingface import check_known, transformers_module
 from speechbrain_lmac.classifiers.layouts import FoldedTime, Places, evenly
 from speechbrain_lmac.classifiers.waveform import MapGrid
@@ -27,26 +31,27 @@ from speechbrain_lmac.hub.remote import only_cached
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.files import write_atomically
 
-# preprocessor_config.json's `padding` to what fills the window.
-FILLS = {
+# preprocessor_config.json's `padding` to the fill function of the window.
+FILLS: dict[str, Fill] = {
     "repeatpad": repeated_whole,
     "repeat": repeated,
     "pad": followed_by_silence,
 }
+Hook = Callable[[torch.nn.Module, tuple[Any, ...], tuple[Any, ...]], Any]
 
 
 class HuggingFaceTowers(torch.nn.Module):
-    """Both towers of transformers' ClapModel: waveforms and sentences in.
+    """Both towers of transformers' ClapModel, for waveforms and sentences.
 
-    Hidden maps are what the stages of HTSAT say before they are made coarser, unfolded.
-    Clips of any length are heard as `ClapSpectrogram` says: shorter ones as the
-    preprocessor fills the window, of longer ones the beginning.
+    Hidden maps are the outputs of HTSAT's stages before downsampling, unfolded. Clips
+    of any length get the window of `ClapSpectrogram`: shorter ones fill it by the
+    preprocessor's `padding`, longer ones are cut to their beginning.
 
     Arguments
     ---------
     model : transformers.ClapModel
     extractor : transformers.ClapFeatureExtractor
-        Its settings are read; what it does is done in torch.
+        Its settings configure the front end in torch.
     tokenizer : transformers.PreTrainedTokenizerBase
 
     Shape
@@ -57,36 +62,38 @@ class HuggingFaceTowers(torch.nn.Module):
     Raises
     ------
     InputError
-        For a model that fuses long clips (it hears four random parts), or a
-        preprocessor of another model.
+        For a model that fuses four random parts of long clips, or a preprocessor of
+        another model.
     """
 
-    def __init__(self, model, extractor, tokenizer):
+    model: Any  # transformers.ClapModel
+
+    def __init__(self, model: Any, extractor: Any, tokenizer: Any) -> None:
         super().__init__()
         audio, text = model.config.audio_config, model.config.text_config
         if audio.enable_fusion or extractor.truncation == "fusion":
             raise InputError(
-                "this CLAP fuses random parts of long clips (enable_fusion, truncation "
-                '"fusion"), which no mask can follow: take an unfused one, such as '
+                "no mask fits a CLAP that fuses random parts of long clips "
+                '(enable_fusion, truncation "fusion"): use an unfused one, such as '
                 "laion/clap-htsat-unfused"
             )
         if audio.num_mel_bins != extractor.feature_size:
             raise InputError(
-                f"config.json says num_mel_bins {audio.num_mel_bins}, but "
-                f"preprocessor_config.json feature_size {extractor.feature_size}: they "
-                "belong to different models"
+                "num_mel_bins in config.json must equal feature_size in "
+                f"preprocessor_config.json, got {audio.num_mel_bins} and "
+                f"{extractor.feature_size}: they belong to different models"
             )
         if extractor.padding not in FILLS:
             raise InputError(
-                f"preprocessor_config.json says padding {extractor.padding!r}; known "
-                f"are {', '.join(FILLS)}"
+                f"padding in preprocessor_config.json must be one of "
+                f"{', '.join(FILLS)}, got {extractor.padding!r}"
             )
         self.model = model
         self._tokenizer = tokenizer
         self._extractor = extractor
         self.token_limit = min(
             tokenizer.model_max_length,
-            # RoBERTa's positions begin behind that of the padding.
+            # RoBERTa's positions begin after that of the padding.
             text.max_position_embeddings - text.pad_token_id - 1,
         )
         self.front_end = ClapSpectrogram(
@@ -103,17 +110,17 @@ class HuggingFaceTowers(torch.nn.Module):
         n_columns = audio.spec_size * self.n_strips
         if self.front_end.n_frames > n_columns:
             raise InputError(
-                f"preprocessor_config.json makes {self.front_end.n_frames} frames, but "
-                f"the model takes {n_columns}: they belong to different models"
+                f"the model has {n_columns} frames, but preprocessor_config.json has "
+                f"{self.front_end.n_frames}: they belong to different models"
             )
-        # The frames are stretched to the columns, the first and the last in place.
+        # Frames are interpolated to columns, with the first and the last fixed.
         self.frames_per_column = (self.front_end.n_frames - 1) / (n_columns - 1)
         self.layout = FoldedTime(self.n_strips)
-        self.cam_layer = torch.nn.Identity()  # hears the unfolded map of the last stage
+        self.cam_layer = torch.nn.Identity()  # of the unfolded map of the last stage
 
     @property
     def sample_rate(self) -> int:
-        """Of the waveforms, Hz."""
+        """Sample rate of the waveforms, Hz."""
         return self.front_end.sample_rate
 
     @property
@@ -123,7 +130,7 @@ class HuggingFaceTowers(torch.nn.Module):
 
     @property
     def scale(self) -> torch.Tensor:
-        """What similarities are multiplied by, 0-dim."""
+        """Factor from similarities to logits, shape ()."""
         return self.model.logit_scale_a.exp()
 
     @property
@@ -133,83 +140,86 @@ class HuggingFaceTowers(torch.nn.Module):
         width, n_stages = config.patch_embeds_hidden_size, len(config.depths)
         return [width * 2**stage for stage in range(n_stages)]
 
-    def columns_of(self, stage: int) -> tuple[int, int]:
-        """Columns of HTSAT's image, and bands, that a step of a stage stands for."""
+    def stage_stride(self, stage: int) -> tuple[int, int]:
+        """Return the columns of HTSAT's image, and bands, per step of a stage."""
         rows, columns = self.model.config.audio_config.patch_stride
         return columns * 2**stage, rows * 2**stage
 
     @property
     def cam_stride(self) -> tuple[float, int]:
-        """Frames and bands that a step of the last stage stands for."""
-        columns, bands = self.columns_of(len(self.hidden_channels) - 1)
+        """Frames and bands per step of the last stage."""
+        columns, bands = self.stage_stride(len(self.hidden_channels) - 1)
         n_columns = self.model.config.audio_config.spec_size * self.n_strips
         return columns * self.front_end.n_frames / n_columns, bands
 
     def hidden_grids(self) -> list[MapGrid]:
-        """A `MapGrid` of each hidden map, see `WaveformClassifier`."""
+        """Return a `MapGrid` of each hidden map, see `WaveformClassifier`."""
         column = self.frames_per_column * self.front_end.hop_length  # in samples
         grids = []
         for stage, channels in enumerate(self.hidden_channels):
-            columns, bands = self.columns_of(stage)
+            columns, bands = self.stage_stride(stage)
             n_bands = self.front_end.n_mels // bands
             steps = Places((columns - 1) / 2 * column, columns * column)
             grids.append(MapGrid(channels, n_bands, steps, evenly(1.0, n_bands)))
         return grids
 
     def audio(self, wav: torch.Tensor) -> AudioEmbedding:
-        """Waveforms (B, N) to an `AudioEmbedding`."""
-        return self.hear(self.front_end(wav))
+        """Return the `AudioEmbedding` of waveforms (B, N)."""
+        return self.embed_mel(self.front_end(wav))
 
-    def hear(self, mel: torch.Tensor) -> AudioEmbedding:
-        """The front end's window (B, W, n_mels), in dB, to an `AudioEmbedding`."""
+    def embed_mel(self, mel: torch.Tensor) -> AudioEmbedding:
+        """Return the `AudioEmbedding` of the front end's output (B, W, n_mels), dB."""
         encoder = self.model.audio_model.audio_encoder
-        hidden = []
+        hidden: list[torch.Tensor] = []
         *earlier, last = encoder.layers
         with ExitStack() as hooks:
             for stage in earlier:
-                handle = stage.register_forward_hook(self.keeping(hidden))
+                handle = stage.register_forward_hook(self.map_hook(hidden))
                 hooks.callback(handle.remove)
-            hooks.callback(last.register_forward_hook(self.passing(hidden)).remove)
+            hooks.callback(last.register_forward_hook(self.cam_hook(hidden)).remove)
             pooled = encoder(mel[:, None]).pooler_output
         embedding = F.normalize(self.model.audio_projection(pooled).float(), dim=1)
         return AudioEmbedding(embedding, tuple(hidden))
 
-    def keeping(self, hidden: list):
-        """A forward hook of a stage that keeps its unfolded map."""
+    def map_hook(self, hidden: list[torch.Tensor]) -> Hook:
+        """Return a forward hook that appends a stage's map (B, C', T', F')."""
 
-        def keep(module, inputs: tuple, outputs: tuple) -> None:
-            hidden.append(self.layout.maps(outputs[1]))  # before it is made coarser
+        def append_map(
+            module: torch.nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]
+        ) -> None:
+            hidden.append(self.layout.maps(outputs[1]))  # before downsampling
 
-        return keep
+        return append_map
 
-    def passing(self, hidden: list):
-        """The same for the last stage; what follows gets what leaves `cam_layer`."""
+    def cam_hook(self, hidden: list[torch.Tensor]) -> Hook:
+        """Return the hook of the last stage: its map (B, C', T', F') by `cam_layer`."""
 
-        def pass_on(module, inputs: tuple, outputs: tuple) -> tuple:
+        def append_and_replace(
+            module: torch.nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]
+        ) -> tuple[Any, ...]:
             hidden.append(self.cam_layer(self.layout.maps(outputs[1])))
             tokens = self.layout.tokens(hidden[-1])
             return (tokens, tokens, *outputs[2:])
 
-        return pass_on
+        return append_and_replace
 
     def text(self, prompts: list[str]) -> torch.Tensor:
-        """Sentences to their embeddings (P, D), each of length 1."""
-        tokens = tokens_of(self._tokenizer, prompts, self.token_limit)
+        """Return the embeddings of P sentences, (P, D), each of length 1."""
+        tokens = tokenize(self._tokenizer, prompts, self.token_limit)
         tokens = tokens.to(self.model.logit_scale_a.device)
         pooled = self.model.text_model(
             input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
         ).pooler_output
         return F.normalize(self.model.text_projection(pooled).float(), dim=1)
 
-    def save(self, folder: Path) -> None:
-        """Write what `HuggingFaceClap` and transformers load, file by file."""
-        with tempfile.TemporaryDirectory() as made:
+    def save(self, folder: Path | str) -> None:
+        """Write a folder that `HuggingFaceClap` and transformers can load."""
+        with tempfile.TemporaryDirectory() as saved:
             for part in (self.model, self._extractor, self._tokenizer):
-                part.save_pretrained(made)
-            for path in Path(made).iterdir():
+                part.save_pretrained(saved)
+            for path in Path(saved).iterdir():
                 write_atomically(
-                    Path(folder) / path.name,
-                    lambda part, path=path: shutil.copyfile(path, part),
+                    Path(folder) / path.name, partial(shutil.copyfile, path)
                 )
 
 
@@ -219,17 +229,21 @@ class HuggingFaceClap(HuggingFaceTowers):
     Arguments
     ---------
     source : str
-        A folder as save_pretrained writes it (config.json, weights,
+        A folder written by save_pretrained (config.json, weights,
         preprocessor_config.json, tokenizer), or a hub id. Nothing is fetched for a
-        folder, nor with HF_HUB_OFFLINE=1.
+        folder, or with HF_HUB_OFFLINE=1.
+
+    Shape
+    -----
+    As `HuggingFaceTowers`.
 
     Raises
     ------
     InputError
-        When it cannot be had, or is no unfused CLAP.
+        When it cannot be loaded, or is not an unfused CLAP.
     """
 
-    def __init__(self, source: Path | str):
+    def __init__(self, source: Path | str) -> None:
         super().__init__(*load_clap(source))
 
 
@@ -239,22 +253,29 @@ class NewHuggingFaceClap(HuggingFaceTowers):
     Arguments
     ---------
     config : dict
-        `audio_config`, `text_config` and `projection_dim`, where they differ from the
-        defaults of ClapConfig.
-    preprocessor : dict
-        What differs from the defaults of ClapFeatureExtractor. Clips are not fused.
-    tokenizer_source : str
+        `audio_config`, `text_config` and `projection_dim`: changes of the defaults of
+        ClapConfig.
+    tokenizer_source : str or Path
         A folder or a hub id.
+    preprocessor : dict
+        Changes of the defaults of ClapFeatureExtractor. Clips are not fused.
+
+    Shape
+    -----
+    As `HuggingFaceTowers`.
 
     Raises
     ------
     InputError
-        For a key that there is not.
+        For an unknown key.
     """
 
     def __init__(
-        self, config: dict, tokenizer_source: Path, preprocessor: dict | tuple = ()
-    ):
+        self,
+        config: Mapping[str, Any],
+        tokenizer_source: Path | str,
+        preprocessor: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+    ) -> None:
         transformers = transformers_module()
         for name, kind in (
             ("audio_config", transformers.ClapAudioConfig),
@@ -269,8 +290,8 @@ class NewHuggingFaceClap(HuggingFaceTowers):
         super().__init__(model, kind(**settings), load_tokenizer(tokenizer_source))
 
 
-def load_clap(source: Path | str) -> tuple:
-    """Model, feature extractor and tokenizer of a folder or a hub id.
+def load_clap(source: Path | str) -> tuple[Any, Any, Any]:
+    """Return model, feature extractor and tokenizer of a folder or a hub id.
 
     Raises
     ------
@@ -281,24 +302,26 @@ def load_clap(source: Path | str) -> tuple:
     source = str(source)
     if Path(source).is_file():
         raise InputError(
-            f"{source} is a file, and a CLAP of transformers is a folder: Microsoft's "
-            "checkpoint is read by parts/classifier/clap_microsoft.yaml"
+            f"a CLAP of transformers is a folder, got the file {source}. For "
+            "Microsoft's checkpoint use parts/classifier/clap_microsoft.yaml"
         )
     if not Path(source).is_dir() and source.count("/") != 1:
         raise InputError(
-            f"there is no folder {source}, and it is no hub id (user/name) either: "
-            "name a folder as save_pretrained of transformers writes it"
+            f"no folder and no hub id (user/name): {source}. Name a folder written by "
+            "save_pretrained of transformers"
         )
-    where = {"local_files_only": only_cached(source, "config.json", "a CLAP")}
+    options = {"local_files_only": only_cached(source, "config.json", "a CLAP")}
     try:
-        config = transformers.AutoConfig.from_pretrained(source, **where)
+        config = transformers.AutoConfig.from_pretrained(source, **options)
         if config.model_type != "clap":
             raise InputError(
-                f"{source} holds the architecture '{config.model_type}', not 'clap'"
+                f"{source} must have the architecture 'clap', got '{config.model_type}'"
             )
-        extractor = transformers.ClapFeatureExtractor.from_pretrained(source, **where)
+        extractor = transformers.ClapFeatureExtractor.from_pretrained(source, **options)
         kind = transformers.ClapModel
-        model, report = kind.from_pretrained(source, output_loading_info=True, **where)
+        model, report = kind.from_pretrained(
+            source, output_loading_info=True, **options
+        )
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError) as error:
@@ -306,6 +329,6 @@ def load_clap(source: Path | str) -> tuple:
     missing = sorted(report["missing_keys"])
     if missing:
         raise InputError(
-            f"{source} has no weights for {some_of(missing)}: it is no trained CLAP"
+            f"{source} has no weights of {some_of(missing)}: it is not a trained CLAP"
         )
     return model.float(), extractor, load_tokenizer(source)

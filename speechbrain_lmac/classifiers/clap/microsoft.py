@@ -1,12 +1,14 @@
 """Microsoft's CLAP of 2022 (CNN14 and BERT), from its checkpoint file, as towers.
 
-What its public package does, with SpeechBrain's CNN14 and transformers' BERT (Elizalde
+Equal to its public package, with SpeechBrain's CNN14 and transformers' BERT (Elizalde
 et al., "CLAP: learning audio concepts from natural language supervision",
 https://arxiv.org/abs/2206.04769).
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,7 @@ from speechbrain.lobes.models.Cnn14 import Cnn14
 
 from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding
 from speechbrain_lmac.classifiers.clap.front_ends import ClapSpectrogram, repeated
-from speechbrain_lmac.classifiers.clap.text import load_tokenizer, tokens_of
+from speechbrain_lmac.classifiers.clap.text import load_tokenizer, tokenize
 from speechbrain_lmac.classifiers.huggingface import transformers_module
 from speechbrain_lmac.classifiers.layouts import Places, evenly
 from speechbrain_lmac.classifiers.waveform import MapGrid
@@ -23,15 +25,15 @@ from speechbrain_lmac.utils.errors import InputError, some_of
 
 CHECKPOINT = "CLAP_weights_2022.pth"
 ADVICE = """\
-  Put {filename} of Microsoft's CLAP 2022 anywhere and name the file or its folder
-  (--clap_source FILE), or name the hub's microsoft/msclap."""
-# Of the front end, as the package configures it.
+  Name the file {filename} of Microsoft's CLAP 2022 or its folder
+  (--clap_source FILE), or the hub's microsoft/msclap."""
+# Front end, as in the package.
 SAMPLE_RATE = 44100
 N_MELS = 64
 TOKEN_LIMIT = 100  # of the package's tokenizer; BERT takes 512
 HEAD_WIDTH = 64  # of an attention head, in every BERT of Google's
-STRIDES = (8, 16, 32, 32)  # frames and bands of a step of blocks 3, 4, 5, 6
-# Names in the checkpoint to ours: the first pattern that fits.
+STRIDES = (8, 16, 32, 32)  # frames and bands per step of blocks 3, 4, 5, 6
+# Names in the checkpoint to ours: the first match counts.
 RENAMES = (
     (r"audio_encoder\.base\.bn0\.", "cnn14.norm0."),
     (r"audio_encoder\.base\.(conv_block\d)\.bn(\d)\.", r"cnn14.\1.norm\2."),
@@ -42,7 +44,7 @@ RENAMES = (
     (r"caption_encoder\.projection\.", "text_projection."),
     (r"logit_scale$", "logit_scale"),
 )
-# Not needed: the front end's matrices, the head for AudioSet, counters of positions.
+# Unused: the front end's matrices, the head for AudioSet, counters of positions.
 UNUSED = (
     r"audio_encoder\.base\.(spectrogram_extractor|logmel_extractor|fc_audioset)\.",
     r"caption_encoder\.base\.embeddings\.position_ids$",
@@ -50,19 +52,19 @@ UNUSED = (
 
 
 class Projection(torch.nn.Module):
-    """Into the common space: y = W x, then layer norm of y + V GELU(y).
+    """Projection into the common space: y = W x, then layer norm of y + V GELU(y).
 
     Arguments
     ---------
     n_in, n_out : int
-        Values before and after.
+        Size of the input and of the output.
 
     Shape
     -----
     (B, n_in) to (B, n_out).
     """
 
-    def __init__(self, n_in: int, n_out: int):
+    def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
         self.linear1 = torch.nn.Linear(n_in, n_out, bias=False)
         self.linear2 = torch.nn.Linear(n_out, n_out, bias=False)
@@ -75,18 +77,18 @@ class Projection(torch.nn.Module):
 
 
 class MicrosoftClap(torch.nn.Module):
-    """Both towers of Microsoft's CLAP 2022: waveforms and sentences in.
+    """Both towers of Microsoft's CLAP 2022, for waveforms and sentences.
 
-    It hears 5 s at 44.1 kHz: STFT of 1024 samples every 320, 64 mel bands from 50 to
-    14,000 Hz. Shorter clips are repeated; of longer ones the beginning is heard, where
-    the package takes a random part. Widths are those of the checkpoint.
+    Its window has 5 s at 44.1 kHz: STFT of 1024 samples every 320, 64 mel bands from 50
+    to 14,000 Hz. Shorter clips are repeated; longer ones are cut to their beginning,
+    where the package takes a random part. Widths are those of the checkpoint.
 
     Arguments
     ---------
-    source : str
+    source : str or Path
         The checkpoint file, a folder with `CLAP_weights_2022.pth`, or a hub id
         (microsoft/msclap).
-    tokenizer_source : str
+    tokenizer_source : str or Path
         BERT's tokenizer: a folder or a hub id.
 
     Shape
@@ -98,29 +100,31 @@ class MicrosoftClap(torch.nn.Module):
     Raises
     ------
     InputError
-        When the file cannot be had, or is another CLAP's.
+        When a file is missing, cannot be fetched, or is not of this CLAP.
     """
 
     def __init__(
-        self, source: Path, tokenizer_source: Path | str = "bert-base-uncased"
-    ):
+        self, source: Path | str, tokenizer_source: Path | str = "bert-base-uncased"
+    ) -> None:
         super().__init__()
         path = checkpoint_path(source)
-        state = renamed(read_checkpoint(path), path)
+        state = rename_weights(read_checkpoint(path), path)
         shapes = {name: tuple(value.shape) for name, value in state.items()}
         try:
             n_channels = shapes["cnn14.conv_block6.conv2.weight"][0]
             n_embedded = shapes["embed.weight"][0]
             dim = shapes["audio_projection.linear1.weight"][0]
-            self.bert = bert_of(shapes)
+            self.bert = build_bert(shapes)
         except KeyError as error:
-            raise InputError(f"{path} is no CLAP of 2022: it lacks {error}") from error
+            raise InputError(
+                f"{path} is not Microsoft's CLAP of 2022: missing weight {error}"
+            ) from error
         self.cnn14 = Cnn14(N_MELS, n_channels, return_reps=True)
         self.embed = torch.nn.Linear(n_channels, n_embedded)
         self.audio_projection = Projection(n_embedded, dim)
         self.text_projection = Projection(self.bert.config.hidden_size, dim)
         self.logit_scale = torch.nn.Parameter(torch.zeros(()))
-        load(self, state, path)
+        load_state(self, state, path)
         self.front_end = ClapSpectrogram(
             sample_rate=SAMPLE_RATE,
             n_fft=1024,
@@ -134,14 +138,14 @@ class MicrosoftClap(torch.nn.Module):
         self._tokenizer = load_tokenizer(tokenizer_source)
         if len(self._tokenizer) > self.bert.config.vocab_size:
             raise InputError(
-                f"the tokenizer {tokenizer_source} knows {len(self._tokenizer)} words, "
-                f"but {path} has {self.bert.config.vocab_size}: name the tokenizer "
-                "that belongs to it (bert-base-uncased for the published one)"
+                f"the tokenizer of {path} must have at most "
+                f"{self.bert.config.vocab_size} words, got {len(self._tokenizer)} of "
+                f"{tokenizer_source}: use bert-base-uncased for the published one"
             )
 
     @property
     def sample_rate(self) -> int:
-        """Of the waveforms, Hz."""
+        """Sample rate of the waveforms, Hz."""
         return self.front_end.sample_rate
 
     @property
@@ -151,7 +155,7 @@ class MicrosoftClap(torch.nn.Module):
 
     @property
     def scale(self) -> torch.Tensor:
-        """What similarities are multiplied by, 0-dim."""
+        """Factor from similarities to logits, shape ()."""
         return self.logit_scale.exp()
 
     @property
@@ -161,17 +165,17 @@ class MicrosoftClap(torch.nn.Module):
         return [block.conv2.out_channels for block in blocks]
 
     @property
-    def cam_layer(self):
-        """The module whose output class activation maps look at: the last block."""
+    def cam_layer(self) -> torch.nn.Module:
+        """The layer of class activation maps: the last block."""
         return self.cnn14.conv_block6
 
     @property
     def cam_stride(self) -> tuple[int, int]:
-        """Frames and bands that a step of that map stands for: five halvings."""
+        """Frames and bands per step of that layer's map: five halvings."""
         return STRIDES[-1], STRIDES[-1]
 
     def hidden_grids(self) -> list[MapGrid]:
-        """A `MapGrid` of each hidden map, see `WaveformClassifier`."""
+        """Return a `MapGrid` of each hidden map, see `WaveformClassifier`."""
         hop = self.front_end.hop_length
         return [
             MapGrid(
@@ -184,67 +188,76 @@ class MicrosoftClap(torch.nn.Module):
         ]
 
     def audio(self, wav: torch.Tensor) -> AudioEmbedding:
-        """Waveforms (B, N) to an `AudioEmbedding`."""
-        return self.hear(self.front_end(wav))
+        """Return the `AudioEmbedding` of waveforms (B, N)."""
+        return self.embed_mel(self.front_end(wav))
 
-    def hear(self, mel: torch.Tensor) -> AudioEmbedding:
-        """The front end's window (B, W, n_mels), in dB, to an `AudioEmbedding`."""
+    def embed_mel(self, mel: torch.Tensor) -> AudioEmbedding:
+        """Return the `AudioEmbedding` of the front end's output (B, W, n_mels), dB."""
         values, hidden = self.cnn14(mel)
         projected = self.audio_projection(self.embed(values[:, 0]).relu())
         embedding = F.normalize(projected.float(), dim=1)
         return AudioEmbedding(embedding, tuple(reversed(hidden)))
 
     def text(self, prompts: list[str]) -> torch.Tensor:
-        """Sentences to their embeddings (P, D), each of length 1."""
+        """Return the embeddings of P sentences, (P, D), each of length 1."""
         limit = min(TOKEN_LIMIT, self.bert.config.max_position_embeddings)
-        tokens = tokens_of(self._tokenizer, prompts, limit)
+        tokens = tokenize(self._tokenizer, prompts, limit)
         tokens = tokens.to(self.logit_scale.device)
-        first = self.bert(**tokens).last_hidden_state[:, 0]  # that of [CLS]
+        first = self.bert(**tokens).last_hidden_state[:, 0]  # of [CLS]
         return F.normalize(self.text_projection(first).float(), dim=1)
 
 
-def checkpoint_path(source: Path) -> Path:
-    """The checkpoint file of a source, see `MicrosoftClap`."""
-    source = str(source)
+def checkpoint_path(source: Path | str) -> Path:
+    """Return the checkpoint file of a source, see `MicrosoftClap`."""
     if (Path(source) / "config.json").is_file():
         raise InputError(
-            f"{source} is a folder of transformers, not Microsoft's checkpoint: it is "
-            "read by parts/classifier/clap_huggingface.yaml"
+            f"{source} is a folder of transformers, not Microsoft's checkpoint: use "
+            "parts/classifier/clap_huggingface.yaml"
         )
     return Path(source) if Path(source).is_file() else fetch(source, CHECKPOINT, ADVICE)
 
 
-def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict of a checkpoint, under "model" as the package saves it."""
+def read_checkpoint(path: Path | str) -> dict[str, torch.Tensor]:
+    """Return the state dict of a checkpoint: its "model", weights of any shape (...).
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read without running code of it, or has no "model".
+    """
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(
-            f"{path} is not a checkpoint that can be read without running code of it "
-            f"({type(error).__name__}): it may be truncated. If it is whole and you "
+            f"cannot read the checkpoint {path} without running code of it "
+            f"({type(error).__name__}): it may be truncated. If it is complete and you "
             "trust it, load it with weights_only=False and save {'model': "
             "checkpoint['model']} again"
         ) from error
     if not isinstance(stored, dict) or not isinstance(stored.get("model"), dict):
         raise InputError(
-            f'{path} is no checkpoint of CLAP: it should be a dict whose "model" holds '
-            "the weights"
+            f'{path} is not a checkpoint of CLAP: no dict with weights in "model"'
         )
     return stored["model"]
 
 
-def renamed(state: dict, path: Path | str) -> dict:
-    """The weights by the names that they have here.
+def rename_weights(state: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
+    """Return weights under our names, without the unused ones; `path` is for messages.
+
+    Raises
+    ------
+    InputError
+        When a name is unknown, or of the CLAP of 2023.
 
     Example
     -------
-    >>> list(renamed({"audio_encoder.base.conv_block1.bn2.bias": 0}, "file"))
+    >>> list(rename_weights({"audio_encoder.base.conv_block1.bn2.bias": 0}, "file"))
     ['cnn14.conv_block1.norm2.bias']
     """
     if any("htsat" in name for name in state):
         raise InputError(
-            f"{path} is Microsoft's CLAP of 2023 (HTSAT and GPT-2), which is not "
-            f"supported: take that of 2022, {CHECKPOINT}"
+            f"Microsoft's CLAP of 2023 (HTSAT and GPT-2) is not supported, got {path}: "
+            f"use that of 2022, {CHECKPOINT}"
         )
     ours, unknown = {}, []
     for name, value in state.items():
@@ -258,17 +271,17 @@ def renamed(state: dict, path: Path | str) -> dict:
             unknown.append(name)
     if unknown:
         raise InputError(
-            f"{path} is no CLAP of 2022 by Microsoft: nothing here is called "
+            f"{path} is not Microsoft's CLAP of 2022: unknown weights "
             f"{some_of(unknown, 3)}"
         )
     return ours
 
 
-def bert_of(shapes: dict):
-    """An untrained BERT of the widths that these weights have."""
+def build_bert(shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    """Return an untrained BERT of the sizes of these weights."""
     transformers = transformers_module()
-    place = "bert.embeddings.{}_embeddings.weight"
-    n_words, width = shapes[place.format("word")]
+    name = "bert.embeddings.{}_embeddings.weight"
+    n_words, width = shapes[name.format("word")]
     layers = {
         int(found.group(1))
         for found in (re.match(r"bert\.encoder\.layer\.(\d+)\.", n) for n in shapes)
@@ -280,25 +293,41 @@ def bert_of(shapes: dict):
         num_hidden_layers=len(layers),
         num_attention_heads=max(1, width // HEAD_WIDTH),
         intermediate_size=shapes["bert.encoder.layer.0.intermediate.dense.weight"][0],
-        max_position_embeddings=shapes[place.format("position")][0],
-        type_vocab_size=shapes[place.format("token_type")][0],
+        max_position_embeddings=shapes[name.format("position")][0],
+        type_vocab_size=shapes[name.format("token_type")][0],
     )
     return transformers.BertModel(config)
 
 
-def load(clap: MicrosoftClap, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Load the weights in place, and say in one line what does not fit."""
-    wanted = {n: tuple(value.shape) for n, value in clap.state_dict().items()}
+def load_state(
+    clap: MicrosoftClap, state: Mapping[str, torch.Tensor], path: Path | str
+) -> None:
+    """Load weights in place.
+
+    Arguments
+    ---------
+    clap : MicrosoftClap
+    state : mapping
+        Our names to weights of any shape (...).
+    path : str or Path
+        Of the checkpoint, for the message.
+
+    Raises
+    ------
+    InputError
+        When weights are missing, unknown, or of another shape.
+    """
+    expected = {n: tuple(value.shape) for n, value in clap.state_dict().items()}
     shapes = {n: tuple(value.shape) for n, value in state.items()}
-    misfits = [f"{name} is missing" for name in wanted if name not in shapes]
-    misfits += [f"{name} is unknown" for name in shapes if name not in wanted]
+    misfits = [f"{name} is missing" for name in expected if name not in shapes]
+    misfits += [f"{name} is unknown" for name in shapes if name not in expected]
     misfits += [
         f"{name} is {shapes[name]}, not {shape}"
-        for name, shape in wanted.items()
+        for name, shape in expected.items()
         if shapes.get(name, shape) != shape
     ]
     if misfits:
         raise InputError(
-            f"{path} is no CLAP of 2022 by Microsoft: {some_of(misfits, 3)}"
+            f"{path} is not Microsoft's CLAP of 2022: {some_of(misfits, 3)}"
         )
     clap.load_state_dict(state)

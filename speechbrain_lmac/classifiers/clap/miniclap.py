@@ -1,18 +1,21 @@
-"""A small CLAP: sounds and sentences in one space, trained on a laptop CPU.
+"""A small CLAP, trained on a laptop CPU.
 
 The audio tower is a classifier of ours whose logits are the embedding; the text tower
-reads words that it was trained on. Both are trained together by train_clap.py.
+has the words that it was trained on. Both are trained together by train_clap.py.
 """
 
 import json
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding
+from speechbrain_lmac.classifiers.compact import CompactClassifier
 from speechbrain_lmac.classifiers.padding import masks_padding, on_recordings
 from speechbrain_lmac.hub.weights import fetch, load_weights, read_weights, save_weights
 from speechbrain_lmac.utils.errors import InputError, some_of
@@ -24,40 +27,40 @@ logger = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "model.ckpt"
 SETTING_FILE = "clap.json"
-SCALE_AT_FIRST = 1 / 0.07  # as published (CLIP, Radford et al. 2021)
+INITIAL_SCALE = 1 / 0.07  # as published (CLIP, Radford et al. 2021)
 LARGEST_SCALE = 100.0  # as published
 ADVICE = """\
-  Train a CLAP with train_clap.py hparams/NAME_clap.yaml and name what it writes
-  (results/NAME_clap/SEED/clap), a folder with {filename} in it, or a hub id:
+  Train a CLAP with train_clap.py hparams/NAME_clap.yaml and name its output
+  (results/NAME_clap/SEED/clap), a folder with {filename}, or a hub id:
   --clap_source SOURCE."""
 
 
 class WordBag(torch.nn.Module):
     """A text tower: a weighted mean of word vectors, then a small network.
 
-    The weights are a softmax over the words of the sentence, of a number that each word
-    has: content counts, "the" does not. Their order is not heard.
+    The weights are a softmax over the sentence of a learned score of each word: content
+    counts, "the" does not. The order of words has no influence.
 
     Arguments
     ---------
     embedding_dim : int
         Values of an embedding, D.
     width : int
-        Values of a word's vector.
+        Values of a word vector.
     limit : int
         Most words of a sentence.
     dropout : float
-        Of the mean, while it is trained.
+        Of the mean, in training mode, 0 to 1.
 
     Shape
     -----
-    word vectors (P, W, width), and which of them are there (P, W), to (P, D), of any
-    length.
+    Word vectors (P, W, width) and which of them are valid, (P, W) bool, to embeddings
+    (P, D), not normalised.
     """
 
     def __init__(
         self, embedding_dim: int, width: int = 64, limit: int = 24, dropout: float = 0.1
-    ):
+    ) -> None:
         super().__init__()
         self.width = width
         self.limit = limit
@@ -69,30 +72,29 @@ class WordBag(torch.nn.Module):
             torch.nn.Linear(2 * width, embedding_dim),
         )
 
-    def forward(self, vectors: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    def forward(self, vectors: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         weights = self.weight(vectors).squeeze(2)
-        weights = weights.masked_fill(~there, -torch.inf).softmax(1)
+        weights = weights.masked_fill(~valid, -torch.inf).softmax(1)
         mean = (weights[:, :, None] * vectors).sum(1)
         return self.head(self.dropout(mean))
 
 
 class MiniClap(torch.nn.Module):
-    """Sounds and sentences to embeddings of length 1; a CLAP, see `zero_shot`.
+    """A `Clap` of word vectors: clips and sentences to embeddings of length 1.
 
-    Before anything is read, it has to be told its words: `learn_words`, or
-    `trained_clap`, which reads them from a folder. A word that it does not know gets
-    the vector of `UNKNOWN`, and is told in a warning.
+    It has no words before `learn_words`, or `trained_clap`, which reads them from a
+    folder. An unknown word gets the vector of `UNKNOWN`, and a warning.
 
     Arguments
     ---------
     embedding_dim : int
         Values of an embedding, D.
-    audio : torch.nn.Module
-        Features to `ClassifierOutput` with D "classes": `CompactClassifier`.
-    text : torch.nn.Module
-        Word vectors to (P, D): `WordBag`.
+    audio : CompactClassifier
+        Features (B, T, n_mels) to `ClassifierOutput` with D "classes".
+    text : WordBag
+        Word vectors to embeddings (P, D).
     words : sequence of str
-        That it reads, where its weights come from elsewhere.
+        Its vocabulary, if its weights come from elsewhere.
 
     Example
     -------
@@ -106,38 +108,41 @@ class MiniClap(torch.nn.Module):
     """
 
     masks_padding = True
+    audio_tower: CompactClassifier
+    text_tower: WordBag
+    words: torch.nn.Embedding
 
     def __init__(
         self,
         embedding_dim: int,
-        audio: torch.nn.Module,
-        text: torch.nn.Module,
-        words: list[str] | tuple = (),
-    ):
+        audio: CompactClassifier,
+        text: WordBag,
+        words: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         if audio.n_classes != embedding_dim:
             raise InputError(
-                f"embedding_dim is {embedding_dim}, but the audio tower gives "
-                f"{audio.n_classes} values: set its n_classes to embedding_dim"
+                f"n_classes of the audio tower must be embedding_dim {embedding_dim}, "
+                f"got {audio.n_classes}"
             )
         self.embedding_dim = embedding_dim
         self.audio_tower = audio
         self.text_tower = text
-        self.logit_scale = torch.nn.Parameter(torch.tensor(math.log(SCALE_AT_FIRST)))
-        self.frozen = []  # modules that no training changes
+        self.logit_scale = torch.nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
+        self.frozen: list[torch.nn.Module] = []  # not trained
         self.learn_words(words, seed=0)
 
-    def train(self, mode: bool = True) -> "MiniClap":
-        """Stay in eval mode where nothing is trained."""
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; frozen modules stay in eval mode."""
         super().train(mode)
         for module in self.frozen:
             module.eval()
         return self
 
-    def learn_words(self, words, seed: int) -> "MiniClap":
-        """Take these words for its vocabulary; what a word begins with is drawn.
+    def learn_words(self, words: Sequence[str], seed: int) -> Self:
+        """Set the vocabulary, with random initial word vectors; return the CLAP.
 
-        The first vector of a word is a function of (seed, word). Returns itself.
+        The initial vector of a word is a function of (seed, word).
         """
         self.vocabulary = Vocabulary(words, self.text_tower.limit)
         width = self.text_tower.width
@@ -153,7 +158,7 @@ class MiniClap(torch.nn.Module):
 
     @property
     def scale(self) -> torch.Tensor:
-        """What similarities are multiplied by: learned, at most 100."""
+        """Factor from similarities to logits, shape (): learned, at most 100."""
         return self.logit_scale.exp().clamp(max=LARGEST_SCALE)
 
     @property
@@ -162,18 +167,18 @@ class MiniClap(torch.nn.Module):
         return self.audio_tower.hidden_channels
 
     @property
-    def cam_layer(self):
-        """The module whose output class activation maps look at."""
+    def cam_layer(self) -> torch.nn.Module:
+        """The layer of class activation maps."""
         return self.audio_tower.cam_layer
 
     @property
     def cam_stride(self) -> tuple[int, int]:
-        """Frames and bands that a step of that map stands for."""
+        """Frames and bands per step of that layer's map."""
         return self.audio_tower.cam_stride
 
     @property
-    def setting(self) -> dict:
-        """What decides the meaning of the weights, but for the words."""
+    def setting(self) -> dict[str, Any]:
+        """The architecture, without the words; `trained_clap` compares it."""
         return {
             "embedding_dim": self.embedding_dim,
             "audio": type(self.audio_tower).__name__,
@@ -184,28 +189,30 @@ class MiniClap(torch.nn.Module):
             "limit": self.text_tower.limit,
         }
 
-    def audio(self, features: torch.Tensor, lengths=None) -> AudioEmbedding:
-        """Features (B, T, n_mels) to an `AudioEmbedding`.
+    def audio(
+        self, features: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> AudioEmbedding:
+        """Return the `AudioEmbedding` of features (B, T, n_mels).
 
-        `lengths` (B,): how many frames of padded clips hold recording.
+        `lengths` (B,), int64: frames of padded clips without the padding.
         """
         tower = self.audio_tower
         output = on_recordings(tower, features, lengths, masks_padding(tower))
         return AudioEmbedding(F.normalize(output.logits, dim=1), output.hidden)
 
     def text(self, sentences: list[str]) -> torch.Tensor:
-        """P sentences to (P, D), float32, each of length 1.
+        """Return the embeddings of P sentences, (P, D), float32, each of length 1.
 
         Raises
         ------
         InputError
-            When it knows no word of a sentence, or a sentence is too long.
+            When all words of a sentence are unknown, or a sentence is too long.
         """
         tokens = self.vocabulary(sentences)
         unknown = sorted({word for words in tokens.unknown for word in words})
         if unknown:
             logger.warning(
-                "%d unknown words in %d of %d prompts, read as one and the same: %s",
+                "%d unknown words in %d of %d prompts, all with the same vector: %s",
                 len(unknown),
                 sum(map(bool, tokens.unknown)),
                 len(sentences),
@@ -213,27 +220,27 @@ class MiniClap(torch.nn.Module):
             )
         return self.read(tokens.ids)
 
-    def unknown_words(self, sentences: list[str]) -> tuple:
-        """The words of each sentence that it does not know: a tuple of P tuples."""
+    def unknown_words(self, sentences: list[str]) -> tuple[tuple[str, ...], ...]:
+        """Return the unknown words of each of P sentences."""
         return self.vocabulary(sentences).unknown
 
     def read(
         self, ids: torch.Tensor, forget: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Numbers of words (P, W) to (P, D).
+        """Return the embeddings (P, D) of word numbers (P, W).
 
-        `forget` (P, W), of bool: read these words as unknown. None: none of them.
+        `forget` (P, W), bool: treat these words as unknown. None: none of them.
         """
         ids = ids.to(self.words.weight.device)
-        there = ids != PADDING
+        valid = ids != PADDING
         if forget is not None:
-            ids = ids.masked_fill(forget.to(ids.device) & there, UNKNOWN)
-        embedding = self.text_tower(self.words(ids), there)
+            ids = ids.masked_fill(forget.to(ids.device) & valid, UNKNOWN)
+        embedding = self.text_tower(self.words(ids), valid)
         return F.normalize(embedding.float(), dim=1)
 
 
-def save_clap(clap: MiniClap, folder: Path) -> None:
-    """Write weights, words and setting into a folder, each file atomically."""
+def save_clap(clap: MiniClap, folder: Path | str) -> None:
+    """Write weights, words and architecture into a folder, each file atomically."""
     folder = Path(folder)
     save_weights(clap, folder / WEIGHTS_FILE)
     record = {**clap.setting, "words": clap.vocabulary.words}
@@ -241,59 +248,58 @@ def save_clap(clap: MiniClap, folder: Path) -> None:
 
 
 def trained_clap(clap: MiniClap, source: Path | str) -> MiniClap:
-    """A CLAP with the words and weights of train_clap.py. For YAML, by `!apply:`.
+    """Load words and weights of train_clap.py, in place. For YAML, by `!apply:`.
 
     Arguments
     ---------
     clap : MiniClap
-        Whose words and weights are replaced.
-    source : str
-        A folder as train_clap.py writes it, or a hub id ("user/name").
+    source : str or Path
+        A folder written by train_clap.py, or a hub id ("user/name").
 
     Returns
     -------
     clap : MiniClap
-        The same.
+        The same object.
 
     Raises
     ------
     InputError
-        When a file cannot be had, or the CLAP was trained in another setting.
+        When a file is missing, or the CLAP has another architecture.
     """
     path = fetch(source, SETTING_FILE, ADVICE)
     try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-        words = made.pop("words")
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        words = stored.pop("words")
         clap.learn_words(words, seed=0)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(
-            f"{path} does not say how a CLAP was trained ({error}): write it again "
-            "with train_clap.py"
+            f"cannot read the words and architecture of a CLAP from {path} "
+            f"({type(error).__name__}: {error}): write it again with train_clap.py"
         ) from error
-    if made != clap.setting:
+    if stored != clap.setting:
         raise InputError(
-            f"the CLAP in {source} was trained with {made}, but the YAML has "
-            f"{clap.setting}: make them the same, or train one (train_clap.py)"
+            f"the CLAP in {source} has {stored}, but the YAML has {clap.setting}: make "
+            "them equal, or train one (train_clap.py)"
         )
     load_weights(clap, fetch(source, WEIGHTS_FILE, ADVICE))
     return clap
 
 
-def hear_as_classifier(clap: MiniClap, source: str) -> None:
-    """Let the audio tower be a trained classifier, of which only the last layer learns.
+def load_trunk(clap: MiniClap, source: Path | str) -> None:
+    """Load a trained classifier into the audio tower; freeze all but the last layer.
 
     Arguments
     ---------
     clap : MiniClap
-        Whose audio tower gets the classifier's weights but for its last layer, and
-        keeps them: batch norm, too.
-    source : str
-        A folder as train_classifier.py writes it for the same architecture.
+        Its audio tower gets the classifier's weights, without those of the last layer,
+        and keeps them, including batch norm.
+    source : str or Path
+        A folder written by train_classifier.py for the same architecture.
 
     Raises
     ------
     InputError
-        When there is none, or it has another architecture.
+        When the file is missing, or has another architecture.
     """
     path = fetch(source, WEIGHTS_FILE)
     tower = clap.audio_tower
@@ -302,7 +308,7 @@ def hear_as_classifier(clap: MiniClap, source: str) -> None:
         state = read_weights(path)
         tower.load_state_dict({**state, **last})
     except Exception as error:
-        raise InputError(f"{path} is no trunk for the audio tower: {error}") from error
+        raise InputError(f"cannot load {path} into the audio tower: {error}") from error
     clap.frozen = [m for n, m in tower.named_children() if n != "linear"]
     for module in clap.frozen:
         module.requires_grad_(False).eval()

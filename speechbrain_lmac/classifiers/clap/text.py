@@ -1,68 +1,73 @@
-"""Sentences to tokens, for the text towers of the big CLAPs."""
+"""Tokens of prompts, for the text towers of the published CLAPs."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from speechbrain_lmac.classifiers.huggingface import transformers_module
 from speechbrain_lmac.hub.remote import only_cached
 from speechbrain_lmac.utils.errors import InputError
 
 
-def load_tokenizer(source: Path | str):
-    """A tokenizer of transformers, from a folder or the hub.
+def load_tokenizer(source: Path | str) -> Any:
+    """Return a tokenizer of transformers, from a folder or the hub.
 
     Raises
     ------
     InputError
-        When it cannot be had.
+        When it cannot be loaded, or has special tokens only.
     """
     source, kind = str(source), transformers_module().AutoTokenizer
     cached = only_cached(source, "tokenizer_config.json", "a tokenizer")
     try:
         tokenizer = kind.from_pretrained(source, local_files_only=cached)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        what = "the folder has none" if Path(source).is_dir() else "it is no folder"
+        reason = (
+            "no tokenizer in the folder"
+            if Path(source).is_dir()
+            else "no folder, and not fetched from the hub"
+        )
         raise InputError(
-            f"cannot load a tokenizer from {source} ({what}, or the hub did not give "
-            f"it): name a folder as save_pretrained of a tokenizer writes it. {error}"
+            f"cannot load a tokenizer from {source} ({reason}): name a folder written "
+            f"by a tokenizer's save_pretrained. {error}"
         ) from error
-    # Without files, transformers makes one of special tokens only, and says nothing.
+    # Without files, transformers returns one of special tokens only, and no warning.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise InputError(
-            f"cannot load a tokenizer from {source}: it holds no words. Its files, "
-            "such as tokenizer.json or vocab.txt, may be missing"
+            f"cannot load a tokenizer from {source}: it has no words. Its files, such "
+            "as tokenizer.json or vocab.txt, may be missing"
         )
     return tokenizer
 
 
-def tokens_of(tokenizer, prompts: list[str], limit: int):
-    """Prompts to the tokens of a batch, padded to the longest.
+def tokenize(tokenizer: Any, prompts: Sequence[str], limit: int) -> Any:
+    """Return the tokens of prompts, padded to the longest.
 
     Arguments
     ---------
     tokenizer : transformers.PreTrainedTokenizerBase
-    prompts : list
-        P sentences.
+    prompts : sequence of str
+        P prompts.
     limit : int
-        Tokens that the text tower takes, with those at both ends.
+        Most tokens of the text tower, including those at both ends.
 
     Returns
     -------
-    tokens : dict
-        `input_ids`, `attention_mask` and so on, (P, L), L at most `limit`.
+    tokens : transformers.BatchEncoding
+        `input_ids`, `attention_mask` and so on, (P, L) each, L at most `limit`.
 
     Raises
     ------
     InputError
-        For a prompt without words, and for one of more tokens: nothing is cut in
-        silence.
+        For a prompt without words, or of more tokens: none is cut.
     """
     if not prompts or not all(prompt.strip() for prompt in prompts):
-        raise InputError("every prompt needs words; one is empty")
+        raise InputError(f"every prompt needs words, got {list(prompts)}")
     counts = [len(ids) for ids in tokenizer(prompts)["input_ids"]]
     for prompt, count in zip(prompts, counts, strict=True):
         if count > limit:
             raise InputError(
-                f'the prompt "{prompt[:40]}..." has {count} tokens, but the text tower '
-                f"takes {limit}: say it in fewer words"
+                f"a prompt must have at most {limit} tokens, got {count} of "
+                f'"{prompt[:40]}...": use fewer words'
             )
     return tokenizer(prompts, padding=True, return_tensors="pt")

@@ -1,5 +1,6 @@
-"""Writing and reading classifiers, and what is said when it does not work."""
+"""Writing and reading classifiers, and the errors."""
 
+import re
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -105,28 +106,27 @@ def test_a_missing_file_is_named_with_what_replaces_it(folder):
     with pytest.raises(InputError) as error:
         load_classifier(compact(), str(folder))
     message = str(error.value)
-    assert "cannot load model.ckpt" in message
+    assert "model.ckpt" in message
     assert str(folder) in message
-    assert "has no such file" in message
     assert "--classifier_source" in message
     assert "train_classifier.py" in message
 
 
-def test_another_class_count_is_said(folder):
+def test_another_class_count_is_named(folder):
     model = compact(n_classes=7)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(InputError) as error:
         load_classifier(model, str(folder))
     message = str(error.value)
     assert str(folder / "model.ckpt") in message
-    assert "linear.weight is (4, 4) in the file and (7, 4) in the model" in message
+    assert re.search(r"linear\.weight.*\(4, 4\).*\(7, 4\)", message)
     assert "n_classes" in message
     # Nothing of the file has been taken.
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize("spoil", ["truncated", "text", "empty", "list"])
-def test_a_spoilt_file_is_said_to_be_unreadable(folder, spoil):
+def test_a_spoilt_file_is_refused(folder, spoil):
     path = folder / "model.ckpt"
     if spoil == "list":
         torch.save([1, 2, 3], path)
@@ -137,7 +137,7 @@ def test_a_spoilt_file_is_said_to_be_unreadable(folder, spoil):
                 spoil
             ]
         )
-    with pytest.raises(InputError, match=r"model\.ckpt is not a readable checkpoint"):
+    with pytest.raises(InputError, match=r"model\.ckpt.*checkpoint"):
         load_classifier(compact(), str(folder))
 
 
@@ -147,33 +147,33 @@ def test_a_checkpoint_cannot_run_code(folder):
             return (pytest.fail, ("code of the checkpoint was run",))
 
     torch.save({"norm.weight": Harm()}, folder / "model.ckpt")
-    with pytest.raises(InputError, match="not a readable checkpoint"):
+    with pytest.raises(InputError, match=r"model\.ckpt.*checkpoint"):
         load_classifier(compact(), str(folder))
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, named",
     [
-        (lambda state: state.pop("linear.bias"), "linear.bias is missing in the file"),
+        (lambda state: state.pop("linear.bias"), r"linear\.bias.*missing"),
         (
             lambda state: state.update(extra=torch.ones(1)),
-            "extra is unknown to the model",
+            r"extra.*unknown",
         ),
     ],
     ids=["missing", "unknown"],
 )
-def test_other_keys_are_named(folder, change, said):
+def test_other_keys_are_named(folder, change, named):
     state = torch.load(folder / "model.ckpt")
     change(state)
     torch.save(state, folder / "model.ckpt")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=named):
         load_classifier(compact(), str(folder))
 
 
 def test_names_of_another_class_count_are_refused(folder, tmp_path):
     save_classifier(compact(3), LABELS[:3], tmp_path / "three")
     (tmp_path / "three/label_encoder.txt").replace(folder / "label_encoder.txt")
-    with pytest.raises(InputError, match="names 3 classes, but the model has 4"):
+    with pytest.raises(InputError, match=r"label_encoder\.txt.* 3 .* 4 .*n_classes"):
         load_classifier(compact(), str(folder))
 
 
@@ -190,16 +190,15 @@ def test_a_folder_that_does_not_exist(source, no_network):
         load_classifier(compact(), source)
     message = str(error.value)
     assert source in message
-    assert "no such folder" in message
-    assert "no hub id" in message
+    assert "user/name" in message
 
 
 def test_a_hub_id_without_network(no_network):
     with pytest.raises(InputError) as error:
         load_classifier(compact(), "someone/classifier")
     message = str(error.value)
-    assert "cannot load model.ckpt from 'someone/classifier'" in message
-    assert "the hub did not give it" in message
+    assert "model.ckpt" in message and "someone/classifier" in message
+    assert "HF_HUB_OFFLINE" in message
     assert "--classifier_source" in message
 
 

@@ -25,7 +25,7 @@ from speechbrain_lmac.classifiers import (
     WaveformClassifier,
     read_labels,
 )
-from speechbrain_lmac.classifiers.layouts import tensor_of
+from speechbrain_lmac.classifiers.layouts import first_tensor
 from speechbrain_lmac.classifiers.waveform import logits_field, logits_first
 from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.domains.stft import STFTDomain, WaveformSTFTDomain
@@ -65,11 +65,11 @@ def classifier(**changes):
 # --- Layers and logits --------------------------------------------------------------
 
 
-def test_a_mistyped_layer_names_those_there_are_the_like_first():
+def test_a_mistyped_layer_names_the_known_ones_similar_names_first():
     with pytest.raises(InputError) as error:
         classifier(hidden_layers=["block.1"])
     message = str(error.value)
-    assert "Conv1dNet has no layer 'block.1'; its layers are block" in message
+    assert "Conv1dNet" in message and "'block.1'" in message
     assert message.index("blocks.1,") < message.index("blocks.0.0")
     assert "linear" in message
 
@@ -83,7 +83,7 @@ def test_a_mistyped_layer_names_those_there_are_the_like_first():
     ],
 )
 def test_layers_and_layouts_that_do_not_match_are_refused(layers, layout):
-    with pytest.raises(InputError, match="each once, and one layout for all or for"):
+    with pytest.raises(InputError, match="hidden_layers.*layouts"):
         classifier(hidden_layers=layers, layout=layout)
 
 
@@ -102,17 +102,17 @@ class Twice(torch.nn.Module):
 @pytest.mark.parametrize("layer, times", [("mix", 2), ("idle", 0)])
 def test_a_layer_must_be_called_once(layer, times):
     model = classifier(model=Twice(), hidden_layers=[layer], layout=Axes("BT"))
-    with pytest.raises(InputError, match=f"'{layer}' was called {times} times"):
+    with pytest.raises(InputError, match=f"{times} calls of '{layer}'"):
         model(torch.rand(2, 100))
 
 
 def test_a_layout_that_does_not_fit_names_the_layer_and_both_shapes():
     model = classifier(layout=Axes("BCTF"))
-    with pytest.raises(InputError, match=r"'blocks.0': the layout says BCTF.*\(1, 4, "):
+    with pytest.raises(InputError, match=r"'blocks.0'.*BCTF.*\(1, 4, "):
         model(torch.rand(1, 1600))
 
 
-class Says(torch.nn.Module):
+class Returns(torch.nn.Module):
     """A model with an output of this kind."""
 
     def __init__(self, output):
@@ -124,18 +124,18 @@ class Says(torch.nn.Module):
         return self.output(self.layer(wav)[:, :3])
 
 
-class Answer:
+class Output:
     def __init__(self, logits):
         self.logits = logits
 
 
 @pytest.mark.parametrize(
-    "output, read", [(Answer, logits_field), (lambda x: (x, None), logits_first)]
+    "output, read", [(Output, logits_field), (lambda x: (x, None), logits_first)]
 )
 def test_logits_are_read_where_they_are(output, read):
     wav = torch.rand(2, 100)
     model = classifier(
-        model=Says(output),
+        model=Returns(output),
         hidden_layers=["layer"],
         layout=Axes("BT"),
         read_logits=read,
@@ -144,11 +144,13 @@ def test_logits_are_read_where_they_are(output, read):
 
 
 @pytest.mark.parametrize(
-    "output, told", [(Answer, "Answer"), (lambda x: x[:, :2], r"\(2, 2\)")]
+    "output, named", [(Output, "Output"), (lambda x: x[:, :2], r"\(2, 2\)")]
 )
-def test_what_are_no_logits_is_told(output, told):
-    model = classifier(model=Says(output), hidden_layers=["layer"], layout=Axes("BT"))
-    with pytest.raises(InputError, match=rf"\(2, 3\), but it returned .*{told}"):
+def test_an_output_without_logits_is_refused(output, named):
+    model = classifier(
+        model=Returns(output), hidden_layers=["layer"], layout=Axes("BT")
+    )
+    with pytest.raises(InputError, match=rf"\(2, 3\), got .*{named}"):
         model(torch.rand(2, 100))
 
 
@@ -158,7 +160,7 @@ def test_features_of_another_domain_are_refused():
         classifier()(features)
 
 
-def test_short_clips_are_heard_with_silence_behind_them():
+def test_short_clips_are_padded_with_silence():
     model = classifier(min_samples=500).eval()
     clip = torch.rand(1, 100)
     padded = torch.nn.functional.pad(clip, (0, 400))
@@ -168,7 +170,7 @@ def test_short_clips_are_heard_with_silence_behind_them():
 
 def test_a_classifier_of_features_has_no_grids_for_the_aligned_decoder():
     frozen = Frozen(CNN14Classifier(3, 32, emb_dim=8))
-    with pytest.raises(InputError, match="take ConvInterpreter"):
+    with pytest.raises(InputError, match="hidden_grids.*ConvInterpreter"):
         AlignedInterpreter(frozen, WaveformSTFTDomain(RATE))
 
 
@@ -184,14 +186,14 @@ def test_axes_are_brought_into_order(order, shape):
     sizes = dict(zip(order, shape, strict=True))
     assert maps.shape == tuple(sizes.get(letter, 1) for letter in "BCTF")
     index = {"B": 1, "C": 2, "T": 3, "F": 4}
-    there = output[tuple(index[letter] for letter in order)]
+    expected = output[tuple(index[letter] for letter in order)]
     here = [index[letter] if letter in order else 0 for letter in "BCTF"]
-    assert maps[tuple(here)] == there
+    assert maps[tuple(here)] == expected
 
 
 @pytest.mark.parametrize("order", ["BCF", "BTT", "BTX", ""])
 def test_an_order_without_time_or_with_strangers_is_refused(order):
-    with pytest.raises(InputError, match="each once"):
+    with pytest.raises(InputError, match=f"BTC.*{order!r}"):
         Axes(order)
 
 
@@ -215,18 +217,18 @@ def test_patches_come_by_frequency_or_by_time():
     ],
 )
 def test_tokens_of_another_number_are_refused(layout, shape):
-    with pytest.raises(InputError, match=r"the layout says .*\(1, "):
+    with pytest.raises(InputError, match=rf"\(B, .*\(1, {shape[1]}, 5\)"):
         layout.maps(torch.rand(shape))
 
 
 def test_places_need_a_step():
-    with pytest.raises(InputError, match="above 0"):
+    with pytest.raises(InputError, match="hop.*above 0.*0.0"):
         Places(0.0, 0.0)
 
 
-def test_a_layer_without_a_tensor_is_told():
-    with pytest.raises(InputError, match="no tensor, but dict"):
-        tensor_of({"hidden": torch.rand(1)})
+def test_a_layer_without_a_tensor_is_refused():
+    with pytest.raises(InputError, match="tensor, got dict"):
+        first_tensor({"hidden": torch.rand(1)})
 
 
 # --- Weights and names --------------------------------------------------------------
@@ -257,15 +259,15 @@ def test_names_from_a_file(tmp_path):
     )
     assert load_hyperpyyaml(text)["names"] == ["sea", "dog", "rain"]
     (tmp_path / "empty.txt").write_text("\n")
-    with pytest.raises(InputError, match="one in each line"):
+    with pytest.raises(InputError, match="empty.txt"):
         read_labels(tmp_path / "empty.txt")
-    with pytest.raises(InputError, match="cannot read class names from .*none.txt"):
+    with pytest.raises(InputError, match="none.txt"):
         read_labels(tmp_path / "none.txt")
 
 
 @pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "b"]])
-def test_there_must_be_a_name_for_each_class(labels):
-    with pytest.raises(InputError, match="2 classes are named.*the model has 3"):
+def test_each_class_needs_a_name(labels):
+    with pytest.raises(InputError, match="labels.* 3 .* 2 .*a, b"):
         Frozen(classifier(), labels)
 
 
@@ -277,7 +279,7 @@ def test_a_file_for_a_model_of_several_files_is_refused(tmp_path):
 
 def test_a_file_of_another_model_is_refused(tmp_path):
     torch.save(net(n_classes=5).state_dict(), tmp_path / "mine.pt")
-    with pytest.raises(InputError, match="mine.pt does not fit Conv1dNet"):
+    with pytest.raises(InputError, match="mine.pt.*Conv1dNet"):
         FrozenClassifier(classifier(), str(tmp_path / "mine.pt"))
 
 
@@ -420,28 +422,24 @@ def test_what_is_written_after_a_training_is_loaded_by_name(tmp_path):
         assert torch.equal(frozen(wav).logits, model(wav).logits)
 
 
-def test_a_key_that_an_architecture_has_not_is_refused():
-    with pytest.raises(
-        InputError, match="wav2vec2 has no hidden_sise; it has .*hidden_"
-    ):
+def test_an_unknown_key_of_an_architecture_is_refused():
+    with pytest.raises(InputError, match="wav2vec2.*hidden_sise.*hidden_size"):
         NewHuggingFaceModel("wav2vec2", 3, {"hidden_sise": 16})
-    with pytest.raises(
-        InputError, match="Wav2Vec2FeatureExtractor has no meen; it has"
-    ):
+    with pytest.raises(InputError, match="Wav2Vec2FeatureExtractor.*meen"):
         NewHuggingFaceModel("wav2vec2", 3, {}, {"meen": 0})
 
 
 @pytest.mark.parametrize("kind", ["whisper", "no-such-model"])
-def test_an_unsupported_architecture_is_told_what_is_supported(kind, copied):
-    told = "audio-spectrogram-transformer with ASTFeatureExtractor, hubert with"
-    with pytest.raises(InputError, match=f"'{kind}' is not supported.*{told}"):
+def test_an_unsupported_architecture_names_the_supported_ones(kind, copied):
+    supported = "audio-spectrogram-transformer with ASTFeatureExtractor, hubert with"
+    with pytest.raises(InputError, match=f"unsupported.*'{kind}'.*{supported}"):
         NewHuggingFaceModel(kind, 3, {})
 
 
 def test_a_folder_of_another_architecture_is_refused(copied):
     folder = copied("wav2vec2")
     change(folder / "config.json", model_type="whisper")
-    with pytest.raises(InputError, match="'whisper' is not supported; these are"):
+    with pytest.raises(InputError, match="unsupported.*'whisper'.*wavlm"):
         HuggingFaceClassifier(str(folder))
 
 
@@ -451,14 +449,16 @@ def test_a_feature_extractor_of_another_kind_is_refused(copied):
         folder / "preprocessor_config.json",
         feature_extractor_type="ASTFeatureExtractor",
     )
-    with pytest.raises(InputError, match="with ASTFeatureExtractor is not supported"):
+    with pytest.raises(
+        InputError, match="unsupported.*'wav2vec2' with ASTFeatureExtractor"
+    ):
         HuggingFaceClassifier(str(folder))
 
 
 def test_settings_of_two_models_are_refused(copied):
     folder = copied("audio-spectrogram-transformer")
     change(folder / "preprocessor_config.json", max_length=1024)
-    with pytest.raises(InputError, match="max_length 144, but .* 1024"):
+    with pytest.raises(InputError, match="max_length.* 144 .* 1024"):
         HuggingFaceClassifier(str(folder))
 
 
@@ -466,20 +466,20 @@ def test_an_encoder_without_a_trained_head_is_refused(hf_folder, copied, tmp_pat
     folder = copied("wav2vec2")
     model = AutoModelForAudioClassification.from_pretrained(hf_folder("wav2vec2"))
     model.wav2vec2.save_pretrained(folder)
-    with pytest.raises(InputError, match="no weights for classifier.*would be random"):
+    with pytest.raises(InputError, match="copy.* classifier"):
         HuggingFaceClassifier(str(folder))
 
 
-def test_a_folder_without_settings_or_weights_is_told(copied, no_network):
+def test_a_folder_without_settings_is_named(copied, no_network):
     folder = copied("wav2vec2")
     (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(InputError, match="cannot load a transformers .*copy"):
+    with pytest.raises(InputError, match="transformers classifier.*copy"):
         HuggingFaceClassifier(str(folder))
 
 
 @pytest.mark.parametrize("kind", [HuggingFaceClassifier, SpeechBrainClassifier])
 @pytest.mark.parametrize("source", ["results/no/such/folder", "nowhere", "no/where"])
-def test_a_folder_that_is_not_there_is_told(kind, source, no_network):
+def test_a_missing_folder_is_named(kind, source, no_network):
     more = {}
     if kind is SpeechBrainClassifier:
         more = {
@@ -487,18 +487,18 @@ def test_a_folder_that_is_not_there_is_told(kind, source, no_network):
             "layout": Axes("BCT"),
             "trust_remote_code": True,
         }
-    with pytest.raises(InputError, match=f"(no folder|from) {source}"):
+    with pytest.raises(InputError, match=rf"(user/name\): |from ){source}"):
         kind(source, **more)
 
 
 def test_speechbrains_yaml_on_the_hub_is_code(no_network):
-    with pytest.raises(InputError, match="builds whatever .* trust_remote_code: true"):
+    with pytest.raises(InputError, match="some/one.*trust_remote_code: true"):
         SpeechBrainClassifier("some/one", ["x"], Axes("BCT"))
 
 
-def test_transformers_that_is_not_installed_is_told(monkeypatch):
+def test_a_missing_transformers_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(InputError, match=r"pip install 'speechbrain_lmac\[hf\]'"):
+    with pytest.raises(InputError, match=r"speechbrain_lmac\[hf\]"):
         HuggingFaceClassifier("someone/model")
 
 
@@ -514,7 +514,7 @@ def test_a_folder_of_speechbrain_from_elsewhere(ecapa_folder, no_network, tmp_pa
     assert list(tmp_path.iterdir()) == []  # nothing is put into the working directory
 
 
-def test_an_empty_label_encoder_is_told(ecapa_folder, no_network, tmp_path):
+def test_an_empty_label_encoder_is_refused(ecapa_folder, no_network, tmp_path):
     folder = tmp_path / "copy"
     folder.mkdir()
     for path in ecapa_folder.iterdir():
@@ -523,14 +523,14 @@ def test_an_empty_label_encoder_is_told(ecapa_folder, no_network, tmp_path):
     lines = [line for line in text.splitlines() if "label_encoder.txt" not in line]
     text = "\n".join(lines).replace("        label_encoder: !ref <label_encoder>\n", "")
     (folder / "hyperparams.yaml").write_text(text)
-    with pytest.raises(InputError, match="the label encoder is empty"):
+    with pytest.raises(InputError, match="hyperparams.yaml.*label_encoder.txt.*labels"):
         part_with(folder)
 
 
-def test_a_folder_of_speechbrain_that_lacks_a_file_is_told(ecapa_folder, tmp_path):
+def test_a_missing_file_of_a_speechbrain_folder_is_named(ecapa_folder, tmp_path):
     folder = tmp_path / "copy"
     folder.mkdir()
-    with pytest.raises(InputError, match="has no hyperparams.yaml"):
+    with pytest.raises(InputError, match=f"{folder}/hyperparams.yaml"):
         part_with(folder)
     text = (ecapa_folder / "hyperparams.yaml").read_text()
     (folder / "hyperparams.yaml").write_text(text)

@@ -220,7 +220,7 @@ def test_a_trained_kind_of_explainer_is_told_the_prompt(domain, classifier):
 
 
 def test_few_prompts_and_no_clips_are_refused(domain, classifier):
-    two = classifier.asked(["dog", "rain"])
+    two = classifier.with_prompts(["dog", "rain"])
     ones = AllOnesExplainer(domain, two)
     with pytest.raises(InputError, match="compare prompts: 3 at least, got 2"):
         explain_prompts(ones, clips(1), domain, two)

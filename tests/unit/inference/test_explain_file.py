@@ -238,7 +238,7 @@ def test_prompts_have_heard_similarities(loaded, tmp_path):
     path = write(tmp_path / "a.wav", sound(16000, 3.0), 16000)
     (explained,) = explainer.explain_file(path, prompts=["a dog barking"])
     clap, domain = explainer.mods.clap, explainer.mods.domain
-    asked = explainer.classifier.asked(["a dog barking"])
+    asked = explainer.classifier.with_prompts(["a dog barking"])
     for part, near in (
         ("explanation", explained.heard_similarity_in),
         ("rest", explained.heard_similarity_out),

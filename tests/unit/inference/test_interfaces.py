@@ -256,7 +256,7 @@ def test_a_zero_shot_model_answers_each_prompt(loaded, tmp_path):
         ("esc10-lmac", {"target": "dog"}, "is not told which class to explain"),
         ("esc10-lmac", {"prompts": ["dog"]}, "reads no text"),
         ("esc10-lmac-zs", {"prompts": [""]}, "every prompt needs words"),
-        ("esc10-lmac-zs", {"prompts": ["dog", "dog"]}, "may stand there once"),
+        ("esc10-lmac-zs", {"prompts": ["dog", "dog"]}, "once, got repeated dog"),
         ("esc10-lmac-zs", {"prompts": ["qwertz"]}, "qwertz"),
         ("esc10-lmac-zs", {"prompts": ["dog"], "target": "dog"}, "give one of them"),
         ("esc10-lmac-zs", {"target": "dgo"}, "did you mean dog"),

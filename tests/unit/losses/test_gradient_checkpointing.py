@@ -1,4 +1,4 @@
-"""Outcomes that are computed again for their gradient, next to plain autograd."""
+"""Gradient checkpointing against plain autograd."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from speechbrain_lmac.losses.gradient_checkpointing import recomputed
 
 
-class Learned(torch.nn.Module):
-    """Two outcomes that draw numbers, and parameters that they do not depend on."""
+class Model(torch.nn.Module):
+    """Two results with random draws, and parameters without influence on them."""
 
     def __init__(self):
         super().__init__()
@@ -23,50 +23,50 @@ class Learned(torch.nn.Module):
         return hidden.float() + shift, hidden.float().square().mean(1)
 
 
-def plain(function, learned, *arguments):
+def plain(function, parameters, *arguments):
     return function(*arguments)
 
 
-def outcomes_and_gradients(how, n_pieces, autocast):
-    model = Learned()
-    x = torch.randn(n_pieces, 5, 4, generator=torch.Generator().manual_seed(1))
+def results_and_gradients(how, n_chunks, autocast):
+    model = Model()
+    x = torch.randn(n_chunks, 5, 4, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(2)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        pieces = [how(model, tuple(model.parameters()), piece, 0.5) for piece in x]
-    one, other = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+        chunks = [how(model, tuple(model.parameters()), chunk, 0.5) for chunk in x]
+    one, other = (torch.cat(parts) for parts in zip(*chunks, strict=True))
     drawn = torch.rand(3)
     (one.sum() + (other * torch.arange(len(other))).sum()).backward()
     return model, [one, other, drawn, torch.rand(3)]
 
 
-# Plain autograd sums the gradients of several pieces in bfloat16.
-@pytest.mark.parametrize("n_pieces, autocast", [(3, False), (1, True)])
-def test_outcomes_gradients_and_draws_are_those_of_plain_autograd(n_pieces, autocast):
-    wanted_model, wanted = outcomes_and_gradients(plain, n_pieces, autocast)
-    model, found = outcomes_and_gradients(recomputed, n_pieces, autocast)
-    for one, other in zip(found, wanted, strict=True):
+# Plain autograd sums the gradients of several chunks in bfloat16.
+@pytest.mark.parametrize("n_chunks, autocast", [(3, False), (1, True)])
+def test_results_gradients_and_draws_are_those_of_plain_autograd(n_chunks, autocast):
+    expected_model, expected = results_and_gradients(plain, n_chunks, autocast)
+    model, found = results_and_gradients(recomputed, n_chunks, autocast)
+    for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert model.used.weight.grad.abs().max() > 0.1
     for name in ("weight", "bias"):
         torch.testing.assert_close(
-            getattr(model.used, name).grad, getattr(wanted_model.used, name).grad
+            getattr(model.used, name).grad, getattr(expected_model.used, name).grad
         )
     assert model.frozen.weight.grad is None and model.unused.grad is None
-    assert (wanted_model.calls, model.calls) == (n_pieces, 2 * n_pieces)
+    assert (expected_model.calls, model.calls) == (n_chunks, 2 * n_chunks)
 
 
-def test_a_piece_is_one_node_of_the_graph():
-    # What torch.utils.checkpoint keeps of each piece, its graph, is kept by no piece.
-    model = Learned()
-    outcomes = recomputed(model, tuple(model.parameters()), torch.ones(2, 4), 0.5)
-    (node,) = {outcome.grad_fn for outcome in outcomes}
+def test_a_chunk_is_one_node_of_the_graph():
+    # torch.utils.checkpoint keeps the graph of each chunk.
+    model = Model()
+    results = recomputed(model, tuple(model.parameters()), torch.ones(2, 4), 0.5)
+    (node,) = {result.grad_fn for result in results}
     assert {type(to).__name__ for to, _ in node.next_functions if to is not None} == {
         "AccumulateGrad"
     }
 
 
-def test_without_gradients_nothing_is_kept():
-    model = Learned()
+def test_without_gradients_no_graph_is_kept():
+    model = Model()
     with torch.no_grad():
-        outcomes = recomputed(model, tuple(model.parameters()), torch.ones(2, 4), 0.5)
-    assert not any(outcome.requires_grad for outcome in outcomes)
+        results = recomputed(model, tuple(model.parameters()), torch.ones(2, 4), 0.5)
+    assert not any(result.requires_grad for result in results)

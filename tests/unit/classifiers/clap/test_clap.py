@@ -1,6 +1,7 @@
 """What the big CLAPs refuse, and how: files, folders, tokenizers, prompts."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from speechbrain_lmac.classifiers import (
 from speechbrain_lmac.config.loading import load_experiment
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.tokenizer import TEMPLATE
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def spoilt(microsoft_state, microsoft_folder, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [HuggingFaceClap, MicrosoftClap])
-def test_prompts_that_the_tower_cannot_take_are_told(
+def test_prompts_that_do_not_fit_the_tower_are_refused(
     kind, clap_folder, microsoft_folder
 ):
     clap = (
@@ -64,23 +66,25 @@ def test_prompts_that_the_tower_cannot_take_are_told(
         if kind is HuggingFaceClap
         else MicrosoftClap(microsoft_folder, microsoft_folder / "tokenizer")
     ).eval()
-    # Both have 24 positions to give away.
+    # Both have 24 positions.
     longest, longer = " ".join(["dog"] * 22), " ".join(["dog"] * 23)
     with torch.no_grad():
         lengths = clap.text([longest, "rain"]).norm(dim=1)
     torch.testing.assert_close(lengths, torch.ones(2))
-    with pytest.raises(InputError, match="has 25 tokens.*takes 24"):
+    with pytest.raises(InputError, match="24 tokens.* 25 .*dog"):
         clap.text(["rain", longer])
     for empty in ([], ["rain", " "]):
-        with pytest.raises(InputError, match="every prompt needs words"):
+        with pytest.raises(InputError, match=re.escape(f"got {empty}")):
             clap.text(empty)
 
 
-def test_what_is_heard_must_be_what_the_tower_hears(clap_folder):
+def test_an_input_of_another_domain_is_refused(clap_folder):
     clap = HuggingFaceClap(clap_folder)
-    with pytest.raises(ValueError, match=r"waveforms .*got the shape \(1, 1001, 64\)"):
+    with pytest.raises(ValueError, match=r"\(1, 1001, 64\).*ClapSTFTDomain"):
         clap.audio(torch.zeros(1, 1001, 64))
-    with pytest.raises(InputError, match=r"\(batch, 1001, 64\), got .*ClapMelDomain"):
+    with pytest.raises(
+        InputError, match=r"\(batch, 1001, 64\).*\(1, 4000\).*ClapMelDomain"
+    ):
         MelClap(clap).audio(torch.zeros(1, 4000))
 
 
@@ -107,45 +111,43 @@ def test_a_new_clap_is_written_and_loaded(clap_folder, tmp_path):
         assert torch.equal(loaded.audio(wav).embedding, new.audio(wav).embedding)
     for name, value in new.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name]), name
-    with pytest.raises(InputError, match="ClapAudioConfig has no dephts; it has"):
+    with pytest.raises(InputError, match="ClapAudioConfig.*dephts.*depths"):
         NewHuggingFaceClap({"audio_config": {"dephts": [1]}}, clap_folder)
 
 
 @pytest.mark.parametrize(
-    "settings, told",
+    "settings, named",
     [
-        ({"truncation": "fusion"}, "fuses random parts.*unfused"),
-        ({"feature_size": 32}, "num_mel_bins 64, but .* feature_size 32"),
-        ({"padding": "mirror"}, "padding 'mirror'; known are repeatpad"),
-        ({"hop_length": 160}, "makes 3001 frames, but the model takes 1024"),
+        ({"truncation": "fusion"}, "enable_fusion.*clap-htsat-unfused"),
+        ({"feature_size": 32}, "num_mel_bins.*feature_size.* 64 .* 32"),
+        ({"padding": "mirror"}, "padding.*repeatpad.*'mirror'"),
+        ({"hop_length": 160}, "1024 frames.* 3001"),
     ],
 )
-def test_a_preprocessor_of_another_model_is_told(settings, told, copied):
+def test_a_preprocessor_of_another_model_is_refused(settings, named, copied):
     change(copied / "preprocessor_config.json", **settings)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=named):
         HuggingFaceClap(copied)
 
 
-def test_folders_that_are_no_clap_are_told(copied, hf_folder, no_network):
-    with pytest.raises(InputError, match="'wav2vec2', not 'clap'"):
+def test_other_folders_are_refused(copied, hf_folder, no_network):
+    with pytest.raises(InputError, match="'clap', got 'wav2vec2'"):
         HuggingFaceClap(hf_folder("wav2vec2"))
-    with pytest.raises(InputError, match="there is no folder nowhere"):
+    with pytest.raises(InputError, match=r"user/name\): nowhere"):
         HuggingFaceClap("nowhere")
-    with pytest.raises(InputError, match="cannot load a CLAP from no/where"):
+    with pytest.raises(InputError, match="CLAP from no/where"):
         HuggingFaceClap("no/where")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (copied / name).unlink()
-    with pytest.raises(InputError, match="cannot load a tokenizer from .*copy"):
+    with pytest.raises(InputError, match="tokenizer from .*copy"):
         HuggingFaceClap(copied)
 
 
 @pytest.mark.parametrize("kind", [HuggingFaceClap, MicrosoftClap])
-def test_transformers_that_is_not_installed_is_told(
-    kind, monkeypatch, microsoft_folder
-):
+def test_a_missing_transformers_is_named(kind, monkeypatch, microsoft_folder):
     monkeypatch.setitem(sys.modules, "transformers", None)
     source = "someone/model" if kind is HuggingFaceClap else microsoft_folder
-    with pytest.raises(InputError, match=r"pip install 'speechbrain_lmac\[hf\]'"):
+    with pytest.raises(InputError, match=r"speechbrain_lmac\[hf\]"):
         kind(source)
 
 
@@ -161,19 +163,19 @@ def test_a_file_and_its_folder_are_the_same(microsoft_folder):
     assert (one.embedding_dim, one.sample_rate) == (16, 44100)
 
 
-def lacking(name):
+def without(name):
     return lambda state: state.pop(name)
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    "change, named",
     [
-        (lacking("audio_encoder.base.fc1.weight"), "lacks 'embed.weight'"),
-        (lacking("logit_scale"), "logit_scale is missing"),
-        (lacking("audio_encoder.base.bn0.bias"), "cnn14.norm0.bias is missing"),
+        (without("audio_encoder.base.fc1.weight"), "missing.*embed.weight"),
+        (without("logit_scale"), "logit_scale is missing"),
+        (without("audio_encoder.base.bn0.bias"), "cnn14.norm0.bias is missing"),
         (
             lambda state: state.update({"audio_encoder.base.fc2.bias": torch.ones(1)}),
-            "nothing here is called audio_encoder.base.fc2.bias",
+            "unknown.* audio_encoder.base.fc2.bias",
         ),
         (
             lambda state: state.update({"audio_encoder.base.bn0.bias": torch.ones(3)}),
@@ -183,39 +185,37 @@ def lacking(name):
             lambda state: state.update(
                 {"audio_encoder.base.htsat.norm.bias": torch.ones(1)}
             ),
-            "CLAP of 2023.*take that of 2022",
+            "2023.*CLAP_weights_2022.pth",
         ),
     ],
 )
-def test_weights_of_another_model_are_told(change, told, spoilt):
-    with pytest.raises(InputError, match=told):
+def test_weights_of_another_model_are_refused(change, named, spoilt):
+    with pytest.raises(InputError, match=named):
         spoilt(change)
 
 
 class Code:
-    """What a checkpoint that runs code on loading would hold."""
+    """An object whose loading runs code."""
 
 
-def test_files_that_are_no_checkpoint_are_told(
-    tmp_path, clap_folder, microsoft_folder, no_network
-):
+def test_other_files_are_refused(tmp_path, clap_folder, microsoft_folder, no_network):
     tokenizer = microsoft_folder / "tokenizer"
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04")
-    with pytest.raises(InputError, match="cut.pth is not a checkpoint"):
+    with pytest.raises(InputError, match="cut.pth.*truncated"):
         MicrosoftClap(tmp_path / "cut.pth", tokenizer)
     torch.save({"model": {"weight": Code()}}, tmp_path / "code.pth")
-    with pytest.raises(InputError, match="without running code"):
+    with pytest.raises(InputError, match="code.pth.*weights_only=False"):
         MicrosoftClap(tmp_path / "code.pth", tokenizer)
     torch.save({"weight": torch.ones(1)}, tmp_path / "bare.pth")
-    with pytest.raises(InputError, match='"model" holds the weights'):
+    with pytest.raises(InputError, match='bare.pth.*"model"'):
         MicrosoftClap(tmp_path / "bare.pth", tokenizer)
-    with pytest.raises(InputError, match="folder of transformers.*clap_huggingface"):
+    with pytest.raises(InputError, match="parts/classifier/clap_huggingface.yaml"):
         MicrosoftClap(clap_folder, tokenizer)
     with pytest.raises(InputError, match="parts/classifier/clap_microsoft.yaml"):
         HuggingFaceClap(microsoft_folder / "CLAP_weights_2022.pth")
-    with pytest.raises(InputError, match="cannot load CLAP_weights_2022.pth from"):
+    with pytest.raises(InputError, match=f"CLAP_weights_2022.pth from '{tmp_path}'"):
         MicrosoftClap(tmp_path, tokenizer)
-    with pytest.raises(InputError, match="cannot load a tokenizer from no/where"):
+    with pytest.raises(InputError, match="tokenizer from no/where"):
         MicrosoftClap(microsoft_folder, "no/where")
 
 
@@ -233,11 +233,11 @@ def test_a_clap_of_transformers_in_the_yaml_of_microsofts(kind, clap_folder, tmp
         "    source: !ref <clap_source>\n"
     )
     argv = [str(tmp_path / "mine.yaml"), f"--clap_source={clap_folder}"]
-    with pytest.raises(InputError, match="domain 48000 Hz, classifier 48000 Hz"):
+    with pytest.raises(InputError, match="domain 48000.*classifier 48000"):
         load_experiment(argv)
     hparams, _, _ = load_experiment([*argv, "--sample_rate=48000"])
     domain, classifier = hparams["domain"], hparams["classifier"]
-    assert "this is the sound of sea waves" in classifier.prompts
+    assert TEMPLATE.format("sea waves") in classifier.prompts
     assert "sea_waves" in classifier.labels
     explainer = hparams["explainer"](domain, classifier, hparams["interpreter"].eval())
     wav = torch.rand(1, 9600)

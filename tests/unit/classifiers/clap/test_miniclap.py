@@ -1,7 +1,8 @@
-"""The small CLAP: what it reads, what it refuses, and its folder."""
+"""The small CLAP: its inputs, errors, and folder."""
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -48,22 +49,22 @@ def test_words_are_lower_case_without_punctuation():
 
 @pytest.mark.parametrize("words", [["a", "a"], ["A"], ["two words"], [""], ["x!"]])
 def test_a_vocabulary_of_something_else_is_refused(words):
-    with pytest.raises(InputError, match="in lower case"):
+    with pytest.raises(InputError, match="vocabulary"):
         Vocabulary(words, limit=4)
 
 
 def test_embeddings_have_length_one(clap, features):
-    heard = clap.audio(features)
-    assert heard.embedding.shape == (3, 6)
-    torch.testing.assert_close(heard.embedding.norm(dim=1), torch.ones(3))
+    output = clap.audio(features)
+    assert output.embedding.shape == (3, 6)
+    torch.testing.assert_close(output.embedding.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(clap.text(["dog", "rain"]).norm(dim=1), torch.ones(2))
 
 
 def test_hidden_maps_are_those_of_the_tower(clap, features):
-    output = clap.audio_tower(features)
-    heard = clap.audio(features)
-    assert [h.shape[1] for h in heard.hidden] == clap.hidden_channels == [4, 8]
-    for ours, theirs in zip(heard.hidden, output.hidden, strict=True):
+    tower = clap.audio_tower(features)
+    output = clap.audio(features)
+    assert [h.shape[1] for h in output.hidden] == clap.hidden_channels == [4, 8]
+    for ours, theirs in zip(output.hidden, tower.hidden, strict=True):
         assert torch.equal(ours, theirs)
     assert clap.cam_layer is clap.audio_tower.blocks[-1]
     assert clap.cam_stride == (4, 4)
@@ -75,17 +76,16 @@ def test_a_sentence_does_not_depend_on_the_others(clap):
     torch.testing.assert_close(among[1:2], alone)
 
 
-def test_case_and_punctuation_are_not_heard_but_words_are(clap):
+def test_words_count_but_case_and_punctuation_do_not(clap):
     same, other = clap.text(["A dog!", "a loud dog"])
     torch.testing.assert_close(same, clap.text(["a dog"])[0])
     assert (same - other).norm() > 1e-3
 
 
-def test_unknown_words_are_told_and_read_as_one(clap, caplog):
+def test_unknown_words_are_logged_and_read_as_one(clap, caplog):
     with caplog.at_level(logging.WARNING):
         zebra, okapi, dog = clap.text(["a zebra", "a okapi", "a dog"])
-    assert "2 unknown words in 2 of 3 prompts" in caplog.text
-    assert "okapi, zebra" in caplog.text
+    assert re.search("2 unknown.*2 of 3.*okapi, zebra", caplog.text)
     torch.testing.assert_close(zebra, okapi)
     assert (zebra - dog).norm() > 1e-3
     assert clap.unknown_words(["a zebra", "a dog"]) == (("zebra",), ())
@@ -104,13 +104,13 @@ def test_forgotten_words_are_read_as_unknown(clap):
 
 @pytest.mark.parametrize("prompt", ["zebra", "", "...", "zebra okapi"])
 def test_a_prompt_without_a_known_word_is_refused(clap, prompt):
-    with pytest.raises(InputError, match="knows no word of"):
+    with pytest.raises(InputError, match=re.escape(f'"{prompt}"')):
         clap.text(["a dog", prompt])
 
 
 def test_a_prompt_that_is_too_long_is_refused(clap):
     clap.text(["dog " * 8])
-    with pytest.raises(InputError, match="has 9 words, but the text tower reads 8"):
+    with pytest.raises(InputError, match=" 9 .* 8.*dog"):
         clap.text(["dog " * 9])
 
 
@@ -131,7 +131,7 @@ def test_first_vectors_depend_on_seed_and_word_alone():
 
 def test_towers_must_fit():
     audio = CompactClassifier(n_classes=7, n_mels=20, channels=[4])
-    with pytest.raises(InputError, match="embedding_dim is 6, .* gives 7 values"):
+    with pytest.raises(InputError, match="n_classes.*embedding_dim 6, got 7"):
         MiniClap(6, audio, WordBag(6))
 
 
@@ -148,8 +148,8 @@ def test_a_folder_gives_back_the_same(clap, features, tmp_path):
     again = trained_clap(make_clap(seed=9, words=[]), tmp_path / "clap")
     assert again.vocabulary.words == WORDS
     assert torch.equal(again.text(["a loud dog"]), clap.text(["a loud dog"]))
-    heard = clap.audio(features).embedding
-    assert torch.equal(again.audio(features).embedding, heard)
+    embedding = clap.audio(features).embedding
+    assert torch.equal(again.audio(features).embedding, embedding)
     assert sorted(p.name for p in (tmp_path / "clap").iterdir()) == [
         *("clap.json", "model.ckpt")
     ]
@@ -157,9 +157,9 @@ def test_a_folder_gives_back_the_same(clap, features, tmp_path):
 
 def test_a_folder_of_another_setting_is_refused(clap, tmp_path):
     save_clap(clap, tmp_path)
-    with pytest.raises(InputError, match=r"was trained with .*'channels': \[4, 8\]"):
+    with pytest.raises(InputError, match=r"'channels': \[4, 8\].*\[4, 9\]"):
         trained_clap(make_clap(channels=(4, 9)), tmp_path)
-    with pytest.raises(InputError, match="was trained with .*'limit': 8"):
+    with pytest.raises(InputError, match="'limit': 8.*'limit': 9"):
         trained_clap(make_clap(limit=9), tmp_path)
 
 
@@ -169,7 +169,7 @@ def test_a_folder_of_another_setting_is_refused(clap, tmp_path):
 def test_a_damaged_folder_is_refused(clap, tmp_path, text):
     save_clap(clap, tmp_path)
     (tmp_path / "clap.json").write_text(text)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"clap\.json"):
         trained_clap(clap, tmp_path)
 
 
@@ -178,11 +178,11 @@ def test_a_word_more_than_weights_is_refused(clap, tmp_path):
     record = json.loads((tmp_path / "clap.json").read_text())
     record["words"].append("zebra")
     (tmp_path / "clap.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match="words.weight is"):
+    with pytest.raises(InputError, match=r"words\.weight"):
         trained_clap(clap, tmp_path)
 
 
-def test_nothing_there_is_told(clap, tmp_path):
+def test_an_empty_folder_is_named(clap, tmp_path):
     with pytest.raises(InputError, match=r"clap\.json.*(\n.*)*train_clap\.py"):
         trained_clap(clap, tmp_path)
 
