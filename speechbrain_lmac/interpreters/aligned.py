@@ -2,20 +2,16 @@
 
 import math
 from functools import reduce
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.layouts import Places, evenly
+from speechbrain_lmac.classifiers.waveform import MapGrid
 from speechbrain_lmac.interpreters.conv import double, normalised_conv
-from speechbrain_lmac.types import Encoded
+from speechbrain_lmac.types import Encoded, MaskDomain
 from speechbrain_lmac.utils.errors import check_counts
-
-if TYPE_CHECKING:
-    from speechbrain_lmac.classifiers.waveform import MapGrid
-    from speechbrain_lmac.domains.stft import STFTDomain
 
 
 class AlignedInterpreter(torch.nn.Module):
@@ -52,7 +48,7 @@ class AlignedInterpreter(torch.nn.Module):
     def __init__(
         self,
         classifier: Frozen,
-        domain: "STFTDomain",
+        domain: MaskDomain,
         width: int = 32,
         head_width: int = 12,
         doublings: int = 3,
@@ -144,7 +140,7 @@ class AtBands(torch.nn.Module):
         Middles of the K coarse bands, as a share of the frequency axis, shape (K,).
     """
 
-    def __init__(self, grid: "MapGrid", width: int, bands: torch.Tensor) -> None:
+    def __init__(self, grid: MapGrid, width: int, bands: torch.Tensor) -> None:
         super().__init__()
         self.places = grid.bands
         self.bands = bands
@@ -169,7 +165,7 @@ class BandsOfTheirOwn(torch.nn.Module):
         K, the number of coarse bands.
     """
 
-    def __init__(self, grid: "MapGrid", width: int, n_coarse: int) -> None:
+    def __init__(self, grid: MapGrid, width: int, n_coarse: int) -> None:
         super().__init__()
         self.sizes = (width, n_coarse)
         self.project = normalised_projection(grid.channels, width * n_coarse)

@@ -5,24 +5,21 @@ and spectra W (F, K), all >= 0.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from speechbrain.lobes.models.L2I import NMFDecoderAudio, NMFEncoder
 
+from speechbrain_lmac.domains.stft import STFTDomain
 from speechbrain_lmac.hub.weights import load_weights
 from speechbrain_lmac.utils.errors import InputError
-
-if TYPE_CHECKING:
-    from speechbrain_lmac.domains.stft import STFTDomain
 
 # The settings that a spectrum depends on. `rep_of_1` is the representation of the
 # magnitude 1: it tells log1p from the magnitude itself.
 FRONT_END = ("sample_rate", "n_fft", "hop_length", "win_length", "rep_of_1")
 
 
-def front_end_of(domain: "STFTDomain") -> torch.Tensor:
+def front_end_of(domain: STFTDomain) -> torch.Tensor:
     """Return the values of `FRONT_END` of a domain, shape (5,), float64.
 
     Raises
@@ -82,7 +79,7 @@ class Dictionary(torch.nn.Module):
         """Return the representation H W^T (B, T, F) of activations H (B, T, K)."""
         return activations @ self.spectra.T
 
-    def check_domain(self, domain: "STFTDomain") -> None:
+    def check_domain(self, domain: STFTDomain) -> None:
         """Raise InputError unless the spectra were learned with the same front end."""
         front_end = front_end_of(domain)
         if not torch.allclose(self.front_end.cpu(), front_end):
@@ -101,7 +98,7 @@ def _described(front_end: torch.Tensor) -> str:
 
 
 def load_dictionary(
-    dictionary: Dictionary, checkpoint: Path | str, domain: "STFTDomain"
+    dictionary: Dictionary, checkpoint: Path | str, domain: STFTDomain
 ) -> None:
     """Load the dictionary that train_nmf.py wrote, in place.
 
@@ -164,7 +161,7 @@ class SpectralAutoencoder(torch.nn.Module):
         activations = self.encoder(rep.transpose(1, 2))
         return self.pace * self.decoder(activations).transpose(1, 2)
 
-    def dictionary(self, domain: "STFTDomain") -> Dictionary:
+    def dictionary(self, domain: STFTDomain) -> Dictionary:
         """Return the learned spectra as a `Dictionary` of a domain."""
         spectra = self.pace * self.decoder.return_W().detach().cpu()
         dictionary = Dictionary(*spectra.shape)

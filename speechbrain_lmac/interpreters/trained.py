@@ -1,18 +1,16 @@
 """Trained interpreters, and the classifiers that they were trained for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 
 from speechbrain_lmac.hub.weights import fetch, load_weights, save_weights
+from speechbrain_lmac.interpreters.l2i import Interpretation
+from speechbrain_lmac.interpreters.nmf import Dictionary
 from speechbrain_lmac.types import Classifier, Encoded, Interpreter
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.hashing import weights_hash
-
-if TYPE_CHECKING:
-    from speechbrain_lmac.interpreters.l2i import Interpretation
-    from speechbrain_lmac.interpreters.nmf import Dictionary
 
 INTERPRETER_FILE = "interpreter.ckpt"
 ADVICE = """\
@@ -172,16 +170,16 @@ class TrainedInterpreter(torch.nn.Module):
         check_trained_for(self._trained_for, self._checkpoint, classifier)
 
     @property
-    def dictionary(self) -> "Dictionary":
+    def dictionary(self) -> Dictionary:
         """The spectra of an L2I interpreter; AttributeError for others."""
-        return cast("Dictionary", self.interpreter.dictionary)
+        return cast(Dictionary, self.interpreter.dictionary)
 
     def forward(
         self,
         hidden: tuple[torch.Tensor, ...],
         encoded: Encoded,
         condition: torch.Tensor | None = None,
-    ) -> "torch.Tensor | Interpretation":
+    ) -> torch.Tensor | Interpretation:
         """Call the interpreter.
 
         Arguments
