@@ -1,4 +1,4 @@
-"""Methods that explain a decision of a frozen classifier."""
+"""Explainers of the decisions of a frozen classifier."""
 
 from speechbrain_lmac.explainers.amortized import AmortizedExplainer
 from speechbrain_lmac.explainers.attribution import AttributionExplainer, Baselines

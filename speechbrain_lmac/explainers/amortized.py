@@ -4,15 +4,15 @@ import torch
 
 from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.interpreters.trained import check_classifier
-from speechbrain_lmac.types import Explanation
+from speechbrain_lmac.types import Classifier, Explanation, Interpreter, MaskDomain
 
 
 class AmortizedExplainer:
-    """One forward pass of a trained decoder makes the mask (L-MAC).
+    """Masks by one forward pass of a trained decoder (L-MAC, arXiv 2403.13086).
 
     The mask of L-MAC depends on the classifier's hidden maps alone and explains
-    the predicted class: `target` only names the class that is scored. A
-    `ClassConditionedInterpreter` explains the class that it is asked for.
+    the predicted class: `target` is only the class that is scored. A
+    `ClassConditionedInterpreter` explains `target`.
 
     Arguments
     ---------
@@ -29,7 +29,9 @@ class AmortizedExplainer:
         When the interpreter is known to be trained for another classifier.
     """
 
-    def __init__(self, domain, classifier, interpreter):
+    def __init__(
+        self, domain: MaskDomain, classifier: Classifier, interpreter: Interpreter
+    ) -> None:
         check_classifier(interpreter, classifier)
         self.domain = domain
         self.classifier = classifier
@@ -41,7 +43,22 @@ class AmortizedExplainer:
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """Explain waveforms (B, N); see `speechbrain_lmac.types.Explainer`."""
+        """Explain waveforms by the mask of the interpreter.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Waveforms (B, N).
+        target : torch.Tensor, optional
+            Classes (B,). Default: the predicted ones.
+        lens : torch.Tensor, optional
+            Share of each clip that is recording, (B,), above 0 and at most 1.
+
+        Returns
+        -------
+        explanation : Explanation
+            With a mask (B, T, F) in 0..1.
+        """
         encoded = self.domain.encode(wav, lens)  # a codec may be in training
         with torch.no_grad():
             output = classify(self.domain, self.classifier, encoded)
@@ -50,5 +67,5 @@ class AmortizedExplainer:
         return Explanation(mask, target, encoded, output.logits)
 
     def condition(self, target: torch.Tensor) -> torch.Tensor:
-        """What the interpreter is told of the classes (B,) that are asked for."""
+        """Return the interpreter's condition for classes (B,): here the classes."""
         return target

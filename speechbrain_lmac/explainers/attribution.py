@@ -1,12 +1,13 @@
-"""Attribution methods as explainers: the seam between a method and a mask.
+"""Attribution methods as explainers.
 
-A method has `attribute(question)`, which answers one number of any sign for each cell
-of the representation, and `to_mask`, the rule that makes a mask of them. Everything it
-may look at is in the `Question`.
+A method has `attribute(inputs)`, which returns one number of any sign for each cell of
+the representation, and `to_mask`, the rule from these numbers to a mask. It depends on
+its `AttributionInputs` alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 
@@ -14,50 +15,56 @@ from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.domains.stft import recorded_samples
 from speechbrain_lmac.dsp.pad_crop import join_recordings, recordings
 from speechbrain_lmac.explainers.gradient_check import check_gradient_once
-from speechbrain_lmac.types import Encoded, Explanation
+from speechbrain_lmac.explainers.to_mask import ToMask
+from speechbrain_lmac.types import Classifier, Encoded, Explanation, MaskDomain
 from speechbrain_lmac.utils.errors import InputError
+
+Background = Callable[[], torch.Tensor]  # () to waveforms (K, N')
 
 
 @dataclass(frozen=True)
-class Question:
-    """Why does the classifier give these clips the logit of their target?"""
+class AttributionInputs:
+    """Clips and the classes whose logits are attributed to the cells of rep."""
 
-    wav: torch.Tensor  # (B, N), what draws for a clip depend on
+    wav: torch.Tensor  # (B, N); random draws for a clip depend on its samples
     encoded: Encoded  # of wav, rep (B, T, F)
     target: torch.Tensor  # (B,)
-    domain: object
-    classifier: object
-    background: object  # () -> waveforms (K, N'), or None
+    domain: MaskDomain
+    classifier: Classifier
+    background: Background | None
 
     @property
     def rep(self) -> torch.Tensor:
-        """The representation (B, T, F), ready to be differentiated by."""
+        """The representation (B, T, F), with `requires_grad`."""
         return self.encoded.rep.detach().requires_grad_()
 
     def logits(self, rep: torch.Tensor) -> torch.Tensor:
-        """What the classifier says, (B', C), of representations (B', T, F).
+        """Return the classifier's logits (B', C) of representations (B', T, F).
 
-        These are the clips of the question (B' = B), or many points for its only clip
+        These are the clips of the inputs (B' = B), or many points for their only clip
         (B = 1), whose phase they share.
         """
         encoded = self.encoded.with_rep(rep)
         return classify(self.domain, self.classifier, encoded).logits
 
-    def clips(self) -> "Iterator[Question]":
-        """A question about each clip alone."""
+    def clips(self) -> "Iterator[AttributionInputs]":
+        """Yield the inputs of each clip, B = 1."""
         tensors = {n: v for n, v in vars(self.encoded).items() if torch.is_tensor(v)}
         for item in range(len(self.target)):
             only = slice(item, item + 1)
-            encoded = replace(
-                self.encoded, **{name: value[only] for name, value in tensors.items()}
-            )
+            own: dict[str, Any] = {name: v[only] for name, v in tensors.items()}
+            encoded = replace(self.encoded, **own)
             yield replace(
                 self, wav=self.wav[only], encoded=encoded, target=self.target[only]
             )
 
-    def recordings(self) -> "Iterator[Question]":
-        """A question about each clip cut to its recording, as if it were alone."""
-        recorded = recorded_samples(self.encoded.lens, self.encoded.length)
+    def recordings(self) -> "Iterator[AttributionInputs]":
+        """Yield the inputs of each clip, B = 1, without padding."""
+        lens = self.encoded.lens
+        if lens is None:
+            yield from self.clips()
+            return
+        recorded = recorded_samples(lens, self.encoded.length)
         for n, clip in zip(recorded.clamp(min=1).tolist(), self.clips(), strict=True):
             wav = clip.wav[:, :n]
             with torch.no_grad():
@@ -65,14 +72,14 @@ class Question:
             yield replace(clip, wav=wav, encoded=encoded)
 
     def background_reps(self) -> torch.Tensor:
-        """Representations (K, T, F) of the background, at the length of the clips.
+        """Return representations (K, T, F) of background clips of the clips' length.
 
-        Longer waveforms are cut at their end, shorter ones followed by silence.
+        Longer waveforms are cropped at their end, shorter ones padded with silence.
         """
         if self.background is None:
             raise InputError(
-                "this method compares with background clips: give the explainer a "
-                "background (speechbrain_lmac.data.background.TrainingClips)"
+                "this method needs background clips: set the explainer's background "
+                "(speechbrain_lmac.data.background.TrainingClips)"
             )
         wav = self.background().to(self.wav)
         n_samples = self.encoded.length
@@ -82,23 +89,30 @@ class Question:
             return self.domain.encode(wav).rep
 
 
-class AttributionExplainer:
-    """A method that takes the classifier's output apart into its input's cells.
+class AttributionMethod(Protocol):
+    """An attribution method, and its rule from attributions to masks."""
 
-    The logit of the target is explained, in the domain's representation: what is
-    differentiated is ``classifier(domain.features(rep))``, on any domain and
-    classifier, which are left as they are. A padded clip is explained by itself, cut to
-    its recording; `to_mask` sees the frames that hold recording only, and the mask is 0
-    in the padding.
+    to_mask: ToMask
+
+    def attribute(self, inputs: AttributionInputs, /) -> torch.Tensor:
+        """Return attributions (B, T, F) of any sign."""
+
+
+class AttributionExplainer:
+    """Masks by the attributions of a method to the cells of the representation.
+
+    The logit of the target is explained: the function of rep is
+    ``classifier(domain.features(rep))``, for any domain and classifier, which are not
+    changed. A padded clip is explained by itself, cropped to its recording; `to_mask`
+    gets the frames that hold recording only, and the mask is 0 in the padding.
 
     Arguments
     ---------
     domain : MaskDomain
     classifier : Classifier
-    method : object
-        ``attribute(question) -> (B, T, F)`` and ``to_mask(attribution)``, for example
-        `speechbrain_lmac.explainers.Saliency`.
-    background : callable
+    method : AttributionMethod
+        For example `speechbrain_lmac.explainers.Saliency`.
+    background : callable, optional
         ``() -> waveforms (K, N')``, for methods that compare with other clips.
 
     Raises
@@ -108,21 +122,45 @@ class AttributionExplainer:
         classifier (`gradient_check.check_gradient`).
     """
 
-    def __init__(self, domain, classifier, method, background=None):
+    def __init__(
+        self,
+        domain: MaskDomain,
+        classifier: Classifier,
+        method: AttributionMethod,
+        background: Background | None = None,
+    ) -> None:
         self.domain = domain
         self.classifier = classifier
         self.method = method
         self.background = background
 
     def explain(
-        self, wav: torch.Tensor, target: torch.Tensor | None = None, lens=None
+        self,
+        wav: torch.Tensor,
+        target: torch.Tensor | None = None,
+        lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """Explain class `target` (default: the predicted one) of wav (B, N)."""
+        """Explain waveforms by the method.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Waveforms (B, N).
+        target : torch.Tensor, optional
+            Classes (B,). Default: the predicted ones.
+        lens : torch.Tensor, optional
+            Share of each clip that is recording, (B,), above 0 and at most 1.
+
+        Returns
+        -------
+        explanation : Explanation
+            With a mask (B, T, F) in 0..1.
+        """
         check_gradient_once(self.domain, self.classifier, wav)
         with torch.no_grad():
             encoded = self.domain.encode(wav, lens)
             logits = classify(self.domain, self.classifier, encoded).logits
-        question = Question(
+        inputs = AttributionInputs(
             wav=wav,
             encoded=encoded,
             target=logits.argmax(1) if target is None else target,
@@ -131,17 +169,17 @@ class AttributionExplainer:
             background=self.background,
         )
         with torch.enable_grad():
-            attribution = self.attribution(question).detach()
+            attribution = self.attribution(inputs).detach()
         parts = map(self.method.to_mask, recordings(encoded.frames, attribution))
         mask = join_recordings(parts, attribution.shape[1])
-        return Explanation(mask, question.target, encoded, logits)
+        return Explanation(mask, inputs.target, encoded, logits)
 
-    def attribution(self, question: Question) -> torch.Tensor:
-        """What the method says of each cell, (B, T, F): in padded clips 0 behind."""
-        if question.encoded.lens is None:
-            return self.method.attribute(question)
-        parts = map(self.method.attribute, question.recordings())
-        return join_recordings(parts, question.encoded.rep.shape[1])
+    def attribution(self, inputs: AttributionInputs) -> torch.Tensor:
+        """Return the attributions (B, T, F) of the method, 0 in the padding."""
+        if inputs.encoded.lens is None:
+            return self.method.attribute(inputs)
+        parts = map(self.method.attribute, inputs.recordings())
+        return join_recordings(parts, inputs.encoded.rep.shape[1])
 
 
 class Baselines:
@@ -150,28 +188,42 @@ class Baselines:
     Arguments
     ---------
     methods : dict
-        Name to method; None leaves a method out.
+        Name to `AttributionMethod`; None leaves a method out.
 
     Raises
     ------
     InputError
-        When a name has no method: it may be misspelt in the YAML.
+        When a value is not a method: the name may be misspelt in the YAML.
     """
 
-    def __init__(self, methods: dict):
+    def __init__(self, methods: Mapping[str, AttributionMethod | None]) -> None:
         self.methods = {n: m for n, m in methods.items() if m is not None}
         for name, method in self.methods.items():
             if not hasattr(method, "attribute"):
                 known = [n for n, m in self.methods.items() if hasattr(m, "attribute")]
                 raise InputError(
-                    f"'{name}' is no method but {method!r}; the methods are "
-                    f"{', '.join(known)}"
+                    f"'{name}' must be an attribution method, got {method!r}; the "
+                    f"methods are {', '.join(known)}"
                 )
 
     def explainers(
-        self, domain, classifier, background=None
+        self,
+        domain: MaskDomain,
+        classifier: Classifier,
+        background: Background | None = None,
     ) -> dict[str, AttributionExplainer]:
-        """Name to `AttributionExplainer`, in the order of the methods."""
+        """Return an explainer for each method.
+
+        Arguments
+        ---------
+        domain, classifier, background
+            As `AttributionExplainer`; background waveforms have the shape (K, N').
+
+        Returns
+        -------
+        explainers : dict
+            Name to `AttributionExplainer`, in the order of the methods.
+        """
         return {
             name: AttributionExplainer(domain, classifier, method, background)
             for name, method in self.methods.items()

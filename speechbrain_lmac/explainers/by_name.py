@@ -1,9 +1,9 @@
 """The explainers of a block of a table, by the names of its rows.
 
-A row says what it is in a line of YAML:
+A row is a line of YAML:
 
-    SmoothGrad: {n_samples: 20}        # a method of the papers; what differs from ours
-    L-MAC: results/esc10_lmac/1234     # the folder of a training
+    SmoothGrad: {n_samples: 20}        # a method of the papers; settings unlike ours
+    L-MAC: results/esc10_lmac/1234     # the results folder of a training
     L2I, RT=0.4: {folder: results/esc10_l2i/1234, relevance_threshold: 0.4}
     random blocks: {reference: L-MAC}  # a control: masks as large as those of that row
     Mine: !new:mine.MyExplainer {}     # any object with `explain`, or with `attribute`
@@ -12,12 +12,13 @@ and `null` leaves a row out.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import Any, TypeGuard
 
 from speechbrain_lmac.domains import ClapMelDomain, LearnedDomain, MelDomain
-from speechbrain_lmac.explainers.attribution import AttributionExplainer
+from speechbrain_lmac.explainers.attribution import AttributionExplainer, Background
 from speechbrain_lmac.explainers.cam import GradCAM, GradCAMPlusPlus
 from speechbrain_lmac.explainers.controls import (
     AllOnesExplainer,
@@ -33,14 +34,15 @@ from speechbrain_lmac.explainers.gradients import (
 from speechbrain_lmac.explainers.guided_backprop import GuidedBackprop, GuidedGradCAM
 from speechbrain_lmac.explainers.to_mask import absolute, positive
 from speechbrain_lmac.explainers.trained import TrainedExplainer
+from speechbrain_lmac.types import Classifier, Explainer, MaskDomain
 from speechbrain_lmac.utils.errors import InputError, check_arguments
 
-ABSOLUTE = {"to_mask": partial(absolute, quantile=1.0)}
-POSITIVE = {"to_mask": partial(positive, quantile=1.0)}
-DRAWN = {"n_samples": 50, "samples_per_batch": 10, "seed": 1234}
+ABSOLUTE: dict[str, Any] = {"to_mask": partial(absolute, quantile=1.0)}
+POSITIVE: dict[str, Any] = {"to_mask": partial(positive, quantile=1.0)}
+DRAWN: dict[str, Any] = {"n_samples": 50, "samples_per_batch": 10, "seed": 1234}
 # The papers' methods, in the order of their tables, and our settings of them
 # (docs/methods.md, baselines).
-METHODS = {
+METHODS: dict[str, partial] = {
     "Saliency": partial(Saliency, **ABSOLUTE),
     "SmoothGrad": partial(SmoothGrad, **DRAWN, noise=0.15, **ABSOLUTE),
     "IG": partial(IntegratedGradients, n_steps=50, internal_batch_size=10, **ABSOLUTE),
@@ -59,42 +61,42 @@ BLOCK = (16, 32)
 
 
 def open_explainers(
-    rows: dict,
-    classifier,
-    domain=None,
-    background=None,
+    rows: Mapping[str, Any],
+    classifier: Classifier,
+    domain: MaskDomain | None = None,
+    background: Background | None = None,
     seed: int = 1234,
-    only: list[str] | None = None,
-) -> tuple:
+    only: str | Sequence[str] | None = None,
+) -> tuple[dict[str, Explainer], MaskDomain | None]:
     """Open the rows of a block.
 
     Arguments
     ---------
     rows : dict
-        Name to what it is, see the head of the module.
+        Name to value of a row, see the head of the module.
     classifier : Classifier
         Frozen.
     domain : MaskDomain, optional
-        Where all masks live. Without: that of the first training among the rows.
+        Where all masks live. Default: that of the first training among the rows.
     background : callable, optional
-        Waveforms (n, N) that SHAP compares with.
+        () to waveforms (K, N), the background of SHAP.
     seed : int
         Of the random masks.
-    only : list of str, optional
-        Names of rows that are wanted, also with `*` for any letters. Without: all.
+    only : str or list of str, optional
+        Names of the rows to open, also with `*` for any letters. Default: all.
 
     Returns
     -------
     explainers : dict
         Name to Explainer, in the order of the rows.
     domain : MaskDomain or None
-        None where no row is wanted and none was given.
+        None where no row is opened and no domain was given.
 
     Raises
     ------
     InputError
-        For a name that is none of ours and has nothing that explains, a setting that a
-        method does not have, and whatever `TrainedExplainer.open` refuses.
+        For an unknown name whose value does not explain, an unknown setting of a
+        method, and the errors of `TrainedExplainer.open`.
     """
     rows = {name: _row(name, row) for name, row in rows.items() if row is not None}
     patterns = [only] if isinstance(only, str) else only
@@ -108,53 +110,55 @@ def open_explainers(
 
 
 class _Opening:
-    """Rows, of which each is opened once, when it is needed."""
+    """Rows that are opened once each, on demand."""
 
     def __init__(
         self,
-        rows: dict[str, AllOnesExplainer | Saliency],
-        classifier,
-        domain,
-        background,
+        rows: dict[str, Any],
+        classifier: Classifier,
+        domain: MaskDomain | None,
+        background: Background | None,
         seed: int,
-    ):
+    ) -> None:
         self.rows = rows
         self.classifier = classifier
         self.domain = domain
         self.background = background
         self.seed = seed
-        self._opened = {}
+        self._opened: dict[str, Explainer] = {}
 
-    def explainers(self, names: list[str]) -> dict:
-        """Name to Explainer, of these rows."""
+    def explainers(self, names: list[str]) -> dict[str, Explainer]:
+        """Return the explainers of rows, by their names."""
         random = {
             name: self._reference(name) for name in names if self._is_random(name)
         }
         if names and self.domain is None:
             self._take_domain([*names, *random.values(), *self.rows])
-        for reference in random.values():  # a batch explained once for all
-            if not isinstance(self._open(reference), Remembered):
-                self._opened[reference] = Remembered(self._open(reference))
+        for reference in random.values():  # a batch is explained once
+            explainer = self._open(reference)
+            if not isinstance(explainer, Remembered):
+                self._opened[reference] = Remembered(explainer)
         return {name: self._open(name) for name in names}
 
-    def _open(self, name: str):
+    def _open(self, name: str) -> Explainer:
         if name not in self._opened:
             self._opened[name] = self._made(name, self.rows[name])
         return self._opened[name]
 
-    def _made(self, name: str, row):
-        ours = (self.domain, self.classifier)
+    def _made(self, name: str, row: Any) -> Explainer:
         if isinstance(row, TrainedExplainer):
             return row.open(self.classifier, self.domain)
         if hasattr(row, "explain"):
             return row
+        assert self.domain is not None  # `explainers` has taken one
+        ours = (self.domain, self.classifier)
         if name in METHODS:
             row = _method(name, row) if is_settings(row) else row
         if hasattr(row, "attribute"):
             return AttributionExplainer(*ours, row, self.background)
         if name == "all ones":
             return _with_settings(partial(AllOnesExplainer, *ours), row)
-        settings = {"seed": self.seed}
+        settings: dict[str, Any] = {"seed": self.seed}
         if name == "random blocks":
             sizes = (size for kind, size in BLOCKS if isinstance(self.domain, kind))
             settings["block"] = next(sizes, BLOCK)
@@ -166,20 +170,20 @@ class _Opening:
         return name in RANDOM and is_settings(self.rows[name])
 
     def _reference(self, name: str) -> str:
-        """The row that a random one is as large as: what it says, or the first one."""
+        """Return the row whose mask means a random one has: its own, or the first."""
         reference = self.rows[name].get("reference")
         if reference is None:
             reference = next((n for n, r in self.rows.items() if _explains(r)), None)
         if not _explains(self.rows.get(reference)):
-            there = ", ".join(n for n, row in self.rows.items() if _explains(row))
+            available = ", ".join(n for n, row in self.rows.items() if _explains(row))
             raise InputError(
-                f"{name!r} needs the masks of another explainer as its reference, got "
-                f"{reference!r}; there are: {there or 'none'}"
+                f"the reference of {name!r} must be the row of another explainer, got "
+                f"{reference!r}; available: {available or 'none'}"
             )
         return reference
 
     def _take_domain(self, names: list[str]) -> None:
-        """Take the domain of the first of these rows that has one."""
+        """Set the domain to that of the first of these rows that has one."""
         for name in names:
             row = self.rows[name]
             if isinstance(row, TrainedExplainer):
@@ -188,17 +192,17 @@ class _Opening:
             if self.domain is not None:
                 return
         raise InputError(
-            "explainers without a training need the `domain` of their masks"
+            "missing `domain`: explainers without a training need the domain of masks"
         )
 
 
-def is_settings(row: dict | AllOnesExplainer | None) -> bool:
-    """Whether a row has nothing but settings for what its name says."""
+def is_settings(row: object) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether a row is the settings of the method of its name."""
     return isinstance(row, Mapping)
 
 
-def _row(name: str, row):
-    """A row as what opens it: a trained one, an object, or the settings of ours."""
+def _row(name: str, row: Any) -> Any:
+    """Return a row as a `TrainedExplainer`, an object that explains, or settings."""
     if isinstance(row, str):
         return TrainedExplainer(row)
     if is_settings(row) and "folder" in row:
@@ -210,27 +214,27 @@ def _row(name: str, row):
     close = difflib.get_close_matches(str(name).casefold(), lower, n=1)
     hint = f" Did you mean {lower[close[0]]!r}?" if close and is_settings(row) else ""
     raise InputError(
-        f"'{name}' explains nothing, it is {row!r}; by their names there are "
-        f"{', '.join(lower.values())}; others need the folder of a training, or "
-        f"an object with `explain`.{hint}"
+        f"unknown explainer '{name}': {row!r}. Known names are "
+        f"{', '.join(lower.values())}; others need the results folder of a training, "
+        f"or an object with `explain`.{hint}"
     )
 
 
-def _explains(row) -> bool:
-    """Whether a row is an explainer, or opens as one."""
+def _explains(row: object) -> bool:
+    """Return whether a row is an explainer, or opens as one."""
     return isinstance(row, TrainedExplainer) or hasattr(row, "explain")
 
 
-def _method(name: str, settings: dict[str, int]):
-    """A method of the papers; of its rule for masks some settings may be others."""
+def _method(name: str, settings: Mapping[str, Any]) -> Any:
+    """Build a method of the papers; `to_mask` may be settings of its rule."""
     kind, rule = METHODS[name], settings.get("to_mask")
     if is_settings(rule):
         settings = {**settings, "to_mask": partial(kind.keywords["to_mask"], **rule)}
     return _with_settings(kind, settings)
 
 
-def _with_settings(kind, settings: dict):
-    """The method or control with these settings in place of ours."""
+def _with_settings(kind: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
+    """Build a method or control with these settings in place of ours."""
     made = partial(kind, **settings)
     check_arguments(made)
     return made()

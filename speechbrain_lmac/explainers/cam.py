@@ -1,24 +1,28 @@
-"""Class activation maps: which steps of the classifier's last map speak for a class.
+"""Class activation maps: evidence for a class in the classifier's last map.
 
 The maps are coarse. They lie on the classifier's own axes, time by mel bands, and are
-brought to the representation without being stretched: step i of the map keeps its
-place in time, step j its mel bands, which are then read at the frequencies of rep
-(`domain.from_bands`). At the edges, which the classifier's pooling leaves out, the last
-step is repeated; where it padded a short clip, the map is cropped.
+resampled to the representation without being stretched: step i of the map keeps its
+place in time, step j its mel bands, which are then mapped to the frequencies of rep
+(`domain.from_bands`). At the edges, which the classifier's pooling drops, the last step
+is repeated; where it padded a short clip, the map is cropped.
 """
 
 import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.dsp.pad_crop import fit_map
+from speechbrain_lmac.explainers.attribution import AttributionInputs
 from speechbrain_lmac.explainers.gradients import captum_attr
+from speechbrain_lmac.explainers.to_mask import ToMask
 from speechbrain_lmac.utils.errors import check_arguments
 
 
-def upsample(maps: torch.Tensor, stride: tuple, size: tuple[int, int]) -> torch.Tensor:
-    """Bilinear interpolation between the centres of the steps.
+def upsample(
+    maps: torch.Tensor, stride: tuple[float, float], size: tuple[int, int]
+) -> torch.Tensor:
+    """Interpolate maps bilinearly between the centres of their steps.
 
-    Step i stands for the inputs i * stride to (i + 1) * stride - 1; its value holds in
+    Step i covers the inputs i * stride to (i + 1) * stride - 1; its value is that of
     their middle.
 
     Arguments
@@ -28,7 +32,7 @@ def upsample(maps: torch.Tensor, stride: tuple, size: tuple[int, int]) -> torch.
     stride : tuple
         Frames and bands of a step, whole numbers or not.
     size : tuple
-        (T, n_mels) of the answer.
+        (T, n_mels) of the result.
 
     Returns
     -------
@@ -52,20 +56,20 @@ def upsample(maps: torch.Tensor, stride: tuple, size: tuple[int, int]) -> torch.
     return fit_map(maps, size)[:, 0]
 
 
-def at_cells(maps: torch.Tensor, question) -> torch.Tensor:
-    """Maps (B, T', F') of `cam_layer` at the cells of the representation, (B, T, F)."""
-    stride = question.classifier.cam_stride
-    size = (question.encoded.rep.shape[1], question.domain.n_mels)
+def at_cells(maps: torch.Tensor, inputs: AttributionInputs) -> torch.Tensor:
+    """Resample maps (B, T', F') of `cam_layer` to the cells (B, T, F) of rep."""
+    stride = inputs.classifier.cam_stride
+    size = (inputs.encoded.rep.shape[1], inputs.domain.n_mels)
     bands = upsample(maps, stride, size)
-    return question.domain.from_bands(bands)
+    return inputs.domain.from_bands(bands)
 
 
-def grad_cam(question) -> torch.Tensor:
-    """Grad-CAM at the cells of the representation, (B, T, F), not negative."""
-    layer = question.classifier.cam_layer
-    cam = captum_attr().LayerGradCam(question.logits, layer)
-    maps = cam.attribute(question.rep, question.target, relu_attributions=True)
-    return at_cells(maps[:, 0], question)
+def grad_cam(inputs: AttributionInputs) -> torch.Tensor:
+    """Return Grad-CAM at the cells of the representation, (B, T, F), >= 0."""
+    layer = inputs.classifier.cam_layer
+    cam = captum_attr().LayerGradCam(inputs.logits, layer)
+    maps = cam.attribute(inputs.rep, inputs.target, relu_attributions=True)
+    return at_cells(maps[:, 0], inputs)
 
 
 class GradCAM:
@@ -73,7 +77,7 @@ class GradCAM:
 
     a = ReLU(sum_k w_k A_k), w_k = mean_ij d S_c / d A_k,ij   (Selvaraju et al. 2017,
     arXiv 1610.02391), A the output of `classifier.cam_layer`; upsampled bilinearly.
-    See the module's text for what the map says about time and frequency.
+    See the head of the module for its axes.
 
     Arguments
     ---------
@@ -81,18 +85,18 @@ class GradCAM:
         Attribution (B, T, F) to mask, from `speechbrain_lmac.explainers.to_mask`.
     """
 
-    def __init__(self, to_mask):
+    def __init__(self, to_mask: ToMask) -> None:
         check_arguments(to_mask)
         captum_attr()
         self.to_mask = to_mask
 
-    def attribute(self, question) -> torch.Tensor:
-        """Attribution (B, T, F), not negative, of a `Question`."""
-        return grad_cam(question)
+    def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
+        """Return attributions (B, T, F) >= 0."""
+        return grad_cam(inputs)
 
 
 class GradCAMPlusPlus:
-    """Grad-CAM whose weights count the places where a channel speaks for the class.
+    """Grad-CAM with weights of the cells in which a channel is evidence for the class.
 
     a = ReLU(sum_k w_k A_k) with, g = d S_c / d A_k,ij,
 
@@ -111,28 +115,28 @@ class GradCAMPlusPlus:
         See `GradCAM`.
     """
 
-    def __init__(self, to_mask):
+    def __init__(self, to_mask: ToMask) -> None:
         check_arguments(to_mask)
         self.to_mask = to_mask
 
-    def attribute(self, question) -> torch.Tensor:
-        """Attribution (B, T, F), not negative, of a `Question`."""
-        kept = []
-        hook = question.classifier.cam_layer.register_forward_hook(
-            lambda module, inputs, output: kept.append(output)
+    def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
+        """Return attributions (B, T, F) >= 0."""
+        outputs: list[torch.Tensor] = []
+        hook = inputs.classifier.cam_layer.register_forward_hook(
+            lambda module, args, output: outputs.append(output)
         )
         try:
-            logits = question.logits(question.rep)
+            logits = inputs.logits(inputs.rep)
         finally:
             hook.remove()
-        (maps,) = kept
-        score = logits.gather(1, question.target[:, None]).sum()
+        (maps,) = outputs
+        score = logits.gather(1, inputs.target[:, None]).sum()
         (gradient,) = torch.autograd.grad(score, maps)
-        return at_cells(plus_plus(maps.detach(), gradient), question)
+        return at_cells(plus_plus(maps.detach(), gradient), inputs)
 
 
 def plus_plus(maps: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-    """Grad-CAM++ maps (B, T', F') of activations and gradients (B, K, T', F').
+    """Return Grad-CAM++ maps (B, T', F') of activations and gradients (B, K, T', F').
 
     Example
     -------

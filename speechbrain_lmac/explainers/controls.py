@@ -1,27 +1,27 @@
-"""Explanations that know nothing: what every table must be read against.
+"""Uninformative baselines: all-ones and random masks.
 
-A mask of ones keeps everything. A random mask of the same size as a method's shows
-what that size alone is worth: AI, AD and FF depend on it.
+An all-ones mask changes nothing. A random mask of the same mean as a method's shows
+the effect of that mean alone: AI, AD and FF depend on it.
 """
 
-import zlib
+from collections.abc import Sequence
 
 import torch
 
 from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.dsp.pad_crop import join_recordings, recordings, score_recordings
-from speechbrain_lmac.types import Explanation
-from speechbrain_lmac.utils.seeding import generator
+from speechbrain_lmac.types import Classifier, Explainer, Explanation, MaskDomain
+from speechbrain_lmac.utils.seeding import clip_key, generator
 
-# Of ln a (see `with_mean`). At its ends every draw becomes 1 or 0 in float64, so that
-# means of 1 and 0 are met exactly; 40 halvings leave 1e-10 of it, and no mean moves by
+# Range of ln a (see `with_mean`). At its ends every draw becomes 1 or 0 in float64, so
+# means of 1 and 0 are exact; 40 halvings leave 1e-10 of it, and no mean moves by
 # more than that.
 BISECTIONS = 40
 LOG_EXPONENT_RANGE = (-40.0, 45.0)
 
 
 class AllOnesExplainer:
-    """Holds everything responsible. AI = AD = AG = 0, and FF is p - p(silence).
+    """All-ones masks: AI = AD = AG = 0, and FF is p - p(silence).
 
     Arguments
     ---------
@@ -29,7 +29,7 @@ class AllOnesExplainer:
     classifier : Classifier
     """
 
-    def __init__(self, domain, classifier):
+    def __init__(self, domain: MaskDomain, classifier: Classifier) -> None:
         self.domain = domain
         self.classifier = classifier
 
@@ -40,7 +40,22 @@ class AllOnesExplainer:
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """Explain class `target` (default: the predicted one) of wav (B, N)."""
+        """Explain waveforms by masks of ones.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Waveforms (B, N).
+        target : torch.Tensor, optional
+            Classes (B,). Default: the predicted ones.
+        lens : torch.Tensor, optional
+            Share of each clip that is recording, (B,), above 0 and at most 1.
+
+        Returns
+        -------
+        explanation : Explanation
+            With a mask (B, T, F) in 0..1.
+        """
         encoded = self.domain.encode(wav, lens)
         logits = classify(self.domain, self.classifier, encoded).logits
         return Explanation(
@@ -52,10 +67,10 @@ class AllOnesExplainer:
 
 
 class RandomExplainer:
-    """Random values with, clip by clip, the mean of another explainer's mask.
+    """Random masks with, clip by clip, the mean of another explainer's mask.
 
-    Every draw depends on the seed and on the clip's own samples and on nothing else:
-    not on its batch, nor on what was drawn before. Where a clip is padded, the means
+    Every draw depends on the seed and on the clip's own samples alone: not on its
+    batch, nor on earlier draws. Where a clip is padded, the means
     are those of the frames that hold recording, and the mask is 0 in the padding.
 
     Arguments
@@ -66,6 +81,12 @@ class RandomExplainer:
     block : tuple
         Frames and bins which share a value. Larger blocks look more like a mask.
     seed : int
+        Of the draws.
+
+    Raises
+    ------
+    ValueError
+        When `block` is not two numbers from 1.
 
     Example
     -------
@@ -76,15 +97,13 @@ class RandomExplainer:
     """
 
     def __init__(
-        self, reference, block: list[int] | tuple[int, ...] = (1, 1), seed: int = 1234
-    ):
+        self, reference: Explainer, block: Sequence[int] = (1, 1), seed: int = 1234
+    ) -> None:
         self.reference = reference
         self.block = tuple(block)
         self.seed = seed
         if len(self.block) != 2 or min(self.block) < 1:
-            raise ValueError(
-                f"block must be (frames, bins), at least 1 each, got {block}"
-            )
+            raise ValueError(f"block must be (frames, bins), both from 1, got {block}")
 
     @torch.no_grad()
     def explain(
@@ -93,7 +112,22 @@ class RandomExplainer:
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """The reference's explanation of wav (B, N) with a random mask."""
+        """Return the reference's explanation with a random mask.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Waveforms (B, N).
+        target : torch.Tensor, optional
+            Classes (B,). Default: the predicted ones.
+        lens : torch.Tensor, optional
+            Share of each clip that is recording, (B,), above 0 and at most 1.
+
+        Returns
+        -------
+        explanation : Explanation
+            With a mask (B, T, F) in 0..1.
+        """
         explanation = self.reference.explain(wav, target, lens)
         encoded = explanation.encoded
         means = score_recordings(
@@ -114,23 +148,36 @@ class RandomExplainer:
         self,
         wav: torch.Tensor,
         means: torch.Tensor,
-        shape,
+        shape: tuple[int, ...],
         frames: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Random masks (B, T, F) of the clips (B, N) with these means (B,).
+        """Draw random masks of given means.
 
-        The means are those of the first `frames` (B,) of each, where they are given.
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Clips (B, N), on whose samples the draws depend.
+        means : torch.Tensor
+            Means (B,), 0 to 1.
+        shape : tuple
+            (T, F) of a mask.
+        frames : torch.Tensor, optional
+            Frames (B,) that hold recording, over which the means are taken.
+
+        Returns
+        -------
+        masks : torch.Tensor
+            Shape (B, T, F), in 0..1.
         """
         draws = torch.stack([self._uniform(clip, shape) for clip in wav])
         parts = recordings(frames, draws.to(means.device))
-        means = means.double().split([len(part) for part in parts])
-        return join_recordings(map(with_mean, parts, means), shape[0])
+        means_of_parts = means.double().split([len(part) for part in parts])
+        return join_recordings(map(with_mean, parts, means_of_parts), shape[0])
 
-    def _uniform(self, clip: torch.Tensor, shape) -> torch.Tensor:
-        """Uniform draws (T, F), one per block; those at the edges are cut."""
+    def _uniform(self, clip: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        """Draw uniform values (T, F), one per block, cropped at the edges."""
         frames, bins = self.block
-        samples = clip.detach().cpu().float().contiguous().numpy()
-        draw = generator("random mask", self.seed, zlib.crc32(samples))
+        draw = generator("random mask", self.seed, clip_key(clip))
         rows, columns = -(-shape[0] // frames), -(-shape[1] // bins)
         draws = torch.rand(rows, columns, generator=draw, dtype=torch.float64)
         draws = draws.repeat_interleave(frames, 0).repeat_interleave(bins, 1)
@@ -138,24 +185,23 @@ class RandomExplainer:
 
 
 class Remembered:
-    """Another explainer, which explains a batch once however often it is asked.
+    """An explainer with a cache of its last explanation.
 
     For a reference in a table that has a random control: list `Remembered(lmac)`
     first and then `RandomExplainer` of the same object, and the seconds in the table
     are those of the explainer.
 
-    The batch is known by identity, and so are `target` and `lens`: do not write into
-    them between two calls.
+    Batches, `target` and `lens` are compared by identity: do not write into them
+    between two calls.
 
     Arguments
     ---------
     explainer : Explainer
     """
 
-    def __init__(self, explainer):
+    def __init__(self, explainer: Explainer) -> None:
         self.explainer = explainer
-        self._asked = (None, None, None)
-        self._answer = None
+        self._last: tuple[tuple, Explanation] | None = None
 
     def explain(
         self,
@@ -163,18 +209,36 @@ class Remembered:
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """The explanation of wav (B, N), from memory if it was the last one."""
-        asked = (wav, target, lens)
-        if any(new is not old for new, old in zip(asked, self._asked, strict=True)):
-            self._answer = self.explainer.explain(*asked)
-            self._asked = asked
-        return self._answer
+        """Return the explanation, from the cache if the arguments are the last ones.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Waveforms (B, N).
+        target : torch.Tensor, optional
+            Classes (B,). Default: the predicted ones.
+        lens : torch.Tensor, optional
+            Share of each clip that is recording, (B,), above 0 and at most 1.
+
+        Returns
+        -------
+        explanation : Explanation
+            With a mask (B, T, F) in 0..1.
+        """
+        inputs = (wav, target, lens)
+        if self._last is not None:
+            last_inputs, explanation = self._last
+            if all(a is b for a, b in zip(inputs, last_inputs, strict=True)):
+                return explanation
+        explanation = self.explainer.explain(*inputs)
+        self._last = (inputs, explanation)
+        return explanation
 
 
 def with_mean(draws: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
-    """`draws ** a`, with the `a` of each item (B, T, F) that gives its mean (B,).
+    """Return `draws ** a`, (B, T, F), with the `a` of each item for its mean (B,).
 
-    The mean falls from 1 to 0 while `a` rises from 0, and by at most 1/e per unit of
+    The mean falls from 1 to 0 as `a` rises from 0, and by at most 1/e per unit of
     ln a, which is bisected for all items at once.
     """
     # A draw of 0 has no logarithm; the smallest positive draw is 2 ** -53.

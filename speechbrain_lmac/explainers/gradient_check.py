@@ -1,50 +1,56 @@
-"""Whether gradients pass through a classifier, before anything relies on them."""
+"""A check that gradients pass through a classifier."""
 
 import weakref
+from typing import Any
 
 import torch
 
+from speechbrain_lmac.types import Classifier, MaskDomain
 from speechbrain_lmac.utils.errors import InputError, some_of
 
-N_CLIPS = 4  # of a batch that are looked at
+N_CLIPS = 4  # of a batch that are checked
 CUDNN = "cudnn RNN backward"  # in the error of recurrent layers on a GPU
-_checked = weakref.WeakKeyDictionary()  # classifier to the domains it passed on
+# A classifier to the domains on which it passed.
+_checked: weakref.WeakKeyDictionary[Classifier, weakref.WeakSet[MaskDomain]]
+_checked = weakref.WeakKeyDictionary()
 
 
-def check_gradient(domain, classifier, wav: torch.Tensor) -> None:
+def check_gradient(
+    domain: MaskDomain, classifier: Classifier, wav: torch.Tensor
+) -> None:
     """Raise unless the logits can be differentiated by the representation.
 
     On the clips and on digital silence of their length the gradient must exist and be
     finite, and not be 0 everywhere on both: units of a healthy model may all be off on
-    some clip. Without a gradient an interpreter
-    learns nothing but its regulariser, and a gradient method has nothing to show.
+    some clip. Without a gradient an interpreter minimises its regulariser alone, and
+    the attributions of a gradient method are 0.
 
     Arguments
     ---------
     domain : MaskDomain
     classifier : Classifier
-        Frozen; it is left as it is.
+        Frozen; it is not changed.
     wav : torch.Tensor
-        Shape (B, N), on the device of the classifier; clips of the data, of which the
-        first `N_CLIPS` with sound are looked at. Where all are digital silence, the
+        Shape (B, N), on the device of the classifier: clips of the data. The first
+        `N_CLIPS` that are not digital silence are checked. Where all are silent, the
         gradient may be 0.
 
     Raises
     ------
     InputError
-        Naming the cause: no gradient (computed under `torch.no_grad`, detached, or in
+        With the cause: no gradient (computed under `torch.no_grad`, detached, or in
         NumPy, or by cuDNN), NaN or infinity (the square root of 0 is the usual one),
         or 0.
     """
-    name, sounding = _name_of(classifier), wav.any(1)
-    places = (sounding if sounding.any() else ~sounding).nonzero().flatten()[:N_CLIPS]
+    name, audible = _name_of(classifier), wav.any(1)
+    places = (audible if audible.any() else ~audible).nonzero().flatten()[:N_CLIPS]
     wav, passes = wav[places], False
-    for sound, clips in (("digital silence", torch.zeros_like(wav[:1])), (None, wav)):
+    for silence, clips in (("digital silence", torch.zeros_like(wav[:1])), (None, wav)):
         gradient = _gradient(domain, classifier, clips, name)
         passes |= bool(gradient.any())
         finite = gradient.isfinite().flatten(1).all(1)
         if not finite.all():
-            where = sound or f"clips {some_of(places[~finite].tolist())} of the batch"
+            where = silence or f"clips {some_of(places[~finite].tolist())} of the batch"
             raise InputError(
                 f"the gradient of {name} is NaN or infinite on {where}. It comes from "
                 "the model, not from the learning rate: the usual cause is the square "
@@ -60,11 +66,17 @@ def check_gradient(domain, classifier, wav: torch.Tensor) -> None:
         )
 
 
-def check_gradient_once(domain, classifier, wav: torch.Tensor) -> None:
-    """`check_gradient`, unless this classifier has passed it on this domain.
+def check_gradient_once(
+    domain: MaskDomain, classifier: Classifier, wav: torch.Tensor
+) -> None:
+    """Call `check_gradient`, unless the classifier has passed it on this domain.
 
-    It passes on clips with sound only: behind a silent batch the next one is looked at,
-    too. Arguments and errors are those of `check_gradient`.
+    A silent batch does not count: the next one is checked, too.
+
+    Arguments
+    ---------
+    domain, classifier, wav
+        As `check_gradient`, wav of the shape (B, N).
     """
     passed = _checked.setdefault(classifier, weakref.WeakSet())
     if domain not in passed:
@@ -73,16 +85,19 @@ def check_gradient_once(domain, classifier, wav: torch.Tensor) -> None:
             passed.add(domain)
 
 
-def _name_of(classifier) -> str:
-    """The class of the model that is wrapped as a classifier."""
-    while hasattr(classifier, "model"):
-        classifier = classifier.model
-    return type(classifier).__name__
+def _name_of(classifier: Classifier) -> str:
+    """Return the class name of the model that is wrapped as a classifier."""
+    model: Any = classifier
+    while hasattr(model, "model"):
+        model = model.model
+    return type(model).__name__
 
 
 @torch.enable_grad()
-def _gradient(domain, classifier, wav: torch.Tensor, name: str) -> torch.Tensor:
-    """Gradient of the predicted class's logit by the representation, (B, T, F)."""
+def _gradient(
+    domain: MaskDomain, classifier: Classifier, wav: torch.Tensor, name: str
+) -> torch.Tensor:
+    """Return the gradient (B, T, F) of the predicted class's logit by rep."""
     with torch.no_grad():
         encoded = domain.encode(wav)
     rep = encoded.rep.detach().requires_grad_()

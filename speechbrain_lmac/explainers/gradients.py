@@ -1,19 +1,23 @@
-"""Methods that average gradients, through captum: which points, and over what.
+"""Gradients and averages of gradients, by captum.
 
-captum is the extra `baselines`, imported only when a method is made. It draws from
-global generators for a whole batch; here it is asked about one clip at a time with
-generators seeded for this clip, so that an answer does not depend on the batch. One
-clip is still many points, which go through the classifier in batches.
+captum is the extra `baselines`, imported only when a method is built. It draws from
+global generators for a whole batch; here it is called for one clip at a time with
+generators seeded for this clip, so that no result depends on the batch. The points of
+one clip go through the classifier in batches.
 """
+
+from types import ModuleType
 
 import torch
 
+from speechbrain_lmac.explainers.attribution import AttributionInputs
+from speechbrain_lmac.explainers.to_mask import ToMask
 from speechbrain_lmac.utils.errors import InputError, check_arguments, check_counts
 from speechbrain_lmac.utils.seeding import clip_key, global_generators, seed_of
 
 
-def captum_attr():
-    """The module `captum.attr`.
+def captum_attr() -> ModuleType:
+    """Import and return `captum.attr`.
 
     Raises
     ------
@@ -24,7 +28,7 @@ def captum_attr():
         import captum.attr
     except ImportError as error:
         raise InputError(
-            "this method needs captum, which is not installed: "
+            "captum is not installed, which this method needs: "
             "pip install 'speechbrain_lmac[baselines]'"
         ) from error
     return captum.attr
@@ -42,15 +46,15 @@ class Saliency:
         Attribution (B, T, F) to mask, from `speechbrain_lmac.explainers.to_mask`.
     """
 
-    def __init__(self, to_mask):
+    def __init__(self, to_mask: ToMask) -> None:
         check_arguments(to_mask)
         captum_attr()
         self.to_mask = to_mask
 
-    def attribute(self, question) -> torch.Tensor:
-        """Attribution (B, T, F) of a `Question`, all clips in one pass."""
-        saliency = captum_attr().Saliency(question.logits)
-        return saliency.attribute(question.rep, question.target, abs=False)
+    def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
+        """Return attributions (B, T, F) of any sign, all clips in one pass."""
+        saliency = captum_attr().Saliency(inputs.logits)
+        return saliency.attribute(inputs.rep, inputs.target, abs=False)
 
 
 class SmoothGrad:
@@ -58,7 +62,7 @@ class SmoothGrad:
 
     a = mean_i d S_c / d x at x + n_i, n_i ~ N(0, sigma^2)   (Smilkov et al. 2017,
     arXiv 1706.03825). Gradients are averaged with their sign, as there; the domain
-    hears what noise pushes below 0 as silence.
+    treats values below 0 as silence.
 
     Arguments
     ---------
@@ -67,8 +71,8 @@ class SmoothGrad:
     noise : float
         sigma as a share of the clip's own range, max - min of its representation.
     samples_per_batch : int
-        Copies that go through the classifier at once: a bound on memory. The draws
-        depend on it, since they are made batch by batch.
+        Copies that go through the classifier at once: a bound on memory. The draws,
+        made batch by batch, depend on it.
     seed : int
         The draws depend on it and on the clip's samples.
     to_mask : callable
@@ -76,24 +80,29 @@ class SmoothGrad:
     """
 
     def __init__(
-        self, n_samples: float, noise: float, samples_per_batch: int, seed: int, to_mask
-    ):
+        self,
+        n_samples: int,
+        noise: float,
+        samples_per_batch: int,
+        seed: int,
+        to_mask: ToMask,
+    ) -> None:
         check_counts(n_samples=n_samples, samples_per_batch=samples_per_batch)
         check_arguments(to_mask)
         captum_attr()
         if not noise >= 0:
-            raise InputError(f"noise must be a share of the range from 0, got {noise}")
+            raise InputError(f"noise must be at least 0, got {noise}")
         self.n_samples = n_samples
         self.noise = noise
         self.samples_per_batch = samples_per_batch
         self.seed = seed
         self.to_mask = to_mask
 
-    def attribute(self, question) -> torch.Tensor:
-        """Attribution (B, T, F) of a `Question`."""
-        return torch.cat([self._attribute(clip) for clip in question.clips()])
+    def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
+        """Return attributions (B, T, F) of any sign."""
+        return torch.cat([self._attribute(clip) for clip in inputs.clips()])
 
-    def _attribute(self, clip) -> torch.Tensor:
+    def _attribute(self, clip: AttributionInputs) -> torch.Tensor:
         captum = captum_attr()
         tunnel = captum.NoiseTunnel(captum.Saliency(clip.logits))
         rep = clip.rep
@@ -111,7 +120,7 @@ class SmoothGrad:
 
 
 class IntegratedGradients:
-    """The gradient along the straight line from silence, times the way.
+    """The mean gradient on the straight line from silence, times the representation.
 
     a = x * mean over alpha in 0..1 of d S_c / d x at alpha x   (Sundararajan et al.
     2017, arXiv 1703.01365), by Gauss-Legendre quadrature; the baseline is rep = 0.
@@ -128,7 +137,7 @@ class IntegratedGradients:
         See `Saliency`.
     """
 
-    def __init__(self, n_steps: int, internal_batch_size: int, to_mask):
+    def __init__(self, n_steps: int, internal_batch_size: int, to_mask: ToMask) -> None:
         check_counts(n_steps=n_steps, internal_batch_size=internal_batch_size)
         check_arguments(to_mask)
         captum_attr()
@@ -136,11 +145,11 @@ class IntegratedGradients:
         self.internal_batch_size = internal_batch_size
         self.to_mask = to_mask
 
-    def attribute(self, question) -> torch.Tensor:
-        """Attribution (B, T, F) of a `Question`."""
-        return torch.cat([self._attribute(clip) for clip in question.clips()])
+    def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
+        """Return attributions (B, T, F) of any sign."""
+        return torch.cat([self._attribute(clip) for clip in inputs.clips()])
 
-    def _attribute(self, clip) -> torch.Tensor:
+    def _attribute(self, clip: AttributionInputs) -> torch.Tensor:
         integrated = captum_attr().IntegratedGradients(clip.logits)
         return integrated.attribute(
             clip.rep,
@@ -152,7 +161,7 @@ class IntegratedGradients:
 
 
 class GradientShap:
-    """Expected gradients: random points on the lines from clips of the background.
+    """Expected gradients, at random points on the lines from background clips.
 
     a = mean_i (x - b_i) * d S_c / d x at b_i + u_i (x - b_i), with b_i drawn from the
     background and u_i uniform in 0..1   (Lundberg and Lee 2017, arXiv 1705.07874, as
@@ -161,17 +170,19 @@ class GradientShap:
     Arguments
     ---------
     n_samples : int
-        Points, each with a draw of its own from the background.
+        Points, each with its own draw from the background.
     samples_per_batch : int
-        Points that go through the classifier at once: a bound on memory. The draws
-        depend on it, since they are made batch by batch.
+        Points that go through the classifier at once: a bound on memory. The draws,
+        made batch by batch, depend on it.
     seed : int
         The draws depend on it and on the clip's samples.
     to_mask : callable
         See `Saliency`.
     """
 
-    def __init__(self, n_samples: int, samples_per_batch: int, seed: int, to_mask):
+    def __init__(
+        self, n_samples: int, samples_per_batch: int, seed: int, to_mask: ToMask
+    ) -> None:
         check_counts(n_samples=n_samples, samples_per_batch=samples_per_batch)
         check_arguments(to_mask)
         captum_attr()
@@ -180,13 +191,15 @@ class GradientShap:
         self.seed = seed
         self.to_mask = to_mask
 
-    def attribute(self, question) -> torch.Tensor:
-        """Attribution (B, T, F) of a `Question`."""
-        background = question.background_reps()
-        answers = [self._attribute(clip, background) for clip in question.clips()]
-        return torch.cat(answers)
+    def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
+        """Return attributions (B, T, F) of any sign."""
+        background = inputs.background_reps()
+        attributions = [self._attribute(clip, background) for clip in inputs.clips()]
+        return torch.cat(attributions)
 
-    def _attribute(self, clip, background: torch.Tensor) -> torch.Tensor:
+    def _attribute(
+        self, clip: AttributionInputs, background: torch.Tensor
+    ) -> torch.Tensor:
         shap = captum_attr().GradientShap(clip.logits)
         rep = clip.rep
         total = torch.zeros_like(rep)

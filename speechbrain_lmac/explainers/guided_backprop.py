@@ -1,23 +1,28 @@
-"""Guided backpropagation on any classifier of ReLUs, as it is.
+"""Guided backpropagation on any classifier of ReLUs.
 
-captum's hooks see `nn.ReLU` modules only: on a network with functional ReLUs, CNN14
-for example, they change nothing and the plain gradient comes out. Here every call of
-a ReLU is caught while the classifier runs, whatever it was called by.
+captum's hooks act on `nn.ReLU` modules only: on a network with functional ReLUs, CNN14
+for example, they change nothing and the result is the plain gradient. Here every call
+of a ReLU is intercepted while the classifier runs, of modules and of functions.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from speechbrain_lmac.explainers.attribution import AttributionInputs
 from speechbrain_lmac.explainers.cam import grad_cam
 from speechbrain_lmac.explainers.gradients import captum_attr
+from speechbrain_lmac.explainers.to_mask import ToMask
 from speechbrain_lmac.utils.errors import InputError, check_arguments
 
 IN_PLACE = {torch.relu_, torch.Tensor.relu_}
 AS_CALLED = {torch.relu, torch.Tensor.relu, F.relu}  # F.relu has `inplace`
-# What else an activation may be. Through these the gradient would pass unguided, and
-# a network of them with a ReLU or two would get a map that is hardly guided. nn.GELU
-# and its kind call these functions. Softmax is no activation of a layer.
+# Other activations. The gradient would pass through these unguided, and a network of
+# them with a ReLU or two would get a map that is hardly guided. nn.GELU and similar
+# modules call these functions. Softmax is not an activation of a layer.
 UNGUIDED = {
     getattr(holder, name + suffix)
     for name in (
@@ -37,7 +42,7 @@ class _GuidedReLU(torch.autograd.Function):
     """ReLU whose gradient passes where both the input and the gradient are positive."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, in_place: bool) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, in_place: bool) -> torch.Tensor:
         ctx.save_for_backward(x > 0)
         if in_place:
             ctx.mark_dirty(x)
@@ -45,20 +50,20 @@ class _GuidedReLU(torch.autograd.Function):
         return x.relu()
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         (positive,) = ctx.saved_tensors
         return gradient.clamp(min=0) * positive, None
 
 
 class GuidedReLUs(TorchFunctionMode):
-    """While it is entered, ReLUs are guided and other activations are noted.
+    """A context in which ReLUs are guided and other activations are recorded.
 
-    A ReLU that is written as ``clamp(min=0)`` or ``maximum`` is not seen.
+    A ReLU that is written as ``clamp(min=0)`` or ``maximum`` is not recognised.
 
     Attributes
     ----------
     n_relus : int
-        Calls that were caught.
+        Number of ReLU calls.
     others : set
         Names of activations that are not ReLUs.
 
@@ -73,19 +78,23 @@ class GuidedReLUs(TorchFunctionMode):
     (tensor([0., 5., 0.]), 1)
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.n_relus = 0
-        self.others = set()
+        self.others: set[str] = set()
 
     def __torch_function__(
-        self, function, types: tuple, args: tuple = (), kwargs: dict | None = None
-    ):
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         if function in AS_CALLED:
             return self._relu(*args, **kwargs)
         if function in IN_PLACE:
-            return self._relu(*args, **kwargs, inplace=True)
+            return self._relu(*args, **{**kwargs, "inplace": True})
         if function in UNGUIDED:
             self.others.add(function.__name__.strip("_"))
         return function(*args, **kwargs)
@@ -95,35 +104,35 @@ class GuidedReLUs(TorchFunctionMode):
         return _GuidedReLU.apply(input, inplace)
 
 
-def guided_gradient(question) -> torch.Tensor:
-    """The guided gradient (B, T, F) of a `Question`.
+def guided_gradient(inputs: AttributionInputs) -> torch.Tensor:
+    """Return the guided gradient (B, T, F).
 
     Raises
     ------
     InputError
         When the classifier called no ReLU, or called another activation.
     """
-    rep = question.rep
+    rep = inputs.rep
     with GuidedReLUs() as relus:
-        logits = question.logits(rep)
+        logits = inputs.logits(rep)
     found = ", ".join(sorted(relus.others))
     if relus.others or relus.n_relus == 0:
         raise InputError(
-            "guided backpropagation is defined for networks whose activations are "
-            f"ReLUs; this classifier called {relus.n_relus} ReLUs and "
-            f"{found or 'no other activation that is known'}. Leave Guided Backprop "
-            "and Guided GradCAM out"
+            "guided backpropagation needs a network whose activations are ReLUs; this "
+            f"classifier called {relus.n_relus} ReLUs and "
+            f"{found or 'no other known activation'}. Leave Guided Backprop and Guided "
+            "GradCAM out"
         )
-    score = logits.gather(1, question.target[:, None]).sum()
+    score = logits.gather(1, inputs.target[:, None]).sum()
     return torch.autograd.grad(score, rep)[0]
 
 
 class GuidedBackprop:
-    """The gradient that meets no negative gradient and no silent ReLU on its way.
+    """The gradient, guided at every ReLU.
 
     Springenberg et al. 2015, arXiv 1412.6806: at every ReLU the gradient passes where
-    the input and the gradient itself are positive. It is refused where that means
-    little: without a ReLU, or with GELU, SiLU, tanh and the like.
+    the input and the gradient itself are positive. `attribute` raises InputError for a
+    classifier without a ReLU, or with GELU, SiLU, tanh and the like.
 
     Arguments
     ---------
@@ -131,19 +140,20 @@ class GuidedBackprop:
         Attribution (B, T, F) to mask, from `speechbrain_lmac.explainers.to_mask`.
     """
 
-    def __init__(self, to_mask):
+    def __init__(self, to_mask: ToMask) -> None:
         check_arguments(to_mask)
         self.to_mask = to_mask
 
-    def attribute(self, question) -> torch.Tensor:
-        """Attribution (B, T, F) of a `Question`."""
-        return guided_gradient(question)
+    def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
+        """Return attributions (B, T, F) of any sign."""
+        return guided_gradient(inputs)
 
 
 class GuidedGradCAM:
     """The guided gradient times the upsampled Grad-CAM, cell by cell.
 
-    Selvaraju et al. 2017, arXiv 1610.02391: fine as the one, for a class as the other.
+    Selvaraju et al. 2017, arXiv 1610.02391: as fine as the guided gradient, as specific
+    to a class as Grad-CAM.
 
     Arguments
     ---------
@@ -151,11 +161,11 @@ class GuidedGradCAM:
         See `GuidedBackprop`.
     """
 
-    def __init__(self, to_mask):
+    def __init__(self, to_mask: ToMask) -> None:
         check_arguments(to_mask)
         captum_attr()
         self.to_mask = to_mask
 
-    def attribute(self, question) -> torch.Tensor:
-        """Attribution (B, T, F) of a `Question`."""
-        return guided_gradient(question) * grad_cam(question)
+    def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
+        """Return attributions (B, T, F) of any sign."""
+        return guided_gradient(inputs) * grad_cam(inputs)

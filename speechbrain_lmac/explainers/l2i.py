@@ -1,13 +1,15 @@
-"""Listen to Interpret: the share of the components that speak for a class."""
+"""Listen to Interpret: masks by the components relevant to a class."""
 
 import torch
 
 from speechbrain_lmac.classifiers.padding import classify
-from speechbrain_lmac.interpreters.trained import check_classifier
-from speechbrain_lmac.types import Explanation
+from speechbrain_lmac.domains.stft import STFTDomain
+from speechbrain_lmac.interpreters.l2i import Interpretation, L2IInterpreter
+from speechbrain_lmac.interpreters.trained import TrainedInterpreter, check_classifier
+from speechbrain_lmac.types import Classifier, Explanation
 from speechbrain_lmac.utils.errors import InputError
 
-RELEVANT = 0.2  # of the papers: a component of at least this relevance is kept
+RELEVANT = 0.2  # of the papers: the threshold of a component's relevance
 EPSILON = 1e-10  # of the public code, in the mask's denominator
 
 
@@ -23,21 +25,26 @@ class L2IExplainer:
     domain : MaskDomain
         An STFT, the one that the interpreter's dictionary was learned in.
     classifier : Classifier
-        Frozen. Its predicted class is explained, whatever theta would decide.
-    interpreter : L2IInterpreter or TrainedInterpreter of one
+        Frozen. Its predicted class is explained, whatever that of theta.
+    interpreter : L2IInterpreter or TrainedInterpreter
+        The latter with an `L2IInterpreter`.
     relevance_threshold : float
         Below 1; the papers have 0.2 and 0.4. Below -1 all components are taken.
 
     Raises
     ------
     InputError
-        For another domain than the dictionary's, for a threshold from 1, and when the
-        interpreter is known to be trained for another classifier.
+        For another domain than the dictionary's, for a threshold of 1 or more, and
+        when the interpreter is known to be trained for another classifier.
     """
 
     def __init__(
-        self, domain, classifier, interpreter, relevance_threshold: float = RELEVANT
-    ):
+        self,
+        domain: STFTDomain,
+        classifier: Classifier,
+        interpreter: L2IInterpreter | TrainedInterpreter,
+        relevance_threshold: float = RELEVANT,
+    ) -> None:
         if not relevance_threshold < 1:
             raise InputError(
                 "relevance_threshold must be below 1, the relevance of the most "
@@ -52,9 +59,27 @@ class L2IExplainer:
 
     @torch.no_grad()
     def explain(
-        self, wav: torch.Tensor, target: torch.Tensor | None = None, lens=None
+        self,
+        wav: torch.Tensor,
+        target: torch.Tensor | None = None,
+        lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """Explain class `target` (default: the predicted one) of wav (B, N)."""
+        """Explain waveforms by the relevant components.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Waveforms (B, N).
+        target : torch.Tensor, optional
+            Classes (B,). Default: the predicted ones.
+        lens : torch.Tensor, optional
+            Share of each clip that is recording, (B,), above 0 and at most 1.
+
+        Returns
+        -------
+        explanation : Explanation
+            With a mask (B, T, F) in 0..1.
+        """
         encoded = self.domain.encode(wav, lens)
         output = classify(self.domain, self.classifier, encoded)
         target = output.logits.argmax(1) if target is None else target
@@ -64,24 +89,32 @@ class L2IExplainer:
 
 
 def masks_of(
-    interpretation, target: torch.Tensor, relevance_threshold: float = RELEVANT
+    interpretation: Interpretation,
+    target: torch.Tensor,
+    relevance_threshold: float = RELEVANT,
 ) -> torch.Tensor:
-    """The share of the relevant components in each cell, (B, T, F), 0 to 1.
+    """Return the share of the relevant components in each cell.
 
     Arguments
     ---------
     interpretation : Interpretation
+        Of B clips.
     target : torch.Tensor
-        The classes that are explained, shape (B,).
+        The explained classes, shape (B,).
     relevance_threshold : float
         See `L2IExplainer`.
+
+    Returns
+    -------
+    masks : torch.Tensor
+        Shape (B, T, F), in 0..1.
     """
     selected = relevance(interpretation, target) > relevance_threshold
     return share_of(interpretation, selected)
 
 
-def relevance(interpretation, target: torch.Tensor) -> torch.Tensor:
-    """How much each component says for a class, relative to the one that says most.
+def relevance(interpretation: Interpretation, target: torch.Tensor) -> torch.Tensor:
+    """Return the contribution of each component to a class, relative to the largest.
 
     Arguments
     ---------
@@ -92,8 +125,8 @@ def relevance(interpretation, target: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     relevance : torch.Tensor
-        Shape (B, K), -1 to 1, with 1 or -1 among them; 0 where no component says
-        anything. Negative: it speaks against the class.
+        Shape (B, K), -1 to 1, with 1 or -1 among them; 0 where no component
+        contributes. Negative: evidence against the class.
 
     Example
     -------
@@ -104,18 +137,18 @@ def relevance(interpretation, target: torch.Tensor) -> torch.Tensor:
     """
     contributions = interpretation.contributions
     of_class = contributions[torch.arange(len(target), device=target.device), target]
-    most = of_class.abs().amax(1, keepdim=True)
-    return of_class / torch.where(most > 0, most, torch.ones_like(most))
+    largest = of_class.abs().amax(1, keepdim=True)
+    return of_class / torch.where(largest > 0, largest, torch.ones_like(largest))
 
 
-def share_of(interpretation, selected: torch.Tensor) -> torch.Tensor:
-    """The share of some components in each cell of the reconstruction.
+def share_of(interpretation: Interpretation, selected: torch.Tensor) -> torch.Tensor:
+    """Return the share of selected components in each cell of the reconstruction.
 
     Arguments
     ---------
     interpretation : Interpretation
     selected : torch.Tensor
-        Which components, bool, shape (B, K).
+        The components, bool, shape (B, K).
 
     Returns
     -------

@@ -1,23 +1,27 @@
-"""From what a method computes, of either sign and any scale, to a mask in 0..1.
+"""Rules from attributions, of any sign and scale, to masks in 0..1.
 
-The metrics depend on this rule, so each rule has a name that the YAML shows. The rules
+The metrics depend on the rule, so each has a name that stands in the YAML. The rules
 are ours: none is published (docs/methods.md, baselines).
 
-Both divide by a high quantile of the clip's own map. What lies above it becomes 1.
-Where the quantile is 0, the cells above 0 are 1 (the limit of ever smaller quantiles),
-so that nothing is divided by 0. A map without a cell above 0 is an empty mask, and a
-NaN stays one: both are counted by the evaluation.
+Both divide by a high quantile of the clip's own map and clip at 1. Where the quantile
+is 0, the cells above 0 are 1 (the limit of ever smaller quantiles): there is no
+division by 0. A map without a cell above 0 is an empty mask, and NaN stays NaN: the
+evaluation counts both.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 
 from speechbrain_lmac.utils.errors import InputError
 
+# Attributions (B, T, F) of any sign to masks (B, T, F) in 0..1.
+ToMask = Callable[[torch.Tensor], torch.Tensor]
+
 
 def absolute(attribution: torch.Tensor, quantile: float = 1.0) -> torch.Tensor:
-    """min(1, |a| / quantile of |a|): what matters, for or against the class.
+    """Return min(1, |a| / quantile of |a|): evidence for or against the class.
 
     Arguments
     ---------
@@ -43,9 +47,9 @@ def absolute(attribution: torch.Tensor, quantile: float = 1.0) -> torch.Tensor:
 
 
 def positive(attribution: torch.Tensor, quantile: float = 1.0) -> torch.Tensor:
-    """min(1, max(a, 0) / quantile of max(a, 0)): what speaks for the class alone.
+    """Return min(1, max(a, 0) / quantile of max(a, 0)): evidence for the class.
 
-    Arguments and returns are those of `absolute`.
+    Arguments and returns are those of `absolute`, shape (B, T, F).
 
     Example
     -------
@@ -59,12 +63,12 @@ def positive(attribution: torch.Tensor, quantile: float = 1.0) -> torch.Tensor:
 
 
 def _by_quantile(values: torch.Tensor, quantile: float) -> torch.Tensor:
-    """min(1, values / their quantile), clip by clip, of values (B, T, F) >= 0."""
+    """Return min(1, values / their quantile), clip by clip, of (B, T, F) >= 0."""
     if not 0 < quantile <= 1:
-        raise InputError(f"the quantile of a mask must be in (0, 1], got {quantile}")
+        raise InputError(f"quantile must be in (0, 1], got {quantile}")
     cells = values.flatten(1)
     rank = max(1, math.ceil(quantile * cells.shape[1]))
     level = cells.kthvalue(rank, dim=1).values[:, None, None]
-    nothing = level == 0  # not for NaN, which is divided by and stays
-    scaled = (values / level.masked_fill(nothing, 1)).clamp(max=1)
-    return scaled.where(~nothing, values.sign())
+    is_zero = level == 0  # False for NaN, which stays NaN
+    scaled = (values / level.masked_fill(is_zero, 1)).clamp(max=1)
+    return scaled.where(~is_zero, values.sign())

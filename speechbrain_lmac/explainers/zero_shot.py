@@ -1,12 +1,13 @@
-"""A decoder that is told its prompt as an explainer of a zero-shot classifier."""
+"""Explanations of a zero-shot classifier, for a prompt."""
 
 import torch
 
+from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.explainers.amortized import AmortizedExplainer
 
 
 class ZeroShotExplainer(AmortizedExplainer):
-    """Which part of a sound speaks for a prompt (LMAC-ZS)?
+    """Masks by a decoder conditioned on a prompt (LMAC-ZS, arXiv 2405.17615).
 
     A target is the index of a prompt; its embedding is the interpreter's condition.
 
@@ -20,6 +21,8 @@ class ZeroShotExplainer(AmortizedExplainer):
         Hidden maps and an embedding to a mask.
     """
 
+    classifier: ClapClassifier
+
     def condition(self, target: torch.Tensor) -> torch.Tensor:
-        """Embeddings (B, D) of the prompts (B,) that are asked for."""
+        """Return the embeddings (B, D) of prompts (B,)."""
         return self.classifier.text[target]

@@ -1,37 +1,41 @@
-"""A decoder for hidden maps of any model: whatever shape, in their place in time."""
+"""A decoder for hidden maps of any shape, aligned in time and frequency."""
 
 import math
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.classifiers.layouts import evenly
+from speechbrain_lmac.classifiers.frozen import Frozen
+from speechbrain_lmac.classifiers.layouts import Places, evenly
+from speechbrain_lmac.classifiers.waveform import MapGrid
 from speechbrain_lmac.interpreters.conv import double, normalised_conv
+from speechbrain_lmac.types import Encoded, MaskDomain
 from speechbrain_lmac.utils.errors import check_counts
 
 
 class AlignedInterpreter(torch.nn.Module):
     """L-MAC's decoder for a classifier whose maps have no common grid.
 
-    Every hidden map is read at the times of a coarse grid, whose step k stands for the
-    mask's frames k s to (k + 1) s - 1 with s = 2^doublings: its middle lies at the
-    sample (k s + (s - 1) / 2) hop. There the map is interpolated between the two of its
-    steps around it (`MapGrid.steps`); of a finer map the mean over the coarse step is
-    taken. A map with a frequency axis is read at the grid's bands in the same way; a
-    map without one (F' = 1: layers of waveform models) gets a 1x1 convolution for each
-    band of its own, since its channels hold the frequencies.
+    Every hidden map is resampled to the times of a coarse grid, whose step k stands for
+    the mask's frames k s to (k + 1) s - 1 with s = 2^doublings: its middle lies at the
+    sample (k s + (s - 1) / 2) hop. The map is interpolated between the two steps around
+    that sample (`MapGrid.steps`); a finer map is averaged over the coarse step. A map
+    with a frequency axis is resampled to the grid's bands in the same way; a map
+    without one (F' = 1: layers of waveform models) gets a 1x1 convolution for each
+    band, since its channels hold the frequencies.
 
     The maps, batch-normalised, are added up. Then as in `ConvInterpreter`: 3x3
-    convolution, batch norm, ReLU, doubled, until the mask's frames and the bands are
-    reached. The number of channels and of bands of each map is found by letting the
-    classifier hear a second of silence, once.
+    convolution, batch norm, ReLU, upsampling by 2, until the mask's frames and the
+    bands are reached. The channels and bands of each map are found by running the
+    classifier once on a second of silence.
 
     Arguments
     ---------
     classifier : Frozen
-        With `hidden_grids`. It is asked, and not kept.
+        With `hidden_grids`. No reference to it is stored.
     domain : MaskDomain
-        Where the mask lives: it tells hop, bands and bins.
+        Where the mask lives; it gives hop, bands and bins. Any STFT or mel domain.
     width : int
         Channels on the coarse grid.
     head_width : int
@@ -39,17 +43,12 @@ class AlignedInterpreter(torch.nn.Module):
     doublings : int
         The coarse grid has one step for 2^doublings frames, and one band for as many
         bands.
-
-    Shape
-    -----
-    hidden maps (B, C', T', F') and `encoded.rep` (B, T, F) to a mask (B, T, F) in
-    0..1, for clips of any length. The mask depends on the hidden maps alone.
     """
 
     def __init__(
         self,
-        classifier,
-        domain,
+        classifier: Frozen,
+        domain: MaskDomain,
         width: int = 32,
         head_width: int = 12,
         doublings: int = 3,
@@ -83,67 +82,118 @@ class AlignedInterpreter(torch.nn.Module):
     def forward(
         self,
         hidden: tuple[torch.Tensor, ...],
-        encoded,
+        encoded: Encoded,
         condition: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """Decode hidden maps into a mask.
+
+        Arguments
+        ---------
+        hidden : tuple of torch.Tensor
+            Maps (B, C', T', F') of the classifier, the shallowest first.
+        encoded : Encoded
+            With `rep` (B, T, F) for any T; only the sizes are used.
+        condition : optional
+            Unused.
+
+        Returns
+        -------
+        mask : torch.Tensor
+            Shape (B, T, F), in 0..1.
+        """
         frames = encoded.rep.shape[1]
         n_coarse = -(-frames // self.stride)
         extent = self.stride * self.hop_length  # of a coarse step, in samples
         middles = extent * torch.arange(n_coarse) + (extent - self.hop_length) / 2
-        maps = 0
-        for lateral, grid, each in zip(self.laterals, self.grids, hidden, strict=True):
-            places = grid.steps or evenly(encoded.length, each.shape[2])
-            maps = maps + lateral(read(each, places, middles, extent, dim=2))
-        maps = F.relu(maps)
+        terms = (
+            lateral(
+                resample(
+                    each,
+                    grid.steps or evenly(encoded.length, each.shape[2]),
+                    middles,
+                    extent,
+                    dim=2,
+                )
+            )
+            for lateral, grid, each in zip(
+                self.laterals, self.grids, hidden, strict=True
+            )
+        )
+        maps = F.relu(reduce(torch.add, terms))
         for merge, stride in zip(self.merges, self.strides, strict=True):
-            size = [-(-frames // stride), -(-self.n_bands // stride)]
+            size = (-(-frames // stride), -(-self.n_bands // stride))
             maps = double(merge(maps), size)
         maps = self.head(maps)
         return torch.sigmoid(self.from_bands(maps[:, 0].float()))
 
 
 class AtBands(torch.nn.Module):
-    """A map with a frequency axis, read at the coarse bands: 1x1 convolution."""
+    """Project a map with a frequency axis and resample it to the coarse bands.
 
-    def __init__(self, grid, width: int, bands: torch.Tensor):
+    Arguments
+    ---------
+    grid : MapGrid
+        Of the map.
+    width : int
+        Channels of the result.
+    bands : torch.Tensor
+        Middles of the K coarse bands, as a share of the frequency axis, shape (K,).
+    """
+
+    def __init__(self, grid: MapGrid, width: int, bands: torch.Tensor) -> None:
         super().__init__()
         self.places = grid.bands
         self.bands = bands
         self.project = normalised_projection(grid.channels, width)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return maps (B, width, T, K) of hidden maps (B, C, T, F')."""
         extent = 1 / len(self.bands)
-        return read(self.project(maps), self.places, self.bands, extent, dim=3)
+        return resample(self.project(maps), self.places, self.bands, extent, dim=3)
 
 
 class BandsOfTheirOwn(torch.nn.Module):
-    """A map without a frequency axis: a 1x1 convolution for each coarse band."""
+    """Project a map without a frequency axis, by a 1x1 convolution for each band.
 
-    def __init__(self, grid, width: int, n_coarse: int):
+    Arguments
+    ---------
+    grid : MapGrid
+        Of the map.
+    width : int
+        Channels of the result.
+    n_coarse : int
+        K, the number of coarse bands.
+    """
+
+    def __init__(self, grid: MapGrid, width: int, n_coarse: int) -> None:
         super().__init__()
         self.sizes = (width, n_coarse)
         self.project = normalised_projection(grid.channels, width * n_coarse)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return maps (B, width, T, K) of hidden maps (B, C, T, 1)."""
         bands = self.project(maps)  # (B, width * n_coarse, T, 1)
         return bands.unflatten(1, self.sizes).squeeze(4).transpose(2, 3)
 
 
-def normalised_projection(channels_in: int, channels_out: int):
-    """1x1 convolution, batch norm: layers differ in level by orders of magnitude."""
+def normalised_projection(channels_in: int, channels_out: int) -> torch.nn.Sequential:
+    """Return a 1x1 convolution and a batch norm.
+
+    The norm is needed: layers differ in level by orders of magnitude.
+    """
     return torch.nn.Sequential(
         torch.nn.Conv2d(channels_in, channels_out, 1, bias=False),
         torch.nn.BatchNorm2d(channels_out),
     )
 
 
-def read(
-    maps: torch.Tensor, places, middles: torch.Tensor, extent: float, dim: int
+def resample(
+    maps: torch.Tensor, places: Places, middles: torch.Tensor, extent: float, dim: int
 ) -> torch.Tensor:
-    """A map read at the steps of another grid, along one axis.
+    """Resample a map to the steps of another grid, along one axis.
 
-    Linear between the steps of the map around a place; the mean over `extent` where
-    the map is finer than that.
+    Linear interpolation between steps of the map; the mean over `extent` where the map
+    is finer than that.
 
     Arguments
     ---------
@@ -154,20 +204,26 @@ def read(
     middles : torch.Tensor
         Where the steps of the other grid lie, (K,).
     extent : float
-        How long each of these is.
+        Length of each of these steps.
     dim : int
         The axis, whose size becomes K.
 
+    Returns
+    -------
+    maps : torch.Tensor
+        As `maps`, with K steps along `dim`.
+
     Example
     -------
-    The map's steps lie at 0, 1, 2, 3. Steps of 2 average two of them, steps of 1 have
-    what lies in their middle.
+    The map's steps lie at 0, 1, 2, 3. Steps of length 2 average two of them, steps of
+    length 1 take the value in their middle.
 
     >>> from speechbrain_lmac.classifiers.layouts import Places
     >>> maps = torch.tensor([0.0, 10.0, 20.0, 30.0]).view(1, 1, 4, 1)
-    >>> read(maps, Places(0.0, 1.0), torch.tensor([0.5, 2.5]), 2.0, dim=2).flatten()
+    >>> places = Places(0.0, 1.0)
+    >>> resample(maps, places, torch.tensor([0.5, 2.5]), 2.0, dim=2).flatten()
     tensor([ 5., 25.])
-    >>> read(maps, Places(0.0, 1.0), torch.tensor([0.5, 2.0]), 1.0, dim=2).flatten()
+    >>> resample(maps, places, torch.tensor([0.5, 2.0]), 1.0, dim=2).flatten()
     tensor([ 5., 20.])
     """
     n_points = math.ceil(extent / places.hop)

@@ -1,9 +1,12 @@
-"""The decoder that SpeechBrain has for masks on the mel spectrogram, by its table."""
+"""SpeechBrain's decoder for CNN14 and mel masks, by its layer table."""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.interpreters.cnn14_stft import four_maps, pad_hidden
+from speechbrain_lmac.types import Encoded
 
 # (kernel, stride, padding) of the eight transposed convolutions, (time, frequency);
 # docs/methods.md, decoder; speechbrain.lobes.models.Cnn14.CNN14PSI.
@@ -25,35 +28,61 @@ class PublishedMelInterpreter(torch.nn.Module):
 
     Eight transposed convolutions with additive skips, ReLU after each but the last, a
     sigmoid at the end; 287.9 M parameters at the published width. SpeechBrain's L-MAC
-    recipe does not use it; what the mel rows of the papers' tables were made with is
-    not known. Lengths are handled as in `PublishedInterpreter`.
+    recipe does not use it; which decoder made the mel rows of the papers' tables is
+    unknown. Lengths are handled as in `PublishedInterpreter`.
 
     Arguments
     ---------
-    hidden_channels : list
+    hidden_channels : sequence of int
         Channels of CNN14's blocks 3, 4, 5, 6.
     width : int
         Channels of all layers but the last.
-
-    Shape
-    -----
-    4 hidden maps and `encoded.rep` (B, T, 80) to a mask (B, T, 80) in 0..1.
     """
 
-    def __init__(self, hidden_channels=(256, 512, 1024, 2048), width=2048):
+    def __init__(
+        self,
+        hidden_channels: Sequence[int] = (256, 512, 1024, 2048),
+        width: int = 2048,
+    ) -> None:
         super().__init__()
         block3, block4, block5, block6 = four_maps(hidden_channels)
-        # What each layer reads: a hidden map, or what the layers before have made.
+        # Input channels of each layer: of a hidden map, or of the layers before it.
         inputs = (block6, block5, width, block4, width, block3, width, width)
         outputs = (*[width] * 7, 1)
         self.layers = torch.nn.ModuleList(
-            torch.nn.ConvTranspose2d(*sizes, kernel, stride, padding)
-            for *sizes, (kernel, stride, padding) in zip(
+            torch.nn.ConvTranspose2d(n_in, n_out, kernel, stride, padding)
+            for n_in, n_out, (kernel, stride, padding) in zip(
                 inputs, outputs, LAYERS, strict=True
             )
         )
 
-    def forward(self, hidden, encoded, condition=None):
+    def forward(
+        self,
+        hidden: tuple[torch.Tensor, ...],
+        encoded: Encoded,
+        condition: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Decode hidden maps into a mask.
+
+        Arguments
+        ---------
+        hidden : tuple of torch.Tensor
+            Maps (B, C', T', F') of CNN14's blocks 3, 4, 5, 6.
+        encoded : Encoded
+            With `rep` (B, T, 80), of which only the size is used.
+        condition : optional
+            Unused.
+
+        Returns
+        -------
+        mask : torch.Tensor
+            Shape (B, T, 80), in 0..1.
+
+        Raises
+        ------
+        ValueError
+            When the decoder's bands are not those of `rep`.
+        """
         frames, bins = encoded.rep.shape[1:]
         block3, block4, block5, block6 = pad_hidden(hidden, frames, SURPLUS)
         layers = self.layers
@@ -63,8 +92,8 @@ class PublishedMelInterpreter(torch.nn.Module):
         maps = layers[7](F.relu(layers[6](maps)))[:, 0, :frames].float()
         if maps.shape[2] != bins:
             raise ValueError(
-                f"the published mel decoder makes {maps.shape[2]} bands from these "
+                f"the published mel decoder returns {maps.shape[2]} bands for these "
                 f"hidden maps, but the representation has {bins}: it is made for 80 "
-                "mel bins; take ConvInterpreter for others"
+                "mel bins; use ConvInterpreter for others"
             )
         return torch.sigmoid(maps)

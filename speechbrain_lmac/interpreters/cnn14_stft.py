@@ -1,12 +1,16 @@
 """The published L-MAC decoder for CNN14, by its layer table."""
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 
+from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError
 
-# (kernel, stride, padding) of the transposed convolutions, (time, frequency), but for
-# the ninth and last; docs/methods.md, decoder;
+# (kernel, stride, padding) of the first eight transposed convolutions, (time,
+# frequency); the ninth is an argument. docs/methods.md, decoder;
 # speechbrain.lobes.models.Cnn14.CNN14PSI_stft.
 LAYERS = (
     ((3, 3), (2, 4), (1, 1)),
@@ -20,14 +24,18 @@ LAYERS = (
 )
 
 
-def four_maps(
-    hidden_channels: list[int] | tuple[int, ...],
-) -> list[int] | tuple[int, ...]:
-    """The channels of the hidden maps; raises `InputError` unless they are four."""
+def four_maps(hidden_channels: Sequence[int]) -> Sequence[int]:
+    """Return the channels of four hidden maps; raise `InputError` for another number.
+
+    Arguments
+    ---------
+    hidden_channels : sequence of int
+        Channels C' of the maps (B, C', T', F').
+    """
     if len(hidden_channels) != 4:
         raise InputError(
-            "the published decoders look at four hidden maps of CNN14, got "
-            f"hidden_channels {list(hidden_channels)}"
+            "hidden_channels must name four maps of CNN14 for the published decoders, "
+            f"got {list(hidden_channels)}"
         )
     return hidden_channels
 
@@ -38,11 +46,12 @@ class PublishedTrunk(torch.nn.Module):
     Additive skips, ReLU after each of the first seven layers. The layers fit one
     length in four and return 32 n + 8 + k frames, with k the frames of the ninth
     kernel. So the hidden maps are first padded at their end with silence (zeros) to
-    the next size that fits and covers the input; who applies the ninth layer crops.
+    the next size that fits and covers the input; subclasses apply the ninth layer and
+    crop.
 
     Arguments
     ---------
-    hidden_channels : list
+    hidden_channels : sequence of int
         Channels of CNN14's blocks 3, 4, 5, 6.
     width : int
         Channels of the first layers; the later ones have 1/2, 1/4 and 1/8 of it.
@@ -54,11 +63,11 @@ class PublishedTrunk(torch.nn.Module):
 
     def __init__(
         self,
-        hidden_channels: list[int] | tuple[int, ...],
+        hidden_channels: Sequence[int],
         width: int,
         channels_out: int,
         last_kernel: tuple[int, int],
-    ):
+    ) -> None:
         super().__init__()
         block3, block4, block5, block6 = four_maps(hidden_channels)
         channels = (
@@ -80,13 +89,13 @@ class PublishedTrunk(torch.nn.Module):
         self.surplus = 8 + last_kernel[0]
 
     def maps(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
-        """Maps of blocks 3 to 6 to what the ninth layer takes, (B, C', T', F')."""
+        """Return the input (B, C', T', F') of the ninth layer, of blocks 3 to 6."""
         return self.layers[7](self.seven_layers(hidden, frames))
 
     def seven_layers(
         self, hidden: tuple[torch.Tensor, ...], frames: int
     ) -> torch.Tensor:
-        """Maps of blocks 3 to 6 to what the eighth layer takes, (B, C', T', F')."""
+        """Return the input (B, C', T', F') of the eighth layer, of blocks 3 to 6."""
         block3, block4, block5, block6 = pad_hidden(hidden, frames, self.surplus)
         layers = self.layers
         maps = F.relu(layers[0](block6)) + F.relu(layers[1](block5))
@@ -107,50 +116,75 @@ class PublishedInterpreter(PublishedTrunk):
     the mask is cropped to it: any length works, no frame is lost. Up to the last
     frames, which the padding reaches, the mask equals the published one.
 
-    The last two layers, with nothing between them, are computed as the one that they
-    are together (`merged`): the same numbers for a quarter less time.
+    The last two layers, with nothing between them, are computed as one (`merged`): the
+    same numbers for a quarter less time.
 
     Arguments
     ---------
-    hidden_channels : list
+    hidden_channels : sequence of int
         Channels of CNN14's blocks 3, 4, 5, 6.
     width : int
         Channels of the first layers; the later ones have 1/2, 1/4 and 1/8 of it.
-
-    Shape
-    -----
-    4 hidden maps and `encoded.rep` (B, T, 513) to a mask (B, T, 513) in 0..1.
     """
 
     def __init__(
         self,
-        hidden_channels: list[int] | tuple[int, ...] = (256, 512, 1024, 2048),
+        hidden_channels: Sequence[int] = (256, 512, 1024, 2048),
         width: int = 2048,
-    ):
+    ) -> None:
         super().__init__(hidden_channels, width, 1, (1, 5))
 
     def forward(
-        self, hidden: tuple[torch.Tensor, ...], encoded, condition=None
+        self,
+        hidden: tuple[torch.Tensor, ...],
+        encoded: Encoded,
+        condition: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """Decode hidden maps into a mask.
+
+        Arguments
+        ---------
+        hidden : tuple of torch.Tensor
+            Maps (B, C', T', F') of CNN14's blocks 3, 4, 5, 6.
+        encoded : Encoded
+            With `rep` (B, T, 513), of which only the size is used.
+        condition : optional
+            Unused.
+
+        Returns
+        -------
+        mask : torch.Tensor
+            Shape (B, T, 513), in 0..1.
+
+        Raises
+        ------
+        ValueError
+            When the decoder's bins are not those of `rep`.
+        """
         frames, bins = encoded.rep.shape[1:]
-        maps = merged(*self.layers[7:], self.seven_layers(hidden, frames))
+        first, second = (cast(torch.nn.ConvTranspose2d, x) for x in self.layers[7:])
+        maps = merged(first, second, self.seven_layers(hidden, frames))
         maps = maps[:, 0, :frames].float()
         if maps.shape[2] != bins:
             raise ValueError(
-                f"the published decoder makes {maps.shape[2]} bins from these hidden "
+                f"the published decoder returns {maps.shape[2]} bins for these hidden "
                 f"maps, but the representation has {bins}: it is made for 80 mel bins "
-                "and n_fft 1024; take ConvInterpreter for others"
+                "and n_fft 1024; use ConvInterpreter for others"
             )
         return torch.sigmoid(maps)
 
 
-def merged(first, second, maps: torch.Tensor) -> torch.Tensor:
-    """Two transposed convolutions, one after the other, in one: second(first(maps)).
+def merged(
+    first: torch.nn.ConvTranspose2d,
+    second: torch.nn.ConvTranspose2d,
+    maps: torch.Tensor,
+) -> torch.Tensor:
+    """Compute two transposed convolutions as one: second(first(maps)).
 
     Their kernels make one of (3, 17) with strides (2, 8) in place of (3, 4) and (1, 5).
     The frequencies that the padding of `first` cuts off, two at either end, would reach
-    the outermost bins through the fifth tap of `second` and through its first; what
-    they bring there is taken away again.
+    the outermost bins through the fifth tap of `second` and through its first; their
+    share there is subtracted.
 
     Arguments
     ---------
@@ -159,7 +193,7 @@ def merged(first, second, maps: torch.Tensor) -> torch.Tensor:
     second : torch.nn.ConvTranspose2d
         Kernel (1, 5), stride (1, 4), one channel.
     maps : torch.Tensor
-        What `first` takes, (B, C, T', F').
+        Input of `first`, (B, C, T', F').
 
     Returns
     -------
@@ -167,6 +201,7 @@ def merged(first, second, maps: torch.Tensor) -> torch.Tensor:
         Shape (B, 1, 2 T' + 1, 8 F' - 7), up to rounding.
     """
     kernel = F.conv_transpose2d(first.weight, second.weight, stride=(1, 4))
+    assert first.bias is not None  # the layers of `PublishedTrunk` have one
     n_between = 2 * maps.shape[3] - 2
     between = first.bias[None, :, None, None].expand(1, -1, 1, n_between)
     bias = F.conv_transpose2d(between, second.weight, second.bias, stride=(1, 4))
@@ -194,6 +229,20 @@ def pad_hidden(
 
     With n steps in blocks 5 and 6 the table needs 2 n in block 4 and 4 n + 1 in
     block 3, and returns 32 n + surplus frames.
+
+    Arguments
+    ---------
+    hidden : tuple of torch.Tensor
+        Maps (B, C', T', F') of blocks 3, 4, 5, 6.
+    frames : int
+        Frames that the mask must cover.
+    surplus : int
+        Frames beyond 32 n.
+
+    Returns
+    -------
+    hidden : tuple of torch.Tensor
+        The maps, with zeros at the end of T'.
     """
     block3, block4, block5, block6 = hidden
     n = max(

@@ -1,9 +1,12 @@
 """The published U of LMAC-TD for CNN14, by its layer table."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.interpreters.cnn14_stft import four_maps
+from speechbrain_lmac.types import Encoded
 
 # (kernel, stride, padding) of the nine transposed convolutions, (time, frequency);
 # docs/methods.md, LMAC-TD.
@@ -24,8 +27,8 @@ class PublishedUpsampler(torch.nn.Module):
     """U of LMAC-TD (arXiv 2409.08655) for CNN14 on 80 mel bins: a reference.
 
     Nine transposed convolutions with additive skips, ReLU after each but the last two;
-    139.1 M parameters at the published width; 11,082 x 256 for a clip of 5 s, of which
-    the first T are taken.
+    139.1 M parameters at the published width; 11,082 x 256 for a clip of 5 s, cropped
+    to the first T frames.
 
     It is not in time with the codec: a step of CNN14's deepest map is 756 frames here
     and 744 there, after an offset of 644, so that U runs about 0.3 s late at the
@@ -38,36 +41,37 @@ class PublishedUpsampler(torch.nn.Module):
 
     Arguments
     ---------
-    hidden_channels : list
+    hidden_channels : sequence of int
         Channels of CNN14's blocks 3, 4, 5, 6.
     width : int
         Channels of the first four layers; the next three have 1/2, the eighth 1/4.
-
-    Shape
-    -----
-    4 hidden maps and `encoded.rep` (B, T, 256) to (B, T, 256). Of the latter only the
-    size is looked at.
     """
 
     def __init__(
         self,
-        hidden_channels: list[int] | tuple[int, ...] = (256, 512, 1024, 2048),
+        hidden_channels: Sequence[int] = (256, 512, 1024, 2048),
         width: int = 512,
-    ):
+    ) -> None:
         super().__init__()
         block3, block4, block5, block6 = four_maps(hidden_channels)
-        # What each layer reads: a hidden map, or what the layers before have made.
+        # Input channels of each layer: of a hidden map, or of the layers before it.
         half = width // 2
         inputs = (block6, block5, width, block4, width, block3, half, half, width // 4)
         outputs = (width, width, width, width, half, half, half, width // 4, 1)
         self.layers = torch.nn.ModuleList(
-            torch.nn.ConvTranspose2d(*sizes, kernel, stride, padding)
-            for *sizes, (kernel, stride, padding) in zip(
+            torch.nn.ConvTranspose2d(n_in, n_out, kernel, stride, padding)
+            for n_in, n_out, (kernel, stride, padding) in zip(
                 inputs, outputs, LAYERS, strict=True
             )
         )
 
-    def forward(self, hidden: tuple[torch.Tensor, ...], encoded) -> torch.Tensor:
+    def forward(
+        self, hidden: tuple[torch.Tensor, ...], encoded: Encoded
+    ) -> torch.Tensor:
+        """Upsample 4 hidden maps (B, C', T', F') to the size of `rep`, (B, T, 256).
+
+        Raises ValueError when the codec does not have 256 channels.
+        """
         frames, channels = encoded.rep.shape[1:]
         block3, block4, block5, block6 = pad_hidden(hidden, frames)
         layers = self.layers
@@ -77,9 +81,9 @@ class PublishedUpsampler(torch.nn.Module):
         maps = layers[8](layers[7](F.relu(layers[6](maps))))[:, 0, :frames].float()
         if maps.shape[2] != channels:
             raise ValueError(
-                f"the published U makes {maps.shape[2]} channels from these hidden "
+                f"the published U returns {maps.shape[2]} channels for these hidden "
                 f"maps, but the codec has {channels}: it is made for 80 mel bins and "
-                "256 channels; take ConvUpsampler for others"
+                "256 channels; use ConvUpsampler for others"
             )
         return maps
 
@@ -87,7 +91,7 @@ class PublishedUpsampler(torch.nn.Module):
 def pad_hidden(
     hidden: tuple[torch.Tensor, ...], frames: int
 ) -> tuple[torch.Tensor, ...]:
-    """Append silence to the hidden maps so that the layer table fits."""
+    """Append silence to maps (B, C', T', F') so that the layer table fits `frames`."""
     block3, block4, block5, block6 = hidden
     n = max(
         block6.shape[2],

@@ -1,25 +1,25 @@
-"""Decoders that are told what to look for: a class, or anything that is a vector."""
+"""Decoders conditioned on a class or any other vector."""
+
+from collections.abc import Sequence
 
 import torch
 
+from speechbrain_lmac.types import Encoded
+
 
 class FiLM(torch.nn.Module):
-    """Scale and shift the channels of a map, as a condition says.
+    """Scale and shift the channels of a map by a condition.
 
     (1 + gamma(c)) h + beta(c), with gamma and beta linear in c (feature-wise linear
-    modulation, Perez et al. 2018, https://arxiv.org/abs/1709.07871). Both begin at 0:
-    before the first step of a training nothing is changed, whatever the condition.
+    modulation, Perez et al. 2018, https://arxiv.org/abs/1709.07871). Both are
+    initialised to 0: an untrained FiLM is the identity, whatever the condition.
 
     Arguments
     ---------
     condition_dim : int
-        Values of a condition.
+        Values of a condition, D.
     channels : int
-        Of the maps.
-
-    Shape
-    -----
-    maps (B, C, T, F) and conditions (B, D) to (B, C, T, F).
+        Of the maps, C.
 
     Example
     -------
@@ -31,42 +31,41 @@ class FiLM(torch.nn.Module):
     8.0
     """
 
-    def __init__(self, condition_dim: int, channels: int):
+    def __init__(self, condition_dim: int, channels: int) -> None:
         super().__init__()
         self.affine = torch.nn.Linear(condition_dim, 2 * channels)
         torch.nn.init.zeros_(self.affine.weight)
         torch.nn.init.zeros_(self.affine.bias)
 
     def forward(self, maps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Return modulated maps (B, C, T, F), of maps and conditions (B, D)."""
         scale, shift = self.affine(condition)[:, :, None, None].chunk(2, dim=1)
         return (1 + scale) * maps + shift
 
 
 class FiLMInterpreter(torch.nn.Module):
-    """Any decoder, which hears the classifier's maps as a condition modulates them.
+    """Any decoder, on hidden maps modulated by a condition.
 
-    Each hidden map goes through a `FiLM` of its own before the decoder gets it: what
-    the condition asks for is turned up at every scale. The decoder knows nothing of
-    conditions; with all FiLMs at their beginning the mask is the decoder's own.
+    Each hidden map goes through its own `FiLM` before the decoder: the condition
+    amplifies or attenuates channels at every scale. The decoder does not depend on the
+    condition; with untrained FiLMs the mask is the decoder's own.
 
     Arguments
     ---------
     decoder : Interpreter
         For example `ConvInterpreter`.
-    hidden_channels : list
+    hidden_channels : sequence of int
         Channels of the classifier's hidden maps, the shallowest first.
     condition_dim : int
-        Values of a condition.
-
-    Shape
-    -----
-    hidden maps (B, C', T', F'), `encoded.rep` (B, T, F) and conditions (B, D) to a
-    mask (B, T, F) in 0..1.
+        Values of a condition, D.
     """
 
     def __init__(
-        self, decoder, hidden_channels: list[int] | tuple[int, ...], condition_dim: int
-    ):
+        self,
+        decoder: torch.nn.Module,
+        hidden_channels: Sequence[int],
+        condition_dim: int,
+    ) -> None:
         super().__init__()
         self.decoder = decoder
         self.films = torch.nn.ModuleList(
@@ -74,8 +73,27 @@ class FiLMInterpreter(torch.nn.Module):
         )
 
     def forward(
-        self, hidden: tuple[torch.Tensor, ...], encoded, condition: torch.Tensor
+        self,
+        hidden: tuple[torch.Tensor, ...],
+        encoded: Encoded,
+        condition: torch.Tensor,
     ) -> torch.Tensor:
+        """Decode modulated hidden maps into a mask.
+
+        Arguments
+        ---------
+        hidden : tuple of torch.Tensor
+            Maps (B, C', T', F') of the classifier, the shallowest first.
+        encoded : Encoded
+            With `rep` (B, T, F).
+        condition : torch.Tensor
+            Shape (B, D).
+
+        Returns
+        -------
+        mask : torch.Tensor
+            Shape (B, T, F), in 0..1.
+        """
         modulated = tuple(
             film(maps, condition) for film, maps in zip(self.films, hidden, strict=True)
         )
@@ -83,35 +101,53 @@ class FiLMInterpreter(torch.nn.Module):
 
 
 class ClassConditionedInterpreter(torch.nn.Module):
-    """Which part of the sound speaks for this class? The class is the condition.
+    """A decoder conditioned on the class to explain.
 
-    Every class has a learned vector, by which a `FiLMInterpreter` looks.
+    Every class has a learned vector, the condition of a `FiLMInterpreter`.
 
     Arguments
     ---------
     decoder : Interpreter
         See `FiLMInterpreter`.
-    hidden_channels : list
-        See there.
+    hidden_channels : sequence of int
+        See `FiLMInterpreter`.
     n_classes : int
-        Classes that can be asked for.
+        Classes that can be explained, C.
     condition_dim : int
         Values of a class's vector.
-
-    Shape
-    -----
-    hidden maps (B, C', T', F'), `encoded.rep` (B, T, F) and class indices (B,) to a
-    mask (B, T, F) in 0..1.
     """
 
     def __init__(
-        self, decoder, hidden_channels: list, n_classes: int, condition_dim: int
-    ):
+        self,
+        decoder: torch.nn.Module,
+        hidden_channels: Sequence[int],
+        n_classes: int,
+        condition_dim: int,
+    ) -> None:
         super().__init__()
         self.classes = torch.nn.Embedding(n_classes, condition_dim)
         self.interpreter = FiLMInterpreter(decoder, hidden_channels, condition_dim)
 
     def forward(
-        self, hidden: tuple[torch.Tensor, ...], encoded, condition: torch.Tensor
+        self,
+        hidden: tuple[torch.Tensor, ...],
+        encoded: Encoded,
+        condition: torch.Tensor,
     ) -> torch.Tensor:
+        """Decode hidden maps into a mask for each item's class.
+
+        Arguments
+        ---------
+        hidden : tuple of torch.Tensor
+            Maps (B, C', T', F') of the classifier, the shallowest first.
+        encoded : Encoded
+            With `rep` (B, T, F).
+        condition : torch.Tensor
+            Class indices (B,), from 0 to C - 1.
+
+        Returns
+        -------
+        mask : torch.Tensor
+            Shape (B, T, F), in 0..1.
+        """
         return self.interpreter(hidden, encoded, self.classes(condition))

@@ -1,59 +1,72 @@
 """A small convolutional U-decoder that is aligned by construction."""
 
+from collections.abc import Sequence
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.dsp.pad_crop import fit_map
+from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError, check_counts
 
 
 class ConvTrunk(torch.nn.Module):
-    """From hidden maps to maps at the resolution of the classifier's input.
+    """Layers from hidden maps to maps at the resolution of the classifier's input.
 
-    From the deepest level upwards: double the map in time and frequency, add a 1x1
-    convolution of each hidden map of this level, then 3x3 convolution, batch norm
+    From the deepest level upwards: upsample the map by 2 in time and frequency, add a
+    1x1 convolution of each hidden map of this level, then 3x3 convolution, batch norm
     (without it the mask stays flat for many epochs), ReLU. A level is half as fine as
     the one above it, and step i of a map covers steps 2i and 2i + 1 of the map above:
-    doubling keeps every event in its place, for inputs of any length.
+    upsampling keeps every event in its place, for inputs of any length.
     (The published decoder shifts by up to 5 frames, and accepts one length in four;
     see `PublishedInterpreter`.)
 
     Arguments
     ---------
-    hidden_channels : list
+    hidden_channels : sequence of int or None
         Channels of the classifier's hidden maps, the shallowest first; None for a map
-        that is not looked at.
-    widths : list
+        that is not used.
+    widths : sequence of int
         Channels of the decoder at each level, the shallowest first.
     head_width : int
         Channels at the resolution of the classifier's input.
     n_bands : int
         Frequency bands of the classifier's input (its mel bins).
-    strides : list, optional
-        Frames that a step of each hidden map stands for: powers of two, and bands as
-        many. Level k has 2^k. Without: 2, 4, 8, ..., a map for each level.
+    strides : sequence of int, optional
+        Frames (and bands) that a step of each hidden map stands for, powers of two.
+        Level k has 2^k. Default: 2, 4, 8, ..., a map for each level.
+
+    Raises
+    ------
+    InputError
+        When the deepest map is not used, or the numbers of strides and widths do not
+        fit those of the maps.
     """
 
     def __init__(
         self,
-        hidden_channels: list | tuple,
-        widths: list | tuple,
+        hidden_channels: Sequence[int | None],
+        widths: Sequence[int],
         head_width: int,
         n_bands: int,
-        strides: list | tuple | None = None,
-    ):
+        strides: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         check_counts(n_bands=n_bands)
         if not hidden_channels or hidden_channels[-1] is None:
-            raise InputError("the deepest hidden map must be looked at, got none")
+            raise InputError(
+                "hidden_channels must give the channels of the deepest map, got "
+                f"{list(hidden_channels)}"
+            )
         if strides is None:
             strides = [2 ** (place + 1) for place in range(len(hidden_channels))]
         self.strides = list(strides)
         if len(strides) != len(hidden_channels) or strides[-1] != 2 ** len(widths):
             raise InputError(
-                "one stride for each hidden map, and one width for each level up to "
-                f"the last stride: got {len(hidden_channels)} maps of the strides "
-                f"{self.strides}, and {len(widths)} widths"
+                "strides must have one value for each hidden map, and widths one for "
+                f"each level up to the last stride: got {len(hidden_channels)} maps, "
+                f"the strides {self.strides}, and {len(widths)} widths"
             )
         self.n_bands = n_bands
         self.laterals = torch.nn.ModuleDict(
@@ -74,18 +87,19 @@ class ConvTrunk(torch.nn.Module):
         )
 
     def maps(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
-        """Hidden maps (B, C', T', F') to (B, head_width, frames, n_bands)."""
-        maps = None
+        """Decode hidden maps (B, C', T', F') to (B, head_width, frames, n_bands)."""
+        maps: torch.Tensor | None = None
         for level in reversed(range(len(self.merges))):
             places = [i for i, s in enumerate(self.strides) if s == 2 ** (level + 1)]
             size = hidden[places[0]].shape[2:] if places else None
-            below = [] if maps is None else [double(maps, size)]
-            below += [
+            terms = [] if maps is None else [double(maps, size)]
+            terms += [
                 self.laterals[str(place)](hidden[place])
                 for place in places
                 if str(place) in self.laterals
             ]
-            maps = self.merges[level](F.relu(sum(below)))
+            maps = self.merges[level](F.relu(reduce(torch.add, terms)))
+        assert maps is not None  # there is at least one level
         return double(maps, (frames, self.n_bands))
 
 
@@ -97,12 +111,7 @@ class ConvInterpreter(ConvTrunk):
     hidden_channels, widths, head_width, n_bands, strides
         As `ConvTrunk`.
     frequency : torch.nn.Module
-        From these bands to the mask's bins: `MelToBins` or `SameBins`.
-
-    Shape
-    -----
-    hidden maps (B, C', T', F') and `encoded.rep` (B, T, F) to a mask (B, T, F)
-    in 0..1. The mask depends on the hidden maps alone.
+        Maps (..., n_bands) to the mask's bins (..., F): `MelToBins` or `SameBins`.
 
     Example
     -------
@@ -119,13 +128,13 @@ class ConvInterpreter(ConvTrunk):
 
     def __init__(
         self,
-        hidden_channels: list | tuple,
-        widths: list | tuple,
+        hidden_channels: Sequence[int | None],
+        widths: Sequence[int],
         head_width: int,
         n_bands: int,
-        frequency,
-        strides: list | tuple | None = None,
-    ):
+        frequency: torch.nn.Module,
+        strides: Sequence[int] | None = None,
+    ) -> None:
         super().__init__(hidden_channels, widths, head_width, n_bands, strides)
         self.frequency = frequency
         self.head = torch.nn.Sequential(
@@ -136,15 +145,31 @@ class ConvInterpreter(ConvTrunk):
     def forward(
         self,
         hidden: tuple[torch.Tensor, ...],
-        encoded,
+        encoded: Encoded,
         condition: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """Decode hidden maps into a mask.
+
+        Arguments
+        ---------
+        hidden : tuple of torch.Tensor
+            Maps (B, C', T', F') of the classifier, the shallowest first.
+        encoded : Encoded
+            With `rep` (B, T, F), of which only the size is used.
+        condition : optional
+            Unused.
+
+        Returns
+        -------
+        mask : torch.Tensor
+            Shape (B, T, F), in 0..1.
+        """
         maps = self.head(self.maps(hidden, encoded.rep.shape[1]))
         return torch.sigmoid(self.frequency(maps[:, 0].float()))
 
 
-def normalised_conv(channels_in: int, channels_out: int):
-    """3x3 convolution, batch norm, ReLU."""
+def normalised_conv(channels_in: int, channels_out: int) -> torch.nn.Sequential:
+    """Return a 3x3 convolution, a batch norm and a ReLU."""
     return torch.nn.Sequential(
         torch.nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
         torch.nn.BatchNorm2d(channels_out),
@@ -152,7 +177,10 @@ def normalised_conv(channels_in: int, channels_out: int):
     )
 
 
-def double(maps: torch.Tensor, size) -> torch.Tensor:
-    """Twice as many steps in time and frequency, cropped or padded to any `size`."""
+def double(maps: torch.Tensor, size: tuple[int, ...] | None) -> torch.Tensor:
+    """Upsample maps (B, C, T, F) by 2 in time and frequency, bilinearly.
+
+    The result (B, C, 2 T, 2 F) is cropped or padded to `size` (T', F'), where given.
+    """
     maps = F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
     return maps if size is None else fit_map(maps, size)

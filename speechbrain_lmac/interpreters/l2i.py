@@ -1,5 +1,6 @@
-"""L2I's interpreter: hidden maps to activations of a dictionary, these to classes."""
+"""L2I's interpreter: activations of spectra, and their contributions to classes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,12 +9,13 @@ import torch.nn.functional as F
 from speechbrain_lmac.interpreters.cnn14_stft import PublishedTrunk
 from speechbrain_lmac.interpreters.conv import ConvTrunk
 from speechbrain_lmac.interpreters.nmf import Dictionary
+from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError, check_counts
 
 
 @dataclass(frozen=True)
 class Interpretation:
-    """How much of each spectrum there is, when, and what it says for each class."""
+    """Activations of each spectrum over time, and contributions to each class."""
 
     activations: torch.Tensor  # H (B, T, K), not negative
     spectra: torch.Tensor  # W (F, K), not negative
@@ -21,22 +23,22 @@ class Interpretation:
 
     @property
     def logits(self) -> torch.Tensor:
-        """The interpreter's own opinion of the class, (B, C)."""
+        """Logits of theta, (B, C)."""
         return self.contributions.sum(2)
 
     @property
     def reconstruction(self) -> torch.Tensor:
-        """H W^T, about rep, (B, T, F)."""
+        """H W^T, an approximation of rep, (B, T, F)."""
         return self.activations @ self.spectra.T
 
 
 class L2IInterpreter(torch.nn.Module):
     """Listen to Interpret (arXiv 2202.11479), as the L-MAC paper uses it.
 
-    psi makes activations of K spectra from the classifier's hidden maps; theta pools
-    them over time and classifies them linearly. It is trained to explain the input
-    with the spectra and to decide as the classifier does, at once. A component is
-    relevant to a class as far as it contributes to theta's logit of it.
+    psi computes activations of K spectra from the classifier's hidden maps; they are
+    pooled over time and classified linearly by theta. Training minimises the
+    reconstruction error of the input and the difference from the classifier's decision
+    together. A component's relevance to a class is its contribution to theta's logit.
 
     Arguments
     ---------
@@ -48,30 +50,30 @@ class L2IInterpreter(torch.nn.Module):
     n_classes : int
         C.
     n_components : int
-        K; `psi` makes as many.
+        K, the same as that of `psi`.
     n_bins : int
         F, of the dictionary. It is empty until it is loaded: by train_l2i.py from the
         one of train_nmf.py, by `TrainedInterpreter` from the checkpoint.
 
-    Shape
-    -----
-    hidden maps and `encoded.rep` (B, T, F) to an `Interpretation`. `encoded` gives
-    the number of frames only.
+    Raises
+    ------
+    InputError
+        When `psi` has another number of components.
     """
 
     def __init__(
         self,
         psi: torch.nn.Module,
-        pooling: "MeanOverTime",
+        pooling: torch.nn.Module,
         n_classes: int,
         n_components: int = 100,
         n_bins: int = 513,
-    ):
+    ) -> None:
         super().__init__()
         check_counts(n_bins=n_bins, n_components=n_components)
         if psi.n_components != n_components:
             raise InputError(
-                f"psi makes activations of {psi.n_components} components, but "
+                f"psi returns activations of {psi.n_components} components, but "
                 f"n_components: {n_components}"
             )
         self.psi = psi
@@ -80,8 +82,26 @@ class L2IInterpreter(torch.nn.Module):
         self.dictionary = Dictionary(n_bins, n_components)
 
     def forward(
-        self, hidden: tuple[torch.Tensor, ...], encoded, condition=None
+        self,
+        hidden: tuple[torch.Tensor, ...],
+        encoded: Encoded,
+        condition: torch.Tensor | None = None,
     ) -> Interpretation:
+        """Interpret hidden maps by the spectra of the dictionary.
+
+        Arguments
+        ---------
+        hidden : tuple of torch.Tensor
+            Maps (B, C', T', F') of the classifier, the shallowest first.
+        encoded : Encoded
+            With `rep` (B, T, F), of which only the number of frames is used.
+        condition : optional
+            Unused.
+
+        Returns
+        -------
+        interpretation : Interpretation
+        """
         activations = self.psi(hidden, encoded.rep.shape[1]).float()
         with torch.autocast(activations.device.type, enabled=False):
             pooled = self.pooling(activations)
@@ -92,9 +112,9 @@ class L2IInterpreter(torch.nn.Module):
 class ConvActivations(ConvTrunk):
     """Activations from the compact decoder's maps.
 
-    In each frame a linear map of all channels and bands, then ReLU. Not the mean over
-    the bands that the published psi takes: convolutions see no absolute frequency, so
-    that after a mean a low tone and a high one look the same.
+    In each frame a linear map of all channels and bands, then ReLU. The published psi
+    takes the mean over the bands instead: as convolutions do not depend on absolute
+    frequency, a low and a high tone are the same after it.
 
     Arguments
     ---------
@@ -102,10 +122,6 @@ class ConvActivations(ConvTrunk):
         As `ConvTrunk`.
     n_components : int
         K.
-
-    Shape
-    -----
-    hidden maps and a number of frames T to (B, T, K), not negative.
 
     Example
     -------
@@ -117,17 +133,18 @@ class ConvActivations(ConvTrunk):
 
     def __init__(
         self,
-        hidden_channels: list | tuple,
-        widths: list | tuple,
+        hidden_channels: Sequence[int | None],
+        widths: Sequence[int],
         head_width: int,
         n_bands: int,
         n_components: int,
-    ):
+    ) -> None:
         super().__init__(hidden_channels, widths, head_width, n_bands)
         self.n_components = n_components
         self.head = torch.nn.Linear(head_width * n_bands, n_components)
 
     def forward(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
+        """Return activations (B, T, K) >= 0 of T frames, of maps (B, C', T', F')."""
         maps = self.maps(hidden, frames)
         return F.relu(self.head(maps.transpose(1, 2).flatten(2)))
 
@@ -146,22 +163,19 @@ class PublishedActivations(PublishedTrunk):
         As `PublishedInterpreter`.
     n_components : int
         K.
-
-    Shape
-    -----
-    4 hidden maps and a number of frames T to (B, T, K), not negative.
     """
 
     def __init__(
         self,
-        hidden_channels: tuple[int, ...] = (256, 512, 1024, 2048),
+        hidden_channels: Sequence[int] = (256, 512, 1024, 2048),
         width: int = 2048,
         n_components: int = 100,
-    ):
+    ) -> None:
         super().__init__(hidden_channels, width, n_components, (7, 5))
         self.n_components = n_components
 
     def forward(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
+        """Return activations (B, T, K) >= 0 of T frames, of 4 maps (B, C', T', F')."""
         maps = self.layers[8](F.relu(self.maps(hidden, frames)))[:, :, :frames]
         return F.relu(maps).mean(3).transpose(1, 2)
 
@@ -172,13 +186,9 @@ class MeanOverTime(torch.nn.Module):
     Arguments
     ---------
     gain : float
-        What the mean is multiplied by. Relevance does not depend on it. Activations
-        are small (their mean is near 0.1): without a gain theta would need large
-        weights, for which a short training has not the steps.
-
-    Shape
-    -----
-    (B, T, K) to (B, K).
+        Factor of the mean. Relevance does not depend on it. Activations are small
+        (their mean is near 0.1): without a gain theta would need large weights, which
+        a short training does not reach.
 
     Example
     -------
@@ -186,11 +196,12 @@ class MeanOverTime(torch.nn.Module):
     tensor([[2., 2.]])
     """
 
-    def __init__(self, gain: float = 1.0):
+    def __init__(self, gain: float = 1.0) -> None:
         super().__init__()
         self.gain = gain
 
     def forward(self, activations: torch.Tensor) -> torch.Tensor:
+        """Pool activations (B, T, K) to z (B, K)."""
         return self.gain * activations.mean(1)
 
 
@@ -204,11 +215,7 @@ class LearnedOverTime(torch.nn.Module):
     Arguments
     ---------
     n_frames : int
-        Weights to learn.
-
-    Shape
-    -----
-    (B, T, K) to (B, K).
+        Number of learned weights.
 
     Example
     -------
@@ -219,14 +226,15 @@ class LearnedOverTime(torch.nn.Module):
     (4.0, 4.0)
     """
 
-    def __init__(self, n_frames: int = 431):
+    def __init__(self, n_frames: int = 431) -> None:
         super().__init__()
         check_counts(n_frames=n_frames)
-        # The range of torch.nn.Linear's weights, which is what the public code draws.
+        # The range of torch.nn.Linear's weights, as in the public code.
         bound = n_frames**-0.5
         self.weights = torch.nn.Parameter(torch.empty(n_frames).uniform_(-bound, bound))
 
     def forward(self, activations: torch.Tensor) -> torch.Tensor:
+        """Pool activations (B, T, K) to z (B, K)."""
         frames = activations.shape[1]
         weights = F.interpolate(
             self.weights[None, None], frames, mode="linear", align_corners=True

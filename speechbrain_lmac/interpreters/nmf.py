@@ -1,7 +1,7 @@
-"""A dictionary of spectra, learned by an autoencoder: what L2I composes its masks of.
+"""The dictionary of spectra of L2I, learned by an autoencoder.
 
 Non-negative matrix factorisation: rep (T, F) is about H W^T, with activations H (T, K)
-and spectra W (F, K) that have no negative value.
+and spectra W (F, K), all >= 0.
 """
 
 from pathlib import Path
@@ -10,21 +10,22 @@ import torch
 import torch.nn.functional as F
 from speechbrain.lobes.models.L2I import NMFDecoderAudio, NMFEncoder
 
+from speechbrain_lmac.domains.stft import STFTDomain
 from speechbrain_lmac.hub.weights import load_weights
 from speechbrain_lmac.utils.errors import InputError
 
-# What decides the meaning of a spectrum. The last is what the domain makes of the
+# The settings that a spectrum depends on. `rep_of_1` is the representation of the
 # magnitude 1: it tells log1p from the magnitude itself.
 FRONT_END = ("sample_rate", "n_fft", "hop_length", "win_length", "rep_of_1")
 
 
-def front_end_of(domain) -> torch.Tensor:
-    """The values of `FRONT_END` of a domain, (5,), float64.
+def front_end_of(domain: STFTDomain) -> torch.Tensor:
+    """Return the values of `FRONT_END` of a domain, shape (5,), float64.
 
     Raises
     ------
     InputError
-        For a domain that is no STFT.
+        For a domain that is not an STFT.
 
     Example
     -------
@@ -35,8 +36,8 @@ def front_end_of(domain) -> torch.Tensor:
     """
     if not domain.listenable:
         raise InputError(
-            f"L2I composes its mask of spectra over FFT bins: {type(domain).__name__} "
-            "has none. Take a YAML whose domain is STFTDomain"
+            f"the domain of L2I must have FFT bins, got {type(domain).__name__}: use a "
+            "YAML whose domain is STFTDomain"
         )
     rep_of_1 = domain.compress(torch.ones((), dtype=torch.float64)).item()
     sizes = (domain.sample_rate, domain.n_fft, domain.hop_length, domain.win_length)
@@ -44,9 +45,9 @@ def front_end_of(domain) -> torch.Tensor:
 
 
 class Dictionary(torch.nn.Module):
-    """K spectra over F bins, frozen, and the front end that they belong to.
+    """K frozen spectra over F bins, and the front end that they were learned with.
 
-    Empty (zeros) until it is filled, or loaded as a part of an interpreter.
+    Zeros until it is filled, or loaded as a part of an interpreter.
 
     Arguments
     ---------
@@ -65,45 +66,59 @@ class Dictionary(torch.nn.Module):
     tensor([[[2., 6.]]])
     """
 
-    def __init__(self, n_bins: int, n_components: int):
+    spectra: torch.Tensor  # W (F, K)
+    front_end: torch.Tensor  # (5,) float64, see `FRONT_END`
+
+    def __init__(self, n_bins: int, n_components: int) -> None:
         super().__init__()
         self.register_buffer("spectra", torch.zeros(n_bins, n_components))
         front_end = torch.zeros(len(FRONT_END), dtype=torch.float64)
         self.register_buffer("front_end", front_end)
 
     def forward(self, activations: torch.Tensor) -> torch.Tensor:
-        """Activations H (B, T, K) to the representation H W^T, (B, T, F)."""
+        """Return the representation H W^T (B, T, F) of activations H (B, T, K)."""
         return activations @ self.spectra.T
 
-    def check_domain(self, domain) -> None:
-        """Raise InputError unless the spectra were learned in such a domain."""
-        here = front_end_of(domain)
-        if not torch.allclose(self.front_end.cpu(), here):
-            made, given = (_in_words(values) for values in (self.front_end, here))
+    def check_domain(self, domain: STFTDomain) -> None:
+        """Raise InputError unless the spectra were learned with the same front end."""
+        front_end = front_end_of(domain)
+        if not torch.allclose(self.front_end.cpu(), front_end):
+            expected, got = map(_described, (self.front_end, front_end))
             raise InputError(
-                f"the NMF dictionary was learned with {made}, but the domain has "
-                f"{given}: train it (train_nmf.py), and L2I upon it (train_l2i.py), "
-                "with the domain in which you explain"
+                f"the domain of the NMF dictionary must have {expected}, got {got}: "
+                "train the dictionary (train_nmf.py), and L2I with it (train_l2i.py), "
+                "in the domain of the explanations"
             )
 
 
-def _in_words(front_end: torch.Tensor) -> str:
+def _described(front_end: torch.Tensor) -> str:
+    """Name the values (5,) of a front end, for errors."""
     pairs = zip(FRONT_END, front_end.tolist(), strict=True)
     return ", ".join(f"{name} {value:g}" for name, value in pairs)
 
 
-def load_dictionary(dictionary: Dictionary, checkpoint: Path | str, domain) -> None:
-    """Fill a dictionary with the one that train_nmf.py wrote.
+def load_dictionary(
+    dictionary: Dictionary, checkpoint: Path | str, domain: STFTDomain
+) -> None:
+    """Load the dictionary that train_nmf.py wrote, in place.
+
+    Arguments
+    ---------
+    dictionary : Dictionary
+        Of the same sizes.
+    checkpoint : str or Path
+        `dictionary.ckpt`.
+    domain : STFTDomain
+        In which the dictionary must have been learned.
 
     Raises
     ------
     InputError
-        When there is no such file, when it has other sizes, or when it was learned in
-        another domain.
+        When the file is missing, has other sizes, or was learned in another domain.
     """
     if not Path(checkpoint).is_file():
         raise InputError(
-            f"no NMF dictionary at {checkpoint}: train one with train_nmf.py "
+            f"missing NMF dictionary: {checkpoint}. Train one with train_nmf.py "
             "hparams/NAME.yaml, or name one with --dictionary_checkpoint FILE"
         )
     load_weights(dictionary, checkpoint)
@@ -111,7 +126,7 @@ def load_dictionary(dictionary: Dictionary, checkpoint: Path | str, domain) -> N
 
 
 class SpectralAutoencoder(torch.nn.Module):
-    """Learns the spectra: an encoder guesses activations, W turns them back.
+    """The autoencoder that learns the spectra: an encoder to activations, W as decoder.
 
     SpeechBrain's modules (`speechbrain.lobes.models.L2I`): three 1-d convolutions over
     time with ReLU, F - 256 - 128 - K channels, kernel 8, and W kept non-negative by a
@@ -124,17 +139,16 @@ class SpectralAutoencoder(torch.nn.Module):
     n_components : int
         K; 100 in the published setting.
     pace : float
-        How much faster than at 1, the published setting, the spectra learn. The
-        parameter is W / pace: since a step of Adam is as long as the rate whatever
-        the gradient, W moves `pace` rates in a step. It starts from the same values.
-        In a short training at pace 1 the spectra hardly leave the noise of their start.
-
-    Shape
-    -----
-    rep (B, T, F) to its reconstruction (B, T, F), both not negative.
+        Factor of the learning speed of the spectra; 1 is the published setting. The
+        parameter is W / pace: as a step of Adam is about the learning rate whatever
+        the gradient, W moves `pace` learning rates in a step. Initial values of W do
+        not depend on it. In a short training at pace 1 the spectra hardly differ from
+        their initial noise.
     """
 
-    def __init__(self, n_bins: int = 513, n_components: int = 100, pace: float = 1.0):
+    def __init__(
+        self, n_bins: int = 513, n_components: int = 100, pace: float = 1.0
+    ) -> None:
         super().__init__()
         self.pace = pace
         self.encoder = NMFEncoder(n_bins, n_components)
@@ -143,11 +157,12 @@ class SpectralAutoencoder(torch.nn.Module):
             self.decoder.W.div_(pace)
 
     def forward(self, rep: torch.Tensor) -> torch.Tensor:
+        """Reconstruct rep (B, T, F) >= 0, shape (B, T, F), >= 0."""
         activations = self.encoder(rep.transpose(1, 2))
         return self.pace * self.decoder(activations).transpose(1, 2)
 
-    def dictionary(self, domain) -> Dictionary:
-        """What was learned of a domain's representation, as a `Dictionary`."""
+    def dictionary(self, domain: STFTDomain) -> Dictionary:
+        """Return the learned spectra as a `Dictionary` of a domain."""
         spectra = self.pace * self.decoder.return_W().detach().cpu()
         dictionary = Dictionary(*spectra.shape)
         dictionary.spectra.copy_(spectra)
@@ -156,7 +171,7 @@ class SpectralAutoencoder(torch.nn.Module):
 
 
 def relative_error(reconstruction: torch.Tensor, rep: torch.Tensor) -> torch.Tensor:
-    """Norm of what a reconstruction misses, relative to the norm of rep.
+    """Return the norm of the reconstruction error relative to that of rep.
 
     Arguments
     ---------
@@ -166,7 +181,7 @@ def relative_error(reconstruction: torch.Tensor, rep: torch.Tensor) -> torch.Ten
     Returns
     -------
     error : torch.Tensor
-        Shape (B,). 0: perfect; 1: no better than zeros; NaN for an empty rep.
+        Shape (B,), >= 0. 1: no better than zeros; NaN for a rep of zeros.
 
     Example
     -------
@@ -174,12 +189,12 @@ def relative_error(reconstruction: torch.Tensor, rep: torch.Tensor) -> torch.Ten
     >>> relative_error(torch.tensor([[[0.0, 4.0]]]), rep)
     tensor([0.6000])
     """
-    missed = (reconstruction - rep).flatten(1).norm(dim=1)
-    return missed / rep.flatten(1).norm(dim=1)
+    error = (reconstruction - rep).flatten(1).norm(dim=1)
+    return error / rep.flatten(1).norm(dim=1)
 
 
 def squared_error(reconstruction: torch.Tensor, rep: torch.Tensor) -> torch.Tensor:
-    """Mean over time and frequency of the squared error, (B,), >= 0.
+    """Return the squared error, mean over time and frequency, (B,), of (B, T, F).
 
     Example
     -------

@@ -1,33 +1,36 @@
-"""Decoders that are told in words what to look for.
+"""Decoders conditioned on a text prompt.
 
-The condition is the embedding of a prompt in the space that it shares with sounds. Two
-ways to tell it to any decoder: at every scale it turns channels up and down (FiLM), or
-every cell of a hidden map asks it what is wanted (cross-attention). At its start
-neither changes anything: the mask is the decoder's own.
+The condition is the embedding of a prompt in the space shared by text and audio. It
+acts on the hidden maps of any decoder, at every scale: by FiLM, which scales their
+channels, or by cross-attention, in which every cell attends to the prompt. Untrained,
+neither changes the mask of the decoder.
 
-Their decoders know no batch: a training looks at every prompt for every clip, piece by
-piece, and what one pair is worth must not depend on the others in its piece.
+The decoders are normalised item by item, not over the batch: a training step scores
+all pairs of clips and prompts in chunks, and no pair may depend on the others in its
+chunk.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 
 from speechbrain_lmac.interpreters.conditioned import FiLMInterpreter
+from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError
 
 
-def norms_of_one(decoder):
-    """Normalise each item by itself, in place of the batch: changes `decoder`.
+def replace_batch_norms(decoder: torch.nn.Module) -> torch.nn.Module:
+    """Replace the batch norms of a decoder by norms over each item, in place.
 
-    Every batch norm of it becomes a group norm of one group: mean and variance are
-    those of all channels, frames and bands of one item. So the channels keep their
-    levels against each other, and a training and an explanation do the same.
+    Every batch norm becomes a group norm of one group: mean and variance are those of
+    all channels, frames and bands of one item. So the relative levels of the channels
+    are preserved, and training and explanation compute the same.
 
     Example
     -------
     >>> decoder = torch.nn.Sequential(torch.nn.BatchNorm2d(4))
-    >>> norms_of_one(decoder)
+    >>> replace_batch_norms(decoder)
     Sequential(
       (0): GroupNorm(1, 4, eps=1e-05, affine=True)
     )
@@ -40,7 +43,7 @@ def norms_of_one(decoder):
 
 
 def unit_variance(text: torch.Tensor) -> torch.Tensor:
-    """Embeddings (B, D) of length 1, whose values are about 1 / sqrt(D), times sqrt(D).
+    """Scale embeddings (B, D) of length 1 by sqrt(D), to values of about 1.
 
     Example
     -------
@@ -56,40 +59,54 @@ class TextFiLMInterpreter(torch.nn.Module):
     Arguments
     ---------
     decoder : Interpreter
-        For example `ConvInterpreter`. Its batch norms are replaced, see `norms_of_one`.
-    hidden_channels : list
+        For example `ConvInterpreter`. Changed by `replace_batch_norms`.
+    hidden_channels : sequence of int
         Channels of the audio tower's hidden maps, the shallowest first.
     text_dim : int
         Values of an embedding, D.
-
-    Shape
-    -----
-    hidden maps (B, C', T', F'), `encoded.rep` (B, T, F) and embeddings (B, D), of
-    length 1, to a mask (B, T, F) in 0..1.
     """
 
     def __init__(
-        self, decoder: torch.nn.Module, hidden_channels: list | tuple, text_dim: int
-    ):
+        self, decoder: torch.nn.Module, hidden_channels: Sequence[int], text_dim: int
+    ) -> None:
         super().__init__()
         self.interpreter = FiLMInterpreter(
-            norms_of_one(decoder), hidden_channels, text_dim
+            replace_batch_norms(decoder), hidden_channels, text_dim
         )
 
     def forward(
-        self, hidden: tuple[torch.Tensor, ...], encoded, condition: torch.Tensor
+        self,
+        hidden: tuple[torch.Tensor, ...],
+        encoded: Encoded,
+        condition: torch.Tensor,
     ) -> torch.Tensor:
+        """Decode modulated hidden maps into a mask for each item's prompt.
+
+        Arguments
+        ---------
+        hidden : tuple of torch.Tensor
+            Maps (B, C', T', F') of the audio tower, the shallowest first.
+        encoded : Encoded
+            With `rep` (B, T, F).
+        condition : torch.Tensor
+            Embeddings (B, D) of the prompts, of length 1.
+
+        Returns
+        -------
+        mask : torch.Tensor
+            Shape (B, T, F), in 0..1.
+        """
         return self.interpreter(hidden, encoded, unit_variance(condition))
 
 
 class TextAttention(torch.nn.Module):
-    """Cells of a map attend to a prompt.
+    """Cross-attention from the cells of a map to a prompt.
 
     h + U sum_k a_k v_k with a = softmax_k(q(h) . k_k / sqrt(d)): the query q is linear
     in the cell, the K keys k and values v are linear in the embedding of the prompt,
-    and U begins at 0. An embedding is one vector, and attention to one key is no
-    attention: its weight is 1 in every cell, and all cells are told the same. With K >=
-    2 keys a cell chooses among K things that the prompt says, by what it hears itself.
+    and U is initialised to 0. An embedding is one vector, and attention to one key has
+    the weight 1 in every cell: all cells would get the same value. With K >= 2 keys the
+    weights depend on the cell.
 
     Arguments
     ---------
@@ -102,17 +119,18 @@ class TextAttention(torch.nn.Module):
     width : int
         Values of a query, key and value, d.
 
-    Shape
-    -----
-    maps (B, C, T, F) and embeddings (B, D) to (B, C, T, F).
+    Raises
+    ------
+    InputError
+        When `n_tokens` is below 2.
     """
 
-    def __init__(self, text_dim: int, channels: int, n_tokens: int, width: int):
+    def __init__(self, text_dim: int, channels: int, n_tokens: int, width: int) -> None:
         super().__init__()
         if n_tokens < 2:
             raise InputError(
-                "attention to one token is the same in every cell: n_tokens must be at "
-                f"least 2, got {n_tokens}"
+                f"n_tokens must be at least 2, got {n_tokens}: attention to one token "
+                "is the same in every cell"
             )
         self.query = torch.nn.Conv2d(channels, width, 1)
         self.keys = torch.nn.Linear(text_dim, n_tokens * width)
@@ -123,15 +141,19 @@ class TextAttention(torch.nn.Module):
         self.width = width
 
     def weights(self, maps: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """What each cell attends to, (B, K, T, F); its sum over K is 1."""
+        """Return the attention of each cell, (B, K, T, F); its sum over K is 1.
+
+        Arguments are those of `forward`.
+        """
         keys = self.keys(text).unflatten(1, (self.n_tokens, self.width))
         scores = torch.einsum("bdtf,bkd->bktf", self.query(maps), keys)
         return (scores / math.sqrt(self.width)).softmax(1)
 
     def forward(self, maps: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Return maps (B, C, T, F), of maps and embeddings (B, D)."""
         values = self.values(text).unflatten(1, (self.n_tokens, self.width))
-        told = torch.einsum("bktf,bkd->bdtf", self.weights(maps, text), values)
-        return maps + self.output(told)
+        attended = torch.einsum("bktf,bkd->bdtf", self.weights(maps, text), values)
+        return maps + self.output(attended)
 
 
 class TextAttentionInterpreter(torch.nn.Module):
@@ -143,33 +165,45 @@ class TextAttentionInterpreter(torch.nn.Module):
         As `TextFiLMInterpreter`.
     n_tokens, width
         As `TextAttention`.
-
-    Shape
-    -----
-    As `TextFiLMInterpreter`.
     """
 
     def __init__(
         self,
-        decoder,
-        hidden_channels: list[int] | tuple[int, int, int],
+        decoder: torch.nn.Module,
+        hidden_channels: Sequence[int],
         text_dim: int,
         n_tokens: int = 4,
         width: int = 16,
-    ):
+    ) -> None:
         super().__init__()
-        self.decoder = norms_of_one(decoder)
+        self.decoder = replace_batch_norms(decoder)
         self.attentions = torch.nn.ModuleList(
             TextAttention(text_dim, channels, n_tokens, width)
             for channels in hidden_channels
         )
 
     def forward(
-        self, hidden: tuple[torch.Tensor, ...], encoded, condition: torch.Tensor
+        self,
+        hidden: tuple[torch.Tensor, ...],
+        encoded: Encoded,
+        condition: torch.Tensor,
     ) -> torch.Tensor:
+        """Decode hidden maps, after attention, into a mask for each item's prompt.
+
+        Arguments
+        ---------
+        hidden, encoded, condition
+            As `TextFiLMInterpreter.forward`: maps (B, C', T', F'), `rep` (B, T, F) and
+            embeddings (B, D) of length 1.
+
+        Returns
+        -------
+        mask : torch.Tensor
+            Shape (B, T, F), in 0..1.
+        """
         text = unit_variance(condition)
-        told = tuple(
+        attended = tuple(
             attention(maps, text)
             for attention, maps in zip(self.attentions, hidden, strict=True)
         )
-        return self.decoder(told, encoded)
+        return self.decoder(attended, encoded)

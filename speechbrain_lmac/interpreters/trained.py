@@ -1,39 +1,46 @@
-"""A trained interpreter, ready to explain."""
+"""Trained interpreters, and the classifiers that they were trained for."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from speechbrain_lmac.hub.weights import fetch, load_weights, save_weights
+from speechbrain_lmac.interpreters.l2i import Interpretation
+from speechbrain_lmac.interpreters.nmf import Dictionary
+from speechbrain_lmac.types import Classifier, Encoded, Interpreter
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.hashing import weights_hash
 
 INTERPRETER_FILE = "interpreter.ckpt"
 ADVICE = """\
-  Train it with the script that its YAML names (train_lmac.py, ...), or name a file,
+  Train it with the script named in its YAML (train_lmac.py, ...), or name a file,
   a folder with {filename} in it, or a hub id: --{option} SOURCE."""
 
 
-def save_interpreter(interpreter, path: Path | str, classifier: str) -> None:
-    """Write the weights of an interpreter, and for which classifier they are.
+def save_interpreter(
+    interpreter: torch.nn.Module, path: Path | str, classifier: str
+) -> None:
+    """Write the weights of an interpreter, with the hash of its classifier.
 
     Arguments
     ---------
     interpreter : torch.nn.Module
     path : str or Path
+        The file to write.
     classifier : str
-        `hash_of_classifier` of the one that it was trained for.
+        `hash_of_classifier` of the classifier that the interpreter was trained for.
     """
     save_weights(interpreter, path, classifier=classifier)
 
 
-def hash_of_classifier(classifier) -> str:
-    """A hash of a classifier's weights; of a CLAP's, whatever its prompts are.
+def hash_of_classifier(classifier: Classifier) -> str:
+    """Return a hash of a classifier's weights; of a CLAP's, without its prompts.
 
     Arguments
     ---------
     classifier : Classifier
-        As it was loaded: `batch_norm_folding.fold_batch_norms` gives it other weights.
+        As it was loaded: `batch_norm_folding.fold_batch_norms` changes its weights.
 
     Returns
     -------
@@ -43,13 +50,13 @@ def hash_of_classifier(classifier) -> str:
     return weights_hash(getattr(classifier, "clap", classifier))
 
 
-def check_classifier(interpreter, classifier) -> None:
-    """Refuse a classifier that an interpreter was not trained for.
+def check_classifier(interpreter: Interpreter, classifier: Classifier) -> None:
+    """Raise if an interpreter was trained for another classifier.
 
     Arguments
     ---------
-    interpreter : torch.nn.Module
-        A `TrainedInterpreter` knows its classifier, if its checkpoint says so; others
+    interpreter : Interpreter
+        A `TrainedInterpreter` whose checkpoint has the hash of its classifier; others
         pass.
     classifier : Classifier
         The one to be explained.
@@ -57,19 +64,22 @@ def check_classifier(interpreter, classifier) -> None:
     Raises
     ------
     InputError
-        Naming the checkpoint.
+        With the checkpoint's name.
     """
     if isinstance(interpreter, TrainedInterpreter):
         interpreter.check_classifier(classifier)
 
 
-def check_trained_for(expected: str | None, checkpoint: Path | str, classifier) -> None:
-    """Raise `InputError` unless a classifier has the expected hash; None: any has.
+def check_trained_for(
+    expected: str | None, checkpoint: Path | str, classifier: Classifier
+) -> None:
+    """Raise `InputError` unless a classifier has the expected hash.
 
     Arguments
     ---------
     expected : str or None
-        `hash_of_classifier` of the one that an interpreter was trained for.
+        `hash_of_classifier` of the classifier that an interpreter was trained for;
+        None, if unknown: any passes.
     checkpoint : str or Path
         Of the interpreter, for the error.
     classifier : Classifier
@@ -84,24 +94,24 @@ def check_trained_for(expected: str | None, checkpoint: Path | str, classifier) 
 
 
 def load_interpreter(
-    interpreter,
+    interpreter: torch.nn.Module,
     source: Path | str,
     option: str = "interpreter_checkpoint",
-    classifier=None,
-) -> str:
-    """Load the weights of a trained interpreter in place.
+    classifier: Classifier | None = None,
+) -> str | None:
+    """Load the weights of a trained interpreter, in place.
 
     Arguments
     ---------
     interpreter : torch.nn.Module
         As it was trained.
-    source : str
-        `interpreter.ckpt` as train_lmac.py and train_l2i.py write it, a folder that
-        holds it, or a hub id ("user/name").
+    source : str or Path
+        `interpreter.ckpt` of train_lmac.py or train_l2i.py, a folder that has one, or
+        a hub id ("user/name").
     option : str
-        The key that names the source, for the error.
+        The key of the source, for the error.
     classifier : Classifier, optional
-        The one to be explained: refused where the weights are known to be for another.
+        The one to be explained.
 
     Returns
     -------
@@ -111,7 +121,8 @@ def load_interpreter(
     Raises
     ------
     InputError
-        When there is no such file, or it does not fit.
+        When the file is missing or does not fit, or the weights are known to be for
+        another classifier.
     """
     advice = ADVICE.replace("{option}", option)
     path = Path(source)
@@ -122,7 +133,9 @@ def load_interpreter(
             f"no trained interpreter at {source}.\n"
             + advice.format(filename=INTERPRETER_FILE)
         )
-    trained_for = getattr(load_weights(interpreter, path), "classifier", None)
+    trained_for: str | None = getattr(
+        load_weights(interpreter, path), "classifier", None
+    )
     if classifier is not None:
         check_trained_for(trained_for, source, classifier)
     return trained_for
@@ -135,37 +148,52 @@ class TrainedInterpreter(torch.nn.Module):
     ---------
     interpreter : torch.nn.Module
         As it was trained.
-    checkpoint : str
-        `interpreter.ckpt`, a folder that holds it, or a hub id; see
+    checkpoint : str or Path
+        `interpreter.ckpt`, a folder that has one, or a hub id; see
         `load_interpreter`.
 
     Raises
     ------
     InputError
-        When there is no such file, or it does not fit.
+        When the file is missing or does not fit.
     """
 
-    def __init__(self, interpreter, checkpoint: Path | str):
+    def __init__(self, interpreter: torch.nn.Module, checkpoint: Path | str) -> None:
         super().__init__()
-        self._checkpoint = str(checkpoint)  # no setting: fingerprints leave it out
+        self._checkpoint = str(checkpoint)  # not a setting: not in fingerprints
         self._trained_for = load_interpreter(interpreter, checkpoint)
         self.interpreter = interpreter.requires_grad_(False)
         self.eval()
 
-    def check_classifier(self, classifier) -> None:
+    def check_classifier(self, classifier: Classifier) -> None:
         """Raise InputError if it is known to be trained for another classifier."""
         check_trained_for(self._trained_for, self._checkpoint, classifier)
 
     @property
-    def dictionary(self):
-        """The spectra of an L2I interpreter; others have none."""
-        return self.interpreter.dictionary
+    def dictionary(self) -> Dictionary:
+        """The spectra of an L2I interpreter; AttributeError for others."""
+        return cast(Dictionary, self.interpreter.dictionary)
 
     def forward(
         self,
         hidden: tuple[torch.Tensor, ...],
-        encoded,
+        encoded: Encoded,
         condition: torch.Tensor | None = None,
-    ):
-        """Hidden maps to what the interpreter makes of them."""
+    ) -> torch.Tensor | Interpretation:
+        """Call the interpreter.
+
+        Arguments
+        ---------
+        hidden : tuple of torch.Tensor
+            Maps (B, C', T', F') of the classifier, the shallowest first.
+        encoded : Encoded
+            With `rep` (B, T, F).
+        condition : torch.Tensor, optional
+            Classes (B,) or embeddings (B, D), for a conditioned interpreter.
+
+        Returns
+        -------
+        result : torch.Tensor or Interpretation
+            A mask (B, T, F) in 0..1; of L2I an `Interpretation`.
+        """
         return self.interpreter(hidden, encoded, condition)

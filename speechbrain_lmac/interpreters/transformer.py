@@ -1,6 +1,7 @@
-"""The transformer blocks of SepFormer, with attention that is never written down."""
+"""Transformer blocks of SepFormer, with memory-efficient attention."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -10,9 +11,23 @@ from speechbrain_lmac.utils.system import give_back_memory
 
 
 def positions(length: int, width: int, like: torch.Tensor) -> torch.Tensor:
-    """Sines and cosines of the places, (length, width) (Vaswani et al. 2017).
+    """Return positional encodings (length, width) (Vaswani et al. 2017).
 
     sin(t / 10000^(c / width)) in the even channels c, cos of the same in the next.
+
+    Arguments
+    ---------
+    length : int
+        Steps t.
+    width : int
+        Channels, even.
+    like : torch.Tensor
+        Gives device and dtype, of any shape.
+
+    Returns
+    -------
+    encodings : torch.Tensor
+        Shape (length, width).
 
     Example
     -------
@@ -20,39 +35,38 @@ def positions(length: int, width: int, like: torch.Tensor) -> torch.Tensor:
     tensor([[0.0000, 1.0000],
             [0.8415, 0.5403]])
     """
-    place = torch.arange(length, device=like.device, dtype=torch.float32)[:, None]
+    step = torch.arange(length, device=like.device, dtype=torch.float32)[:, None]
     even = torch.arange(0, width, 2, device=like.device, dtype=torch.float32)
-    angles = place * torch.exp(even * (-math.log(10000.0) / width))
+    angles = step * torch.exp(even * (-math.log(10000.0) / width))
     return torch.stack([angles.sin(), angles.cos()], 2).flatten(1).to(like.dtype)
 
 
-class TransformerBlock(torch.nn.Module):
-    """Layers of self-attention and feed-forward, normalised before, without dropout.
+Layer = Callable[[torch.Tensor], torch.Tensor]  # on sequences (B, L, width)
 
-    What `speechbrain.lobes.models.dual_path.SBTransformerBlock` computes with
-    `norm_before` and positions, but for two things: attention goes through PyTorch's
-    scaled_dot_product_attention, which need not keep the (L, L) weights of every head,
-    and sequences may be of any length.
+
+class TransformerBlock(torch.nn.Module):
+    """Layers of self-attention and feed-forward, with norms first, without dropout.
+
+    As `speechbrain.lobes.models.dual_path.SBTransformerBlock` with `norm_before` and
+    positions, with two differences: attention is PyTorch's
+    scaled_dot_product_attention, which need not store the (L, L) weights of every head,
+    and sequences may have any length L.
 
     Arguments
     ---------
     n_layers : int
-        Of attention and feed-forward each, from 1.
+        Layers of attention and feed-forward, from 1.
     width : int
         Channels, even, a multiple of `n_heads`.
     n_heads : int
         Of the attention.
     n_hidden : int
-        Channels within the feed-forward.
-
-    Shape
-    -----
-    (B, L, width) to the same.
+        Hidden channels of the feed-forward.
     """
 
     def __init__(
         self, n_layers: int, width: int, n_heads: int = 8, n_hidden: int = 256
-    ):
+    ) -> None:
         super().__init__()
         check_counts(n_layers=n_layers)
         self.layers = torch.nn.ModuleList(
@@ -70,13 +84,14 @@ class TransformerBlock(torch.nn.Module):
         self.norm = torch.nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x + positions(*x.shape[1:], like=x)
+        """Return a sequence (B, L, width), of one of the same shape."""
+        x = x + positions(x.shape[1], x.shape[2], like=x)
         for layer in self.layers[:-1]:
             x = self.run(layer, x)
         return self.run(self._last_layer_and_norm, x)
 
-    def run(self, layer, x: torch.Tensor) -> torch.Tensor:
-        """One layer; the last together with the norm."""
+    def run(self, layer: Layer, x: torch.Tensor) -> torch.Tensor:
+        """Apply one layer, the last one with the norm, to a sequence (B, L, width)."""
         return layer(x)
 
     def _last_layer_and_norm(self, x: torch.Tensor) -> torch.Tensor:
@@ -84,21 +99,21 @@ class TransformerBlock(torch.nn.Module):
 
 
 class CheckpointedTransformerBlock(TransformerBlock):
-    """The same with less memory in training.
+    """A `TransformerBlock` with gradient checkpointing: less memory in training.
 
-    A layer is computed again for its gradient; what lies within it is not kept. On a
-    CPU what the process no longer needs goes back before each, see
+    The gradient recomputes each layer from its input, so that activations within it are
+    not stored. On a CPU unused memory is returned to the system before each layer, see
     `system.give_back_memory`.
     """
 
-    def run(self, layer, x: torch.Tensor) -> torch.Tensor:
-        """One layer, of which only the input is kept."""
+    def run(self, layer: Layer, x: torch.Tensor) -> torch.Tensor:
+        """Apply one layer to a sequence (B, L, width), and store only its input."""
         if not torch.is_grad_enabled():
             return layer(x)
-        return checkpoint(_in_little_memory, layer, x, use_reentrant=False)
+        return checkpoint(_run_in_free_memory, layer, x, use_reentrant=False)
 
 
-def _in_little_memory(layer, x: torch.Tensor) -> torch.Tensor:
+def _run_in_free_memory(layer: Layer, x: torch.Tensor) -> torch.Tensor:
     if x.device.type == "cpu":
         give_back_memory()
     return layer(x)

@@ -215,7 +215,7 @@ def test_what_is_no_file(counted, tmp_path):
         path("film.mp4"): "ffmpeg -i",
         path("none.wav"): "missing audio file",
         path("x" * 300): "File name too long",
-        path("*.ogg"): "no file is called like that",
+        path("*.ogg"): "no file matches",
     }
     plain = str(path("a.wav"))
     cases = [Case(plain, plain), Case(str(path("link.wav")), plain)]

@@ -72,27 +72,26 @@ def test_a_file_is_explained_for_the_class_asked_for(
     assert 0 < sum(confidences) < 1
 
 
-def test_a_class_that_there_is_not(refused, toy, classifier, tiny, tmp_path):
+def test_an_unknown_class(refused, toy, classifier, tiny, tmp_path):
     clip = toy / "audio" / "5-24-A-0.wav"
     options = [*tiny, classifier, f"--output_folder={tmp_path / 'out'}"]
     message = refused(explain, YAML, clip, "--target=chrip", *options)
-    assert "no class is called 'chrip'; did you mean chirp?" in message
+    assert "'chrip'" in message and "chirp" in message
     assert "burst" in message and "tone" in message
 
 
-def test_an_interpreter_that_does_not_listen(
+def test_a_target_needs_a_conditioned_interpreter(
     refused, toy, classifier, interpreter, tiny, tmp_path
 ):
     clip = toy / "audio" / "5-24-A-0.wav"
     options = [*tiny, classifier, interpreter, f"--output_folder={tmp_path / 'out'}"]
     message = refused(explain, "hparams/toy_lmac.yaml", clip, "--target=hum", *options)
-    assert "the interpreter is not told which class to explain" in message
-    assert "lmac_conditional.yaml" in message
+    assert "interpreter" in message and "lmac_conditional.yaml" in message
 
 
-def test_random_targets_need_something_that_mixes(refused, classifier, tiny):
+def test_random_targets_need_noise(refused, classifier, tiny):
     message = refused(train_lmac, YAML, *tiny, classifier, "--noise=null")
-    assert "the key noise must not be null" in message
+    assert "noise" in message and "null" in message
 
 
 @pytest.fixture
@@ -115,11 +114,11 @@ def test_two_sources_writes_its_tables_and_goes_on(
     assert (rows.groupby("method").size() == 4).all()
     assert (rows["label"] != rows["other"]).all()
     by_method = rows.groupby("method")
-    # Who does not listen gives both questions one answer.
+    # Unconditioned methods have one mask for both targets.
     for method in ("L-MAC", "all ones"):
-        deaf = by_method.get_group(method)
-        np.testing.assert_allclose(deaf["nearer A"], -deaf["nearer B"], atol=1e-9)
-        assert (deaf["both nearer"] == 0).all()
+        rows_of = by_method.get_group(method)
+        np.testing.assert_allclose(rows_of["nearer A"], -rows_of["nearer B"], atol=1e-9)
+        assert (rows_of["both nearer"] == 0).all()
     assert capsys.readouterr().out.endswith((out / "summary.md").read_text())
 
     def stop(*_, **__):
@@ -130,17 +129,17 @@ def test_two_sources_writes_its_tables_and_goes_on(
     assert pd.read_csv(out / "per_clip.csv").equals(rows)
 
 
-def test_two_sources_want_a_domain_that_can_be_listened_to(
+def test_two_sources_need_a_listenable_domain(
     refused, tiny, classifier, trained_lmac_mel
 ):
     rows = {"L-MAC, any class": None, "L-MAC": trained_lmac_mel}
     blocks = f"--blocks={json.dumps({'STFT': rows}, default=str)}"
     script = [run_two_sources, "tests/hparams/toy_two_sources.yaml"]
     message = refused(*script, *tiny, classifier, blocks)
-    assert "the domain of the block STFT cannot be listened to" in message
+    assert "block STFT" in message and "domain" in message
 
 
-def test_without_targets_the_predicted_class_is_asked_for(
+def test_without_targets_the_predicted_class_is_explained(
     call, classifier, tiny, short, tmp_path
 ):
     options = [*tiny, *short, classifier, "--targets=null", "--noise=null"]

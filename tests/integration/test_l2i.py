@@ -101,7 +101,7 @@ def test_a_training_that_was_cut_off_ends_as_an_undisturbed_one(
 
 def test_no_dictionary_yet(refused, classifier, tiny):
     message = refused(train_l2i, L2I, *tiny, classifier, "--output_folder=out")
-    assert "no NMF dictionary at results/toy_nmf/1234/dictionary.ckpt" in message
+    assert "results/toy_nmf/1234/dictionary.ckpt" in message
     assert "train_nmf.py" in message
 
 
@@ -109,15 +109,16 @@ def test_a_dictionary_of_another_rate(refused, classifier, dictionary, tiny):
     domain = "--domain={hop_length_ms: 10.0}"
     options = [*tiny, classifier, dictionary, domain, "--output_folder=out"]
     message = refused(train_l2i, L2I, *options)
-    assert "learned with sample_rate 16000, n_fft 1024, hop_length 186" in message
-    assert "the domain has sample_rate 16000, n_fft 1024, hop_length 160" in message
+    assert "hop_length 186" in message and "hop_length 160" in message
+    assert "train_nmf.py" in message
 
 
 def test_a_dictionary_of_other_components(refused, classifier, dictionary, tiny):
     fewer = "--interpreter={n_components: 20}"
     options = [*tiny, classifier, dictionary, fewer, "--output_folder=out"]
     message = refused(train_l2i, L2I, *options)
-    assert "spectra is (513, 100) in the file and (513, 20) in the model" in message
+    for expected in ("spectra", "(513, 100)", "(513, 20)"):
+        assert expected in message
 
 
 def test_a_damaged_dictionary(refused, classifier, trained_nmf, tiny, tmp_path):
@@ -125,7 +126,7 @@ def test_a_damaged_dictionary(refused, classifier, trained_nmf, tiny, tmp_path):
     (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
     damaged = "--dictionary_checkpoint=half.ckpt"
     message = refused(train_l2i, L2I, *tiny, classifier, damaged, "--output_folder=out")
-    assert "half.ckpt is not a readable checkpoint" in message
+    assert "half.ckpt" in message and "readable" in message
 
 
 @pytest.mark.parametrize("recipe, yaml", [(train_nmf, NMF), (train_l2i, L2I)])

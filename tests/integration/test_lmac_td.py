@@ -229,6 +229,6 @@ def test_several_processes_do_not_train_a_codec(
     monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun says it
     options = [*tiny, *once, classifier, codec, "--output_folder=no"]
     message = refused(train_lmac_td, learning, *options)
-    assert "trained in one process only" in message and "or freeze" in message
+    assert "codec" in message and "process" in message and "freeze" in message
     message = refused(train_codec, CODEC, *tiny, *once, "--output_folder=no")
-    assert "a codec is trained in one process only" in message
+    assert "codec" in message and "process" in message

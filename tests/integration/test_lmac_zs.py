@@ -151,7 +151,7 @@ def test_a_file_is_explained_for_each_prompt(call, toy, ready, tmp_path, capsys)
         assert table[told][0] == pytest.approx(near.item(), abs=0.02)
 
 
-def test_a_class_is_asked_for_by_its_name(call, toy, ready, tmp_path):
+def test_a_target_is_named_by_its_class(call, toy, ready, tmp_path):
     clip = toy / "audio" / "5-24-A-0.wav"
     rows = {}
     for target in ("chirp", "hum"):
@@ -164,30 +164,30 @@ def test_a_class_is_asked_for_by_its_name(call, toy, ready, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options, told",
+    "options, expected",
     [
-        (["--prompt="], "every prompt needs words"),
+        (["--prompt="], "words"),
         (["--prompt=hum", "--prompt= hum "], "repeated hum"),
-        (["--prompt=hum", "--target=hum"], "give one of them"),
+        (["--prompt=hum", "--target=hum"], "target"),
         (["--prompt=hippopotamus"], "hippopotamus"),
     ],
 )
-def test_prompts_that_cannot_be_asked(refused, toy, ready, tmp_path, options, told):
+def test_invalid_prompts(refused, toy, ready, tmp_path, options, expected):
     clip = toy / "audio" / "5-24-A-0.wav"
     folder = f"--output_folder={tmp_path / 'out'}"
-    assert told in refused(explain, STFT, clip, *options, folder, *ready)
+    assert expected in refused(explain, STFT, clip, *options, folder, *ready)
 
 
-def test_a_classifier_that_reads_no_text(
+def test_prompts_need_a_classifier_with_text(
     refused, toy, classifier, interpreter, tiny, tmp_path
 ):
     clip = toy / "audio" / "5-24-A-0.wav"
     options = [*tiny, classifier, interpreter, f"--output_folder={tmp_path / 'out'}"]
     message = refused(explain, "hparams/toy_lmac.yaml", clip, "--prompt=hum", *options)
-    assert "this classifier reads no text" in message
+    assert "classifier" in message and "text" in message
 
 
-def test_an_interpreter_that_is_not_told_the_prompt(
+def test_prompts_need_an_interpreter_with_a_condition(
     refused, toy, ready, tiny, tmp_path
 ):
     text = (
@@ -197,17 +197,17 @@ def test_an_interpreter_that_is_not_told_the_prompt(
         "    widths: [12, 16, 24, 32]\n"
         "    frequency:\n        sample_rate: !ref <sample_rate>\n"
     )
-    (tmp_path / "deaf.yaml").write_text(text)
+    (tmp_path / "unconditioned.yaml").write_text(text)
     clip = toy / "audio" / "5-24-A-0.wav"
     options = ["--prompt=hum", f"--output_folder={tmp_path / 'out'}", *ready]
-    message = refused(explain, tmp_path / "deaf.yaml", clip, *options)
-    assert "the interpreter is not told the prompt" in message
+    message = refused(explain, tmp_path / "unconditioned.yaml", clip, *options)
+    assert "interpreter" in message and "prompt" in message
 
 
 def test_pairs_at_once_is_a_count(refused, clap, tiny, short):
     options = [*tiny, *short, clap, "--pairs_at_once=0"]
     message = refused(train_lmac_zs, STFT, *options)
-    assert "pairs_at_once must be a whole number from 1, got 0" in message
+    assert "pairs_at_once" in message and "got 0" in message
 
 
 def test_the_tables_compare_both_domains(call, ready, trained, clap, tiny, tmp_path):

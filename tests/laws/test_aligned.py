@@ -158,7 +158,7 @@ def test_the_mask_is_float32_under_autocast(domain, interpreter):
 
 
 def test_the_classifier_is_not_kept(domain, interpreter):
-    kept = [
+    attributes = [
         value for module in interpreter.modules() for value in vars(module).values()
     ]
-    assert not any(isinstance(value, Announced) for value in kept)
+    assert not any(isinstance(value, Announced) for value in attributes)

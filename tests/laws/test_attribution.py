@@ -39,7 +39,7 @@ BATCH_TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
 
 
 class ThroughTheWaveform(STFTDomain):
-    """The classifier hears what `decode` gives, and so needs the phase."""
+    """The classifier's input is the decoded waveform, which needs the phase."""
 
     def features(self, encoded):
         return super().features(self.encode(self.decode(encoded)))
@@ -129,7 +129,7 @@ def test_the_same_again_and_nothing_is_left_behind(name, stft, compact):
     given = wav.clone()
     torch.manual_seed(3)
     np.random.seed(3)
-    wanted = torch.rand(1), np.random.rand()
+    expected = torch.rand(1), np.random.rand()
     torch.manual_seed(3)
     np.random.seed(3)
 
@@ -139,7 +139,7 @@ def test_the_same_again_and_nothing_is_left_behind(name, stft, compact):
     second = explainer.explain(wav)
 
     assert torch.equal(first.mask, second.mask)
-    assert drawn == wanted, "the global generators moved"
+    assert drawn == expected, "the global generators moved"
     assert torch.equal(wav, given)
     after = model.state_dict()
     assert all(torch.equal(after[key], value) for key, value in state.items())
@@ -168,9 +168,9 @@ def test_the_predicted_class_is_explained_unless_another_is_given(name, stft, co
 
 def test_explaining_needs_no_gradient_of_the_caller(name, stft, compact):
     explainer = explainer_of(name, stft, compact)
-    wanted = explainer.explain(noise(1)).mask
+    expected = explainer.explain(noise(1)).mask
     with torch.no_grad():
-        assert torch.equal(explainer.explain(noise(1)).mask, wanted)
+        assert torch.equal(explainer.explain(noise(1)).mask, expected)
         assert not torch.is_grad_enabled()
 
 
@@ -245,13 +245,13 @@ def test_an_event_stands_in_the_map_at_its_time(classifier, request):
     # An event in silence, at eight places within a step.
     events = torch.arange(304, 304 + stride, stride // 8)
     silence = torch.zeros(1, (n_frames - 1) * 186)
-    heard = silence.repeat(len(events), 1)
+    clips = silence.repeat(len(events), 1)
     for item, event in enumerate(events):
-        heard[item, event * 186] = 1.0
+        clips[item, event * 186] = 1.0
     domain = MelDomain(RATE, n_mels=N_MELS)
     explainer = AttributionExplainer(domain, model, GradCAM(lambda cam: cam))
     before = explainer.explain(silence, torch.tensor([0])).mask
-    after = explainer.explain(heard, torch.zeros(len(events)).long()).mask
+    after = explainer.explain(clips, torch.zeros(len(events)).long()).mask
     assert after.shape == (len(events), n_frames, N_MELS)
     moved = (after - before).abs().sum(2)
     centre = (moved * torch.arange(n_frames)).sum(1) / moved.sum(1)

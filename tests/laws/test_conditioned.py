@@ -1,4 +1,4 @@
-"""What holds for a decoder that is told which class to look for."""
+"""Laws of decoders conditioned on a class."""
 
 import pytest
 import torch
@@ -70,11 +70,11 @@ def test_at_its_beginning_the_mask_is_the_decoders_own(make):
     hidden, encoded = hidden_of(2), encoded_of(2)
     if isinstance(decoder, PublishedInterpreter):
         hidden = hidden_of(2, (8, 16, 32, 32), (10, 5, 2, 2))
-    wanted = decoder(hidden, encoded)
+    expected = decoder(hidden, encoded)
     film = FiLMInterpreter(decoder, CHANNELS, DIM)
-    assert torch.equal(film(hidden, encoded, torch.randn(2, DIM)), wanted)
+    assert torch.equal(film(hidden, encoded, torch.randn(2, DIM)), expected)
     classes = ClassConditionedInterpreter(decoder, CHANNELS, N_CLASSES, DIM)
-    assert torch.equal(classes(hidden, encoded, torch.tensor([0, 4])), wanted)
+    assert torch.equal(classes(hidden, encoded, torch.tensor([0, 4])), expected)
 
 
 @torch.no_grad()
@@ -91,14 +91,14 @@ def test_every_class_has_a_mask_of_its_own():
 @torch.no_grad()
 def test_a_mask_does_not_depend_on_what_else_is_asked():
     interpreter, hidden, encoded = trained(), hidden_of(3), encoded_of(3)
-    asked = torch.tensor([4, 0, 2])
-    together = interpreter(hidden, encoded, asked)
+    condition = torch.tensor([4, 0, 2])
+    together = interpreter(hidden, encoded, condition)
     for item in range(3):
         only = slice(item, item + 1)
         alone = interpreter(
             tuple(maps[only] for maps in hidden),
             Encoded(encoded.rep[only], None, encoded.length),
-            asked[only],
+            condition[only],
         )
         torch.testing.assert_close(together[only], alone, atol=1e-6, rtol=0)
 
@@ -115,12 +115,12 @@ def test_the_condition_is_heard_at_every_scale(level):
 
 def test_the_first_gradient_reaches_all_films_and_then_the_class_asked_for():
     interpreter, hidden, encoded = untrained(), hidden_of(1), encoded_of(1)
-    asked = torch.tensor([3])
-    interpreter(hidden, encoded, asked).sum().backward()
+    condition = torch.tensor([3])
+    interpreter(hidden, encoded, condition).sum().backward()
     for film in interpreter.interpreter.films:
         assert film.affine.weight.grad.abs().sum() > 0
     interpreter = trained()
-    interpreter(hidden, encoded, asked).sum().backward()
+    interpreter(hidden, encoded, condition).sum().backward()
     moved = interpreter.classes.weight.grad.abs().sum(1) > 0
     assert moved.tolist() == [False, False, False, True, False]
 
@@ -133,10 +133,12 @@ def test_the_explainer_asks_for_its_target():
     explainer = AmortizedExplainer(domain, classifier, trained())
     wav = torch.randn(2, 12000)
     predicted = explainer.explain(wav)
-    asked = explainer.explain(wav, (predicted.target + 1) % N_CLASSES)
+    other = explainer.explain(wav, (predicted.target + 1) % N_CLASSES)
     assert torch.equal(explainer.explain(wav, predicted.target).mask, predicted.mask)
-    for first, second in zip(predicted.mask, asked.mask, strict=True):
+    for first, second in zip(predicted.mask, other.mask, strict=True):
         assert (first - second).abs().max() > 1e-3
-    # L-MAC's decoder gets the target as well, and does not listen.
-    deaf = AmortizedExplainer(domain, classifier, conv())
-    assert torch.equal(deaf.explain(wav).mask, deaf.explain(wav, asked.target).mask)
+    # The mask of L-MAC's decoder does not depend on the target.
+    unconditioned = AmortizedExplainer(domain, classifier, conv())
+    assert torch.equal(
+        unconditioned.explain(wav).mask, unconditioned.explain(wav, other.target).mask
+    )

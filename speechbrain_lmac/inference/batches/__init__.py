@@ -1,1 +1,1 @@
-"""Many files at once: which they are, what is named after them, what is finished."""
+"""Explanations of many files: inputs, output names, record and table."""

@@ -1,9 +1,9 @@
-"""The files that the arguments of a command line name."""
+"""Input files by the arguments of a command line."""
 
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
@@ -13,64 +13,73 @@ from speechbrain_lmac.dsp.audio_check import TO_CONVERT, conversion
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.escaping import readable
 
-# Beginnings of names in a folder that are no recordings: what macOS keeps beside one on
-# a foreign disk, and what `files.write_atomically` has not finished.
+# Prefixes of names in a folder that are not recordings: metadata of macOS on foreign
+# disks, and unfinished files of `files.write_atomically`.
 NO_RECORDING = re.compile(r"\._|\.part\d+\.")
 CLOSED = "the folder cannot be entered"
 MAGIC = re.compile(r"[*?[]")
 
+# (folder, whether the file is an argument) to names of explanations in the folder.
+OutputsIn = Callable[[str, bool], Collection[str]]
+
 
 @dataclass
 class Inputs:
-    """What arguments name."""
+    """The files of arguments: used, skipped and failed ones."""
 
-    files: list = field(default_factory=list)  # str, each once, in their order
-    failures: list = field(default_factory=list)  # a line for what cannot be used
-    no_audio: list = field(default_factory=list)  # passed over for their names
-    to_convert: list = field(default_factory=list)  # of these, audio and video
-    outputs: list = field(default_factory=list)  # explanations, found among inputs
+    files: list[str] = field(default_factory=list)  # each once, in their order
+    failures: list[str] = field(default_factory=list)  # a line for each failure
+    no_audio: list[str] = field(default_factory=list)  # skipped for their suffix
+    to_convert: list[str] = field(default_factory=list)  # skipped audio and video
+    outputs: list[str] = field(default_factory=list)  # explanations among the inputs
 
     def notes(self) -> list[str]:
-        """A line about each kind of file that was passed over."""
+        """Return a line about each kind of skipped file."""
         lines = []
         if self.no_audio:
             names = some_of(_name(path) for path in self.no_audio)
-            are = "file is" if len(self.no_audio) == 1 else "files are"
-            lines.append(f"{len(self.no_audio)} {are} no audio by name: {names}")
+            files = _counted(len(self.no_audio), "file")
+            lines.append(f"skipped {files} without an audio suffix: {names}")
         if self.outputs:
             names = some_of(_name(path) for path in self.outputs)
-            are = "explanation is" if len(self.outputs) == 1 else "explanations are"
-            lines.append(f"{len(self.outputs)} {are} no input: {names}")
+            files = _counted(len(self.outputs), "explanation")
+            lines.append(f"skipped {files} among the inputs: {names}")
         return lines
 
     def warnings(self) -> list[str]:
-        """A line about files that ought to be converted."""
+        """Return a line about files to convert, in a list, if there are any."""
         if not self.to_convert:
             return []
         names = some_of(_name(path) for path in self.to_convert)
-        are = "file is" if len(self.to_convert) == 1 else "files are"
+        files = _counted(len(self.to_convert), "file")
         return [
-            f"{len(self.to_convert)} {are} passed over that must be converted: "
-            f"{names}. For each: {readable(conversion(self.to_convert[0]))}"
+            f"skipped {files} that must be converted: {names}. For each: "
+            f"{readable(conversion(self.to_convert[0]))}"
         ]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _name(path: str) -> str:
     return readable(Path(path).name)
 
 
-def find_inputs(arguments: list, outputs_in) -> Inputs:
-    """The files that arguments of a command line name.
+def find_inputs(
+    arguments: str | Path | Sequence[str | Path], outputs_in: OutputsIn
+) -> Inputs:
+    """Find the input files of the arguments of a command line.
 
     Arguments
     ---------
-    arguments : sequence of str
-        Files; folders, of which all audio files are meant, with the folders in them;
-        patterns with `*`, `?` or `[...]`, where `**` means any folders; `-` for a list
-        on standard input, a file, folder or pattern in each line (or between NULs).
+    arguments : sequence of str or Path
+        Files; folders, for all audio files in them and their subfolders; patterns with
+        `*`, `?` or `[...]`, where `**` means any folders; `-` for a list on standard
+        input, a file, folder or pattern in each line (or between NULs).
     outputs_in : callable
-        A folder, and whether the file is named or was found in it, to the names in it
-        of what was written there: they are no input.
+        (folder, named) to the names of explanations in the folder, which are skipped.
+        `named`: whether the file is an argument, not found in a folder.
 
     Returns
     -------
@@ -79,23 +88,23 @@ def find_inputs(arguments: list, outputs_in) -> Inputs:
     Raises
     ------
     InputError
-        When nothing is named, or "" is.
+        When there are no arguments, or one is "".
     """
     if isinstance(arguments, (str, Path)):
         arguments = [arguments]
-    arguments = [os.fspath(argument) for argument in arguments]
-    if not arguments:
-        raise InputError("no file is named that is to be explained")
-    if not all(arguments):
+    names = [os.fspath(argument) for argument in arguments]
+    if not names:
+        raise InputError("missing arguments: name the files to explain")
+    if not all(names):
         raise InputError(
-            'a file is called "": is a variable of the shell empty? Name a file, a '
+            'got the file name "": is a variable of the shell empty? Name a file, a '
             "folder (. is the current one), a pattern or -"
         )
-    inputs, seen = Inputs(), set()
-    for argument in dict.fromkeys(arguments):
+    inputs, seen = Inputs(), set[str]()
+    for argument in dict.fromkeys(names):
         listed = read_list() if argument == "-" else [argument]
         if not listed:
-            raise InputError("- stands for a list on standard input, which is empty")
+            raise InputError("the list on standard input (-) is empty")
         for name in listed:
             for path in _found(name, inputs, outputs_in):
                 if os.path.abspath(path) not in seen:
@@ -105,7 +114,7 @@ def find_inputs(arguments: list, outputs_in) -> Inputs:
 
 
 def read_list() -> list[str]:
-    """The names on standard input, without BOM and CRLF."""
+    """Return the names on standard input, without BOM and CRLF."""
     stream = getattr(sys.stdin, "buffer", None)
     text = sys.stdin.read() if stream is None else _decoded(stream.read())
     ends = "\0" if "\0" in text else "\n"
@@ -114,13 +123,13 @@ def read_list() -> list[str]:
 
 
 def _decoded(data: bytes) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # of PowerShell
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # PowerShell
         return data.decode("utf-16", "replace")
     return data.decode("utf-8", "surrogateescape")
 
 
-def _found(name: str, inputs: Inputs, outputs_in) -> list[str]:
-    """The files that one argument or line names; the rest goes to `inputs`."""
+def _found(name: str, inputs: Inputs, outputs_in: OutputsIn) -> list[str]:
+    """Return the files of one argument or line; add the others to `inputs`."""
     if os.path.isdir(name):
         return _in_folder(name, inputs, outputs_in)
     if MAGIC.search(name) and not os.path.lexists(name):
@@ -128,7 +137,7 @@ def _found(name: str, inputs: Inputs, outputs_in) -> list[str]:
     return [] if _is_output(name, inputs, outputs_in, named=True) else [name]
 
 
-def _in_folder(folder: str, inputs: Inputs, outputs_in) -> list[str]:
+def _in_folder(folder: str, inputs: Inputs, outputs_in: OutputsIn) -> list[str]:
     before = len(inputs.to_convert), len(inputs.outputs), len(inputs.failures)
     found = []
     for path in sorted(_walk(folder, inputs), key=lambda path: Path(path).parts):
@@ -149,22 +158,22 @@ def _in_folder(folder: str, inputs: Inputs, outputs_in) -> list[str]:
 
 
 def _nothing(inputs: Inputs, n_to_convert: int, n_outputs: int) -> str:
-    """Why there is nothing in a folder."""
+    """Return the reason why no file was found in a folder."""
     media = inputs.to_convert[n_to_convert:]
     if media:
-        said = f"{len(media)} must be converted, as by: {conversion(media[0])}"
+        reason = f"{len(media)} must be converted, as by: {conversion(media[0])}"
     elif len(inputs.outputs) > n_outputs:
-        said = "only explanations, which are no input"
+        reason = "only explanations, which are skipped"
     else:
-        said = (
-            "there are files of other kinds" if inputs.no_audio else "it has no files"
-        )
-    return f"no audio file in this folder ({said})"
+        reason = "only files of other kinds" if inputs.no_audio else "it is empty"
+    return f"no audio file in this folder ({reason})"
 
 
 def _walk(folder: str, inputs: Inputs) -> Iterator[str]:
-    """All files in a folder and in those in it; linked ones at last, each once."""
-    entered, folders, links = set(), [folder], []
+    """Yield all files of a folder and its subfolders, each once, linked ones last."""
+    entered: set[tuple[int, int]] = set()
+    folders: list[str] = [folder]
+    links: list[str] = []
     while folders or links:
         current = folders.pop() if folders else links.pop(0)
         try:
@@ -172,8 +181,8 @@ def _walk(folder: str, inputs: Inputs) -> Iterator[str]:
             if (status.st_dev, status.st_ino) in entered:
                 continue
             entered.add((status.st_dev, status.st_ino))
-            with os.scandir(current) as entries:
-                entries = sorted(entries, key=lambda entry: entry.name)
+            with os.scandir(current) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
             inputs.failures.append(f"{current}: {CLOSED}: {error.strerror}")
             continue
@@ -184,7 +193,7 @@ def _walk(folder: str, inputs: Inputs) -> Iterator[str]:
                 yield str(Path(entry.path))  # without ./
 
 
-def _by_pattern(pattern: str, inputs: Inputs, outputs_in) -> list[str]:
+def _by_pattern(pattern: str, inputs: Inputs, outputs_in: OutputsIn) -> list[str]:
     n_before = len(inputs.outputs)
     found = [p for p in sorted(glob(pattern, recursive=True)) if not os.path.isdir(p)]
     closed = list(_closed_to(pattern))
@@ -192,31 +201,32 @@ def _by_pattern(pattern: str, inputs: Inputs, outputs_in) -> list[str]:
     files = [p for p in found if not _is_output(p, inputs, outputs_in)]
     if not files and not closed:
         only = len(inputs.outputs) > n_before
-        said = "only explanations, which are no input, are" if only else "no file is"
-        inputs.failures.append(f"{pattern}: {said} called like that")
+        reason = "only explanations match" if only else "no file matches"
+        inputs.failures.append(f"{pattern}: {reason}")
     return files
 
 
 def _closed_to(pattern: str) -> Iterator[str]:
-    """A line for each folder that glob passes over, since it cannot be entered."""
+    """Yield a line for each folder that glob skips, as it cannot be entered."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if MAGIC.search(part))
     base, rest = os.path.join("", *parts[:fixed]) or ".", parts[fixed:]
     depth = float("inf") if "**" in rest else len(rest) - 1
-    refused = []
-    for folder, folders, _ in os.walk(base, onerror=refused.append):
+    errors: list[OSError] = []
+    for folder, folders, _ in os.walk(base, onerror=errors.append):
         if len(Path(folder).parts) - len(Path(base).parts) >= depth:
             folders.clear()
-    for error in refused:
+    for error in errors:
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             yield f"{error.filename}: {CLOSED}: {error.strerror}"
 
 
-def _is_output(path: str, inputs: Inputs, outputs_in, named: bool = False) -> bool:
-    """Whether a file is an explanation; it is counted then.
+def _is_output(
+    path: str, inputs: Inputs, outputs_in: OutputsIn, named: bool = False
+) -> bool:
+    """Return whether a file is an explanation, and add its audio to `inputs.outputs`.
 
-    `outputs_in` says it of a folder that is searched; a file that is `named` is one
-    only if it lies where the explanations go.
+    A file that is an argument (`named`) is one only in the output folder.
     """
     folder, name = os.path.split(path)
     if name not in outputs_in(folder or ".", named):

@@ -1,24 +1,24 @@
-"""Names of what is written about files: distinct, and legal, whatever theirs are."""
+"""Names of output files: distinct, and valid on any system."""
 
 import os
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from speechbrain_lmac.utils.hashing import content_hash
 
 # Characters of a prompt in a file name.
 LONGEST_PROMPT = 60
-# Bytes: of 255 that a file system allows, `_explanation.wav` takes 16, and 15 stand
-# before the name while it is written (`files.write_atomically`, a PID of 9 digits).
+# Bytes: 255 of a file system, less 16 of `_explanation.wav` and 15 of the prefix of
+# unfinished files (`files.write_atomically`, a PID of 9 digits).
 LONGEST_NAME = 255 - 16 - 15
 
 
 def name_key(name: str) -> str:
-    """What is equal for names that are one file on some system.
+    """Return a key that is equal for names of one file on some system.
 
-    macOS and Windows take no notice of case, and macOS writes a letter with an accent
-    in two ways.
+    macOS and Windows ignore case, and macOS writes a letter with an accent in two ways.
 
     Example
     -------
@@ -30,7 +30,7 @@ def name_key(name: str) -> str:
 
 
 def file_stem(path: str) -> str:
-    """The stem of a path, in UTF-8 and without control characters.
+    """Return the stem of a path, in UTF-8 and without control characters.
 
     Example
     -------
@@ -45,7 +45,7 @@ def file_stem(path: str) -> str:
 
 
 def shortened(name: str, n_bytes: int) -> str:
-    """A name of at most so many bytes: its beginning, and a hash of all of it.
+    """Shorten a name to at most `n_bytes`: its beginning, and a hash of all of it.
 
     Example
     -------
@@ -59,8 +59,22 @@ def shortened(name: str, n_bytes: int) -> str:
     return f"{coded[: n_bytes - 9].decode('utf-8', 'ignore')}-{digest}"
 
 
-def numbered(stem: str, is_free, n_bytes: int = LONGEST_NAME) -> str:
-    """The first of `stem`, `stem_2`, `stem_3`, ... that is free, shortened where long.
+def numbered(
+    stem: str, is_free: Callable[[str], bool], n_bytes: int = LONGEST_NAME
+) -> str:
+    """Return the first of `stem`, `stem_2`, `stem_3`, ... that is free.
+
+    Arguments
+    ---------
+    stem : str
+    is_free : callable
+        Whether a name is free.
+    n_bytes : int
+        Longest name, in bytes of UTF-8; `stem` is shortened to it.
+
+    Returns
+    -------
+    name : str
 
     Example
     -------
@@ -74,15 +88,16 @@ def numbered(stem: str, is_free, n_bytes: int = LONGEST_NAME) -> str:
     return name
 
 
-def unique_names(paths) -> list[str]:
-    """A name for each file: its stem, numbered where stems are equal.
+def unique_names(paths: Iterable[str]) -> list[str]:
+    """Return a name for each file: its stem, numbered where stems are equal.
 
     Example
     -------
     >>> unique_names(["a/dog.wav", "b/Dog.wav", "cat.flac"])
     ['dog', 'Dog_2', 'cat']
     """
-    names, taken = [], set()
+    names: list[str] = []
+    taken: set[str] = set()
     for path in paths:
         name = numbered(file_stem(path), lambda name: name_key(name) not in taken)
         taken.add(name_key(name))
@@ -91,18 +106,18 @@ def unique_names(paths) -> list[str]:
 
 
 def prompt_names(prompts: list[str]) -> list[str]:
-    """A piece of a file name for each prompt: safe on any system, and distinct.
+    """Return a distinct part of a file name for each prompt, safe on any system.
 
-    Letters, digits and hyphens of ASCII, at most `LONGEST_PROMPT` of them; numbered
-    where prompts would be called alike. There is no underscore, so that a file's name
-    and a prompt's, with one between them, can be told apart again.
+    ASCII letters, digits and hyphens, at most `LONGEST_PROMPT` of them; numbered where
+    they would be equal. Without underscores, so that one can separate the names of file
+    and prompt.
 
     Example
     -------
     >>> prompt_names(["A dog, barking", "a dog/barking", "雨"])
     ['a-dog-barking', 'a-dog-barking-2', 'prompt']
     """
-    names = []
+    names: list[str] = []
     for prompt in prompts:
         words = re.sub("[^a-z0-9]+", "-", prompt.lower())[:LONGEST_PROMPT].strip("-")
         stem = words or "prompt"

@@ -1,13 +1,13 @@
-"""The record of files that are explained: `.explained.jsonl`.
+"""The record of explained files, `.explained.jsonl`.
 
-A JSON object in each line: which file was explained, with which model and options,
-under which names, and what was written. A first line says that writing begins, a second
-one that all is there, with the rows of the table. The last line about a file counts.
+A JSON object in each line: an explained file, the model and options, the names of its
+explanations, and the written files. A first line marks the start of writing, a second
+one its end, with the rows of the table. The last line about a file counts.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, ValuesView
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,24 +16,29 @@ from speechbrain_lmac.utils.files import CannotWriteError, append_text
 from speechbrain_lmac.utils.hashing import content_hash, file_hash
 
 RECORD = ".explained.jsonl"
-# What is written of an explanation, behind its name.
-ENDINGS = ("_input.wav", "_explanation.wav", "_rest.wav", "_windows.csv")
+# Endings of an explanation's files, after its name.
+ENDINGS: tuple[str, ...] = (
+    "_input.wav",
+    "_explanation.wav",
+    "_rest.wav",
+    "_windows.csv",
+)
 ENDINGS += (".png", ".pdf", ".svg")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that is explained, and how: what tells whether it was before."""
+    """A file and the settings of its explanation, to recognise it in a later call."""
 
-    place: str  # a hash of its absolute path, which is nobody's business
+    place: str  # a hash of its absolute path, which stays private
     size: int  # bytes
-    time: int  # of its last change, ns
+    time: int  # of its last change, in ns
     content: str  # a hash
     settings: str  # a fingerprint of the model and of the options
 
     @classmethod
     def of(cls, path: str, settings: str) -> "Source":
-        """Of a file; raises OSError where it cannot be read."""
+        """Return the `Source` of a file; raise OSError if it is not readable."""
         status = os.stat(path)
         return cls(
             _place(path),
@@ -45,73 +50,74 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Explained:
+class Entry:
     """A line of the record."""
 
     source: Source
-    parts: list  # names of its explanations, one for each prompt
-    rows: list  # of the table, texts of the cells by column; empty: not finished
-    files: list  # what was written, names
+    parts: list[str]  # names of its explanations, one for each prompt
+    # Of the table, texts of the cells by column (None: missing); empty: not finished.
+    rows: list[dict[str, str | None]]
+    files: list[str]  # names of the written files
 
     def line(self) -> str:
-        """As JSON, of ASCII."""
+        """Return it as a line of JSON, in ASCII."""
         return json.dumps(asdict(self)) + "\n"
 
 
 def outputs_of(part: str) -> list[str]:
-    """The names of all files that an explanation may have."""
+    """Return the names of all files that an explanation may have."""
     return [part + ending for ending in ENDINGS]
 
 
 class Record:
-    """The lines of the record of a folder, the last one about each source.
+    """The entries of a folder's record, the last one of each source.
 
     Arguments
     ---------
     folder : str or Path
     """
 
-    def __init__(self, folder: Path | str):
+    def __init__(self, folder: Path | str) -> None:
         self.path = Path(folder) / RECORD
-        self.known = {_identity(line.source): line for line in _read(self.path)}
-        self.sources = {}  # place -> sources
-        for line in self.known.values():
-            self.sources.setdefault(line.source.place, []).append(line.source)
+        self._by_identity = {_identity(e.source): e for e in _read(self.path)}
+        self._by_place: dict[str, list[Source]] = {}
+        for entry in self._by_identity.values():
+            self._by_place.setdefault(entry.source.place, []).append(entry.source)
 
-    def get(self, source: Source) -> Explained:
-        """What is known of a source, or None."""
-        return self.known.get(_identity(source))
+    def get(self, source: Source) -> Entry | None:
+        """Return the entry of a source, or None."""
+        return self._by_identity.get(_identity(source))
 
-    def lines(self):
-        """All that is known."""
-        return self.known.values()
+    def entries(self) -> ValuesView[Entry]:
+        """Return all entries."""
+        return self._by_identity.values()
 
     def names(self) -> set[str]:
-        """The names of all explanations, those that are not finished too."""
-        return {part for known in self.lines() for part in known.parts}
+        """Return the names of all explanations, also of unfinished ones."""
+        return {part for entry in self.entries() for part in entry.parts}
 
-    def note(self, known: Explained) -> None:
-        """Add a line."""
-        append_text(known.line(), self.path)
-        self.known[_identity(known.source)] = known
-        self.sources.setdefault(known.source.place, []).append(known.source)
+    def add(self, entry: Entry) -> None:
+        """Append an entry."""
+        append_text(entry.line(), self.path)
+        self._by_identity[_identity(entry.source)] = entry
+        self._by_place.setdefault(entry.source.place, []).append(entry.source)
 
     def forget(self, source: Source) -> None:
-        """Take back that writing begins, as long as the disk is not full."""
+        """Revoke the entry of a started file, unless the disk is full."""
         with suppress(CannotWriteError):
-            self.note(Explained(source, [], [], []))
+            self.add(Entry(source, [], [], []))
 
     def mend(self) -> None:
-        """Put an end to a line that a kill tore."""
+        """Terminate a last line that was cut off by a kill."""
         if self.path.is_file() and self.path.read_bytes()[-1:] not in (b"", b"\n"):
             append_text("\n", self.path)
 
     def source(self, path: str, settings: str) -> Source:
-        """The `Source` of a file, not read anew where size and time did not change."""
+        """Return the `Source` of a file; read it only if its size or time changed."""
         status = os.stat(path)
-        for known in self.sources.get(_place(path), ()):
-            if (known.size, known.time) == (status.st_size, status.st_mtime_ns):
-                return replace(known, settings=settings)
+        for source in self._by_place.get(_place(path), ()):
+            if (source.size, source.time) == (status.st_size, status.st_mtime_ns):
+                return replace(source, settings=settings)
         return Source.of(path, settings)
 
 
@@ -120,33 +126,33 @@ def _place(path: str) -> str:
     return content_hash(whole)
 
 
-def _identity(source: Source) -> tuple:
-    """What of a source must be equal: a time of change alone changes nothing."""
+def _identity(source: Source) -> tuple[str, int, str, str]:
+    """Return the fields that identify a source: all but the time of its last change."""
     return source.place, source.size, source.content, source.settings
 
 
-def _read(path: Path) -> Iterator[Explained]:
-    """The lines that can be read; the last one may be torn."""
+def _read(path: Path) -> Iterator[Entry]:
+    """Yield the readable entries; the last line may be cut off."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return
     for line in lines:
         try:
-            known = json.loads(line)
-            known = Explained(**{**known, "source": Source(**known["source"])})
-            if _is_sound(known):
-                yield known
+            values = json.loads(line)
+            entry = Entry(**{**values, "source": Source(**values["source"])})
+            if _is_valid(entry):
+                yield entry
         except (ValueError, TypeError, KeyError, AttributeError):
             continue
 
 
-def _is_sound(known: Explained) -> bool:
-    """Whether a line of a record, which may be a stranger's, stays in its folder."""
-    names = [*known.parts, *known.files, *(row["name"] for row in known.rows)]
+def _is_valid(entry: Entry) -> bool:
+    """Return whether an entry, of a possibly foreign record, stays in its folder."""
+    names = [*entry.parts, *entry.files, *(row["name"] for row in entry.rows)]
     plain = all(name and os.path.basename(name) == name for name in names)
     texts = all(
-        isinstance(cell, str | None) for row in known.rows for cell in row.values()
+        isinstance(cell, str | None) for row in entry.rows for cell in row.values()
     )
-    hash(known.source)
-    return plain and texts and len(known.rows) in (0, len(known.parts))
+    hash(entry.source)  # TypeError for lists and dicts
+    return plain and texts and len(entry.rows) in (0, len(entry.parts))

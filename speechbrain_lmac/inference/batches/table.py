@@ -1,22 +1,22 @@
-"""explanations.csv, written row by row.
+"""The table of explanations, `explanations.csv`, written row by row.
 
-A row comes after the line of the record (`batches.record`) that says that its file is
-finished: what a kill leaves out of the table is put in by the next call, and what it
-leaves by halves is known and is written anew.
+A row is written after the entry of its finished file in the record (`batches.record`):
+after a kill the next call adds missing rows, and rewrites unfinished files.
 """
 
 import csv
 import io
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from speechbrain_lmac.inference.batches.names import LONGEST_NAME, name_key, numbered
 from speechbrain_lmac.inference.batches.record import (
     RECORD,
-    Explained,
+    Entry,
     Record,
+    Source,
     outputs_of,
 )
 from speechbrain_lmac.utils.csv_files import MISSING, cell_text, csv_cell, read_csv
@@ -25,13 +25,17 @@ from speechbrain_lmac.utils.escaping import in_utf8
 from speechbrain_lmac.utils.files import append_text, write_atomically
 from speechbrain_lmac.utils.locks import HOLDER, LOCK
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TABLE = "explanations.csv"
-# Columns that are text whatever stands in them.
+Cells = dict[str, str | None]  # of a row, by column; None: missing
+# Columns that are always text.
 TEXT = ("name", "file", "predicted", "explained", "prompt", "channel")
 
 
 class ExplanationTable:
-    """The table of a folder. The folder must be locked for all that writes.
+    """The table of a folder, which must be locked for all methods that write.
 
     Arguments
     ---------
@@ -40,10 +44,10 @@ class ExplanationTable:
     Raises
     ------
     InputError
-        When there is a table that is none of explanations.
+        When the file is not a table of explanations.
     """
 
-    def __init__(self, folder: Path | str):
+    def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self.record = Record(folder)
         names = self.record.names()
@@ -51,96 +55,101 @@ class ExplanationTable:
         self.taken = {name_key(name) for name in (*names, *self.rows)}
 
     def outputs(self) -> set[str]:
-        """The names of all files in the folder that belong to the table."""
+        """Return the names of all files in the folder that belong to the table."""
         names = {TABLE, RECORD, LOCK, HOLDER}
         recorded = self.record.names()
-        for known in self.record.lines():
-            names.update(known.files)
-            if not known.rows:  # it was killed in between
-                names.update(n for part in known.parts for n in outputs_of(part))
+        for entry in self.record.entries():
+            names.update(entry.files)
+            if not entry.rows:  # killed before its end
+                names.update(n for part in entry.parts for n in outputs_of(part))
         for part in self.rows:
             if part not in recorded:
                 names.update(outputs_of(part))
         return names
 
     def repair(self) -> None:
-        """Put in the rows that a kill left out, and take off what it tore."""
+        """Add the rows that are missing after a kill, and drop a cut-off line."""
         missing = [
             row
-            for known in self.record.lines()
-            for row in known.rows
+            for entry in self.record.entries()
+            for row in entry.rows
             if row["name"] not in self.rows
         ]
-        self.rows |= {row["name"]: row for row in missing}
+        self.rows |= _by_name(missing)
         self._fit_columns(missing)
         path = self.folder / TABLE
         if missing or (path.is_file() and self.text() != _text_of(path)):
             self._write()
         self.record.mend()
 
-    def find(self, path: str, settings: str, endings: list[str] = ()) -> tuple:
-        """What is finished of a file with these settings, or None.
+    def find(
+        self, path: str, settings: str, endings: Sequence[str] = ()
+    ) -> tuple[Source, Entry | None]:
+        """Find the finished entry of a file with these settings.
 
         Arguments
         ---------
         path : str
         settings : str
-            A fingerprint.
+            A fingerprint of the model and of the options.
         endings : sequence of str
-            Of files that must be there, as ".png"; those that were written must too.
+            Of files that must exist, as ".png", besides those of the entry.
 
         Returns
         -------
         source : Source
-        known : Explained or None
+        entry : Entry or None
+            None: not explained, not finished, or a file is missing.
         """
         source = self.record.source(path, settings)
-        known = self.record.get(source)
-        if known is None or not known.rows:
+        entry = self.record.get(source)
+        if entry is None or not entry.rows:
             return source, None
-        files = {*known.files, *(p + e for p in known.parts for e in endings)}
-        whole = all((self.folder / name).is_file() for name in files)
-        return source, known if whole else None
+        files = {*entry.files, *(p + e for p in entry.parts for e in endings)}
+        complete = all((self.folder / name).is_file() for name in files)
+        return source, entry if complete else None
 
-    def begin(self, source, stem: str, slugs: list[str]) -> list[str]:
-        """Choose the names of a file's explanations, and note that they are written.
+    def begin(self, source: Source, stem: str, slugs: list[str]) -> list[str]:
+        """Choose the names of a file's explanations, and record the start of writing.
 
         Arguments
         ---------
         source : Source
         stem : str
-            How the names begin, if they are free.
+            Prefix of the names, if they are free.
         slugs : list of str
-            Of its prompts; of an explanation of a class [""].
+            Of its prompts; [""] for an explanation of a class.
 
         Returns
         -------
         parts : list of str
-            The names: those that it had, if it was explained or begun before; else new
-            ones, so that no file in the folder is overwritten.
+            The names: the previous ones, if it was explained or started before; else
+            new ones, so that no file in the folder is overwritten.
         """
-        known = self.record.get(source)
-        if known is not None and len(known.parts) == len(slugs):
-            return known.parts
-        behind = [f"_{slug}" if slug else "" for slug in slugs]
+        entry = self.record.get(source)
+        if entry is not None and len(entry.parts) == len(slugs):
+            return entry.parts
+        suffixes = [f"_{slug}" if slug else "" for slug in slugs]
 
         def is_free(name: str) -> bool:
-            parts = [name + b for b in behind]
+            parts = [name + suffix for suffix in suffixes]
             return not any(
                 name_key(part) in self.taken
                 or any(os.path.lexists(self.folder / n) for n in outputs_of(part))
                 for part in parts
             )
 
-        room = LONGEST_NAME - max(len(b) for b in behind)
-        name = numbered(stem, is_free, room)
-        parts = [name + b for b in behind]
-        self.record.note(Explained(source, parts, [], []))
+        n_bytes = LONGEST_NAME - max(len(suffix) for suffix in suffixes)
+        name = numbered(stem, is_free, n_bytes)
+        parts = [name + suffix for suffix in suffixes]
+        self.record.add(Entry(source, parts, [], []))
         self.taken.update(map(name_key, parts))
         return parts
 
-    def finish(self, source, parts: list[str], rows: list) -> None:
-        """Note that a file's explanations are written, and put its rows in the table.
+    def finish(
+        self, source: Source, parts: list[str], rows: list[dict[str, Any]]
+    ) -> None:
+        """Record that a file's explanations are written, and add its rows to the table.
 
         Arguments
         ---------
@@ -148,37 +157,41 @@ class ExplanationTable:
         parts : list of str
             Of `begin`.
         rows : list of dict
-            As `row()` of an explanation gives them.
+            Of `row()` of each explanation.
         """
         rows = [{"name": n, **row} for n, row in zip(parts, rows, strict=True)]
         cells = [{key: _text(value) for key, value in row.items()} for row in rows]
         names = [name for part in parts for name in outputs_of(part)]
         files = [name for name in names if (self.folder / name).is_file()]
-        self.record.note(Explained(source, parts, cells, files))
-        new = [row for row in cells if self.rows.get(row["name"]) != row]
-        replaced = any(row["name"] in self.rows for row in new)
-        self.rows |= {row["name"]: row for row in new}
-        if self._fit_columns(new) or replaced:
+        self.record.add(Entry(source, parts, cells, files))
+        new = {
+            name: row
+            for name, row in _by_name(cells).items()
+            if self.rows.get(name) != row
+        }
+        replaced = any(name in self.rows for name in new)
+        self.rows |= new
+        if self._fit_columns(new.values()) or replaced:
             self._write()
         elif new:
-            append_text(_csv_lines(self.columns, new), self.folder / TABLE)
+            append_text(_csv_lines(self.columns, new.values()), self.folder / TABLE)
 
-    def abandon(self, source, parts: list[str]) -> None:
-        """Remove what was written of a file that could not be explained after all.
+    def abandon(self, source: Source, parts: list[str]) -> None:
+        """Remove the files of an explanation that failed.
 
-        Unless it was explained before: its rows and names stay.
+        Rows and names of an earlier explanation stay.
         """
-        known = self.record.get(source)
-        if known is not None and not known.rows:
+        entry = self.record.get(source)
+        if entry is not None and not entry.rows:
             for name in [name for part in parts for name in outputs_of(part)]:
                 (self.folder / name).unlink(missing_ok=True)
             self.record.forget(source)
             self.taken.difference_update(map(name_key, parts))
 
     def sort(self, parts: list[str]) -> None:
-        """Bring the rows of these names into this order, in the places that they have.
+        """Sort the rows of these names into this order, within their places.
 
-        Rows of other calls stay where they are.
+        Rows of other calls keep their places.
         """
         parts = [part for part in parts if part in self.rows]
         own, ordered = set(parts), iter(parts)
@@ -187,22 +200,22 @@ class ExplanationTable:
             self.rows = {name: self.rows[name] for name in order}
             self._write()
 
-    def frame(self) -> pd.DataFrame:
-        """The table."""
-        import pandas as pd  # it takes a while
+    def frame(self) -> "pd.DataFrame":
+        """Return the table."""
+        import pandas as pd  # slow
 
         path = self.folder / TABLE
         return read_csv(path, TEXT) if path.is_file() else pd.DataFrame()
 
     def text(self) -> str:
-        """The content of the table."""
+        """Return the content of the file."""
         if not self.columns:
             return ""
-        head = {column: column for column in self.columns}
+        head: Cells = {column: column for column in self.columns}
         return _csv_lines(self.columns, [head, *self.rows.values()])
 
-    def _fit_columns(self, rows: list) -> bool:
-        """Take in the columns of rows; whether the file must be written anew."""
+    def _fit_columns(self, rows: Iterable[Cells]) -> bool:
+        """Add new columns of rows; return whether the file must be rewritten."""
         more = [c for row in rows for c in row if c not in self.columns]
         self.columns += dict.fromkeys(more)
         return bool(more)
@@ -214,8 +227,13 @@ class ExplanationTable:
         )
 
 
-def _csv_lines(columns: list[str], rows: list) -> str:
-    """Rows as lines of csv; a cell that is not there is nan."""
+def _by_name(rows: Iterable[Cells]) -> dict[str, Cells]:
+    """Return rows by their names."""
+    return {str(row["name"]): row for row in rows}
+
+
+def _csv_lines(columns: list[str], rows: Iterable[Mapping[str, str | None]]) -> str:
+    """Return rows as lines of csv, with nan for missing cells."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     for row in rows:
@@ -223,8 +241,8 @@ def _csv_lines(columns: list[str], rows: list) -> str:
     return stream.getvalue()
 
 
-def _text(value) -> str:
-    """A cell as it will be read again."""
+def _text(value: Any) -> str | None:
+    """Return the text of a cell, as it is read from the file; None if missing."""
     if isinstance(value, str):
         return cell_text(csv_cell(in_utf8(value)))
     return None if value is None or value != value else str(value)
@@ -234,47 +252,50 @@ def _text_of(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
 
 
-def _read_table(path: Path, recorded: set[str]) -> tuple:
-    """The columns, and the rows by name.
+def _read_table(path: Path, recorded: set[str]) -> tuple[list[str], dict[str, Cells]]:
+    """Return the columns, and the rows by name.
 
-    A last line without an end may be torn: it is left out if it is in the record, or is
-    too short for a row.
+    A last line without an end may be cut off: it is dropped if it is in the record, or
+    is too short for a row.
     """
     if not path.is_file():
         return [], {}
     try:
         text = path.read_bytes().decode("utf-8-sig")
         whole, newline, last = text.rpartition("\n")
-        columns, *lines = _csv_rows(whole + newline) or [[]]
+        header, *lines = _csv_rows(whole + newline) or [[]]
         torn = _csv_rows(last) if last.count('"') % 2 == 0 else []
-        if torn and len(torn[0]) == len(columns) and torn[0][0] not in recorded:
+        if torn and len(torn[0]) == len(header) and torn[0][0] not in recorded:
             lines += torn
     except (OSError, ValueError, csv.Error) as error:
         raise _no_table(path, error) from error
+    columns = [column for column in header if column is not None]
     if "name" not in columns:
-        raise _no_table(path, "it has no column `name`")
-    if any(len(line) != len(columns) for line in lines):
-        raise _no_table(path, "its rows are not all of one length")
+        raise _no_table(path, "missing column `name`")
+    if any(len(line) != len(columns) for line in (header, *lines)):
+        raise _no_table(path, "its rows differ in length")
     rows = [dict(zip(columns, line, strict=True)) for line in lines]
-    by_name = {row["name"]: row for row in rows}
+    if any(row["name"] is None for row in rows):
+        raise _no_table(path, "a row has no name")
+    by_name = _by_name(rows)
     if len(by_name) < len(rows):
         raise _no_table(path, "two rows have the same name")
     return columns, by_name
 
 
-def _csv_rows(text: str) -> list:
-    """The cells of each line of a csv that is not empty."""
+def _csv_rows(text: str) -> list[list[str | None]]:
+    """Return the cells of each line of a csv that is not empty."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     return [[_read_cell(cell) for cell in line] for line in lines if line]
 
 
-def _read_cell(cell: str) -> str:
-    """The text of a cell, None for what is missing."""
+def _read_cell(cell: str) -> str | None:
+    """Return the text of a cell, None if missing."""
     return None if cell == MISSING else cell_text(cell)
 
 
-def _no_table(path: Path, why) -> InputError:
+def _no_table(path: Path, reason: object) -> InputError:
     return InputError(
-        f"{path} is no table of explanations that could be continued ({why}): move it, "
-        "or take another output folder"
+        f"{path} is not a table of explanations ({reason}): move it, or use another "
+        "output folder"
     )

@@ -1,4 +1,4 @@
-"""Attribution methods on models of a few weights, and what they refuse."""
+"""Attribution methods on models of a few weights, and their errors."""
 
 import functools
 import sys
@@ -33,7 +33,7 @@ def keep(attribution):
 
 
 class Domain:
-    """One bin; the samples are the frames, and what the classifier hears."""
+    """One bin; the samples are the frames and the classifier's input."""
 
     n_mels = 1
 
@@ -84,8 +84,8 @@ def test_the_gradient_of_a_square():
 def test_integrated_gradients_of_a_square():
     # x times the mean of 2 alpha x over alpha: x^2. The quadrature is exact for it.
     method = IntegratedGradients(2, 1, keep)
-    answer = attribute(method, Classifier(square), [[3.0, 1.0]])
-    torch.testing.assert_close(answer, torch.tensor([[9.0, 1.0]]))
+    attribution = attribute(method, Classifier(square), [[3.0, 1.0]])
+    torch.testing.assert_close(attribution, torch.tensor([[9.0, 1.0]]))
 
 
 def test_gradient_shap_of_a_linear_score():
@@ -95,8 +95,10 @@ def test_gradient_shap_of_a_linear_score():
     )
     method = GradientShap(4, 3, 1, keep)
     background = torch.tensor([[1.0, 2.0], [1.0, 2.0]])
-    answer = attribute(method, classifier, [[3.0, 1.0]], background=lambda: background)
-    torch.testing.assert_close(answer, torch.tensor([[4.0, 1.0]]))
+    attribution = attribute(
+        method, classifier, [[3.0, 1.0]], background=lambda: background
+    )
+    torch.testing.assert_close(attribution, torch.tensor([[4.0, 1.0]]))
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
@@ -104,9 +106,9 @@ def test_background_clips_get_the_length_of_the_clip(length):
     classifier = Classifier(lambda f: f.sum((1, 2))[:, None])
     background = torch.arange(1.0, length + 1)[None]
     method, wav = GradientShap(2, 2, 1, keep), [[9.0, 9.0, 9.0]]
-    answer = attribute(method, classifier, wav, background=lambda: background)
-    wanted = [9 - value if value <= length else 9 for value in (1.0, 2.0, 3.0)]
-    assert answer.tolist() == [wanted]
+    attribution = attribute(method, classifier, wav, background=lambda: background)
+    expected = [9 - value if value <= length else 9 for value in (1.0, 2.0, 3.0)]
+    assert attribution.tolist() == [expected]
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
@@ -141,8 +143,10 @@ def two_channels():
 def test_grad_cam_by_hand():
     # Weights: means of the gradients, -0.25 and 0.375. x = 1: -0.25 * 1 + 0.375 * 2
     # = 0.5; x = 3: -0.25 * 3 + 0.375 * 6 = 1.5; x = -2: -1, cut to 0.
-    answer = attribute(GradCAM(keep), two_channels(), [[1.0, 3.0], [1.0, -2.0]], (0, 0))
-    torch.testing.assert_close(answer, torch.tensor([[0.5, 1.5], [0.5, 0.0]]))
+    attribution = attribute(
+        GradCAM(keep), two_channels(), [[1.0, 3.0], [1.0, -2.0]], (0, 0)
+    )
+    torch.testing.assert_close(attribution, torch.tensor([[0.5, 1.5], [0.5, 0.0]]))
 
 
 def test_grad_cam_plus_plus_by_hand():
@@ -152,8 +156,8 @@ def test_grad_cam_plus_plus_by_hand():
     #   channel 2: g = 0.25: alpha = 1/4; g = 0.5: alpha = 1/6.
     #              w_2 = 0.25 / 4 + 0.5 / 6 = 0.0625 + 0.083333 = 0.145833
     #   map: 0.125 * 1 + 0.145833 * 2 = 0.416667; 0.125 * 3 + 0.145833 * 6 = 1.25
-    answer = attribute(GradCAMPlusPlus(keep), two_channels(), [[1.0, 3.0]])
-    torch.testing.assert_close(answer, torch.tensor([[5 / 12, 1.25]]))
+    attribution = attribute(GradCAMPlusPlus(keep), two_channels(), [[1.0, 3.0]])
+    torch.testing.assert_close(attribution, torch.tensor([[5 / 12, 1.25]]))
 
 
 def test_grad_cam_plus_plus_is_the_papers_formula_on_the_exponential():
@@ -168,8 +172,8 @@ def test_grad_cam_plus_plus_is_the_papers_formula_on_the_exponential():
     _, first, second, third = derivatives
     alpha = second / (2 * second + maps.sum((2, 3), keepdim=True) * third)
     weights = (alpha * first.clamp(min=0)).sum((2, 3), keepdim=True)
-    wanted = (weights * maps).sum(1).clamp(min=0)
-    torch.testing.assert_close(plus_plus(maps, slope) * y, wanted)
+    expected = (weights * maps).sum(1).clamp(min=0)
+    torch.testing.assert_close(plus_plus(maps, slope) * y, expected)
 
 
 def diagonal(value, maps):
@@ -186,18 +190,18 @@ def diagonal(value, maps):
 def test_grad_cam_plus_plus_does_not_divide_by_zero():
     # Activations may be negative where the layer has no ReLU: 2 + 0.5 * -4 = 0.
     maps = torch.tensor([[[[-4.0]], [[1.0]]]])
-    answer = plus_plus(maps, torch.tensor([[[[0.5]], [[1.0]]]]))
-    torch.testing.assert_close(answer, torch.tensor([[[1 / 3]]]))
+    attribution = plus_plus(maps, torch.tensor([[[[0.5]], [[1.0]]]]))
+    torch.testing.assert_close(attribution, torch.tensor([[[1 / 3]]]))
 
 
 def test_maps_keep_their_place_and_are_cropped_or_continued():
     maps = torch.tensor([[[0.0, 4.0]]])
     # Two bands of a step: centres at 0.5 and 2.5.
-    wanted = [0.0, 1.0, 3.0, 4.0, 4.0, 4.0]
+    expected = [0.0, 1.0, 3.0, 4.0, 4.0, 4.0]
     for n_bands in (1, 3, 4, 6):
-        answer = upsample(maps, (1, 2), (1, n_bands))
-        assert answer[0, 0].tolist() == wanted[:n_bands]
-    assert upsample(maps, (3, 2), (2, 4)).tolist() == [[wanted[:4]] * 2]
+        attribution = upsample(maps, (1, 2), (1, n_bands))
+        assert attribution[0, 0].tolist() == expected[:n_bands]
+    assert upsample(maps, (3, 2), (2, 4)).tolist() == [[expected[:4]] * 2]
 
 
 # --- Guided backpropagation -----------------------------------------------------------
@@ -222,8 +226,8 @@ def test_a_guided_relu_by_hand(relu):
     # 5 meets a silent ReLU. The input is what the layer before makes of it, 10 x.
     behind = torch.tensor([2.0, -3.0, 5.0])
     classifier = Classifier(lambda f: (relu(10 * f[..., 0]) * behind).sum(1)[:, None])
-    answer = attribute(GuidedBackprop(keep), classifier, [[1.0, 1.0, -1.0]])
-    assert answer.tolist() == [[20.0, 0.0, 0.0]]
+    attribution = attribute(GuidedBackprop(keep), classifier, [[1.0, 1.0, -1.0]])
+    assert attribution.tolist() == [[20.0, 0.0, 0.0]]
 
 
 @pytest.mark.parametrize("name", ["torch.relu_", "F.relu in place", "Tensor.relu_"])
@@ -233,8 +237,8 @@ def test_a_relu_in_place_changes_its_input_also_when_guided(name):
         RELUS[name](maps)  # what it returns is not taken
         return maps.sum(1)[:, None]
 
-    answer = attribute(GuidedBackprop(keep), Classifier(network), [[1.0, -1.0]])
-    assert answer.tolist() == [[10.0, 0.0]]
+    attribution = attribute(GuidedBackprop(keep), Classifier(network), [[1.0, -1.0]])
+    assert attribution.tolist() == [[10.0, 0.0]]
 
 
 def test_logits_do_not_change_while_relus_are_guided():
@@ -268,7 +272,7 @@ def test_a_tower_of_gelus_with_one_relu_is_refused(method):
     torch.manual_seed(0)
     wav = [[0.1, 0.5, 0.3]]
     classifier = Classifier(Transformer("gelu").eval())
-    with pytest.raises(InputError, match="called 1 ReLUs and gelu"):
+    with pytest.raises(InputError, match="1 ReLU.* gelu"):
         attribute(method, classifier, wav)
     # The same tower of ReLUs is none of the refused.
     relus = Classifier(Transformer("relu").eval())
@@ -297,16 +301,16 @@ def test_other_activations_are_refused_by_their_name(name, activation):
     classifier = Classifier(
         lambda f: (F.relu(f[..., 0]) + activation(2 * f[..., 0])).sum(1)[:, None]
     )
-    with pytest.raises(InputError, match=f"called 1 ReLUs and {name}"):
+    with pytest.raises(InputError, match=f"1 ReLU.* {name}"):
         attribute(GuidedBackprop(keep), classifier, [[1.0, 2.0, 3.0]])
 
 
 def test_a_network_without_a_relu_is_refused():
-    with pytest.raises(InputError, match="called 0 ReLUs and no other"):
+    with pytest.raises(InputError, match=" 0 ReLU"):
         attribute(GuidedBackprop(keep), Classifier(square), [[1.0, 2.0]])
 
 
-# --- What is refused ------------------------------------------------------------------
+# --- Errors ---------------------------------------------------------------------------
 
 
 CAPTUM = {
@@ -327,35 +331,35 @@ def test_without_captum_the_extra_is_named(make, monkeypatch):
         make()
 
 
-def test_what_needs_no_captum_works_without(monkeypatch):
+def test_grad_cam_plus_plus_works_without_captum(monkeypatch):
     monkeypatch.setitem(sys.modules, "captum", None)
     monkeypatch.delitem(sys.modules, "captum.attr", raising=False)
-    answer = attribute(GradCAMPlusPlus(keep), two_channels(), [[1.0, 3.0]])
-    assert answer[0, 1] == 1.25
+    attribution = attribute(GradCAMPlusPlus(keep), two_channels(), [[1.0, 3.0]])
+    assert attribution[0, 1] == 1.25
 
 
 def test_shap_without_a_background_is_refused():
-    with pytest.raises(InputError, match="give the explainer a background"):
+    with pytest.raises(InputError, match="background.TrainingClips"):
         attribute(GradientShap(1, 1, 1, keep), Classifier(square), [[1.0]])
 
 
 @pytest.mark.parametrize(
-    "make, said",
+    "make, message",
     [
-        (lambda: IntegratedGradients(0, 1, keep), "n_steps must be a whole number"),
-        (lambda: IntegratedGradients(5, 0, keep), "internal_batch_size must be"),
-        (lambda: SmoothGrad(2.5, 0.1, 1, 1, keep), "n_samples must be"),
-        (lambda: SmoothGrad(2, 0.1, 0, 1, keep), "samples_per_batch must be"),
-        (lambda: SmoothGrad(2, -0.1, 1, 1, keep), "noise must be .* got -0.1"),
-        (lambda: GradientShap(0, 1, 1, keep), "n_samples must be"),
+        (lambda: IntegratedGradients(0, 1, keep), "n_steps.* got 0"),
+        (lambda: IntegratedGradients(5, 0, keep), "internal_batch_size.* got 0"),
+        (lambda: SmoothGrad(2.5, 0.1, 1, 1, keep), "n_samples.* got 2.5"),
+        (lambda: SmoothGrad(2, 0.1, 0, 1, keep), "samples_per_batch.* got 0"),
+        (lambda: SmoothGrad(2, -0.1, 1, 1, keep), "noise.* got -0.1"),
+        (lambda: GradientShap(0, 1, 1, keep), "n_samples.* got 0"),
         (
             lambda: Saliency(functools.partial(absolute, quantil=1)),
-            "Invalid argument to absolute.*quantil",
+            "absolute.*'quantil'",
         ),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(make, said):
-    with pytest.raises(InputError, match=said):
+def test_invalid_settings_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
         make()
 
 
@@ -372,5 +376,5 @@ def test_baselines_make_an_explainer_of_each_method_in_their_order():
 
 def test_a_misspelt_method_is_named():
     methods = {"IG": Saliency(keep), "IGG": {"n_steps": 20}}
-    with pytest.raises(InputError, match=r"'IGG' is no method.*methods are IG$"):
+    with pytest.raises(InputError, match=r"'IGG'.*n_steps.* IG$"):
         Baselines(methods)

@@ -29,11 +29,11 @@ def classifier():
 class Counting(AllOnesExplainer):
     """All ones, which counts how often it explains."""
 
-    asked = 0
+    calls = 0
 
     def explain(self, wav, target=None, lens=None):
         """The same as the class above."""
-        self.asked += 1
+        self.calls += 1
         return super().explain(wav, target, lens)
 
 
@@ -82,7 +82,7 @@ def test_controls_ask_their_reference_once(classifier):
     wav = torch.randn(2, 2000, generator=torch.Generator().manual_seed(0))
     for name in ("mine", "random blocks"):
         explainers[name].explain(wav)
-    assert mine.asked == 1
+    assert mine.calls == 1
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_random_blocks_have_the_size_of_their_domain(classifier, domain, block):
     assert found is domain  # of the first that has one
 
 
-def test_only_what_is_wanted_is_opened(classifier, tmp_path):
+def test_only_chosen_rows_are_opened(classifier, tmp_path):
     gone = str(tmp_path / "no training")
     domain = STFTDomain(RATE)
     mine = AllOnesExplainer(domain, classifier)
@@ -110,7 +110,7 @@ def test_only_what_is_wanted_is_opened(classifier, tmp_path):
     explainers, _ = open_explainers(rows, classifier, only=["m*", "random*"])
     assert list(explainers) == ["mine", "random cells"]
     assert open_explainers(rows, classifier, only=["nothing"]) == ({}, None)
-    with pytest.raises(InputError, match="no trained interpreter at .*no training"):
+    with pytest.raises(InputError, match="interpreter.*no training"):
         open_explainers(rows, classifier)
 
 
@@ -122,26 +122,29 @@ def test_objects_stand_for_themselves(classifier):
     assert isinstance(explainers["other"], AttributionExplainer)
     assert explainers["other"].method is rows["other"]
     random = RandomExplainer(rows["mine"], seed=3)
-    rows["random cells"] = random  # a name of ours says nothing of an object
+    rows["random cells"] = random  # an object under one of our names
     assert open_explainers(rows, classifier, domain)[0]["random cells"] is random
 
 
 @pytest.mark.parametrize(
     "rows, message",
     [
-        ({"Salience": {}}, "'Salience' explains nothing.*Saliency, SmoothGrad"),
-        ({"smothgrad": {}}, "Did you mean 'SmoothGrad'"),
-        ({"mine": 3}, "'mine' explains nothing, it is 3"),
-        ({"IG": {"steps": 3}}, "Invalid argument to IntegratedGradients.*'steps'"),
-        ({"random cells": {}}, "needs the masks of another explainer"),
-        ({"random cells": {"reference": "IG"}, "IG": {}}, "reference, got 'IG'; there"),
+        ({"Salience": {}}, "'Salience'.*Saliency, SmoothGrad"),
+        ({"smothgrad": {}}, "'smothgrad'.* 'SmoothGrad'"),
+        ({"mine": 3}, "'mine': 3.*Saliency"),
+        ({"IG": {"steps": 3}}, "IntegratedGradients.*'steps'"),
+        ({"random cells": {}}, "reference of 'random cells'.*got None"),
+        (
+            {"random cells": {"reference": "IG"}, "IG": {}},
+            "reference of 'random cells'.*got 'IG'",
+        ),
     ],
 )
-def test_rows_that_cannot_be_opened_are_refused(classifier, rows, message):
+def test_invalid_rows_are_refused(classifier, rows, message):
     with pytest.raises(InputError, match=message):
         open_explainers(rows, classifier, STFTDomain(RATE))
 
 
 def test_methods_alone_need_a_domain(classifier):
-    with pytest.raises(InputError, match="need the `domain` of their masks"):
+    with pytest.raises(InputError, match="`domain`"):
         open_explainers({"Saliency": {}}, classifier)

@@ -24,11 +24,11 @@ def test_each_clip_is_divided_by_its_own_largest_cell():
 def test_a_quantile_is_of_the_clips_own_cells(rule):
     # Of 1..10 the 0.8-quantile is the eighth: 8.
     cells = [float(value) for value in range(1, 11)]
-    wanted = [min(1, value / 8) for value in cells]
-    assert mask_of(rule, cells, quantile=0.8)[0] == pytest.approx(wanted)
+    expected = [min(1, value / 8) for value in cells]
+    assert mask_of(rule, cells, quantile=0.8)[0] == pytest.approx(expected)
     # In another clip of the same batch nothing changes.
     both = mask_of(rule, cells, [100.0] * 10, quantile=0.8)
-    assert both[0] == pytest.approx(wanted)
+    assert both[0] == pytest.approx(expected)
     assert both[1] == [1.0] * 10
 
 

@@ -1,4 +1,4 @@
-"""Explaining many files: which they are, their names, and what is finished."""
+"""Explanations of many files: inputs, names, record and table."""
 
 import io
 import json
@@ -38,7 +38,7 @@ RATE = 16000
 
 
 @pytest.fixture(scope="module")
-def asked():
+def request_():
     """The class that is predicted is to be explained."""
     torch.manual_seed(0)
     model = CompactClassifier(3, channels=(3, 4)).eval()
@@ -78,10 +78,12 @@ def before_opening(monkeypatch):
 
 
 @pytest.fixture
-def batch(asked):
+def batch(request_):
     """`batch(arguments, ...)`: the table in `out`, without pictures."""
 
-    def batch(arguments, settings="a", out="out", again=False, by=asked, pictures=()):
+    def batch(
+        arguments, settings="a", out="out", again=False, by=request_, pictures=()
+    ):
         table = explain_files(arguments, [by], out, settings, pictures, again)
         return table.frame()
 
@@ -152,9 +154,9 @@ def test_any_name_is_explained(record, batch):
     batch(["in"], pictures=["png"])
     table = rows()
     assert len(os.listdir("out")) == 4 * len(ODD_NAMES) + 2
-    wanted = {b"in/" + name.replace(b"\xe9", rb"\xe9") for name in ODD_NAMES[:1]}
-    wanted |= {b"in/" + name for name in ODD_NAMES[1:]}
-    assert {path.encode() for path in table["file"]} == wanted
+    expected = {b"in/" + name.replace(b"\xe9", rb"\xe9") for name in ODD_NAMES[:1]}
+    expected |= {b"in/" + name for name in ODD_NAMES[1:]}
+    assert {path.encode() for path in table["file"]} == expected
     batch(["in"], pictures=["png"])
     assert rows().equals(table)
 
@@ -164,12 +166,12 @@ def test_any_name_is_explained(record, batch):
 
 def test_nothing_named_is_refused(record, batch, monkeypatch):
     record("a.wav")
-    for arguments, said in ((["a.wav", ""], 'called ""'), ([], "no file is named")):
-        with pytest.raises(InputError, match=said):
+    for arguments, message in ((["a.wav", ""], '""'), ([], "missing arguments")):
+        with pytest.raises(InputError, match=message):
             batch(arguments)
     for text in ("", "\n\r\n", "\ufeff"):
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-        with pytest.raises(InputError, match="standard input, which is empty"):
+        with pytest.raises(InputError, match="standard input .* empty"):
             batch(["-"])
     assert not os.path.exists("out")
 
@@ -202,30 +204,31 @@ def test_a_list_with_names_that_are_not_utf_8(record, monkeypatch):
     assert os.path.isfile(found)
 
 
-def test_files_passed_over_are_counted_and_named(record, capsys, caplog, batch):
+def test_skipped_files_are_counted_and_named(record, capsys, caplog, batch):
     record("in/a.wav", "in/b.m4a", "in/c.MP4", "in/notes.txt", "in/._a.wav")
     record("in/.DS_Store", "in/d.CAF", os.fsdecode(b"more/caf\xe9\n.txt"))
     record(os.fsdecode(b"more/caf\xe9.mov"), "more/b.wav")
     found = find_inputs(["in"], nothing)
     assert found.files == ["in/a.wav", "in/d.CAF"] and found.failures == []
-    assert found.notes() == ["1 file is no audio by name: notes.txt"]
+    (note,) = found.notes()
+    assert " 1 file " in note and note.endswith(": notes.txt")
     (warning,) = found.warnings()
-    assert warning.startswith("2 files are passed over that must be converted: b.m4a, ")
+    assert " 2 files " in warning and ": b.m4a, c.MP4. " in warning
     assert warning.endswith("ffmpeg -i in/b.m4a in/b.wav")
     batch(["in"])
-    assert "no audio by name: notes.txt" in capsys.readouterr().out
+    assert note in capsys.readouterr().out
     assert warning in caplog.text
     batch(["more"])
     printed = capsys.readouterr().out
-    assert r"1 file is no audio by name: caf\xe9\n.txt" in printed
+    assert r": caf\xe9\n.txt" in printed
     assert r"ffmpeg -i 'more/caf\xe9.mov'" in caplog.text
     os.remove("in/a.wav")
     os.remove("in/d.CAF")
     (failure,) = find_inputs(["in"], nothing).failures
-    assert "2 must be converted, as by: ffmpeg -i in/b.m4a in/b.wav" in failure
+    assert "in: " in failure and "ffmpeg -i in/b.m4a in/b.wav" in failure
 
 
-def test_a_folder_that_cannot_be_entered_is_told(record, batch, monkeypatch):
+def test_a_folder_that_cannot_be_entered_is_named(record, batch, monkeypatch):
     record("in/a.wav", "in/closed/b.wav", "in/z/c.wav")
     scan = os.scandir
 
@@ -235,9 +238,9 @@ def test_a_folder_that_cannot_be_entered_is_told(record, batch, monkeypatch):
         return scan(path)
 
     monkeypatch.setattr(inputs_module.os, "scandir", refuse)
-    said = r"1 of 3 files.*\n  in/closed: the folder cannot be entered: Permission"
+    message = r"1 of 3 .*\n  in/closed: .*Permission"
     for out, argument in (("o1", "in"), ("o2", "in/**/*.wav")):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             batch([argument], out=out)
         assert names(out) == ["a", "c"]
 
@@ -257,7 +260,7 @@ def test_a_file_is_explained_once_however_it_is_named(record, batch):
     assert names() == ["a"]
 
 
-def test_what_is_no_file_is_told(record, batch):
+def test_special_files_are_named(record, batch):
     record("in/a.wav")
     os.mkfifo("in/pipe.wav")
     os.symlink("loop.wav", "in/loop.wav")
@@ -266,17 +269,17 @@ def test_what_is_no_file_is_told(record, batch):
     with pytest.raises(InputError) as error:
         batch(arguments)
     message = str(error.value)
-    assert message.startswith("7 of 8 files could not be explained")
-    for said in (
-        "in/pipe.wav: no file, but a folder, a pipe or a device",
-        "/dev/zero: no file, but",
-        "in/loop.wav: cannot be opened: Too many levels of symbolic links",
-        "gone.wav: missing audio file",
-        f"{'x' * 300}: cannot be opened: File name too long",
-        "in/folder.wav: no audio file in this folder",
-        "no*.wav: no file is called like that",
+    assert message.startswith("7 of 8 ")
+    for expected in (
+        "in/pipe.wav: ",
+        "/dev/zero: ",
+        "Too many levels of symbolic links",
+        "gone.wav: missing",
+        "File name too long",
+        "in/folder.wav: no audio",
+        "no*.wav: no file matches",
     ):
-        assert said in message
+        assert expected in message
     assert names() == ["a"]
 
 
@@ -284,7 +287,7 @@ def test_what_is_no_file_is_told(record, batch):
 
 
 @pytest.mark.parametrize(
-    "error, said",
+    "error, message",
     [
         (MemoryError(), "too little memory for this file"),
         (
@@ -300,7 +303,7 @@ def test_what_is_no_file_is_told(record, batch):
     ],
 )
 def test_a_fault_of_one_file_does_not_stop_the_others(
-    record, batch, before_opening, error, said
+    record, batch, before_opening, error, message
 ):
     def fail(path):
         if "bad" in path:
@@ -308,16 +311,16 @@ def test_a_fault_of_one_file_does_not_stop_the_others(
 
     record("a.wav", "bad.wav", "c.wav")
     before_opening(fail)
-    with pytest.raises(InputError, match="1 of 3 files") as told:
+    with pytest.raises(InputError, match="^1 of 3 ") as refused:
         batch(["."])
-    assert said in str(told.value) and "bad.wav" in str(told.value)
+    assert message in str(refused.value) and "bad.wav" in str(refused.value)
     assert names() == ["a", "c"]
     before_opening(str)
     batch(["."])
     assert names() == ["a", "bad", "c"]
 
 
-def test_a_file_that_vanishes_meanwhile(record, batch, before_opening):
+def test_a_file_that_vanishes(record, batch, before_opening):
     record("a.wav", "b.wav", "c.wav")
 
     def remove(path):
@@ -325,7 +328,7 @@ def test_a_file_that_vanishes_meanwhile(record, batch, before_opening):
             os.remove("b.wav")
 
     before_opening(remove)
-    with pytest.raises(InputError, match=r"1 of 3 .*\n  b.wav: missing audio file"):
+    with pytest.raises(InputError, match=r"1 of 3 .*\n  b.wav: missing"):
         batch(["."])
     assert names() == ["a", "c"]
 
@@ -340,7 +343,7 @@ def test_a_picture_that_cannot_be_drawn(record, batch, monkeypatch):
         return draw(path, *args, **options)
 
     monkeypatch.setattr(written_explanations, "write_explanation_picture", fail)
-    with pytest.raises(InputError, match="unexpected ValueError: cannot draw this"):
+    with pytest.raises(InputError, match="ValueError: cannot draw this"):
         batch(["."], pictures=["png"])
     assert names() == ["b"]
     written = {"b.png", "b_input.wav", "b_explanation.wav", "b_rest.wav"}
@@ -363,7 +366,7 @@ def test_a_full_disk_stops(record, batch, monkeypatch, number):
         return scores
 
     monkeypatch.setattr(explained_files, "write_request", fail)
-    with pytest.raises(InputError, match="^cannot write out: "):
+    with pytest.raises(InputError, match="^cannot write out"):
         batch(["."])
     assert names() == ["a"]
     assert not [name for name in os.listdir("out") if name.startswith(("b", "c"))]
@@ -372,7 +375,7 @@ def test_a_full_disk_stops(record, batch, monkeypatch, number):
 # --- A second call --------------------------------------------------------------------
 
 
-def test_what_is_finished_is_skipped_and_said(record, batch, before_opening, capsys):
+def test_finished_files_are_skipped_and_counted(record, batch, before_opening, capsys):
     record("a.wav", "b.wav")
     seen = []
     before_opening(lambda path: seen.append(os.path.basename(path)))
@@ -381,7 +384,7 @@ def test_what_is_finished_is_skipped_and_said(record, batch, before_opening, cap
     second = batch(["a.wav", "b.wav"])
     assert seen == ["a.wav", "b.wav"]
     printed = capsys.readouterr().out
-    assert "1 already explained; --again to redo" in printed
+    assert "1 already" in printed and "--again" in printed
     assert "b.wav" in printed and "a.wav" not in printed
     assert names() == ["a", "b"] and second.iloc[:1].equals(first)
     batch(["a.wav"], again=True)
@@ -436,14 +439,14 @@ def test_explanations_are_no_inputs(record, batch, capsys):
         assert names("in") == ["a"]
     capsys.readouterr()
     batch(["in/a.wav", "in/a_rest.wav"], out="in")
-    assert "1 explanation is no input: a_rest.wav" in capsys.readouterr().out
+    assert " 1 explanation among the inputs: a_rest.wav" in capsys.readouterr().out
     # Nor those of another table, but for one that is named.
     batch(["in"], out="other")
     batch(["in/a_rest.wav"], out="other")
     assert names("other") == ["a", "a_rest"]
-    with pytest.raises(InputError, match="nothing to explain: 1 explanation"):
+    with pytest.raises(InputError, match="explain.* 1 explanation "):
         batch(["in/a_rest.wav"], out="in")
-    with pytest.raises(InputError, match="only explanations, which are no input"):
+    with pytest.raises(InputError, match="in: .*only explanations"):
         os.remove("in/a.wav")
         batch(["in"], out="other")
 
@@ -457,19 +460,23 @@ def test_explanations_of_an_earlier_version_are_kept(record, batch):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a;b\n1;2\n", "name,b\n1,2,3\n4,5\n", "name\na\na\n", "\0\xff"]
+    "text",
+    [
+        *("", "a;b\n1;2\n", "name,b\n1,2,3\n4,5\n", "name\na\na\n"),
+        *("name,b\nnan,1\n", "name,nan\na,1\n", "\0\xff"),
+    ],
 )
-def test_a_table_of_something_else_is_refused(record, batch, text):
+def test_another_table_is_refused(record, batch, text):
     record("a.wav")
     os.mkdir("out")
     with open(f"out/{TABLE}", "w", encoding="latin-1") as file:
         file.write(text)
-    with pytest.raises(InputError, match="no table of explanations"):
+    with pytest.raises(InputError, match=f"{TABLE} is not"):
         batch(["a.wav"])
     assert os.listdir("out") == [TABLE]
 
 
-def test_rows_of_prompts_and_classes_share_a_table(record, batch, asked):
+def test_rows_of_prompts_and_classes_share_a_table(record, batch, request_):
     record("a.wav", "a_b.wav")
 
     class Scores:
@@ -482,7 +489,7 @@ def test_rows_of_prompts_and_classes_share_a_table(record, batch, asked):
         def scores(self, source, outcomes):
             return Scores()
 
-    prompted = Prompted(**{**vars(asked), "labels": ["b", "c", "d"], "target": 0})
+    prompted = Prompted(**{**vars(request_), "labels": ["b", "c", "d"], "target": 0})
     batch(["a.wav"])
     batch(["a.wav"], settings="b", by=prompted)
     batch(["a_b.wav"])
@@ -611,7 +618,7 @@ def test_a_strangers_record_writes_nothing_elsewhere(record, batch, change):
 
 def test_an_output_folder_that_is_not_utf_8_is_refused(record, batch):
     record("a.wav")
-    with pytest.raises(InputError, match=r"caf\\xe9 has a name that is not UTF-8"):
+    with pytest.raises(InputError, match=r"caf\\xe9.*UTF-8"):
         batch(["a.wav"], out=os.fsdecode(b"caf\xe9"))
 
 
