@@ -104,13 +104,13 @@ def test_forgotten_words_are_read_as_unknown(clap):
 
 @pytest.mark.parametrize("prompt", ["zebra", "", "...", "zebra okapi"])
 def test_a_prompt_without_a_known_word_is_refused(clap, prompt):
-    with pytest.raises(InputError, match="knows no word of"):
+    with pytest.raises(InputError, match="no word of"):
         clap.text(["a dog", prompt])
 
 
 def test_a_prompt_that_is_too_long_is_refused(clap):
     clap.text(["dog " * 8])
-    with pytest.raises(InputError, match="has 9 words, but the text tower reads 8"):
+    with pytest.raises(InputError, match="9 words, .* 8"):
         clap.text(["dog " * 9])
 
 
