@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Console:
-    is_command = False  # False: a library in somebody's own program
+    is_command = False  # False: used as a library
     quiet = False
 
 
