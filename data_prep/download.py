@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.errors import InputError
-from speechbrain_lmac.utils.files import made_whole
+from speechbrain_lmac.utils.files import atomic_folder
 from speechbrain_lmac.utils.hashing import file_hash
 
 BLOCK_BYTES = 1 << 18
@@ -239,7 +239,7 @@ def unpack_archive(archive: Path, folder: Path, check=None) -> None:
     archive, folder = Path(archive), Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty: nothing is unpacked over it")
-    with made_whole(folder) as draft:
+    with atomic_folder(folder) as draft:
         try:
             for name, file in _members(archive):
                 target = draft / _inside(name, archive)

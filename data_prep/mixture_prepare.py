@@ -42,7 +42,7 @@ from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.console import exit_status, progress_bar, show
 from speechbrain_lmac.utils.csv_files import write_csv
 from speechbrain_lmac.utils.errors import InputError, some_of
-from speechbrain_lmac.utils.files import made_whole
+from speechbrain_lmac.utils.files import atomic_folder
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def write_audio(folder: str, clips: MixtureClips) -> None:
             "another folder"
         )
     rows = []
-    with made_whole(folder) as draft:
+    with atomic_folder(folder) as draft:
         folders = [draft / "audio", draft / "stems" / "foreground"]
         folders.append(draft / "stems" / "background")
         for each in folders:

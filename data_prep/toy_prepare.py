@@ -21,7 +21,7 @@ from speechbrain_lmac.dsp.toy_sounds import TOY_CLASSES, render_clip
 from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.console import exit_status, progress_bar, show
 from speechbrain_lmac.utils.errors import InputError, some_of
-from speechbrain_lmac.utils.files import made_whole
+from speechbrain_lmac.utils.files import atomic_folder
 
 N_FOLDS = 5
 LEAST = {"n_clips": 1, "seed": 0, "sample_rate": 16000, "seconds": 1}
@@ -105,7 +105,7 @@ def make_toy(
     record = {"made_by": MADE_BY, "version": VERSION, **options}
     if _record_in(data_folder) == record:
         return data_folder
-    with made_whole(data_folder) as draft:
+    with atomic_folder(data_folder) as draft:
         folders = {"clip": draft / "audio"}
         folders |= {stem: draft / "stems" / stem for stem in STEMS}
         for folder in (*folders.values(), draft / "meta"):

@@ -38,7 +38,7 @@ from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.console import show
 from speechbrain_lmac.utils.csv_files import write_csv
 from speechbrain_lmac.utils.errors import InputError
-from speechbrain_lmac.utils.files import made_whole
+from speechbrain_lmac.utils.files import atomic_folder
 from speechbrain_lmac.utils.system import command_line
 
 
@@ -84,7 +84,7 @@ def create(args, overrides):
     trials = choose_trials(
         block, benchmark, condition, args.methods, args.clips, args.seed
     )
-    with made_whole(folder) as draft:
+    with atomic_folder(folder) as draft:
         write_test(trials, draft, block.domain.sample_rate, args.seed, args.title)
     show(
         f"give to the participants: {folder / 'page'} (index.html opens from disk)\n"

@@ -28,7 +28,7 @@ from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.console import show
 from speechbrain_lmac.utils.errors import InputError
-from speechbrain_lmac.utils.files import made_whole
+from speechbrain_lmac.utils.files import atomic_folder
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def report(argv):
         raise InputError(f"{folder} holds something else than a report: name another")
     if args.data_folder is not None:
         overrides.append(f"--dataset={{data_folder: {json.dumps(args.data_folder)}}}")
-    with made_whole(folder) as draft:
+    with atomic_folder(folder) as draft:
         if not per_clip.empty:
             try:
                 benchmark = open_results(results, overrides)

@@ -1,7 +1,7 @@
-"""Folders of models that somebody made to do harm, or that are damaged in an odd way.
+"""Malicious and damaged model folders.
 
-`attacks()` has one for each way; `attempt` opens one in a process of its own, which is
-forked from this one, with limits on memory and time.
+`attacks()` lists them; `attempt` opens one in a forked process, with limits on memory
+and time.
 """
 
 import json
@@ -31,7 +31,7 @@ from speechbrain_lmac.utils.errors import InputError
 RATE = 8000
 SECRET = "SECRET-0451"
 LONGEST_S = 30.0
-MEMORY = 3 * 2**30  # bytes of addresses, beyond those of the process that forks
+MEMORY = 3 * 2**30  # bytes of addresses, beyond those of the parent process
 MODEL = """\
 window_seconds: 1.0
 domain: !new:speechbrain_lmac.domains.STFTDomain
@@ -83,25 +83,25 @@ RECORD = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where an attack is written."""
+    """The folders of an attack."""
 
     folder: Path  # of the model
     canary: Path  # a folder outside of it, with a secret
-    mark: Path  # appears when code runs
+    mark: Path  # made by code of the model
 
 
 @dataclass(frozen=True)
 class Attack:
-    """A way to change the folder of a good model."""
+    """A change of the folder of a good model."""
 
     kind: str
     name: str
     write: object  # a function of the Place
-    opens: bool = False  # what was changed is no harm: the model opens as before
+    opens: bool = False  # harmless: the model opens as before
 
 
 def write_good_model(folder):
-    """A small model that opens, with weights as SpeechBrain has them."""
+    """Write a small valid model, with weights in SpeechBrain's format."""
     folder.mkdir(parents=True)
     torch.manual_seed(0)
     model = CompactClassifier(3, 24, channels=[4, 8])
@@ -112,7 +112,7 @@ def write_good_model(folder):
     (folder / "hyperparams.yaml").write_text(MODEL)
     (folder / "model.json").write_text(json.dumps(RECORD))
     (folder / "README.md").write_text("# toy\n")
-    open_model(folder)  # what is imported late is so before the first fork
+    open_model(folder)  # lazy imports before the first fork
     return folder
 
 
@@ -153,7 +153,7 @@ def yaml_of(content):
 
 
 class Runs:
-    """What makes the mark when it is unpickled."""
+    """An object that makes the mark when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = str(mark)
@@ -181,7 +181,7 @@ def saved(make, filename="model.ckpt", **options):
 
 
 def changed(name, make, filename="model.ckpt"):
-    """One tensor of the state dict is another one."""
+    """Replace one tensor of the state dict."""
 
     def change(state, mark):
         state[name] = make(state[name])
@@ -191,7 +191,7 @@ def changed(name, make, filename="model.ckpt"):
 
 
 def rewritten(change, compression=zipfile.ZIP_STORED):
-    """The archive of the weights, its entries as `change(name, content)` has them."""
+    """Rewrite the archive of the weights with entries `change(name, content)`."""
 
     def write(place):
         path = place.folder / "model.ckpt"
@@ -218,14 +218,14 @@ def scripted(place):
 
 
 def declared(name, content):
-    """In the pickle of the weights a storage of 2^31 - 1 numbers: 8 GB."""
+    """Declare a storage of 2^31 - 1 numbers (8 GB) in the pickle of the weights."""
     if name.endswith("data.pkl"):
         content = content.replace(b"K\x18", b"J\xff\xff\xff\x7f")
     return name, content
 
 
 def safe_tensors(make):
-    """`model.safetensors` beside the good `.ckpt`, of the bytes of `make(state)`."""
+    """Write `make(state)` as `model.safetensors` beside the good `.ckpt`."""
 
     def write(place):
         state = torch.load(place.folder / "model.ckpt", weights_only=True)
@@ -240,7 +240,7 @@ def with_nan(state):
 
 
 def other_ckpt(place):
-    """Good safetensors, and a `.ckpt` beside them that runs code."""
+    """Write good safetensors, and a `.ckpt` beside them that runs code."""
     state = torch.load(place.folder / "model.ckpt", weights_only=True)
     safetensors.torch.save_file(dict(state), place.folder / "model.safetensors")
     bare_pickle("model.ckpt")(place)
@@ -284,7 +284,7 @@ def labels_of(*labels):
     return write
 
 
-# --- What is tried --------------------------------------------------------------------
+# --- Attacks --------------------------------------------------------------------------
 
 RUN = "os.system ['touch {mark}']"
 PRETRAINER = "Pretrainer\n    loadables:"
@@ -522,7 +522,7 @@ TEXTS = {
 
 
 def attacks():
-    """All of them."""
+    """Return all attacks."""
     tried = [("tags", n, yaml_with(after=text)) for n, text in TAGS.items()]
     tried += [("tags", n, yaml_of(content)) for n, content in DOCUMENTS.items()]
     tried += [("run options", n, yaml_with(after=t)) for n, t in RUN_OPTIONS.items()]
@@ -536,22 +536,22 @@ def attacks():
     return [Attack(*one) for one in tried] + [Attack(*one, True) for one in harmless]
 
 
-# --- How it ends ----------------------------------------------------------------------
+# --- Outcomes -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of opening a folder."""
+    """The outcome of opening a folder."""
 
-    said: str  # "opened", "refused", or what is wrong with that
+    result: str  # "opened", "refused", or a fault
     message: str
-    ran: bool  # code of the folder did, or a secret was told
+    ran: bool  # code of the folder ran, or a secret leaked
     seconds: float
-    mib: float  # that the process grew by
+    mib: float  # growth of the process
 
 
 def open_model(folder):
-    """What a user does: load, explain half a second, read the card."""
+    """Load a model, explain half a second, and read the card, as a user does."""
     model = AudioExplainer.from_hparams(folder, run_opts={"device": "cpu"})
     model.explain_batch(torch.sin(torch.arange(RATE // 2).square() / RATE)[None])
     return model_text(find_model(folder))
@@ -566,7 +566,7 @@ def attempt(attack, good, folder):
     good : Path
         From `write_good_model`.
     folder : Path
-        Made anew, for this attack.
+        Made for this attack.
 
     Returns
     -------
@@ -584,26 +584,26 @@ def attempt(attack, good, folder):
     compiler.chmod(0o755)
     attack.write(place)
     before = {path: path.read_bytes() for path in place.canary.iterdir()}
-    answers, answer = os.pipe()
+    reader, writer = os.pipe()
     start = time.monotonic()
     process = os.fork()
     if process == 0:
-        os.close(answers)
-        _be_the_child(place, compiler, answer)
-    os.close(answer)
-    told = _read(answers, start + LONGEST_S)
-    if told is None:
+        os.close(reader)
+        _run_child(place, compiler, writer)
+    os.close(writer)
+    output = _read(reader, start + LONGEST_S)
+    if output is None:
         os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
     seconds = time.monotonic() - start
-    said, message, mib = json.loads(told) if told else ["died", "no answer", 0.0]
+    result, message, mib = json.loads(output) if output else ["died", "", 0.0]
     after = {path: path.read_bytes() for path in place.canary.iterdir()}
     ran = place.mark.exists() or before != after or SECRET in message
-    return Outcome(said, message, ran, seconds, mib)
+    return Outcome(result, message, ran, seconds, mib)
 
 
-def _be_the_child(place, compiler, answer):
-    """Open the model, tell how that ended, and end the process."""
+def _run_child(place, compiler, writer):
+    """Open the model, write the outcome to a pipe, and end the process."""
     try:
         torch.set_num_threads(1)
         os.chdir(place.folder)
@@ -617,21 +617,21 @@ def _be_the_child(place, compiler, answer):
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CPU, (int(LONGEST_S), int(LONGEST_S)))
         try:
-            said, message = "opened", open_model(place.folder)
+            result, message = "opened", open_model(place.folder)
         except InputError as error:
             message = str(error)
-            said = "refused" if "\n" not in message else "more than one line"
+            result = "refused" if "\n" not in message else "more than one line"
         except BaseException as error:
-            said, message = "traceback", f"{type(error).__name__}: {error}"
+            result, message = "traceback", f"{type(error).__name__}: {error}"
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         mib = max(0, most - resident * page) / 2**20
-        os.write(answer, json.dumps([said, message[:2000], mib]).encode())
+        os.write(writer, json.dumps([result, message[:2000], mib]).encode())
     finally:
         os._exit(0)
 
 
 def _read(pipe, until):
-    """What a process writes before it ends, or None if it does not in time."""
+    """Return the output of a process, or None if it does not end in time."""
     parts = []
     with open(pipe, "rb", buffering=0) as stream:
         while True:

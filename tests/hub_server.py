@@ -1,8 +1,8 @@
 """A hub on the loopback: the REST calls that huggingface_hub makes, in memory.
 
-As observed of huggingface_hub 2.4: making a repository, validating its card, uploading
-(regular and LFS files) in one commit, looking at it, downloading. Faults are switched
-on by name.
+As observed in huggingface_hub 2.4: creating a repository, validating its card,
+uploading (regular and LFS files) in one commit, reading its state, downloading. Faults
+are switched on by name.
 """
 
 import base64
@@ -40,14 +40,14 @@ class Repo:
 
 
 class Hub:
-    """What the server knows, and what it is to do wrong."""
+    """The state of the server, and its fault."""
 
     def __init__(self, token="hf_secretsecretsecret"):
         self.token = token
         self.repos = {}
         self.lfs = {}  # sha256 to content
         self.calls = []  # "METHOD /path"
-        self.tokens = set()  # that were seen
+        self.tokens = set()  # received
         self.fault = None  # see `Handler.faulty`
         self.endpoint = None
 
@@ -57,7 +57,7 @@ class Hub:
 
 @contextmanager
 def running(hub):
-    """The hub at `hub.endpoint`, as long as the block lasts."""
+    """Run the hub at `hub.endpoint` in this context."""
     handler = type("BoundHandler", (Handler,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
@@ -73,7 +73,7 @@ def running(hub):
 
 
 def blob_id(content):
-    """The hash that git has of a file."""
+    """Return git's hash of a file."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
@@ -82,29 +82,29 @@ def sha256(content):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request."""
+    """Responds to one request."""
 
     hub = None
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args):
-        """Say nothing."""
+        """No log."""
 
-    # --- What comes in and goes out ---------------------------------------------------
+    # --- Requests and responses -------------------------------------------------------
 
     def do_GET(self):
-        self.answer("GET")
+        self.respond("GET")
 
     def do_HEAD(self):
-        self.answer("HEAD")
+        self.respond("HEAD")
 
     def do_POST(self):
-        self.answer("POST")
+        self.respond("POST")
 
     def do_PUT(self):
-        self.answer("PUT")
+        self.respond("PUT")
 
-    def answer(self, method):
+    def respond(self, method):
         path = self.path.split("?")[0]
         self.hub.calls.append(f"{method} {path}")
         bearer = self.headers.get("Authorization", "")
@@ -122,21 +122,21 @@ class Handler(BaseHTTPRequestHandler):
         self.send(404, {"error": f"no such call: {method} {path}"})
 
     def faulty(self, method, path):
-        """Do what `hub.fault` says at its place: (pattern, "500" | "cut" | "403")."""
+        """Apply `hub.fault` to its requests: (pattern, "500" | "cut" | "403")."""
         if self.hub.fault is None:
             return False
-        pattern, what = self.hub.fault
+        pattern, kind = self.hub.fault
         if not re.search(pattern, f"{method} {path}"):
             return False
-        if what == "cut":
+        if kind == "cut":
             self.rfile.read(min(1000, int(self.headers.get("Content-Length") or 0)))
             self.close_connection = True
             self.connection.close()
-        elif what == "cut after":
+        elif kind == "cut after":
             return False
         else:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send(int(what), {"error": f"a fault: {what}"})
+            self.send(int(kind), {"error": f"a fault: {kind}"})
         return True
 
     def send(self, status, content, headers=()):
@@ -151,13 +151,13 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def known(self):
+    def authorized(self):
         return self.headers.get("Authorization") == f"Bearer {self.hub.token}"
 
     def repo(self, name, write=False):
-        """The repository, or None when an error was sent."""
+        """Return the repository, or None after sending an error."""
         repo = self.hub.repos.get(name)
-        if (write or (repo and repo.private)) and not self.known():
+        if (write or (repo and repo.private)) and not self.authorized():
             self.send(
                 401,
                 {"error": "Invalid username or password."},
@@ -175,16 +175,16 @@ class Handler(BaseHTTPRequestHandler):
     # --- Calls ------------------------------------------------------------------------
 
     def create(self):
-        if not self.known():
+        if not self.authorized():
             self.send(401, {"error": "Invalid username or password."})
             return
-        asked = json.loads(self.body)
-        name = f"{asked['organization']}/{asked['name']}"
+        request = json.loads(self.body)
+        name = f"{request['organization']}/{request['name']}"
         answer = {"url": f"{self.hub.endpoint}/{name}"}
         if name in self.hub.repos:
             self.send(409, {**answer, "error": "You already created this model repo"})
             return
-        private = asked.get("private") or asked.get("visibility") == "private"
+        private = request.get("private") or request.get("visibility") == "private"
         self.hub.repos[name] = Repo(bool(private))
         self.send(200, answer)
 
@@ -200,18 +200,18 @@ class Handler(BaseHTTPRequestHandler):
         repo = self.repo(name, write=True)
         if repo is None:
             return
-        there, answer = repo.files("main"), []
+        present, answer = repo.files("main"), []
         for file in json.loads(self.body)["files"]:
             path = file["path"]
             lfs = path.endswith(LFS)
-            told = {
+            entry = {
                 "path": path,
                 "uploadMode": "lfs" if lfs else "regular",
                 "shouldIgnore": False,
             }
-            if path in there:
-                told["oid"] = (sha256 if lfs else blob_id)(there[path])
-            answer.append(told)
+            if path in present:
+                entry["oid"] = (sha256 if lfs else blob_id)(present[path])
+            answer.append(entry)
         self.send(200, {"files": answer})
 
     def lfs_batch(self, name):
@@ -219,11 +219,11 @@ class Handler(BaseHTTPRequestHandler):
             return
         objects = []
         for item in json.loads(self.body)["objects"]:
-            told = {"oid": item["oid"], "size": item["size"]}
+            entry = {"oid": item["oid"], "size": item["size"]}
             if item["oid"] not in self.hub.lfs:
                 href = f"{self.hub.endpoint}/storage/{item['oid']}"
-                told["actions"] = {"upload": {"href": href}}
-            objects.append(told)
+                entry["actions"] = {"upload": {"href": href}}
+            objects.append(entry)
         self.send(
             200,
             {"transfer": "basic", "objects": objects},
@@ -271,8 +271,8 @@ class Handler(BaseHTTPRequestHandler):
             )
             return
         sha = repo.head if revision == "main" else revision
-        told = {"id": name, "modelId": name, "sha": sha, "private": repo.private}
-        self.send(200, {**told, "siblings": [{"rfilename": n} for n in files]})
+        state = {"id": name, "modelId": name, "sha": sha, "private": repo.private}
+        self.send(200, {**state, "siblings": [{"rfilename": n} for n in files]})
 
     def tree(self, name, revision):
         repo = self.repo(name)

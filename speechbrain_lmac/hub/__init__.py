@@ -1,1 +1,1 @@
-"""Models by name and on the hub, and the reading of files that strangers wrote."""
+"""Models by name and on the hub, and safe reading of untrusted files."""

@@ -1,13 +1,16 @@
-"""Limits on what the construction and the first call of somebody else's model allocate.
+"""Memory limits for the construction and the first call of an untrusted model.
 
 An operation whose results may be large is computed on the meta device first, which has
 shapes and no memory.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import torch
+from torch._ops import OpOverload
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
@@ -17,30 +20,34 @@ from speechbrain_lmac.utils.errors import InputError
 MOST_PARTS = 20_000  # parameters, buffers and layers of a model
 PARAMETERS_PER_BYTE = 4  # of the weight files: they may be in half precision, or shared
 PARAMETERS_AT_LEAST = 2**24  # bytes
-LARGEST_CONSTRUCTION = 2**28  # bytes beyond that, of filter banks and what is temporary
+LARGEST_CONSTRUCTION = 2**28  # bytes beyond that, for filter banks and temporary values
 LARGEST_CALL = 2**30  # bytes, of all results of a call on half a second
 LARGEST_TYPE = 16  # bytes of a number
 
 
-def _product(*sizes) -> int:
-    """All whole numbers in nested arguments multiplied."""
+def _product(*sizes: object) -> int:
+    """Return the product of all integers in nested arguments."""
     return math.prod(value for value in tree_iter(sizes) if type(value) is int)
 
 
-def _broadcast(*values) -> int:
-    """Numbers of the broadcast shape. Of shapes that do not fit the operation tells."""
+def _broadcast(*values: object) -> int:
+    """Return the number of elements of the broadcast shape.
+
+    Shapes that do not match are an error of the operation itself.
+    """
     shapes = [value.shape for value in tree_iter(values) if torch.is_tensor(value)]
     longest = max(map(len, shapes))
     filled = [(1,) * (longest - len(shape)) + tuple(shape) for shape in shapes]
     return math.prod(map(max, zip(*filled, strict=True)))
 
 
-def _no_larger(*values) -> int:
-    """Of operations whose results have at most twice the numbers of their tensors."""
+def _no_larger(*values: object) -> int:
+    """Return twice the number of elements of all tensors, and 1."""
     return 1 + 2 * sum(v.numel() for v in tree_iter(values) if torch.is_tensor(v))
 
 
-def _matrices(*values) -> int:
+def _matrices(*values: object) -> int:
+    """Return the number of elements of (M, K) times (K, N), the last two values."""
     left, right = [value for value in values if torch.is_tensor(value)][-2:]
     return left.shape[0] * right.shape[1]
 
@@ -56,6 +63,7 @@ def _convolution(
     more: list[int],
     groups: int,
 ) -> int:
+    """Return the number of elements of a convolution of x, (B, C, ...), at most."""
     kernel = weight.shape[2:]
     each = zip(x.shape[2:], stride, padding, dilation, more, kernel, strict=False)
     if transposed:
@@ -67,30 +75,34 @@ def _convolution(
     return x.shape[0] * channels * math.prod(sizes)
 
 
-def _index(x: torch.Tensor, indices: list) -> int:
-    given = [index for index in indices if index is not None]
-    if any(index.dtype is torch.bool for index in given):
+def _index(x: torch.Tensor, indices: list[torch.Tensor | None]) -> int:
+    """Return the number of elements of x[indices], x of any shape."""
+    tensors = [index for index in indices if index is not None]
+    if any(index.dtype is torch.bool for index in tensors):
         return x.numel()
     rest = [n for n, index in zip(x.shape, indices, strict=False) if index is None]
     rest += x.shape[len(indices) :]
-    return math.prod(rest) * _broadcast(given)
+    return math.prod(rest) * _broadcast(tensors)
 
 
 def _range(start: float, end: float | None = None, step: float = 1) -> float:
+    """Return the number of elements of `torch.arange`, at most."""
     start, end = (0, start) if end is None else (start, end)
     return abs(end - start) / abs(step) + 1
 
 
 def _padded(x: torch.Tensor, pad: list[int], value: float = 0) -> int:
+    """Return the number of elements of x after padding."""
     shape = list(x.shape)
     for place, amount in enumerate(pad):
         shape[-1 - place // 2] += max(0, amount)
     return math.prod(shape)
 
 
-# At most how many numbers an operation makes, of its arguments. Others, and pointwise
-# ones and reductions, need no line here; but meta kernels take a second of imports.
-NUMBERS = {
+# Upper bound of the number of elements that an operation makes, as a function of its
+# arguments. Pointwise operations and reductions need no line here, and others would do
+# without; but meta kernels take a second of imports.
+NUMBERS: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("empty", "zeros", "ones", "full", "rand", "randn"), _product),
     **dict.fromkeys(("hamming_window", "hann_window"), _product),
     "arange": _range,
@@ -122,21 +134,21 @@ NUMBERS = {
 
 
 class Bounded(TorchDispatchMode):
-    """A context in which the results of all operations have at most so many bytes.
+    """A context with a limit on the bytes of the results of all operations.
 
-    Memory that is freed counts, too. What would be too large is not computed.
+    Freed memory counts, too. A result that would be too large is not computed.
 
     Arguments
     ---------
     most : int
         Bytes.
-    what : str
-        That is limited, for the error.
+    subject : str
+        The subject of the error message.
 
     Raises
     ------
     InputError
-        By the operation that goes beyond.
+        In the operation that exceeds the limit.
 
     Example
     -------
@@ -147,17 +159,21 @@ class Bounded(TorchDispatchMode):
     speechbrain_lmac.utils.errors.InputError: this needs more than 0 MiB of memory
     """
 
-    def __init__(self, most: int, what: str):
+    def __init__(self, most: int, subject: str) -> None:
         super().__init__()
         self.most = most
         self.left = most
-        self.what = what
+        self.subject = subject
 
     def __torch_dispatch__(
-        self, func, types: tuple, args: tuple = (), kwargs: dict | None = None
-    ) -> float | torch.Tensor:
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
-        # What writes into its arguments, or looks at them, allocates nothing.
+        # In-place operations and views allocate nothing.
         if any(argument.alias_info for argument in func._schema.arguments):
             return func(*args, **kwargs)
         most = _most_numbers(func, args)
@@ -172,17 +188,17 @@ class Bounded(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # torch._dynamo is a second of imports
 
-    def spend(self, results: float | torch.Tensor) -> None:
-        """Count the bytes of tensors."""
+    def spend(self, results: object) -> None:
+        """Count the bytes of the tensors in nested results, of any shape."""
         self.left -= sum(map(_bytes, filter(torch.is_tensor, tree_iter(results))))
         if self.left < 0:
             raise InputError(
-                f"{self.what} needs more than {self.most // 2**20:,} MiB of memory"
+                f"{self.subject} needs more than {self.most // 2**20:,} MiB of memory"
             )
 
 
 class BoundedConstruction:
-    """A context in which modules are built whose parameters the weight files can hold.
+    """A context to build modules whose parameters fit into the weight files.
 
     Arguments
     ---------
@@ -192,10 +208,10 @@ class BoundedConstruction:
     Raises
     ------
     InputError
-        By the parameter or the layer that goes beyond.
+        At the parameter or the layer that exceeds the limit.
     """
 
-    def __init__(self, declared: int):
+    def __init__(self, declared: int) -> None:
         self.declared = declared
         self.most = PARAMETERS_PER_BYTE * declared + PARAMETERS_AT_LEAST
         self.left = self.most
@@ -208,16 +224,16 @@ class BoundedConstruction:
             hooks.register_module_buffer_registration_hook,
             hooks.register_module_module_registration_hook,
         ):
-            self.stack.enter_context(register(self.count))
-        what = "a part of the model"
-        self.stack.enter_context(Bounded(self.most + LARGEST_CONSTRUCTION, what))
+            self.stack.enter_context(register(self._count))
+        most = self.most + LARGEST_CONSTRUCTION
+        self.stack.enter_context(Bounded(most, "a part of the model"))
         return self
 
-    def __exit__(self, *error) -> bool:
+    def __exit__(self, *error: Any) -> bool | None:
         return self.stack.__exit__(*error)
 
-    def count(self, module, name: str, part) -> None:
-        """Count a parameter, a buffer or a layer that is put into a module."""
+    def _count(self, module: torch.nn.Module, name: str, part: object) -> None:
+        """Count a parameter, a buffer or a layer that is registered in a module."""
         self.parts += 1
         if self.parts > MOST_PARTS:
             raise InputError(
@@ -227,18 +243,18 @@ class BoundedConstruction:
             self.left -= _bytes(part)
         if self.left < 0:
             raise InputError(
-                f"the model asks for more than {self.most:,} bytes of parameters, but "
-                f"its weight files have {self.declared:,} bytes"
+                f"the model needs more than {self.most:,} bytes of parameters, but its "
+                f"weight files have {self.declared:,} bytes"
             )
 
 
 def _bytes(tensor: torch.Tensor) -> int:
-    """Bytes of the elements of a tensor."""
+    """Return the bytes of the elements of a tensor of any shape."""
     return tensor.numel() * tensor.element_size()
 
 
-def _most_numbers(func, args: tuple) -> float | None:
-    """At most how many numbers an operation makes, or None where that is not known."""
+def _most_numbers(func: OpOverload, args: tuple[Any, ...]) -> float | None:
+    """Return an upper bound of the elements that an operation makes; None: unknown."""
     name = func._schema.name.partition("::")[2]
     known = NUMBERS.get(name)
     if known is None and any(map(torch.is_tensor, tree_iter(args))):
@@ -249,15 +265,13 @@ def _most_numbers(func, args: tuple) -> float | None:
     try:
         return None if known is None else known(*args)
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
-        return None  # called otherwise than it is here
+        return None  # another overload
 
 
-def _on_meta(
-    func, args: tuple, kwargs: dict
-) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    """The results of an operation, as tensors without memory."""
+def _on_meta(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the results of an operation as tensors without memory."""
 
-    def to_meta(value):
+    def to_meta(value: Any) -> Any:
         if torch.is_tensor(value):
             return value.to("meta")
         if isinstance(value, torch.device):
@@ -270,4 +284,4 @@ def _on_meta(
     try:
         return func(*args, **kwargs)
     except Exception:
-        return ()  # the shape depends on values, or the operation fails anyway
+        return ()  # a shape that depends on values, or an operation that fails

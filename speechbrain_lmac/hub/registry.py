@@ -1,4 +1,4 @@
-"""Models by name: those that come with the package, folders, and the hub's."""
+"""Models by name: shipped models, folders, and models on the hub."""
 
 import difflib
 import functools
@@ -8,56 +8,58 @@ import re
 import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from speechbrain_lmac.hub.remote import fetch_model_file, has_model_file
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_text
 
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
-# Which weights of a model of the package lie in another one's folder: a wheel has no
-# links.
+# The weights of shipped models that are in another model's folder, as wheels cannot
+# hold links.
 SHARED = "shared.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 MODEL_YAML = "hyperparams.yaml"
 RECORD = "model.json"
-LARGEST_TEXT = 2**20  # bytes of a card or a record
+LARGEST_TEXT = 2**20  # bytes of a model card or a record
 NON_COMMERCIAL = re.compile(r"(^|-)nc(-|$)")
-LONGEST_CHAIN = 40  # links, as Linux has it
-SHOWN = ("accuracy", "AI", "AD", "Fid-In")  # of the metrics, in the list of models
+LONGEST_CHAIN = 40  # links, the limit of Linux
+SHOWN = ("accuracy", "AI", "AD", "Fid-In")  # metrics in the list of models
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a model folder says of itself in `model.json`."""
+    """The description of a model in its `model.json`."""
 
     name: str
     method: str  # "L-MAC", "LMAC-TD", ...; "classifier"
-    interface: str  # the class of `speechbrain_lmac.inference` that reads it
-    classes: list  # their names, or the prompts
-    dataset: str  # what it was trained on
-    license: str  # that its data ask for, as the hub calls it
+    interface: str  # the class of `speechbrain_lmac.inference` that loads it
+    classes: list[str]  # class labels, or prompts
+    dataset: str  # of the training
+    license: str  # required by the data, as an id of the hub
     credit: str  # of the data
-    commands: list  # that made it, in their order
-    versions: str  # that it was trained with
-    metrics: dict  # name to mean, low and high of a 95 % interval, and n clips
+    commands: list[str]  # that made it, in order
+    versions: str  # of software in the training
+    # Name to mean, low and high of a 95 % interval, and n clips.
+    metrics: dict[str, dict[str, Any]]
     measured_on: str
 
 
 def shipped_models() -> dict[str, Path]:
-    """The models of the package: name to folder, by name."""
+    """Return the shipped models: name to folder, sorted by name."""
     folders = sorted(path.parent for path in SHIPPED.glob(f"*/{RECORD}"))
     return {folder.name: folder for folder in folders}
 
 
 @functools.cache
-def _shared() -> dict:
-    """Name of a model to the names of its files that another model has."""
+def _shared() -> dict[str, dict[str, str]]:
+    """Return the shared files: model to file name to the model that has the file."""
     path = SHIPPED / SHARED
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def shipped_files(name: str) -> dict[str, Path]:
-    """The files of a model of the package: name to path, by name."""
+    """Return the files of a shipped model: name to path, sorted by name."""
     files = {p.name: p for p in (SHIPPED / name).iterdir() if p.is_file()}
     for filename, other in _shared().get(name, {}).items():
         files[filename] = SHIPPED / other / filename
@@ -65,13 +67,14 @@ def shipped_files(name: str) -> dict[str, Path]:
 
 
 def size_of(name: str) -> int:
-    """Bytes of a model of the package, with what it shares."""
+    """Return the bytes of a shipped model, with its shared files."""
     return sum(path.stat().st_size for path in shipped_files(name).values())
 
 
 def share_weights() -> None:
-    """Keep one copy of the `.ckpt` files that models of the package have in common."""
-    first, shared = {}, {}
+    """Deduplicate the `.ckpt` files that shipped models have in common."""
+    first: dict[tuple[str, bytes], str] = {}
+    shared: dict[str, dict[str, str]] = {}
     for name in shipped_models():
         for filename, path in shipped_files(name).items():
             if path.suffix != ".ckpt":
@@ -87,7 +90,7 @@ def share_weights() -> None:
 
 
 def model_lines() -> list[str]:
-    """The shipped models as the lines of a table."""
+    """Return the shipped models as the lines of a table."""
     rows = [["name", "method", "trained on", "size", "clean test clips"]]
     for name, folder in shipped_models().items():
         record = read_record(folder)
@@ -104,42 +107,42 @@ def model_lines() -> list[str]:
     ]
 
 
-def read_record(folder: Path) -> ModelRecord:
-    """The `ModelRecord` of a folder.
+def read_record(folder: Path | str) -> ModelRecord:
+    """Return the `ModelRecord` of a model folder.
 
     Raises
     ------
     InputError
-        When there is none, or it is unreadable.
+        When it is missing or invalid.
     """
     return record_of(Path(folder) / RECORD)
 
 
 def record_of(path: Path) -> ModelRecord:
-    """The `ModelRecord` of a file.
+    """Return the `ModelRecord` in a file.
 
     Raises
     ------
     InputError
-        When it is none.
+        When it is missing or invalid.
     """
     try:
         record = ModelRecord(**json.loads(read_text(path)))
     except (ValueError, TypeError, RecursionError) as error:
-        said = str(error)[:300]
-        raise InputError(f"{path} does not describe a model: {said}") from error
+        message = str(error)[:300]
+        raise InputError(f"{path} does not describe a model: {message}") from error
     if not isinstance(record.license, str):
-        raise InputError(f"{path} does not describe a model: its license is no text")
+        raise InputError(f"{path} does not describe a model: its license is not a text")
     return record
 
 
 def read_text(path: Path) -> str:
-    """The text of a card or a record.
+    """Return the text of a model card or a record.
 
     Raises
     ------
     InputError
-        When it cannot be read, or is longer than `LARGEST_TEXT`.
+        When it is unreadable, or longer than `LARGEST_TEXT`.
     """
     try:
         with open(path, "rb") as file:
@@ -152,7 +155,7 @@ def read_text(path: Path) -> str:
 
 
 def is_non_commercial(license_id: str) -> bool:
-    """Whether a licence, as the hub calls it, forbids commercial use.
+    """Whether a licence, by its id on the hub, forbids commercial use.
 
     Example
     -------
@@ -162,14 +165,14 @@ def is_non_commercial(license_id: str) -> bool:
     return bool(NON_COMMERCIAL.search(license_id.lower()))
 
 
-def write_record(record: ModelRecord, folder: Path) -> None:
+def write_record(record: ModelRecord, folder: Path | str) -> None:
     """Write `model.json`."""
     text = json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n"
     write_text(text, Path(folder) / RECORD)
 
 
-def model_text(source: Path) -> str:
-    """The card of a model, below its licence where that forbids commercial use.
+def model_text(source: Path | str) -> str:
+    """Return the card of a model, below its licence if that forbids commercial use.
 
     Arguments
     ---------
@@ -179,7 +182,7 @@ def model_text(source: Path) -> str:
     Raises
     ------
     InputError
-        When it has no card, or one of the two is not readable.
+        When its card is missing, or its card or record is unreadable.
     """
     card = read_text(model_file(source, "README.md"))
     if has_file(source, RECORD):
@@ -190,12 +193,12 @@ def model_text(source: Path) -> str:
 
 
 def is_shipped(source: Path | str) -> bool:
-    """Whether a model, as `find_model` has it, is one of the package."""
+    """Whether a model, as `find_model` returns it, is a shipped one."""
     return isinstance(source, Path) and source.resolve().parent == SHIPPED
 
 
 def find_model(source: Path | str) -> Path | str:
-    """Where a model is: a folder, or an id of the hub.
+    """Return the folder of a model, or its id on the hub.
 
     Arguments
     ---------
@@ -205,12 +208,12 @@ def find_model(source: Path | str) -> Path | str:
     Returns
     -------
     place : Path or str
-        The folder; a str is an id of the hub.
+        A Path is a folder, a str an id on the hub.
 
     Raises
     ------
     InputError
-        When it is none of the three, and for the folder of a training's results.
+        When it is none of the three, and for the results folder of a training.
 
     Example
     -------
@@ -221,12 +224,12 @@ def find_model(source: Path | str) -> Path | str:
     """
     folder, text = Path(source), str(source)
     models = shipped_models()
-    # A folder that happens to be called like a model of the package is none.
+    # A folder with the name of a shipped model counts only if it holds a model.
     if folder.is_dir() and (text not in models or (folder / MODEL_YAML).exists()):
         if (folder / "train_log.txt").is_file():
             raise InputError(
-                f"{source} holds the results of a training: make a model of them with "
-                "speechbrain-lmac publish RESULTS --dry-run, and name what it writes"
+                f"{source} is the results folder of a training: make a model of it "
+                "with speechbrain-lmac publish RESULTS --dry-run, and name its folder"
             )
         return folder
     if text in models:
@@ -234,15 +237,20 @@ def find_model(source: Path | str) -> Path | str:
     if HUB_ID.fullmatch(text) and text.split("/")[0] not in (".", "..", "results"):
         return text
     close = difflib.get_close_matches(text, models)
-    meant = f" Did you mean {close[0]}?" if close else ""
+    hint = f" Did you mean {close[0]}?" if close else ""
     raise InputError(
-        f"there is no model {text!r}: no such folder, no model of the package "
-        f"({', '.join(models)}), and no id of the hub, which is USER/NAME.{meant}"
+        f"unknown model {text!r}: no such folder, not a shipped model "
+        f"({', '.join(models)}), and not a hub id (USER/NAME).{hint}"
     )
 
 
-def model_file(source: Path | str, filename: str, revision=None, token=None) -> Path:
-    """The path of a file of a model, fetched where the model is on the hub.
+def model_file(
+    source: Path | str,
+    filename: str,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Path:
+    """Return the path of a file of a model, downloaded if the model is on the hub.
 
     Arguments
     ---------
@@ -253,11 +261,15 @@ def model_file(source: Path | str, filename: str, revision=None, token=None) -> 
     revision, token : str, optional
         Of the hub.
 
+    Returns
+    -------
+    path : Path
+
     Raises
     ------
     InputError
-        When the model has no such file, it is none that could be read, or it lies
-        outside of the model's folder (`model_folders`).
+        When the file is missing, not a readable file, or outside of the model's folder
+        (`model_folders`).
     """
     _check_name(filename)
     if isinstance(source, str):
@@ -265,27 +277,42 @@ def model_file(source: Path | str, filename: str, revision=None, token=None) -> 
     path = _path_in(source, filename)
     if not os.path.lexists(path):
         raise InputError(
-            f"the model in {source} has no file {filename}: it is none that "
-            "publish.py writes, or it is not complete"
+            f"the model in {source} has no file {filename}: it is incomplete, or was "
+            "not written by publish.py"
         )
     try:
         target = path.resolve(strict=True)
         regular = stat.S_ISREG(target.stat().st_mode)
     except (OSError, RuntimeError) as error:
-        why = getattr(error, "strerror", None) or "a loop of links"
-        raise InputError(f"{path} cannot be read: {why}") from error
+        reason = getattr(error, "strerror", None) or "a loop of links"
+        raise InputError(f"{path} cannot be read: {reason}") from error
     if not regular:
         raise InputError(f"{path} is no file of a model: it is a folder or a device")
     folders = [path.parent.resolve(), *model_folders(source)]
     if not any(folder in target.parents for folder in folders):
         raise InputError(
-            f"{path} is a link that leads out of its folder: put the file itself there"
+            f"{path} is a link that leads out of its folder: copy the file there"
         )
     return path
 
 
-def has_file(source: Path, filename: str, revision=None, token=None) -> bool:
-    """Whether a model has a file; arguments are those of `model_file`."""
+def has_file(
+    source: Path | str,
+    filename: str,
+    revision: str | None = None,
+    token: str | None = None,
+) -> bool:
+    """Whether a model has a file.
+
+    Arguments
+    ---------
+    source, filename, revision, token
+        Of `model_file`.
+
+    Returns
+    -------
+    found : bool
+    """
     _check_name(filename)
     if isinstance(source, str):
         return has_model_file(source, filename, revision, token)
@@ -293,11 +320,11 @@ def has_file(source: Path, filename: str, revision=None, token=None) -> bool:
 
 
 def model_folders(source: Path) -> list[Path]:
-    """In which folders the files of a model may lie.
+    """Return the folders in which the files of a model may be.
 
-    Its own; of a snapshot in the hub's cache the folder of the repository; and, where
-    its YAML is a link, the folder that has the YAML. So a folder of links to a model
-    opens, and one with a link of its own to anything else does not.
+    Its own; for a snapshot in the hub's cache, the folder of the repository; and, if
+    its YAML is a link, the folder of the YAML. So a folder of links to a model is
+    loaded, and one with a link to any other place is not.
 
     Arguments
     ---------
@@ -307,7 +334,7 @@ def model_folders(source: Path) -> list[Path]:
     Returns
     -------
     folders : list of Path
-        Without links.
+        With links resolved.
     """
     folders = [_repository(source.resolve())]
     path = source / MODEL_YAML
@@ -315,26 +342,28 @@ def model_folders(source: Path) -> list[Path]:
         if not path.is_symlink():
             break
         path = path.parent / os.readlink(path)
-        # Of another name, or not there, it would make a model's folder of any.
+        # Another or a missing name would make any folder a model's folder.
         if path.name == MODEL_YAML and path.is_file():
             folders.append(_repository(path.parent.resolve()))
     return folders
 
 
 def _repository(folder: Path) -> Path:
-    """The folder of a repository in the hub's cache for one of its snapshots."""
-    place = folder.parent.parent
-    cached = folder.parent.name == "snapshots" and place.name.startswith("models--")
-    return place if cached else folder
+    """Return the repository of a snapshot in the hub's cache; else the folder."""
+    repository = folder.parent.parent
+    is_snapshot = folder.parent.name == "snapshots"
+    cached = is_snapshot and repository.name.startswith("models--")
+    return repository if cached else folder
 
 
 def _check_name(filename: str) -> None:
+    """Raise if a file name has folders."""
     if Path(filename).name != filename or filename in ("", ".", ".."):
         raise InputError(f"{filename!r} is not the name of a file in a model's folder")
 
 
 def _path_in(folder: Path, filename: str) -> Path:
-    """Where a file of a model is, which another model of the package may have."""
+    """Return the path of a file of a model, which may be in another shipped model."""
     if is_shipped(folder):
         other = _shared().get(folder.name, {}).get(filename)
         folder = folder if other is None else SHIPPED / other

@@ -1,24 +1,26 @@
-"""What the YAML of a model from elsewhere may build, and how it is built.
+"""The allow-list for the YAML of an untrusted model, and the construction of its parts.
 
-What is built is a class of `ALLOWED` or a layer of torch.nn, by these lines and no
-others, and no larger than the weight files allow (`limits`).
+Only classes of `ALLOWED` and layers of torch.nn are built, and no larger than the
+weight files allow (`limits`).
 """
 
 import functools
 import importlib
 import inspect
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from speechbrain_lmac.utils.errors import InputError
 
-# Classes of ours: what a mask and a classifier consist of. Out are all that read files,
-# fetch from a hub, or import what an argument names: FrozenClassifier,
-# TrainedInterpreter, HuggingFaceClassifier, SpeechBrainClassifier, HuggingFaceClap,
-# MicrosoftClap, WaveformClassifier, datasets, conditions, trainings.
+# Our classes of masks and classifiers, without those that read files, download, or
+# import an argument: FrozenClassifier, TrainedInterpreter, HuggingFaceClassifier,
+# SpeechBrainClassifier, HuggingFaceClap, MicrosoftClap, WaveformClassifier, datasets,
+# conditions, trainings.
 OURS = {
     "classifiers": "CNN14Classifier CompactClassifier MiniClap WordBag",
     "domains.codec": "Codec",
@@ -33,7 +35,7 @@ OURS = {
     "PublishedMelInterpreter PublishedUpsampler SameBins TextAttention "
     "TextAttentionInterpreter TextFiLMInterpreter TransformerBlock",
 }
-# SpeechBrain's: lobes, features, and what a published model needs.
+# SpeechBrain's: lobes, features, and the needs of a published model.
 SPEECHBRAIN = (
     "speechbrain.dataio.encoder.CategoricalEncoder",
     "speechbrain.lobes.features.Fbank",
@@ -55,61 +57,63 @@ ALLOWED = {
 PRETRAINER = "speechbrain.utils.parameter_transfer.Pretrainer"
 ENCODER = "speechbrain.dataio.encoder.CategoricalEncoder"
 EXPLAINERS = "speechbrain_lmac.explainers."
-# Of these classes only some arguments: others would lead out of the folder.
+# The arguments allowed for these classes: others would lead out of the folder.
 ARGUMENTS = {PRETRAINER: {"loadables"}, ENCODER: set()}
-# Where a model computes, and how exactly, is for its user to say.
+# Device and precision are the choice of the user.
 RUN_ARGUMENTS = {"device", "dtype"}
 LAYER = re.compile(r"torch\.nn\.[A-Z]\w*")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where something stands."""
+    """A line of a file."""
 
     path: Path
     line: int
 
-    def error(self, what: str) -> InputError:
-        """An error that names the place."""
-        return InputError(f"{self.path}, line {self.line}: {what}")
+    def error(self, message: str) -> InputError:
+        """Return an error that names the file and the line."""
+        return InputError(f"{self.path}, line {self.line}: {message}")
 
-    def refuse(self, what: str) -> InputError:
-        """An error that names the place, and what it takes to run the file anyway."""
+    def refuse(self, message: str) -> InputError:
+        """Return an error for a part that is not allowed, with the way to allow it."""
         return self.error(
-            f"{what}. A model from elsewhere may only "
-            "build the classes that speechbrain_lmac/hub/safe_build.py lists. If you "
-            "trust who made it, trust_remote_code=True builds it nevertheless; it can "
-            "then do anything that you can do on this computer"
+            f"{message}. The model of somebody else may only build the classes listed "
+            "in speechbrain_lmac/hub/safe_build.py. If you trust its author, "
+            "trust_remote_code=True builds it anyway; it can then run any code in your "
+            "name on this computer"
         )
 
 
 @dataclass(frozen=True)
 class Build:
-    """`!new:` and `!name:`: a class, called now or later."""
+    """`!new:` and `!name:`: a class to call now, or to pass on with its arguments."""
 
     name: str
-    arguments: object  # a dict, or a list
+    arguments: dict[str, Any] | list[Any]
     now: bool
     place: Place
 
 
 @dataclass(frozen=True)
 class Refer:
-    """`!ref <key>`: what is built for another key at the top."""
+    """`!ref <key>`: the object of another key at the top."""
 
     key: str
     place: Place
 
 
-# Keys of what these are made of: built where something refers to them.
-PARTS = dict.fromkeys(
+Check = Callable[[Any], bool]
+
+# Keys of parts, which are built only where something refers to them.
+PARTS: dict[str, tuple[Check, str]] = dict.fromkeys(
     ("stft", "codec", "frequency", "decoder", "upsampler", "mask_net", "psi"),
     (lambda value: isinstance(value, Build | Refer), "!new:... or !name:..."),
 )
 
 
-def loadables_of(tree: dict, path: Path | str) -> dict[str, str]:
-    """The names of the weight files that a parsed YAML asks for, and what they are for.
+def loadables_of(tree: dict[str, Any], path: Path | str) -> dict[str, str]:
+    """Return the names of the weight files of a parsed YAML, and their classes.
 
     Returns
     -------
@@ -119,56 +123,60 @@ def loadables_of(tree: dict, path: Path | str) -> dict[str, str]:
     Raises
     ------
     InputError
-        When it does not say which.
+        When the YAML has no valid `pretrainer.loadables`.
     """
     pretrainer = tree.get("pretrainer")
     if pretrainer is None:
         raise InputError(
-            f"{path}: the model has no pretrainer, but {', '.join(tree)}: it does not "
-            "say which weights belong to it"
+            f"{path}: missing key pretrainer, which lists the weights of the model; "
+            f"its keys are {', '.join(tree)}"
         )
     kinds = {}
     for name, reference in pretrainer.arguments["loadables"].items():
         target = tree.get(reference.key)
         if not isinstance(target, Build) or not target.now:
             raise reference.place.error(
-                f"!ref <{reference.key}> is nothing that could be loaded"
+                f"!ref <{reference.key}> is not an object with weights"
             )
         kinds[name] = target.name
     return kinds
 
 
-def build(tree: dict, path: Path) -> dict[str, str]:
-    """Build what the modules, the explainer and the weights of a parsed YAML refer to.
+def build(tree: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Build the modules, the explainer and the pretrainer of a parsed YAML.
 
     Returns
     -------
     hparams : dict
-        Without the keys of parts that nothing refers to.
+        Without the keys of unused parts.
     """
-    built = {}
+    built: dict[str, Any] = {}
     for key in tree:
         if key not in PARTS:
             _build_top(key, tree, built, ())
     return {key: built[key] for key in tree if key in built}
 
 
-def _build_top(key: str, tree: dict, built: dict, around: tuple[str, ...]):
-    """Build the value of a key, once."""
+def _build_top(
+    key: str, tree: dict[str, Any], built: dict[str, Any], around: tuple[str, ...]
+) -> Any:
+    """Build the value of a key, once; `around` are the keys that are being built."""
     if key not in built:
         built[key] = _build(tree[key], tree, built, (*around, key))
     return built[key]
 
 
-def _build(value, tree: dict, built: dict, around: tuple[str, ...]):
-    """A plain value, with everything in it built."""
+def _build(
+    value: Any, tree: dict[str, Any], built: dict[str, Any], around: tuple[str, ...]
+) -> Any:
+    """Return a value with all parts in it built."""
     if isinstance(value, dict):
         return {k: _build(v, tree, built, around) for k, v in value.items()}
     if isinstance(value, list):
         return [_build(v, tree, built, around) for v in value]
     if isinstance(value, Refer):
         if value.key not in tree or value.key in around:
-            raise value.place.error(f"!ref <{value.key}> leads nowhere")
+            raise value.place.error(f"!ref <{value.key}> has no target")
         return _build_top(value.key, tree, built, around)
     if isinstance(value, Build):
         arguments = _build(value.arguments, tree, built, around)
@@ -176,28 +184,27 @@ def _build(value, tree: dict, built: dict, around: tuple[str, ...]):
     return value
 
 
-def _is_layer(made) -> bool:
-    """Whether a class is a module whose weights have a size from the beginning."""
+def _is_layer(kind: type) -> bool:
+    """Whether a class is a module whose weights have a size from the start."""
     lazy = torch.nn.modules.lazy.LazyModuleMixin
-    return issubclass(made, torch.nn.Module) and not issubclass(made, lazy)
+    return issubclass(kind, torch.nn.Module) and not issubclass(kind, lazy)
 
 
-def _make(build: Build, arguments: dict | list):
-    """An object of an allowed class, or the class with its arguments."""
+def _make(build: Build, arguments: dict[str, Any] | list[Any]) -> Any:
+    """Return an object of an allowed class, or the class with its arguments."""
     module, _, name = build.name.rpartition(".")
-    made = getattr(importlib.import_module(module), name, None)
+    kind = getattr(importlib.import_module(module), name, None)
     layer = build.name not in ALLOWED
-    if not inspect.isclass(made) or (layer and not _is_layer(made)):
-        raise build.place.refuse(f"{build.name} is no class that could be built")
-    given = {} if isinstance(arguments, list) else arguments
+    if not inspect.isclass(kind) or (layer and not _is_layer(kind)):
+        raise build.place.refuse(f"{build.name} is not a class that may be built")
+    named = {} if isinstance(arguments, list) else arguments
     listed = arguments if isinstance(arguments, list) else []
     if not build.now:
-        return functools.partial(made, *listed, **given) if arguments else made
+        return functools.partial(kind, *listed, **named) if arguments else kind
     try:
-        return made(*listed, **given)
+        return kind(*listed, **named)
     except Exception as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(
-            f"{build.place.path}, line {build.place.line}: {build.name} cannot be "
-            f"built like this: {said}"
+        message = " ".join(str(error).split())[:300] or type(error).__name__
+        raise build.place.error(
+            f"{build.name} cannot be built with these arguments: {message}"
         ) from error

@@ -1,15 +1,16 @@
-"""The files of a model from elsewhere, beside its YAML: weights and class names.
+"""Weights and class labels of an untrusted model.
 
-Weights are read from safetensors where there is such a file, else from SpeechBrain's
-`.ckpt` without unpickling code. Before that the archive is looked at: nothing in it may
-unpack to more than the file has. Of a folder that has both, the `.ckpt` is not opened,
-so that it cannot matter here if it holds something else.
+Weights are loaded from safetensors if there is such a file, else from SpeechBrain's
+`.ckpt` without unpickling code, after a check that its archive unpacks to no more than
+its size. If a folder has both, the `.ckpt` is never opened.
 """
 
 import ast
 import re
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
@@ -22,17 +23,21 @@ NAME = re.compile(r"[A-Za-z]\w*")
 LARGEST_ENCODER = 2**20  # bytes
 
 
-def find_weights(kinds: dict[str, str], file, missing) -> tuple:
-    """Find the files of a model, and look at the outside of each.
+def find_weights(
+    kinds: Mapping[str, str],
+    file: Callable[[str], Path],
+    missing: Callable[[str], bool],
+) -> tuple[dict[str, Path], int]:
+    """Find the files of a model and check their names, sizes and archives.
 
     Arguments
     ---------
-    kinds : dict
+    kinds : mapping
         From `safe_build.loadables_of`.
     file : callable
-        The name of a file to its path, where it can be read.
+        Returns the path of a file name, or raises `InputError`.
     missing : callable
-        The name of a file to whether the model has none of that name.
+        Whether the model has no file of a name.
 
     Returns
     -------
@@ -44,12 +49,13 @@ def find_weights(kinds: dict[str, str], file, missing) -> tuple:
     Raises
     ------
     InputError
-        When a file cannot be had, or is none that could be weights.
+        When a file is missing, or cannot be a file of weights.
     """
-    paths, declared = {}, 0
+    paths: dict[str, Path] = {}
+    declared = 0
     for name, kind in kinds.items():
         if not NAME.fullmatch(name):
-            raise InputError(f"{name!r} is no name of a file of weights")
+            raise InputError(f"{name!r} is not a valid name of a weight file")
         tensors = f"{name}{SAFETENSORS}"
         if kind == ENCODER or missing(tensors):
             paths[name] = file(f"{name}.ckpt")
@@ -62,26 +68,26 @@ def find_weights(kinds: dict[str, str], file, missing) -> tuple:
     return paths, declared
 
 
-def load_loadables(hparams: dict, paths: dict[str, Path]) -> str | None:
-    """Load what the YAML of a model lists as the loadables of its pretrainer.
+def load_loadables(hparams: Mapping[str, Any], paths: Mapping[str, Path]) -> str | None:
+    """Load the weights and class labels in `pretrainer.loadables` of a model.
 
     Arguments
     ---------
-    hparams : dict
-        From `safe_build.build`; all weights of its `modules` have to be listed.
-    paths : dict
+    hparams : mapping
+        From `safe_build.build`; all weights of its `modules` must be listed.
+    paths : mapping
         Name of each loadable to its file, from `find_weights`.
 
     Returns
     -------
     trained_for : str or None
-        What `interpreters.trained.hash_of_classifier` says of the classifier that the
-        interpreter was trained for, if its file tells.
+        `interpreters.trained.hash_of_classifier` of the classifier that the interpreter
+        was trained for, if its file has it.
 
     Raises
     ------
     InputError
-        When a file is not what it should be, or does not fit.
+        When a file is invalid, or does not fit its module.
     """
     loadables, states = hparams["pretrainer"].loadables, {}
     for name, loadable in loadables.items():
@@ -95,8 +101,8 @@ def load_loadables(hparams: dict, paths: dict[str, Path]) -> str | None:
     return getattr(states.get("interpreter"), "classifier", None)
 
 
-def check_all_loaded(modules: dict[str, str], loadables: dict) -> None:
-    """Refuse a model of which some weights are in no file: they would be random.
+def check_all_loaded(modules: Mapping[str, Any], loadables: Mapping[str, Any]) -> None:
+    """Raise if some weights of a model are in none of its files: they would be random.
 
     Raises
     ------
@@ -108,31 +114,31 @@ def check_all_loaded(modules: dict[str, str], loadables: dict) -> None:
     for name, module in modules.items():
         if not isinstance(module, torch.nn.Module):
             raise InputError(
-                f"the module {name} of the model is of the class "
-                f"{type(module).__name__}, which is no torch.nn.Module"
+                f"module {name} of the model must be a torch.nn.Module, got "
+                f"{type(module).__name__}"
             )
         if any(id(weight) not in loaded for weight in module.parameters()):
             raise InputError(
-                f"the YAML of the model does not say where the weights of {name} are: "
-                "pretrainer.loadables lacks it"
+                f"the weights of {name} are missing in pretrainer.loadables of the "
+                "model's YAML"
             )
 
 
 def check_archive(path: Path) -> None:
-    """Refuse a file that is not what torch.save writes, or that unpacks to more.
+    """Raise if a file is not of `torch.save`, or unpacks to more than its size.
 
     Raises
     ------
     InputError
         For another kind of file, compressed or overlapping entries, and names that
-        lead elsewhere.
+        lead out of the archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise InputError(
-            f"{path} is not a checkpoint as torch.save writes it since 2020 ({error})"
+            f"{path} is not a checkpoint of torch.save since 2020 ({error})"
         ) from error
     unpacked = sum(entry.file_size for entry in entries)
     for entry in entries:
@@ -146,13 +152,13 @@ def check_archive(path: Path) -> None:
         raise InputError(f"{path} has {size:,} bytes and unpacks to {unpacked:,}")
 
 
-def load_encoder(encoder, path: Path) -> None:
-    """Load class names from SpeechBrain's text file, without anything else in it.
+def load_encoder(encoder: CategoricalEncoder, path: Path) -> None:
+    """Load class labels from SpeechBrain's text file, and nothing else in it.
 
     Raises
     ------
     InputError
-        When the file is no such text.
+        When the file is invalid.
     """
     try:
         if path.stat().st_size > LARGEST_ENCODER:
@@ -162,22 +168,23 @@ def load_encoder(encoder, path: Path) -> None:
         numbers = [_pair(line) for line in lines[:end]]
         for label, number in numbers:
             if not isinstance(label, str) or type(number) is not int:
-                raise ValueError(f"{label!r} => {number!r} is no name and number")
+                raise ValueError(f"{label!r} => {number!r} is not a label and number")
         order = sorted(number for _, number in numbers)
         if order != list(range(len(numbers))):
             raise ValueError("the numbers are not 0, 1, 2, ...")
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise InputError(f"{path} holds no class names: {error}") from error
+        raise InputError(f"{path} has no valid class labels: {error}") from error
     encoder.update_from_iterable(label for label, _ in sorted(numbers, key=_number))
 
 
-def _number(pair: tuple[str, int]) -> int:
+def _number(pair: tuple[Any, Any]) -> int:
+    """Return the number of a pair."""
     return pair[1]
 
 
-def _pair(line: str) -> tuple:
-    """'dog' => 4 as a tuple."""
+def _pair(line: str) -> tuple[Any, Any]:
+    """Return the line `'dog' => 4` as a tuple."""
     left, arrow, right = line.rpartition(" => ")
     if not arrow:
-        raise ValueError(f"{line[:80]!r} is not NAME => NUMBER")
+        raise ValueError(f"{line[:80]!r} is not LABEL => NUMBER")
     return ast.literal_eval(left), ast.literal_eval(right)

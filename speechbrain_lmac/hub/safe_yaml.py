@@ -1,17 +1,18 @@
-"""The YAML of a model from elsewhere, read as data: it cannot call what it likes.
+"""Safe parsing of the YAML of an untrusted model, as data.
 
-HyperPyYAML builds whatever a file names: `!apply:os.system`, but also a plain scalar in
-round brackets, which it parses once more with a loader that runs code. So the file of a
-model that somebody has published is not given to it. Here the text is parsed once, into
-plain values, `Build` and `Refer` (`safe_build`), of the keys of `KINDS`.
+HyperPyYAML builds any name in a file: `!apply:os.system`, but also a plain scalar in
+round brackets, which it parses again with a loader that runs code. So an untrusted file
+is not passed to it. Here the text is parsed once, into plain values, `Build` and
+`Refer` (`safe_build`), for the keys of `KINDS`.
 """
 
 import re
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.composer import Composer
-from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from ruamel.yaml.resolver import VersionedResolver
 
 from speechbrain_lmac.hub.limits import BoundedConstruction
@@ -25,6 +26,7 @@ from speechbrain_lmac.hub.safe_build import (
     PRETRAINER,
     RUN_ARGUMENTS,
     Build,
+    Check,
     Place,
     Refer,
     build,
@@ -37,8 +39,8 @@ DEEPEST = 32  # nodes in nodes
 MOST_BRACKETS = 100  # open at once
 MOST_NODES = 10_000
 MOST_REFERENCES = 200
-MOST_EXPANDED = 200_000  # nodes, where each reference stands for what it refers to
-LARGEST_NUMBER = 2**20  # of a whole number: sizes beyond it only fill the memory
+MOST_EXPANDED = 200_000  # nodes, with each reference replaced by its target
+LARGEST_NUMBER = 2**20  # of an integer: no useful size is larger
 LARGEST_REAL = 1e9
 LONGEST_WINDOW = 600.0  # seconds
 
@@ -47,29 +49,31 @@ PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in "str int float bool null".split
 MAPPING, SEQUENCE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 
 
-def read_safely(path: Path, overrides: dict | None = None, declared: int = 0) -> dict:
-    """Read and build the YAML file of a model that somebody else has made.
+def read_safely(
+    path: Path | str, overrides: dict[str, Any] | None = None, declared: int = 0
+) -> dict[str, Any]:
+    """Read and build the YAML file of an untrusted model.
 
     Arguments
     ---------
     path : str or Path
-        Of a file in the form that `model_folder.write_model` writes.
+        Of a file in the format of `model_folder.write_model`.
     overrides : dict, optional
-        Yours, by key: other values, or for the arguments of a class a dict of them.
+        Key to another value, or, for the arguments of a class, to a dict of them.
     declared : int
-        Bytes of the weight files: parameters have at most `limits.PARAMETERS_PER_BYTE`
+        Bytes of the weight files. Parameters have at most `limits.PARAMETERS_PER_BYTE`
         times as many.
 
     Returns
     -------
     hparams : dict
-        As `load_hyperpyyaml` would return it.
+        Equal to that of `load_hyperpyyaml`.
 
     Raises
     ------
     InputError
-        For a file that is not readable, and for everything that is not allowed, naming
-        the tag and the line, before anything is built.
+        For an unreadable file, and for a part that is not allowed, with its tag and
+        line, before anything is built.
     """
     path = Path(path)
     with BoundedConstruction(declared):
@@ -77,22 +81,22 @@ def read_safely(path: Path, overrides: dict | None = None, declared: int = 0) ->
 
 
 class _PlainResolver(VersionedResolver):
-    """YAML's own kinds of scalars: HyperPyYAML adds tuples for the whole process."""
+    """The standard scalars only: HyperPyYAML adds tuples for the whole process."""
 
     def add_version_implicit_resolver(
-        self, version: tuple[int, int], tag: str, regexp, first: list[str] | str
+        self, version: Any, tag: Any, regexp: Any, first: Any
     ) -> None:
         if str(tag).startswith("tag:yaml.org,2002:"):
             super().add_version_implicit_resolver(version, tag, regexp, first)
 
 
-def parse(path: Path, overrides: dict | None = None) -> dict:
-    """The file as plain values, `Build` and `Refer`; nothing is imported or built.
+def parse(path: Path | str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return a file as plain values, `Build` and `Refer`; nothing is imported or built.
 
     Raises
     ------
     InputError
-        Naming the line, also for a key or a kind of value that no model has.
+        As `read_safely`; also for an unknown key or a wrong type of value.
     """
     path = Path(path)
     tree = _parse(path)
@@ -104,12 +108,12 @@ def parse(path: Path, overrides: dict | None = None) -> dict:
 
 
 class _BoundedComposer(Composer):
-    """Nodes of YAML, at most so many and so deep; ruamel.yaml knows no limit."""
+    """YAML nodes with a limit on number and depth, which ruamel.yaml does not have."""
 
     depth = -1  # of the root: 0
     nodes = 0
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: Any, index: Any) -> Any:
         self.depth += 1
         self.nodes += 1
         line = self.parser.peek_event().start_mark.line + 1
@@ -123,11 +127,11 @@ class _BoundedComposer(Composer):
 
 
 class _TooMuch(Exception):
-    """A line, and what it has too much of."""
+    """A line and the limit that it exceeds."""
 
 
-def _parse(path: Path) -> dict:
-    """The tree of a file, whatever its keys are."""
+def _parse(path: Path) -> dict[str, Any]:
+    """Return the tree of a file, with any keys."""
     try:
         with open(path, "rb") as file:
             content = file.read(LARGEST_FILE + 1)
@@ -136,29 +140,29 @@ def _parse(path: Path) -> dict:
         raise InputError(f"cannot read {path} as UTF-8: {error}") from error
     if len(content) > LARGEST_FILE:
         raise InputError(
-            f"{path} has more than {LARGEST_FILE:,} bytes: it is no YAML of a model"
+            f"{path} has more than {LARGEST_FILE:,} bytes: not the YAML of a model"
         )
-    # The parser takes a second for thousands of brackets before it says a word.
+    # The parser takes a second for thousands of brackets.
     if _nesting(text) > MOST_BRACKETS:
-        raise InputError(f"{path} has brackets in brackets, more than {MOST_BRACKETS}")
+        raise InputError(f"{path} has more than {MOST_BRACKETS} nested brackets")
     yaml = YAML(typ="safe", pure=True)
     yaml.Resolver = _PlainResolver
     yaml.Composer = _BoundedComposer
     try:
         root = yaml.compose(text)
     except _TooMuch as error:
-        line, what = error.args
-        raise Place(path, line).error(what) from None
+        line, message = error.args
+        raise Place(path, line).error(message) from None
     except (YAMLError, ValueError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise InputError(f"{path} is not readable as YAML: {said}") from error
+        message = " ".join(str(error).split())[:300]
+        raise InputError(f"{path} is not readable as YAML: {message}") from error
     if not isinstance(root, MappingNode) or root.tag != MAPPING:
-        raise InputError(f"{path} has no keys: it is not the YAML of a model")
+        raise InputError(f"{path} has no keys: not the YAML of a model")
     return _read(root, path)
 
 
 def _nesting(text: str) -> int:
-    """How deep brackets lie in brackets, wherever they stand."""
+    """Return the greatest depth of nested brackets, also of those in texts."""
     depth = deepest = 0
     for bracket in re.findall(r"[][{}]", text):
         depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
@@ -166,44 +170,51 @@ def _nesting(text: str) -> int:
     return deepest
 
 
-def _is_object(value) -> bool:
+def _is_object(value: Any) -> bool:
+    """Whether a value is an object or a reference to one."""
     return isinstance(value, Refer) or (isinstance(value, Build) and value.now)
 
 
-def _is_encoder(value: Build) -> bool:
+def _is_encoder(value: Any) -> bool:
+    """Whether a value is SpeechBrain's label encoder."""
     return isinstance(value, Build) and value.now and value.name == ENCODER
 
 
-def _is_explainer(value: Build | str) -> bool:
+def _is_explainer(value: Any) -> bool:
+    """Whether a value is one of our explainers, not yet built."""
     return (
         isinstance(value, Build) and not value.now and value.name.startswith(EXPLAINERS)
     )
 
 
-def _is_pretrainer(value: Build | str) -> bool:
+def _is_pretrainer(value: Any) -> bool:
+    """Whether a value is SpeechBrain's pretrainer with `loadables`."""
     if not isinstance(value, Build) or not value.now or value.name != PRETRAINER:
         return False
     arguments = value.arguments
     return isinstance(arguments, dict) and _are_references(arguments.get("loadables"))
 
 
-def _are_references(value: dict | str | None) -> bool:
+def _are_references(value: Any) -> bool:
+    """Whether a value is a mapping of names to references, not empty."""
     if not isinstance(value, dict) or not value:
         return False
     return all(isinstance(part, Refer) for part in value.values())
 
 
-def _are_texts(value: list | str) -> bool:
+def _are_texts(value: Any) -> bool:
+    """Whether a value is a list of texts."""
     return isinstance(value, list) and all(isinstance(part, str) for part in value)
 
 
-def _is_window(value) -> bool:
+def _is_window(value: Any) -> bool:
+    """Whether a value is null or a length in seconds, at most `LONGEST_WINDOW`."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return value is None or (number and 0 < value <= LONGEST_WINDOW)
 
 
-# Keys of a model, and what may stand there.
-KINDS = {
+# Keys of a model: a check of their value, and its description.
+KINDS: dict[str, tuple[Check, str]] = {
     "window_seconds": (
         _is_window,
         f"a number above 0 and at most {LONGEST_WINDOW:g}, or null",
@@ -221,30 +232,29 @@ KINDS = {
 KEYS = {**KINDS, **PARTS}
 
 
-def _check_kind(key: str, value, path: Path) -> None:
-    """Refuse a key that a model does not have, and another kind of value."""
+def _check_kind(key: str, value: Any, path: Path) -> None:
+    """Raise for an unknown key or a wrong type of value."""
     if key not in KEYS:
         raise InputError(
-            f"{path}: the key {key!r} is none of a model. "
-            f"There are: {', '.join(KEYS)}; how a model is run (device, compile, "
-            "precision, ...) is for its user to say"
+            f"{path}: unknown key {key!r}. The keys of a model are {', '.join(KEYS)}; "
+            "its user chooses how to run it (device, compile, precision, ...)"
         )
-    fits, wanted = KEYS[key]
+    fits, expected = KEYS[key]
     if not fits(value):
-        raise InputError(f"{path}: {key} has to be {wanted}")
+        raise InputError(f"{path}: {key} must be {expected}")
 
 
-def _check_references(tree: dict, path: Path):
-    """Refuse references that are too many, or stand for too much, or lead nowhere."""
+def _check_references(tree: dict[str, Any], path: Path) -> None:
+    """Raise for references that are too many, expand too far, or have no target."""
     n_references = 0
-    sizes = {}
+    sizes: dict[str, int] = {}
 
-    def size_of(value, around: tuple[str, ...]) -> int:
+    def size_of(value: Any, around: tuple[str, ...]) -> int:
         nonlocal n_references
         if isinstance(value, Refer):
             n_references += 1
             if value.key not in tree or value.key in around:
-                raise value.place.error(f"!ref <{value.key}> leads nowhere")
+                raise value.place.error(f"!ref <{value.key}> has no target")
             if value.key not in sizes:
                 inner = size_of(tree[value.key], (*around, value.key))
                 sizes[value.key] = inner
@@ -261,17 +271,18 @@ def _check_references(tree: dict, path: Path):
         expanded = size_of(value, (key,))
         if expanded > MOST_EXPANDED or n_references > MOST_REFERENCES:
             raise InputError(
-                f"{path}: {key} has too many references: at most {MOST_REFERENCES} in "
-                f"a file, which stand for {MOST_EXPANDED:,} values"
+                f"{path}: {key} has too many references: the limit is "
+                f"{MOST_REFERENCES} in a file, and {MOST_EXPANDED:,} values in all"
             )
 
 
-def _read(node, path: Path):
-    """A node as a plain value, `Build` or `Refer`."""
+def _read(node: Node, path: Path) -> Any:
+    """Return a node as a plain value, `Build` or `Refer`."""
     place = Place(path, node.start_mark.line + 1)
     if node.anchor is not None:
         raise place.refuse(f"the anchor &{node.anchor}")
-    tag = node.tag
+    tag = str(node.tag)
+    arguments: dict[str, Any] | list[Any]
     if isinstance(node, ScalarNode):
         if tag in PLAIN:
             return _plain(node, place)
@@ -294,46 +305,50 @@ def _read(node, path: Path):
     if kind not in ("!new", "!name"):
         raise place.refuse(f"the tag {tag}")
     if name not in ALLOWED and not LAYER.fullmatch(name):
-        raise place.refuse(f"{tag} is not on the list")
+        raise place.refuse(f"{tag} is not an allowed class")
     _check_arguments(tag, name, arguments, place)
     return Build(name, arguments, kind == "!new", place)
 
 
-def _check_arguments(tag: str, name: str, arguments: dict | list, place: Place) -> None:
-    """Refuse arguments that lead out of the folder, or say how a model is run."""
+def _check_arguments(
+    tag: str, name: str, arguments: dict[str, Any] | list[Any], place: Place
+) -> None:
+    """Raise for arguments that lead out of the folder, or set device or precision."""
     named = arguments if isinstance(arguments, dict) else {}
     extra = set(named) & RUN_ARGUMENTS
     if name in ARGUMENTS:
         listed = arguments if isinstance(arguments, list) else []
-        extra = [*map(str, listed), *sorted(set(named) - ARGUMENTS[name])]
+        extra = {*map(str, listed), *(set(named) - ARGUMENTS[name])}
     if extra:
         raise place.refuse(f"{tag} with {', '.join(sorted(extra))}")
 
 
-def _plain(node, place: Place) -> float | str:
-    """The value of a scalar."""
-    kind = node.tag.rpartition(":")[2]
+def _plain(node: ScalarNode, place: Place) -> Any:
+    """Return the value of a scalar."""
+    kind = str(node.tag).rpartition(":")[2]
     text = node.value
     if kind == "str":
         return text
     try:
         return _VALUES[kind](text)
     except ValueError as error:
-        raise place.error(f"{text[:80]!r} is no {kind} ({error})") from error
+        raise place.error(f"{text[:80]!r} is not a valid {kind} ({error})") from error
 
 
 def _whole(text: str) -> int:
+    """Return an integer of at most `LARGEST_NUMBER`."""
     value = int(text.replace("_", ""), 0) if len(text) < 40 else LARGEST_NUMBER + 1
     if abs(value) > LARGEST_NUMBER:
-        raise ValueError(f"beyond {LARGEST_NUMBER:,}")
+        raise ValueError(f"the limit is {LARGEST_NUMBER:,}")
     return value
 
 
 def _real(text: str) -> float:
+    """Return a finite float of at most `LARGEST_REAL`."""
     text = text.replace("_", "").lower()
     value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
     if not abs(value) <= LARGEST_REAL:
-        raise ValueError(f"no number up to {LARGEST_REAL:g}")
+        raise ValueError(f"the limit is {LARGEST_REAL:g}")
     return value
 
 
@@ -345,24 +360,24 @@ _VALUES = {
 }
 
 
-def _mapping(node, path: Path) -> dict:
-    """The keys and values of a mapping."""
-    values = {}
+def _mapping(node: MappingNode, path: Path) -> dict[str, Any]:
+    """Return the keys and values of a mapping."""
+    values: dict[str, Any] = {}
     for key_node, value_node in node.value:
         place = Place(path, key_node.start_mark.line + 1)
         if key_node.tag != "tag:yaml.org,2002:str" or key_node.anchor is not None:
             raise place.refuse(f"a key with the tag {key_node.tag}")
         if key_node.value in values:
-            raise place.error(f"the key {key_node.value!r} twice")
+            raise place.error(f"duplicate key {key_node.value!r}")
         values[key_node.value] = _read(value_node, path)
     return values
 
 
-def _override(tree: dict, overrides: dict[str, int], path: Path) -> None:
-    """Put other values in place of some."""
+def _override(tree: dict[str, Any], overrides: dict[str, Any], path: Path) -> None:
+    """Replace values, in place."""
     for key, value in overrides.items():
         if key not in tree:
-            raise InputError(f"{path} has no key {key!r}, which is to be overridden")
+            raise InputError(f"{path} has no key {key!r} to override")
         inner = tree[key]
         inner = inner.arguments if isinstance(inner, Build) else inner
         if isinstance(value, dict) and isinstance(inner, dict):

@@ -29,7 +29,7 @@ from speechbrain_lmac.publishing.isolated_load import outputs_of
 from speechbrain_lmac.publishing.model_card import model_card
 from speechbrain_lmac.publishing.model_folder import encoder_of, write_model
 from speechbrain_lmac.utils.errors import InputError
-from speechbrain_lmac.utils.files import made_whole, write_text
+from speechbrain_lmac.utils.files import atomic_folder, write_text
 
 # The sound that goes with a model, unless there is another: it is generated, so that
 # nobody else has a right in it.
@@ -103,7 +103,7 @@ def make_model(
         check_license(license_id, terms)
     if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise InputError(f"{folder} holds something else than a model: name another")
-    with made_whole(folder) as draft:
+    with atomic_folder(folder) as draft:
         write_model(trained, draft)
         write_example(trained, draft, example)
         compare_loaded(trained, draft)

@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, files, seeds, hashes, the terminal."""
+"""The base of all packages: errors, files, seeds, hashes, the terminal."""

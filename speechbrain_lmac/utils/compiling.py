@@ -1,31 +1,36 @@
-"""torch.compile in trainings: what it is for, and its failures in one line."""
+"""torch.compile in trainings: a check of its options, and its errors in one line."""
 
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 
 from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.errors import InputError
 
+if TYPE_CHECKING:
+    from speechbrain.utils.run_opts import RunOptions
 
-def check_compile(run_opts) -> None:
-    """Refuse options of compilers that cannot work, before anything is written.
+
+def check_compile(run_opts: "RunOptions") -> None:
+    """Raise if a compiler option of a run cannot work, before anything is written.
 
     Arguments
     ---------
     run_opts : RunOptions
-        SpeechBrain's.
+        SpeechBrain's: `jit`, `compile`, `device`.
 
     Raises
     ------
     InputError
         For `--jit`, and for `--compile` where torch.compile cannot compile a sum on
-        the device of the run, or the machine does not have it.
+        the device of the run, or this machine has no such device.
     """
     if run_opts.jit or run_opts.jit_module_keys:
         raise InputError(
-            "--jit: these models return objects, which TorchScript does not know; "
-            "take --compile"
+            "--jit: these models return objects, which TorchScript does not support; "
+            "use --compile"
         )
     if run_opts.compile:
         device = check_device(run_opts.device)
@@ -36,11 +41,12 @@ def check_compile(run_opts) -> None:
             raise InputError(why_uncompiled(error) or f"--compile: {error}") from error
 
 
-def without_forward(modules) -> list[str]:
-    """Return the names of the modules that have nothing to compile.
+def without_forward(
+    modules: torch.nn.ModuleDict | Mapping[str, torch.nn.Module],
+) -> list[str]:
+    """Return the names of the modules without `forward`, which are not compiled.
 
-    A module whose methods are called in place of `forward`, as a domain's and a CLAP's
-    are, runs as it is.
+    Domains and CLAPs have other methods in its place.
 
     Example
     -------
@@ -52,8 +58,8 @@ def without_forward(modules) -> list[str]:
     return [name for name, module in modules.items() if type(module).forward is unset]
 
 
-def why_uncompiled(error) -> str | None:
-    """Return one line for an error of torch.compile, or None for any other.
+def why_uncompiled(error: BaseException) -> str | None:
+    """Return one line for an error of torch.compile, None for any other error.
 
     Example
     -------

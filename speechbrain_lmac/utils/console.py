@@ -9,29 +9,34 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.escaping import visible
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 
 class _Console:
-    is_command = False  # or a library in somebody's own program
+    is_command = False  # False: used as a library
     quiet = False
 
 
 class _Stderr(logging.Handler):
-    """Prints `warning: message` to what standard error is at that moment."""
+    """Prints `warning: message` to the current `sys.stderr`."""
 
-    def emit(self, record) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
         complain(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 class _Visible(logging.Filter):
     """Escapes the control characters of a message."""
 
-    def filter(self, record) -> bool:
+    def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = visible(record.getMessage()), None
         return True
 
@@ -41,21 +46,23 @@ _VISIBLE = _Visible()
 
 
 def open_console() -> None:
-    """Begin a command: not quiet; warnings, Python's too, go through `logging`."""
+    """Set up the output of a command: not quiet, all warnings through `logging`."""
     _Console.is_command, _Console.quiet = True, False
     logging.captureWarnings(True)
     root = logging.getLogger()
-    # SpeechBrain's own handler, once there is an output folder, takes its place.
+    # Replaced by SpeechBrain's own handler, once there is an output folder.
     if not any(type(h).__module__.startswith("speechbrain.") for h in root.handlers):
         root.addHandler(_STDERR)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal that has no letters for a name; standard error does so anyway.
+        # For terminals without these letters; standard error does so by default.
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.excepthook = _show_traceback
 
 
-def _show_traceback(kind, error, trace) -> None:
-    """Print the traceback of an error that is ours."""
+def _show_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print a traceback without control characters."""
     complain("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"))
 
 
@@ -66,46 +73,67 @@ def be_quiet() -> None:
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """What configures `logging` within shows no control characters.
+    """Escape control characters in the logs that are configured in this context.
 
-    With `--quiet` it shows only warnings, on standard error instead of standard output;
-    files get all.
+    With `--quiet` only warnings are shown, on standard error instead of standard
+    output; log files get all.
     """
     hidden = io.StringIO() if _Console.quiet else sys.stdout
     with redirect_stdout(hidden):
         yield
     for handler in logging.getLogger().handlers:
         handler.addFilter(_VISIBLE)
-        if _Console.quiet and getattr(handler, "stream", None) is hidden:
-            handler.setStream(sys.stderr)
-            handler.setLevel(logging.WARNING)
+        if _Console.quiet and isinstance(handler, logging.StreamHandler):
+            if handler.stream is hidden:
+                handler.setStream(sys.stderr)
+                handler.setLevel(logging.WARNING)
 
 
 def hides_progress() -> bool:
-    """Whether there are no progress bars: with `--quiet`, or without a terminal."""
+    """Whether progress bars are hidden: with `--quiet`, or without a terminal."""
     return _Console.quiet or not (sys.stderr and sys.stderr.isatty())
 
 
-def hide_bars(disable) -> None:
-    """Call what disables a library's progress bars, in a command that hides its own."""
+def hide_bars(disable: Callable[[], object]) -> None:
+    """Call `disable` of a library's progress bars in a command that hides its own."""
     if _Console.is_command and hides_progress():
         disable()
 
 
 def progress_bar(
-    items=None, desc: str | None = None, *args, disable: bool = False, **options
-):
-    """A `tqdm`, unless the terminal `hides_progress`."""
-    from tqdm import tqdm  # 50 ms, which `--help` has no use for
+    items: Iterable[Any] | None = None,
+    desc: str | None = None,
+    *args: Any,
+    disable: bool = False,
+    **options: Any,
+) -> "tqdm":
+    """Return a progress bar, hidden where `hides_progress`.
+
+    Arguments
+    ---------
+    items : iterable, optional
+        Passed on one by one.
+    desc : str, optional
+        Label, shown with control characters escaped.
+    *args, **options
+        Of `tqdm.tqdm`.
+    disable : bool
+        Hide it in any case.
+
+    Returns
+    -------
+    bar : tqdm.tqdm
+    """
+    from tqdm import tqdm  # 50 ms that `--help` does not need
 
     desc = desc and visible(desc)
     return tqdm(items, desc, *args, disable=disable or hides_progress(), **options)
 
 
 def show(text: str, always: bool = False) -> None:
-    """Print a result to standard output, unless `--quiet` was given.
+    """Print a result to standard output; with `--quiet` only if `always`.
 
-    With `always` also then: it is what the command was called for.
+    `always` is for the output that the command exists for.
     """
     if always or not _Console.quiet:
         print(visible(text).removesuffix("\n"), flush=True)
@@ -117,12 +145,12 @@ def complain(text: str) -> None:
 
 
 def quiet_options() -> list[str]:
-    """The options that make a command that this one starts as quiet as this one."""
+    """Return the options that make a subprocess as quiet as this command."""
     return ["--quiet"] if _Console.quiet else []
 
 
-def exit_status(command, argv: list[str]) -> int:
-    """Run a command.
+def exit_status(command: Callable[[list[str]], object], argv: list[str] | None) -> int:
+    """Run a command and return its exit status.
 
     Arguments
     ---------
@@ -134,8 +162,8 @@ def exit_status(command, argv: list[str]) -> int:
     Returns
     -------
     status : int
-        0; 2 after one message on standard error that says what is wrong; 141 where
-        nobody reads standard output to its end, as behind `| head`.
+        0; 2 after an `InputError`, whose message goes to standard error; 141 when
+        standard output was closed early, as by `| head`.
     """
     open_console()
     try:
@@ -144,18 +172,18 @@ def exit_status(command, argv: list[str]) -> int:
         complain(f"error: {error}")
         return 2
     except BrokenPipeError:
-        # Python flushes when it ends, and would complain again.
+        # Python flushes at its end, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0
 
 
-def refuse(told: str) -> None:
-    """End a command: what is wrong, and exit status 2."""
-    complain(f"error: {told}")
+def refuse(message: str) -> NoReturn:
+    """Print an error and exit with status 2."""
+    complain(f"error: {message}")
     sys.exit(2)
 
 
-def renamed(script) -> None:
-    """End a script that is now called differently: its name, and exit status 2."""
+def renamed(script: str) -> NoReturn:
+    """Print the new name of a script and exit with status 2."""
     refuse(f"this script is now {script}: call that with the same arguments")

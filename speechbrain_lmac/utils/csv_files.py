@@ -1,28 +1,31 @@
-"""Tables as csv files, whose text no spreadsheet calculates."""
+"""Tables as csv files, safe to open in a spreadsheet."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from speechbrain_lmac.utils.escaping import escape
 from speechbrain_lmac.utils.files import write_atomically
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MISSING = "nan"  # in a csv
-# Text that a spreadsheet takes for a formula, or `read_csv` for a missing value, and
-# the apostrophes that may stand before it already.
+# Text that is a formula to a spreadsheet, or a missing value to `read_csv`, behind any
+# number of apostrophes.
 _GUARDED = re.compile(rf"'*([=+\-@\t\r]|{MISSING}$)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]inf", re.IGNORECASE)
-# What no csv in UTF-8 holds: csv.writer leaves a carriage return without quotes.
+# Not possible in a csv in UTF-8; csv.writer does not quote a lone carriage return.
 _NO_TEXT = re.compile("[\0\ud800-\udfff]|\r(?!\n)")
 
 
-def csv_cell(value: bool | str) -> bool | str:
-    """Return what is written of a value in a csv file.
+def csv_cell(value: Any) -> Any:
+    """Return a value as it is written in a csv file.
 
-    Text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return gets an
-    apostrophe before it: a spreadsheet would take it for a formula. Numbers, also as
-    text, are as they are. `cell_text` is the inverse.
+    Text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return, which a
+    spreadsheet would compute as a formula, gets a leading apostrophe. Numbers, also as
+    text, are unchanged; None is `nan`. `cell_text` is the inverse.
 
     Example
     -------
@@ -37,8 +40,8 @@ def csv_cell(value: bool | str) -> bool | str:
     return value
 
 
-def cell_text(cell: str) -> str:
-    """Return the text that `csv_cell` wrote.
+def cell_text(cell: Any) -> Any:
+    """Return the text of a cell that `csv_cell` wrote; other values are unchanged.
 
     Example
     -------
@@ -49,31 +52,31 @@ def cell_text(cell: str) -> str:
     return cell[1:] if guarded else cell
 
 
-def csv_text(frame: pd.DataFrame, file: Path | None = None):
-    """A pandas DataFrame as csv without index, a text or a file; see `csv_cell`."""
+def csv_text(frame: "pd.DataFrame", file: Path | None = None) -> str | None:
+    """Return a table as csv without index, or write it to `file`; see `csv_cell`."""
     table = frame.rename(columns=csv_cell)
     for place, kind in enumerate(table.dtypes):  # two columns may have one name
-        if kind.kind not in "biuf":  # text, or what has some
+        if kind.kind not in "biuf":  # text, or mixed
             cells = table.iloc[:, place].map(csv_cell, na_action="ignore")
             table.isetitem(place, cells)
     return table.to_csv(file, index=False, na_rep=MISSING)
 
 
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a pandas DataFrame without its index, atomically; see `csv_cell`."""
+def write_csv(frame: "pd.DataFrame", path: Path | str) -> None:
+    """Write a table without its index, atomically; see `csv_cell`."""
     write_atomically(path, lambda part: csv_text(frame, part))
 
 
 def read_csv(
-    path: Path, text: list[str] | tuple[str, ...] = (), **options
-) -> pd.DataFrame:
+    path: Path | str, text: Iterable[str] = (), **options: Any
+) -> "pd.DataFrame":
     """Read a table that `write_csv` wrote.
 
     Arguments
     ---------
     path : str or Path
-    text : sequence of str
-        Columns that are text whatever stands in them, as names of classes are.
+    text : iterable of str
+        Columns that are text even where they look like numbers, such as class labels.
     **options
         Of `pandas.read_csv`.
 
@@ -81,7 +84,7 @@ def read_csv(
     -------
     frame : pandas.DataFrame
     """
-    import pandas as pd  # what only writes does not wait for it
+    import pandas as pd  # slow, and not needed to write
 
     options = {"dtype": dict.fromkeys(text, str), **options}
     frame = pd.read_csv(path, keep_default_na=False, na_values=[MISSING], **options)

@@ -1,22 +1,26 @@
-"""Devices and precisions that this machine has."""
+"""Devices and precisions of this machine."""
 
 import os
+from typing import TYPE_CHECKING
 
 import torch
 from speechbrain.utils.distributed import infer_device
 
 from speechbrain_lmac.utils.errors import InputError
 
+if TYPE_CHECKING:
+    from speechbrain.utils.run_opts import RunOptions
+
 BACKENDS = {"cuda": torch.cuda, "mps": torch.backends.mps}
 
 
-def check_device(name: str | None) -> torch.device:
-    """The device of a name, if this machine has it.
+def check_device(name: str | torch.device | None) -> torch.device:
+    """Return the device of a name, or raise if this machine does not have it.
 
     Arguments
     ---------
     name : str or torch.device or None
-        "cpu", "cuda", "cuda:1", "mps", ...; None: the GPU, if there is one.
+        "cpu", "cuda", "cuda:1", "mps", ...; None: a GPU if available, else the CPU.
 
     Returns
     -------
@@ -25,7 +29,7 @@ def check_device(name: str | None) -> torch.device:
     Raises
     ------
     InputError
-        Naming the device, and what to use in its place.
+        For an unknown or unavailable device.
 
     Example
     -------
@@ -66,8 +70,8 @@ def check_device(name: str | None) -> torch.device:
     return device
 
 
-def check_precision(run_opts) -> None:
-    """Raise if the device of a run does not compute in its precision.
+def check_precision(run_opts: "RunOptions") -> None:
+    """Raise if the device of a run does not support its precision.
 
     Arguments
     ---------
@@ -88,8 +92,8 @@ def check_precision(run_opts) -> None:
         raise InputError("--auto_mix_prec (fp16) needs a GPU; use --precision bf16")
 
 
-def check_data_parallel(run_opts) -> None:
-    """Raise where `--data_parallel_backend` cannot work.
+def check_data_parallel(run_opts: "RunOptions") -> None:
+    """Raise if `--data_parallel_backend` cannot work.
 
     Arguments
     ---------
@@ -99,14 +103,14 @@ def check_data_parallel(run_opts) -> None:
     Raises
     ------
     InputError
-        On a CPU, and under torchrun, which is another way to use several GPUs.
+        On a CPU, and under torchrun, the other way to use several GPUs.
     """
     if not run_opts.data_parallel_backend:
         return
     if check_device(run_opts.device).type != "cuda":
         raise InputError(
-            "--data_parallel_backend needs a GPU; on a CPU leave it out, or start "
-            "several processes with torchrun"
+            "--data_parallel_backend needs a GPU; on a CPU omit it, or start several "
+            "processes with torchrun"
         )
     if "RANK" in os.environ and "LOCAL_RANK" in os.environ:
-        raise InputError("--data_parallel_backend: leave it out under torchrun")
+        raise InputError("--data_parallel_backend: omit it under torchrun")

@@ -1,6 +1,7 @@
-"""Many processes that share work: who does what, and waiting for each other."""
+"""Distributed work: ranks, a barrier and averaged gradients."""
 
 import os
+from collections.abc import Iterable
 from datetime import timedelta
 
 import torch
@@ -8,13 +9,13 @@ import torch.distributed as dist
 
 from speechbrain_lmac.utils.errors import InputError
 
-# Others may have hours of work left when one is done; a process that died ends all of
-# them (torchrun sees to it), so that nobody waits for it.
+# The others may have hours of work left. If one dies, torchrun ends all of them, so
+# none waits for a dead process.
 PATIENCE = timedelta(days=30)
 
 
 def own_share() -> tuple[int, int]:
-    """This process's number and how many there are, as torchrun tells them.
+    """Return the rank of this process and the number of processes, from torchrun.
 
     Returns
     -------
@@ -24,36 +25,34 @@ def own_share() -> tuple[int, int]:
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
-def one_process_only(what: str, otherwise: str = "") -> None:
-    """Refuse to train something on several processes.
+def one_process_only(model: str, alternative: str = "") -> None:
+    """Raise under torchrun: `model` is trained in one process only.
 
-    Raises
-    ------
-    InputError
-        With what may be done in place of it.
+    `alternative` ends the message with another way to proceed.
     """
     if own_share()[1] > 1:
         raise InputError(
-            f"{what} is trained in one process only: start without torchrun{otherwise}"
+            f"{model} is trained in one process only: start without torchrun"
+            f"{alternative}"
         )
 
 
 def wait_for_all() -> None:
-    """Go on when every process is here; alone, at once."""
+    """Block until every process has called this; alone, return at once."""
     if dist.is_available() and dist.is_initialized():
         group = dist.new_group(timeout=PATIENCE, backend="gloo")
         dist.monitored_barrier(group, PATIENCE)
         dist.destroy_process_group(group)
 
 
-def average_gradients(parameters) -> None:
-    """Give every process the mean of all processes' gradients; alone, change nothing.
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Average the gradients over all processes, in place; alone, change nothing.
 
     Arguments
     ---------
-    parameters : iterable
-        Of torch.nn.Parameter, the same in every process. One that is trained and has
-        no gradient in a process counts as 0 there.
+    parameters : iterable of torch.nn.Parameter
+        Of any shape, the same in every process. A missing gradient of a trainable one
+        counts as 0.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return

@@ -1,30 +1,31 @@
-"""The one exception for what a user can put right, and checks that raise it."""
+"""The exception for invalid user input, and checks that raise it."""
 
 import functools
 import inspect
 import math
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Something a user gave is wrong: a file, a folder, an option, a key.
+    """Invalid user input: a file, a folder, an option, a key.
 
-    The message says what is wrong, where, and what to do. Recipe scripts print
-    it without a traceback and end with exit status 2
+    The message names the fault, its place and the remedy. Recipe scripts print it
+    without a traceback and end with exit status 2
     (`speechbrain_lmac.utils.command.main`).
     """
 
 
-def some_of(names, limit: int = 10) -> str:
-    """The first names of a long list, and how many more there are.
+def some_of(names: Iterable[object], limit: int = 10) -> str:
+    """Return the first `limit` names of a list, and the number of the others.
 
     Example
     -------
     >>> some_of(["a", "b", "c"], limit=2)
     'a, b and 1 more'
     """
-    names = [str(name) for name in names]
-    shown = ", ".join(names[:limit])
-    left = len(names) - limit
+    texts = [str(name) for name in names]
+    shown = ", ".join(texts[:limit])
+    left = len(texts) - limit
     return f"{shown} and {left} more" if left > 0 else shown
 
 
@@ -35,8 +36,8 @@ def message_of(error: InputError) -> str:
 
     Example
     -------
-    >>> told = "Caught InputError in DataLoader worker process 0.\\n  ...InputError: no"
-    >>> message_of(InputError(told))
+    >>> text = "Caught InputError in DataLoader worker process 0.\\n  ...InputError: no"
+    >>> message_of(InputError(text))
     'no'
     """
     message = str(error)
@@ -45,10 +46,10 @@ def message_of(error: InputError) -> str:
     return message
 
 
-def check_arguments(callable_) -> None:
-    """Refuse arguments of a YAML's `!name:` that its function does not take.
+def check_arguments(callable_: object) -> None:
+    """Raise if a YAML's `!name:` has arguments that its function does not take.
 
-    HyperPyYAML finds these for `!new:` only.
+    HyperPyYAML checks this for `!new:` only. Only a `functools.partial` is checked.
     """
     if isinstance(callable_, functools.partial):
         function = callable_.func
@@ -60,8 +61,8 @@ def check_arguments(callable_) -> None:
             ) from error
 
 
-def check_counts(low: int = 1, **counts) -> None:
-    """Raise `InputError` for what is no whole number from `low`.
+def check_counts(low: int = 1, **counts: object) -> None:
+    """Raise `InputError` unless every value is an int of at least `low`.
 
     Example
     -------
@@ -76,8 +77,17 @@ from 1, got 0
             raise InputError(f"{name} must be a whole number from {low}, got {count!r}")
 
 
-def check_numbers(low: float = -math.inf, high: float = math.inf, **numbers) -> None:
-    """Raise `InputError` for what is no finite number from `low` to `high`.
+def check_numbers(
+    low: float = -math.inf, high: float = math.inf, **numbers: object
+) -> None:
+    """Raise `InputError` unless every value is a finite number in a range.
+
+    Arguments
+    ---------
+    low, high : float
+        Bounds, which are allowed values.
+    **numbers : object
+        Name to value; the error has both.
 
     Example
     -------
@@ -90,7 +100,11 @@ to 1, got 1.5
     limits = f" from {low:g}" if math.isfinite(low) else ""
     limits += f" to {high:g}" if math.isfinite(high) else ""
     for name, number in numbers.items():
-        right = isinstance(number, int | float) and not isinstance(number, bool)
-        if not right or not math.isfinite(number) or not low <= number <= high:
-            wanted = f"a number{limits}" if limits else "a finite number"
-            raise InputError(f"{name} must be {wanted}, got {number!r}")
+        if (
+            isinstance(number, bool)
+            or not isinstance(number, int | float)
+            or not math.isfinite(number)
+            or not low <= number <= high
+        ):
+            expected = f"a number{limits}" if limits else "a finite number"
+            raise InputError(f"{name} must be {expected}, got {number!r}")

@@ -1,12 +1,12 @@
-"""Visible escapes: of what a terminal obeys, a font lacks, or is no UTF-8."""
+"""Visible escapes of control characters, of missing glyphs and of invalid UTF-8."""
 
 import re
 import unicodedata
 from pathlib import Path
 
-# What a terminal obeys (C0 and C1 controls, DEL), what turns the order of letters
-# around (bidirectional marks, embeddings, overrides, isolates), line separators that
-# only some programs see, and half characters, which names that are no UTF-8 have.
+# Terminal controls (C0, C1, DEL), bidirectional marks, embeddings, overrides and
+# isolates, which reorder letters, line separators that only some programs support, and
+# surrogates, which stand for bytes that are not UTF-8.
 CONTROLS = (
     r"\x00-\x08\x0b-\x1f\x7f-\x9f"
     r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
@@ -15,7 +15,7 @@ _CONTROL = re.compile(f"[{CONTROLS}]")
 
 
 def escape(character: str) -> str:
-    """Return the escape by which Python writes a character.
+    """Return the Python escape of a character.
 
     Example
     -------
@@ -29,9 +29,9 @@ def escape(character: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Replace the characters that a terminal would obey by visible escapes.
+    """Return a text with its control characters (`CONTROLS`) as visible escapes.
 
-    Line ends and tabs stay; a line end of Windows becomes one of Unix.
+    Line ends and tabs stay; a Windows line end becomes a Unix one.
 
     Example
     -------
@@ -42,7 +42,7 @@ def visible(text: str) -> str:
 
 
 def in_utf8(text: str) -> str:
-    r"""A text whose bytes that are not UTF-8, in Python surrogates, become `\xE9`.
+    r"""Return a text with its bytes that are not UTF-8 (surrogates) as `\xE9`.
 
     Example
     -------
@@ -53,7 +53,7 @@ def in_utf8(text: str) -> str:
 
 
 def readable(path: Path | str) -> str:
-    r"""A path as text that can be printed: `in_utf8`, control characters as `\n`.
+    r"""Return a path as printable text: `in_utf8`, control characters as `\n`.
 
     Example
     -------

@@ -1,44 +1,38 @@
-"""Atomic writes: files and folders that are whole or not there."""
+"""Atomic writes of files and folders."""
 
 import errno
 import glob
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from speechbrain_lmac.utils.errors import InputError
 
-ELSEWHERE = "take another output folder"
-# Of a write that the machine refused, and what to do.
+ELSEWHERE = "use another output folder"
+# Why a write fails, and the remedy, by error number.
 REFUSED = {
     errno.ENOSPC: "the disk is full: make space, then run the same command again",
     errno.EDQUOT: "the quota is used up: make space, then run the same command again",
-    errno.EROFS: f"it can only be read: {ELSEWHERE}",
-    errno.EACCES: f"it may not be written to: {ELSEWHERE}",
-    errno.EPERM: f"it may not be written to: {ELSEWHERE}",
-    errno.ENOTDIR: f"a file stands where a folder is needed: {ELSEWHERE}",
-    errno.EEXIST: f"a file stands where a folder is needed: {ELSEWHERE}",
+    errno.EROFS: f"the file system is read-only: {ELSEWHERE}",
+    errno.EACCES: f"permission denied: {ELSEWHERE}",
+    errno.EPERM: f"permission denied: {ELSEWHERE}",
+    errno.ENOTDIR: f"a file is in place of a folder: {ELSEWHERE}",
+    errno.EEXIST: f"a file is in place of a folder: {ELSEWHERE}",
     errno.EISDIR: "it is a folder: name a file",
 }
-PART = ".part"  # how the name of a file begins that is being written
-LEAST_FREE = 1 << 20  # bytes; a library that could not write does not say why
+PART = ".part"  # prefix of a file that is being written
+LEAST_FREE = 1 << 20  # bytes; a full disk, where a library's error has no number
 
 
 class CannotWriteError(InputError):
-    """The disk is full, or nothing may be written there: no file can be."""
+    """No file can be written: the disk is full, or writing is not permitted."""
 
 
 def check_folder(folder: Path | str) -> None:
-    """Raise `InputError` if a file stands where a folder is needed.
-
-    Arguments
-    ---------
-    folder : str or Path
-        That is written to.
-    """
+    """Raise `CannotWriteError` if an output folder or one above it is a file."""
     for path in (Path(folder), *Path(folder).parents):
         if os.path.lexists(path) and not path.is_dir():
             raise CannotWriteError(
@@ -47,18 +41,18 @@ def check_folder(folder: Path | str) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Where something is written: tell the user when the machine refuses it.
+def writing(path: Path | str) -> Iterator[None]:
+    """Turn errors of a full disk or missing permission into `CannotWriteError`.
 
     Arguments
     ---------
     path : str or Path
-        What is written, or its folder.
+        The output file, or its folder.
 
     Raises
     ------
     CannotWriteError
-        When the disk is full, or nothing may be written there.
+        When the disk is full, or writing is not permitted.
     """
     try:
         yield
@@ -69,21 +63,21 @@ def writing(path: Path) -> Iterator[None]:
         raise CannotWriteError(reason) from error
 
 
-def why_refused(error, path: Path) -> str | None:
-    """What a user is told of a write that the machine refused.
+def why_refused(error: Exception, path: Path | str) -> str | None:
+    """Return the message for a failed write.
 
     Arguments
     ---------
     error : Exception
     path : str or Path
-        What was to be written, or its folder.
+        The output file, or its folder.
 
     Returns
     -------
-    reason : str or None
-        None if the error speaks of something else.
+    message : str or None
+        None if the error has another cause.
     """
-    reason = REFUSED.get(getattr(error, "errno", None))
+    reason = REFUSED.get(getattr(error, "errno", None) or 0)
     if reason is None and not isinstance(error, FileNotFoundError):
         place = next(p for p in (Path(path), *Path(path).parents) if p.exists())
         if shutil.disk_usage(place).free < LEAST_FREE:
@@ -91,29 +85,29 @@ def why_refused(error, path: Path) -> str | None:
     return None if reason is None else f"cannot write {path}: {reason}"
 
 
-def part_of(path: Path) -> Path:
-    """Where this process writes what will be `path`: beside it, with its ending.
+def part_of(path: Path | str) -> Path:
+    """Return the temporary path of this process for `path`: same folder, same suffix.
 
-    `locks.lock_folder` removes what a process that was killed has left there.
+    `locks.lock_folder` removes the temporary files of killed processes.
     """
     path = Path(path)
     return path.with_name(f"{PART}{os.getpid()}.{path.name}")
 
 
-def write_atomically(path: Path, write) -> None:
-    """Let `write` make a file beside `path`, then put it in its place.
+def write_atomically(path: Path | str, write: Callable[[Path], object]) -> None:
+    """Write a temporary file beside `path`, then move it there.
 
     Arguments
     ---------
     path : str or Path
         Its folder is made when missing.
     write : callable
-        Gets the path of the file to write, which ends as `path` does.
+        Writes the file at the path that it gets, which has the suffix of `path`.
 
     Raises
     ------
     CannotWriteError
-        When the disk is full, or nothing may be written there.
+        When the disk is full, or writing is not permitted.
     """
     path = Path(path)
     part = part_of(path)
@@ -128,12 +122,12 @@ def write_atomically(path: Path, write) -> None:
 
 
 def write_text(text: str, path: Path | str) -> None:
-    """A text in UTF-8, atomically."""
+    """Write a text in UTF-8, atomically."""
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def append_text(text: str, path: Path) -> None:
-    """Append a text in UTF-8 to a file; what a full disk tears is taken off again.
+def append_text(text: str, path: Path | str) -> None:
+    """Append a text in UTF-8 to a file, all of it or, after an error, nothing.
 
     Raises
     ------
@@ -150,21 +144,21 @@ def append_text(text: str, path: Path) -> None:
             raise
 
 
-def write_together(folder: Path, texts: dict) -> None:
+def write_together(folder: Path | str, texts: Mapping[str, str]) -> None:
     """Write several texts in UTF-8 into a folder, or none of them.
 
     Arguments
     ---------
     folder : str or Path
         Made when missing.
-    texts : dict
-        File name to text. The last one vouches for the others: where there is an old
-        one, it is removed before any of the others is replaced.
+    texts : mapping
+        File name to text. The last file marks the set as complete: an old one is
+        removed before any of the others is replaced.
 
     Raises
     ------
     OSError
-        The drafts, and folders that were made for them, are gone again.
+        The drafts, and the folders made for them, are removed first.
     """
     folder = Path(folder)
     new_folders = _missing_folders(folder)
@@ -187,17 +181,17 @@ def write_together(folder: Path, texts: dict) -> None:
 
 
 @contextmanager
-def made_whole(folder: Path) -> Iterator[Path]:
-    """A folder that bears its name only once it is complete.
+def atomic_folder(folder: Path | str) -> Iterator[Path]:
+    """Write a folder atomically.
 
-    The body fills a draft beside `folder`; at its end the draft takes the place of
-    `folder`, also of an old one. After an error the draft is gone and an old folder
-    is as it was. Drafts of processes that were killed are removed by the next one.
+    The body fills a draft beside `folder`, which then replaces `folder`. After an error
+    the draft is removed and an old folder is unchanged. Drafts of killed processes are
+    removed by the next one.
 
     Arguments
     ---------
     folder : str or Path
-        Parents are made where they do not exist.
+        Missing parents are made.
 
     Yields
     ------
@@ -207,7 +201,7 @@ def made_whole(folder: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        A folder or file cannot be written.
+        When the folder or a file in it cannot be written.
     """
     check_folder(folder)
     folder = Path(folder).resolve()  # through a link, so that the link stays
@@ -238,16 +232,16 @@ def made_whole(folder: Path) -> Iterator[Path]:
 
 
 def _missing_folders(folder: Path) -> list[Path]:
-    """A folder and those around it that do not exist, the innermost first."""
+    """Return those of a folder and its parents that do not exist, innermost first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
-def _may_run(number):
-    """Whether there may be a process of this number on this machine."""
+def _may_run(pid: str) -> bool:
+    """Whether a process with this ID may be running on this machine."""
     try:
-        os.kill(int(number), 0)
+        os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
     except (OSError, ValueError):
-        return True  # another user's, or no number
+        return True  # another user's, or not a number
     return True

@@ -1,4 +1,4 @@
-"""Hashes, as hexadecimal digits: of objects, weights, files and texts."""
+"""Hashes of objects, weights, files and texts, as hexadecimal digits."""
 
 import functools
 import hashlib
@@ -6,22 +6,26 @@ import inspect
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from speechbrain_lmac.utils.old_names import recorded_name
 
+if TYPE_CHECKING:
+    import torch
 
-def fingerprint_of(*things) -> str:
-    """A hash of objects by their classes, settings and weights.
+
+def fingerprint_of(*things: Any) -> str:
+    """Return a hash of objects by their classes, settings and weights.
 
     Two explainers that a YAML builds with the same settings around the same weights
-    have the same fingerprint, in any process. Attributes that begin with an
-    underscore are caches by convention and do not count; nor does the code itself.
+    have the same fingerprint, in any process. Attributes that begin with an underscore
+    are caches by convention and do not count; nor does the code itself.
 
     Arguments
     ---------
     *things : object
-        Scalars, containers, tensors, modules, functions, and plain objects, which
-        count with their class and their attributes.
+        Scalars, containers, tensors of any shape, modules, functions, and plain
+        objects, which count with their class and their attributes.
 
     Returns
     -------
@@ -42,18 +46,18 @@ def fingerprint_of(*things) -> str:
     return digest.hexdigest()
 
 
-def weights_hash(*modules) -> str:
-    """A hash of the weights of modules: names, shapes, types and values.
+def weights_hash(*modules: "torch.nn.Module") -> str:
+    """Return a hash of the weights of modules: names, shapes, types and values.
 
     Arguments
     ---------
     *modules : torch.nn.Module
-        Their `state_dict` counts, wherever it lies; not their class or settings.
+        Only their `state_dict` counts, not their device, class or settings.
 
     Returns
     -------
     fingerprint : str
-        16 hexadecimal digits, the same on any device.
+        16 hexadecimal digits.
 
     Example
     -------
@@ -69,23 +73,34 @@ def weights_hash(*modules) -> str:
 
 
 def file_hash(path: Path | str, n_bytes: int = 8, kind: str = "blake2b") -> str:
-    """A hash of a file's content; arguments as of `content_hash`."""
+    """Return the `content_hash` of a file.
+
+    Arguments
+    ---------
+    path : str or Path
+    n_bytes, kind
+        Of `content_hash`.
+
+    Returns
+    -------
+    digits : str
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: _digest(n_bytes, kind)).hexdigest()
 
 
-def content_hash(*parts, n_bytes: int = 8, kind: str = "blake2b") -> str:
-    """A hash of texts and bytes, as if they were joined.
+def content_hash(*parts: str | bytes, n_bytes: int = 8, kind: str = "blake2b") -> str:
+    """Return a hash of texts and bytes, as if they were joined.
 
     Arguments
     ---------
     *parts : str or bytes
         Texts count in UTF-8.
     n_bytes : int
-        Of a blake2b: two digits each, 64 at most. A shorter one is not the beginning
-        of a longer one.
+        Length of a blake2b, 1 to 64; each byte is two digits. A shorter hash is not a
+        prefix of a longer one.
     kind : str
-        "blake2b", or what others ask for: "sha256", "md5".
+        "blake2b", or, where others prescribe it, "sha256", "sha1" or "md5".
 
     Returns
     -------
@@ -102,8 +117,8 @@ def content_hash(*parts, n_bytes: int = 8, kind: str = "blake2b") -> str:
     return digest.hexdigest()
 
 
-def json_hash(content: dict | list, n_bytes: int = 16) -> str:
-    """A hash of what JSON can hold, whatever the order of its keys.
+def json_hash(content: Any, n_bytes: int = 16) -> str:
+    """Return a hash of a JSON value that does not depend on the order of keys.
 
     Example
     -------
@@ -113,15 +128,19 @@ def json_hash(content: dict | list, n_bytes: int = 16) -> str:
     return content_hash(json.dumps(content, sort_keys=True), n_bytes=n_bytes)
 
 
-def _digest(n_bytes: int = 8, kind: str = "blake2b"):
+def _digest(
+    n_bytes: int = 8, kind: str = "blake2b"
+) -> "hashlib._Hash | hashlib.blake2b":
     if kind == "blake2b":
         return hashlib.blake2b(digest_size=n_bytes)
     return hashlib.new(kind)
 
 
-def _update(digest, thing, seen: tuple) -> None:
-    """Feed one object; `seen` are those around it, for objects in a circle."""
-    import numpy as np  # with torch seconds, which hashes of files need not wait for
+def _update(
+    digest: "hashlib._Hash | hashlib.blake2b", thing: Any, seen: tuple[Any, ...]
+) -> None:
+    """Hash one object; `seen` are those around it, to stop at a reference cycle."""
+    import numpy as np  # seconds, with torch, and not needed to hash files
     import torch
 
     if any(thing is outer for outer in seen):
@@ -162,8 +181,8 @@ def _update(digest, thing, seen: tuple) -> None:
         _update(digest, (type(thing), _settings(thing)), seen)
 
 
-def _settings(thing) -> dict:
-    """The attributes that count. What a module holds of others begins with `_`."""
+def _settings(thing: Any) -> dict[str, Any]:
+    """Return the attributes that count. A module's parts are in `_modules` etc."""
     return {
         name: value
         for name, value in vars(thing).items()

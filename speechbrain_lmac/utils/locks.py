@@ -1,4 +1,4 @@
-"""One run for each output folder."""
+"""Locks: one run at a time in an output folder."""
 
 import json
 import os
@@ -17,25 +17,25 @@ from speechbrain_lmac.utils.files import PART, check_folder, write_text, writing
 LOCK = ".lock"
 HOLDER = ".running.json"
 
-_held = []
+_locks: list[tuple[FileLock, Path, list[Path]]] = []  # lock, folder, made folders
 
 
-def lock_folder(folder: Path, command: str) -> None:
-    """Keep an output folder for this process, until `release_folders` or its end.
+def lock_folder(folder: Path | str, command: str) -> None:
+    """Lock an output folder for this process, until `release_folders` or its end.
 
-    The operating system lets go of the lock when the process ends, however it does.
+    The operating system releases the lock when the process ends, even by a kill.
 
     Arguments
     ---------
     folder : str or Path
         Made when missing.
     command : str
-        What is run, for whoever is refused.
+        The running command, for the error message of other processes.
 
     Raises
     ------
     InputError
-        When another process has it, naming that; or when nothing can be written there.
+        When another process has the lock, or the folder is not writable.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -54,19 +54,19 @@ def lock_folder(folder: Path, command: str) -> None:
         except Timeout:
             raise InputError(
                 f"{folder} is in use by {_holder(folder)}. Wait for it or stop it, or "
-                "take another --output_folder"
+                "use another --output_folder"
             ) from None
-        _held.append((lock, folder, made))
-        for left in folder.rglob(f"{PART}*"):  # of a run that was killed
-            # And no recording of a user whose name begins alike.
+        _locks.append((lock, folder, made))
+        for left in folder.rglob(f"{PART}*"):  # of a killed run
+            # But not a user's recording with the same prefix.
             if re.match(rf"{re.escape(PART)}\d+\.", left.name) and left.is_file():
                 left.unlink()
         write_text(json.dumps(holder) + "\n", folder / HOLDER)
 
 
 @contextmanager
-def locked(folder: Path, command: str) -> Iterator[None]:
-    """Keep an output folder for a while; see `lock_folder`."""
+def locked(folder: Path | str, command: str) -> Iterator[None]:
+    """Lock an output folder within a context; see `lock_folder`."""
     lock_folder(folder, command)
     try:
         yield
@@ -75,20 +75,20 @@ def locked(folder: Path, command: str) -> Iterator[None]:
 
 
 def release_folders() -> None:
-    """Let go of all folders; those that were made and are empty are removed."""
-    while _held:
-        lock, folder, made = _held.pop()
+    """Release all locks; folders that were made for them and are empty are removed."""
+    while _locks:
+        lock, folder, made = _locks.pop()
         (folder / HOLDER).unlink(missing_ok=True)
         lock.release()
-        with suppress(OSError):  # another one may have it already
+        with suppress(OSError):  # another process may have locked it
             (folder / LOCK).unlink(missing_ok=True)
         for path in made:
-            with suppress(OSError):  # what is not empty stays
+            with suppress(OSError):  # not empty
                 path.rmdir()
 
 
-def _holder(folder):
-    """Who has a folder, in words."""
+def _holder(folder: Path) -> str:
+    """Return a description of the process that has locked a folder."""
     try:
         holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
     except (OSError, ValueError):

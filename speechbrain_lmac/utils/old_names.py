@@ -1,16 +1,17 @@
-"""Where modules of version 0.2 are now: old names in YAML files and in results.
+"""Renamed modules and classes, for YAML files and results of earlier versions.
 
-A published model, a user's YAML and a folder of results name classes by the module that
-they stood in. `current_name` says where that is now, and `recorded_name` how it was
-called then, so that what is written down stays comparable.
+A published model, a user's YAML and a folder of results name classes by their module at
+the time. `current_name` maps an old name to the present one, `recorded_name` a present
+one to the name in results, which stay comparable.
 """
 
 import re
+from collections.abc import Container
 from pathlib import Path
 
 PACKAGE = "speechbrain_lmac."
 
-# Modules of version 0.2 below `speechbrain_lmac`, and where they are now.
+# Modules of version 0.2 below `speechbrain_lmac`, and their present names.
 MODULES = {
     "ablations": "reporting.ablation_page",
     "audio": "dsp.audio",
@@ -139,7 +140,7 @@ MODULES = {
     "zero_shot_checks": "evaluation.prompt_checks",
     "zero_shot_pages": "reporting.prompt_page",
 }
-# Classes and functions that left their module, or that its package is asked for.
+# Classes and functions that left their module, or that are imported from its package.
 NAMES = {
     "augment.coloured_noise": "dsp.noise.coloured_noise",
     "augment.shaped_noise": "dsp.noise.shaped_noise",
@@ -165,7 +166,7 @@ NAMES = {
     "learned.LearnedDomain": "domains.LearnedDomain",
     "written_explanations.write_sound": "dsp.audio.write_sound",
 }
-# Classes of version 0.3 that left the package's modules: Brains stand in the recipes.
+# Classes of version 0.3 that moved to the recipes: the Brains.
 LATER = {
     "speechbrain_lmac.training.brain.ClassifierBrain": (
         "speechbrain_lmac.recipes.train_classifier.ClassifierBrain"
@@ -192,8 +193,8 @@ LATER = {
         "speechbrain_lmac.recipes.train_lmac_zs.LMACZS"
     ),
 }
-# Modules that became packages, and classes that are still asked of these.
-STILL_THERE = {
+# Modules that became packages, and the classes that these still export.
+BECAME_PACKAGES: dict[str, tuple[str, ...]] = {
     "domains": (
         *("STFTDomain", "MagnitudeSTFTDomain", "WaveformSTFTDomain", "MelDomain"),
         *("LearnedDomain", "ClapSTFTDomain", "ClapMelDomain"),
@@ -203,7 +204,7 @@ STILL_THERE = {
     "inference": ("AudioExplainer", "AudioClassifier"),
     "publishing": (),
 }
-# Tables of version 0.3, and the runs of one file a dataset that they became.
+# Tables of version 0.3, and their present runs of one file per dataset.
 ONE_METHOD = "--conditions clean --blocks STFT --methods '[L-MAC, random*, all ones]'"
 IN_DOMAIN = "--conditions clean,noise"
 BOTH = "--blocks STFT,Mel"
@@ -229,7 +230,7 @@ HPARAMS = {
     for run in runs
     for table, options in [RUNS[run]]
 }
-# Ablations of version 0.3, and the rows of a list that they became.
+# Ablations of version 0.3, and their present rows in one list.
 ABLATIONS = {
     "toy_ablations": {
         "finetune_0": "FT, lambda_g=0",
@@ -261,17 +262,21 @@ KNOWN = MODULES | NAMES
 RECORDED = {new: old for old, new in (NAMES | MODULES).items()}
 CURRENT = (
     set(MODULES.values())
-    | {f"{module}.{name}" for module, names in STILL_THERE.items() for name in names}
+    | {
+        f"{module}.{name}"
+        for module, names in BECAME_PACKAGES.items()
+        for name in names
+    }
     | {
         f"{package}.{path.stem}"
-        for package in STILL_THERE
+        for package in BECAME_PACKAGES
         for path in (Path(__file__).parents[1] / package).glob("[!_]*.py")
     }
 )
 
 
 def current_name(name: str) -> str:
-    """The dotted name of a class or function, where its module has moved.
+    """Return the present dotted name of a class or function.
 
     Example
     -------
@@ -293,7 +298,7 @@ def current_name(name: str) -> str:
 
 
 def recorded_name(name: str) -> str:
-    """The dotted name that results have had for a class or function since version 0.2.
+    """Return the dotted name of a class or function in results, that of version 0.2.
 
     Example
     -------
@@ -308,30 +313,30 @@ def recorded_name(name: str) -> str:
 
 
 def moved_hparams(name: Path | str) -> str | None:
-    """What an experiment file of version 0.3 has become, in words; else None.
+    """Return a description of what replaces an experiment file of version 0.3, or None.
 
     Example
     -------
     >>> print(moved_hparams("hparams/ablations/toy_no_mask_out.yaml"))
     the row 'without mask-out' of hparams/toy_ablations.yaml, which ablations.py trains
     """
-    name = Path(name)
-    if name.name in ROWS:
-        file, row = ROWS[name.name]
+    path = Path(name)
+    if path.name in ROWS:
+        file, row = ROWS[path.name]
         return (
-            f"the row '{row}' of {name.parent.parent / file}, which ablations.py trains"
+            f"the row '{row}' of {path.parent.parent / file}, which ablations.py trains"
         )
-    if name.name not in HPARAMS:
+    if path.name not in HPARAMS:
         return None
-    file, options = HPARAMS[name.name]
+    file, options = HPARAMS[path.name]
     return (
         "a run of the dataset's table, with an --output_folder of its own: "
-        f"{name.with_name(file)} {options}"
+        f"{path.with_name(file)} {options}"
     )
 
 
-def with_current_names(text: str) -> tuple:
-    """The text of a YAML file with tags that name where modules are now.
+def with_current_names(text: str) -> tuple[str, dict[str, str]]:
+    """Return the text of a YAML file with present names in its tags.
 
     Arguments
     ---------
@@ -342,7 +347,7 @@ def with_current_names(text: str) -> tuple:
     -------
     text : str
     moved : dict
-        Old dotted name to the new one, for those that stood in it.
+        Old dotted name to the new one, for those found in the text.
 
     Example
     -------
@@ -350,9 +355,9 @@ def with_current_names(text: str) -> tuple:
     ('mask: !name:speechbrain_lmac.losses.lmac.mask_in',
      {'speechbrain_lmac.objectives.mask_in': 'speechbrain_lmac.losses.lmac.mask_in'})
     """
-    moved = {}
+    moved: dict[str, str] = {}
 
-    def renamed(found) -> str:
+    def renamed(found: re.Match[str]) -> str:
         name = found.group(2)
         current = current_name(name)
         if current != name:
@@ -362,8 +367,8 @@ def with_current_names(text: str) -> tuple:
     return re.sub(r"(!(?:new|name|apply|applyref):)([\w.]+)", renamed, text), moved
 
 
-def _moved(inner: str, modules: dict[str, str] | set[str]) -> str | None:
-    """The longest beginning of a dotted name that is one of some modules, or None."""
+def _moved(inner: str, modules: Container[str]) -> str | None:
+    """Return the longest prefix of a dotted name that is in `modules`, or None."""
     parts = inner.split(".")
     heads = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
     return next((head for head in heads if head in modules), None)

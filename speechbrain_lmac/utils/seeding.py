@@ -1,7 +1,7 @@
-"""Random draws as functions of what they are for, not of what came before.
+"""Random generators seeded by a key, independent of earlier draws.
 
-A generator seeded from (seed, epoch, clip, purpose) gives a resumed run, another
-order or another number of workers the same draws as an undisturbed run.
+A generator seeded from (seed, epoch, clip, purpose) gives a resumed run, another order
+or another number of workers the same draws as an uninterrupted run.
 """
 
 import zlib
@@ -14,8 +14,8 @@ import torch
 from speechbrain_lmac.utils.hashing import content_hash
 
 
-def generator(*key) -> torch.Generator:
-    """A torch generator on the CPU, seeded by a tuple of strings and numbers.
+def generator(*key: object) -> torch.Generator:
+    """Return a torch generator on the CPU, seeded by a tuple of strings and numbers.
 
     Example
     -------
@@ -27,33 +27,45 @@ def generator(*key) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(*key))
 
 
-def seed_of(*key) -> int:
-    """A 63-bit seed from a tuple of strings and numbers."""
+def seed_of(*key: object) -> int:
+    """Return a 63-bit seed from a tuple of strings and numbers, by their `repr`."""
     return int(content_hash(repr(key)), 16) >> 1
 
 
 def uniform(low: float, high: float, draw: torch.Generator | None = None) -> float:
-    """One number between two, drawn from a generator, by default torch's global one."""
+    """Return a random number from a range.
+
+    Arguments
+    ---------
+    low, high : float
+        The range [low, high).
+    draw : torch.Generator, optional
+        Default: torch's global generator of the CPU.
+
+    Returns
+    -------
+    number : float
+    """
     return low + (high - low) * torch.rand((), generator=draw).item()
 
 
 def clip_key(clip: torch.Tensor) -> int:
-    """What a draw for one clip (N,) depends on: a checksum of its samples."""
-    return zlib.crc32(clip.detach().cpu().float().contiguous().numpy())
+    """Return a checksum (CRC-32) of the samples of a clip (N,), as part of a key."""
+    return zlib.crc32(clip.detach().cpu().float().contiguous().numpy().data)
 
 
 @contextmanager
-def global_generators(seed: int, device: torch.device) -> Iterator[None]:
-    """The global generators of torch and NumPy seeded, and afterwards as before.
+def global_generators(seed: int, device: torch.device | str) -> Iterator[None]:
+    """Seed the global generators of torch and NumPy, and restore their states after.
 
-    For others' code that takes no generator of its own.
+    For third-party code that does not take a generator.
 
     Arguments
     ---------
     seed : int
         From `seed_of`. NumPy takes its lowest 32 bits.
     device : torch.device
-        A GPU has a generator of its own, which is then seeded, too.
+        The generator of a GPU is seeded, too.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""What a run took, and on what it ran."""
+"""Resource use and environment."""
 
 import ctypes
 import platform
@@ -15,7 +15,7 @@ import speechbrain
 import torch
 import torchaudio
 
-# An option that names where data lie, and the `=` behind it.
+# An option with a folder of data, and the `=` after it.
 FOLDER = re.compile(r"(--(?!output_)\w+_folder)(?:(=)|$)")
 
 
@@ -23,7 +23,7 @@ FOLDER = re.compile(r"(--(?!output_)\w+_folder)(?:(=)|$)")
 def one_thread() -> Iterator[None]:
     """Let torch compute with one thread.
 
-    What torch returns may depend in its last bit on how many threads share the work.
+    The last bit of torch's results may depend on the number of threads.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -34,12 +34,12 @@ def one_thread() -> Iterator[None]:
 
 
 def peak_memory_mib() -> float:
-    """The most memory this process has held, in MiB (NaN where it is not known)."""
+    """Return the peak memory of this process in MiB (NaN if unknown)."""
     status = Path("/proc/self/status")
-    if status.is_file():  # what getrusage says counts the parent in that started it
-        held = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
-        if held is not None:
-            return int(held.group(1)) / 2**10
+    if status.is_file():  # getrusage includes the parent process before its fork
+        peak_kib = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+        if peak_kib is not None:
+            return int(peak_kib.group(1)) / 2**10
     try:
         import resource
     except ImportError:  # Windows
@@ -49,9 +49,9 @@ def peak_memory_mib() -> float:
 
 
 def give_back_memory() -> None:
-    """Give what this process has freed back to the system, where glibc allocates.
+    """Return the freed memory of this process to the system (glibc only).
 
-    It keeps the blocks below 32 MB that were freed, and puts nothing larger there.
+    glibc's heap keeps freed blocks of up to 32 MB.
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in musl
@@ -60,7 +60,7 @@ def give_back_memory() -> None:
 
 
 def versions() -> str:
-    """The versions that a number depends on, as one line."""
+    """Return the versions of software on which scores depend, as one line."""
     return (
         f"Python {platform.python_version()}, torch {torch.__version__}, "
         f"torchaudio {torchaudio.__version__}, speechbrain {speechbrain.__version__}, "
@@ -69,10 +69,10 @@ def versions() -> str:
 
 
 def environment_description() -> str:
-    """What env.log says: Python, every package, the git revision here, and CUDA.
+    """Return the text of env.log: Python, all packages, the git revision, and CUDA.
 
-    SpeechBrain asks the `pip` that comes first on the PATH, which may be another
-    Python's, and waits a second for it.
+    SpeechBrain calls the first `pip` on the PATH, which may be another Python's, and
+    takes a second.
     """
     packages = {f"{package.name}=={package.version}" for package in distributions()}
     return "\n".join(
@@ -96,7 +96,7 @@ def _git_revision() -> str:
 
 
 def command_line(argv: list[str]) -> str:
-    """The command of this run, to be published: where the data lay is left out.
+    """Return the command of this run for publication, without folders of data.
 
     Example
     -------
@@ -107,12 +107,12 @@ def command_line(argv: list[str]) -> str:
     """
     words, folder_next = [], False
     for word in map(str, argv):
-        named = FOLDER.match(word)
+        option = FOLDER.match(word)
         if folder_next:
             word = "DATASET"
-        elif named and named[2]:
-            word = f"{named[1]}=DATASET"
-        folder_next = bool(named and not named[2])
+        elif option and option[2]:
+            word = f"{option[1]}=DATASET"
+        folder_next = bool(option and not option[2])
         words.append(word)
     script = Path(sys.argv[0]).resolve()
     folder = "tools" if script.parent.name == "tools" else "recipes"

@@ -1,22 +1,23 @@
-"""Sentences to words, and words to numbers: the tokenizer of the small CLAP."""
+"""The word tokenizer of the small CLAP."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from speechbrain_lmac.utils.errors import InputError, some_of
 
-# The papers' (LMAC-ZS, Microsoft CLAP).
+# Of the papers (LMAC-ZS, Microsoft CLAP).
 TEMPLATE = "this is the sound of {}"
-PADDING, UNKNOWN = 0, 1  # numbers that no word has
+PADDING, UNKNOWN = 0, 1  # reserved numbers
 N_RESERVED = 2
 
 
 def words_of(sentence: str) -> list[str]:
-    """The words of a sentence: lower case, without punctuation.
+    """Return the words of a sentence: lower case, without punctuation.
 
-    A word is a run of letters and digits; an apostrophe within it is left out.
+    A word is a run of letters and digits; an apostrophe within it is dropped.
 
     Example
     -------
@@ -28,21 +29,21 @@ def words_of(sentence: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Sentences as numbers."""
+    """Tokenized sentences."""
 
-    ids: torch.Tensor  # (P, W) int64: `PADDING` behind a shorter sentence
-    unknown: tuple  # of P tuples: the words of each that the vocabulary lacks
+    ids: torch.Tensor  # (P, W) int64, with `PADDING` after shorter sentences
+    unknown: tuple[tuple[str, ...], ...]  # P: the words not in the vocabulary
 
 
 class Vocabulary:
-    """The words that a text tower knows.
+    """The vocabulary of a text tower.
 
     Arguments
     ---------
-    words : sequence
-        As `words_of` gives them, each once. Word i has the number i + 2.
+    words : iterable of str
+        Distinct, in the form of `words_of`. Word i has the number i + 2.
     limit : int
-        Most words of a sentence.
+        Maximum number of words in a sentence.
 
     Example
     -------
@@ -51,38 +52,38 @@ class Vocabulary:
     ([[2, 3], [3, 1]], ((), ('cat',)))
     """
 
-    def __init__(self, words, limit: int):
+    def __init__(self, words: Iterable[object], limit: int) -> None:
         self.words = [str(word) for word in words]
         self.limit = limit
         self.number = {w: i + N_RESERVED for i, w in enumerate(self.words)}
-        strange = [word for word in self.words if words_of(word) != [word]]
-        if strange or len(self.number) < len(self.words):
+        invalid = [word for word in self.words if words_of(word) != [word]]
+        if invalid or len(self.number) < len(self.words):
             raise InputError(
-                "a vocabulary holds words in lower case, without punctuation, each "
-                f"once; got {some_of(strange or self.words)}"
+                "a vocabulary must hold distinct words in lower case, without "
+                f"punctuation; got {some_of(invalid or self.words)}"
             )
 
     def __len__(self) -> int:
         return len(self.words)
 
-    def __call__(self, sentences: list[str]) -> Tokens:
-        """Sentences to `Tokens`.
+    def __call__(self, sentences: Sequence[str]) -> Tokens:
+        """Return P sentences as `Tokens` with ids of shape (P, W).
 
         Raises
         ------
         InputError
-            When a sentence has no word that is known, or more than `limit`.
+            When a sentence has no word of the vocabulary, or more than `limit` words.
         """
         split = [words_of(sentence) for sentence in sentences]
         for sentence, words in zip(sentences, split, strict=True):
             if len(words) > self.limit:
                 raise InputError(
-                    f"a prompt has {len(words)} words, but the text tower reads "
+                    f"a prompt has {len(words)} words, the text tower's limit is "
                     f'{self.limit}: shorten "{" ".join(words[:6])} ..."'
                 )
             if not any(word in self.number for word in words):
                 raise InputError(
-                    f'the text tower knows no word of "{sentence}"; it was trained on '
+                    f'no word of "{sentence}" is in the vocabulary of the text tower, '
                     f"{len(self)} words: {some_of(self.words, 20)}"
                 )
         ids = [

@@ -15,7 +15,7 @@ from speechbrain_lmac.losses import lmac
 from speechbrain_lmac.recipes.train_lmac import train_lmac
 from speechbrain_lmac.training.base_brain import RecordingBrain
 from speechbrain_lmac.training.checkpoints import WholeCheckpointer
-from speechbrain_lmac.utils.files import made_whole
+from speechbrain_lmac.utils.files import atomic_folder
 from speechbrain_lmac.utils.locks import lock_folder, release_folders
 from speechbrain_lmac.utils.system import peak_memory_mib
 from tests.integration.conftest import call_recipe, settings_of_its_own
@@ -275,7 +275,7 @@ def test_a_folder_that_a_killed_process_was_filling_is_removed(tmp_path):
     other = tmp_path / f".data.new-elsewhere-{process.pid}"
     for folder in (dead, other):
         folder.mkdir()
-    with made_whole(tmp_path / "data") as draft:
+    with atomic_folder(tmp_path / "data") as draft:
         assert draft == alive
         (draft / "file").write_text("whole")
     assert {path.name for path in tmp_path.iterdir()} == {"data", other.name}

@@ -125,7 +125,7 @@ def test_an_evaluation(before, on_a_small_disk, one_method, record):
     ]
     size = "200M" if before else "24k"
     first, kept = on_a_small_disk(size, command, before)
-    refused(first, "it can only be read" if before else "the disk is full")
+    refused(first, "read-only" if before else "disk is full")
     assert len(pd.read_csv(kept / "per_clip.csv")) == 24
     record(
         "disk_read_only" if before else "disk_csv",

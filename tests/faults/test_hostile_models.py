@@ -29,7 +29,7 @@ def test_no_folder_runs_anything_and_all_are_refused_in_one_line(
     for number, attack in enumerate(ALL[::SHARE]):
         outcome = attempt(attack, good, tmp_path / str(number))
         wanted = "opened" if attack.opens else "refused"
-        if outcome.said != wanted or outcome.ran or outcome.mib > MOST_MIB:
+        if outcome.result != wanted or outcome.ran or outcome.mib > MOST_MIB:
             wrong.append((attack.kind, attack.name, outcome))
         elif outcome.seconds > MOST_SECONDS:
             wrong.append((attack.kind, attack.name, outcome))
@@ -37,10 +37,10 @@ def test_no_folder_runs_anything_and_all_are_refused_in_one_line(
     table = {
         kind: {
             "cases": len(found),
-            "opened": sum(o.said == "opened" for o in found),
-            "refused": sum(o.said == "refused" for o in found),
+            "opened": sum(o.result == "opened" for o in found),
+            "refused": sum(o.result == "refused" for o in found),
             "ran": sum(o.ran for o in found),
-            "tracebacks": sum(o.said not in ("opened", "refused") for o in found),
+            "tracebacks": sum(o.result not in ("opened", "refused") for o in found),
             "seconds": round(max(o.seconds for o in found), 2),
             "mib": round(max(o.mib for o in found)),
         }
@@ -63,7 +63,7 @@ def test_the_good_model_opens_and_a_secret_would_be_seen(good, tmp_path):
         place.mark.touch()
 
     seen = attempt(Attack("", "", tell), good, tmp_path / "told")
-    assert seen.said == "opened" and seen.ran
+    assert seen.result == "opened" and seen.ran
     assert attempt(Attack("", "", touch), good, tmp_path / "touched").ran
     fine = attempt(Attack("", "", lambda place: None), good, tmp_path / "fine")
-    assert fine.said == "opened" and not fine.ran
+    assert fine.result == "opened" and not fine.ran

@@ -236,7 +236,7 @@ def copied(folder, to, change=lambda text: text):
 )
 def test_a_wrong_name_is_refused_first(trained_lmac, refused, repo):
     said = refused(publish, trained_lmac, f"--repo={repo}", "--dry-run")
-    assert "it has to be USER/NAME" in said
+    assert "--repo must be USER/NAME" in said
 
 
 def test_what_is_no_finished_training_is_refused(
@@ -286,7 +286,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(
 
 
 def test_a_result_folder_is_no_model(trained_lmac):
-    with pytest.raises(InputError, match="holds the results of a training"):
+    with pytest.raises(InputError, match="speechbrain-lmac publish RESULTS"):
         AudioExplainer.from_hparams(trained_lmac)
 
 

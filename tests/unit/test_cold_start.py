@@ -1,4 +1,4 @@
-"""A command imports what it needs, and no more: a start takes seconds otherwise."""
+"""A command imports only what it needs, as other imports take seconds."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ SLOW = (
 
 
 def imported(code, *arguments, names):
-    """Which of some modules a new process has imported when its code has run."""
+    """Those of some modules that a new process has imported after some code."""
     code += (
         "\nprint('imported:', *(n for n in sys.argv[1].split() if n in sys.modules))"
     )

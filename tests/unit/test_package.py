@@ -1,4 +1,4 @@
-"""`import speechbrain_lmac`: what a user finds there, and what it costs."""
+"""`import speechbrain_lmac`: its names, and its import time."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ sys.path.insert(0, "")
 
 
 def python(code, *arguments, cwd=ROOT):
-    """What a new process prints."""
+    """The output of a new process."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=cwd,
@@ -66,10 +66,10 @@ def test_help_and_version_need_neither_torch_nor_numpy(option):
         "except SystemExit as end:\n    assert not end.code\n"
         "print(*({'torch', 'numpy', 'speechbrain', 'tqdm'} & set(sys.modules)), '.')"
     )
-    told = python(code, option)
-    assert told.splitlines()[-1].strip() == "."
+    output = python(code, option)
+    assert output.splitlines()[-1].strip() == "."
     if option == "--version":
-        assert told.startswith(f"speechbrain-lmac {speechbrain_lmac.__version__}")
+        assert output.startswith(f"speechbrain-lmac {speechbrain_lmac.__version__}")
 
 
 def test_a_file_is_explained_by_one_call():
@@ -79,9 +79,9 @@ def test_a_file_is_explained_by_one_call():
     for again in (speechbrain_lmac.explain(CLIP, model), model.explain_file(CLIP)):
         assert torch.equal(again.explanation, explained.explanation)
     other = next(label for label in model.labels if label != explained.predicted)
-    with pytest.raises(InputError, match="the predicted class"):
+    with pytest.raises(InputError, match=r"predicted"):
         speechbrain_lmac.explain(CLIP, target=other)
-    with pytest.raises(InputError, match=r"list of texts: \['a dog'\] for one"):
+    with pytest.raises(InputError, match=r"\['a dog'\]"):
         speechbrain_lmac.explain(CLIP, "esc10-lmac-zs", prompts="a dog")
 
 

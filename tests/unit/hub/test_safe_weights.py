@@ -1,7 +1,8 @@
-"""Weights and class names of a stranger: no code, nothing larger than its file."""
+"""Weights and class labels of an untrusted model: no code, no more than the file."""
 
 import os
 import pickle
+import re
 import resource
 import shlex
 import subprocess
@@ -54,7 +55,7 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
 
 
 class Runs:
-    """What makes a file when it is unpickled."""
+    """An object that makes a file when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = str(mark)
@@ -75,10 +76,10 @@ def test_safetensors_are_read_first(tmp_path, both):
     saved(tmp_path / "layer.ckpt", other.state_dict())
     if both:
         save_weights(source, tmp_path / "layer.safetensors")
-    asked = []
+    requested = []
 
     def file(name):
-        asked.append(name)
+        requested.append(name)
         return tmp_path / name
 
     kinds = {"layer": "torch.nn.Linear", "names": ENCODER}
@@ -86,7 +87,7 @@ def test_safetensors_are_read_first(tmp_path, both):
         kinds, file, lambda name: not (tmp_path / name).is_file()
     )
     weights = "layer.safetensors" if both else "layer.ckpt"
-    assert asked == [weights, "names.ckpt"]
+    assert requested == [weights, "names.ckpt"]
     assert declared == (tmp_path / weights).stat().st_size
     module = layer()
     load_loadables(hparams(layer=module), files)
@@ -96,7 +97,7 @@ def test_safetensors_are_read_first(tmp_path, both):
 def test_a_pickle_among_the_weights_does_not_run(tmp_path):
     mark, path = tmp_path / "mark", tmp_path / "layer.ckpt"
     saved(path, {"weight": Runs(mark), "bias": torch.zeros(2)})
-    with pytest.raises(InputError, match=r"layer\.ckpt is not a readable checkpoint"):
+    with pytest.raises(InputError, match=r"layer\.ckpt .*UnpicklingError"):
         load(path)
     assert not mark.exists()
     torch.load(path, weights_only=False)  # the control: it is an attack
@@ -106,7 +107,7 @@ def test_a_pickle_among_the_weights_does_not_run(tmp_path):
 def test_a_bare_pickle_is_no_checkpoint(tmp_path):
     mark, path = tmp_path / "mark", tmp_path / "layer.ckpt"
     path.write_bytes(pickle.dumps(Runs(mark)))
-    with pytest.raises(InputError, match=r"not a checkpoint as torch\.save writes it"):
+    with pytest.raises(InputError, match=r"layer\.ckpt .*torch\.save"):
         load(path)
     assert not mark.exists()
 
@@ -114,7 +115,7 @@ def test_a_bare_pickle_is_no_checkpoint(tmp_path):
 def test_the_old_format_is_refused(tmp_path):
     path = tmp_path / "layer.ckpt"
     torch.save(layer().state_dict(), path, _use_new_zipfile_serialization=False)
-    with pytest.raises(InputError, match=r"not a checkpoint as torch\.save writes it"):
+    with pytest.raises(InputError, match=r"layer\.ckpt .*torch\.save"):
         load(path)
 
 
@@ -122,7 +123,7 @@ def test_a_zip_bomb_is_refused(tmp_path):
     path = saved(tmp_path / "layer.ckpt")
     rewritten(path, lambda n, c: (n, c + bytes(10**7)), zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 10**6
-    with pytest.raises(InputError, match="a compressed entry"):
+    with pytest.raises(InputError, match=r"layer\.ckpt .*compressed.*'layer/"):
         load(path)
 
 
@@ -149,7 +150,7 @@ def test_entries_that_lead_out_are_refused(tmp_path, name):
     path = saved(tmp_path / "layer.ckpt")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(name, b"x")
-    with pytest.raises(InputError, match="an entry that leads out"):
+    with pytest.raises(InputError, match=f"entry.*{re.escape(repr(name))}$"):
         load(path)
 
 
@@ -167,7 +168,7 @@ def bomb(path, n_declared):
     return rewritten(path, change)
 
 
-def test_a_header_that_declares_more_than_there_is_allocates_nothing(tmp_path):
+def test_a_header_that_declares_too_much_allocates_nothing(tmp_path):
     path = bomb(tmp_path / "layer.ckpt", 2**30)  # 4 GiB of float32
     script = f"""
         import resource, sys
@@ -195,7 +196,7 @@ def test_a_tensor_that_repeats_one_number_is_not_unrolled(tmp_path):
         {"weight": torch.zeros(1).expand(10**6, 10**6), "bias": torch.zeros(2)},
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(InputError, match="does not fit Linear"):
+    with pytest.raises(InputError, match=r"layer\.ckpt .*Linear: weight"):
         load(path)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert after - before < 200 * 2**10  # KiB
@@ -217,34 +218,34 @@ def test_what_does_not_fit_is_one_error(tmp_path, state):
 
 
 @pytest.mark.parametrize(
-    "weight, said",
+    "weight, expected",
     [
-        (torch.zeros(2, 3, device="meta"), "'weight' has no values"),
-        (torch.zeros(2, 3).to_sparse(), "'weight' is a sparse tensor"),
+        (torch.zeros(2, 3, device="meta"), "'weight' .*the device meta"),
+        (torch.zeros(2, 3).to_sparse(), "'weight' .*sparse"),
         (
             torch.quantize_per_tensor(torch.zeros(2, 3), 1.0, 0, torch.qint8),
-            "'weight' is of the type torch.qint8",
+            "'weight' .*torch.qint8",
         ),
-        (torch.zeros(2, 3, dtype=torch.complex64), "'weight' is of the type torch.c"),
-        (torch.zeros(2, 3).to(torch.float8_e5m2), "'weight' is of the type torch.flo"),
-        (torch.zeros(2, 3, dtype=torch.int64), "weight is torch.int64 in the file"),
-        (torch.full((2, 3), torch.nan), "'weight' has weights that are NaN or inf"),
-        (torch.full((2, 3), torch.inf), "'weight' has weights that are NaN or inf"),
-        (torch.full((1, 1), -torch.inf).expand(2, 3), "'weight' has weights that"),
-        ("hello", "'weight' is a str and no tensor"),
+        (torch.zeros(2, 3, dtype=torch.complex64), "'weight' .*torch.complex64"),
+        (torch.zeros(2, 3).to(torch.float8_e5m2), "'weight' .*torch.float8_e5m2"),
+        (torch.zeros(2, 3, dtype=torch.int64), "weight is torch.int64 .*torch.float32"),
+        (torch.full((2, 3), torch.nan), "'weight' .*NaN"),
+        (torch.full((2, 3), torch.inf), "'weight' .*NaN"),
+        (torch.full((1, 1), -torch.inf).expand(2, 3), "'weight' .*NaN"),
+        ("hello", "'weight' .*tensor.* str$"),
     ],
 )
 def test_what_are_no_weights_is_one_error_that_names_them(
-    tmp_path, weight, said, recwarn
+    tmp_path, weight, expected, recwarn
 ):
     path = saved(tmp_path / "layer.ckpt", {"weight": weight, "bias": torch.zeros(2)})
     recwarn.clear()
-    with pytest.raises(InputError, match=rf"layer\.ckpt .*{said}") as told:
+    with pytest.raises(InputError, match=rf"layer\.ckpt .*{expected}") as refused:
         load(path)
-    assert "\n" not in str(told.value) and not recwarn.list
+    assert "\n" not in str(refused.value) and not recwarn.list
 
 
-def test_attributes_of_a_strangers_state_dict_are_not_taken_over(tmp_path):
+def test_attributes_of_an_untrusted_state_dict_are_ignored(tmp_path):
     state = layer().state_dict()
     vars(state).update(_metadata="y", classifier="z", keys=3, values="x")
     loaded = layer()
@@ -264,7 +265,7 @@ def test_truncated_safetensors_are_one_error(tmp_path, share):
     save_weights(layer(), path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=r"layer\.safetensors is not a readable"):
+    with pytest.raises(InputError, match=r"layer\.safetensors .*SafetensorError"):
         load(path)
 
 
@@ -281,35 +282,35 @@ def test_a_truncated_file_is_one_error(tmp_path, share):
     "name", ["../layer", "a/b", "/etc/passwd", "", ".", "a b", "1"]
 )
 def test_names_that_lead_out_are_refused(tmp_path, name):
-    with pytest.raises(InputError, match="no name of a file of weights"):
+    with pytest.raises(InputError, match=f"^{re.escape(repr(name))} .*name"):
         load(saved(tmp_path / "layer.ckpt"), name=name)
 
 
 def test_weights_that_are_in_no_file_are_refused(tmp_path):
-    path, given, forgotten = saved(tmp_path / "layer.ckpt"), layer(), layer()
-    model = hparams(layer=given)
-    model["modules"] = {"a": given, "b": torch.nn.Sequential(given, torch.nn.ReLU())}
+    path, loaded, forgotten = saved(tmp_path / "layer.ckpt"), layer(), layer()
+    model = hparams(layer=loaded)
+    model["modules"] = {"a": loaded, "b": torch.nn.Sequential(loaded, torch.nn.ReLU())}
     load_loadables(model, {"layer": path})
-    model["modules"]["c"] = torch.nn.Sequential(given, forgotten)
-    with pytest.raises(InputError, match="where the weights of c are"):
+    model["modules"]["c"] = torch.nn.Sequential(loaded, forgotten)
+    with pytest.raises(InputError, match=r"weights of c .*pretrainer\.loadables"):
         load_loadables(model, {"layer": path})
 
 
 def test_what_is_no_module_has_no_weights(tmp_path):
     path = saved(tmp_path / "layer.ckpt")
-    with pytest.raises(InputError, match="str layer has no weights"):
+    with pytest.raises(InputError, match="^str layer .*weights"):
         load_loadables(hparams(layer="x"), {"layer": path})
     model = {**hparams(layer=layer()), "modules": {"a": "x"}}
-    with pytest.raises(InputError, match="module a of the model is of the class str"):
+    with pytest.raises(InputError, match="module a .*str$"):
         load_loadables(model, {"layer": path})
 
 
 def test_a_model_without_a_pretrainer():
-    with pytest.raises(InputError, match="has no pretrainer, but a, b"):
+    with pytest.raises(InputError, match="hyperparams.yaml: .*pretrainer.* a, b$"):
         loadables_of({"a": 1, "b": 2}, "hyperparams.yaml")
 
 
-# --- Class names ----------------------------------------------------------------------
+# --- Class labels ---------------------------------------------------------------------
 
 
 def test_class_names_are_read_as_speechbrain_writes_them(tmp_path):
@@ -343,5 +344,5 @@ def test_class_names_are_read_as_speechbrain_writes_them(tmp_path):
 def test_what_is_no_list_of_names_is_one_error(tmp_path, text):
     path = tmp_path / "label_encoder.ckpt"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError, match=r"label_encoder\.ckpt holds no class names"):
+    with pytest.raises(InputError, match=r"label_encoder\.ckpt .*class labels"):
         load_encoder(CategoricalEncoder(), path)

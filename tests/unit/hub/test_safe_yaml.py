@@ -1,4 +1,4 @@
-"""The YAML of a stranger's model is data: nothing in it runs, whatever it spells."""
+"""The YAML of an untrusted model is data: nothing in it runs."""
 
 import importlib
 import inspect
@@ -17,7 +17,7 @@ from speechbrain_lmac.hub.safe_build import ALLOWED
 from speechbrain_lmac.hub.safe_yaml import parse, read_safely
 from speechbrain_lmac.utils.errors import InputError
 
-# What an argument of an allowed class must not be called: it would lead elsewhere.
+# Names that no argument of an allowed class may have: they are paths or sources.
 LEADING = {
     *("path", "paths", "source", "checkpoint", "file", "filename", "folder", "url"),
     *("data_folder", "network", "savedir", "save_path", "cache_folder", "command"),
@@ -54,7 +54,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_nothing_of_a_strangers_file_is_run(tmp_path, attack, monkeypatch):
+def test_nothing_of_an_untrusted_file_is_run(tmp_path, attack, monkeypatch):
     # Relative: a shell and YAML would read blanks and # in the name of the folder.
     monkeypatch.chdir(tmp_path)
     mark, other = Path("mark"), Path("other.yaml")
@@ -80,44 +80,44 @@ def test_nothing_of_a_strangers_file_is_run(tmp_path, attack, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, expected",
     [
-        ("a: !module:os", "the tag !module:os"),
-        ("a: !name:os.system", "!name:os.system is not on the list"),
-        ("a: !new:torch.nn.os.system", "is not on the list"),
-        ("a: !new:torch.nn.functional.relu", "is not on the list"),
-        ("domain: !new:torch.nn.Parameter {}", "no class that could be built"),
-        ("domain: !new:torch.nn.Nothing {}", "no class that could be built"),
-        ("a: !new:speechbrain_lmac.utils.files.write_text", "is not on the list"),
-        ("a: !new:speechbrain_lmac.interpreters.TrainedInterpreter", "not on the list"),
-        ("a: !new:speechbrain_lmac.classifiers.FrozenClassifier", "not on the list"),
+        ("a: !module:os", "tag !module:os"),
+        ("a: !name:os.system", "!name:os.system is not"),
+        ("a: !new:torch.nn.os.system", "!new:torch.nn.os.system is not"),
+        ("a: !new:torch.nn.functional.relu", "torch.nn.functional.relu is not"),
+        ("domain: !new:torch.nn.Parameter {}", "torch.nn.Parameter is not"),
+        ("domain: !new:torch.nn.Nothing {}", "torch.nn.Nothing is not"),
+        ("a: !new:speechbrain_lmac.utils.files.write_text", "write_text is not"),
+        ("a: !new:speechbrain_lmac.interpreters.TrainedInterpreter", "preter is not"),
+        ("a: !new:speechbrain_lmac.classifiers.FrozenClassifier", "Classifier is not"),
         ("a: 1\nb: !ref <a.real>", "!ref '<a.real>'"),
         ("a: {b: 1}\nc: !ref <a[b]>", "!ref"),
         ("a: 1\nb: !ref <a> ** 99", "!ref"),
         ("a: 1\nb: !copy <a>", "!copy"),
-        ("model: !ref <clap>\nclap: !ref <model>", "leads nowhere"),
-        ("model: !ref <model>", "leads nowhere"),
-        ("model: !ref <clap>", "leads nowhere"),
-        ("a: &x [1]\nb: *x", "the anchor &x"),
-        ("a: 1\na: 2", "the key 'a' twice"),
-        ("a: {<<: {b: 1}}", "a key with the tag"),
-        ("? [1]\n: 2", "a key with the tag"),
-        ("? !apply:os.system ['true']\n: 2", "a key with the tag"),
+        ("model: !ref <clap>\nclap: !ref <model>", "!ref <model> has"),
+        ("model: !ref <model>", "!ref <model> has"),
+        ("model: !ref <clap>", "!ref <clap> has"),
+        ("a: &x [1]\nb: *x", "anchor &x"),
+        ("a: 1\na: 2", "key 'a'"),
+        ("a: {<<: {b: 1}}", "key with the tag"),
+        ("? [1]\n: 2", "key with the tag"),
+        ("? !apply:os.system ['true']\n: 2", "key with the tag"),
         ("a: 2020-01-01", "timestamp"),
         ("a: !!binary aGk=", "binary"),
-        ("a: 99999999999", "beyond"),
-        ("a: " + "9" * 10000, "beyond"),
-        ("a: !PLACEHOLDER", "the tag !PLACEHOLDER"),
-        ("domain: !new:torch.nn.LazyLinear [1]", "no class that could be built"),
+        ("a: 99999999999", "1,048,576"),
+        ("a: " + "9" * 10000, "1,048,576"),
+        ("a: !PLACEHOLDER", "tag !PLACEHOLDER"),
+        ("domain: !new:torch.nn.LazyLinear [1]", "torch.nn.LazyLinear is not"),
         ("a: !new:torch.nn.Linear {device: meta}", "torch.nn.Linear with device"),
         ("a: !new:torch.nn.Linear {dtype: half}", "torch.nn.Linear with dtype"),
-        ("a: 1048577", "beyond"),
-        ("a: .nan", "no number"),
-        ("a: -.inf", "no number"),
-        ("a: 1.0e+10", "no number"),
-        ("a: " + "[" * 40 + "]" * 40, "more than 32 levels"),
-        ("a:\n  " + "- " * 5000 + "x", "more than 32 levels"),
-        ("a: [" + "1, " * 10_000 + "1]", "more than 10,000 values"),
+        ("a: 1048577", "1,048,576"),
+        ("a: .nan", "'.nan' is not"),
+        ("a: -.inf", "'-.inf' is not"),
+        ("a: 1.0e+10", "1e+09"),
+        ("a: " + "[" * 40 + "]" * 40, "32 levels"),
+        ("a:\n  " + "- " * 5000 + "x", "32 levels"),
+        ("a: [" + "1, " * 10_000 + "1]", "10,000 values"),
         (
             "a: !new:speechbrain.utils.parameter_transfer.Pretrainer\n"
             "    paths: {model: /etc/passwd}",
@@ -129,35 +129,35 @@ def test_nothing_of_a_strangers_file_is_run(tmp_path, attack, monkeypatch):
         ),
     ],
 )
-def test_what_is_refused_is_named_with_its_line(tmp_path, text, said):
+def test_what_is_refused_is_named_with_its_line(tmp_path, text, expected):
     path = written(tmp_path, "window_seconds: 1\n" + text + "\n")
     with pytest.raises(InputError) as refused:
         read_safely(path)
-    assert said in str(refused.value)
+    assert expected in str(refused.value)
     assert f"{path}, line " in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    "content, said",
+    "content, expected",
     [
-        (b"", "no keys"),
-        (b"[1, 2]", "no keys"),
-        (b"a: 1\n---\nb: 2\n", "not readable as YAML"),
-        (b"a: [1", "not readable as YAML"),
-        (b"a: \x00", "not readable as YAML"),
+        (b"", "hyperparams.yaml .*keys"),
+        (b"[1, 2]", "hyperparams.yaml .*keys"),
+        (b"a: 1\n---\nb: 2\n", "hyperparams.yaml .*as YAML"),
+        (b"a: [1", "hyperparams.yaml .*as YAML"),
+        (b"a: \x00", "hyperparams.yaml .*as YAML"),
         (b"\xff\xfea\x00:\x00", "UTF-8"),
-        (b"a: " + b"[" * 5000, "brackets in brackets"),
-        (b"a: " + b"[" * 5000 + b"]" * 5000, "brackets in brackets"),
-        (b"a: " + b"{a: " * 5000, "brackets in brackets"),
-        (b"a: '" + b"x" * 2**18 + b"'", "bytes"),
+        (b"a: " + b"[" * 5000, "100 .*brackets"),
+        (b"a: " + b"[" * 5000 + b"]" * 5000, "100 .*brackets"),
+        (b"a: " + b"{a: " * 5000, "100 .*brackets"),
+        (b"a: '" + b"x" * 2**18 + b"'", "262,144 bytes"),
         (None, "cannot read"),
     ],
 )
-def test_a_file_that_is_none_is_one_error(tmp_path, content, said):
+def test_an_invalid_file_is_one_error(tmp_path, content, expected):
     path = tmp_path / "hyperparams.yaml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=expected):
         read_safely(path)
 
 
@@ -204,7 +204,7 @@ def test_a_good_file_is_read_as_hyperpyyaml_reads_it(tmp_path):
     assert ours["pretrainer"].loadables["model"] is ours["model"]
 
 
-# --- What a model has -----------------------------------------------------------------
+# --- Keys of a model ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_good_file_is_read_as_hyperpyyaml_reads_it(tmp_path):
 def test_a_key_that_no_model_has_is_refused(tmp_path, text):
     path = written(tmp_path, GOOD + text + "\n")
     key = text.partition(":")[0]
-    with pytest.raises(InputError, match=f"the key '{key}' is none of a model"):
+    with pytest.raises(InputError, match=f"key '{key}'"):
         read_safely(path)
 
 
@@ -252,7 +252,7 @@ def test_a_key_that_no_model_has_is_refused(tmp_path, text):
 )
 def test_another_kind_of_value_is_refused(tmp_path, key, value):
     path = written(tmp_path, f"{key}: {value}\n")
-    with pytest.raises(InputError, match=f"{key} has to be "):
+    with pytest.raises(InputError, match=f": {key} must be "):
         read_safely(path)
 
 
@@ -269,7 +269,7 @@ def test_references_are_bounded(tmp_path):
         )
         + "decoder: !new:torch.nn.Identity {}\n",
     ):
-        with pytest.raises(InputError, match="has too many references"):
+        with pytest.raises(InputError, match="references.* 200 "):
             read_safely(written(tmp_path, text))
 
 
@@ -282,7 +282,7 @@ def test_overrides_reach_values_and_arguments(tmp_path):
     path = written(tmp_path, GOOD)
     read = read_safely(path, {"window_seconds": 2, "stft": {"n_mels": 20}})
     assert read["window_seconds"] == 2 and read["domain"].n_mels == 20
-    with pytest.raises(InputError, match="no key 'n_mel'"):
+    with pytest.raises(InputError, match="key 'n_mel'"):
         read_safely(path, {"stft": {"n_mel": 20}})
 
 
@@ -300,22 +300,21 @@ def test_overrides_reach_values_and_arguments(tmp_path):
 )
 def test_what_cannot_be_built_is_one_error(tmp_path, layer):
     path = written(tmp_path, f"window_seconds: 1\nmodel: {layer}\n")
-    with pytest.raises(
-        InputError, match="line 2: .* cannot be built like this"
-    ) as told:
+    name = layer.split()[0].removeprefix("!new:")
+    with pytest.raises(InputError, match=f"line 2: {name} .*built") as refused:
         read_safely(path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
 
 
 COMPACT = "speechbrain_lmac.classifiers.CompactClassifier"
 
 
 @pytest.mark.parametrize(
-    "layer, said",
+    "layer, expected",
     [
         # Parameters: 16 MiB, and 4 times the weight files.
         ("!new:torch.nn.Linear [40000, 25000]", "MiB of memory"),
-        ("!new:torch.nn.Linear [3000, 3000]", "bytes of parameters, but its weight"),
+        ("!new:torch.nn.Linear [3000, 3000]", "parameters.* 1,000 bytes"),
         (f"!new:{COMPACT} {{n_classes: 900000}}", "MiB of memory"),
         (f"!new:{COMPACT} {{n_classes: 2, channels: [20000, 9000]}}", "MiB of memory"),
         ("!new:torch.nn.Embedding [1000000, 1000000]", "MiB of memory"),
@@ -329,14 +328,14 @@ COMPACT = "speechbrain_lmac.classifiers.CompactClassifier"
         (
             "!new:speechbrain_lmac.interpreters.TransformerBlock "
             "{n_layers: 100000, width: 1, n_heads: 1, n_hidden: 1}",
-            "more than 20,000 layers and weights",
+            "20,000 layers",
         ),
     ],
 )
-def test_what_the_weight_files_cannot_hold_is_not_built(tmp_path, layer, said):
+def test_what_the_weight_files_cannot_hold_is_not_built(tmp_path, layer, expected):
     path = written(tmp_path, f"model: {layer}\n")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=expected):
         read_safely(path, declared=1000)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert after - before < 300 * 2**10  # KiB
@@ -348,7 +347,7 @@ def test_what_the_weight_files_hold_is_built(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(ALLOWED))
-def test_what_is_allowed_is_a_class_that_leads_nowhere(name):
+def test_what_is_allowed_is_a_class_without_paths(name):
     module, _, attribute = name.rpartition(".")
     found = getattr(importlib.import_module(module), attribute)
     assert inspect.isclass(found)

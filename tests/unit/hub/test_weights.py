@@ -1,4 +1,4 @@
-"""Files of weights: what is written and what is refused."""
+"""Weight files: writing, and invalid files."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, number, suffi
     model.norm.running_var[3] = number
     path = tmp_path / f"model{suffix}"
     save_weights(model, path)
-    with pytest.raises(InputError, match="'norm.running_var' has weights that are NaN"):
+    with pytest.raises(InputError, match="'norm.running_var' .*NaN"):
         load_weights(compact(), path)
 
 

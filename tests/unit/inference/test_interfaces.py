@@ -402,7 +402,7 @@ def test_a_long_file_is_classified_by_the_mean_of_its_windows(loaded, long_file)
         ("esc10-lmca", "Did you mean esc10-lmac"),
         ("results/esc10_lmac/1234/save", "no such folder"),
         ("results/nothing", "no such folder"),
-        ("", "there is no model|has no file"),
+        ("", "has no file"),
     ],
 )
 def test_a_model_that_there_is_not(source, said, tmp_path, monkeypatch):
@@ -516,13 +516,13 @@ def test_a_folder_called_like_a_shipped_model_is_one_only_with_a_yaml(
 @pytest.mark.parametrize(
     "before, after, said",
     [
-        ("window_seconds: 5.0", "window_seconds: -1", "window_seconds has to be a"),
-        ("window_seconds: 5.0", "window_seconds: x", "window_seconds has to be a"),
-        ("!name:speechbrain_lmac.explainers.AmortizedExplainer", "x", "explainer has"),
+        ("window_seconds: 5.0", "window_seconds: -1", "window_seconds must be a"),
+        ("window_seconds: 5.0", "window_seconds: x", "window_seconds must be a"),
+        ("!name:speechbrain_lmac.explainers.AmortizedExplainer", "x", "explainer must"),
         ("    model: !ref <model>\n    interp", "    interp", "do not fit together"),
         ("        interpreter: !ref <interpreter>\n", "", "the weights of interpreter"),
         ("channels: [16, 32", "channels: [8, 32", "does not fit CompactClassifier"),
-        ("n_mels: 80\nmodel", "n_mels: eighty\nmodel", "cannot be built like this"),
+        ("n_mels: 80\nmodel", "n_mels: eighty\nmodel", "cannot be built"),
     ],
 )
 def test_a_model_whose_parts_do_not_fit_is_one_error(copied, before, after, said):

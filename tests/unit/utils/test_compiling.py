@@ -1,4 +1,4 @@
-"""--compile: what is compiled, what is not, and failures in one line."""
+"""--compile: the compiled modules, and failures in one line."""
 
 import sys
 
@@ -58,7 +58,7 @@ def test_named_modules_alone_are_compiled(monkeypatch):
     brain, _ = brain_of(monkeypatch, **names)
     kinds = [type(module) for module in brain.modules.values()]
     assert kinds == [torch.nn.Linear, STFTDomain, Compiled]
-    with pytest.raises(InputError, match="names lst; the modules of this training are"):
+    with pytest.raises(InputError, match="lst.*first, domain, last"):
         brain_of(monkeypatch, compile=True, compile_module_keys=["lst"])
 
 
@@ -86,14 +86,14 @@ def failing(*args, **options):
 
 def test_a_failure_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(torch, "compile", failing)
-    told = "torch.compile failed (no compiler): leave --compile out"
-    with pytest.raises(InputError) as raised:
+    with pytest.raises(InputError, match="no compiler.*--compile") as raised:
         check_compile(sb.utils.run_opts.RunOptions(compile=True, device="cpu"))
-    assert str(raised.value) == told
+    message = str(raised.value)
+    assert "\n" not in message
     monkeypatch.setattr(sys, "argv", ["train_lmac.py"])
     with pytest.raises(SystemExit) as ended:
         main(failing)
-    assert ended.value.code == 2 and capsys.readouterr().err == f"error: {told}\n"
+    assert ended.value.code == 2 and capsys.readouterr().err == f"error: {message}\n"
     assert why_uncompiled(RuntimeError("out of memory")) is None
 
 
@@ -110,7 +110,7 @@ def test_the_compiler_of_the_device_of_the_run_is_tried(monkeypatch):
 
 
 def test_torchscript_is_refused():
-    with pytest.raises(InputError, match="--jit: .* take --compile"):
+    with pytest.raises(InputError, match="--jit: .* --compile"):
         load_experiment(["hparams/toy_classifier.yaml", "--jit"], training=True)
 
 
@@ -119,11 +119,11 @@ def test_a_fitted_map_is_a_replicated_one(size):
     maps = torch.rand(2, 2, 3, 4, dtype=torch.float64, requires_grad=True)
     fitted = fit_map(maps, size)
     missing = (0, max(0, size[1] - 4), 0, max(0, size[0] - 3))
-    wanted = torch.nn.functional.pad(maps, missing, mode="replicate")
-    wanted = wanted[..., : size[0], : size[1]]
-    assert torch.equal(fitted, wanted)
+    expected = torch.nn.functional.pad(maps, missing, mode="replicate")
+    expected = expected[..., : size[0], : size[1]]
+    assert torch.equal(fitted, expected)
     weight = torch.rand(fitted.shape, dtype=torch.float64)
     one, other = (
-        torch.autograd.grad((m * weight).sum(), maps)[0] for m in (fitted, wanted)
+        torch.autograd.grad((m * weight).sum(), maps)[0] for m in (fitted, expected)
     )
     torch.testing.assert_close(one, other)

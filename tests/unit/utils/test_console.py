@@ -1,4 +1,4 @@
-"""What the terminal shows: with `--quiet`, and without a terminal."""
+"""Terminal output: with `--quiet`, and without a terminal."""
 
 import io
 import logging
@@ -107,9 +107,9 @@ def test_python_s_warnings_go_through_logging(capsys):
         warnings.simplefilter("always")
         logging.captureWarnings(False)
         open_console()
-        warnings.warn("something is odd", UserWarning, stacklevel=1)
+        warnings.warn("odd", UserWarning, stacklevel=1)
     err = capsys.readouterr().err
-    assert err.startswith("warning: ") and "something is odd" in err
+    assert err.startswith("warning: ") and "UserWarning: odd" in err
 
 
 def test_a_reader_that_leaves_early_is_no_error():
@@ -133,7 +133,7 @@ def test_a_command_s_exit_status_and_its_one_line(capsys):
     assert exit_status(command, ["--unknown=1"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
-    assert err.startswith("error: unknown option --unknown")
+    assert err.startswith("error: ") and "--unknown" in err
 
 
 # Clears the screen, sets the title, deletes the line before, and turns text around.

@@ -1,4 +1,4 @@
-"""Devices and precisions that a machine has or has not."""
+"""Devices and precisions of a machine."""
 
 import pytest
 import torch
@@ -26,19 +26,19 @@ def gpus(monkeypatch):
 
 @pytest.mark.parametrize("name", ["banana", "gpu", "cuda:x", "", "cpu:"])
 def test_no_such_kind_of_device(name):
-    with pytest.raises(InputError, match="no such kind of device; use cpu or cuda"):
+    with pytest.raises(InputError, match=f"^device {name}: .*use cpu or cuda"):
         check_device(name)
 
 
-def test_gpus_that_are_there_and_not(gpus):
+def test_available_and_missing_gpus(gpus):
     gpus(0)
     for name in ("cuda", "cuda:0", "cuda:7"):
-        with pytest.raises(InputError, match=f"device {name}: not available on this"):
+        with pytest.raises(InputError, match=f"device {name}: not available"):
             check_device(name)
     gpus(2)
     assert check_device("cuda") == torch.device("cuda")
     assert check_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(InputError, match="2 GPU.* cuda:0 to cuda:1"):
+    with pytest.raises(InputError, match="cuda:7: .*2 GPU.*cuda:1"):
         check_device("cuda:7")
 
 
@@ -55,7 +55,7 @@ def test_precision_of_a_cpu(gpus):
         {"eval_precision": "fp16"},
         {"auto_mix_prec": True},
     ):
-        with pytest.raises(InputError, match="needs a GPU"):
+        with pytest.raises(InputError, match="(precision|--auto_mix_prec).*GPU"):
             check_precision(RunOptions(device="cpu", **options))
         gpus(1)
         check_precision(RunOptions(device="cuda", **options))
@@ -73,10 +73,10 @@ def test_data_parallel_needs_a_gpu_and_one_process(gpus, monkeypatch):
     check_data_parallel(RunOptions(device="cuda", data_parallel_backend=True))
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("LOCAL_RANK", "0")
-    with pytest.raises(InputError, match="under torchrun"):
+    with pytest.raises(InputError, match="--data_parallel_backend.*torchrun$"):
         check_data_parallel(RunOptions(device="cuda", data_parallel_backend=True))
 
 
-def test_a_model_is_not_loaded_for_a_device_that_is_not_there():
+def test_a_model_is_not_loaded_for_a_missing_device():
     with pytest.raises(InputError, match="device banana"):
         AudioExplainer.from_hparams("esc10-lmac", run_opts={"device": "banana"})

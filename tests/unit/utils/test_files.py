@@ -1,4 +1,4 @@
-"""A file is whole or not there."""
+"""Files are written atomically."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def test_a_writer_that_writes_nothing_is_an_error(tmp_path):
         write_atomically(tmp_path / "out.csv", lambda part: None)
 
 
-def test_texts_are_written_together_and_the_last_vouches_for_them(tmp_path):
+def test_several_texts_are_written_together(tmp_path):
     folder = tmp_path / "a" / "b"
     write_together(folder, {"one.txt": "1", "all.txt": "old"})
     write_together(folder, {"one.txt": "2", "all.txt": "new"})
@@ -64,7 +64,7 @@ def test_texts_are_written_together_and_the_last_vouches_for_them(tmp_path):
     assert texts == {"one.txt": "2", "all.txt": "new"}
 
 
-def test_of_texts_that_cannot_all_be_written_none_is(tmp_path):
+def test_several_texts_are_written_all_or_none(tmp_path):
     with pytest.raises(TypeError):
         write_together(tmp_path / "a" / "b", {"one.txt": "1", "all.txt": None})
     assert list(tmp_path.iterdir()) == []
@@ -73,7 +73,7 @@ def test_of_texts_that_cannot_all_be_written_none_is(tmp_path):
         write_together(tmp_path, {"one.txt": "2", "all.txt": None})
     assert (tmp_path / "one.txt").read_text() == "1"
     assert (tmp_path / "all.txt").read_text() == "old"
-    # Nobody vouches for files of which some could not be replaced.
+    # The last file marks the set as complete.
     (tmp_path / "one.txt").unlink()
     (tmp_path / "one.txt").mkdir()
     with pytest.raises(OSError):

@@ -1,4 +1,4 @@
-"""What changes a fingerprint, and what must not."""
+"""Changes that a fingerprint depends on, and others."""
 
 import functools
 import hashlib
@@ -52,7 +52,7 @@ def test_a_cache_and_the_mode_do_not_count():
     assert fingerprint_of(explainer) == before
 
 
-def test_explainers_in_a_circle_come_to_an_end():
+def test_a_reference_cycle_ends():
     first = RandomExplainer(None)
     first.reference = first
     assert len(fingerprint_of(first)) == 16
@@ -96,14 +96,18 @@ def test_digests_are_those_of_hashlib(tmp_path):
     path = tmp_path / "sound.wav"
     path.write_bytes(b"sound")
     for n_bytes in (4, 16, 64):
-        wanted = hashlib.blake2b(b"sound", digest_size=n_bytes).hexdigest()
+        expected = hashlib.blake2b(b"sound", digest_size=n_bytes).hexdigest()
         assert file_hash(path, n_bytes) == content_hash("so", b"und", n_bytes=n_bytes)
-        assert file_hash(path, n_bytes) == wanted
+        assert file_hash(path, n_bytes) == expected
     for kind in ("md5", "sha256"):
-        wanted = hashlib.new(kind, b"sound").hexdigest()
-        assert file_hash(path, kind=kind) == content_hash("sound", kind=kind) == wanted
+        expected = hashlib.new(kind, b"sound").hexdigest()
+        assert (
+            file_hash(path, kind=kind) == content_hash("sound", kind=kind) == expected
+        )
 
 
 def test_the_order_of_keys_is_no_content():
-    wanted = hashlib.blake2b(b'{"a": [2.5, null], "b": 1}', digest_size=16).hexdigest()
-    assert json_hash({"b": 1, "a": [2.5, None]}) == wanted
+    expected = hashlib.blake2b(
+        b'{"a": [2.5, null], "b": 1}', digest_size=16
+    ).hexdigest()
+    assert json_hash({"b": 1, "a": [2.5, None]}) == expected

@@ -42,7 +42,7 @@ def test_every_part_of_the_key_matters(place):
     "one, other",
     [((1, 23), (12, 3)), (("a", "b"), ("ab",)), (("1",), (1,)), ((1, 2), (2, 1))],
 )
-def test_keys_that_look_alike_are_told_apart(one, other):
+def test_similar_keys_have_different_seeds(one, other):
     assert seed_of(*one) != seed_of(*other)
 
 

@@ -1,4 +1,4 @@
-"""What a run says of the machine it ran on; memory goes back when asked."""
+"""The description of a machine; freed memory is returned."""
 
 import re
 import subprocess
@@ -51,8 +51,10 @@ def test_the_packages_are_those_of_this_python(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     lines = environment_description().splitlines()
     assert lines[0].startswith(f"Python {sys.version_info.major}.")
-    wanted = {f"{name}=={version(name)}" for name in ("torch", "torchaudio", "PyYAML")}
-    assert wanted <= set(lines)
+    expected = {
+        f"{name}=={version(name)}" for name in ("torch", "torchaudio", "PyYAML")
+    }
+    assert expected <= set(lines)
     assert "torch==0.1" not in lines
 
 
