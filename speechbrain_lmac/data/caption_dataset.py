@@ -31,7 +31,7 @@ class CaptionDataset(ClipDataset):
 
     def __init__(
         self,
-        prepare: "Callable[[str | Path, str | Path], Manifests]",
+        prepare: Callable[[str | Path, str | Path], "Manifests"],
         data_folder: str | Path,
         sample_rate: int,
         clip_seconds: float = 10.0,

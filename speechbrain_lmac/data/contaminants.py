@@ -46,7 +46,18 @@ class OwnProtocol:
         sample_rate: int,
         draw: torch.Generator,
     ) -> list[Entry]:
-        """Draw pieces of the length of a clip; see `draw_pieces`."""
+        """Draw pieces of the length of a clip.
+
+        Arguments
+        ---------
+        files, n_samples, sample_rate, draw
+            As in `draw_pieces`.
+
+        Returns
+        -------
+        pieces : list of dict
+            `wav`, `start`, `length`.
+        """
         return draw_pieces(files, n_samples, sample_rate, draw)
 
 

@@ -107,7 +107,7 @@ class ClipDataset:
 
     def __init__(
         self,
-        prepare: "Callable[..., Manifests]",
+        prepare: Callable[..., "Manifests"],
         data_folder: str | Path,
         categories: Sequence[str],
         n_classes: int,

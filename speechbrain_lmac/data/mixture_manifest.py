@@ -157,7 +157,7 @@ def choose_gains(
     Raises
     ------
     InputError
-        Both are given, or one is invalid.
+        Both are set, or one is invalid.
 
     Example
     -------

@@ -197,9 +197,9 @@ def test_an_archive_with_missing_files_leaves_nothing(server, tmp_path):
     server.content = zip_of(GOOD_FILES)
 
     def check(folder):
-        raise InputError("the archive lacks 2 clips")
+        raise InputError("missing clips (2)")
 
-    with pytest.raises(InputError, match="lacks 2 clips"):
+    with pytest.raises(InputError, match="missing clips"):
         fetch_dataset(tmp_path / "ESC-50", server.url, "meta/esc50.csv", check)
     assert names_in(tmp_path) == []
 
@@ -300,7 +300,7 @@ def test_nothing_is_unpacked_over_a_folder_in_use(tmp_path):
     (tmp_path / "a.zip").write_bytes(zip_of(GOOD_FILES))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "precious").write_text("mine")
-    with pytest.raises(InputError, match="data is not empty"):
+    with pytest.raises(InputError, match="/data is not"):
         unpack_archive(tmp_path / "a.zip", tmp_path / "data")
     assert names_in(tmp_path) == ["a.zip", "data"]
     assert names_in(tmp_path / "data") == ["precious"]
