@@ -8,9 +8,9 @@ import difflib
 import inspect
 import pkgutil
 import pydoc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -273,6 +273,11 @@ WANTED = {
 }
 
 
+# Annotations that take any value, and those that stand for a plain value of YAML.
+ANYTHING = {Any, Literal, object}
+CONCRETE: dict[Any, type] = {tuple: list, Sequence: list, Iterable: list, Mapping: dict}
+
+
 def _kinds_of(parameter) -> tuple:
     """The types that a parameter takes, () for any."""
     annotation = parameter.annotation
@@ -289,7 +294,9 @@ def _kinds_of(parameter) -> tuple:
             kinds = [float]  # 1 where 0.5 is meant, too
         elif kinds[0] not in WANTED and kinds[0] is not tuple:
             return ()
-    return tuple(dict.fromkeys(list if kind is tuple else kind for kind in kinds))
+    if not ANYTHING.isdisjoint(kinds):
+        return ()
+    return tuple(dict.fromkeys(CONCRETE.get(kind, kind) for kind in kinds))
 
 
 def _is_kind(node, kind) -> bool:

@@ -134,7 +134,8 @@ def test_a_module_that_raises_while_it_is_imported(tmp_path, monkeypatch):
 
 OURS = """\
 import torch
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 
 class Typed:
@@ -142,6 +143,11 @@ class Typed:
                  maybe: int | None = 3, net: torch.nn.Module = None,
                  term: Callable = None, free=None):
         self.count = count
+
+
+class Abstract:
+    def __init__(self, sizes: Sequence[int], rows: Mapping[str, int], free: Any):
+        self.sizes = sizes
 
 
 class Halved:
@@ -216,6 +222,13 @@ def test_a_value_of_another_kind(arguments, message, ours, tmp_path):
 )
 def test_values_of_the_right_kind(arguments, ours, tmp_path):
     assert load(f"part: !name:{ours}.Typed {{{arguments}}}\n", tmp_path)["part"]
+
+
+def test_abstract_annotations_take_plain_values(ours, tmp_path):
+    yaml = f"part: !name:{ours}.Abstract {{sizes: %s, rows: {{a: 1}}, free: x}}\n"
+    assert load(yaml % "[1]", tmp_path)["part"]
+    with pytest.raises(InputError, match="part.sizes must be a list, got '3'"):
+        load(yaml % "3", tmp_path)
 
 
 @pytest.mark.parametrize("arguments", ["{half: x}", "\n- x"])
