@@ -1,4 +1,4 @@
-"""Recordings with captions to SpeechBrain manifests: Clotho, AudioCaps, any table.
+"""Manifests of recordings with captions: Clotho, AudioCaps, any table.
 
     python data_prep/captions_prepare.py clotho data/clotho manifests/clotho
     python data_prep/captions_prepare.py audiocaps data/audiocaps manifests/audiocaps
@@ -6,20 +6,22 @@
 
 An entry of ``train.json``, ``valid.json`` and ``test.json`` is ``"train-rain": {"wav":
 "{data_root}/development/rain.wav", "duration", "sample_rate", "captions": ["Rain
-falls.", ...]}`` with the duration in s and the rate in Hz of the file. Recordings that
-are not there are left out, counted and told: those of AudioCaps vanish from where they
-come from. Everything else that is wrong is a fault; all faults are told at once.
+falls.", ...]}`` with the duration in s and the rate in Hz of the file. Missing
+recordings are left out with a warning, because those of AudioCaps vanish from their
+source. All other faults are in one error message.
 """
 
 import argparse
 import logging
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from speechbrain_lmac.data.corpora import SPLITS
 from speechbrain_lmac.data_prep.manifest import (
     Faults,
+    Manifests,
     fingerprint,
     load_manifests,
     read_table,
@@ -38,7 +40,7 @@ CLOTHO_PARTS = {"train": "development", "valid": "validation", "test": "evaluati
 CLOTHO_CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
 AUDIOCAPS_PARTS = {"train": "train", "valid": "val", "test": "test"}
 AUDIOCAPS_COLUMNS = ("audiocap_id", "youtube_id", "start_time", "caption")
-# What a model that was trained on it has to say, see `ClipDataset`.
+# Terms of a model trained on the dataset, see `ClipDataset`.
 TERMS = {
     "clotho": {
         "name": "Clotho",
@@ -54,25 +56,25 @@ TERMS = {
         "of AudioSet; the recordings belong to their authors",
     },
 }
-SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, where a table names no split
+SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, if a table has no split
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a table says of a recording."""
+    """A recording as a dataset's table lists it."""
 
     split: str
-    files: tuple  # where it may be, relative to the dataset's folder
-    captions: tuple
+    files: tuple[str, ...]  # possible paths, relative to the dataset's folder
+    captions: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The file name, for messages."""
         return Path(self.files[0]).name
 
 
 def caption_terms(dataset: str) -> dict[str, str]:
-    """The terms of "clotho" or "audiocaps", for the YAML of the dataset.
+    """Return the terms of "clotho" or "audiocaps", for the YAML of the dataset.
 
     Example
     -------
@@ -80,17 +82,15 @@ def caption_terms(dataset: str) -> dict[str, str]:
     'other'
     """
     if dataset not in TERMS:
-        raise InputError(
-            f"terms are known of {' and '.join(TERMS)}, not of {dataset!r}"
-        )
+        raise InputError(f"dataset must be one of {', '.join(TERMS)}, got {dataset!r}")
     return dict(TERMS[dataset])
 
 
-def prepare_clotho(data_folder: Path | str, manifest_folder: Path | str):
+def prepare_clotho(data_folder: Path | str, manifest_folder: Path | str) -> Manifests:
     """Check Clotho (Drossos et al. 2020, version 2) and write its manifests.
 
-    Its development part trains, its validation part chooses, its evaluation part is
-    the test. Tables and audio may also lie in the folders in parentheses.
+    Its development, validation and evaluation parts are train, valid and test. Tables
+    and audio may also be in the folders in parentheses.
 
         data_folder/(clotho_csv_files/)clotho_captions_development.csv
                 file_name, caption_1, ..., caption_5
@@ -99,7 +99,7 @@ def prepare_clotho(data_folder: Path | str, manifest_folder: Path | str):
     Arguments
     ---------
     data_folder, manifest_folder : str or Path
-        The dataset, and where the manifests go.
+        The dataset, and the folder for the manifests.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def prepare_clotho(data_folder: Path | str, manifest_folder: Path | str):
     recordings = []
     for split, part in CLOTHO_PARTS.items():
         table = f"clotho_captions_{part}.csv"
-        path = first_there(data_folder, [table, f"clotho_csv_files/{table}"])
+        path = first_existing(data_folder, [table, f"clotho_csv_files/{table}"])
         for row in read_table(path, ["file_name", *CLOTHO_CAPTIONS]):
             name = row["file_name"]
             files = (f"{part}/{name}", f"clotho_audio_files/{part}/{name}")
@@ -123,12 +123,14 @@ def prepare_clotho(data_folder: Path | str, manifest_folder: Path | str):
     return write_captions(data_folder, manifest_folder, recordings)
 
 
-def prepare_audiocaps(data_folder: Path | str, manifest_folder: Path | str):
+def prepare_audiocaps(
+    data_folder: Path | str, manifest_folder: Path | str
+) -> Manifests:
     """Check AudioCaps (Kim et al. 2019) and write its manifests.
 
-    Rows of one recording, of which its val and test parts have five, become one entry.
-    Tables may also lie in ``dataset/``; audio of any ending in `audio.AUDIO` is looked
-    for in a folder of its part, also within ``audio/``, or in ``audio/`` itself.
+    Rows of one recording (five in the val and test parts) become one entry. Tables may
+    also be in ``dataset/``; audio of any ending in `audio.AUDIO` may be in the folder
+    of its part, in ``audio/PART/`` or in ``audio/``.
 
         data_folder/train.csv     audiocap_id, youtube_id, start_time, caption
         data_folder/train/YOUTUBE-ID_START.wav   or AUDIOCAP-ID.wav
@@ -138,8 +140,8 @@ def prepare_audiocaps(data_folder: Path | str, manifest_folder: Path | str):
     data_folder = Path(data_folder)
     recordings = []
     for split, part in AUDIOCAPS_PARTS.items():
-        path = first_there(data_folder, [f"{part}.csv", f"dataset/{part}.csv"])
-        rows_of = {}
+        path = first_existing(data_folder, [f"{part}.csv", f"dataset/{part}.csv"])
+        rows_of: dict[tuple[str, str], list[dict[str, str]]] = {}
         for row in read_table(path, AUDIOCAPS_COLUMNS):
             key = (row["youtube_id"], row["start_time"])
             rows_of.setdefault(key, []).append(row)
@@ -157,26 +159,34 @@ def prepare_audiocaps(data_folder: Path | str, manifest_folder: Path | str):
 
 
 def prepare_caption_table(
-    data_folder: Path, manifest_folder: Path, table: str = "captions.csv"
-):
+    data_folder: Path | str, manifest_folder: Path | str, table: str = "captions.csv"
+) -> Manifests:
     """Check any table of recordings and captions, and write its manifests.
 
-        data_folder/captions.csv    path, caption   and, if wanted, split
+        data_folder/captions.csv    path, caption   and, optionally, split
 
     Rows of one path become one entry. ``split`` is train, valid or test; without this
-    column a path's checksum decides, so that neither order nor additions move others.
+    column a path's checksum decides, whatever the order and the other rows.
 
     Arguments
     ---------
     data_folder, manifest_folder : str or Path
-        The dataset, to which paths are relative, and where the manifests go.
+        The dataset, to which paths are relative, and the folder for the manifests.
     table : str
         The table, relative to `data_folder`.
 
-    Returns and errors are those of `prepare_clotho`.
+    Returns
+    -------
+    manifests : Manifests
+
+    Raises
+    ------
+    InputError
+        Another layout, or faults: all of them in one message.
     """
     data_folder = Path(data_folder)
-    captions, splits = {}, {}
+    captions: dict[str, list[str]] = {}
+    splits: dict[str, set[str]] = {}
     for row in read_table(data_folder / table, ["path", "caption"]):
         path = row["path"]
         captions.setdefault(path, []).append(row["caption"])
@@ -188,8 +198,8 @@ def prepare_caption_table(
     return write_captions(data_folder, manifest_folder, recordings)
 
 
-def split_of(path: str, shares: tuple[float, float, float] = SHARES) -> str:
-    """The split of a path, by its checksum alone.
+def split_of(path: str, shares: Sequence[float] = SHARES) -> str:
+    """Return the split of a path, by its checksum alone.
 
     Example
     -------
@@ -202,27 +212,45 @@ def split_of(path: str, shares: tuple[float, float, float] = SHARES) -> str:
     return "valid" if place < shares[0] + shares[1] else "test"
 
 
-def first_there(data_folder: Path, names: list[str]) -> Path:
-    """The first of several files that exists.
+def first_existing(data_folder: Path, names: list[str]) -> Path:
+    """Return the path of the first file that exists.
 
     Raises
     ------
     InputError
-        When none does.
+        All are missing.
     """
     for name in names:
         if (data_folder / name).is_file():
             return data_folder / name
     raise InputError(
-        f"{data_folder} has no {' and no '.join(names)}: give the folder that holds "
-        "tables and audio, --data_folder"
+        f"{data_folder} has no {' and no '.join(names)}: give the folder with tables "
+        "and audio, --data_folder"
     )
 
 
 def write_captions(
     data_folder: Path, manifest_folder: Path | str, recordings: list[Recording]
-):
-    """Write the manifests of recordings, unless they are there and nothing changed."""
+) -> Manifests:
+    """Write the manifests of recordings, unless they are up to date.
+
+    Arguments
+    ---------
+    data_folder, manifest_folder : str or Path
+        The dataset, and the folder for the manifests.
+    recordings : list of Recording
+        All rows of the tables.
+
+    Returns
+    -------
+    manifests : Manifests
+        With warnings about missing, silent and doubtful recordings.
+
+    Raises
+    ------
+    InputError
+        All faults of the dataset in one message.
+    """
     found = [
         next((f for f in recording.files if (data_folder / f).is_file()), None)
         for recording in recordings
@@ -236,8 +264,10 @@ def write_captions(
     manifests = load_manifests(manifest_folder, state)
     if manifests is not None:
         return manifests
-    faults, missing = Faults(), []
-    splits, silent, doubtful = {split: {} for split in SPLITS}, [], {}
+    faults = Faults()
+    splits: dict[str, dict[str, dict]] = {split: {} for split in SPLITS}
+    doubtful: dict[str, list[str]] = {}
+    missing, silent = [], []
     listed = zip(recordings, found, strict=True)
     for recording, file in progress_bar(
         listed,
@@ -246,7 +276,7 @@ def write_captions(
     ):
         if recording.split not in SPLITS:
             faults.add(
-                "split that is not one of train, valid, test",
+                "unknown split",
                 f"{recording.name} ({recording.split})",
             )
             continue
@@ -276,18 +306,18 @@ def write_captions(
         }
     for split, clips in splits.items():
         if not clips:
-            faults.add("split without a recording that is there", split)
+            faults.add("split without recordings", split)
     faults.raise_if_any(data_folder)
     warnings = [
-        f"{what} ({len(names)} of {len(recordings)}): {some_of(names)}"
-        for what, names in (("missing audio", missing), ("silent recordings", silent))
+        f"{kind} ({len(names)} of {len(recordings)}): {some_of(names)}"
+        for kind, names in (("missing audio", missing), ("silent recordings", silent))
         if names
     ]
     warnings += doubt_lines(doubtful)
     return write_manifests(manifest_folder, splits, state, warnings)
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[str, str], Manifests]] = {
     "clotho": prepare_clotho,
     "audiocaps": prepare_audiocaps,
     "table": prepare_caption_table,
@@ -295,7 +325,7 @@ LAYOUTS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     return exit_status(_run, argv)
 
 

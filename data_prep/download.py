@@ -1,21 +1,17 @@
-"""Fetch a dataset's archive and unpack it, so that a bare command works.
+"""Download of a dataset's archive.
 
-Only the standard library: a broken download is resumed, the archive is checked, and
-the dataset's folder appears when it is complete or not at all.
+Only the standard library. A broken download is resumed, the archive is checked, and
+the dataset's folder is written atomically.
 """
 
-import gzip
 import http.client
 import os
-import shutil
-import stat
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.errors import InputError
@@ -24,23 +20,15 @@ from speechbrain_lmac.utils.hashing import file_hash
 
 BLOCK_BYTES = 1 << 18
 TIMEOUT_S = 30.0
-DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    gzip.BadGzipFile,
-    zlib.error,
-    EOFError,
-    RuntimeError,  # zipfile's answer to encryption or an unknown compression
-)
 
 
 def is_absent(folder: Path, option: str) -> bool:
-    """Whether there is nothing at a folder's place.
+    """Return whether a folder is missing or empty.
 
     Raises
     ------
     InputError
-        When a file is there; `option` is what to give in its place.
+        The path is a file; `option` names the option that changes it.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give {option}")
@@ -48,11 +36,11 @@ def is_absent(folder: Path, option: str) -> bool:
 
 
 def fetch_dataset(
-    data_folder: Path,
+    data_folder: str | Path,
     url: str,
     expects: str,
-    check=None,
-    n_bytes=None,
+    check: Callable[[Path], object] | None = None,
+    n_bytes: int | None = None,
     md5: str | None = None,
     option: str = "--data_folder",
 ) -> None:
@@ -61,24 +49,25 @@ def fetch_dataset(
     Arguments
     ---------
     data_folder : str or Path
-        Where the archive's content goes, without its top folder. What is already
-        downloaded stands beside it, as ``<data_folder>.download.part``.
+        Where the archive's content goes, without its top folder. A partial download
+        is kept beside it, as ``<data_folder>.download.part``.
     url : str
-        Of a zip or (compressed) tar archive.
+        URL of a zip or (compressed) tar archive.
     expects : str
-        A file that the dataset has, for the message that tells what to do by hand.
+        A file of the dataset, named in the instructions for a manual download.
     check : callable, optional
-        Gets the unpacked folder before it bears its name; raises InputError when
-        something lacks.
+        Takes the unpacked folder before it gets its name; raises InputError if
+        something is missing.
     n_bytes, md5 : int and str, optional
-        Size and checksum of the archive, compared where they are given.
+        Expected size and checksum of the archive.
     option : str
-        How the user names another folder, for the same message.
+        The option for another folder, named in the same instructions.
 
     Raises
     ------
     InputError
-        No network, a broken download, a wrong archive: with the URL and the way out.
+        No network, a broken download or a wrong archive, with the URL and the
+        instructions.
     """
     data_folder = Path(data_folder).resolve()
     archive = data_folder.with_name(data_folder.name + ".download")
@@ -88,35 +77,34 @@ def fetch_dataset(
         unpack_archive(archive, data_folder, check)
     except InputError as error:
         raise InputError(
-            f"{error}\nTo do it by hand: get {url} and unpack it so that "
-            f"{data_folder / expects} exists, or give the folder where it is: "
-            f"{option}"
+            f"{error}\nManual download: unpack {url} so that {data_folder / expects} "
+            f"exists, or give the folder of the dataset: {option}"
         ) from error
     archive.unlink()
 
 
 def download_file(
     url: str,
-    path: Path,
+    path: str | Path,
     n_bytes: int | None = None,
     md5: str | None = None,
     timeout: float = TIMEOUT_S,
 ) -> Path:
-    """Download a file; what a broken download left is continued.
+    """Download a file, or resume a broken download.
 
-    The bytes go to ``<path>.part``. A server that does not know ranges sends the file
-    from its beginning, and so it is written.
+    The bytes go to ``<path>.part``. A server without range requests sends the file
+    from its beginning, and the download starts again.
 
     Arguments
     ---------
     url : str
-        What to get.
+        URL of the file.
     path : str or Path
-        Written only when all of it is there. Parents are made.
+        Written only when complete. Parents are made.
     n_bytes, md5 : int and str, optional
-        Size and checksum, compared where they are given.
+        Expected size and checksum.
     timeout : float
-        Seconds of silence after which the server is given up.
+        Seconds without data after which the download fails.
 
     Returns
     -------
@@ -146,8 +134,10 @@ def download_file(
     return path
 
 
-def _request(url: str, start: int, timeout: float) -> tuple | None:
-    """Open a URL from byte `start` on: response, where it begins, bytes in all."""
+def _request(
+    url: str, start: int, timeout: float
+) -> tuple[http.client.HTTPResponse, int, int | None]:
+    """Open a URL from byte `start` on: response, its first byte, size of the file."""
     headers = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(url, headers=headers)
     try:
@@ -155,7 +145,7 @@ def _request(url: str, start: int, timeout: float) -> tuple | None:
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
             raise
-        # Nothing follows: it was killed before its last step, or the file changed.
+        # No bytes left: killed before the renaming, or the file changed.
         error.close()
         return _request(url, 0, timeout)
     if response.status != http.HTTPStatus.PARTIAL_CONTENT:
@@ -164,8 +154,14 @@ def _request(url: str, start: int, timeout: float) -> tuple | None:
     return response, start, None if length is None else start + int(length)
 
 
-def _save(response, url: str, part: Path, start: int, total: int | None) -> int:
-    """Write a response behind the first `start` bytes of `part`; the size then."""
+def _save(
+    response: http.client.HTTPResponse,
+    url: str,
+    part: Path,
+    start: int,
+    total: int | None,
+) -> int:
+    """Write a response behind the first `start` bytes of `part`; return its size."""
     part.parent.mkdir(parents=True, exist_ok=True)
     bar = progress_bar(
         desc=f"downloading {part.stem}",
@@ -180,46 +176,49 @@ def _save(response, url: str, part: Path, start: int, total: int | None) -> int:
             bar.update(len(block))
         size = file.tell()
     if total is not None and size < total:
-        raise _broke_off(url, f"{size} of {total} bytes came")
+        raise _broke_off(url, f"got {size} of {total} bytes")
     return size
 
 
-def _read(response, url: str) -> bytes:
+def _read(response: http.client.HTTPResponse, url: str) -> bytes:
     try:
         return response.read(BLOCK_BYTES)
     except (OSError, http.client.HTTPException) as error:
         raise _broke_off(url, error) from error
 
 
-def _broke_off(url: str, why: str) -> InputError:
+def _broke_off(url: str, reason: object) -> InputError:
     return InputError(
-        f"the download of {url} broke off: {why}. What came is kept; the same command "
-        "resumes there"
+        f"the download of {url} broke off: {reason}. The same command resumes it"
     )
 
 
 def _compare(
     part: Path, url: str, size: int, n_bytes: int | None, md5: str | None
 ) -> None:
-    """Refuse, and delete, what is not the file that was asked for."""
-    why = None
+    """Delete a file of another size or checksum than expected, and raise."""
+    fault = None
     if n_bytes is not None and size != n_bytes:
-        why = f"has {size} bytes, expected {n_bytes}"
+        fault = f"has {size} bytes, expected {n_bytes}"
     elif md5 is not None:
         found = file_hash(part, kind="md5")
         if found != md5.lower():
-            why = f"has the md5 {found}, expected {md5}"
-    if why:
+            fault = f"has the md5 {found}, expected {md5}"
+    if fault:
         part.unlink()
-        raise InputError(f"{url} {why}; what came is deleted")
+        raise InputError(f"{url} {fault}; the download is deleted")
 
 
-def unpack_archive(archive: Path, folder: Path, check=None) -> None:
-    """Unpack a zip or tar archive as `folder`, all of it or nothing.
+def unpack_archive(
+    archive: str | Path,
+    folder: str | Path,
+    check: Callable[[Path], object] | None = None,
+) -> None:
+    """Unpack a zip or tar archive as `folder`, atomically.
 
-    The folder that encloses everything in the archive (``ESC-50-master/``) is left
-    out. The checksums inside the archive are verified on the way. An archive that is
-    damaged or does not pass `check` is deleted, since resuming would not mend it.
+    A single top folder of the archive (``ESC-50-master/``) is left out. The checksums
+    inside the archive are verified. An archive that is damaged or fails `check` is
+    deleted, because resuming the download would not mend it.
 
     Arguments
     ---------
@@ -228,65 +227,60 @@ def unpack_archive(archive: Path, folder: Path, check=None) -> None:
     folder : str or Path
         Must not exist, or be empty.
     check : callable, optional
-        Gets the unpacked folder before it bears its name; raises InputError when
-        something lacks.
+        Takes the unpacked folder before it gets its name; raises InputError if
+        something is missing.
 
     Raises
     ------
     InputError
-        The archive is damaged, is none, or names files outside of itself.
+        The archive is damaged, is no archive, or a tar archive has links, devices or
+        paths outside the folder; or `folder` is not empty.
     """
     archive, folder = Path(archive), Path(folder)
     if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty: nothing is unpacked over it")
+        raise InputError(f"{folder} is not empty: cannot unpack {archive}")
     with atomic_folder(folder) as draft:
         try:
-            for name, file in _members(archive):
-                target = draft / _inside(name, archive)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with file, open(target, "wb") as copy:
-                    shutil.copyfileobj(file, copy, BLOCK_BYTES)
+            _extract(archive, draft)
             _drop_top_folder(draft)
             if check is not None:
                 check(draft)
-        except DAMAGED as error:
-            archive.unlink()
-            raise InputError(
-                f"{archive} was damaged and is deleted: {error}"
-            ) from error
         except InputError:
             archive.unlink()
             raise
 
 
-def _members(archive: Path) -> Iterator[tuple]:
-    """(name, open file) of every file of a zip or tar archive."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as bundle:
-            for info in progress_bar(bundle.infolist(), desc="unpacking"):
-                if stat.S_ISLNK(info.external_attr >> 16):
-                    raise InputError(f"{archive} has a link: {info.filename}")
-                if not info.is_dir():
-                    yield info.filename, bundle.open(info)
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as bundle:
-            for info in progress_bar(bundle, desc="unpacking"):
-                if not info.isfile() and not info.isdir():
-                    raise InputError(f"{archive} has a link or device: {info.name}")
-                if info.isfile():
-                    yield info.name, bundle.extractfile(info)
-            # To the very end, where gzip has its checksum; tarfile stops before.
-            while bundle.fileobj.read(BLOCK_BYTES):
-                pass
-    else:
+def _extract(archive: Path, folder: Path) -> None:
+    """Extract a zip or tar archive; paths of a zip outside `folder` end up within it.
+
+    Not by shutil.unpack_archive: it stops before the checksum at the end of a
+    compressed tar archive, and skips files of a zip with ".." in their names.
+    """
+    is_zip = zipfile.is_zipfile(archive)
+    if not is_zip and not tarfile.is_tarfile(archive):
         raise InputError(f"{archive} is neither a zip nor a tar archive")
+    try:
+        if is_zip:
+            with zipfile.ZipFile(archive) as bundle:
+                names = progress_bar(bundle.namelist(), desc="unpacking")
+                bundle.extractall(folder, names)
+        else:
+            with tarfile.open(archive) as bundle:
+                members = progress_bar(bundle, desc="unpacking")
+                bundle.extractall(folder, members, filter=_no_links)
+                while bundle.fileobj.read(BLOCK_BYTES):  # to the checksum at the end
+                    pass
+    except Exception as error:  # each compression has its own for damage
+        if getattr(error, "errno", None) is not None:
+            raise  # of the disk
+        raise InputError(f"{archive} is damaged and deleted: {error}") from error
 
 
-def _inside(name: str, archive: Path):
-    path = PurePosixPath(name.replace("\\", "/"))
-    if not path.parts or path.is_absolute() or ".." in path.parts:
-        raise InputError(f"{archive} names a file outside of itself: {name}")
-    return path
+def _no_links(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """tarfile's filter "data", which links could evade until 2025 (CVE-2025-4517)."""
+    if member.issym() or member.islnk():
+        raise tarfile.SpecialFileError(member)
+    return tarfile.data_filter(member, folder)
 
 
 def _drop_top_folder(draft: Path) -> None:

@@ -1,13 +1,14 @@
 """ESC-50 (K. J. Piczak 2015) to SpeechBrain manifests; ESC-10 is its subset.
 
 2000 recordings of 5 s in 50 classes and 5 folds; clips cut from one recording stay in
-one fold, so that a split by folds is a split by recordings. Any folder in the same
-layout will do: `toy_prepare.make_toy` makes one.
+one fold, so a split by folds is a split by recordings. Any folder in the same layout
+works: `toy_prepare.make_toy` makes one.
 
     data_folder/meta/esc50.csv         filename, fold, category, esc10, ...
     data_folder/audio/1-100032-A-0.wav   or .flac or .ogg, as the table names them
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
@@ -18,13 +19,13 @@ from speechbrain_lmac.data_prep.folds import (
     prepare_folds,
     split_of_folds,
 )
-from speechbrain_lmac.data_prep.manifest import read_table
+from speechbrain_lmac.data_prep.manifest import Manifests, read_table
 from speechbrain_lmac.dsp.audio_check import check_audio
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 ESC50_URL = "https://github.com/karolpiczak/ESC-50/archive/master.zip"
 TABLE = "meta/esc50.csv"
-# In the order of their names.
+# In alphabetical order.
 ESC50_CLASSES = """
     airplane breathing brushing_teeth can_opening car_horn cat chainsaw
     chirping_birds church_bells clapping clock_alarm clock_tick coughing cow
@@ -42,7 +43,7 @@ CLASSES = {None: ESC50_CLASSES, "esc10": ESC10_CLASSES}
 
 
 def esc50_classes(subset: str | None = None) -> list[str]:
-    """The class names of ESC-50 or of its subset "esc10", for the YAML of a dataset.
+    """Return the class names of ESC-50 or of its subset "esc10", for a YAML.
 
     Example
     -------
@@ -57,21 +58,21 @@ def esc50_classes(subset: str | None = None) -> list[str]:
 def prepare_esc50(
     data_folder: Path | str,
     manifest_folder: Path | str,
-    categories,
-    train_folds: list | tuple[int, int, int] = (1, 2, 3),
-    valid_folds: list[int] | tuple[int] = (4,),
-    test_folds=(5,),
+    categories: Sequence[str],
+    train_folds: Sequence[int] = (1, 2, 3),
+    valid_folds: Sequence[int] = (4,),
+    test_folds: Sequence[int] = (5,),
     subset: str | None = None,
     download: bool = True,
     url: str = ESC50_URL,
-    archive_md5=None,
-    archive_bytes=None,
-):
+    archive_md5: str | None = None,
+    archive_bytes: int | None = None,
+) -> Manifests:
     """Check ESC-50 and write ``train.json``, ``valid.json`` and ``test.json``.
 
     An entry is ``"1-100032-A-0": {"wav": "{data_root}/audio/1-100032-A-0.wav",
     "duration": 5.0, "sample_rate": 44100, "category": "dog", "fold": 1}`` with the
-    duration in seconds and the rate in Hz of the file. The table is checked whole, and
+    duration in seconds and the rate in Hz of the file. The whole table is checked, and
     every clip of the folds used is decoded. With the same options and an unchanged
     dataset a second call decodes and writes nothing.
 
@@ -80,23 +81,23 @@ def prepare_esc50(
     data_folder : str or Path
         The dataset.
     manifest_folder : str or Path
-        Where the manifests go.
+        Folder for the manifests.
     categories : sequence of str
-        The class names that may occur. Each needs a clip in the training folds.
+        The valid class names. Each needs a clip in the training folds.
     train_folds, valid_folds, test_folds : sequences of int
         Folds of each split. A fold in none of them is left out.
     subset : str, optional
         "esc10" keeps the rows whose esc10 is True.
     download : bool
-        Whether to get the dataset where `data_folder` does not exist or is empty.
+        Whether to download the dataset if `data_folder` is missing or empty.
     url : str
-        Where from, about 646 MB.
+        URL of the archive, about 646 MB.
     archive_md5, archive_bytes : str and int, optional
-        Checksum and size of the archive. Not known beforehand for the default URL:
-        GitHub packs its archives anew from time to time (two md5 sums are in use,
+        Checksum and size of the archive. Unknown for the default URL: GitHub repacks
+        its archives from time to time (two md5 sums are in use,
         7771e4b9d86d0945acce719c7a59305a and 70cce0ef1196d802ae62ce40db11b620). The
-        checksums inside the archive are always verified, and that every file of the
-        table is there.
+        checksums inside the archive are always verified, and missing files of the
+        table are an error.
 
     Returns
     -------
@@ -106,8 +107,8 @@ def prepare_esc50(
     Raises
     ------
     InputError
-        No dataset and no way to get it, another layout, impossible options, or
-        faults in the dataset: all of them in one message.
+        No dataset and no download, another layout, invalid options, or faults in the
+        dataset: all of them in one message.
 
     Example
     -------
@@ -125,12 +126,12 @@ def prepare_esc50(
         train_folds=train_folds, valid_folds=valid_folds, test_folds=test_folds
     )
     categories = class_names(categories)
-    esc50_classes(subset)  # refuses another one
+    esc50_classes(subset)  # raises if unknown
     if is_absent(data_folder, "another: --data_folder"):
         if not download:
             raise InputError(
                 f"no dataset in {data_folder}: unpack ESC-50 ({url}) so that "
-                f"{data_folder / TABLE} exists, or name its folder: --data_folder"
+                f"{data_folder / TABLE} exists, or give its folder: --data_folder"
             )
         fetch_dataset(
             data_folder,
@@ -153,7 +154,7 @@ def prepare_esc50(
 
 
 def _clip(row: dict[str, str]) -> Clip:
-    """What a row of the table lists."""
+    """Return the clip of a row of the table."""
     return Clip(
         file=f"audio/{row['filename']}",
         fold=fold_number(row["fold"]),
@@ -162,13 +163,14 @@ def _clip(row: dict[str, str]) -> Clip:
     )
 
 
-def _rows(data_folder: Path, subset: str | None) -> list:
-    """The rows of the table, of a subset where one is asked for."""
+def _rows(data_folder: Path, subset: str | None) -> list[dict[str, str]]:
+    """Read the rows of the table, or of a subset."""
     missing = [name for name in (TABLE, "audio") if not (data_folder / name).exists()]
     if missing:
         raise InputError(
-            f"{data_folder} is not laid out as ESC-50: it lacks {' and '.join(missing)}"
-            "; give the folder that holds meta/ and audio/: --data_folder"
+            f"{data_folder} does not have the layout of ESC-50, missing: "
+            f"{', '.join(missing)}; give the folder with meta/ and audio/: "
+            "--data_folder"
         )
     columns = ["filename", "fold", "category"]
     if subset == "esc10":
@@ -177,13 +179,13 @@ def _rows(data_folder: Path, subset: str | None) -> list:
     if subset == "esc10":
         rows = [row for row in rows if row["esc10"].casefold() == "true"]
     if not rows:
-        which = "" if subset is None else f" of the subset {subset}"
-        raise InputError(f"{data_folder / TABLE} lists no clip{which}")
+        part = "" if subset is None else f" of the subset {subset}"
+        raise InputError(f"{data_folder / TABLE} has no clip{part}")
     return rows
 
 
 def _check_unpacked(folder: Path) -> None:
-    """What must be in a downloaded archive."""
+    """Raise if clips of the table are missing from a downloaded archive."""
     missing = [
         row["filename"]
         for row in _rows(folder, subset=None)
@@ -191,5 +193,5 @@ def _check_unpacked(folder: Path) -> None:
     ]
     if missing:
         raise InputError(
-            f"the archive lacks clips ({len(missing)}): {some_of(missing)}"
+            f"missing clips in the archive ({len(missing)}): {some_of(missing)}"
         )

@@ -1,20 +1,22 @@
-"""Datasets that a table divides into folds: checked whole, then split by folds.
+"""Datasets with folds in a table (ESC-50, UrbanSound8K), checked and split by folds.
 
-What ESC-50 and UrbanSound8K share. Clips cut from one recording stay in one fold, so
-that a split by folds is a split by recordings; folds are never reshuffled.
+Clips cut from one recording stay in one fold, so a split by folds is a split by
+recordings; folds are never reshuffled.
 """
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from speechbrain_lmac.data_prep.manifest import (
     Faults,
+    Manifests,
     fingerprint,
     load_manifests,
     write_manifests,
 )
-from speechbrain_lmac.dsp.audio_check import AudioFault, doubt_lines
+from speechbrain_lmac.dsp.audio_check import AudioCheck, AudioFault, doubt_lines
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.errors import InputError, some_of
 
@@ -26,18 +28,18 @@ class Clip:
     """A clip as a dataset's table lists it."""
 
     file: str  # relative to the dataset's folder; its stem is the clip's id
-    fold: int  # 0 where the table names none that there is
-    fold_text: str  # what the table says of it
+    fold: int  # 0 if the table has no valid fold
+    fold_text: str  # the fold as written in the table
     category: str
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The file name, for messages."""
         return Path(self.file).name
 
 
-def class_names(categories) -> list[str]:
-    """The class names as a list, each a text and only once."""
+def class_names(categories: Sequence[str]) -> list[str]:
+    """Return the class names as a list; raise if one occurs twice."""
     names = list(categories) if isinstance(categories, (list, tuple)) else []
     if not names or len(set(names)) < len(names):
         raise InputError(
@@ -46,8 +48,8 @@ def class_names(categories) -> list[str]:
     return names
 
 
-def split_of_folds(**folds) -> dict[int, str]:
-    """Which split each fold belongs to.
+def split_of_folds(**folds: Sequence[int]) -> dict[int, str]:
+    """Map each fold to its split.
 
     Arguments
     ---------
@@ -62,32 +64,32 @@ def split_of_folds(**folds) -> dict[int, str]:
     Raises
     ------
     InputError
-        A list is empty, holds something else than whole numbers from 1, or shares a
-        fold with another.
+        A list is empty, has another value than whole numbers from 1, or shares a fold
+        with another list.
 
     Example
     -------
     >>> split_of_folds(train_folds=(1, 2), valid_folds=(4,), test_folds=(5,))
     {1: 'train', 2: 'train', 4: 'valid', 5: 'test'}
     """
-    split_of = {}
+    split_of: dict[int, str] = {}
     for name, listed in folds.items():
         if not isinstance(listed, (list, tuple)) or not listed:
             raise InputError(f"{name} must be a list of folds, got {listed!r}")
         for fold in listed:
             if not isinstance(fold, int) or isinstance(fold, bool) or fold < 1:
-                raise InputError(f"{name} must hold whole numbers from 1, got {fold!r}")
+                raise InputError(f"{name} must have whole numbers from 1, got {fold!r}")
             split = name.removesuffix("_folds")
             if split_of.setdefault(fold, split) != split:
                 raise InputError(
-                    f"fold {fold} is in {split_of[fold]}_folds and in {name}: "
-                    "a clip must not be in two splits"
+                    f"fold {fold} is in {split_of[fold]}_folds and in {name}; "
+                    "it must be in one split only"
                 )
     return split_of
 
 
 def fold_number(text: str) -> int:
-    """The fold's number, 0 where there is none.
+    """Return the number of a fold, 0 if the text is no number.
 
     Example
     -------
@@ -100,33 +102,32 @@ def fold_number(text: str) -> int:
 def prepare_folds(
     data_folder: Path,
     manifest_folder: Path | str,
-    rows: list,
-    clip_of,
+    rows: list[dict[str, str]],
+    clip_of: Callable[[dict[str, str]], Clip],
     split_of: dict[int, str],
     categories: list[str],
-    check,
-    table_faults: list | tuple = (),
-):
-    """Write the manifests of a dataset, unless they are there and nothing changed.
+    check: Callable[[Path], AudioCheck],
+    table_faults: Sequence[tuple[str, str]] = (),
+) -> Manifests:
+    """Write the manifests of a dataset, unless they are up to date.
 
     Arguments
     ---------
     data_folder, manifest_folder : Path
         The dataset, and where the manifests go.
     rows : list of dict
-        The dataset's table (`manifest.read_table`): all that is in it counts as a
-        change.
+        The dataset's table (`manifest.read_table`); any change in it is a change of the
+        dataset.
     clip_of : callable
-        A row to the `Clip` that it lists.
+        Maps a row to its `Clip`.
     split_of : dict
-        Fold to split, of `split_of_folds`. The audio of other folds is not
-        looked at.
+        Fold to split, from `split_of_folds`. The audio of other folds is not checked.
     categories : list
-        The class names that may occur.
+        The valid class names.
     check : callable
-        `audio_check.check_audio`, or what does as it does.
-    table_faults : sequence
-        Of (kind, clip): what else is wrong with the table.
+        `audio_check.check_audio`, or a function with the same contract.
+    table_faults : sequence of (kind, clip)
+        Further faults of the table.
 
     Returns
     -------
@@ -173,11 +174,12 @@ def _check_clips(
     clips: list[Clip],
     split_of: dict[int, str],
     categories: list[str],
-    check,
-) -> tuple:
-    """The entries of each split, silent and doubtful clips; faults are noted."""
-    splits = {"train": {}, "valid": {}, "test": {}}
-    seen, silent, doubtful = set(), [], {}
+    check: Callable[[Path], AudioCheck],
+) -> tuple[dict[str, dict[str, dict]], list[str], dict[str, list[str]]]:
+    """Return the entries of each split, silent and doubtful clips; record faults."""
+    splits: dict[str, dict[str, dict]] = {"train": {}, "valid": {}, "test": {}}
+    doubtful: dict[str, list[str]] = {}
+    seen, silent = set(), []
     for clip in progress_bar(clips, desc=f"checking {data_folder.name}"):
         clip_id = Path(clip.file).stem
         if clip_id in seen:
@@ -212,12 +214,12 @@ def _check_clips(
 def _check_coverage(
     faults: Faults, clips: list[Clip], split_of: dict[int, str], categories: list[str]
 ) -> None:
-    """Every fold asked for has clips, and every class has some to learn from."""
-    there = sorted({clip.fold for clip in clips} - {0})
+    """Record folds without clips and classes without training clips."""
+    existing = sorted({clip.fold for clip in clips} - {0})
     for fold in split_of:
-        if fold not in there:
-            faults.add(f"fold without clips (there are {some_of(there)})", fold)
-    learnt = {clip.category for clip in clips if split_of.get(clip.fold) == "train"}
+        if fold not in existing:
+            faults.add(f"fold without clips (folds found: {some_of(existing)})", fold)
+    trained = {clip.category for clip in clips if split_of.get(clip.fold) == "train"}
     for category in categories:
-        if category not in learnt:
+        if category not in trained:
             faults.add("class without a training clip", category)

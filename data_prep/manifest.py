@@ -1,13 +1,14 @@
-"""What the preparation of every dataset shares: tables, faults, manifests.
+"""Tables, faults and manifests, for the preparation of every dataset.
 
 A manifest is SpeechBrain's JSON: clip id -> fields, the path beginning with
-``{data_root}``, which the loader replaces. A dataset is checked over all its clips
-before a word is written, and its faults are told in one message.
+``{data_root}``, which the loader replaces. All clips of a dataset are checked before
+anything is written, and one message has all faults.
 """
 
 import csv
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +22,17 @@ FORMAT = 1  # one more when the manifests' content changes: old ones are remade
 
 @dataclass(frozen=True)
 class Manifests:
-    """The manifests of a dataset and what is in them."""
+    """The manifests of a dataset, with counts and warnings."""
 
     train: Path
     valid: Path
     test: Path
-    counts: dict  # split -> number of clips
-    warnings: tuple  # what is no fault and yet worth a look, one string each
+    counts: dict[str, int]  # split -> number of clips
+    warnings: tuple[str, ...]  # harmless oddities, one string each
 
 
 class Faults:
-    """The faults of a dataset by kind, told in one error.
+    """The faults of a dataset by kind, raised as one error.
 
     Example
     -------
@@ -46,34 +47,34 @@ written:
       missing audio file (2): a.wav, b.wav
     """
 
-    def __init__(self):
-        self.by_kind = {}
+    def __init__(self) -> None:
+        self.by_kind: dict[str, list[int | str]] = {}
 
-    def add(self, kind: str, what: int | str) -> None:
-        """Note one fault; `what` is the clip, class or fold that has it."""
-        self.by_kind.setdefault(kind, []).append(what)
+    def add(self, kind: str, subject: int | str) -> None:
+        """Record one fault of a clip, class or fold (`subject`)."""
+        self.by_kind.setdefault(kind, []).append(subject)
 
-    def raise_if_any(self, where: Path | str) -> None:
+    def raise_if_any(self, dataset: Path | str) -> None:
         """Raise InputError with the count and the first ten of each kind."""
         if not self.by_kind:
             return
         total = sum(map(len, self.by_kind.values()))
         count = "1 fault" if total == 1 else f"{total} faults"
-        lines = [f"{where} has {count}, no manifest written:"]
+        lines = [f"{dataset} has {count}, no manifest written:"]
         for kind, found in self.by_kind.items():
             lines.append(f"  {kind} ({len(found)}): {some_of(found)}")
         raise InputError("\n".join(lines))
 
 
-def read_table(path: Path, columns: list[str] | tuple[str, ...]) -> list:
-    """The rows of a csv file as dicts of strings.
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read the rows of a csv file as dicts of strings.
 
     Arguments
     ---------
     path : str or Path
         Comma-separated, UTF-8, its first line naming the columns.
     columns : sequence of str
-        The columns that must be there; others are kept.
+        The required columns; others are kept.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def read_table(path: Path, columns: list[str] | tuple[str, ...]) -> list:
     Raises
     ------
     InputError
-        No such file, no table, or a column lacks.
+        The file or a column is missing, or the file is no table.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -95,24 +96,26 @@ def read_table(path: Path, columns: list[str] | tuple[str, ...]) -> list:
     missing = [column for column in columns if column not in found]
     if missing:
         raise InputError(
-            f"{path} lacks the columns {', '.join(missing)}; "
-            f"it has {some_of(found) or 'none'}"
+            f"missing columns in {path}: {', '.join(missing)}; "
+            f"found: {some_of(found) or 'none'}"
         )
     return [{column: row[column].strip() for column in found} for row in rows]
 
 
-def fingerprint(options: dict, root: Path, files) -> str:
-    """A hash of everything that manifests are made from.
+def fingerprint(
+    options: Mapping[str, object], root: str | Path, files: Iterable[str]
+) -> str:
+    """Return a hash of everything that manifests are made from.
 
     Arguments
     ---------
     options : dict
-        Whatever JSON can hold, the content of the dataset's table included.
+        Any JSON values, including the content of the dataset's table.
     root : str or Path
-        The dataset's folder, which may move without a change of the hash.
+        The dataset's folder; its place does not change the hash.
     files : iterable of str
-        The audio files used, relative to root; their names, sizes and times of
-        change count, not their content.
+        The audio files used, relative to root; names, sizes and modification times
+        enter the hash, contents do not.
 
     Returns
     -------
@@ -121,17 +124,18 @@ def fingerprint(options: dict, root: Path, files) -> str:
     """
     parts = [json.dumps([FORMAT, options], sort_keys=True)]
     for name in files:
+        size, changed = None, None
         try:
             status = os.stat(os.path.join(root, name))
-            state = (name, status.st_size, status.st_mtime_ns)
+            size, changed = status.st_size, status.st_mtime_ns
         except OSError:
-            state = (name, None, None)
-        parts.append(json.dumps(state))
+            pass
+        parts.append(json.dumps([name, size, changed]))
     return content_hash(*parts, kind="sha256")
 
 
 def load_manifests(folder: Path | str, fingerprint: str) -> Manifests | None:
-    """The manifests that are there already, or None where they are out of date."""
+    """Load existing manifests; None if they are missing or out of date."""
     folder = Path(folder)
     try:
         record = json.loads((folder / FINGERPRINT).read_text(encoding="utf-8"))
@@ -144,20 +148,23 @@ def load_manifests(folder: Path | str, fingerprint: str) -> Manifests | None:
 
 
 def write_manifests(
-    folder: Path | str, splits: dict, fingerprint: str, warnings: list[str] | tuple = ()
+    folder: Path | str,
+    splits: Mapping[str, Mapping[str, dict]],
+    fingerprint: str,
+    warnings: Sequence[str] = (),
 ) -> Manifests:
     """Write all manifests of a dataset, or none of them.
 
     Arguments
     ---------
     folder : str or Path
-        Made where it does not exist.
+        Made if missing.
     splits : dict
         "train", "valid", "test" -> clip id -> fields.
     fingerprint : str
-        Of what they were made from (`fingerprint`).
+        The hash from `fingerprint`.
     warnings : sequence of str
-        Kept, so that a later call that finds nothing to do can repeat them.
+        Stored, for a later call with nothing to do.
 
     Returns
     -------
@@ -167,7 +174,7 @@ def write_manifests(
     Raises
     ------
     InputError
-        The folder cannot be written.
+        The folder is not writable.
     """
     folder = Path(folder)
     record = {
@@ -175,8 +182,10 @@ def write_manifests(
         "counts": {split: len(clips) for split, clips in splits.items()},
         "warnings": list(warnings),
     }
-    contents = {f"{split}.json": clips for split, clips in splits.items()}
-    contents[FINGERPRINT] = record  # last: it vouches for the others
+    contents: dict[str, Mapping] = {
+        f"{split}.json": clips for split, clips in splits.items()
+    }
+    contents[FINGERPRINT] = record  # last: it marks the others as complete
     texts = {name: json.dumps(part, indent=2) + "\n" for name, part in contents.items()}
     try:
         write_together(folder, texts)

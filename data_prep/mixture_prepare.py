@@ -4,8 +4,8 @@
     python data_prep/mixture_prepare.py esc10 speech --data_folder /path/to/ESC-50 \
         --corpus folder --corpus_folder /path/to/speech --render results/heard
 
-writes one JSON file that says of each mixture all that it is made of (see
-`speechbrain_lmac.data.mixtures`), with a checksum of every audio file used. `--render`
+writes one JSON file with the complete recipe of each mixture (see
+`speechbrain_lmac.data.mixtures`) and a checksum of every audio file used. `--render`
 writes mixtures and stems as WAV, and a table of their levels.
 """
 
@@ -13,6 +13,7 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_lmac.data.contaminants import (
     PROTOCOLS,
+    Contaminant,
     CorpusNoise,
     CorpusSpeech,
     Generated,
@@ -28,7 +30,7 @@ from speechbrain_lmac.data.contaminants import (
     OtherClips,
     WhiteNoise,
 )
-from speechbrain_lmac.data.corpora import SPLITS
+from speechbrain_lmac.data.corpora import SPLITS, Corpus
 from speechbrain_lmac.data.mixture_manifest import (
     check_files,
     prepare_mixtures,
@@ -46,28 +48,31 @@ from speechbrain_lmac.utils.files import atomic_folder
 
 logger = logging.getLogger(__name__)
 
-# What the command line calls each kind; those in CORPUS_KINDS need a corpus.
-KINDS = {
+# Kinds on the command line; those in CORPUS_KINDS need a corpus.
+KINDS: dict[str, Callable[[], Contaminant]] = {
     "clean": Nothing,
     "noise": Generated,
     "mixtures": OtherClips,
     "white_noise": WhiteNoise,
 }
-CORPUS_KINDS = {"noise": CorpusNoise, "speech": CorpusSpeech}
+CORPUS_KINDS: dict[str, Callable[[Corpus], Contaminant]] = {
+    "noise": CorpusNoise,
+    "speech": CorpusSpeech,
+}
 
 
-def write_audio(folder: str, clips: MixtureClips) -> None:
+def write_audio(folder: str | Path, clips: MixtureClips) -> None:
     """Write mixtures and stems as 32-bit float WAV, and their levels.
 
     ``audio/ID.wav`` is the sum of ``stems/foreground/ID.wav`` and
-    ``stems/background/ID.wav``; ``mixtures.csv`` has for each the SNR (dB, of the
-    stems' energies), the SI-SDR of the mixture against the foreground (dB) and the
-    largest absolute sample.
+    ``stems/background/ID.wav``; ``mixtures.csv`` has the SNR (dB, of the stems'
+    energies), the SI-SDR of the mixture against the foreground (dB) and the largest
+    absolute sample of each mixture.
 
     Arguments
     ---------
     folder : str or Path
-        Made anew: an old one is replaced if it has nothing else in it.
+        An old one is replaced if it has no other files.
     clips : MixtureClips
     """
     folder = Path(folder)
@@ -75,8 +80,7 @@ def write_audio(folder: str, clips: MixtureClips) -> None:
     others -= {"audio", "stems", "mixtures.csv"}
     if others or (folder.exists() and not folder.is_dir()):
         raise InputError(
-            f"{folder} holds also {some_of(sorted(others))}: it is not replaced; give "
-            "another folder"
+            f"{folder} also has {some_of(sorted(others))}; give another folder"
         )
     rows = []
     with atomic_folder(folder) as draft:
@@ -85,12 +89,11 @@ def write_audio(folder: str, clips: MixtureClips) -> None:
         for each in folders:
             each.mkdir(parents=True)
         for clip in progress_bar(clips.ids, desc="writing mixtures"):
-            sounds = clips.render(clip)
-            for place, wav in zip(folders, sounds, strict=True):
+            mixture, foreground, background = wavs = clips.render(clip)
+            for place, wav in zip(folders, wavs, strict=True):
                 soundfile.write(
                     place / f"{clip}.wav", wav.numpy(), clips.sample_rate, "FLOAT"
                 )
-            mixture, foreground, background = sounds
             ratio = si_sdr(mixture[None], foreground[None]).item()
             rows.append(
                 {
@@ -105,7 +108,7 @@ def write_audio(folder: str, clips: MixtureClips) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     return exit_status(_run, argv)
 
 
@@ -113,34 +116,42 @@ def _run(argv: list[str]) -> None:
     parser = Parser(
         epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("dataset", help="a name in hparams/parts/dataset: esc10")
+    parser.add_argument(
+        "dataset", help="a dataset of hparams/parts/dataset, e.g. esc10"
+    )
     parser.add_argument("kind", choices=sorted({*KINDS, *CORPUS_KINDS}))
     parser.add_argument("--data_folder", required=True)
     parser.add_argument("--manifest_folder", help="default: results/mixtures/DATASET")
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="own")
-    parser.add_argument("--snr_db", type=float, help="instead of the published gains")
+    parser.add_argument(
+        "--snr_db", type=float, help="SNR in dB, instead of the published gains"
+    )
     parser.add_argument("--per_clip", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1234)
-    parser.add_argument("--corpus", choices=CORPORA, help="of noise or speech")
+    parser.add_argument("--corpus", choices=CORPORA, help="corpus of noise or speech")
     parser.add_argument("--corpus_folder")
-    parser.add_argument("--render", metavar="FOLDER", help="write WAV files there")
+    parser.add_argument(
+        "--render", metavar="FOLDER", help="also write WAV files to FOLDER"
+    )
     _prepare(parser.parse_args(argv))
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    folder = Path(__file__).resolve().parents[1] / "hparams" / "parts" / "dataset"
-    # Captions are no classes, and a mixture has two of them.
+    parts_folder = Path(__file__).resolve().parents[1] / "hparams" / "parts" / "dataset"
+    # Only datasets with classes: a mixture of captioned recordings has two captions.
     parts = {
         part.stem: part
-        for part in sorted(folder.glob("*.yaml"))
+        for part in sorted(parts_folder.glob("*.yaml"))
         if "categories:" in part.read_text(encoding="utf-8")
     }
     if options.dataset not in parts:
-        raise InputError(f"no dataset {options.dataset}; there are {', '.join(parts)}")
+        raise InputError(
+            f"dataset must be one of {', '.join(parts)}, got {options.dataset!r}"
+        )
     part = parts[options.dataset]
-    given = json.dumps({"data_folder": options.data_folder, "sample_rate": 16000})
-    dataset = load_hyperpyyaml(f"dataset: !include:{part} {given}")["dataset"]
+    overrides = json.dumps({"data_folder": options.data_folder, "sample_rate": 16000})
+    dataset = load_hyperpyyaml(f"dataset: !include:{part} {overrides}")["dataset"]
     contaminants = _contaminants(options)
     folder = options.manifest_folder or f"results/mixtures/{options.dataset}"
     dataset.prepare_manifests(folder)
@@ -171,15 +182,15 @@ def _prepare(options: argparse.Namespace) -> None:
         show(f"{options.render}: mixtures and stems, levels in mixtures.csv")
 
 
-def _contaminants(options: argparse.Namespace) -> WhiteNoise:
-    """What the options name."""
+def _contaminants(options: argparse.Namespace) -> Contaminant:
+    """Build the contaminant of the command line."""
     if options.corpus is None:
         if options.kind not in KINDS:
             raise InputError(f"{options.kind} needs --corpus and --corpus_folder")
         return KINDS[options.kind]()
     if options.kind not in CORPUS_KINDS or options.corpus_folder is None:
         raise InputError(
-            "--corpus goes with --corpus_folder and one of the kinds "
+            "--corpus needs --corpus_folder and one of the kinds "
             f"{', '.join(CORPUS_KINDS)}"
         )
     cache = f"results/cache/noise/{options.corpus}"

@@ -1,22 +1,25 @@
-"""Corpora of noise or speech to manifests whose parts share no file.
+"""Manifests of corpora of noise or speech, with parts that share no file.
 
     python data_prep/noise_prepare.py wham data/wham_noise
     python data_prep/noise_prepare.py ljspeech data/LJSpeech-1.1
     python data_prep/noise_prepare.py folder /path/to/recordings
 
-WHAM! has parts of its own; other corpora are split by the content of their files
+WHAM! has its own parts; other corpora are split by the content of their files
 (`speechbrain_lmac.data.corpora`).
 """
 
 import argparse
 import logging
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from speechbrain_lmac.data.corpora import (
     SHARES,
     SPLITS,
+    Corpus,
     check_shares,
     checksum,
     part_of,
@@ -24,6 +27,7 @@ from speechbrain_lmac.data.corpora import (
 from speechbrain_lmac.data_prep.download import fetch_dataset, is_absent
 from speechbrain_lmac.data_prep.manifest import (
     Faults,
+    Manifests,
     fingerprint,
     load_manifests,
     read_table,
@@ -58,28 +62,27 @@ class WhamNoise:
 
     Arguments
     ---------
-    data_folder : str
-        The folder with ``tr``, or the one with ``wham_noise/tr``. Downloaded where it
-        does not exist or is empty (about 17 GB).
-    manifest_folder : str
-        Where the manifests go.
-    download : bool
-        Whether to get it.
-    url : str
-        Where from.
+    data_folder : str or Path
+        The folder with ``tr``, or the one with ``wham_noise/tr``. Downloaded if it
+        is missing or empty (about 17 GB).
+    manifest_folder : str or Path
+        Folder for the manifests.
+    download, url : bool and str
+        Whether to download it, and the URL of the archive.
     """
 
-    data_folder: str
-    manifest_folder: str
+    data_folder: str | Path
+    manifest_folder: str | Path
     download: bool = True
     url: str = WHAM_URL
-    published_parts = ("train",)  # the public code takes `tr` for every split
+    # The public code takes `tr` for every split.
+    published_parts: ClassVar[tuple[str, ...]] = ("train",)
 
-    def prepare(self):
+    def prepare(self) -> Manifests:
         """Check the corpus and write its manifests; see `prepare_corpus`."""
         folder = Path(str(self.data_folder))
         if is_absent(folder, OPTION):
-            fetch(self, folder, "tr", lambda draft: _wham_files(_wham_root(draft)))
+            _fetch(self, folder, "tr", lambda draft: _wham_files(_wham_root(draft)))
         root = self.root
         files = _wham_files(root)
         part_of_name = {name: part for part in files for name in files[part]}
@@ -94,18 +97,18 @@ class WhamNoise:
 
     @property
     def root(self) -> Path:
-        """The folder that the manifests' paths begin at."""
+        """The folder to which the manifests' paths are relative."""
         return _wham_root(Path(str(self.data_folder)))
 
 
 def _wham_root(folder: Path) -> Path:
-    """The folder with ``tr``: this one, or the one that the archive has."""
+    """Return the folder with ``tr``: `folder`, or the one of the archive in it."""
     inside = folder / "wham_noise"
     return inside if not (folder / "tr").is_dir() and inside.is_dir() else folder
 
 
-def _wham_files(root: Path) -> dict:
-    """Part -> names of its files, "tr/a.wav"; refused where a part has none."""
+def _wham_files(root: Path) -> dict[str, list[str]]:
+    """Map each part to its files, "tr/a.wav"; raise if a part has none."""
     files = {
         part: sorted(f"{name}/{path.name}" for path in (root / name).glob("*.wav"))
         for part, name in WHAM_PARTS.items()
@@ -113,24 +116,22 @@ def _wham_files(root: Path) -> dict:
     empty = [WHAM_PARTS[part] for part, found in files.items() if not found]
     if empty:
         raise InputError(
-            f"{root} is not laid out as WHAM! noise: no WAV file in {', '.join(empty)}"
+            f"{root} does not have the layout of WHAM!: no WAV file in "
+            f"{', '.join(empty)}"
         )
     return files
 
 
-def _wham_missing(root: Path, files: dict) -> list[str]:
-    """A warning about files that the tables of WHAM! name and that are not there."""
+def _wham_missing(root: Path, files: dict[str, list[str]]) -> list[str]:
+    """Return a warning about missing files of the tables of WHAM!."""
     missing = []
     for part, name in WHAM_PARTS.items():
         table = root / "metadata" / f"noise_meta_{name}.csv"
         rows = read_table(table, ["utterance_id"]) if table.is_file() else []
         listed = [f"{name}/{row['utterance_id']}" for row in rows]
         missing += sorted(set(listed) - set(files[part]))
-    return (
-        [f"files of the metadata that lack ({len(missing)}): {some_of(missing)}"]
-        if missing
-        else []
-    )
+    warning = f"missing files of the metadata ({len(missing)}): {some_of(missing)}"
+    return [warning] if missing else []
 
 
 @dataclass
@@ -144,38 +145,31 @@ class LJSpeech:
 
     Arguments
     ---------
-    data_folder : str
+    data_folder : str or Path
         The folder with ``metadata.csv``, or the one with ``LJSpeech-1.1``. Downloaded
-        where it does not exist or is empty (about 2.7 GB).
-    manifest_folder : str
-        Where the manifests go.
+        if it is missing or empty (about 2.7 GB).
+    manifest_folder : str or Path
+        Folder for the manifests.
     first : int
-        How many utterances of the table are used; the public code takes 10,000 of
-        13,100.
-    download : bool
-        Whether to get it.
-    url : str
-        Where from.
+        Number of utterances used, from the top of the table; the public code takes
+        10,000 of 13,100.
+    download, url : bool and str
+        Whether to download it, and the URL of the archive.
     """
 
-    data_folder: str
-    manifest_folder: str
+    data_folder: str | Path
+    manifest_folder: str | Path
     first: int = 10_000
     download: bool = True
     url: str = LJSPEECH_URL
-    published_parts = SPLITS
+    published_parts: ClassVar[tuple[str, ...]] = SPLITS
 
-    def prepare(self):
+    def prepare(self) -> Manifests:
         """Check the corpus and write its manifests; see `prepare_corpus`."""
         folder = Path(str(self.data_folder))
         if is_absent(folder, OPTION):
-            fetch(
-                self,
-                folder,
-                "metadata.csv",
-                lambda draft: _ljspeech_names(_ljspeech_root(draft)),
-            )
-        names = _ljspeech_names(self.root)[: self.first]
+            _fetch(self, folder, "metadata.csv", _ljspeech_names)
+        names = _ljspeech_names(folder)[: self.first]
         return prepare_corpus(
             self.root,
             self.manifest_folder,
@@ -186,53 +180,51 @@ class LJSpeech:
 
     @property
     def root(self) -> Path:
-        """The folder that the manifests' paths begin at."""
+        """The folder to which the manifests' paths are relative."""
         return _ljspeech_root(Path(str(self.data_folder)))
 
 
 def _ljspeech_root(folder: Path) -> Path:
-    """The folder with ``metadata.csv``: this one, or the one that the archive has."""
+    """Return the folder with ``wavs``: `folder`, or the one of the archive in it."""
     inside = folder / "LJSpeech-1.1"
     return inside if not (folder / "wavs").is_dir() and inside.is_dir() else folder
 
 
-def _ljspeech_names(root: Path) -> list[str]:
-    """The names of all utterances in the order of the table, "wavs/LJ001-0001.wav"."""
-    table = root / "metadata.csv"
+def _ljspeech_names(folder: Path) -> list[str]:
+    """Return the files of all utterances in table order, "wavs/LJ001-0001.wav"."""
+    table = _ljspeech_root(folder) / "metadata.csv"
     try:
         lines = table.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the table {table}: {error}") from error
     names = [f"wavs/{line.split('|')[0]}.wav" for line in lines if "|" in line]
     if not names:
-        raise InputError(f"{table} lists no utterance (ID|text|normalised text)")
+        raise InputError(f"{table} has no utterance (ID|text|normalised text)")
     return names
 
 
 @dataclass
 class SoundFolder:
-    """Any folder of audio, with folders inside.
+    """Any folder of audio, with subfolders.
 
-    Every file that ends as audio does (.wav, .flac, .ogg, .mp3, ...) is used. Split by
-    content, see `part_of`: if recordings of one place or speaker are several files,
-    they may be in several parts.
+    Every file with the ending of audio (.wav, .flac, .ogg, .mp3, ...) is used. Split by
+    content, see `part_of`: several files of one place or speaker may be in several
+    parts.
 
     Arguments
     ---------
-    data_folder : str
-        The folder.
-    manifest_folder : str
-        Where the manifests go.
+    data_folder, manifest_folder : str or Path
+        The corpus, and the folder for the manifests.
     shares : sequence
-        Of train, valid and test; they add up to 1.
+        Of train, valid and test; they sum to 1.
     """
 
-    data_folder: str
-    manifest_folder: str
-    shares: tuple = SHARES
-    published_parts = SPLITS
+    data_folder: str | Path
+    manifest_folder: str | Path
+    shares: Sequence[float] = SHARES
+    published_parts: ClassVar[tuple[str, ...]] = SPLITS
 
-    def prepare(self):
+    def prepare(self) -> Manifests:
         """Check the corpus and write its manifests; see `prepare_corpus`."""
         shares = check_shares(self.shares)
         root = self.root
@@ -253,7 +245,7 @@ class SoundFolder:
 
     @property
     def root(self) -> Path:
-        """The folder that the manifests' paths begin at."""
+        """The folder to which the manifests' paths are relative."""
         return Path(str(self.data_folder))
 
 
@@ -261,33 +253,30 @@ def prepare_corpus(
     root: Path,
     manifest_folder: Path | str,
     names: list[str],
-    part_of_file,
+    part_of_file: Callable[[str, str], str],
     options: dict,
-    warnings: list[str] | tuple = (),
-):
+    warnings: Sequence[str] = (),
+) -> Manifests:
     """Check every file of a corpus and write ``train.json``, ``valid.json`` and
     ``test.json``.
 
     An entry is ``"tr/a.wav": {"wav": "{data_root}/tr/a.wav", "n_frames": 160000,
     "sample_rate": 16000, "checksum": "..."}``, in the file's frames and Hz. Silent
-    files are left out, as are files whose content is in another part as well (they
-    stay in the one nearest to the test); both are counted in the warnings. With an
-    unchanged corpus a second call decodes and writes nothing.
+    files are left out; of equal files in several parts only the one nearest to the test
+    stays. Both are warnings. With an unchanged corpus a second call does nothing.
 
     Arguments
     ---------
-    root : Path
-        Folder of the corpus.
-    manifest_folder : str or Path
-        Where the manifests go.
+    root, manifest_folder : Path
+        The corpus, and the folder for the manifests.
     names : list of str
         The files, relative to root.
     part_of_file : callable
-        Name and checksum to "train", "valid" or "test".
+        Maps name and checksum to "train", "valid" or "test".
     options : dict
-        What the choice of files and parts depends on.
+        JSON values that the choice of files and parts depends on.
     warnings : sequence of str
-        What was found before.
+        Earlier warnings.
 
     Returns
     -------
@@ -297,10 +286,10 @@ def prepare_corpus(
     Raises
     ------
     InputError
-        No file at all, or faults: all of them in one message.
+        No file, or faults: all of them in one message.
     """
     if not names:
-        raise InputError(f"{root} holds no audio file; give {OPTION}")
+        raise InputError(f"{root} has no audio file; give {OPTION}")
     options = {**options, "names": names, "warnings": list(warnings)}
     state = fingerprint(options, root, names)
     manifests = load_manifests(manifest_folder, state)
@@ -313,11 +302,14 @@ def prepare_corpus(
     return manifests
 
 
-def _check_corpus(root: Path, names: list[str], part_of_file) -> tuple:
-    """The files of each part and the warnings, or one error with all faults."""
-    faults, silent, copies, doubtful = Faults(), [], [], {}
-    parts = {part: {} for part in SPLITS}
-    home = {}  # checksum -> (part, names in it)
+def _check_corpus(
+    root: Path, names: list[str], part_of_file: Callable[[str, str], str]
+) -> tuple[dict[str, dict[str, dict]], list[str]]:
+    """Return the files of each part and the warnings; raise all faults at once."""
+    faults, silent, copies = Faults(), [], []
+    doubtful: dict[str, list[str]] = {}
+    parts: dict[str, dict[str, dict]] = {part: {} for part in SPLITS}
+    home: dict[str, tuple[str, list[str]]] = {}  # checksum -> (part, names in it)
     for name in progress_bar(names, desc=f"checking {root.name}"):
         try:
             audio = check_audio(root / name)
@@ -349,20 +341,25 @@ def _check_corpus(root: Path, names: list[str], part_of_file) -> tuple:
         }
     faults.raise_if_any(root)
     if not home:
-        raise InputError(f"{root} holds silent files only ({len(silent)})")
+        raise InputError(f"{root} has silent files only ({len(silent)})")
     warnings = []
     if silent:
         warnings.append(f"silent files left out ({len(silent)}): {some_of(silent)}")
     if copies:
         warnings.append(
-            f"files left out whose content is in another part too ({len(copies)}): "
+            f"files left out, same content in another part ({len(copies)}): "
             f"{some_of(copies)}"
         )
     return parts, warnings + doubt_lines(doubtful)
 
 
-def fetch(corpus: LJSpeech | WhamNoise, folder: Path, expects: str, check) -> None:
-    """Download a corpus, or say how to get it."""
+def _fetch(
+    corpus: LJSpeech | WhamNoise,
+    folder: Path,
+    expects: str,
+    check: Callable[[Path], object],
+) -> None:
+    """Run `fetch_dataset` for a corpus, or raise if its `download` is False."""
     if not corpus.download:
         raise InputError(
             f"no corpus in {folder}: unpack {corpus.url} so that {folder / expects} "
@@ -371,11 +368,15 @@ def fetch(corpus: LJSpeech | WhamNoise, folder: Path, expects: str, check) -> No
     fetch_dataset(folder, corpus.url, expects=expects, check=check, option=OPTION)
 
 
-CORPORA = {"wham": WhamNoise, "ljspeech": LJSpeech, "folder": SoundFolder}
+CORPORA: dict[str, Callable[[str, str], Corpus]] = {
+    "wham": WhamNoise,
+    "ljspeech": LJSpeech,
+    "folder": SoundFolder,
+}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     return exit_status(_run, argv)
 
 

@@ -1,9 +1,9 @@
 """A toy dataset with known ground truth, in ESC-50's layout.
 
-Every clip is a foreground, which has the class, and a background of coloured noise,
-which does not; both are kept. So an explanation can be compared with what really made
-the class. Each foreground is narrow in frequency or in time, so that a mask in the
-time-frequency plane can separate the two.
+Every clip is the sum of a foreground, which has the class, and a background of coloured
+noise; both stems are stored, so an explanation can be compared with the foreground.
+Each foreground is narrow in frequency or in time, so a mask in the time-frequency plane
+can separate the two.
 
     python data_prep/toy_prepare.py data/toy --n_clips 240 --seed 1234
 """
@@ -12,11 +12,13 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import soundfile
 
 from speechbrain_lmac.data_prep.esc50_prepare import prepare_esc50
+from speechbrain_lmac.data_prep.manifest import Manifests
 from speechbrain_lmac.dsp.toy_sounds import TOY_CLASSES, render_clip
 from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.console import exit_status, progress_bar, show
@@ -27,7 +29,7 @@ N_FOLDS = 5
 LEAST = {"n_clips": 1, "seed": 0, "sample_rate": 16000, "seconds": 1}
 RECORD = "toy.json"
 MADE_BY = "speechbrain_lmac.data_prep.toy_prepare"
-VERSION = 2  # one more when sounds or table change: old folders are made anew
+VERSION = 2  # one more when audio or table change: old folders are remade
 STEMS = ("foreground", "background")
 MEASURED = ("snr_db", "pitch_hz", "n_events", "start_s", "end_s")
 COLUMNS = (
@@ -50,14 +52,14 @@ def make_toy(
     seconds: float = 5.0,
     progress: bool = True,
 ) -> Path:
-    """Make the toy dataset, unless it is there.
+    """Make the toy dataset, unless it exists.
 
     ``meta/esc50.csv`` has ESC-50's columns and those of `MEASURED`, which
     `render_clip` explains; ``audio/NAME.wav`` is, as 16 bit integers, exactly
     ``stems/foreground/NAME.wav`` plus ``stems/background/NAME.wav``. Classes and folds
-    take turns: with a multiple of 30 clips both are balanced. Clip i depends on (seed,
-    i) alone, so that a smaller set is the beginning of a larger one. 240 clips take 4 s
-    and 115 MB.
+    alternate: with a multiple of 30 clips both are balanced. Clip i depends on (seed,
+    i) alone, so a smaller set is the beginning of a larger one. 240 clips take 4 s and
+    115 MB.
 
     Arguments
     ---------
@@ -68,7 +70,7 @@ def make_toy(
     seed : int
         Not negative.
     sample_rate : int
-        Hz, at least 16000: the sounds reach up to 6 kHz.
+        Hz, at least 16000: the foregrounds reach up to 6 kHz.
     seconds : float
         Length of a clip, at least 1.
     progress : bool
@@ -82,7 +84,7 @@ def make_toy(
     Raises
     ------
     InputError
-        An option out of range, or a folder that holds something else.
+        An option out of range, or a folder with other content.
 
     Example
     -------
@@ -93,7 +95,7 @@ def make_toy(
     ['1-0-A-0.wav', '1-1-A-1.wav']
     """
     data_folder = Path(data_folder)
-    options = {
+    options: dict[str, float] = {
         "n_clips": n_clips,
         "seed": seed,
         "sample_rate": sample_rate,
@@ -115,12 +117,12 @@ def make_toy(
             range(n_clips), desc="making toy clips", disable=not progress
         ):
             row = clip_row(index)
-            sound = render_clip(seed, index, sample_rate, seconds)
-            row |= {name: sound.pop(name) for name in MEASURED}
-            for stem, samples in sound.items():
-                path = folders[stem] / row["filename"]
+            clip = render_clip(seed, index, sample_rate, seconds)
+            measured = {name: clip.pop(name) for name in MEASURED}
+            for stem, samples in clip.items():
+                path = folders[stem] / str(row["filename"])
                 soundfile.write(path, samples, sample_rate, subtype="PCM_16")
-            rows.append(row)
+            rows.append({**row, **measured})
         with open(draft / "meta" / "esc50.csv", "w", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             table.writeheader()
@@ -129,8 +131,8 @@ def make_toy(
     return data_folder
 
 
-def _record_in(data_folder: Path) -> dict[str, int | str] | None:
-    """What the folder was made with: None where it is empty or does not exist."""
+def _record_in(data_folder: Path) -> dict[str, float | str] | None:
+    """Return the options of an existing folder, None if it is missing or empty."""
     if not data_folder.exists():
         return None
     if not data_folder.is_dir():
@@ -145,15 +147,13 @@ def _record_in(data_folder: Path) -> dict[str, int | str] | None:
         ours = False
     others -= {RECORD, "meta", "audio", "stems"}
     if not ours or others:
-        what = f"holds also {some_of(sorted(others))}" if ours else "is no toy dataset"
-        raise InputError(
-            f"{data_folder} {what}: it is not replaced; give another folder"
-        )
+        fault = f"also has {some_of(sorted(others))}" if ours else "is no toy dataset"
+        raise InputError(f"{data_folder} {fault}; give another folder")
     return record
 
 
 def clip_row(index: int) -> dict[str, int | str]:
-    """A clip's row in the table, all but what is `MEASURED`.
+    """Return a clip's row of the table, without the columns of `MEASURED`.
 
     Example
     -------
@@ -175,21 +175,30 @@ def clip_row(index: int) -> dict[str, int | str]:
 
 
 def toy_classes() -> list[str]:
-    """The class names, for the YAML of the dataset."""
+    """Return the class names, for the YAML of the dataset."""
     return list(TOY_CLASSES)
 
 
 def prepare_toy(
     data_folder: Path | str,
     manifest_folder: Path | str,
-    categories: list[str],
-    train_folds: list[int] | tuple[int, int, int] = (1, 2, 3),
-    valid_folds: list[int] | tuple[int] = (4,),
-    test_folds: list[int] | tuple[int] = (5,),
-):
-    """`prepare_esc50` of the toy dataset, which is made first where there is none.
+    categories: Sequence[str],
+    train_folds: Sequence[int] = (1, 2, 3),
+    valid_folds: Sequence[int] = (4,),
+    test_folds: Sequence[int] = (5,),
+) -> Manifests:
+    """Run `prepare_esc50` for the toy dataset, which is made first if missing.
 
-    Arguments and returns are those of `esc50_prepare.prepare_esc50`.
+    Arguments
+    ---------
+    data_folder : str or Path
+        The toy dataset; made with the defaults of `make_toy` if missing.
+    manifest_folder, categories, train_folds, valid_folds, test_folds
+        As in `esc50_prepare.prepare_esc50`.
+
+    Returns
+    -------
+    manifests : Manifests
     """
     if not Path(data_folder).exists():
         make_toy(data_folder)
@@ -205,7 +214,7 @@ def prepare_toy(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     return exit_status(_run, argv)
 
 

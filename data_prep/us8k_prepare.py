@@ -1,13 +1,14 @@
 """UrbanSound8K (Salamon, Jacoby and Bello 2014) to SpeechBrain manifests.
 
 8732 slices of 0.05 to 4 s in 10 classes and 10 folds. Slices of one recording stay in
-one fold, and results are comparable only where the folds are as they come: they are
-never reshuffled. The files are of any sample rate, width and number of channels.
+one fold, and results are comparable only with the original folds: they are never
+reshuffled. The files have any sample rate, bit depth and number of channels.
 
     data_folder/metadata/UrbanSound8K.csv   slice_file_name, fold, classID, class, ...
     data_folder/audio/fold5/100032-3-0-0.wav
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechbrain_lmac.data_prep.download import is_absent
@@ -18,8 +19,8 @@ from speechbrain_lmac.data_prep.folds import (
     prepare_folds,
     split_of_folds,
 )
-from speechbrain_lmac.data_prep.manifest import read_table
-from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio
+from speechbrain_lmac.data_prep.manifest import Manifests, read_table
+from speechbrain_lmac.dsp.audio_check import AudioCheck, AudioFault, check_audio
 from speechbrain_lmac.utils.errors import InputError
 
 US8K_URL = "https://urbansounddataset.weebly.com/urbansound8k.html"
@@ -41,28 +42,30 @@ US8K_CLASSES = (
 
 
 def us8k_classes() -> list[str]:
-    """The class names, for the YAML of the dataset."""
+    """Return the class names, for the YAML of the dataset."""
     return list(US8K_CLASSES)
 
 
 def prepare_us8k(
-    data_folder: Path | str, manifest_folder: Path, categories: list[str], fold=10
-):
+    data_folder: Path | str,
+    manifest_folder: Path | str,
+    categories: Sequence[str],
+    fold: int = 10,
+) -> Manifests:
     """Check UrbanSound8K and write ``train.json``, ``valid.json`` and ``test.json``.
 
-    Entries are those of `folds.prepare_folds`. The table is checked whole, and every
+    Entries are those of `folds.prepare_folds`. The whole table is checked, and every
     clip is decoded. With the same options and an unchanged dataset a second call
-    decodes and writes nothing. There is no download: the dataset's page asks for a
-    form to be filled in.
+    decodes and writes nothing. No download: the dataset's page requires a form.
 
     Arguments
     ---------
     data_folder : str or Path
         The dataset.
     manifest_folder : str or Path
-        Where the manifests go.
+        Folder for the manifests.
     categories : sequence of str
-        The class names that may occur. Each needs a clip in the training folds.
+        The valid class names. Each needs a clip in the training folds.
     fold : int
         The test fold, 1 to 10; see `us8k_folds`.
 
@@ -74,8 +77,8 @@ def prepare_us8k(
     Raises
     ------
     InputError
-        No dataset, another layout, impossible options, or faults in the dataset: all
-        of them in one message.
+        No dataset, another layout, invalid options, or faults in the dataset: all of
+        them in one message.
     """
     data_folder = Path(data_folder)
     split_of = split_of_folds(**us8k_folds(fold))
@@ -85,7 +88,7 @@ def prepare_us8k(
         data_folder / TABLE, ["slice_file_name", "fold", "classID", "class"]
     )
     if not rows:
-        raise InputError(f"{data_folder / TABLE} lists no clip")
+        raise InputError(f"{data_folder / TABLE} has no clip")
     return prepare_folds(
         data_folder,
         manifest_folder,
@@ -98,8 +101,8 @@ def prepare_us8k(
     )
 
 
-def us8k_folds(fold) -> dict:
-    """The folds of each split when one of the ten is the test.
+def us8k_folds(fold: int) -> dict[str, list[int]]:
+    """Return the folds of each split for one of the ten test folds.
 
     The one before it (10 before 1) is the validation, the other eight the training. At
     10 these are the splits of SpeechBrain's recipe: 1 to 8, 9 and 10.
@@ -130,27 +133,27 @@ def us8k_folds(fold) -> dict:
 
 
 def _check_layout(data_folder: Path) -> None:
-    """Refuse a folder that is not the dataset, and say where it is or to be had."""
+    """Raise unless a folder has the layout of the dataset."""
     layout = f"{data_folder / TABLE} and {data_folder / 'audio'}/fold1 to fold10"
     if is_absent(data_folder, "another: --data_folder"):
         raise InputError(
-            f"no dataset in {data_folder}: UrbanSound8K cannot be downloaded for you, "
-            f"its page asks for a form. Get it from {US8K_URL} and unpack it so that "
-            f"{layout} exist, or name its folder: --data_folder"
+            f"no dataset in {data_folder}, and no automatic download: the page of "
+            f"UrbanSound8K requires a form. Get it from {US8K_URL} and unpack it so "
+            f"that {layout} exist, or give its folder: --data_folder"
         )
     missing = [name for name in (TABLE, "audio") if not (data_folder / name).exists()]
     if not missing:
         return
     inside = [p.parents[1] for p in sorted(data_folder.glob(f"*/{TABLE}"))]
-    hint = f". There is one in {inside[0]}" if inside else ""
+    hint = f". Found one in {inside[0]}" if inside else ""
     raise InputError(
-        f"{data_folder} is not laid out as UrbanSound8K: it lacks "
-        f"{' and '.join(missing)}; wanted are {layout}: --data_folder{hint}"
+        f"{data_folder} does not have the layout of UrbanSound8K, missing: "
+        f"{', '.join(missing)}; expected {layout}: --data_folder{hint}"
     )
 
 
 def _clip(row: dict[str, str]) -> Clip:
-    """What a row of the table lists."""
+    """Return the clip of a row of the table."""
     fold = fold_number(row["fold"])
     return Clip(
         file=f"audio/fold{row['fold']}/{row['slice_file_name']}",
@@ -160,21 +163,21 @@ def _clip(row: dict[str, str]) -> Clip:
     )
 
 
-def _class_faults(row: dict[str, str]):
-    """A fault where the number of the class is that of another one."""
+def _class_faults(row: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield a fault if the number of the class is that of another class."""
     name, number = row["class"], row["classID"]
     if name in US8K_CLASSES and number != str(US8K_CLASSES.index(name)):
-        said = f"{row['slice_file_name']} ({number or 'none'}, {name})"
-        yield f"classID of another class than {name}", said
+        clip = f"{row['slice_file_name']} ({number or 'none'}, {name})"
+        yield f"classID of another class than {name}", clip
 
 
-def _check_audio(path: Path):
-    """`check_audio`; a clip that lies in another fold's folder is told as such."""
+def _check_audio(path: Path) -> AudioCheck:
+    """Run `check_audio`; a clip in another fold's folder has its own fault."""
     if not path.is_file():
         folders = sorted(p for p in path.parents[1].iterdir() if p.is_dir())
         for folder in folders:
             if (folder / path.name).is_file():
                 raise AudioFault(
-                    f"clip in {folder.name} that the table has in {path.parent.name}"
+                    f"clip in {folder.name}, but in {path.parent.name} in the table"
                 )
     return check_audio(path)

@@ -1,1 +1,1 @@
-"""Clips of a dataset, and what is added to them: augmentation, noise, mixtures."""
+"""Clips of datasets, augmentation, noise and mixtures."""

@@ -1,17 +1,21 @@
-"""SpeechBrain's `Augmenter` for classifiers, and the augmentations that it lacks.
+"""Augmentations for classifiers, in addition to those of SpeechBrain's `Augmenter`.
 
-All draw from the global generators, which a training seeds before each step, so that a
-resumed one draws what an undisturbed one does.
+All draw from the global generators, which a training seeds before each step, so a
+resumed training has the same draws.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from speechbrain.augment.augmenter import Augmenter
 
 from speechbrain_lmac.dsp.noise import unit_power_noise
+from speechbrain_lmac.types import MaskDomain
 from speechbrain_lmac.utils.errors import InputError, check_numbers
 from speechbrain_lmac.utils.seeding import uniform
 
-# Classes that were here until version 0.3, and what does the same in SpeechBrain.
+# Classes of this module until version 0.3, and their equivalents in SpeechBrain.
 REPLACED = {
     "ColouredNoise": "time_domain.AddNoise",
     "Gain": "time_domain.RandAmp",
@@ -20,25 +24,25 @@ REPLACED = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> type:
     if name in REPLACED:
         return type(name, (Gone,), {})
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class Gone(torch.nn.Module):
-    """A class of `REPLACED`: the YAML of an old training can be read, not trained."""
+    """A class of `REPLACED`: the YAML of an old training loads, but cannot train."""
 
-    def __init__(self, **arguments):
+    def __init__(self, **arguments: Any) -> None:
         super().__init__()
 
     def forward(self, batch: torch.Tensor) -> None:
-        """Refuse."""
+        """Raise InputError for any batch (B, ...)."""
         name = type(self).__name__
         raise InputError(
-            f"speechbrain_lmac.data.augment.{name} is gone: take speechbrain.augment."
-            f"{REPLACED[name]} among the augmentations of an Augmenter, as "
-            "hparams/parts/augment/tiny.yaml does; its arguments are others"
+            f"speechbrain_lmac.data.augment.{name} was removed: use "
+            f"speechbrain.augment.{REPLACED[name]} in an Augmenter, as in "
+            "hparams/parts/augment/tiny.yaml; its arguments differ"
         )
 
 
@@ -48,22 +52,23 @@ class Augment:
     Arguments
     ---------
     waveform : speechbrain.augment.augmenter.Augmenter, list or None
-        Of waveforms (B, N). Of a list, all augmentations act, one after the other.
+        Augmenter of waveforms (B, N). All augmentations of a list are applied in order.
     blank : Blank or None
-        Puts clips of no class among the others.
+        Replaces some clips by noise without a class.
     mixup : Mixup or None
         Mixes clips of a batch.
     feature : speechbrain.augment.augmenter.Augmenter, list or None
-        Of features (B, T, F), or of waveforms for a classifier that hears these.
+        Augmenter of features (B, T, F), or of waveforms (B, N) for a classifier of
+        waveforms.
     """
 
     def __init__(
         self,
-        waveform=None,
+        waveform: Augmenter | Sequence | None = None,
         blank: "Blank | None" = None,
-        mixup: "Blank | Mixup | None" = None,
-        feature=None,
-    ):
+        mixup: "Mixup | None" = None,
+        feature: Augmenter | Sequence | None = None,
+    ) -> None:
         self.waveform = augmenter_of(waveform)
         self.blank = blank
         self.mixup = mixup
@@ -71,8 +76,8 @@ class Augment:
 
     def waveforms(
         self, wav: torch.Tensor, lens: torch.Tensor | None, targets: torch.Tensor
-    ) -> tuple:
-        """Augment a batch of waveforms, and the targets with them.
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """Augment a batch of waveforms and its targets.
 
         Arguments
         ---------
@@ -81,12 +86,12 @@ class Augment:
         lens : torch.Tensor or None
             Relative lengths (B,), see `ClipBatch.lens`.
         targets : torch.Tensor
-            Shares of the classes, (B, C).
+            Class probabilities, (B, C).
 
         Returns
         -------
         wav, lens, targets : torch.Tensor
-            As many clips as the Augmenter makes of them.
+            Shapes (B', N), (B',) or None, (B', C); an Augmenter may change B and N.
         """
         wav, lens, targets = augmented(self.waveform, wav, lens, targets)
         if self.blank is not None:
@@ -100,8 +105,8 @@ class Augment:
         features: torch.Tensor,
         lengths: torch.Tensor | None,
         targets: torch.Tensor,
-    ) -> tuple | None:
-        """Augment a batch of features, and the targets with them.
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """Augment a batch of features and its targets.
 
         Arguments
         ---------
@@ -110,11 +115,12 @@ class Augment:
         lengths : torch.Tensor or None
             Steps of each clip that hold recording, (B,) int64; None for all.
         targets : torch.Tensor
-            Shares of the classes, (B, C).
+            Class probabilities, (B, C).
 
         Returns
         -------
         features, lengths, targets : torch.Tensor
+            Shapes (B', T, ...), (B',) or None, (B', C); an Augmenter may change B.
         """
         if self.feature is None:
             return features, lengths, targets
@@ -128,69 +134,64 @@ class Augment:
         return features, None if lens is None else lengths, targets
 
 
-def augmenter_of(given):
-    """An `Augmenter`, made of a list where that is given; None of nothing."""
-    if isinstance(given, list | tuple):
-        options = {"min_augmentations": len(given), "augmentations": list(given)}
-        return Augmenter(**options) if given else None
-    if given is not None and not hasattr(given, "replicate_labels"):
+def augmenter_of(value: Augmenter | Sequence | None) -> Augmenter | None:
+    """Return an `Augmenter`, or build one from a list; None without augmentations."""
+    if isinstance(value, list | tuple):
+        options = {"min_augmentations": len(value), "augmentations": list(value)}
+        return Augmenter(**options) if value else None
+    if value is not None and not hasattr(value, "replicate_labels"):
         raise InputError(
             "an augmentation must be an Augmenter (speechbrain.augment.augmenter) or a "
-            f"list of what it shall apply, got {type(given).__name__}"
+            f"list of augmentations, got {type(value).__name__}"
         )
-    return given
+    return value
 
 
 def augmented(
-    augmenter, batch: torch.Tensor, lens: torch.Tensor | None, targets: torch.Tensor
-) -> tuple | None:
-    """A batch through an `Augmenter`, with its lengths and its targets.
+    augmenter: Augmenter | None,
+    batch: torch.Tensor,
+    lens: torch.Tensor | None,
+    targets: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """Apply an `Augmenter` to a batch, its lengths and its targets.
 
     Arguments
     ---------
     augmenter : speechbrain.augment.augmenter.Augmenter or None
-    batch : torch.Tensor
-        Shape (B, N) or (B, T, F).
-    lens : torch.Tensor or None
-        Relative lengths, (B,). None: nothing is padded.
+    batch, lens : torch.Tensor
+        Shape (B, N) or (B, T, F), relative lengths (B,) or None.
     targets : torch.Tensor
         Shape (B, C).
 
     Returns
     -------
     batch, lens, targets : torch.Tensor
-        Of equally many items; `lens` is None where all are 1.
+        With the same first dimension B'; `lens` is None if all are 1.
 
     Raises
     ------
     InputError
-        When it makes more clips than it makes targets, as one Augmenter within another
-        can.
+        It returns more clips than targets, as an Augmenter within another one can.
     """
     if augmenter is None:
         return batch, lens, targets
-    given = batch.new_ones(len(batch)) if lens is None else lens
-    batch, lens = augmenter(batch, given.to(batch.device))
+    lengths = batch.new_ones(len(batch)) if lens is None else lens
+    batch, lengths = augmenter(batch, lengths.to(batch.device))
     targets = augmenter.replicate_labels(targets)
-    if not len(batch) == len(lens) == len(targets):
+    if not len(batch) == len(lengths) == len(targets):
         raise InputError(
-            f"the augmentation makes {len(batch)} clips of {len(targets)} targets: "
-            "concatenate in the outermost Augmenter"
+            f"the augmentation returned {len(batch)} clips for {len(targets)} targets: "
+            "concatenate in the outermost Augmenter only"
         )
-    # RandAmp divides a clip by its peak: of silence it makes NaN.
+    # RandAmp divides a clip by its peak, so silence becomes NaN.
     batch = batch.masked_fill(batch.isnan(), 0.0)
-    return batch, None if (lens >= 1).all() else lens, targets
+    return batch, None if (lengths >= 1).all() else lengths, targets
 
 
 def reach(wav: torch.Tensor, lens: torch.Tensor | None) -> torch.Tensor | None:
-    """Relative lengths, 1 for clips that sound behind theirs: that is no padding.
+    """Set the relative length of a clip to 1 if it has sound in its padding.
 
-    Arguments
-    ---------
-    wav : torch.Tensor
-        Shape (B, N).
-    lens : torch.Tensor or None
-        Shape (B,).
+    Shapes: (B, N) and (B,) or None to (B,) or None.
 
     Example
     -------
@@ -206,27 +207,26 @@ def reach(wav: torch.Tensor, lens: torch.Tensor | None) -> torch.Tensor | None:
 
 
 class Blank:
-    """Replace some clips by noise that belongs to no class: their target is uniform.
+    """Replace some clips by noise without a class, with a uniform target.
 
-    Without it a classifier may hold one class for the default that nothing needs to
-    speak for; an explanation of that class is empty.
+    Otherwise one class may become the default, whose explanation is empty.
 
     Arguments
     ---------
     probability : float
-        Share of the clips that are replaced.
-    level_db : tuple
-        Range of the noise's level against the clip's, in dB.
-    slope : tuple
+        Share of the clips that are replaced, 0 to 1.
+    level_db : (float, float)
+        Range of the noise's level relative to the clip's, in dB.
+    slope : (float, float)
         Range of the slope of its power, 1 / f^slope: 0 is white, 1 pink, 2 brown.
     """
 
     def __init__(
         self,
         probability: float = 0.1,
-        level_db: list[float] | tuple[float, float] = (-60.0, 0.0),
-        slope: list[float] | tuple[float, float] = (0.0, 2.0),
-    ):
+        level_db: Sequence[float] = (-60.0, 0.0),
+        slope: Sequence[float] = (0.0, 2.0),
+    ) -> None:
         check_numbers(0, 1, probability=probability)
         self.probability = probability
         self.level_db = level_db
@@ -235,34 +235,36 @@ class Blank:
     def __call__(
         self, wav: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return waveforms (B, N) and targets (B, C), some replaced."""
         wav, targets = wav.clone(), targets.clone()
         for item in (torch.rand(len(wav)) < self.probability).nonzero().flatten():
-            noise = unit_power_noise(wav.shape[1], uniform(*self.slope))
-            level = 10 ** (uniform(*self.level_db) / 20)
+            noise = unit_power_noise(wav.shape[1], _draw(self.slope))
+            level = 10 ** (_draw(self.level_db) / 20)
             wav[item] = level * wav[item].square().mean().sqrt() * noise.to(wav)
             targets[item] = 1 / targets.shape[1]
         return wav, targets
 
 
 class Mixup:
-    """Add to some clips another one of the batch, and mix their targets alike.
+    """Mix some clips and their targets with another one of the batch.
 
-    The clip keeps a share of 0.5 to 1 (after Zhang et al. 2018, arXiv 1710.09412,
-    with a uniform share).
+    The share of the clip itself is 0.5 to 1 (after Zhang et al. 2018, arXiv
+    1710.09412, with a uniform share).
 
     Arguments
     ---------
     probability : float
-        Share of the clips that are mixed.
+        Share of the clips that are mixed, 0 to 1.
     """
 
-    def __init__(self, probability: float = 0.5):
+    def __init__(self, probability: float = 0.5) -> None:
         check_numbers(0, 1, probability=probability)
         self.probability = probability
 
     def __call__(
         self, wav: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return waveforms (B, N) and targets (B, C), some mixed."""
         order = torch.randperm(len(wav))
         share = 1 - 0.5 * torch.rand(len(wav))
         mixed = torch.rand(len(wav)) < self.probability
@@ -273,52 +275,52 @@ class Mixup:
 
 
 class OfSomeClips(torch.nn.Module):
-    """An augmentation of features for `Augmenter`, drawn for each clip by itself.
+    """An augmentation of features for `Augmenter`, drawn for each clip separately.
 
     Arguments
     ---------
     probability : float
-        Share of the clips that are changed.
+        Share of the clips that are changed, 0 to 1.
     """
 
-    def __init__(self, probability: float):
+    def __init__(self, probability: float) -> None:
         super().__init__()
         check_numbers(0, 1, probability=probability)
         self.probability = probability
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (B, T, F), some of which are changed."""
+        """Return features (B, T, F), some of them changed."""
         chosen = (torch.rand(len(features)) < self.probability).tolist()
         pairs = zip(features, chosen, strict=True)
         return torch.stack([self.change(clip) if c else clip for clip, c in pairs])
 
-    def change(self, features):
-        """The features (T, F) of one clip, changed."""
+    def change(self, features: torch.Tensor) -> torch.Tensor:
+        """Change the features (T, F) of one clip."""
         raise NotImplementedError
 
 
 class Equalizer(OfSomeClips):
-    """A random smooth frequency response, as another microphone or room would have.
+    """A random smooth frequency response, as of another microphone or room.
 
     Arguments
     ---------
     probability : float
-        Share of the clips that are filtered.
+        Share of the clips that are filtered, 0 to 1.
     deviation_db : float
         Standard deviation of the gain at each node, in dB.
     nodes : int
-        Frequencies, evenly spaced over the bands, between which it is interpolated.
+        Number of nodes, evenly spaced over the bands, between which it is interpolated.
     """
 
     def __init__(
         self, probability: float = 0.5, deviation_db: float = 6.0, nodes: int = 6
-    ):
+    ) -> None:
         super().__init__(probability)
         self.deviation_db = deviation_db
         self.nodes = nodes
 
     def change(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (T, F), log(1 + magnitude), with another gain at each frequency."""
+        """Apply a gain at each frequency to features (T, F), log(1 + magnitude)."""
         gains_db = self.deviation_db * torch.randn(1, 1, self.nodes)
         curve_db = torch.nn.functional.interpolate(
             gains_db, features.shape[1], mode="linear", align_corners=True
@@ -329,61 +331,65 @@ class Equalizer(OfSomeClips):
 class BlockMask(OfSomeClips):
     """Silence random tiles of a coarse grid over time and frequency.
 
-    Like SpeechBrain's `SpectrogramDrop`, with holes as a mask has them: a classifier
-    that has met silence judges masked inputs by what is there.
+    Like SpeechBrain's `SpectrogramDrop`, with holes like those of a mask, so a
+    classifier predicts masked inputs from the remaining parts.
 
     Arguments
     ---------
     probability : float
-        Share of the clips that are masked.
-    time_tiles, frequency_tiles : tuple
+        Share of the clips that are masked, 0 to 1.
+    time_tiles, frequency_tiles : (int, int)
         Range of the number of tiles along each axis.
-    keep : tuple
+    keep : (float, float)
         Range of the share of tiles that stay.
     """
 
     def __init__(
         self,
         probability: float = 0.5,
-        time_tiles: tuple[int, int] = (3, 19),
-        frequency_tiles: tuple[int, int] = (2, 9),
-        keep: list[float] | tuple[float, float] = (0.3, 1.0),
-    ):
+        time_tiles: Sequence[int] = (3, 19),
+        frequency_tiles: Sequence[int] = (2, 9),
+        keep: Sequence[float] = (0.3, 1.0),
+    ) -> None:
         super().__init__(probability)
         self.time_tiles = time_tiles
         self.frequency_tiles = frequency_tiles
         self.keep = keep
 
     def change(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (T, F) without some tiles."""
+        """Set some tiles of features (T, F) to 0."""
         limits = (self.time_tiles, self.frequency_tiles)
-        grid = [round(uniform(*limit)) for limit in limits]
-        kept = torch.rand(1, 1, *grid) < uniform(*self.keep)
-        tiles = torch.nn.functional.interpolate(kept.float(), features.shape)
+        grid = [round(_draw(limit)) for limit in limits]
+        stays = torch.rand(1, 1, *grid) < _draw(self.keep)
+        tiles = torch.nn.functional.interpolate(stays.float(), features.shape)
         return features * tiles[0, 0].to(features)
 
 
 class OnSpectrogram(torch.nn.Module):
-    """Augmentation of spectrograms, for a classifier whose features are waveforms.
-
-    A waveform goes to the domain's representation, through the augmentations, and back:
-    the classifier meets holes as a mask leaves them.
+    """Augmentation of spectrograms for a classifier of waveforms: encode and decode.
 
     Arguments
     ---------
     domain : MaskDomain
-        That can decode.
+        With `decode`.
     transforms : speechbrain.augment.augmenter.Augmenter or list
-        Of representations (B, T, F), without concatenation.
+        Augmentations of representations (B, T, F), without concatenation.
     """
 
-    def __init__(self, domain, transforms):
+    def __init__(self, domain: MaskDomain, transforms: Augmenter | Sequence) -> None:
         super().__init__()
         self.domain = domain
         self.transforms = augmenter_of(transforms)
 
     def forward(self, wav: torch.Tensor) -> torch.Tensor:
-        """Waveforms (B, N) with holes in their spectrograms."""
+        """Return waveforms (B, N) with holes in their spectrograms."""
         encoded = self.domain.encode(wav.cpu())
-        rep, _ = self.transforms(encoded.rep, torch.ones(len(wav)))
+        rep = encoded.rep
+        if self.transforms is not None:
+            rep, _ = self.transforms(rep, torch.ones(len(wav)))
         return self.domain.decode(encoded.with_rep(rep)).to(wav)
+
+
+def _draw(limits: Sequence[float]) -> float:
+    low, high = limits
+    return uniform(low, high)

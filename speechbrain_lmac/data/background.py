@@ -1,10 +1,11 @@
-"""Clips that a method compares with: some of the training fold, drawn once."""
+"""Background clips for attribution methods, drawn from the training split."""
 
 import logging
 from pathlib import Path
 
 import torch
 
+from speechbrain_lmac.data.dataset import ClipDataset
 from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.seeding import generator
 
@@ -12,32 +13,37 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingClips:
-    """Training clips, as many of each class as of the others.
+    """Training clips, equally many of each class.
 
-    They are loaded at the first call and kept. Which ones depends on the seed and on
-    the clips that there are, not on their order.
+    They are loaded at the first call and cached. The draw depends on the seed and on
+    the existing clips, not on their order.
 
     Arguments
     ---------
     dataset : ClipDataset
     manifest_folder : str or Path
-        Where the recipe has put `train.json`; it need not be there before the first
-        call.
+        The recipe's folder with `train.json`; it may be missing until the first call.
     n_clips : int
-        How many. All there are, with a warning, if these are fewer.
+        Number of clips, from 1. All clips, with a warning, if there are fewer.
     seed : int
     """
 
-    def __init__(self, dataset, manifest_folder: Path | str, n_clips: float, seed: int):
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        manifest_folder: Path | str,
+        n_clips: int,
+        seed: int,
+    ) -> None:
         check_counts(n_clips=n_clips)
         self.dataset = dataset
         self.manifest_folder = Path(manifest_folder)
         self.n_clips = n_clips
         self.seed = seed
-        self._wav = None
+        self._wav: torch.Tensor | None = None
 
     def __call__(self) -> torch.Tensor:
-        """Waveforms (n_clips, N)."""
+        """Return the waveforms, (n_clips, N)."""
         if self._wav is None:
             self._wav = self._load()
         return self._wav
@@ -46,9 +52,8 @@ class TrainingClips:
         manifest = self.manifest_folder / "train.json"
         if not manifest.is_file():
             raise InputError(
-                f"there is no {manifest}, which names the background's clips: "
-                "manifest_folder must be the folder of a prepared dataset, as the "
-                "recipes make it in OUTPUT_FOLDER/manifest"
+                f"missing file: {manifest}. manifest_folder must be the folder of a "
+                "prepared dataset, OUTPUT_FOLDER/manifest in the recipes"
             )
         clips = self.dataset.load(
             self.manifest_folder, "train", self.dataset.categories
@@ -57,7 +62,7 @@ class TrainingClips:
         chosen = balanced_draw(classes, self.n_clips, self.seed)
         if len(chosen) < self.n_clips:
             logger.warning(
-                "background: %d clips wanted, %s has %d",
+                "background: expected %d clips, %s has %d",
                 self.n_clips,
                 manifest,
                 len(chosen),
@@ -67,21 +72,20 @@ class TrainingClips:
 
 
 def balanced_draw(classes: dict[str, str], n: int, seed: int) -> list[str]:
-    """Names in a random order, in which the classes take turns.
+    """Draw names in a random order with alternating classes.
 
     Arguments
     ---------
     classes : dict
         Name to class.
     n : int
-        How many names at most.
+        Largest number of names.
     seed : int
 
     Returns
     -------
     names : list
-        The numbers of names of any two classes differ by 1 at most, as long as there
-        are enough.
+        The counts of any two classes differ by 1 at most, as long as there are enough.
 
     Example
     -------
@@ -90,16 +94,16 @@ def balanced_draw(classes: dict[str, str], n: int, seed: int) -> list[str]:
     (3, True)
     """
     draw = generator("background", seed)
-    waiting = {}
+    remaining: dict[str, list[str]] = {}
     for name in _shuffled(sorted(classes), draw):
-        waiting.setdefault(classes[name], []).append(name)
-    turns = _shuffled(sorted(waiting), draw)
-    rounds = max(map(len, waiting.values()), default=0)
+        remaining.setdefault(classes[name], []).append(name)
+    turns = _shuffled(sorted(remaining), draw)
+    rounds = max(map(len, remaining.values()), default=0)
     order = [
-        waiting[turn][place]
+        remaining[turn][place]
         for place in range(rounds)
         for turn in turns
-        if place < len(waiting[turn])
+        if place < len(remaining[turn])
     ]
     return order[:n]
 

@@ -1,10 +1,12 @@
-"""Clips as a CLAP hears them in its training: alone or two at once, with captions."""
+"""Captioned clips and mixtures of two clips, for the training of a CLAP."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from speechbrain_lmac.data.class_captions import choose
+from speechbrain_lmac.data.class_captions import Caption, ClassCaptions, Fact, choose
+from speechbrain_lmac.data.dataset import ClipsById
 from speechbrain_lmac.dsp.mixing import gains_of_snr, mix
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.seeding import generator, uniform
@@ -12,39 +14,38 @@ from speechbrain_lmac.utils.seeding import generator, uniform
 
 @dataclass(frozen=True)
 class Captioned:
-    """A batch of clips, what could be said of each, and what is."""
+    """A batch of clips with the facts and a caption of each."""
 
     wav: torch.Tensor  # (B, N)
-    facts: list  # B frozensets
-    captions: list  # B `class_captions.Caption`
-    mixed: list  # B booleans: has it another clip in it?
+    facts: list[frozenset[Fact]]  # B sets: all true facts
+    captions: list[Caption]  # B, each with the facts that it states
+    mixed: list[bool]  # B: is the clip a mixture of two?
 
 
 class CaptionedClips:
-    """Captions for clips of known classes, some of which are mixed with another clip.
+    """Captions for clips of known classes, some of them mixed with another clip.
 
-    A mixture has both classes at about equal energy, and the caption names both. Which
-    clip is mixed, with which, and what is said is a function of its key.
+    A mixture has both classes at about equal energy, and the caption names both. All
+    draws are functions of the clip's key.
 
     Arguments
     ---------
-    clips : dataio.ClipsById
-        Those that are trained on, and what is added to them.
-    captions : captions.ClassCaptions
-        What is said.
+    clips : dataset.ClipsById
+        The training clips, also added to each other.
+    captions : class_captions.ClassCaptions
     mixed : float
         Share of the clips that are mixed, 0 to 1.
-    snr_db : tuple
+    snr_db : (float, float)
         Range of the clip's energy over the other's, in dB.
     """
 
     def __init__(
         self,
-        clips,
-        captions,
+        clips: ClipsById,
+        captions: ClassCaptions,
         mixed: float = 0.5,
-        snr_db: list[float] | tuple[float, float] = (-3.0, 3.0),
-    ):
+        snr_db: Sequence[float] = (-3.0, 3.0),
+    ) -> None:
         if not 0 <= mixed <= 1:
             raise InputError(f"mixed must be from 0 to 1, got {mixed}")
         self.clips = clips
@@ -52,57 +53,105 @@ class CaptionedClips:
         self.mixed = mixed
         self.snr_db = snr_db
 
-    def __call__(self, wav: torch.Tensor, keys: list, part: str) -> Captioned:
-        """Clips (B, N) and their keys (seed, epoch, clip) to a `Captioned`.
+    def __call__(
+        self, wav: torch.Tensor, keys: Sequence[tuple], part: str
+    ) -> Captioned:
+        """Caption a batch of clips and mix some of them.
 
-        `part` is "train", "valid" or "test": clips are mixed with those of their part.
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Shape (B, N).
+        keys : sequence of tuple
+            B keys (seed, epoch, clip).
+        part : str
+            "train", "valid" or "test": clips are mixed with those of their part.
+
+        Returns
+        -------
+        captioned : Captioned
         """
-        heard, facts, captions, mixed = [], [], [], []
+        wavs, facts, captions, mixed = [], [], [], []
         for clip, key in zip(wav, keys, strict=True):
             draw = generator("caption", part, *key)
             category = self.clips.categories(part)[key[-1]]
             others = self.captions.partners(category)
             if others and torch.rand((), generator=draw) < self.mixed:
                 clip, other = self.pair(clip, others, part, draw)
-                said, attributes = [category, other], ()
+                categories = [category, other]
+                attributes: Sequence[str] = ()
             else:
-                said, attributes = [category], self.captions.attributes(key[-1])
-            heard.append(clip)
-            mixed.append(len(said) > 1)
-            facts.append(
-                frozenset.union(*(self.captions.facts(c, attributes) for c in said))
-            )
-            captions.append(self.captions.caption(said, attributes, draw))
-        return Captioned(torch.stack(heard), facts, captions, mixed)
+                categories = [category]
+                attributes = self.captions.attributes(key[-1])
+            wavs.append(clip)
+            mixed.append(len(categories) > 1)
+            of_each = (self.captions.facts(c, attributes) for c in categories)
+            facts.append(frozenset[Fact]().union(*of_each))
+            captions.append(self.captions.caption(categories, attributes, draw))
+        return Captioned(torch.stack(wavs), facts, captions, mixed)
 
-    def pairs(self, wav: torch.Tensor, keys: list, part: str) -> tuple:
-        """Every clip with one of another class, whether trainings mix these or not.
+    def pairs(
+        self, wav: torch.Tensor, keys: Sequence[tuple], part: str
+    ) -> tuple[torch.Tensor, list[tuple[str, str]]]:
+        """Mix every clip with one of another class, also for held-out pairs.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Shape (B, N).
+        keys : sequence of tuple
+            B keys (seed, epoch, clip).
+        part : str
+            "train", "valid" or "test".
 
         Returns
         -------
         mixtures : torch.Tensor
             Shape (B, N).
         pairs : list
-            B pairs of classes, each in the order of their names.
+            B pairs of classes, each in alphabetical order.
         """
-        heard, pairs = [], []
+        mixtures, pairs = [], []
         for clip, key in zip(wav, keys, strict=True):
             draw = generator("pair", part, *key)
             category = self.clips.categories(part)[key[-1]]
             others = [c for c in self.captions.categories if c != category]
             mixture, other = self.pair(clip, others, part, draw)
-            heard.append(mixture)
-            pairs.append(tuple(sorted([category, other])))
-        return torch.stack(heard), pairs
+            mixtures.append(mixture)
+            pairs.append((min(category, other), max(category, other)))
+        return torch.stack(mixtures), pairs
 
     def pair(
-        self, clip: torch.Tensor, others: list[str], part: str, draw: torch.Generator
+        self,
+        clip: torch.Tensor,
+        others: Sequence[str],
+        part: str,
+        draw: torch.Generator,
     ) -> tuple[torch.Tensor, str]:
-        """A clip (N,) with a clip of one of these classes, and which it is."""
+        """Mix a clip with a clip of another class.
+
+        Arguments
+        ---------
+        clip : torch.Tensor
+            Shape (N,).
+        others : sequence of str
+            Classes to choose from.
+        part : str
+            "train", "valid" or "test".
+        draw : torch.Generator
+
+        Returns
+        -------
+        mixture : torch.Tensor
+            Shape (N,).
+        other : str
+            The chosen class.
+        """
         clips = self.clips.categories(part)
-        there = set(clips.values())
-        other = choose([category for category in others if category in there], draw)
+        existing = set(clips.values())
+        other = choose([category for category in others if category in existing], draw)
         name = choose([name for name, c in clips.items() if c == other], draw)
-        snr_db = uniform(*self.snr_db, draw)
+        low, high = self.snr_db
+        snr_db = uniform(low, high, draw)
         mixture, *_ = mix(clip, self.clips.wav(name, part), gains_of_snr(snr_db))
         return mixture, other

@@ -1,19 +1,21 @@
-"""What is said of a clip: sentences made of its class, its attributes, its neighbours.
+"""Captions made from the classes and attributes of clips.
 
-A training of a CLAP needs captions; a dataset of classes has none. So they are made of
-facts: which class is heard, and how (`ToyAttributes`). Every draw is a function of the
-key of a clip.
+The training of a CLAP needs captions, which a dataset of classes does not have. They
+are made from facts: the class of a clip, and its attributes (`ToyAttributes`). Every
+draw is a function of the key of a clip.
 
-Some combinations never occur in a training: of a class and a template, of a class and
-an attribute, and of two classes in one mixture. "Unseen" means such a new combination
-of words that are known one by one. Which ones is a hash of their names
+Some combinations are held out of every training: of a class and a template, of a class
+and an attribute, and of two classes in one mixture. "Unseen" means such a new
+combination of words that are known one by one. A hash of the names decides
 (`is_held_out`), the same for every seed.
 """
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.seeding import generator
 from speechbrain_lmac.utils.tokenizer import TEMPLATE, words_of
 
-# The first is what evaluations ask with.
+# The first is the prompt of evaluations.
 TEMPLATES = (
     TEMPLATE,
     "the sound of {}",
@@ -33,7 +35,7 @@ TEMPLATES = (
     "there is {} in the background",
     "someone recorded {}",
 )
-# Other words for a class, next to its own name. ESC-10's; ours.
+# Synonyms of ESC-10's classes, besides their own names; ours.
 SYNONYMS = {
     "chainsaw": ("a chainsaw", "a chainsaw running", "a motor saw cutting wood"),
     "clock_tick": ("a ticking clock", "a clock", "the ticking of a clock"),
@@ -46,7 +48,9 @@ SYNONYMS = {
     "sea_waves": ("waves", "the sea", "waves on a beach"),
     "sneezing": ("a sneeze", "a person sneezing", "someone sneezing"),
 }
-ATTRIBUTE_SHARE = 0.5  # how often a caption tells an attribute that could be told
+ATTRIBUTE_SHARE = 0.5  # share of the possible attributes that a caption states
+
+Fact = str | tuple[str, str]  # a class, or (class, attribute)
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,27 @@ class Caption:
     """A sentence, and the facts that it states."""
 
     text: str
-    facts: frozenset  # of classes, and of (class, attribute)
+    facts: frozenset[Fact]
 
 
-def is_held_out(combination: tuple[str, str], share: float) -> bool:
-    """Whether a combination never occurs in a training.
+class Attributes(Protocol):
+    """The attributes of each clip; `values` has the tuples of exclusive ones."""
+
+    values: Sequence[Sequence[str]]
+
+    def __call__(self, clip: str) -> tuple[str, ...]:
+        """Return the attributes of a clip."""
+
+
+def is_held_out(combination: Sequence[str], share: float) -> bool:
+    """Return whether a combination is held out of every training.
 
     Arguments
     ---------
     combination : sequence of str
-        Names, whose order does not count.
+        Names, in any order.
     share : float
-        Of all combinations, 0 to 1.
+        Share of all combinations, 0 to 1.
 
     Example
     -------
@@ -76,13 +89,13 @@ def is_held_out(combination: tuple[str, str], share: float) -> bool:
     return bool(torch.rand((), generator=draw) < share)
 
 
-def choose(options: list[str] | tuple[str, ...], draw: torch.Generator) -> str:
-    """One of several, each as likely."""
-    return options[torch.randint(len(options), (), generator=draw).item()]
+def choose(options: Sequence[str], draw: torch.Generator) -> str:
+    """Choose one of several, with equal probability."""
+    return options[int(torch.randint(len(options), (), generator=draw))]
 
 
 def plain_name(category: str) -> str:
-    """A class name as words.
+    """Return a class name as words.
 
     Example
     -------
@@ -93,53 +106,57 @@ def plain_name(category: str) -> str:
 
 
 class NoAttributes:
-    """Clips of which nothing but the class is known."""
+    """No attributes: captions have classes only."""
 
-    values = ()
+    values: Sequence[Sequence[str]] = ()
 
-    def __call__(self, clip: str) -> tuple:
-        """Attributes of a clip: none."""
+    def __call__(self, clip: str) -> tuple[str, ...]:
+        """Return no attributes."""
         return ()
 
 
 class ToyAttributes:
-    """Pitch, rate and loudness of a generated sound, where they are clear.
+    """Pitch, rate and loudness of a generated sound, if they are clear.
 
     Of the clips of a class, the third with the lowest and the third with the highest
-    value have the attribute; of the others nothing is said.
+    value have the attribute; the others have none.
 
     - "low" or "high": the median frequency of the foreground,
     - "slow" or "fast": sounds per second, for classes of several sounds,
     - "quiet" or "loud": foreground over background (clips are brought to one level).
 
-    Where a sound lies in its clip is none of them: the audio towers take maximum and
-    mean over time, which do not know it (docs/methods.md, small CLAP).
+    The position in time is none of them: the audio towers take maximum and mean over
+    time, which do not depend on it (docs/methods.md, small CLAP).
 
     Arguments
     ---------
     data_folder : str
-        As `toy_prepare.make_toy` fills it; read when the first clip is asked for.
+        The folder of `toy_prepare.make_toy`; read at the first call.
     """
 
-    values = (("low", "high"), ("slow", "fast"), ("quiet", "loud"))
+    values: Sequence[Sequence[str]] = (
+        ("low", "high"),
+        ("slow", "fast"),
+        ("quiet", "loud"),
+    )
 
-    def __init__(self, data_folder: Path | str):
+    def __init__(self, data_folder: Path | str) -> None:
         self.data_folder = data_folder
-        self._of_clip = None
+        self._of_clip: dict[str, tuple[str, ...]] | None = None
 
     def __call__(self, clip: str) -> tuple[str, ...]:
-        """Attributes of a clip: a tuple of values."""
+        """Return the attributes of a clip, a tuple of values."""
         if self._of_clip is None:
             self._of_clip = self._read()
         try:
             return self._of_clip[clip]
         except KeyError:
             raise InputError(
-                f"the table of {self.data_folder} has no clip {clip}: the manifests "
-                "are of another folder"
+                f"clip {clip} is missing in the table of {self.data_folder}; the "
+                "manifests are of another folder"
             ) from None
 
-    def _read(self) -> dict:
+    def _read(self) -> dict[str, tuple[str, ...]]:
         path = Path(self.data_folder) / "meta" / "esc50.csv"
         try:
             with open(path, newline="", encoding="utf-8") as file:
@@ -147,10 +164,12 @@ class ToyAttributes:
             measured = [_measured(clip) for clip in clips]
         except (OSError, KeyError, ValueError) as error:
             raise InputError(
-                f"{path} does not tell pitch, events and level of each clip ({error}): "
-                "make the sounds anew, python data_prep/toy_prepare.py FOLDER"
+                f"{path} has no pitch, events and level of each clip ({error}): remake "
+                "the dataset, python data_prep/toy_prepare.py FOLDER"
             ) from error
-        told = {Path(clip["filename"]).stem: [] for clip in clips}
+        words_of_clip: dict[str, list[str]] = {
+            Path(clip["filename"]).stem: [] for clip in clips
+        }
         for category in {clip["category"] for clip in clips}:
             places = [i for i, c in enumerate(clips) if c["category"] == category]
             for number, (least, most) in enumerate(self.values):
@@ -159,12 +178,13 @@ class ToyAttributes:
                 for place, value in zip(places, of_class, strict=True):
                     word = least if value < low else most if value > high else None
                     if word is not None:
-                        told[Path(clips[place]["filename"]).stem].append(word)
-        return {clip: tuple(words) for clip, words in told.items()}
+                        name = Path(clips[place]["filename"]).stem
+                        words_of_clip[name].append(word)
+        return {clip: tuple(words) for clip, words in words_of_clip.items()}
 
 
 def _measured(row: dict[str, str]) -> tuple[float, float, float]:
-    """Pitch in Hz, sounds per second (0 where there is one) and level in dB."""
+    """Return pitch in Hz, sounds per second (0 for a single one) and level in dB."""
     events = int(row["n_events"])
     seconds = float(row["end_s"]) - float(row["start_s"])
     rate = events / seconds if events > 1 else 0.0
@@ -172,7 +192,7 @@ def _measured(row: dict[str, str]) -> tuple[float, float, float]:
 
 
 class ClassCaptions:
-    """Captions from class names, and from attributes where there are any.
+    """Captions from class names and attributes.
 
     "this is the sound of a dog barking", "a recording of low slow tone", "rain and a
     rooster can be heard": a template, words for the class, attributes before them.
@@ -181,13 +201,12 @@ class ClassCaptions:
     ---------
     categories : list
         Class names.
-    attributes : callable
-        Clip to a tuple of its attributes; with `values`, the tuples of those that
-        exclude each other.
+    attributes : Attributes
+        `NoAttributes` or `ToyAttributes`.
     held_out : float
-        Share of the combinations that no training hears of.
-    templates : sequence
-        Sentences with "{}" in them. The first is the evaluations'.
+        Share of the combinations that are held out of trainings, 0 to below 1.
+    templates : sequence of str
+        Sentences with "{}". The first is the prompt of evaluations.
 
     Example
     -------
@@ -198,31 +217,33 @@ class ClassCaptions:
 
     def __init__(
         self,
-        categories: list,
-        attributes,
+        categories: Sequence[str],
+        attributes: Attributes,
         held_out: float = 0.2,
-        templates: tuple[str, ...] = TEMPLATES,
-    ):
+        templates: Sequence[str] = TEMPLATES,
+    ) -> None:
         if not 0 <= held_out < 1:
             raise InputError(f"held_out must be from 0 to below 1, got {held_out}")
         self.categories = sorted(categories)
         self.attributes = attributes
         self.held_out = held_out
         self.templates = list(templates)
-        said = [[c] for c in self.categories]
-        said += [pair for pair in self.pairs() if not self.is_unseen(*pair)]
-        mute = [" and ".join(names) for names in said if not self.templates_of(names)]
-        if mute:
+        groups: list[tuple[str, ...]] = [(c,) for c in self.categories]
+        groups += [pair for pair in self.pairs() if not self.is_unseen(*pair)]
+        empty = [
+            " and ".join(group) for group in groups if not self.templates_of(group)
+        ]
+        if empty:
             raise InputError(
-                f"held_out {held_out} leaves no template for {some_of(mute)}: lower it"
+                f"held_out {held_out} leaves no template for {some_of(empty)}: lower it"
             )
 
-    def is_unseen(self, *combination) -> bool:
-        """Whether no training caption has these together."""
+    def is_unseen(self, *combination: str) -> bool:
+        """Return whether a combination is held out of training captions."""
         return is_held_out(combination, self.held_out)
 
-    def templates_of(self, categories: list[str] | tuple[str, str]) -> list[str]:
-        """Those that trainings say of these classes."""
+    def templates_of(self, categories: Sequence[str]) -> list[str]:
+        """Return the training templates of one class or of a pair."""
         return [
             template
             for template in self.templates
@@ -230,35 +251,34 @@ class ClassCaptions:
         ]
 
     def partners(self, category: str) -> list[str]:
-        """The classes that trainings mix with a class."""
+        """Return the classes that trainings mix with a class."""
         others = [other for other in self.categories if other != category]
         return [other for other in others if not self.is_unseen(category, other)]
 
-    def pairs(self) -> list:
-        """All pairs of classes, in the order of their names."""
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return all pairs of classes, in alphabetical order."""
         return list(combinations(self.categories, 2))
 
     def names(self, category: str) -> tuple[str, ...]:
-        """Words for a class, its own name first."""
+        """Return names of a class, its own name first."""
         return (plain_name(category), *SYNONYMS.get(category, ()))
 
-    def facts(
-        self, category: str, attributes: list[str] | tuple[str, ...]
-    ) -> frozenset[str]:
-        """All that could be said of a clip: of a class alone, or with an attribute."""
-        return frozenset({category, *((category, value) for value in attributes)})
+    def facts(self, category: str, attributes: Sequence[str]) -> frozenset[Fact]:
+        """Return all true facts of a clip: its class, and (class, attribute) pairs."""
+        pairs: list[Fact] = [(category, value) for value in attributes]
+        return frozenset([category, *pairs])
 
     def caption(
-        self, categories: list[str], attributes: tuple[str, ...], draw: torch.Generator
+        self, categories: list[str], attributes: Sequence[str], draw: torch.Generator
     ) -> Caption:
-        """A caption of a training.
+        """Draw a training caption.
 
         Arguments
         ---------
-        categories : list
-            One class, or two of a mixture that is not held out.
-        attributes : sequence
-            Of a class that is alone.
+        categories : list of str
+            One class, or the two of a mixture that is not held out.
+        attributes : sequence of str
+            Of a single class; empty for a mixture.
         draw : torch.Generator
 
         Returns
@@ -268,18 +288,18 @@ class ClassCaptions:
         order = torch.randperm(len(categories), generator=draw).tolist()
         categories = [categories[place] for place in order]
         names = [choose(self.names(category), draw) for category in categories]
-        told = []
+        stated = []
         for value in attributes:
-            tell = torch.rand((), generator=draw) < ATTRIBUTE_SHARE
-            if tell and not self.is_unseen(categories[0], value):
-                told.append(value)
+            chosen = torch.rand((), generator=draw) < ATTRIBUTE_SHARE
+            if chosen and not self.is_unseen(categories[0], value):
+                stated.append(value)
         template = choose(self.templates_of(categories), draw)
-        text = template.replace("{}", self.phrase(names, told))
-        facts = [self.facts(category, told) for category in categories]
-        return Caption(text, frozenset.union(*facts))
+        text = template.replace("{}", self.phrase(names, stated))
+        facts = [self.facts(category, stated) for category in categories]
+        return Caption(text, frozenset[Fact]().union(*facts))
 
-    def phrase(self, names: list[str], attributes: list[str] | tuple = ()) -> str:
-        """What stands in a template.
+    def phrase(self, names: Sequence[str], attributes: Sequence[str] = ()) -> str:
+        """Return the words that replace "{}" in a template.
 
         Example
         -------
@@ -288,12 +308,12 @@ class ClassCaptions:
         """
         return " ".join([*attributes, " and ".join(names)])
 
-    def standard(self, names: list[str], attributes: list[str] | tuple = ()) -> str:
-        """The evaluations' prompt: the first template."""
+    def standard(self, names: Sequence[str], attributes: Sequence[str] = ()) -> str:
+        """Return the prompt of evaluations, from the first template."""
         return self.templates[0].replace("{}", self.phrase(names, attributes))
 
     def chance(self) -> dict[str, float]:
-        """What guessing would reach, by the name of the score."""
+        """Return the chance level of each score."""
         return {
             "chance_class": 1 / len(self.categories),
             "chance_pair": 1 / len(self.pairs()),
@@ -301,7 +321,7 @@ class ClassCaptions:
         }
 
     def words(self) -> list[str]:
-        """Every word that a caption may have, in alphabetical order."""
+        """Return every possible word of a caption, in alphabetical order."""
         names = [name for category in self.categories for name in self.names(category)]
         values = [value for values in self.attributes.values for value in values]
         texts = ["and", *self.templates, *names, *values]

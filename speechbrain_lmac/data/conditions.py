@@ -1,16 +1,18 @@
-"""The conditions of an evaluation: clean clips, clips with something added.
+"""The conditions of an evaluation: clean clips and mixtures.
 
 A condition is an object with ``open(dataset, manifest_folder, split, labels)``, which
-prepares what is missing and gives `ConditionClips`.
+prepares missing files and returns `ConditionClips`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from speechbrain_lmac.data.contaminants import Nothing
+from speechbrain_lmac.data.contaminants import Contaminant, Nothing
+from speechbrain_lmac.data.dataset import ClipDataset
 from speechbrain_lmac.data.mixture_manifest import (
     check_files,
     prepare_mixtures,
@@ -23,44 +25,45 @@ from speechbrain_lmac.utils.hashing import json_hash
 
 @dataclass(frozen=True)
 class ConditionClips:
-    """The clips of a condition, and what is known of them."""
+    """The clips of a condition, with their stems if these are known."""
 
-    clips: torch.utils.data.Dataset  # items for `dataset.collate_clips`
-    stems: Callable | None  # ids to (foreground, background), each (B, N), or unknown
-    fingerprint: str  # of all that the samples are a function of
+    clips: MixtureClips  # items for `dataset.collate_clips`
+    # Ids to (foreground, background), each (B, N); None: unknown.
+    stems: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None
+    fingerprint: str  # a hash of all inputs of the samples
     description: str  # one line
 
 
 class MixtureCondition:
-    """Clips to which something is added, as a manifest has frozen it.
+    """Mixtures of clips and contaminants, frozen in a manifest.
 
     Arguments
     ---------
-    contaminants : object
+    contaminants : Contaminant
         From `speechbrain_lmac.data.contaminants`.
     protocol : str
-        "own" or "published", see there.
-    gains : sequence, optional
-        Of clip and contaminant, both at unit energy. Without: the published ones.
+        "own" or "published", see `contaminants.PROTOCOLS`.
+    gains : (float, float), optional
+        Gains of clip and contaminant, both at unit energy. None: the published ones.
     snr_db : float, optional
-        Instead of gains.
+        SNR in dB, instead of gains.
     per_clip : int
         Mixtures of each clip.
     seed : int
-        Of all draws.
+        Seed of all draws.
     """
 
     def __init__(
         self,
-        contaminants,
+        contaminants: Contaminant,
         protocol: str = "own",
-        gains: list[int] | None = None,
-        snr_db: float | str | None = None,
+        gains: Sequence[float] | None = None,
+        snr_db: float | None = None,
         per_clip: int = 2,
         seed: int = 1234,
-    ):
+    ) -> None:
         self.contaminants = contaminants
-        self.options = {
+        self.options: dict[str, Any] = {
             "protocol": protocol,
             "gains": gains,
             "snr_db": snr_db,
@@ -70,19 +73,19 @@ class MixtureCondition:
 
     def open(
         self,
-        dataset,
+        dataset: ClipDataset,
         manifest_folder: Path | str,
         split: str,
-        labels: list[str] | tuple[str, ...],
+        labels: Sequence[str],
     ) -> ConditionClips:
-        """Freeze the mixtures where that was not done, and check their files.
+        """Freeze the mixtures unless that is done, and check their files.
 
         Arguments
         ---------
         dataset : ClipDataset
-            Its `prepare_manifests` was called.
+            After its `prepare_manifests`.
         manifest_folder : str or Path
-            What it was given.
+            The folder of its manifests.
         split : str
             "train", "valid" or "test".
         labels : list
@@ -91,13 +94,13 @@ class MixtureCondition:
         Returns
         -------
         condition : ConditionClips
-            With stems at the level that the model hears.
+            With stems at the model's level.
 
         Raises
         ------
         InputError
-            See `prepare_mixtures`; a file that is gone or has changed since; a class
-            that the classifier does not know.
+            As `prepare_mixtures`; or a file is missing or changed; or a class is none
+            of `labels`.
         """
         dataset.check_labels(labels)
         path, record = prepare_mixtures(
@@ -117,19 +120,29 @@ class MixtureCondition:
 
 
 class CleanCondition(MixtureCondition):
-    """The clips as they are; what in a recording belongs to its class is not known."""
+    """The unchanged clips, without stems."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(Nothing(), per_clip=1)
 
     def open(
         self,
-        dataset,
+        dataset: ClipDataset,
         manifest_folder: Path | str,
         split: str,
-        labels: list[str] | tuple[str, ...],
+        labels: Sequence[str],
     ) -> ConditionClips:
-        """The clips of a split; see `MixtureCondition.open`. There are no stems."""
+        """Open the clips of a split without stems.
+
+        Arguments
+        ---------
+        dataset, manifest_folder, split, labels
+            As in `MixtureCondition.open`.
+
+        Returns
+        -------
+        condition : ConditionClips
+        """
         opened = super().open(dataset, manifest_folder, split, labels)
         return ConditionClips(
             clips=opened.clips,
@@ -140,22 +153,41 @@ class CleanCondition(MixtureCondition):
 
 
 class StemCondition(MixtureCondition):
-    """The clips as they are, whose two stems lie in a folder (generated sounds).
+    """The unchanged clips, with stems in a folder (generated sounds).
 
     Arguments
     ---------
-    folder : str
+    folder : str or Path
         With ``foreground/ID.wav`` and ``background/ID.wav``, whose sum is the clip.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         super().__init__(Nothing(), per_clip=1)
         self.folder = folder
 
     def open(
-        self, dataset, manifest_folder: Path, split: str, labels: list[str]
+        self,
+        dataset: ClipDataset,
+        manifest_folder: Path | str,
+        split: str,
+        labels: Sequence[str],
     ) -> ConditionClips:
-        """The clips of a split; see `MixtureCondition.open`."""
+        """Open the clips of a split with the stems of the folder.
+
+        Arguments
+        ---------
+        dataset, manifest_folder, split, labels
+            As in `MixtureCondition.open`.
+
+        Returns
+        -------
+        condition : ConditionClips
+
+        Raises
+        ------
+        InputError
+            As `MixtureCondition.open`, or stems are missing.
+        """
         opened = super().open(dataset, manifest_folder, split, labels)
         stems = FolderStems(self.folder, dataset.sample_rate, dataset.n_samples)
         stems.check(opened.clips.ids)

@@ -1,92 +1,130 @@
-"""What is added to a clip, and by which protocol it is chosen.
+"""Contaminants of test mixtures, and the protocols of their choice.
 
-Every choice is drawn from (seed, kind, split, clip), so that it depends neither on the
-other clips' draws nor on their order.
+Every draw is a function of (seed, kind, split, clip), whatever the other clips and
+their order.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from speechbrain_lmac.data.mixtures import draw_pieces, resampled_length
+from speechbrain_lmac.data.corpora import Corpus
+from speechbrain_lmac.data.mixtures import Entry, draw_pieces, resampled_length
 from speechbrain_lmac.data.sources import CorpusSounds, GeneratedSounds, PartnerClips
 from speechbrain_lmac.utils.seeding import generator
 
 
 class OwnProtocol:
-    """Clips and what is added come from the split that is asked for.
+    """Clips and contaminants from the requested split.
 
-    Other clips are of another class, so that the foreground alone has the class; other
-    sounds are of the same part of their corpus, joined and cut (`draw_pieces`).
+    Added clips have another class, so the foreground alone has the class; recordings
+    come from the same part of their corpus, joined and cut (`draw_pieces`).
     """
 
     def base_split(self, split: str) -> str:
-        """The split of the clips."""
+        """Return the split of the clips."""
         return split
 
     def other_split(self, split: str) -> str:
-        """The split of the clips that are added."""
+        """Return the split of the added clips."""
         return split
 
-    def corpus_parts(self, corpus, split: str) -> tuple[str]:
-        """The parts of a corpus that are used."""
+    def corpus_parts(self, corpus: Corpus, split: str) -> tuple[str, ...]:
+        """Return the parts of a corpus that are used."""
         return (split,)
 
     def may_be_added(self, category: str, base_category: str) -> bool:
-        """Whether a clip of one class may be added to a clip of another."""
+        """Return whether a clip of one class may be added to a clip of another."""
         return category != base_category
 
     def pieces(
-        self, files: list, n_samples: int, sample_rate: int, draw: torch.Generator
-    ) -> list:
-        """A sound of the length of a clip."""
+        self,
+        files: Sequence[Entry],
+        n_samples: int,
+        sample_rate: int,
+        draw: torch.Generator,
+    ) -> list[Entry]:
+        """Draw pieces of the length of a clip.
+
+        Arguments
+        ---------
+        files, n_samples, sample_rate, draw
+            As in `draw_pieces`.
+
+        Returns
+        -------
+        pieces : list of dict
+            `wav`, `start`, `length`.
+        """
         return draw_pieces(files, n_samples, sample_rate, draw)
 
 
 class PublishedProtocol:
-    """As the papers' tables were made (public code): the valid split is judged.
+    """The protocol of the papers' tables (public code), on the valid split.
 
-    Fold 4 (valid) is mixed with fold 5 (test), whatever split is asked for; both may be
-    of one class. LJSpeech is not split, of WHAM! it is the training part; a file is cut
-    behind the clip's length, or followed by silence.
+    Fold 4 (valid) is mixed with fold 5 (test), whatever split is requested; both may
+    have the same class. All of LJSpeech is used, and the training part of WHAM!; a file
+    is cut after the clip's length, or padded with silence.
     """
 
     def base_split(self, split: str) -> str:
-        """The split of the clips."""
+        """Return the split of the clips."""
         return "valid"
 
     def other_split(self, split: str) -> str:
-        """The split of the clips that are added."""
+        """Return the split of the added clips."""
         return "test"
 
-    def corpus_parts(self, corpus, split: str) -> tuple[str, str, str]:
-        """The parts of a corpus that are used."""
+    def corpus_parts(self, corpus: Corpus, split: str) -> tuple[str, ...]:
+        """Return the parts of a corpus that are used."""
         return corpus.published_parts
 
     def may_be_added(self, category: str, base_category: str) -> bool:
-        """Whether a clip of one class may be added to a clip of another."""
+        """Return whether a clip of one class may be added to a clip of another."""
         return True
 
     def pieces(
-        self, files: list, n_samples: int, sample_rate: int, draw: torch.Generator
-    ) -> list:
-        """A sound of at most the length of a clip."""
-        file = files[torch.randint(len(files), (), generator=draw).item()]
+        self,
+        files: Sequence[Entry],
+        n_samples: int,
+        sample_rate: int,
+        draw: torch.Generator,
+    ) -> list[Entry]:
+        """Draw the beginning of one recording, at most as long as a clip.
+
+        Arguments
+        ---------
+        files : sequence of dict
+            With `wav`, `n_frames`, `sample_rate`.
+        n_samples : int
+            Length of a clip.
+        sample_rate : int
+            Of the model, Hz.
+        draw : torch.Generator
+
+        Returns
+        -------
+        pieces : list of dict
+            One with `wav`, `start`, `length`.
+        """
+        file = files[int(torch.randint(len(files), (), generator=draw))]
         length = resampled_length(file["n_frames"], file["sample_rate"], sample_rate)
         return [{"wav": file["wav"], "start": 0, "length": min(length, n_samples)}]
 
 
-PROTOCOLS = {"own": OwnProtocol(), "published": PublishedProtocol()}
+Rule = OwnProtocol | PublishedProtocol
+PROTOCOLS: dict[str, Rule] = {"own": OwnProtocol(), "published": PublishedProtocol()}
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What the choice of contaminants may look at."""
+    """All inputs for the choice of contaminants."""
 
-    protocol: object
-    split: str  # that was asked for
-    others: dict  # id to {"wav", "category"} of the clips that may be added
+    protocol: Rule
+    split: str  # as requested
+    others: dict[str, dict[str, str]]  # id to {"wav", "category"}, clips to be added
     n_samples: int
     sample_rate: int  # Hz
     per_clip: int  # mixtures of each clip
@@ -94,31 +132,59 @@ class Scene:
 
 
 class Contaminant:
-    """What is added to the clips of an evaluation; each subclass has a source.
+    """Interference for the clips of an evaluation; each subclass has a source.
 
-    A subclass has `listing(scene)`, what is drawn from (mixtures are frozen anew when
-    it changes), `description(scene)`, for a table's header, and `background(clip, k,
-    scene)`, the k-th of a clip, or `backgrounds` of its own.
+    A subclass has `listing`, `description`, and `background` or its own `backgrounds`.
 
     Arguments
     ---------
     kind : str
         Name of the condition.
-    gains : sequence
-        Of clip and what is added, unless the condition has others.
+    gains : (float, float)
+        Gains of clip and contaminant, unless the condition has others.
     """
 
-    noise_root = None  # the folder of a corpus
-
-    def __init__(self, kind: str, gains: list[float] | tuple[float, float]):
+    def __init__(self, kind: str, gains: Sequence[float]) -> None:
         self.kind = kind
         self.gains = gains
+
+    @property
+    def noise_root(self) -> str | Path | None:
+        """The folder of a corpus, None without one."""
+        return None
 
     def prepare(self) -> None:
         """Nothing to prepare."""
 
-    def backgrounds(self, bases: dict, scene: Scene) -> dict:
-        """Id of each clip to what is added to it, see `mixtures`."""
+    def listing(self, scene: Scene) -> list:
+        """Return all candidates; mixtures are frozen again when they change."""
+        raise NotImplementedError
+
+    def description(self, scene: Scene) -> str:
+        """Return the contaminants in words, for a table's header."""
+        raise NotImplementedError
+
+    def background(self, clip: str, k: int, scene: Scene) -> Entry:
+        """Return the k-th background of a clip, see `mixtures`.
+
+        Arguments
+        ---------
+        clip : str
+            Its id.
+        k : int
+            From 0 to below `scene.per_clip`.
+        scene : Scene
+
+        Returns
+        -------
+        background : dict
+        """
+        raise NotImplementedError
+
+    def backgrounds(
+        self, bases: Mapping[str, dict[str, str]], scene: Scene
+    ) -> dict[str, list[Entry | None]]:
+        """Map the id of each clip to its backgrounds, see `mixtures`."""
         return {
             clip: [self.background(clip, k, scene) for k in range(scene.per_clip)]
             for clip in bases
@@ -126,43 +192,47 @@ class Contaminant:
 
 
 class Nothing(Contaminant):
-    """Leaves the clips as they are; one entry for each."""
+    """No contaminant: one entry of each clip, unchanged."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("clean", gains=(1.0, 1.0))
 
     def listing(self, scene: Scene) -> list:
-        """No file is drawn from."""
+        """Return no candidates."""
         return []
 
-    def backgrounds(self, bases: dict, scene: Scene) -> dict:
-        """No background for each clip."""
+    def backgrounds(
+        self, bases: Mapping[str, dict[str, str]], scene: Scene
+    ) -> dict[str, list[Entry | None]]:
+        """Return no background for each clip."""
         return {clip: [None] for clip in bases}
 
     def description(self, scene: Scene) -> str:
-        """For a table's header."""
+        """Return the contaminants in words, for a table's header."""
         return "nothing added"
 
 
 class OtherClips(Contaminant):
     """Other clips of the dataset; published: gains 0.8 and 0.2, 12.04 dB."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("mixtures", gains=(0.8, 0.2))
 
     def listing(self, scene: Scene) -> list:
-        """The clips drawn from."""
+        """Return id, file and class of the candidates."""
         return [[clip, c["wav"], c["category"]] for clip, c in scene.others.items()]
 
-    def backgrounds(self, bases: dict, scene: Scene) -> dict:
-        """For each clip different ones, as long as there are enough."""
+    def backgrounds(
+        self, bases: Mapping[str, dict[str, str]], scene: Scene
+    ) -> dict[str, list[Entry | None]]:
+        """Draw different clips for each clip, as long as there are enough."""
         others = dict(sorted(scene.others.items()))
         source = PartnerClips(
             {name: other["category"] for name, other in others.items()},
             "its split",
             scene.protocol.may_be_added,
         )
-        found = {}
+        found: dict[str, list[Entry | None]] = {}
         for clip, base in bases.items():
             draw = generator(scene.seed, self.kind, scene.split, clip)
             chosen = source.draw_several(clip, base["category"], scene.per_clip, draw)
@@ -174,50 +244,61 @@ class OtherClips(Contaminant):
         return found
 
     def description(self, scene: Scene) -> str:
-        """For a table's header."""
+        """Return the contaminants in words, for a table's header."""
         return f"other clips of the split {scene.protocol.other_split(scene.split)}"
 
 
 class Generated(Contaminant):
-    """Noise that is generated, of one of several kinds with equal chance.
+    """Generated noise of several kinds with equal probability.
 
     Arguments
     ---------
     kind : str
         Name of the condition.
-    gains : sequence
-        Of clip and noise, unless the condition has others.
-    names : sequence
-        Among `noise.GENERATORS`.
+    gains : (float, float)
+        Gains of clip and noise, unless the condition has others.
+    names : sequence of str
+        Keys of `noise.GENERATORS`.
     """
 
     def __init__(
         self,
         kind: str = "noise",
-        gains: list[float] | tuple[float, float] = (1.0, 1.0),
-        names: list[str] | tuple[str, ...] = ("coloured", "babble"),
-    ):
+        gains: Sequence[float] = (1.0, 1.0),
+        names: Sequence[str] = ("coloured", "babble"),
+    ) -> None:
         super().__init__(kind, gains)
         self.source = GeneratedSounds(names)
 
     def listing(self, scene: Scene) -> list[str]:
-        """The generators drawn from."""
+        """Return the names of the generators."""
         return self.source.names
 
-    def background(self, clip: str, k: int, scene: Scene) -> dict[str, int | str]:
-        """The k-th noise of a clip: a seed, apart from those of a training."""
+    def background(self, clip: str, k: int, scene: Scene) -> Entry:
+        """Draw kind and seed of the k-th noise, which no training has.
+
+        Arguments
+        ---------
+        clip, k, scene
+            As in `Contaminant.background`.
+
+        Returns
+        -------
+        background : dict
+            `generated` and `seed`.
+        """
         key = (scene.seed, "condition", self.kind, scene.split, clip, k)
         return self.source.drawn(key)
 
     def description(self, scene: Scene) -> str:
-        """For a table's header."""
+        """Return the contaminants in words, for a table's header."""
         return f"generated noise ({', '.join(self.source.names)})"
 
 
 class WhiteNoise(Generated):
     """Gaussian white noise; published: gains 1 and 0.5, 6.02 dB."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("white_noise", gains=(1.0, 0.5), names=("white",))
 
 
@@ -226,15 +307,15 @@ class FromCorpus(Contaminant):
 
     Arguments
     ---------
-    corpus : object
+    corpus : Corpus
         From `data_prep.noise_prepare`.
     kind : str
         Name of the condition.
-    gains : sequence
-        Of clip and recording, unless the condition has others.
+    gains : (float, float)
+        Gains of clip and recording, unless the condition has others.
     """
 
-    def __init__(self, corpus, kind: str, gains: tuple[float, float]):
+    def __init__(self, corpus: Corpus, kind: str, gains: Sequence[float]) -> None:
         super().__init__(kind, gains)
         self.source = CorpusSounds(corpus)
 
@@ -244,19 +325,30 @@ class FromCorpus(Contaminant):
         return self.source.root
 
     def prepare(self) -> None:
-        """Check the corpus, and write its manifests."""
+        """Check the corpus and write its manifests."""
         self.source.prepare()
 
-    def parts(self, scene: Scene) -> tuple[str]:
-        """The parts of the corpus that the protocol takes."""
+    def parts(self, scene: Scene) -> tuple[str, ...]:
+        """Return the parts of the corpus that the protocol uses."""
         return scene.protocol.corpus_parts(self.source.corpus, scene.split)
 
     def listing(self, scene: Scene) -> list[str]:
-        """The recordings drawn from."""
+        """Return the paths of the recordings."""
         return [file["wav"] for file in self.source.files(*self.parts(scene))]
 
-    def background(self, clip: str, k: int, scene: Scene) -> dict:
-        """The k-th recording of a clip."""
+    def background(self, clip: str, k: int, scene: Scene) -> Entry:
+        """Draw the k-th recording of a clip.
+
+        Arguments
+        ---------
+        clip, k, scene
+            As in `Contaminant.background`.
+
+        Returns
+        -------
+        background : dict
+            `pieces`, see `draw_pieces`.
+        """
         draw = generator(scene.seed, self.kind, scene.split, clip, k)
         pieces = self.source.pieces(
             self.parts(scene),
@@ -268,7 +360,7 @@ class FromCorpus(Contaminant):
         return {"pieces": pieces}
 
     def description(self, scene: Scene) -> str:
-        """For a table's header."""
+        """Return the contaminants in words, for a table's header."""
         parts = " and ".join(self.parts(scene))
         return f"{self.source.root.name} ({parts} part)"
 
@@ -276,17 +368,17 @@ class FromCorpus(Contaminant):
 class CorpusNoise(FromCorpus):
     """Noise of a corpus; published: WHAM! at 0 dB."""
 
-    def __init__(self, corpus):
+    def __init__(self, corpus: Corpus) -> None:
         super().__init__(corpus, "noise", gains=(1.0, 1.0))
 
 
 class CorpusSpeech(FromCorpus):
     """Speech of a corpus; published: LJSpeech, gains 0.8 and 0.2, 12.04 dB.
 
-    It is added when explainers are judged, never in a training. Mind the licence of
-    the recordings: those of the Free Spoken Digit Dataset, for one, are CC BY-SA 4.0,
-    which holds for mixtures with them that are passed on.
+    For evaluations only, never for training. Mind the licence of the recordings: those
+    of the Free Spoken Digit Dataset, for example, are CC BY-SA 4.0, and so are
+    published mixtures with them.
     """
 
-    def __init__(self, corpus):
+    def __init__(self, corpus: Corpus) -> None:
         super().__init__(corpus, "speech", gains=(0.8, 0.2))

@@ -1,29 +1,46 @@
 """The parts of a corpus of noise or speech, which share no file.
 
-A corpus without parts of its own is split by the content of its files, so that neither
-order nor names count, and copies of a file stay together. A corpus has sounds of any
-length; `mixtures.draw_pieces` joins and cuts them.
+A corpus without published parts is split by the content of its files, whatever their
+order and names, so copies of a file stay together. Its recordings have any length;
+`mixtures.draw_pieces` joins and cuts them.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.hashing import file_hash
 
+if TYPE_CHECKING:
+    from speechbrain_lmac.data_prep.manifest import Manifests
+
 SPLITS = ("train", "valid", "test")  # of a dataset, parts of a corpus
-SHARES = (0.6, 0.2, 0.2)  # of these, where a corpus has none of its own
+SHARES = (0.6, 0.2, 0.2)  # of these, for a corpus without published parts
+
+
+class Corpus(Protocol):
+    """A corpus of noise or speech, see `data_prep.noise_prepare`."""
+
+    manifest_folder: str | Path
+    published_parts: ClassVar[tuple[str, ...]]
+
+    @property
+    def root(self) -> Path:
+        """The folder to which the manifests' paths are relative."""
+
+    def prepare(self) -> "Manifests":
+        """Check the corpus and write its manifests."""
 
 
 def checksum(path: Path | str) -> str:
-    """A hash of a file's bytes, 32 hexadecimal digits."""
+    """Return a hash of a file's bytes, 32 hexadecimal digits."""
     return file_hash(path, 16)
 
 
-def part_of(
-    digest: str, shares: list[float] | tuple[float, float, float] = SHARES
-) -> str:
-    """The part that a file belongs to, by its checksum alone.
+def part_of(digest: str, shares: Sequence[float] = SHARES) -> str:
+    """Return the part of a file, by its checksum alone.
 
     The first eight digits of the checksum, as a number in [0, 1), fall into one of
     three stretches of the lengths `shares`.
@@ -33,7 +50,7 @@ def part_of(
     digest : str
         From `checksum`.
     shares : sequence
-        Of "train", "valid" and "test"; they add up to 1.
+        Of "train", "valid" and "test"; they sum to 1.
 
     Example
     -------
@@ -48,8 +65,8 @@ def part_of(
     return "valid" if place < shares[0] + shares[1] else "test"
 
 
-def check_shares(shares: list[float] | tuple) -> list[float]:
-    """The shares as a list; refused unless they are three that add up to 1.
+def check_shares(shares: Sequence[float]) -> list[float]:
+    """Return the shares as a list; raise unless they are three with the sum 1.
 
     Example
     -------
@@ -57,18 +74,18 @@ def check_shares(shares: list[float] | tuple) -> list[float]:
     Traceback (most recent call last):
     ...
     speechbrain_lmac.utils.errors.InputError: shares must be three numbers from 0 \
-that add up to 1, got [0.5, 0.2, 0.2]
+with the sum 1, got [0.5, 0.2, 0.2]
     """
     shares = list(shares)
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise InputError(
-            f"shares must be three numbers from 0 that add up to 1, got {shares}"
+            f"shares must be three numbers from 0 with the sum 1, got {shares}"
         )
     return shares
 
 
-def read_part(corpus, part: str) -> list:
-    """The sounds of one part of a prepared corpus.
+def read_part(corpus: Corpus, part: str) -> list[dict]:
+    """Read the recordings of one part of a prepared corpus.
 
     Arguments
     ---------
@@ -80,8 +97,7 @@ def read_part(corpus, part: str) -> list:
     Returns
     -------
     files : list of dict
-        As `prepare_corpus` writes them, sorted by checksum: in an order that does not
-        depend on names.
+        The entries of `prepare_corpus`, sorted by checksum, so names do not count.
 
     Raises
     ------
@@ -92,7 +108,7 @@ def read_part(corpus, part: str) -> list:
     files = json.loads(path.read_text(encoding="utf-8")).values()
     if not files:
         raise InputError(
-            f"no file of {corpus.root} fell into the {part} part (a hash of each file "
+            f"no file of {corpus.root} is in the {part} part (a hash of each file "
             "decides): give a folder with more files, or other shares"
         )
     return sorted(files, key=lambda file: (file["checksum"], file["wav"]))

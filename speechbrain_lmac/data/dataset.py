@@ -1,12 +1,13 @@
-"""From the manifests of a dataset to batches of clips."""
+"""Datasets of clips: manifests, loading, batches."""
 
 import functools
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
@@ -24,31 +25,46 @@ from speechbrain_lmac.utils.errors import (
     some_of,
 )
 
+if TYPE_CHECKING:
+    from speechbrain_lmac.data_prep.manifest import Manifests
+
 logger = logging.getLogger(__name__)
+
+
+class Items(Protocol):
+    """A sequence of the items of `ClipDataset.load`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
 class ClipBatch:
     """Clips of equal length."""
 
-    ids: list  # B names
+    ids: list[str]  # B names
     wav: torch.Tensor  # (B, N)
     label: torch.Tensor | None = None  # (B,) class indices, if known
-    # (B,) share of the samples that is recording, the rest being silence behind it:
+    # (B,) share of the samples that is recording, the rest is padding at the end:
     # SpeechBrain's relative lengths. None: nothing is padded.
     lens: torch.Tensor | None = None
 
-    def with_wav(self, wav: torch.Tensor, changed: list[bool]) -> "ClipBatch":
-        """The batch with other waveforms, in which a changed clip has no padding.
+    def with_wav(self, wav: torch.Tensor, changed: Sequence[bool]) -> "ClipBatch":
+        """Return the batch with other waveforms; a changed clip has no padding.
 
-        Noise, another clip or a shift in time reaches over the whole length.
+        Noise, another clip or a shift in time covers the whole length.
 
         Arguments
         ---------
         wav : torch.Tensor
-            Of all clips, (B, N).
+            Shape (B, N).
         changed : sequence of bool
-            Which of the B are not as they were.
+            B flags of the changed clips.
+
+        Returns
+        -------
+        batch : ClipBatch
 
         Example
         -------
@@ -70,45 +86,46 @@ class ClipDataset:
     prepare : callable
         ``prepare(data_folder, manifest_folder, categories)`` writes `train.json`,
         `valid.json` and `test.json` in `manifest_folder`.
-    data_folder : str
+    data_folder : str or Path
         The dataset.
-    categories : list
-        The class names there are.
+    categories : list of str
+        All class names.
     n_classes : int
-        How many these are, for other parts of the YAML to refer to.
+        Their number, for references in the YAML.
     sample_rate : int
-        Hz, of what the model hears.
+        Rate of the waveforms, Hz.
     clip_seconds : float
-        Every clip is given this length: shorter ones get silence at their end, of
-        longer ones the beginning is kept.
-    cache_folder : str or None
-        Where audio that was converted to `sample_rate` mono is kept, so that later
-        epochs and runs need not decode it again. None: nothing is kept.
+        Length of every clip: shorter ones are padded with silence at their end, longer
+        ones are cut.
+    cache_folder : str or Path, optional
+        Cache of audio converted to `sample_rate` mono, for later epochs and runs. None:
+        no cache.
     terms : dict, optional
-        For who passes on what was trained on it: `name`; `license`, that a model of it
-        has to bear, as the Hugging Face hub calls it; `credit`, one line.
+        Terms of published models trained on it: `name`; `license`, the licence such a
+        model must have, as named on the Hugging Face hub; `credit`, one line.
     """
 
     def __init__(
         self,
-        prepare,
-        data_folder,
-        categories: list | tuple,
+        prepare: Callable[..., "Manifests"],
+        data_folder: str | Path,
+        categories: Sequence[str],
         n_classes: int,
         sample_rate: int = 16000,
         clip_seconds: float = 5.0,
-        cache_folder: str | None = None,
+        cache_folder: str | Path | None = None,
         terms: dict[str, str] | None = None,
-    ):
+    ) -> None:
         self.terms = terms
         self.prepare = prepare
         self.data_folder = data_folder
         self.categories = list(categories)
         self.n_classes = n_classes
-        named = len(set(self.categories))
-        if named != n_classes:
+        found = len(set(self.categories))
+        if found != n_classes:
             raise InputError(
-                f"the dataset part names {named} categories, but n_classes: {n_classes}"
+                f"the dataset has {found} different categories, but n_classes: "
+                f"{n_classes}"
             )
         check_counts(sample_rate=sample_rate)
         check_numbers(1 / sample_rate, clip_seconds=clip_seconds)
@@ -116,23 +133,28 @@ class ClipDataset:
         self.n_samples = round(clip_seconds * sample_rate)
         self.reader = AudioReader(sample_rate, cache_folder)
 
-    def prepare_manifests(self, manifest_folder: Path | str):
+    def prepare_manifests(self, manifest_folder: Path | str) -> "Manifests":
         """Check the dataset and write its manifests (only when it changed)."""
         return self.prepare(self.data_folder, manifest_folder, self.categories)
 
-    def class_order(self, manifest_folder: Path | str, stored: list[str]) -> list[str]:
-        """Class names in the order of a classifier's logits.
+    def class_order(
+        self, manifest_folder: Path | str, stored: list[str] | None
+    ) -> list[str]:
+        """Return the class names in the order of a classifier's logits.
 
         Arguments
         ---------
         manifest_folder : str or Path
-            What `prepare_manifests` was given.
-        stored : list or None
-            The names that the classifier brings. Without them: the order of first
-            appearance in the training manifest, which is how SpeechBrain's ESC-50
-            recipe numbers the classes of the checkpoints it publishes. The accuracy
-            that every evaluation reports tells whether that is right; explanations
-            of the predicted class do not depend on it.
+            The folder of `prepare_manifests`.
+        stored : list of str or None
+            The classifier's own class names. None: the order of first appearance in the
+            training manifest, as in SpeechBrain's ESC-50 recipe and its published
+            checkpoints. The accuracy of every evaluation shows whether that is right;
+            explanations of the predicted class do not depend on it.
+
+        Returns
+        -------
+        labels : list of str
         """
         if stored is not None:
             return stored
@@ -140,25 +162,27 @@ class ClipDataset:
         clips = read_manifest(Path(manifest_folder) / "train.json").values()
         return list(dict.fromkeys(clip["category"] for clip in clips))
 
-    def check_labels(self, labels: list[str] | tuple[str, ...]) -> None:
+    def check_labels(self, labels: Sequence[str]) -> None:
         """Raise InputError when a category of the dataset is none of the labels."""
         unknown = sorted(set(self.categories) - set(labels))
         if unknown:
             raise InputError(
-                f"the classifier does not know the classes {unknown} of the dataset in "
+                f"the classifier does not have the classes {unknown} of the dataset in "
                 f"{self.data_folder}; its classes are {labels}"
             )
 
-    def load(self, manifest_folder: Path, split: str, labels: list[str]):
-        """The clips of one split.
+    def load(
+        self, manifest_folder: Path | str, split: str, labels: Sequence[str]
+    ) -> DynamicItemDataset:
+        """Load the clips of one split.
 
         Arguments
         ---------
         manifest_folder : str or Path
-            What `prepare_manifests` was given.
+            The folder of `prepare_manifests`.
         split : str
             "train", "valid" or "test".
-        labels : list
+        labels : sequence of str
             Class names in the order of the classifier's logits.
 
         Returns
@@ -170,7 +194,7 @@ class ClipDataset:
         Raises
         ------
         InputError
-            When a category of the dataset is none of the labels.
+            A category of the dataset is none of the labels.
         """
         self.check_labels(labels)
         dataset = self.signals(manifest_folder, split)
@@ -178,17 +202,17 @@ class ClipDataset:
             if clip.get("category") not in labels:
                 raise InputError(
                     f"{split}.json in {manifest_folder}: the category of {name!r} is "
-                    f"{clip.get('category')!r}, which is none of {some_of(labels)}"
+                    f"{clip.get('category')!r}, expected one of {some_of(labels)}"
                 )
         dataset.add_dynamic_item(labels.index, takes="category", provides="label")
         dataset.set_output_keys(["id", "signal", "lens", "label"])
         return dataset
 
-    def signals(self, manifest_folder: Path, split: str):
-        """The clips of one split without labels: `id`, `signal`, `lens`."""
+    def signals(self, manifest_folder: Path | str, split: str) -> DynamicItemDataset:
+        """Load the clips of one split without labels: `id`, `signal` (N,), `lens`."""
         path = Path(manifest_folder) / f"{split}.json"
         clips = read_manifest(path)
-        # Not SpeechBrain's replacements, which read names with braces, too.
+        # Not SpeechBrain's replacements, which also act on braces in names.
         for clip in clips.values():
             clip["wav"] = in_root(clip["wav"], self.data_folder)
         dataset = DynamicItemDataset(clips)
@@ -198,8 +222,8 @@ class ClipDataset:
         return dataset
 
 
-def in_root(wav: str, root: str) -> str:
-    """The path that a manifest gives as `{data_root}/FILE`.
+def in_root(wav: str, root: str | Path) -> str:
+    """Replace `{data_root}` at the beginning of a manifest's path.
 
     Example
     -------
@@ -213,48 +237,53 @@ def in_root(wav: str, root: str) -> str:
 def load_clip(
     reader: AudioReader, n_samples: int, path: str
 ) -> Iterator[float | torch.Tensor]:
-    """Yield a clip (n_samples,) at the model's level, then its relative length.
+    """Load a clip and its relative length.
 
-    A function of the module, so that worker processes can unpickle it.
+    A module-level function, which worker processes can unpickle.
 
     Arguments
     ---------
     reader : AudioReader
     n_samples : int
+        Length N of the clip.
     path : str
-        Of the audio file.
+        The audio file.
+
+    Yields
+    ------
+    signal : torch.Tensor
+        Shape (N,), at the model's level.
+    lens : float
+        The share of it that is recording, above 0 to 1.
     """
     wav = reader(path)
     yield to_model_level(fix_length(wav, n_samples))
     yield recorded_share(len(wav), n_samples)
 
 
-def read_manifest(path: Path) -> dict:
-    """The clips of a manifest: name to fields, among them `wav`, a path.
+def read_manifest(path: Path | str) -> dict[str, dict[str, Any]]:
+    """Read a manifest: name to fields, among them `wav`, a path.
 
     Raises
     ------
     InputError
-        When the file is missing, broken, or is something else.
+        The file is missing, broken or no manifest.
     """
     try:
         clips = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read the manifest {path} ({error}); remove its folder, and it is "
-            "made again"
+            f"cannot read the manifest {path} ({error}); remove its folder to remake it"
         ) from error
     if not isinstance(clips, dict):
         raise InputError(f"{path} is no manifest: it must map names to clips")
     for name, clip in clips.items():
         fields = {str(key) for key in clip} if isinstance(clip, dict) else None
         if fields is None or "id" in fields:
-            raise InputError(
-                f"{path}: what stands at {name!r} is no clip, a mapping without 'id'"
-            )
+            raise InputError(f"{path}: {name!r} must be a clip, a mapping without 'id'")
         if not isinstance(clip.get("wav"), str) or not clip["wav"].strip("\0"):
             raise InputError(
-                f"{path}: the clip {name!r} has no 'wav', the path of a file, but "
+                f"{path}: 'wav' of the clip {name!r} must be the path of a file, got "
                 f"{clip.get('wav')!r}"
             )
     return clips
@@ -263,38 +292,41 @@ def read_manifest(path: Path) -> dict:
 class ClipsById:
     """The clips of each split by their names.
 
-    A split is opened when one of its clips is first asked for: the manifests need not
-    be there before.
+    A split is opened with its first clip; the manifests may be missing until then.
 
     Arguments
     ---------
     dataset : ClipDataset
     manifest_folder : str or Path
-        Where the recipe has its manifests, OUTPUT_FOLDER/manifest.
+        The recipe's manifests, OUTPUT_FOLDER/manifest.
     """
 
-    def __init__(self, dataset: ClipDataset, manifest_folder: Path | str):
+    def __init__(self, dataset: ClipDataset, manifest_folder: Path | str) -> None:
         self.dataset = dataset
         self.manifest_folder = Path(manifest_folder)
-        self._splits = {}
+        self._splits: dict[
+            str, tuple[dict[str, str], DynamicItemDataset, dict[str, int]]
+        ] = {}
 
     def categories(self, split: str) -> dict[str, str]:
-        """Name to category of the clips of a split, in the order of their names."""
+        """Map the clips of a split to their categories, in alphabetical order."""
         return self._open(split)[0]
 
     def wav(self, name: str, split: str) -> torch.Tensor:
-        """Samples (N,) of a clip, at the model's level."""
+        """Return the waveform (N,) of a clip, at the model's level."""
         return self._clip(name, split)["signal"]
 
     def lens(self, name: str, split: str) -> float:
-        """Relative length of a clip, above 0 to 1: 1 where it is not padded."""
+        """Return the relative length of a clip, above 0 to 1: 1 without padding."""
         return self._clip(name, split)["lens"]
 
-    def _clip(self, name: str, split: str) -> dict:
+    def _clip(self, name: str, split: str) -> dict[str, Any]:
         _, clips, places = self._open(split)
         return clips[places[name]]
 
-    def _open(self, split: str) -> tuple:
+    def _open(
+        self, split: str
+    ) -> tuple[dict[str, str], DynamicItemDataset, dict[str, int]]:
         if split not in self._splits:
             dataset = self.dataset
             clips = dataset.load(self.manifest_folder, split, dataset.categories)
@@ -306,10 +338,10 @@ class ClipsById:
         return self._splits[split]
 
 
-def collate_clips(items: list) -> ClipBatch:
-    """Items of `ClipDataset.load` to a `ClipBatch`.
+def collate_clips(items: Sequence[Mapping[str, Any]]) -> ClipBatch:
+    """Collate items of `ClipDataset.load`, `signal` (N,), into a `ClipBatch`.
 
-    An item without `lens` is not padded, one without `label` is of no known class.
+    An item without `lens` has no padding, one without `label` no known class.
     """
     labelled = all("label" in item for item in items)
     lens = torch.tensor([item.get("lens", 1.0) for item in items])
@@ -321,17 +353,17 @@ def collate_clips(items: list) -> ClipBatch:
     )
 
 
-def with_sound(clips, n: int, at_most: int = 50) -> list:
-    """The first clips that are not digital silence.
+def with_sound(clips: Items, n: int, at_most: int = 50) -> list[Mapping[str, Any]]:
+    """Return the first clips that are not digital silence.
 
     Arguments
     ---------
     clips : sequence
-        Of items of `ClipDataset.load`.
+        Items of `ClipDataset.load`.
     n : int
-        How many.
+        Number of clips.
     at_most : int
-        So many are looked at. Where all of them are silent, these are taken.
+        Number of clips searched. If all of them are silent, the first `n` are returned.
 
     Returns
     -------
@@ -347,10 +379,10 @@ def with_sound(clips, n: int, at_most: int = 50) -> list:
     1
     """
     places = range(min(at_most, len(clips)))
-    heard = (item for item in map(clips.__getitem__, places) if item["signal"].any())
-    return list(islice(heard, n)) or [clips[place] for place in places[:n]]
+    audible = (item for item in map(clips.__getitem__, places) if item["signal"].any())
+    return list(islice(audible, n)) or [clips[place] for place in places[:n]]
 
 
 def lens_on(batch: ClipBatch, device: str | torch.device) -> torch.Tensor | None:
-    """The lens of a `ClipBatch` on a device, or None."""
+    """Return the relative lengths (B,) of a batch on a device, or None."""
     return None if batch.lens is None else batch.lens.to(device)

@@ -1,16 +1,19 @@
-"""Mixtures of an evaluation, frozen in a manifest, for any prepared dataset.
+"""Manifests of test mixtures, for any prepared dataset.
 
-The manifest is one JSON file that says of each mixture all that it is made of (see
-`mixtures`), with a checksum of every audio file used.
+A manifest is one JSON file with the complete recipe of each mixture (see `mixtures`)
+and a checksum of every audio file used.
 """
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from speechbrain_lmac.data.contaminants import PROTOCOLS, Scene
+from speechbrain_lmac.data.contaminants import PROTOCOLS, Contaminant, Scene
 from speechbrain_lmac.data.corpora import SPLITS, checksum
-from speechbrain_lmac.data.mixtures import Sounds, foreground_of
+from speechbrain_lmac.data.dataset import ClipDataset
+from speechbrain_lmac.data.mixtures import Entry, Sounds, foreground_of
 from speechbrain_lmac.dsp.audio import AudioReader
 from speechbrain_lmac.dsp.mixing import gains_of_snr, snr_of_gains
 from speechbrain_lmac.utils.console import progress_bar
@@ -24,21 +27,20 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_mixtures(
-    dataset,
+    dataset: ClipDataset,
     manifest_folder: Path | str,
     split: str,
-    contaminants,
+    contaminants: Contaminant,
     protocol: str = "own",
-    gains: list[int] | None = None,
-    snr_db: float | str | None = None,
+    gains: Sequence[float] | None = None,
+    snr_db: float | None = None,
     per_clip: int = 2,
     seed: int = 1234,
-) -> tuple:
-    """Freeze the mixtures of one condition, unless that was done.
+) -> tuple[Path, dict[str, Any]]:
+    """Freeze the mixtures of one condition, unless that is done.
 
-    The manifest is remade when the options change, or the lists of clips and sounds
-    that are drawn from. It is not remade when a file changes: then `check_files`
-    refuses it.
+    The manifest is remade if the options or the lists of clips and recordings change.
+    It is not remade if the content of a file changes: then `check_files` raises.
 
     Arguments
     ---------
@@ -47,35 +49,35 @@ def prepare_mixtures(
     manifest_folder : str or Path
         The mixtures go to its folder ``mixtures``.
     split : str
-        "train", "valid" or "test"; the published protocol takes its own.
-    contaminants : object
+        "train", "valid" or "test"; the published protocol has its own.
+    contaminants : Contaminant
         From `speechbrain_lmac.data.contaminants`.
     protocol : str
-        "own" or "published", see there.
-    gains : sequence, optional
-        Of clip and contaminant, both at unit energy. Without: those published for this
-        kind of contaminant.
+        "own" or "published", see `contaminants.PROTOCOLS`.
+    gains : (float, float), optional
+        Gains of clip and contaminant, both at unit energy. None: those published for
+        this kind of contaminant.
     snr_db : float, optional
-        Instead of gains.
+        SNR in dB, instead of gains.
     per_clip : int
         Mixtures of each clip.
     seed : int
-        Of all draws.
+        Seed of all draws.
 
     Returns
     -------
     path : Path
         The manifest.
     record : dict
-        What is in it: `kind`, `split`, `gains`, `seed`, `sample_rate`, `n_samples`,
+        Its content: `kind`, `split`, `gains`, `seed`, `sample_rate`, `n_samples`,
         `description`, `warnings`, `files` (name to checksum), `clips` (id to entry).
 
     Raises
     ------
     InputError
-        An impossible option, an empty split or corpus, an unreadable file.
+        An invalid option, an empty split or corpus, an unreadable file.
     """
-    gains = choose_gains(gains, snr_db, contaminants.gains)
+    both = choose_gains(gains, snr_db, contaminants.gains)
     if protocol not in PROTOCOLS:
         raise InputError(
             f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}"
@@ -101,14 +103,14 @@ def prepare_mixtures(
         "kind": contaminants.kind,
         "split": split,
         "protocol": protocol,
-        "gains": gains,
+        "gains": both,
         "per_clip": per_clip,
         "seed": seed,
         "sample_rate": dataset.sample_rate,
         "n_samples": dataset.n_samples,
         "categories": dataset.categories,
     }
-    # What is drawn from is in the name too: two corpora of a kind live side by side.
+    # The description too: each corpus of a kind has its own manifest.
     listing = contaminants.listing(scene)
     place = json_hash([options, contaminants.description(scene)])
     path = Path(manifest_folder) / "mixtures"
@@ -116,13 +118,13 @@ def prepare_mixtures(
     state = json_hash([options, listing, bases])
     record = load_mixtures(path, state)
     if record is None:
-        clips = draw_mixtures(bases, contaminants, scene, gains)
+        clips = draw_mixtures(bases, contaminants, scene, both)
         sounds = sounds_of(dataset, contaminants)
         files, warnings = check_sounds(clips, sounds, scene)
         record = {
             "fingerprint": state,
             **options,
-            "description": describe(contaminants, scene, gains, clips, bases),
+            "description": describe(contaminants, scene, both, clips, bases),
             "warnings": [*missing_classes(dataset, bases, scene), *warnings],
             "files": files,
             "clips": clips,
@@ -134,11 +136,28 @@ def prepare_mixtures(
 
 
 def choose_gains(
-    gains: list[int] | None,
-    snr_db: float | str | None,
-    published: list[float] | tuple[float, float],
+    gains: Sequence[float] | None, snr_db: float | None, published: Sequence[float]
 ) -> list[float]:
-    """The gains of clip and contaminant from what the user gave.
+    """Return the gains of clip and contaminant for the user's options.
+
+    Arguments
+    ---------
+    gains : (float, float) or None
+        Above 0.
+    snr_db : float or None
+        SNR in dB, instead of gains.
+    published : (float, float)
+        The gains if both are None.
+
+    Returns
+    -------
+    gains : list of float
+        Of clip and contaminant.
+
+    Raises
+    ------
+    InputError
+        Both are set, or one is invalid.
 
     Example
     -------
@@ -151,14 +170,14 @@ def choose_gains(
         if isinstance(snr_db, bool) or not isinstance(snr_db, (int, float)):
             raise InputError(f"snr_db must be a number, got {snr_db!r}")
         return list(gains_of_snr(snr_db))
-    gains = list(published if gains is None else gains)
-    if len(gains) != 2 or min(gains) <= 0:
-        raise InputError(f"gains must be two numbers above 0, got {gains}")
-    return gains
+    both = list(published if gains is None else gains)
+    if len(both) != 2 or min(both) <= 0:
+        raise InputError(f"gains must be two numbers above 0, got {both}")
+    return both
 
 
-def read_clips(manifest_folder: Path | str, split: str) -> dict:
-    """Id to {"wav", "category"} of the clips of a split, in the manifest's order."""
+def read_clips(manifest_folder: Path | str, split: str) -> dict[str, dict[str, str]]:
+    """Map the clips of a split to {"wav", "category"}, in the manifest's order."""
     path = Path(manifest_folder) / f"{split}.json"
     clips = json.loads(path.read_text(encoding="utf-8"))
     if not clips:
@@ -169,8 +188,8 @@ def read_clips(manifest_folder: Path | str, split: str) -> dict:
     }
 
 
-def load_mixtures(path: Path, state: str) -> dict[str, int | str] | None:
-    """The record of a manifest, None where there is none or it is out of date."""
+def load_mixtures(path: Path, state: str) -> dict[str, Any] | None:
+    """Load the record of a manifest; None if it is missing or out of date."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return record if record["fingerprint"] == state else None
@@ -178,9 +197,29 @@ def load_mixtures(path: Path, state: str) -> dict[str, int | str] | None:
         return None
 
 
-def draw_mixtures(bases: dict, contaminants, scene: Scene, gains: list[float]) -> dict:
-    """Id to entry of every mixture: "CLIP+0", "CLIP+1", or "CLIP" as it is."""
-    clips = {}
+def draw_mixtures(
+    bases: Mapping[str, dict[str, str]],
+    contaminants: Contaminant,
+    scene: Scene,
+    gains: list[float],
+) -> dict[str, Entry]:
+    """Draw the entries of all mixtures.
+
+    Arguments
+    ---------
+    bases : dict
+        From `read_clips`.
+    contaminants : Contaminant
+    scene : Scene
+    gains : list of float
+        Of clip and contaminant.
+
+    Returns
+    -------
+    clips : dict
+        Id to entry: "CLIP+0", "CLIP+1", or "CLIP" for an unchanged one.
+    """
+    clips: dict[str, Entry] = {}
     for clip, backgrounds in contaminants.backgrounds(bases, scene).items():
         base = bases[clip]
         for k, background in enumerate(backgrounds):
@@ -195,8 +234,8 @@ def draw_mixtures(bases: dict, contaminants, scene: Scene, gains: list[float]) -
     return clips
 
 
-def sounds_of(dataset, contaminants) -> Sounds:
-    """Reads the dataset as its experiment does, contaminants without a cache."""
+def sounds_of(dataset: ClipDataset, contaminants: Contaminant) -> Sounds:
+    """Return a reader of both; the dataset's files with its cache."""
     return Sounds(
         {
             "data_root": (dataset.data_folder, dataset.reader),
@@ -205,23 +244,33 @@ def sounds_of(dataset, contaminants) -> Sounds:
     )
 
 
-def files_of(entry: dict) -> list[str]:
-    """The names of the audio files of an entry."""
+def files_of(entry: Entry) -> list[str]:
+    """Return the names of the audio files of an entry."""
     background = entry["background"] or {}
     return [entry["foreground"], *(p["wav"] for p in background.get("pieces", ()))]
 
 
-def check_sounds(clips: dict, sounds: Sounds, scene: Scene) -> tuple:
-    """Read every sound once: its checksum, and what is silent.
+def check_sounds(
+    clips: Mapping[str, Entry], sounds: Sounds, scene: Scene
+) -> tuple[dict[str, str], list[str]]:
+    """Read every audio file for its checksum, and find silent ones.
+
+    Arguments
+    ---------
+    clips : dict
+        From `draw_mixtures`.
+    sounds : Sounds
+    scene : Scene
 
     Returns
     -------
     files : dict
         Name to checksum.
     warnings : list of str
-        What is silent, counted.
+        Counts of silent clips and backgrounds.
     """
-    files, silent_bases, silent_others = {}, [], []
+    files: dict[str, str] = {}
+    silent_bases, silent_others = [], []
     for name, entry in progress_bar(clips.items(), desc="freezing mixtures"):
         for file in files_of(entry):
             if file not in files:
@@ -234,21 +283,36 @@ def check_sounds(clips: dict, sounds: Sounds, scene: Scene) -> tuple:
     warnings = []
     if silent_bases:
         warnings.append(
-            f"mixtures whose clip is silent ({len(silent_bases)}): "
+            f"mixtures with a silent clip ({len(silent_bases)}): "
             f"{some_of(silent_bases)}"
         )
     if silent_others:
         warnings.append(
-            f"mixtures to which silence is added ({len(silent_others)}): "
+            f"mixtures with a silent background ({len(silent_others)}): "
             f"{some_of(silent_others)}"
         )
     return files, warnings
 
 
-def missing_classes(dataset, bases: dict, scene: Scene) -> list[str]:
-    """A warning about classes that no clip has, if there are any."""
-    there = {base["category"] for base in bases.values()}
-    missing = [category for category in dataset.categories if category not in there]
+def missing_classes(
+    dataset: ClipDataset, bases: Mapping[str, dict[str, str]], scene: Scene
+) -> list[str]:
+    """Return a warning about classes without a clip.
+
+    Arguments
+    ---------
+    dataset : ClipDataset
+    bases : dict
+        From `read_clips`.
+    scene : Scene
+
+    Returns
+    -------
+    warnings : list of str
+        One, or none.
+    """
+    existing = {base["category"] for base in bases.values()}
+    missing = [category for category in dataset.categories if category not in existing]
     split = scene.protocol.base_split(scene.split)
     return (
         [f"classes without a clip in {split} ({len(missing)}): {some_of(missing)}"]
@@ -258,9 +322,27 @@ def missing_classes(dataset, bases: dict, scene: Scene) -> list[str]:
 
 
 def describe(
-    contaminants, scene: Scene, gains: list[float], clips: dict, bases: dict
+    contaminants: Contaminant,
+    scene: Scene,
+    gains: list[float],
+    clips: Mapping[str, Entry],
+    bases: Mapping[str, dict[str, str]],
 ) -> str:
-    """One line about a condition, for the header of a table."""
+    """Describe a condition in one line, for the header of a table.
+
+    Arguments
+    ---------
+    contaminants : Contaminant
+    scene : Scene
+    gains : list of float
+        Of clip and contaminant.
+    clips, bases : dict
+        From `draw_mixtures` and `read_clips`.
+
+    Returns
+    -------
+    description : str
+    """
     base_split = scene.protocol.base_split(scene.split)
     text = f"{len(bases)} clips of the split {base_split}"
     if all(entry["background"] is None for entry in clips.values()):
@@ -271,31 +353,39 @@ def describe(
     )
 
 
-def check_files(path: Path, record: dict[str, int | str], sounds: Sounds) -> None:
-    """Refuse a manifest one of whose files is gone or has other bytes than then.
+def check_files(path: Path, record: Mapping[str, Any], sounds: Sounds) -> None:
+    """Raise if a file of a manifest is missing or has changed.
+
+    Arguments
+    ---------
+    path : Path
+        The manifest, for the message.
+    record : dict
+        Its content, from `prepare_mixtures`.
+    sounds : Sounds
 
     Raises
     ------
     InputError
         With the files, the first ten of each fault.
     """
-    gone, changed = [], []
+    missing, changed = [], []
     for name, expected in progress_bar(record["files"].items(), desc="checking"):
         try:
             found = checksum(sounds.path(name))
         except OSError:
-            gone.append(sounds.path(name))
+            missing.append(sounds.path(name))
             continue
         if found != expected:
             changed.append(sounds.path(name))
-    if gone or changed:
-        kinds = {"gone": gone, "changed": changed}
-        told = "; ".join(
+    if missing or changed:
+        kinds = {"missing": missing, "changed": changed}
+        faults = "; ".join(
             f"{kind} ({len(names)}): {some_of(names)}"
             for kind, names in kinds.items()
             if names
         )
         raise InputError(
-            f"files are not what they were when the mixtures of {path} were frozen: "
-            f"{told}. Bring them back, or delete {path} to freeze new mixtures"
+            f"files differ from the frozen mixtures of {path}: {faults}. Restore them, "
+            f"or delete {path} to freeze new mixtures"
         )

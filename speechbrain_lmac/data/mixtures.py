@@ -1,6 +1,6 @@
-"""Mixtures that a manifest has frozen, rendered to the same samples everywhere.
+"""Mixtures frozen in a manifest, rendered to the same samples everywhere.
 
-An entry of the manifest says all that a mixture is made of:
+An entry of the manifest is the complete recipe of a mixture:
 
     "1-100032-A-0+1": {
       "base": "1-100032-A-0", "category": "dog", "gains": [0.8, 0.2],
@@ -9,8 +9,12 @@ An entry of the manifest says all that a mixture is made of:
     }
 
 with `start` and `length` in samples of the model's rate; or ``"background":
-{"generated": "white", "seed": 5}``; or null, where the clip is left as it is.
+{"generated": "white", "seed": 5}``; or null for the unchanged clip.
 """
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,9 +22,22 @@ from speechbrain_lmac.dsp.audio import fix_length, recorded_share, to_model_leve
 from speechbrain_lmac.dsp.mixing import mix
 from speechbrain_lmac.dsp.noise import GENERATORS
 
+Entry = dict[str, Any]  # of a manifest, or a part of one
+
 
 def resampled_length(n_frames: int, file_rate: int, sample_rate: int) -> int:
-    """How many samples a file has after resampling: the ratio, rounded up.
+    """Return the samples of a file after resampling: the ratio, rounded up.
+
+    Arguments
+    ---------
+    n_frames : int
+        Length of the file.
+    file_rate, sample_rate : int
+        Of the file and of the model, Hz.
+
+    Returns
+    -------
+    length : int
 
     Example
     -------
@@ -31,17 +48,17 @@ def resampled_length(n_frames: int, file_rate: int, sample_rate: int) -> int:
 
 
 def draw_pieces(
-    files: list, n_samples: int, sample_rate: int, draw: torch.Generator
-) -> list:
-    """Cut and join sounds of any length to one of `n_samples`.
+    files: Sequence[Entry], n_samples: int, sample_rate: int, draw: torch.Generator
+) -> list[Entry]:
+    """Cut and join recordings of any length to one of `n_samples`.
 
-    The files are taken in a drawn order. One that is longer than what is missing is cut
-    from a drawn offset, and the sound is complete; a shorter one is taken whole and the
-    next one follows. After the last comes the first.
+    The files come in a drawn order. One longer than the missing length is cut from a
+    drawn offset and is the last piece; a shorter one is used whole and the next one
+    follows. After the last file comes the first.
 
     Arguments
     ---------
-    files : list of dict
+    files : sequence of dict
         With `wav`, `n_frames`, `sample_rate` (see `corpora.read_part`).
     n_samples : int
         Length at the model's rate.
@@ -52,7 +69,7 @@ def draw_pieces(
     Returns
     -------
     pieces : list of dict
-        `wav`, `start`, `length`; the lengths add up to `n_samples`.
+        `wav`, `start`, `length`; the sum of the lengths is `n_samples`.
 
     Example
     -------
@@ -62,7 +79,8 @@ def draw_pieces(
     [6, 2]
     """
     order = torch.randperm(len(files), generator=draw).tolist()
-    pieces, missing = [], n_samples
+    pieces: list[Entry] = []
+    missing = n_samples
     while missing:
         file = files[order[len(pieces) % len(order)]]
         length = resampled_length(file["n_frames"], file["sample_rate"], sample_rate)
@@ -74,7 +92,7 @@ def draw_pieces(
 
 
 class Sounds:
-    """Reads what manifests name.
+    """Reader of the audio files of manifests.
 
     Arguments
     ---------
@@ -83,37 +101,65 @@ class Sounds:
         (N,) at the model's rate).
     """
 
-    def __init__(self, sources: dict):
+    def __init__(
+        self,
+        sources: Mapping[str, tuple[str | Path | None, Callable[[str], torch.Tensor]]],
+    ) -> None:
         self.sources = sources
 
     def path(self, name: str) -> str:
-        """Where "{data_root}/audio/a.wav" is."""
+        """Return the path of "{data_root}/audio/a.wav"."""
         root, _, rest = name.removeprefix("{").partition("}/")
         return f"{self.sources[root][0]}/{rest}"
 
     def read(self, name: str) -> torch.Tensor:
-        """The waveform of "{data_root}/audio/a.wav"."""
+        """Read the waveform (N,) of "{data_root}/audio/a.wav"."""
         root = name.removeprefix("{").partition("}/")[0]
         return self.sources[root][1](self.path(name))
 
-    def cut(self, piece: dict[str, int | str]) -> torch.Tensor:
-        """The samples of a piece, as many as there are."""
+    def cut(self, piece: Entry) -> torch.Tensor:
+        """Read a piece, (length,) or shorter at the end of its file."""
         return self.read(piece["wav"])[piece["start"] :][: piece["length"]]
 
-    def join(self, pieces: list, n_samples: int) -> torch.Tensor:
-        """The pieces one after the other, (n_samples,), silence behind them."""
+    def join(self, pieces: Sequence[Entry], n_samples: int) -> torch.Tensor:
+        """Concatenate pieces and pad them with silence, (n_samples,)."""
         return fix_length(torch.cat([self.cut(piece) for piece in pieces]), n_samples)
 
 
-def foreground_of(entry: dict, sounds: Sounds, n_samples: int) -> torch.Tensor:
-    """The clip itself at the file's level, (n_samples,)."""
+def foreground_of(entry: Entry, sounds: Sounds, n_samples: int) -> torch.Tensor:
+    """Read the clip at the file's level.
+
+    Arguments
+    ---------
+    entry : dict
+        Of a mixture manifest.
+    sounds : Sounds
+    n_samples : int
+        Length of a clip.
+
+    Returns
+    -------
+    foreground : torch.Tensor
+        Shape (N,).
+    """
     return fix_length(sounds.read(entry["foreground"]), n_samples)
 
 
 def background_of(
-    entry: dict, sounds: Sounds, n_samples: int, sample_rate: int
+    entry: Entry, sounds: Sounds, n_samples: int, sample_rate: int
 ) -> torch.Tensor:
-    """What is added to the clip, of any level, (n_samples,)."""
+    """Read or generate the background of a clip, at any level.
+
+    Arguments
+    ---------
+    entry, sounds, n_samples, sample_rate
+        As in `render`.
+
+    Returns
+    -------
+    background : torch.Tensor
+        Shape (N,); zeros without a background.
+    """
     background = entry["background"]
     if background is None:
         return torch.zeros(n_samples)
@@ -124,9 +170,9 @@ def background_of(
 
 
 def render(
-    entry: dict, sounds: Sounds, n_samples: int, sample_rate: int
+    entry: Entry, sounds: Sounds, n_samples: int, sample_rate: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The samples of one mixture and of its stems.
+    """Render one mixture and its stems.
 
     A function of the entry and of the files alone: no state, one thread.
 
@@ -143,8 +189,8 @@ def render(
     Returns
     -------
     mixture, foreground, background : torch.Tensor
-        Shape (N,), float32, at the model's level. The stems add up to the mixture, bit
-        by bit. A clip without a background is what `ClipDataset` makes of it.
+        Shape (N,), float32, at the model's level. The sum of the stems is the mixture,
+        bit by bit. A clip without a background equals that of `ClipDataset`.
     """
     foreground = foreground_of(entry, sounds, n_samples)
     background = background_of(entry, sounds, n_samples, sample_rate)
@@ -154,15 +200,25 @@ def render(
     return mix(foreground, background, entry["gains"])
 
 
-def lens_of(entry: dict, sounds: Sounds, n_samples: int) -> float:
-    """The share of a mixture that is recording, from its beginning: 0 to 1.
+def lens_of(entry: Entry, sounds: Sounds, n_samples: int) -> float:
+    """Return the relative length of a mixture, that of its longer stem.
 
-    Behind the longer one of the clip and what was added to it there is silence. What
-    is generated has the whole length.
+    Arguments
+    ---------
+    entry : dict
+        Of a mixture manifest. Generated noise has the whole length.
+    sounds : Sounds
+    n_samples : int
+        Length of a clip.
+
+    Returns
+    -------
+    lens : float
+        The share of the samples that is recording, above 0 to 1.
     """
     recorded = len(sounds.read(entry["foreground"]))
     background = entry["background"] or {"pieces": []}
-    if recorded < n_samples:  # else nothing can be longer, and need not be read
+    if recorded < n_samples:  # else no background is longer
         if "generated" in background:
             return 1.0
         added = sum(len(sounds.cut(piece)) for piece in background["pieces"])
@@ -171,7 +227,7 @@ def lens_of(entry: dict, sounds: Sounds, n_samples: int) -> float:
 
 
 class MixtureClips(torch.utils.data.Dataset):
-    """The mixtures of a manifest, as `dataset.collate_clips` wants them.
+    """The mixtures of a manifest, as items for `dataset.collate_clips`.
 
     Arguments
     ---------
@@ -179,19 +235,19 @@ class MixtureClips(torch.utils.data.Dataset):
         Id to entry of the manifest.
     sounds : Sounds
     n_samples, sample_rate : int
-        Of a clip.
+        Length and rate (Hz) of a clip.
     labels : list
         Class names in the order of the classifier's logits.
     """
 
     def __init__(
         self,
-        entries: dict,
+        entries: Mapping[str, Entry],
         sounds: Sounds,
         n_samples: int,
         sample_rate: int,
-        labels: list[str] | tuple[str, ...],
-    ):
+        labels: Sequence[str],
+    ) -> None:
         self.entries = entries
         self.ids = list(entries)
         self.sounds = sounds
@@ -202,7 +258,7 @@ class MixtureClips(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         clip = self.ids[index]
         return {
             "id": clip,
@@ -212,11 +268,11 @@ class MixtureClips(torch.utils.data.Dataset):
         }
 
     def render(self, clip: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Mixture, foreground and background (N,) of an id."""
+        """Return mixture, foreground and background of an id, each (N,)."""
         entry = self.entries[clip]
         return render(entry, self.sounds, self.n_samples, self.sample_rate)
 
     def stems(self, ids: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Foreground and background of each id, two tensors (B, N)."""
+        """Return foreground and background of each id, two tensors (B, N)."""
         _, foreground, background = zip(*map(self.render, ids), strict=True)
         return torch.stack(foreground), torch.stack(background)

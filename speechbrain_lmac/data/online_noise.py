@@ -1,17 +1,24 @@
-"""Noise that is added in a training while it runs.
+"""Noise augmentation of a training.
 
-A noise is an object with ``prepare()`` and ``mix(wav, keys, part)``, which gives the
-noisy clips and the clips as they are in them. It has three parts, "train", "valid" and
-"test", which share nothing: no file of a corpus, no seed of what is generated. What is
-drawn is a function of the key of a clip, so that a resumed training hears the same.
+A noise is an object with ``prepare()`` and ``mix(wav, keys, part)``, which returns the
+noisy and the clean clips. It has three parts, "train", "valid" and "test", which share
+no file of a corpus and no seed of generated noise. Every draw is a function of the key
+(seed, epoch, clip), so a resumed training has the same noise.
 
-``sources(key, part)`` names the clips of the dataset that are heard: that of the key
-and, with `OtherClips`, the one that was added. ``adds(key, part)`` tells whether the
-clip of the key gets anything added.
+``sources(key, part)`` are the clips of the dataset in the noisy clip: that of the key
+and, with `OtherClips`, the added one. ``adds(key, part)`` is whether the clip of the
+key gets noise.
 """
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
+from speechbrain_lmac.data.corpora import Corpus
+from speechbrain_lmac.data.dataset import ClipsById
+from speechbrain_lmac.data.mixtures import Sounds
 from speechbrain_lmac.data.sources import (
     CorpusSounds,
     FolderStems,
@@ -22,11 +29,12 @@ from speechbrain_lmac.dsp.mixing import gains_of_snr, mix
 from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.seeding import generator
 
+if TYPE_CHECKING:
+    from speechbrain_lmac.data_prep.manifest import Manifests
+
 
 class AddedNoise:
-    """Noise at a ratio to the clip; each subclass has a source of its own.
-
-    A subclass has `noise(key, n_samples, part)`, a noise (N,) of any level.
+    """Noise at a given SNR; each subclass has its own source and its own `noise`.
 
     Arguments
     ---------
@@ -34,14 +42,34 @@ class AddedNoise:
         10 log10 of the clip's energy over the noise's.
     """
 
-    def __init__(self, snr_db: float = 0.0):
+    def __init__(self, snr_db: float = 0.0) -> None:
         self.gains = gains_of_snr(snr_db)
 
-    def prepare(self) -> None:
+    def prepare(self) -> "Manifests | None":
         """Nothing to prepare."""
+        return None
+
+    def noise(self, key: tuple, n_samples: int, part: str) -> torch.Tensor:
+        """Draw noise of any level for a clip.
+
+        Arguments
+        ---------
+        key : tuple
+            (seed, epoch, clip).
+        n_samples : int
+            Length N of the clip.
+        part : str
+            "train", "valid" or "test".
+
+        Returns
+        -------
+        noise : torch.Tensor
+            Shape (N,).
+        """
+        raise NotImplementedError
 
     def mix(
-        self, wav: torch.Tensor, keys: list, part: str
+        self, wav: torch.Tensor, keys: Sequence[tuple], part: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add noise to each clip.
 
@@ -49,8 +77,8 @@ class AddedNoise:
         ---------
         wav : torch.Tensor
             Shape (B, N), on the CPU. A silent clip becomes noise alone.
-        keys : list
-            B tuples of strings and numbers: (seed, epoch, clip).
+        keys : sequence of tuple
+            B keys (seed, epoch, clip).
         part : str
             "train", "valid" or "test".
 
@@ -59,8 +87,8 @@ class AddedNoise:
         noisy : torch.Tensor
             Shape (B, N), float32; the largest absolute sample is 1 to rounding.
         clean : torch.Tensor
-            Shape (B, N), float32: the clip at the level that it has in `noisy`, so
-            that `noisy - clean` is the noise.
+            Shape (B, N), float32: the clip at its level in `noisy`; `noisy - clean` is
+            the noise.
         """
         n_samples = wav.shape[1]
         mixed = [
@@ -71,20 +99,20 @@ class AddedNoise:
         return torch.stack(noisy), torch.stack(clean)
 
     def adds(self, key: tuple, part: str) -> bool:
-        """Whether the clip of this key gets noise: each does."""
+        """Return whether the clip of this key gets noise: True."""
         return True
 
-    def sources(self, key: tuple[int, int, str], part: str) -> tuple[str]:
-        """Names of the clips that are heard: a noise is none."""
+    def sources(self, key: tuple, part: str) -> tuple[str, ...]:
+        """Return the clips of the dataset in the noisy clip: that of the key."""
         return (key[-1],)
 
 
 class CorpusNoise(AddedNoise):
-    """Recordings of a corpus, joined and cut as `draw_pieces` says.
+    """Recordings of a corpus, joined and cut by `draw_pieces`.
 
     Arguments
     ---------
-    corpus : object
+    corpus : Corpus
         From `data_prep.noise_prepare`.
     sample_rate : int
         Of the model, Hz.
@@ -92,18 +120,30 @@ class CorpusNoise(AddedNoise):
         10 log10 of the clip's energy over the noise's.
     """
 
-    def __init__(self, corpus, sample_rate: int, snr_db: float = 0.0):
+    def __init__(self, corpus: Corpus, sample_rate: int, snr_db: float = 0.0) -> None:
         super().__init__(snr_db)
         self.source = CorpusSounds(corpus)
         self.sample_rate = sample_rate
-        self.reader = None  # the folder is known when it was prepared
+        # The folder exists after `prepare` only.
+        self.reader: Sounds | None = None
 
-    def prepare(self):
-        """Check the corpus, and write its manifests."""
+    def prepare(self) -> "Manifests":
+        """Check the corpus and write its manifests."""
         return self.source.prepare()
 
     def noise(self, key: tuple, n_samples: int, part: str) -> torch.Tensor:
-        """A noise (N,) of any level."""
+        """Draw pieces of recordings for a clip.
+
+        Arguments
+        ---------
+        key, n_samples, part
+            As in `AddedNoise.noise`.
+
+        Returns
+        -------
+        noise : torch.Tensor
+            Shape (N,).
+        """
         if self.reader is None:
             self.reader = self.source.reader(self.sample_rate)
         draw = generator("noise", part, *key)
@@ -112,10 +152,9 @@ class CorpusNoise(AddedNoise):
 
 
 class GeneratedNoise(AddedNoise):
-    """Noise without recordings: a stock of each part, made once and kept in memory.
+    """Generated noise: a stock for each part, generated once and kept in memory.
 
-    A clip gets one of the stock, turned by an offset (its end comes before its
-    beginning), both drawn for its key.
+    A clip gets one noise of the stock, rotated by an offset, both drawn for its key.
 
     Arguments
     ---------
@@ -123,31 +162,42 @@ class GeneratedNoise(AddedNoise):
         Of the model, Hz.
     snr_db : float
         10 log10 of the clip's energy over the noise's.
-    names : sequence
-        Among `noise.GENERATORS`, which take turns in the stock.
+    names : sequence of str
+        Keys of `noise.GENERATORS`, alternating in the stock.
     n_noises : int
-        How many the stock of a part has.
+        Size of the stock of a part.
     """
 
     def __init__(
         self,
         sample_rate: int,
         snr_db: float = 0.0,
-        names: list[str] | tuple[str, str] = ("coloured", "babble"),
+        names: Sequence[str] = ("coloured", "babble"),
         n_noises: int = 100,
-    ):
+    ) -> None:
         check_counts(n_noises=n_noises)
         super().__init__(snr_db)
         self.source = GeneratedSounds(names)
         self.sample_rate = sample_rate
         self.n_noises = n_noises
-        self._stock = {}
+        self._stock: dict[tuple[str, int, int], torch.Tensor] = {}
 
     def noise(self, key: tuple, n_samples: int, part: str) -> torch.Tensor:
-        """A noise (N,) of any level."""
+        """Draw a noise of the stock for a clip.
+
+        Arguments
+        ---------
+        key, n_samples, part
+            As in `AddedNoise.noise`.
+
+        Returns
+        -------
+        noise : torch.Tensor
+            Shape (N,).
+        """
         draw = generator("noise", part, *key)
-        number = torch.randint(self.n_noises, (), generator=draw).item()
-        offset = torch.randint(n_samples, (), generator=draw).item()
+        number = int(torch.randint(self.n_noises, (), generator=draw))
+        offset = int(torch.randint(n_samples, (), generator=draw))
         place = (part, number, n_samples)
         if place not in self._stock:
             self._stock[place] = self.source.numbered(
@@ -157,28 +207,37 @@ class GeneratedNoise(AddedNoise):
 
 
 class OtherClips(AddedNoise):
-    """Another clip of the dataset, of another class: two known sounds at once.
-
-    A part of the dataset is mixed with clips of the same part.
+    """A clip of another class of the dataset, from the same part.
 
     Arguments
     ---------
-    clips : dataio.ClipsById
-        Those that are trained on, and what is added to them.
+    clips : dataset.ClipsById
+        The training clips, also added to each other.
     snr_db : float
         10 log10 of the clip's energy over the other's.
     """
 
-    def __init__(self, clips, snr_db: float = 0.0):
+    def __init__(self, clips: ClipsById, snr_db: float = 0.0) -> None:
         super().__init__(snr_db)
         self.clips = clips
 
     def noise(self, key: tuple, n_samples: int, part: str) -> torch.Tensor:
-        """The other clip (N,)."""
+        """Return the other clip.
+
+        Arguments
+        ---------
+        key, n_samples, part
+            As in `AddedNoise.noise`.
+
+        Returns
+        -------
+        noise : torch.Tensor
+            Shape (N,).
+        """
         return self.clips.wav(self.sources(key, part)[1], part)
 
-    def sources(self, key: tuple[int, int, str], part: str) -> tuple[str, str]:
-        """Names of the clip and of the other, for the key (seed, epoch, clip)."""
+    def sources(self, key: tuple, part: str) -> tuple[str, str]:
+        """Return the names of the clip and of the other one."""
         clip = key[-1]
         categories = self.clips.categories(part)
         source = PartnerClips(categories, f"the part {part} of the dataset")
@@ -187,61 +246,71 @@ class OtherClips(AddedNoise):
 
 
 class Sometimes:
-    """Noise for some of the clips; the others stay as they are.
-
-    So that what is trained is at home in both conditions, clean and noisy.
+    """Noise for some of the clips, for a training on clean and noisy clips.
 
     Arguments
     ---------
-    noise : CorpusNoise, GeneratedNoise or OtherClips
+    noise : AddedNoise
     probability : float
-        That a clip gets noise, 0 to 1, drawn for its key.
+        Probability of noise, 0 to 1, drawn for the key of a clip.
     """
 
-    def __init__(self, noise, probability: float):
+    def __init__(self, noise: AddedNoise, probability: float) -> None:
         if not 0 <= probability <= 1:
             raise InputError(f"probability must be from 0 to 1, got {probability}")
         self.noise = noise
         self.probability = probability
 
-    def prepare(self):
+    def prepare(self) -> "Manifests | None":
         """Prepare the noise."""
         return self.noise.prepare()
 
     def mix(
-        self, wav: torch.Tensor, keys: list, part: str
+        self, wav: torch.Tensor, keys: Sequence[tuple], part: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Some of the clips with noise, the others twice; see `AddedNoise.mix`."""
+        """Add noise to some of the clips.
+
+        Arguments
+        ---------
+        wav, keys, part
+            As in `AddedNoise.mix`.
+
+        Returns
+        -------
+        noisy, clean : torch.Tensor
+            Shape (B, N), equal for clips without noise.
+        """
         places = [place for place, key in enumerate(keys) if self.adds(key, part)]
         if not places:
             return wav, wav
-        mixed = self.noise.mix(wav[places], [keys[place] for place in places], part)
-        return tuple(wav.index_copy(0, torch.tensor(places), part) for part in mixed)
+        chosen = torch.tensor(places)
+        noisy, clean = self.noise.mix(wav[places], [keys[p] for p in places], part)
+        return wav.index_copy(0, chosen, noisy), wav.index_copy(0, chosen, clean)
 
     def adds(self, key: tuple, part: str) -> bool:
-        """Whether the clip of this key gets noise."""
+        """Return whether the clip of this key gets noise."""
         draw = generator("noise or not", part, *key)
         return bool(torch.rand((), generator=draw) < self.probability)
 
-    def sources(self, key: tuple[int, int, str], part: str) -> tuple[str, ...]:
-        """Names of the clips that are heard."""
+    def sources(self, key: tuple, part: str) -> tuple[str, ...]:
+        """Return the clips of the dataset in the returned clip."""
         return self.noise.sources(key, part) if self.adds(key, part) else (key[-1],)
 
 
 class MixedAlready:
-    """Clips that are mixtures already, whose clean part lies in a folder.
+    """Clips that are mixtures already, with their stems in a folder.
 
-    Nothing is added; the finetuning stage is told what is clean (generated sounds).
+    Nothing is added; the finetuning stage gets the clean stems (generated sounds).
 
     Arguments
     ---------
-    folder : str
+    folder : str or Path
         With ``foreground/ID.wav`` and ``background/ID.wav``, whose sum is the clip.
     sample_rate : int
         Of the model, Hz.
     """
 
-    def __init__(self, folder: str, sample_rate: int):
+    def __init__(self, folder: str | Path, sample_rate: int) -> None:
         self.folder = folder
         self.sample_rate = sample_rate
 
@@ -249,18 +318,34 @@ class MixedAlready:
         """Nothing to prepare: the stems are made with the clips."""
 
     def mix(
-        self, wav: torch.Tensor, keys: list, part: str
+        self, wav: torch.Tensor, keys: Sequence[tuple], part: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The clips as they are, and their foregrounds; see `AddedNoise.mix`."""
+        """Return the unchanged clips and their foregrounds.
+
+        Arguments
+        ---------
+        wav, keys, part
+            As in `AddedNoise.mix`.
+
+        Returns
+        -------
+        noisy, clean : torch.Tensor
+            Shape (B, N).
+
+        Raises
+        ------
+        InputError
+            Stems are missing.
+        """
         stems = FolderStems(self.folder, self.sample_rate, wav.shape[1])
         ids = [clip for *_, clip in keys]
         stems.check(ids)
         return wav, stems(ids)[0]
 
-    def sources(self, key, part):
-        """Names of the clips that are heard: nothing is added."""
+    def sources(self, key: tuple, part: str) -> tuple[str, ...]:
+        """Return the clips of the dataset in the clip: that of the key."""
         return (key[-1],)
 
     def adds(self, key: tuple, part: str) -> bool:
-        """Whether the clip of this key gets anything added: none does."""
+        """Return whether the clip of this key gets noise: False."""
         return False

@@ -1,21 +1,26 @@
-"""Sources of sounds to add to a clip: which there are, and how one is drawn.
+"""Sources of interference: corpora, generators, other clips, stems.
 
 A source is used in two ways. `online_noise` draws and adds in a training, for the key
-of a clip in an epoch. `contaminants` draws once, and a manifest freezes what was drawn
+of a clip in an epoch. `contaminants` draws once, and a manifest freezes the draw
 (`mixtures`).
 """
 
 import operator
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from speechbrain_lmac.data.corpora import read_part
-from speechbrain_lmac.data.mixtures import Sounds, draw_pieces
+from speechbrain_lmac.data.corpora import Corpus, read_part
+from speechbrain_lmac.data.mixtures import Entry, Sounds, draw_pieces
 from speechbrain_lmac.dsp.audio import AudioReader, fix_length, read_mono
 from speechbrain_lmac.dsp.noise import GENERATORS
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.seeding import generator, seed_of
+
+if TYPE_CHECKING:
+    from speechbrain_lmac.data_prep.manifest import Manifests
 
 
 class CorpusSounds:
@@ -23,16 +28,16 @@ class CorpusSounds:
 
     Arguments
     ---------
-    corpus : object
-        Of `data_prep.noise_prepare`: `prepare()`, `root`, `manifest_folder`.
+    corpus : Corpus
+        From `data_prep.noise_prepare`.
     """
 
-    def __init__(self, corpus):
+    def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
-        self._files = {}
+        self._files: dict[tuple[str, ...], list[Entry]] = {}
 
-    def prepare(self):
-        """Check the corpus, and write its manifests."""
+    def prepare(self) -> "Manifests":
+        """Check the corpus and write its manifests."""
         self._files = {}
         return self.corpus.prepare()
 
@@ -41,32 +46,33 @@ class CorpusSounds:
         """The folder of the corpus."""
         return self.corpus.root
 
-    def files(self, *parts) -> list:
-        """The recordings of parts of the corpus (`corpora.read_part`)."""
+    def files(self, *parts: str) -> list[Entry]:
+        """Return the recordings of parts of the corpus (`corpora.read_part`)."""
         if parts not in self._files:
             self._files[parts] = [f for p in parts for f in read_part(self.corpus, p)]
         return self._files[parts]
 
     def pieces(
         self,
-        parts: list[str] | tuple[str, ...],
+        parts: Sequence[str],
         n_samples: int,
         sample_rate: int,
         draw: torch.Generator,
-        cut=draw_pieces,
-    ) -> list:
-        """What is heard of which recordings, for `mixtures.Sounds.join`.
+        cut: Callable[
+            [list[Entry], int, int, torch.Generator], list[Entry]
+        ] = draw_pieces,
+    ) -> list[Entry]:
+        """Draw pieces of recordings, for `mixtures.Sounds.join`.
 
         Arguments
         ---------
         parts : sequence of str
-            Of the corpus.
+            Parts of the corpus.
         n_samples, sample_rate : int
-            Of the clip.
+            Length and rate (Hz) of the clip.
         draw : torch.Generator
         cut : callable
-            How recordings become a sound of this length: `draw_pieces`, or what does
-            as it does.
+            `draw_pieces`, or a function with the same contract.
 
         Returns
         -------
@@ -79,7 +85,7 @@ class CorpusSounds:
         return pieces
 
     def reader(self, sample_rate: int) -> Sounds:
-        """What reads the pieces."""
+        """Return the reader of the pieces."""
         return Sounds({"noise_root": (self.root, AudioReader(sample_rate))})
 
 
@@ -88,54 +94,72 @@ class GeneratedSounds:
 
     Arguments
     ---------
-    names : sequence
-        Among `noise.GENERATORS`.
+    names : sequence of str
+        Keys of `noise.GENERATORS`.
     """
 
-    def __init__(self, names: list[str] | tuple[str, ...] = ("coloured", "babble")):
+    def __init__(self, names: Sequence[str] = ("coloured", "babble")) -> None:
         self.names = list(names)
 
-    def drawn(self, key: tuple) -> dict[str, int | str]:
-        """A kind and a seed for a manifest, each kind with equal chance."""
+    def drawn(self, key: tuple) -> Entry:
+        """Draw a kind and a seed for a manifest, each kind with equal probability."""
         place = torch.randint(len(self.names), (), generator=generator(*key))
         return {"generated": self.names[place], "seed": seed_of(*key)}
 
     def numbered(
-        self, number: int, key: tuple[str, str], n_samples: int, sample_rate: int
+        self, number: int, key: tuple, n_samples: int, sample_rate: int
     ) -> torch.Tensor:
-        """The samples (N,) of one of many, in which the kinds take turns."""
+        """Generate one noise of a numbered series with alternating kinds.
+
+        Arguments
+        ---------
+        number : int
+            From 0.
+        key : tuple
+            Strings and numbers, the seed of the series.
+        n_samples, sample_rate : int
+            Length and rate (Hz).
+
+        Returns
+        -------
+        noise : torch.Tensor
+            Shape (N,).
+        """
         generate = GENERATORS[self.names[number % len(self.names)]]
         return generate((*key, number), n_samples, sample_rate)
 
 
 class PartnerClips:
-    """The clips of a split, to be added to one another.
+    """The clips of a split, as partners of each other.
 
     Arguments
     ---------
     categories : dict
         Clip to class.
     split : str
-        What a message calls it.
+        Name of the split in messages.
     may_be_added : callable
-        Whether a clip of one class may be added to a clip of another: by default,
-        where the classes differ.
+        Whether a clip of one class may be added to a clip of another. Default: if the
+        classes differ.
     """
 
     def __init__(
-        self, categories: dict[str, str], split: str, may_be_added=operator.ne
-    ):
+        self,
+        categories: dict[str, str],
+        split: str,
+        may_be_added: Callable[[str, str], bool] = operator.ne,
+    ) -> None:
         self.categories = categories
         self.split = split
         self.may_be_added = may_be_added
 
     def partners(self, clip: str, category: str) -> list[str]:
-        """The clips that may be added to a clip of this class.
+        """Return the clips that may be added to a clip of this class.
 
         Raises
         ------
         InputError
-            There is none.
+            None may.
         """
         fit = [
             name
@@ -150,21 +174,44 @@ class PartnerClips:
         return fit
 
     def draw_one(self, clip: str, category: str, draw: torch.Generator) -> str:
-        """Any of the partners."""
+        """Draw one of the partners.
+
+        Arguments
+        ---------
+        clip, category : str
+            The clip and its class.
+        draw : torch.Generator
+
+        Returns
+        -------
+        partner : str
+        """
         fit = self.partners(clip, category)
-        return fit[torch.randint(len(fit), (), generator=draw).item()]
+        return fit[int(torch.randint(len(fit), (), generator=draw))]
 
     def draw_several(
         self, clip: str, category: str, n: int, draw: torch.Generator
     ) -> list[str]:
-        """Different partners, as long as there are enough."""
+        """Draw n different partners; they repeat if there are fewer.
+
+        Arguments
+        ---------
+        clip, category : str
+            The clip and its class.
+        n : int
+        draw : torch.Generator
+
+        Returns
+        -------
+        partners : list of str
+        """
         fit = self.partners(clip, category)
         order = torch.randperm(len(fit), generator=draw).tolist()
         return [fit[order[k % len(order)]] for k in range(n)]
 
 
 class FolderStems:
-    """Stems of clips from a folder, at the level that the model hears.
+    """Stems of clips from a folder, at the model's level.
 
     Arguments
     ---------
@@ -176,13 +223,13 @@ class FolderStems:
         Length of a clip.
     """
 
-    def __init__(self, folder: Path | str, sample_rate: int, n_samples: int):
+    def __init__(self, folder: Path | str, sample_rate: int, n_samples: int) -> None:
         self.folder = Path(str(folder))
         self.sample_rate = sample_rate
         self.n_samples = n_samples
 
     def __call__(self, ids: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Foreground and background of each id, two tensors (B, N)."""
+        """Return foreground and background of each id, two tensors (B, N)."""
         stems = torch.stack(
             [torch.stack([self.read(path) for path in self.paths(c)]) for c in ids]
         )
@@ -192,22 +239,22 @@ class FolderStems:
         return stems[:, 0], stems[:, 1]
 
     def paths(self, clip: str) -> list[Path]:
-        """The files of the foreground and of the background."""
+        """Return the files of the foreground and of the background."""
         return [self.folder / n / f"{clip}.wav" for n in ("foreground", "background")]
 
     def read(self, path: Path) -> torch.Tensor:
-        """One stem (N,) at the file's level."""
+        """Read one stem (N,) at the file's level."""
         return fix_length(read_mono(path, self.sample_rate), self.n_samples)
 
     def check(self, ids: list[str]) -> None:
-        """Refuse a folder that lacks a stem."""
+        """Raise if stems are missing."""
         missing = [p for clip in ids for p in self.paths(clip) if not p.is_file()]
         if missing:
             raise InputError(
-                f"{self.folder} lacks stems ({len(missing)}): {some_of(missing)}"
+                f"missing stems in {self.folder} ({len(missing)}): {some_of(missing)}"
             )
 
-    def states(self, ids: list[str]) -> list:
-        """Size and time of change of every file."""
+    def states(self, ids: list[str]) -> list[list[int]]:
+        """Return size (bytes) and modification time (ns) of every file."""
         stats = [path.stat() for clip in ids for path in self.paths(clip)]
         return [[stat.st_size, stat.st_mtime_ns] for stat in stats]

@@ -1,15 +1,17 @@
-"""The corpora that can be explained: lists of files, and shards of a WebDataset.
+"""Streams of clips for large corpora: lists of files, and shards of a WebDataset.
 
-Each is a stream of parts, runs of lines of the list or the shards, and each part one of
-clips; neither is ever held whole.
+A corpus is a stream of parts (runs of lines of the list, or shards), and a part is a
+stream of clips; neither is ever in memory as a whole.
 """
 
 import io
 import itertools
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -20,24 +22,26 @@ from speechbrain_lmac.utils.escaping import in_utf8
 from speechbrain_lmac.utils.hashing import fingerprint_of
 
 TAR_END = 1024  # zeros, two blocks, at the end of a whole archive
+Clip = tuple[str, Callable[[], torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a corpus: what makes it, and the function that reads its clips."""
+    """A part of a corpus: its content, and the function that reads its clips."""
 
     index: int
-    content: tuple  # what its rows depend on
-    clips: object  # () -> (name, () -> samples (N,) at the model's rate), in order
+    content: tuple  # names, or name and size: the key of its results
+    # () -> (name, () -> samples (N,) at the model's rate), in order
+    clips: Callable[[], Iterator[Clip]]
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """The name of its file of results."""
         return f"part-{self.index:06d}-{fingerprint_of(self.content)}.csv"
 
 
 class ListedClips:
-    """The files that a text names, one in each line; read line by line.
+    """A text file of paths, one a line, read line by line.
 
     Arguments
     ---------
@@ -46,18 +50,18 @@ class ListedClips:
         Lines of a part.
     """
 
-    def __init__(self, path: Path | str, part_size: int = 1000):
+    def __init__(self, path: Path | str, part_size: int = 1000) -> None:
         check_counts(part_size=part_size)
         if not Path(path).is_file():
-            raise InputError(f"no such list of files: {path}")
+            raise InputError(f"missing list of files: {path}")
         self.path = Path(path)
         self.part_size = part_size
 
     def parts(self, sample_rate: int) -> Iterator[Part]:
-        """The parts of the list, one after the other."""
+        """Yield the parts of the list; waveforms at `sample_rate` (Hz)."""
         with open(self.path, encoding="utf-8-sig", errors="surrogateescape") as stream:
-            names = (line.rstrip("\n") for line in stream)
-            names = (name for name in names if name)
+            lines = (line.rstrip("\n") for line in stream)
+            names = (line for line in lines if line)
             for index in itertools.count():
                 some = tuple(itertools.islice(names, self.part_size))
                 if not some:
@@ -66,35 +70,35 @@ class ListedClips:
 
 
 class _Listed:
-    """The clips of a part of a list; a class, so that it can go to another process."""
+    """The clips of a part of a list; a class, because processes can pickle it."""
 
-    def __init__(self, names: tuple[str, ...], sample_rate: int):
+    def __init__(self, names: tuple[str, ...], sample_rate: int) -> None:
         self.names = names
         self.sample_rate = sample_rate
 
-    def __call__(self) -> Iterator[tuple]:
+    def __call__(self) -> Iterator[Clip]:
         for name in self.names:
-            yield in_utf8(name), lambda name=name: self.read(name)
+            yield in_utf8(name), partial(self.read, name)
 
     def read(self, name: str) -> torch.Tensor:
-        """Samples (N,) of a file."""
+        """Return the waveform (N,) of a file."""
         try:
-            check_audio(name)
+            check_audio(Path(name))
         except AudioFault as fault:
             raise InputError(str(fault)) from None
         return read_mono(name, self.sample_rate)
 
 
 class ShardedClips:
-    """The shards of a WebDataset: tar archives whose members are sounds.
+    """The shards of a WebDataset: tar archives of audio files.
 
     Arguments
     ---------
-    pattern : str
+    pattern : str or Path
         Path of a shard, or of many as `corpus-{000000..000099}.tar`.
     """
 
-    def __init__(self, pattern: Path | str):
+    def __init__(self, pattern: Path | str) -> None:
         try:
             from braceexpand import braceexpand
         except ImportError as error:
@@ -106,12 +110,12 @@ class ShardedClips:
         missing = [path for path in self.paths if not Path(path).is_file()]
         if missing:
             raise InputError(
-                f"{len(missing)} of {len(self.paths)} shards are not there, the first: "
+                f"missing shards ({len(missing)} of {len(self.paths)}), the first: "
                 f"{missing[0]}"
             )
 
     def parts(self, sample_rate: int) -> Iterator[Part]:
-        """A part for each shard."""
+        """Yield a part for each shard; waveforms at `sample_rate` (Hz)."""
         for index, path in enumerate(self.paths):
             content = (Path(path).name, Path(path).stat().st_size)
             yield Part(index, content, _Shard(path, sample_rate))
@@ -120,43 +124,42 @@ class ShardedClips:
 class _Shard:
     """The clips of a shard."""
 
-    def __init__(self, path: str, sample_rate: int):
+    def __init__(self, path: str, sample_rate: int) -> None:
         self.path = path
         self.sample_rate = sample_rate
 
-    def __call__(self) -> Iterator[tuple]:
+    def __call__(self) -> Iterator[Clip]:
         from webdataset.tariterators import group_by_keys, tar_file_expander
 
         try:
-            # Opened here: webdataset takes a path for a URL, which # and ? would end.
+            # Opened here: webdataset reads a path as a URL, which # and ? would end.
             with open(self.path, "rb") as stream:
                 files = tar_file_expander([{"url": self.path, "stream": stream}])
                 for sample in group_by_keys(files):
-                    sound = [key for key in sample if f".{key.lower()}" in AUDIO]
+                    audio = [key for key in sample if f".{key.lower()}" in AUDIO]
                     name = f"{Path(self.path).name}/{sample['__key__']}"
-                    if sound:
-                        data = sample[sound[0]]
-                        yield name, lambda d=data, n=name: self.read(d, n)
+                    if audio:
+                        yield name, partial(self.read, sample[audio[0]], name)
         except (tarfile.ReadError, EOFError, OSError) as error:
             cause = getattr(error, "strerror", None) or error.args[0]
             reason = f"the archive cannot be read to its end: {cause}"
-            yield Path(self.path).name, lambda: _refuse(reason)
+            yield Path(self.path).name, partial(_refuse, reason)
             return
         if not _ends_whole(self.path):
-            message = "the archive was cut short, clips at its end are lost"
-            yield Path(self.path).name, lambda: _refuse(message)
+            message = "the archive is truncated, clips at its end are missing"
+            yield Path(self.path).name, partial(_refuse, message)
 
-    def read(self, data, name):
-        """Samples (N,) of a sound in memory."""
+    def read(self, data: bytes, name: str) -> torch.Tensor:
+        """Return the waveform (N,) of an audio file in memory."""
         return decode_mono(data, name, self.sample_rate)
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     raise InputError(message)
 
 
 def _ends_whole(path: str) -> bool:
-    """Whether an archive ends as archives do."""
+    """Return whether a tar archive has its end marker."""
     with open(path, "rb") as file:
         file.seek(0, io.SEEK_END)
         file.seek(max(0, file.tell() - TAR_END))

@@ -92,7 +92,7 @@ def test_folder_of_something_else(refused, tmp_path, tiny):
     (tmp_path / "music" / "song.wav").touch()
     options = ["--data_folder=music", *tiny[1:], OUT]
     message = refused(train_classifier, CLASSIFIER_YAML, *options)
-    assert "music is not laid out as ESC-50: it lacks meta/esc50.csv" in message
+    assert "music" in message and "missing: meta/esc50.csv" in message
     assert "--data_folder" in message
 
 
@@ -100,7 +100,7 @@ def test_table_without_a_column(refused, data, of):
     table = data / "meta" / "esc50.csv"
     pd.read_csv(table).drop(columns="category").to_csv(table, index=False)
     message = refused(train_classifier, CLASSIFIER_YAML, *of, OUT)
-    assert f"{table} lacks the columns category; it has filename, fold" in message
+    assert f"{table}: category; found: filename, fold" in message
 
 
 def cut(path):
@@ -382,7 +382,7 @@ def test_classifier_of_other_classes(call, tiny, classifier, data, capsys):
     options += [f"--data_folder={data}", classifier, OUT]
     with pytest.raises(SystemExit, match="2"):
         call(train_lmac, LMAC_YAML, *options)
-    message = "the classifier does not know the classes ['bird'] of the dataset"
+    message = "the classes ['bird'] of the dataset"
     assert message in capsys.readouterr().err
 
 

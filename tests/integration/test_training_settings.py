@@ -163,7 +163,7 @@ def test_start_over_moves_the_old_training_aside(call, options, out, tmp_path):
 @pytest.mark.parametrize(
     "changes, told",
     [
-        (["--data_folder=music"], "music is not laid out as ESC-50"),
+        (["--data_folder=music"], "layout of ESC-50"),
         (["--test_only"], "--start_over trains anew"),
         (["--debug"], "--start_over trains anew"),
     ],

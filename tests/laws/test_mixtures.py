@@ -76,7 +76,7 @@ def toy(tmp_path_factory):
 
 @pytest.fixture
 def contaminants(corpus):
-    """Name to what is added."""
+    """Name to contaminant."""
     return {
         "noise": Generated(),
         "corpus noise": CorpusNoise(corpus),
@@ -300,7 +300,7 @@ def test_known_stems_add_up_to_the_clip_that_is_heard(toy):
 
 
 def classes_of_pieces(toy, condition):
-    """(class of the clip, class and split of what was added) of each mixture."""
+    """(class of the clip, class and split of the background) of each mixture."""
     clips = {}
     for split in ("train", "valid", "test"):
         for clip in json.loads((toy[1] / f"{split}.json").read_text()).values():
@@ -347,9 +347,9 @@ def test_published_speech_is_one_file_from_its_beginning(opened):
     assert RATE in lengths and lengths & {10000, 7257} and len(lengths) <= 3
 
 
-def test_a_corpus_is_heard_in_the_part_of_the_split_only(opened, corpus):
+def test_a_corpus_is_used_in_the_part_of_the_split_only(opened, corpus):
     for split in ("valid", "test"):
-        heard = {
+        files = {
             piece["wav"]
             for entry in opened("corpus noise", split).clips.entries.values()
             for piece in entry["background"]["pieces"]
@@ -357,7 +357,7 @@ def test_a_corpus_is_heard_in_the_part_of_the_split_only(opened, corpus):
         # Written by the first that opens it.
         part = json.loads((corpus.manifest_folder / f"{split}.json").read_text())
         allowed = {f"{{noise_root}}/{name}" for name in part}
-        assert heard and heard <= allowed
+        assert files and files <= allowed
 
 
 def test_the_line_about_a_condition(opened):
@@ -405,7 +405,7 @@ def test_noise_of_a_clip_depends_on_its_key_alone(noise):
 
 def test_the_stock_of_a_part_is_its_own_and_all_of_it_is_heard():
     noise = GeneratedNoise(RATE, n_noises=3)
-    heard = {
+    mixed = {
         part: [noise.noise((1, 1, f"clip{i}"), RATE, part) for i in range(40)]
         for part in ("train", "test")
     }
@@ -415,26 +415,26 @@ def test_the_stock_of_a_part_is_its_own_and_all_of_it_is_heard():
             tuple(torch.fft.rfft(wav).abs()[50:55].round(decimals=1).tolist())
             for wav in wavs
         }
-        for part, wavs in heard.items()
+        for part, wavs in mixed.items()
     }
     assert len(prints["train"]) == len(prints["test"]) == 3
     assert not prints["train"] & prints["test"]
-    assert not torch.equal(heard["train"][0], heard["train"][1])
+    assert not torch.equal(mixed["train"][0], mixed["train"][1])
     fresh = GeneratedNoise(RATE, n_noises=3)  # another process, in another order
     last = fresh.noise((1, 1, "clip39"), RATE, "train")
-    assert torch.equal(last, heard["train"][39])
+    assert torch.equal(last, mixed["train"][39])
 
 
 def test_some_clips_get_noise_and_the_others_stay_as_they_are():
     noise = Sometimes(GeneratedNoise(RATE, n_noises=4), probability=0.5)
-    heard = noise.mix(clips(60), keys(60), "train")[0]
-    noisy = (heard != clips(60)).any(1)
+    mixed = noise.mix(clips(60), keys(60), "train")[0]
+    noisy = (mixed != clips(60)).any(1)
     assert 18 <= noisy.sum() <= 42  # four standard deviations around 30
-    wanted = noise.noise.mix(clips(60), keys(60), "train")[0]
-    assert torch.equal(heard[noisy], wanted[noisy])
+    always = noise.noise.mix(clips(60), keys(60), "train")[0]
+    assert torch.equal(mixed[noisy], always[noisy])
     assert [noise.adds(key, "train") for key in keys(60)] == noisy.tolist()
     alone = noise.mix(clips(60)[7:8], keys(60)[7:8], "train")[0]
-    assert torch.equal(alone, heard[7:8])
+    assert torch.equal(alone, mixed[7:8])
     later = (noise.mix(clips(60), keys(60, epoch=2), "train")[0] != clips(60)).any(1)
     assert not torch.equal(later, noisy)
 
@@ -442,9 +442,9 @@ def test_some_clips_get_noise_and_the_others_stay_as_they_are():
 @pytest.mark.parametrize("probability, noisy", [(0.0, 0), (1.0, 3)])
 def test_none_or_all_get_noise(probability, noisy):
     noise = Sometimes(GeneratedNoise(RATE, n_noises=2), probability)
-    heard = noise.mix(clips(), keys(), "test")[0]
-    assert (heard != clips()).any(1).sum() == noisy
-    with pytest.raises(InputError, match="probability must be from 0 to 1, got 1.5"):
+    mixed = noise.mix(clips(), keys(), "test")[0]
+    assert (mixed != clips()).any(1).sum() == noisy
+    with pytest.raises(InputError, match="probability .*1.5"):
         Sometimes(noise, 1.5)
 
 
@@ -455,10 +455,10 @@ def test_parts_draw_apart(noise):
 
 
 def test_noise_has_its_ratio_and_the_model_s_level(noise):
-    heard = noise.mix(clips(), keys(), "train")[0]
-    assert heard.dtype == torch.float32
-    torch.testing.assert_close(heard.abs().amax(1), torch.ones(3))
-    for wav, clip, key in zip(heard, clips(), keys(), strict=True):
+    mixed = noise.mix(clips(), keys(), "train")[0]
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed.abs().amax(1), torch.ones(3))
+    for wav, clip, key in zip(mixed, clips(), keys(), strict=True):
         other = noise.noise(key, RATE, "train")
         basis = torch.stack([clip, other]).double()
         shares = torch.linalg.lstsq(basis.T, wav.double()[:, None]).solution[:, 0]
@@ -469,28 +469,28 @@ def test_noise_has_its_ratio_and_the_model_s_level(noise):
 
 
 def test_the_clean_part_has_the_level_it_has_in_the_mixture(noise):
-    heard, clean = noise.mix(clips(), keys(), "train")
+    mixed, clean = noise.mix(clips(), keys(), "train")
     assert all(noise.adds(key, "train") for key in keys())
-    for wav, part, clip, key in zip(heard, clean, clips(), keys(), strict=True):
+    for wav, part, clip, key in zip(mixed, clean, clips(), keys(), strict=True):
         gain = (part / clip).median()
         torch.testing.assert_close(part, gain * clip)
         other = noise.noise(key, RATE, "train")
         rest = wav - part
         cosine = torch.nn.functional.cosine_similarity(rest, other, dim=0)
-        assert cosine == pytest.approx(1.0, abs=1e-5)  # what is left is the noise
+        assert cosine == pytest.approx(1.0, abs=1e-5)  # the rest is the noise
 
 
 def test_a_clip_without_noise_is_its_own_clean_part():
     noise = Sometimes(GeneratedNoise(RATE, n_noises=2), probability=0.5)
-    heard, clean = noise.mix(clips(20), keys(20), "train")
-    same = (heard == clean).all(1)
-    assert torch.equal(same, (heard == clips(20)).all(1))
+    mixed, clean = noise.mix(clips(20), keys(20), "train")
+    same = (mixed == clean).all(1)
+    assert torch.equal(same, (mixed == clips(20)).all(1))
     assert 0 < same.sum() < 20
 
 
 def test_a_silent_clip_becomes_noise(noise):
-    heard = noise.mix(torch.zeros(1, RATE), keys(1), "train")[0]
-    assert heard.isfinite().all() and heard.abs().max() == 1
+    mixed = noise.mix(torch.zeros(1, RATE), keys(1), "train")[0]
+    assert mixed.isfinite().all() and mixed.abs().max() == 1
 
 
 def test_a_training_reads_the_files_of_its_part_only(corpus):

@@ -1,4 +1,4 @@
-"""What each augmentation does to a clip, alone and in SpeechBrain's Augmenter."""
+"""Augmentations of clips, alone and in SpeechBrain's Augmenter."""
 
 import pytest
 import torch
@@ -68,10 +68,12 @@ def test_a_shipped_augmentation_draws_from_the_seed_alone(name):
     def draw(seed, threads=1):
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
-        heard, lens, shares = augment.waveforms(wav, None, targets)
-        features = heard if name == "waveform" else heard.abs().reshape(6, 50, 40)
+        augmented, lens, shares = augment.waveforms(wav, None, targets)
+        features = (
+            augmented if name == "waveform" else augmented.abs().reshape(6, 50, 40)
+        )
         assert lens is None
-        return heard, shares, augment.features(features, None, shares)[0]
+        return augmented, shares, augment.features(features, None, shares)[0]
 
     at_first = torch.get_num_threads()
     try:
@@ -82,7 +84,7 @@ def test_a_shipped_augmentation_draws_from_the_seed_alone(name):
     finally:
         torch.set_num_threads(at_first)
     assert not torch.equal(first[0], draw(2)[0])
-    assert same((wav, targets), before)  # what is given is not changed
+    assert same((wav, targets), before)  # the inputs are unchanged
     assert first[0].shape == wav.shape and first[1].shape == targets.shape
 
 
@@ -100,20 +102,22 @@ def test_no_augmentation_is_nothing():
     wav[1, 1000:], wav[2, 400:] = 0, 0
     assert same(Augment().waveforms(wav, lens, targets), (wav, lens, targets))
     features, lengths = torch.rand(3, 5, 2), torch.tensor([5, 3, 1])
-    given = features, lengths, targets
-    assert same(Augment().features(*given), given)
+    original = features, lengths, targets
+    assert same(Augment().features(*original), original)
 
 
 def test_silence_stays_silence():
     wav, targets = clips(3)
     wav[1] = 0
-    heard, _, _ = Augment(all_of(RandAmp(), AddNoise())).waveforms(wav, None, targets)
-    assert heard.isfinite().all()
-    assert not heard[1].any() and heard[0].any()
+    augmented, _, _ = Augment(all_of(RandAmp(), AddNoise())).waveforms(
+        wav, None, targets
+    )
+    assert augmented.isfinite().all()
+    assert not augmented[1].any() and augmented[0].any()
 
 
 @pytest.mark.parametrize(
-    "augmentation, wanted",
+    "augmentation, expected",
     [
         (RandAmp(), [1.0, 0.5, 0.2]),  # silence behind a clip is silence still
         (RandomShift(500, 500), [1.0, 0.75, 0.45]),
@@ -122,14 +126,14 @@ def test_silence_stays_silence():
         (AddNoise(snr_low=20, snr_high=20), [1.0, 1.0, 1.0]),
     ],
 )
-def test_nothing_that_sounds_is_taken_for_padding(augmentation, wanted):
+def test_sound_is_never_padding(augmentation, expected):
     wav, targets = clips(3)
     lens = torch.tensor([1.0, 0.5, 0.2])
     wav[1, 1000:], wav[2, 400:] = 0, 0
     augment = Augment(all_of(augmentation))
     _, found, _ = augment.waveforms(wav, lens, targets)
     found = torch.ones(3) if found is None else found  # None: nothing is padded
-    torch.testing.assert_close(found, torch.tensor(wanted))
+    torch.testing.assert_close(found, torch.tensor(expected))
 
 
 def test_blanks_and_mixtures_are_not_padded():
@@ -137,8 +141,10 @@ def test_blanks_and_mixtures_are_not_padded():
     wav[:4], wav[4:, :50] = 1, 1
     lens = torch.tensor([1.0] * 4 + [0.5] * 4)
     for augment in (Augment(blank=Blank(0.5)), Augment(mixup=Mixup(0.5))):
-        heard, found, _ = augment.waveforms(wav, lens, targets)
-        assert torch.equal(found, torch.where((heard[:, 50:] != 0).any(1), 1.0, 0.5))
+        augmented, found, _ = augment.waveforms(wav, lens, targets)
+        assert torch.equal(
+            found, torch.where((augmented[:, 50:] != 0).any(1), 1.0, 0.5)
+        )
         assert 4 < found.sum() < 8
 
 
@@ -159,8 +165,8 @@ def test_blanks_and_mixtures_are_not_padded():
 def test_any_augmenter_of_speechbrain_will_do(augmenter, n):
     wav, targets = clips(3)
     augment = Augment(augmenter, feature=augmenter)
-    heard, lens, shares = augment.waveforms(wav, None, targets)
-    assert heard.shape == (n, N_SAMPLES) and lens is None
+    augmented, lens, shares = augment.waveforms(wav, None, targets)
+    assert augmented.shape == (n, N_SAMPLES) and lens is None
     assert torch.equal(shares, targets.repeat(n // 3, 1))
     features, lengths = torch.rand(3, 50, 40), torch.tensor([50, 20, 1])
     features, lengths, shares = augment.features(features, lengths, targets)
@@ -174,15 +180,15 @@ def test_clips_of_another_speed_keep_their_lengths():
     slower = Augmenter(
         concat_original=True, augmentations=[SpeedPerturb(16000, speeds=[80])]
     )
-    heard, lens, _ = Augment(slower).waveforms(wav, None, targets)
-    assert heard.shape == (4, 2500)
+    augmented, lens, _ = Augment(slower).waveforms(wav, None, targets)
+    assert augmented.shape == (4, 2500)
     torch.testing.assert_close(lens, torch.tensor([0.8, 0.8, 1.0, 1.0]))
 
 
 def test_clips_without_targets_are_refused():
     twice = Augmenter(concat_original=True, augmentations=[RandAmp()])
     augment = Augment(Augmenter(augmentations=[twice]))
-    with pytest.raises(InputError, match="makes 6 clips of 3 targets"):
+    with pytest.raises(InputError, match="6 clips .*3 targets"):
         augment.waveforms(clips(3)[0], None, clips(3)[1])
 
 
@@ -211,9 +217,9 @@ augment: !new:speechbrain_lmac.data.augment.Augment
 def test_an_old_training_can_be_read_but_not_trained_on():
     augment = load_hyperpyyaml(OF_0_3)["augment"]  # as to publish it
     wav, targets = clips(2)
-    with pytest.raises(InputError, match="TimeShift is gone: take .*.RandomShift"):
+    with pytest.raises(InputError, match="TimeShift .*RandomShift"):
         augment.waveforms(wav, None, targets)
-    with pytest.raises(InputError, match="SpecAugment is gone: take .*SpectrogramDrop"):
+    with pytest.raises(InputError, match="SpecAugment .*SpectrogramDrop"):
         augment.features(wav, None, targets)
 
 
@@ -231,7 +237,7 @@ def test_of_a_list_all_act():
 
 
 def test_what_is_no_augmenter_is_refused():
-    with pytest.raises(InputError, match="must be an Augmenter .* got RandAmp"):
+    with pytest.raises(InputError, match="Augmenter .*got RandAmp"):
         Augment(RandAmp())
 
 
@@ -240,19 +246,19 @@ def test_what_is_no_augmenter_is_refused():
 
 def test_a_shift_turns_the_clip():
     wav = torch.arange(1000.0).repeat(2, 1)
-    heard, _ = RandomShift(max_shift=1000)(wav, torch.ones(2))
-    start = int(heard[0].argmin())
-    assert start and torch.equal(heard, wav.roll(start, 1))
+    augmented, _ = RandomShift(max_shift=1000)(wav, torch.ones(2))
+    start = int(augmented[0].argmin())
+    assert start and torch.equal(augmented, wav.roll(start, 1))
 
 
 def test_a_drop_silences_stretches_of_each_clip():
     features = torch.ones(50, 100, 80)
     for dim, size in ((1, 100), (2, 80)):
-        kept = SpectrogramDrop(0, 20, 2, 2, dim=dim)(features.clone()).mean(3 - dim)
-        assert set(kept.unique().tolist()) == {0.0, 1.0}
-        assert (kept == 0).sum(1).max() <= 2 * 20
-        assert len({tuple(clip.tolist()) for clip in kept}) > 40  # each its own
-        assert kept.shape == (50, size)
+        dropped = SpectrogramDrop(0, 20, 2, 2, dim=dim)(features.clone()).mean(3 - dim)
+        assert set(dropped.unique().tolist()) == {0.0, 1.0}
+        assert (dropped == 0).sum(1).max() <= 2 * 20
+        assert len({tuple(clip.tolist()) for clip in dropped}) > 40  # each its own
+        assert dropped.shape == (50, size)
 
 
 # --- Ours -----------------------------------------------------------------------------
@@ -279,15 +285,15 @@ def test_noise_of_a_few_samples(n_samples):
 
 def test_a_blank_clip_is_noise_of_no_class():
     wav, targets = torch.ones(300, 400), torch.eye(N_CLASSES)[torch.zeros(300).long()]
-    heard, said = Blank(0.2, (-40.0, -3.0))(wav, targets)
-    blank = (heard != wav).all(1)
+    augmented, labels = Blank(0.2, (-40.0, -3.0))(wav, targets)
+    blank = (augmented != wav).all(1)
     assert blank.float().mean().item() == pytest.approx(
         0.2, abs=5 * (0.16 / 300) ** 0.5
     )
-    assert torch.equal(heard[~blank], wav[~blank])
-    assert torch.equal(said[~blank], targets[~blank])
-    assert torch.equal(said[blank], torch.full_like(said[blank], 1 / N_CLASSES))
-    levels = [power_db(item) for item in heard[blank]]
+    assert torch.equal(augmented[~blank], wav[~blank])
+    assert torch.equal(labels[~blank], targets[~blank])
+    assert torch.equal(labels[blank], torch.full_like(labels[blank], 1 / N_CLASSES))
+    levels = [power_db(item) for item in augmented[blank]]
     assert -40.01 < min(levels) < max(levels) < -2.99
 
 
@@ -337,9 +343,9 @@ def test_a_block_mask_keeps_its_share_in_tiles():
     features = torch.rand(200, 431, 80) + 0.1
     masked = BlockMask(1.0, (3, 19), (2, 9), (0.3, 1.0))(features)
     shares = []
-    for clip, given in zip(masked, features, strict=True):
+    for clip, original in zip(masked, features, strict=True):
         keep = clip != 0
-        assert torch.equal(clip[keep], given[keep])
+        assert torch.equal(clip[keep], original[keep])
         # Tiles: along each axis it changes at few places, the same for all lines.
         for axis, tiles in ((0, 19), (1, 9)):
             jumps = keep.int().diff(dim=axis).ne(0).any(1 - axis).sum().item()

@@ -113,5 +113,5 @@ def test_the_share_of_mixtures(clips, wav, share, sizes):
 
 
 def test_an_impossible_share_is_refused(clips):
-    with pytest.raises(InputError, match="mixed must be from 0 to 1, got 1.5"):
+    with pytest.raises(InputError, match="mixed .*1.5"):
         make(clips, mixed=1.5)

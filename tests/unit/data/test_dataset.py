@@ -1,4 +1,4 @@
-"""A dataset's clips and batches: lengths, levels, classes, and what is refused."""
+"""A dataset's clips and batches: lengths, levels, classes, errors."""
 
 import numpy as np
 import pytest
@@ -65,11 +65,11 @@ def test_what_is_added_to_a_clip_fills_its_padding():
     assert ClipBatch(["a"], wav[:1]).with_wav(noisy[:1], [True]).lens is None
 
 
-def test_classes_that_the_classifier_does_not_know_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"does not know the classes \['dog'\]"):
+def test_classes_missing_in_the_classifier_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"classes \['dog'\]"):
         dataset_of(tmp_path).load(tmp_path, "train", ["cat", "bird"])
 
 
 def test_a_wrong_number_of_classes_is_refused(tmp_path):
-    with pytest.raises(InputError, match="names 2 categories, but n_classes: 3"):
+    with pytest.raises(InputError, match="2 .*n_classes: 3"):
         dataset_of(tmp_path, n_classes=3)

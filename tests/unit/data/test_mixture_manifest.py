@@ -1,4 +1,4 @@
-"""Frozen mixtures: when they are remade, what is refused, what is counted."""
+"""Frozen mixtures: updates, errors, warnings."""
 
 import json
 
@@ -78,12 +78,12 @@ def test_remade_when_options_or_the_list_of_clips_change_only(dataset, tmp_path)
     assert again == path and len(less["clips"]) == 6
 
 
-@pytest.mark.parametrize("fault", ["gone", "changed"])
+@pytest.mark.parametrize("fault", ["missing", "changed"])
 def test_files_that_are_not_what_they_were(dataset, tmp_path, fault):
     condition = MixtureCondition(OtherClips())
     first = condition.open(*dataset, "test", CLASSES)
     clip = tmp_path / "set" / "audio" / "5-2.wav"
-    if fault == "gone":
+    if fault == "missing":
         clip.unlink()
     else:  # of the same size and length
         write_clip(tmp_path / "set", "5-2.wav", np.full(RATE // 10, 0.1))
@@ -91,7 +91,7 @@ def test_files_that_are_not_what_they_were(dataset, tmp_path, fault):
         condition.open(*dataset, "test", CLASSES)
     assert f"{fault} (1): {clip}" in str(caught.value)
     path = next((tmp_path / "json" / "mixtures").iterdir())
-    assert f"or delete {path} to freeze new mixtures" in str(caught.value)
+    assert f"delete {path}" in str(caught.value)
     if fault == "changed":
         path.unlink()
         again = condition.open(*dataset, "test", CLASSES)
@@ -125,9 +125,9 @@ def test_impossible_options(dataset, options, message):
 
 def test_splits_and_labels_that_do_not_exist(dataset):
     condition = MixtureCondition(WhiteNoise())
-    with pytest.raises(InputError, match="split must be one of train, valid, test"):
+    with pytest.raises(InputError, match="split .*'dev'"):
         condition.open(*dataset, "dev", CLASSES)
-    with pytest.raises(InputError, match=r"does not know the classes \['rain'\]"):
+    with pytest.raises(InputError, match=r"classes \['rain'\]"):
         condition.open(*dataset, "test", ["dog"])
 
 
@@ -138,12 +138,12 @@ def test_a_class_that_has_no_clip_in_the_fold(dataset, tmp_path):
     dataset = open_dataset(tmp_path / "set", tmp_path / "json")
     _, record = prepare_mixtures(*dataset, "test", WhiteNoise())
     assert record["warnings"] == ["classes without a clip in test (1): rain"]
-    with pytest.raises(InputError, match="no clip of another class than dog"):
+    with pytest.raises(InputError, match=" class .*dog"):
         prepare_mixtures(*dataset, "test", OtherClips())
 
 
-def hears(record, clip):
-    """The mixtures to which a clip is added."""
+def mixtures_with(record, clip):
+    """The mixtures with a clip as background."""
     return [
         name
         for name, entry in record["clips"].items()
@@ -157,8 +157,9 @@ def test_silent_clips_and_silent_contaminants_are_counted(dataset, tmp_path):
     _, record = prepare_mixtures(*dataset, "test", OtherClips())
     # 5-0 may be added to the two clips of the other class; both add both, of two.
     assert record["warnings"] == [
-        "mixtures whose clip is silent (2): 5-0+0, 5-0+1",
-        f"mixtures to which silence is added (2): {', '.join(hears(record, '5-0'))}",
+        "mixtures with a silent clip (2): 5-0+0, 5-0+1",
+        "mixtures with a silent background (2): "
+        + ", ".join(mixtures_with(record, "5-0")),
     ]
     condition = MixtureCondition(OtherClips()).open(*dataset, "test", CLASSES)
     mixture, foreground, background = condition.clips.render("5-0+0")
@@ -169,12 +170,12 @@ def test_a_nan_in_a_corpus(dataset, tmp_path):
     (tmp_path / "speech").mkdir()
     soundfile.write(tmp_path / "speech" / "a.wav", np.array([np.nan]), RATE, "FLOAT")
     corpus = SoundFolder(tmp_path / "speech", tmp_path / "speech.json")
-    with pytest.raises(InputError, match="NaN or infinite samples .*a.wav"):
+    with pytest.raises(InputError, match="NaN .*a.wav"):
         prepare_mixtures(*dataset, "test", CorpusSpeech(corpus))
     assert not (tmp_path / "json" / "mixtures").exists()
 
 
-def test_stems_that_lack(dataset, tmp_path):
+def test_missing_stems(dataset, tmp_path):
     condition = StemCondition(tmp_path / "stems")
-    with pytest.raises(InputError, match=r"stems lacks stems \(8\): .*5-0.wav"):
+    with pytest.raises(InputError, match=r"stems \(8\): .*5-0.wav"):
         condition.open(*dataset, "test", CLASSES)

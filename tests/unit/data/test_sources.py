@@ -1,4 +1,4 @@
-"""What sources draw: known answers, since a manifest or a training rests on each."""
+"""Draws of sources: known answers, for manifests and trainings depend on them."""
 
 import json
 
@@ -64,9 +64,9 @@ def test_pieces_of_a_corpus(tmp_path):
 
 def test_a_corpus_that_is_prepared_again_is_read_again(tmp_path):
     source = CorpusSounds(Corpus(tmp_path))
-    for wanted in (3, 4):
+    for expected in (3, 4):
         source.prepare()
-        assert len(source.files("test")) == wanted
+        assert len(source.files("test")) == expected
 
 
 def test_kinds_of_generated_noise():
@@ -75,8 +75,8 @@ def test_kinds_of_generated_noise():
     assert drawn == DRAWN
     for number, name in enumerate(("white", "coloured", "babble", "white")):
         found = source.numbered(number, ("noise", "train"), 800, 16000)
-        wanted = GENERATORS[name](("noise", "train", number), 800, 16000)
-        assert torch.equal(found, wanted)
+        expected = GENERATORS[name](("noise", "train", number), 800, 16000)
+        assert torch.equal(found, expected)
 
 
 def test_partners_of_a_clip():
@@ -87,5 +87,5 @@ def test_partners_of_a_clip():
     several = source.draw_several("a", "dog", 5, generator(1, "a"))
     assert several == SEVERAL
     assert [source.draw_one("a", "dog", generator(i, "a")) for i in range(6)] == ONE
-    with pytest.raises(InputError, match="no clip to mix with a: its split has no"):
+    with pytest.raises(InputError, match=" a: its split"):
         PartnerClips({"a": "dog", "c": "dog"}, "its split").partners("a", "dog")

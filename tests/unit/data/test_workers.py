@@ -71,12 +71,12 @@ def test_workers_give_the_batches_of_the_main_process(datasets, method):
     kinds = [d for d in datasets.values() if not isinstance(d, IterableDataset)]
     together = ConcatDataset(kinds)
     options = {"batch_size": 5, "collate_fn": collate_clips}
-    wanted = list(DataLoader(together, **options))
+    expected = list(DataLoader(together, **options))
     context = multiprocessing.get_context(method)
     found = DataLoader(
         together, num_workers=1, multiprocessing_context=context, **options
     )
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         assert one.ids == other.ids
         assert torch.equal(one.wav, other.wav)
         assert torch.equal(one.lens, other.lens)
@@ -100,7 +100,7 @@ def test_the_error_of_a_worker_is_one_line():
     assert message_of(InputError("a\nInputError: b")) == "a\nInputError: b"
 
 
-@pytest.mark.parametrize("given", [-1, 1.5, "two", None, True])
-def test_a_number_of_workers_is_whole_and_not_negative(given):
-    with pytest.raises(InputError, match="num_workers must be a whole number from 0"):
-        check_training_keys({"opt_class": torch.optim.Adam, "num_workers": given})
+@pytest.mark.parametrize("number", [-1, 1.5, "two", None, True])
+def test_a_number_of_workers_is_whole_and_not_negative(number):
+    with pytest.raises(InputError, match=f"num_workers .*{number}"):
+        check_training_keys({"opt_class": torch.optim.Adam, "num_workers": number})

@@ -126,12 +126,12 @@ def test_a_split_without_any_is_a_fault(tmp_path):
     clotho = make_clotho(tmp_path / "clotho")
     for path in (clotho / "validation").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match=r"without a recording that is there \(1\): v"):
+    with pytest.raises(InputError, match=r"recordings \(1\): valid"):
         prepare_clotho(clotho, tmp_path / "json")
     assert not (tmp_path / "json").exists()
 
 
-def test_all_faults_are_told_at_once(tmp_path):
+def test_all_faults_are_in_one_error(tmp_path):
     clotho = make_clotho(tmp_path / "clotho")
     (clotho / "development" / "same name.wav").write_bytes(b"RIFF")
     (clotho / "evaluation" / "same name.wav").write_bytes(b"")
@@ -147,13 +147,13 @@ def test_all_faults_are_told_at_once(tmp_path):
         assert words in str(error.value)
 
 
-def test_another_layout_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"no clotho_captions_development\.csv and no"):
+def test_another_layout_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no clotho_captions_development\.csv "):
         prepare_clotho(tmp_path, tmp_path / "json")
     write_table(tmp_path / "clotho_captions_development.csv", ["file_name"], [])
-    with pytest.raises(InputError, match="lacks the columns caption_1, caption_2"):
+    with pytest.raises(InputError, match="caption_1, caption_2"):
         prepare_clotho(tmp_path, tmp_path / "json")
-    with pytest.raises(InputError, match=r"no train\.csv and no dataset/train\.csv"):
+    with pytest.raises(InputError, match=r" train\.csv .* dataset/train\.csv"):
         prepare_audiocaps(tmp_path, tmp_path / "json")
 
 
@@ -180,7 +180,7 @@ def test_any_table_is_split_by_its_paths(tmp_path):
 
 def test_a_table_may_name_the_splits(tmp_path):
     folder = make_table(tmp_path / "mine", ("path", "caption", "split"), ["train"])
-    with pytest.raises(InputError, match=r"without a recording .* \(2\): valid, test"):
+    with pytest.raises(InputError, match=r"\(2\): valid, test"):
         prepare_caption_table(folder, tmp_path / "json")
     rows = [
         [f"a/{i}.wav", "text", split]
@@ -188,7 +188,7 @@ def test_a_table_may_name_the_splits(tmp_path):
     ]
     rows.append(["a/4.wav", "text", "test"])  # in two
     write_table(folder / "captions.csv", ("path", "caption", "split"), rows)
-    with pytest.raises(InputError, match=r"3\.wav \(dev\), 4\.wav \(test and train\)"):
+    with pytest.raises(InputError, match=r"3\.wav \(dev\), 4\.wav"):
         prepare_caption_table(folder, tmp_path / "json")
     write_table(folder / "captions.csv", ("path", "caption", "split"), rows[:3])
     manifests = prepare_caption_table(folder, tmp_path / "json")
@@ -199,9 +199,9 @@ def test_the_command(tmp_path, capsys):
     clotho = make_clotho(tmp_path / "clotho")
     (clotho / "development" / "same name.wav").unlink()
     assert main(["clotho", str(clotho), str(tmp_path / "json")]) == 0
-    told = capsys.readouterr()
-    assert "1 train, 2 valid, 2 test recordings with captions" in told.out
-    assert "missing audio (1 of 6)" in told.err
+    output = capsys.readouterr()
+    assert ": 1 train, 2 valid, " in output.out
+    assert "missing audio (1" in output.err
     assert main(["audiocaps", str(clotho), str(tmp_path / "json")]) == 2
     assert "error: " in capsys.readouterr().err
 
@@ -221,25 +221,24 @@ def test_a_dataset_of_captions_has_sounds_and_no_labels(dataset, tmp_path):
     assert batch.label is None
     torch.testing.assert_close(batch.lens, torch.tensor([0.5, 0.5]))
     assert dataset.class_order(tmp_path / "json", ["dog"]) == ["dog"]
-    with pytest.raises(InputError, match="captions but no classes"):
+    with pytest.raises(InputError, match="clotho .* classes"):
         dataset.class_order(tmp_path / "json", None)
 
 
-def test_each_clip_is_asked_about_a_caption_of_its_own(dataset, tmp_path):
+def test_each_prompt_is_a_caption_of_its_clip(dataset, tmp_path):
     clips = dataset.load(tmp_path / "json", "train", [])
     prompts = WrittenPrompts(tmp_path / "json")
     batch = collate_clips([clips[0], clips[1]])
     captions = entries(dataset.prepare_manifests(tmp_path / "json"), "train")
-    asked = prompts.of(batch)
-    for caption, clip in zip(asked, batch.ids, strict=True):
+    for caption, clip in zip(prompts.of(batch), batch.ids, strict=True):
         assert caption in captions[clip]["captions"]
     assert prompts.of(batch) == WrittenPrompts(tmp_path / "json").of(batch)
-    # Another batch, another caption: all of a clip's are asked in the end.
+    # Another batch, another caption: all of a clip's occur in the end.
     turns = [collate_clips([clips[0], *[clips[1]] * n]) for n in range(30)]
     assert len({prompts.of(turn)[0] for turn in turns}) == 5
 
 
-def test_terms_that_are_not_known_are_refused():
+def test_unknown_terms_are_refused():
     assert caption_terms("audiocaps")["name"] == "AudioCaps"
-    with pytest.raises(InputError, match="clotho and audiocaps, not of 'mine'"):
+    with pytest.raises(InputError, match="audiocaps, got 'mine'"):
         caption_terms("mine")

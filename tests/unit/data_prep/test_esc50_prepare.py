@@ -1,4 +1,4 @@
-"""Manifests of ESC-50: what is written, when, and every fault in one message."""
+"""Manifests of ESC-50: content, updates, and every fault in one message."""
 
 import csv
 import io
@@ -103,7 +103,7 @@ def test_the_toy_dataset_is_in_the_layout(tmp_path):
 
 
 def test_subset_and_unused_folds_are_left_out(tmp_path):
-    """Neither the audio nor the classes of what is left out are looked at."""
+    """Neither audio nor classes of the folds left out are checked."""
     rows = esc50_rows()
     esc50 = make_esc50(tmp_path / "ESC-50", rows)
     other = {"filename": "no.wav", "fold": 1, "category": "cow", "esc10": "False"}
@@ -111,7 +111,7 @@ def test_subset_and_unused_folds_are_left_out(tmp_path):
     (esc50 / "audio" / rows[4]["filename"]).unlink()  # of fold 3
     manifests = prepare(esc50, subset="esc10", train_folds=[1, 2])
     assert manifests.counts == {"train": 4, "valid": 2, "test": 2}
-    with pytest.raises(InputError, match=r"unknown class \(1\): no.wav \(cow\)"):
+    with pytest.raises(InputError, match=r"unknown class \(1\): no.wav"):
         prepare(esc50)
 
 
@@ -207,7 +207,7 @@ def test_a_change_remakes_the_manifests(esc50, change):
     assert len(train) == (4 if change is change_folds else 6)
 
 
-def test_silence_is_told_each_time_and_is_no_fault(esc50, caplog):
+def test_silence_is_a_warning_each_time_and_no_fault(esc50, caplog):
     soundfile.write(esc50 / "audio" / "1-10-A-0.wav", np.zeros(RATE // 10), RATE)
     for _ in range(2):
         caplog.clear()
@@ -250,17 +250,17 @@ def test_every_fault_is_in_one_error(tmp_path):
         "1-19-A-0.wav (-1), 1-20-A-0.wav (1.5), 1-21-A-0.wav (none)",
         "  unknown class (1): 1-22-A-0.wav (Dog)",
         "  clip listed twice (2): 1-23-A-0.wav, 1-23-A-0.wav",
-        "  fold without clips (there are 1, 2, 3, 4, 5) (1): 7",
+        "  fold without clips (folds found: 1, 2, 3, 4, 5) (1): 7",
         "  class without a training clip (1): cow",
     ]
     assert not (tmp_path / "json").exists()
 
 
-def test_each_class_needs_a_clip_to_learn_from(tmp_path):
+def test_each_class_needs_a_training_clip(tmp_path):
     rows = esc50_rows()
     rows[6]["category"] = "cow"  # in fold 4 only
     esc50 = make_esc50(tmp_path / "ESC-50", rows)
-    with pytest.raises(InputError, match=r"without a training clip \(1\): cow"):
+    with pytest.raises(InputError, match=r"clip \(1\): cow"):
         prepare(esc50, categories=[*CLASSES, "cow"])
     manifests = prepare(
         esc50, categories=[*CLASSES, "cow"], train_folds=[1, 4], valid_folds=[2]
@@ -274,22 +274,22 @@ def test_two_files_of_one_name_are_one_clip_twice(esc50):
     extra = dict(esc50_rows()[0], filename="1-10-A-0.flac")
     soundfile.write(esc50 / "audio" / "1-10-A-0.flac", noise(), RATE)
     write_table(esc50, [*esc50_rows(), extra])
-    with pytest.raises(InputError, match=r"clip listed twice \(1\): 1-10-A-0.flac"):
+    with pytest.raises(InputError, match=r"twice \(1\): 1-10-A-0.flac"):
         prepare(esc50)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"valid_folds": [3]}, "fold 3 is in train_folds and in valid_folds"),
-        ({"test_folds": []}, r"test_folds must be a list of folds, got \[\]"),
-        ({"test_folds": 5}, "test_folds must be a list of folds, got 5"),
-        ({"train_folds": [0]}, "train_folds must hold whole numbers from 1, got 0"),
-        ({"train_folds": ["1"]}, "whole numbers from 1, got '1'"),
-        ({"subset": "esc11"}, "subset must be one of .*esc10.*, got 'esc11'"),
-        ({"categories": []}, r"categories must be a list .* got \[\]"),
-        ({"categories": ["dog", "dog"]}, "different class names"),
-        ({"categories": "dog"}, "got 'dog'"),
+        ({"valid_folds": [3]}, "fold 3 .*train_folds .*valid_folds"),
+        ({"test_folds": []}, r"test_folds .*got \[\]"),
+        ({"test_folds": 5}, "test_folds .*got 5"),
+        ({"train_folds": [0]}, "train_folds .*got 0"),
+        ({"train_folds": ["1"]}, "train_folds .*got '1'"),
+        ({"subset": "esc11"}, "subset .*esc10.*got 'esc11'"),
+        ({"categories": []}, r"categories .*got \[\]"),
+        ({"categories": ["dog", "dog"]}, r"categories .*\['dog', 'dog'\]"),
+        ({"categories": "dog"}, "categories .*'dog'"),
     ],
 )
 def test_impossible_options(esc50, options, message):
@@ -297,27 +297,27 @@ def test_impossible_options(esc50, options, message):
         prepare(esc50, **options)
 
 
-def test_a_table_that_lacks_columns(esc50):
+def test_a_table_with_missing_columns(esc50):
     rows = [{"filename": "a.wav", "label": "dog"}]
     write_table(esc50, rows, columns=["filename", "label"])
-    message = r"esc50.csv lacks the columns fold, category; it has filename, label"
+    message = r"esc50.csv: fold, category; .*: filename, label"
     with pytest.raises(InputError, match=message):
         prepare(esc50)
 
 
-def test_esc10_is_needed_only_where_it_is_asked_for(tmp_path):
+def test_the_column_esc10_is_needed_for_the_subset_only(tmp_path):
     columns = ["filename", "fold", "category"]
     esc50 = make_esc50(tmp_path / "ESC-50", esc50_rows(), columns)
     assert prepare(esc50).counts["train"] == 6
-    with pytest.raises(InputError, match="lacks the columns esc10"):
+    with pytest.raises(InputError, match="esc50.csv: esc10;"):
         prepare(esc50, subset="esc10")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "lacks the columns filename, fold, category; it has none"),
-        (b"filename,fold,category\n", "lists no clip$"),
+        (b"", "esc50.csv: filename, fold, category; .*none"),
+        (b"filename,fold,category\n", "esc50.csv has no clip$"),
         (b"\xff\xfe\x00", "cannot read the table .*esc50.csv"),
     ],
 )
@@ -337,28 +337,28 @@ def test_a_table_saved_by_a_spreadsheet(esc50):
 
 def test_a_subset_without_clips(tmp_path):
     esc50 = make_esc50(tmp_path / "ESC-50", esc50_rows(esc10="False"))
-    with pytest.raises(InputError, match="lists no clip of the subset esc10"):
+    with pytest.raises(InputError, match="no clip .*esc10"):
         prepare(esc50, subset="esc10")
 
 
 def test_folders_that_are_not_esc50(tmp_path, esc50):
     for download in (True, False):  # nothing is downloaded over a user's files
         (esc50 / "audio").rename(esc50 / "sounds")
-        with pytest.raises(InputError, match="lacks audio; .*--data_folder"):
+        with pytest.raises(InputError, match="missing: audio; .*--data_folder"):
             prepare(esc50, download=download)
-        with pytest.raises(InputError, match="lacks meta/esc50.csv and audio"):
+        with pytest.raises(InputError, match="missing: meta/esc50.csv, audio"):
             prepare(esc50 / "sounds", download=download)
         (esc50 / "sounds").rename(esc50 / "audio")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file is not a folder"):
+    with pytest.raises(InputError, match="/file .* folder"):
         prepare(tmp_path / "file")
-    with pytest.raises(InputError, match="no dataset in .*absent.*--data_folder"):
+    with pytest.raises(InputError, match="no dataset .*absent.*--data_folder"):
         prepare(tmp_path / "absent")
     assert not (tmp_path / "json").exists()
 
 
 def archive_of(esc50, leave_out=()):
-    """What GitHub packs: everything in one folder named after the branch."""
+    """An archive as of GitHub: everything in one folder named after the branch."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as bundle:
         for path in sorted(esc50.rglob("*")):
@@ -381,7 +381,7 @@ def test_a_missing_dataset_is_downloaded(tmp_path, esc50, exists):
 def test_an_archive_without_all_clips_is_refused(tmp_path, esc50):
     (tmp_path / "master.zip").write_bytes(archive_of(esc50, ["1-10-A-0.wav"]))
     url = (tmp_path / "master.zip").as_uri()
-    with pytest.raises(InputError, match=r"lacks clips \(1\): 1-10-A-0.wav"):
+    with pytest.raises(InputError, match=r"archive \(1\): 1-10-A-0.wav"):
         prepare(tmp_path / "data" / "ESC-50", download=True, url=url)
     assert list((tmp_path / "data").iterdir()) == []
 
@@ -399,7 +399,7 @@ def test_no_manifest_is_half_written(tmp_path, monkeypatch):
     assert states(tmp_path / "old") == before
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write manifests in .*file"):
+    with pytest.raises(InputError, match="write .*/file"):
         write_manifests(tmp_path / "file", whole, "first")
 
 
@@ -407,7 +407,7 @@ def test_a_fault_leaves_earlier_manifests_as_they_were(esc50):
     prepare(esc50)
     before = states(esc50.parent / "json")
     (esc50 / "audio" / "1-10-A-0.wav").unlink()
-    with pytest.raises(InputError, match="has 1 fault, no manifest written"):
+    with pytest.raises(InputError, match="has 1 fault"):
         prepare(esc50)
     assert states(esc50.parent / "json") == before
 
@@ -419,5 +419,5 @@ def test_the_classes_are_those_of_the_published_table():
     assert (classes, ten) == (sorted(classes), sorted(ten))  # the order of the logits
     classes.clear()
     assert len(esc50_classes()) == 50  # each caller has its own list
-    with pytest.raises(InputError, match="subset must be one of .* got 'esc20'"):
+    with pytest.raises(InputError, match="subset .*'esc20'"):
         esc50_classes("esc20")

@@ -14,8 +14,7 @@ def test_the_command_line_renders(tmp_path, capsys, monkeypatch):
     make_toy("toy", n_clips=30, seconds=1.0, progress=False)
     command = ["toy", "white_noise", "--data_folder=toy", "--per_clip=1"]
     assert main([*command, "--render=heard", "--snr_db=10"]) == 0
-    said = capsys.readouterr().out
-    assert "6 mixtures of 6 clips of the split test with generated noise" in said
+    assert "6 mixtures" in capsys.readouterr().out
     table = pd.read_csv("heard/mixtures.csv")
     np.testing.assert_allclose(table["snr_db"], 10, atol=1e-4)
     # White noise is all but orthogonal to the clip: SI-SDR is near the SNR.
@@ -28,10 +27,9 @@ def test_the_command_line_renders(tmp_path, capsys, monkeypatch):
         np.testing.assert_array_equal(sum(stems), mixture)
     (tmp_path / "heard" / "mine.txt").write_text("keep")
     assert main([*command, "--render=heard"]) == 2
-    assert "heard holds also mine.txt: it is not replaced" in capsys.readouterr().err
+    assert "also has mine.txt" in capsys.readouterr().err
     assert main(["toy", "speech", "--data_folder=toy"]) == 2
-    assert "speech needs --corpus and --corpus_folder" in capsys.readouterr().err
+    assert "--corpus and --corpus_folder" in capsys.readouterr().err
     for unfit in ("none", "clotho"):
         assert main([unfit, "clean", "--data_folder=toy"]) == 2
-        wanted = f"no dataset {unfit}; there are esc10, esc50, toy, us8k\n"
-        assert capsys.readouterr().err.endswith(wanted)
+        assert f"esc10, esc50, toy, us8k, got '{unfit}'\n" in capsys.readouterr().err

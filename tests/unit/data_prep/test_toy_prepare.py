@@ -101,9 +101,9 @@ def test_events_fill_a_part_of_the_clip_only(toy):
     starts = []
     for row in rows_of(toy):
         foreground = read_int16(toy / "stems" / "foreground" / row["filename"])
-        heard = np.flatnonzero(foreground)
-        starts.append(heard[0])
-        assert 0.1 < (heard[-1] - heard[0]) / len(foreground) <= 0.7
+        active = np.flatnonzero(foreground)
+        starts.append(active[0])
+        assert 0.1 < (active[-1] - active[0]) / len(foreground) <= 0.7
     assert np.std(starts) > 0.3 * 16000  # the position varies
 
 
@@ -111,20 +111,20 @@ def test_what_is_measured_is_what_is_heard(toy):
     """Begin and end of the foreground, number of events, and where its energy is."""
     for row in rows_of(toy):
         sound = read_int16(toy / "stems" / "foreground" / row["filename"]) / 32768
-        heard = np.flatnonzero(sound) / 16000
-        assert heard[0] == pytest.approx(float(row["start_s"]), abs=0.02)
-        assert heard[-1] <= float(row["end_s"]) + 0.001  # a click dies before
+        active = np.flatnonzero(sound) / 16000
+        assert active[0] == pytest.approx(float(row["start_s"]), abs=0.02)
+        assert active[-1] <= float(row["end_s"]) + 0.001  # a click dies before
         power = np.abs(np.fft.rfft(sound)) ** 2
         below = power[np.fft.rfftfreq(len(sound), 1 / 16000) < float(row["pitch_hz"])]
         assert below.sum() / power.sum() == pytest.approx(0.5, abs=0.1)
-        pauses = np.count_nonzero(np.diff(heard) > 0.005)
+        pauses = np.count_nonzero(np.diff(active) > 0.005)
         if row["category"] in ("click", "tone", "burst"):
             assert pauses + 1 == int(row["n_events"])
 
 
 @pytest.mark.parametrize("target", range(N_CLASSES), ids=TOY_CLASSES)
 def test_an_ideal_mask_separates_foreground_from_background(target):
-    """Energy kept by the ideal ratio mask: at least 90 % is foreground's."""
+    """Energy after the ideal ratio mask: at least 90 % is foreground's."""
     shares = []
     for index in range(target, 8 * N_CLASSES, N_CLASSES):
         sound = render_clip(1234, index)
@@ -141,8 +141,8 @@ def test_an_ideal_mask_separates_foreground_from_background(target):
             for stem in ("foreground", "background")
         )
         mask = foreground / (foreground + background).clamp(min=1e-12)
-        kept = (mask**2 * foreground).sum()
-        shares.append(float(kept / (kept + (mask**2 * background).sum())))
+        energy = (mask**2 * foreground).sum()
+        shares.append(float(energy / (energy + (mask**2 * background).sum())))
     assert np.mean(shares) >= 0.9
 
 
@@ -184,7 +184,7 @@ def test_a_small_set_is_the_beginning_of_a_large_one(toy, tmp_path):
     script = Path(toy_prepare.__file__)
     command = [sys.executable, script, tmp_path / "small", "--n_clips", "7"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "7 clips of 5 s in 6 classes" in done.stdout
+    assert "7 clips of 5 s" in done.stdout
     small = rows_of(tmp_path / "small")
     assert small == rows_of(toy)[:7]
     for path in files_of(tmp_path / "small"):
@@ -211,8 +211,8 @@ def test_short_clips_of_every_class_have_events():
 def test_clicks_that_do_not_fit_are_left_out(monkeypatch):
     """In 0.35 s of a clip there is room for 5 of them and their pauses."""
     monkeypatch.setattr(toy_sounds, "ACTIVE_SHARE", (0.35, 0.35))
-    heard = np.flatnonzero(render_clip(1, 1, seconds=1.0)["foreground"])
-    pauses = np.diff(heard) > 0.01 * 16000
+    active = np.flatnonzero(render_clip(1, 1, seconds=1.0)["foreground"])
+    pauses = np.diff(active) > 0.01 * 16000
     assert np.count_nonzero(pauses) + 1 == 5
 
 
@@ -242,16 +242,16 @@ def test_it_replaces_nothing_that_it_did_not_make(tmp_path):
     other = tmp_path / "esc50"
     (other / "audio").mkdir(parents=True)
     (other / "audio" / "1.wav").write_bytes(b"precious")
-    with pytest.raises(InputError, match=r"esc50 is no toy dataset.*another folder"):
+    with pytest.raises(InputError, match="esc50 .*toy dataset"):
         make_toy(other, 2)
     assert (other / "audio" / "1.wav").read_bytes() == b"precious"
     folder = make_toy(tmp_path / "toy", 1, seconds=1.0)
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"holds also notes.txt"):
+    with pytest.raises(InputError, match="also has notes.txt"):
         make_toy(folder, 2, seconds=1.0)
     assert (folder / "notes.txt").read_text() == "mine"
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="file is not a folder"):
+    with pytest.raises(InputError, match="/file .* folder"):
         make_toy(tmp_path / "file", 2)
 
 
@@ -282,7 +282,7 @@ def test_nothing_remains_of_a_toy_that_failed(tmp_path, monkeypatch):
     [("n_clips", 0), ("seed", -1), ("sample_rate", 8000), ("seconds", 0.5)],
 )
 def test_options_out_of_range(tmp_path, option, value):
-    with pytest.raises(InputError, match=f"{option} must be at least .*, got {value}"):
+    with pytest.raises(InputError, match=f"{option} .*got {value}"):
         make_toy(tmp_path / "toy", **{option: value})
 
 
