@@ -12,13 +12,16 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
 
 from speechbrain_lmac.data.dataset import lens_on
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.metrics import Score
-from speechbrain_lmac.metrics.similarity import jaccard_distance, shape_distance
+from speechbrain_lmac.metrics.similarity import (
+    jaccard_distance,
+    rank_correlation,
+    shape_distance,
+)
 from speechbrain_lmac.metrics.sparsity import empty, mask_mean
 from speechbrain_lmac.utils.errors import InputError
 
@@ -251,22 +254,6 @@ def clip_scores(prompts: pd.DataFrame, swaps: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def rank_correlation(first, second) -> float:
-    """Spearman's; NaN where one of them is constant or not finite.
-
-    Example
-    -------
-    >>> round(rank_correlation([1, 2, 3], [10, 30, 20]), 6)
-    0.5
-    >>> rank_correlation([1, 2, 3], [5, 5, 5])
-    nan
-    """
-    pair = np.array([first, second], dtype=float)
-    if not np.isfinite(pair).all() or (np.ptp(pair, axis=1) == 0).any():
-        return math.nan
-    return float(spearmanr(*pair).statistic)
 
 
 def overall_correlation(

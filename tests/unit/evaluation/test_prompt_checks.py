@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import spearmanr
 
 from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding, ClapClassifier
@@ -21,7 +20,6 @@ from speechbrain_lmac.evaluation.prompt_checks import (
     clip_scores,
     explain_prompts,
     overall_correlation,
-    rank_correlation,
 )
 from speechbrain_lmac.explainers import AllOnesExplainer, ZeroShotExplainer
 from speechbrain_lmac.reporting.prompt_page import verdict, write_checks
@@ -222,17 +220,10 @@ def test_a_trained_kind_of_explainer_is_told_the_prompt(domain, classifier):
 def test_few_prompts_and_no_clips_are_refused(domain, classifier):
     two = classifier.asked(["dog", "rain"])
     ones = AllOnesExplainer(domain, two)
-    with pytest.raises(InputError, match="compare prompts: 3 at least, got 2"):
+    with pytest.raises(InputError, match="prompts.*3.*got 2"):
         explain_prompts(ones, clips(1), domain, two)
     with pytest.raises(InputError, match="no clip"):
         explain_prompts(AllOnesExplainer(domain, classifier), [], domain, classifier)
-
-
-def test_rank_correlation_is_undefined_where_there_is_no_order():
-    assert math.isnan(rank_correlation([1, 2, math.nan], [1, 2, 3]))
-    assert math.isnan(rank_correlation([2, 2], [1, 3]))
-    first, second = np.random.default_rng(0).integers(0, 5, size=(2, 40))
-    assert rank_correlation(first, second) == spearmanr(first, second).statistic
 
 
 def sizes(n_clips, times=1, seed=0):
