@@ -169,9 +169,9 @@ def test_similarities_are_cosines_of_whole_explanation_and_rest(
     features = domain.features(domain.encode(batch.wav))
     cosines = classifier.audio(features).embedding @ classifier.text.T
     silent = classifier.audio(torch.zeros_like(features)).embedding @ classifier.text.T
-    for name, wanted in (("", cosines), ("_in", cosines), ("_out", silent)):
+    for name, expected in (("", cosines), ("_in", cosines), ("_out", silent)):
         found = prompts.pivot(index="id", columns="prompt", values=f"similarity{name}")
-        np.testing.assert_allclose(found[PROMPTS], wanted.detach(), atol=1e-4)
+        np.testing.assert_allclose(found[PROMPTS], expected.detach(), atol=1e-4)
 
 
 def test_a_pair_of_prompts_knows_how_far_their_texts_are_apart(ask, classifier):
@@ -185,15 +185,15 @@ def test_a_pair_of_prompts_knows_how_far_their_texts_are_apart(ask, classifier):
 
 def test_a_clip_does_not_depend_on_its_batch(ask):
     together, apart = (ask(as_similar, clips(*s)) for s in ((3,), (1, 1, 1)))
-    for found, wanted in zip(together, apart, strict=True):
+    for found, expected in zip(together, apart, strict=True):
         keys = [c for c in ("id", "prompt", "first", "second") if c in found]
-        found, wanted = (
-            t.sort_values(keys, ignore_index=True) for t in (found, wanted)
+        found, expected = (
+            t.sort_values(keys, ignore_index=True) for t in (found, expected)
         )
-        pd.testing.assert_frame_equal(found, wanted, rtol=1e-4, atol=1e-5)
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_what_a_mask_has_in_the_padding_does_not_count(ask):
+def test_the_padding_of_a_mask_does_not_count(ask):
     def in_the_padding(given, target):
         mask = same_for_all(given, target).clone()
         for row, frames in zip(mask, given.encoded.frames.tolist(), strict=True):
@@ -205,23 +205,26 @@ def test_what_a_mask_has_in_the_padding_does_not_count(ask):
     assert (prompts.groupby("id")["mask_mean"].nunique() == 1).all()
 
 
-def test_a_trained_kind_of_explainer_is_told_the_prompt(domain, classifier):
+def test_a_trained_explainer_gets_the_prompt(domain, classifier):
     class Told(torch.nn.Module):
         def forward(self, hidden, encoded, condition):
             return condition[:, :1, None].abs().expand_as(encoded.rep)
 
     explainer = ZeroShotExplainer(domain, classifier, Told())
     prompts, _ = explain_prompts(explainer, clips(2), domain, classifier)
-    wanted = dict(zip(PROMPTS, classifier.text[:, 0].abs().tolist(), strict=True))
+    expected = dict(zip(PROMPTS, classifier.text[:, 0].abs().tolist(), strict=True))
     for row in prompts.itertuples():
-        assert row.mask_mean == pytest.approx(wanted[row.prompt])
+        assert row.mask_mean == pytest.approx(expected[row.prompt])
 
 
 def test_few_prompts_and_no_clips_are_refused(domain, classifier):
     two = classifier.asked(["dog", "rain"])
     ones = AllOnesExplainer(domain, two)
-    with pytest.raises(InputError, match="prompts.*3.*got 2"):
+    with pytest.raises(InputError, match="3 prompts, got 2"):
         explain_prompts(ones, clips(1), domain, two)
+    (batch,) = clips(1)
+    with pytest.raises(InputError, match="labels"):
+        explain_prompts(ones, [replace(batch, label=None)], domain, classifier)
     with pytest.raises(InputError, match="no clip"):
         explain_prompts(AllOnesExplainer(domain, classifier), [], domain, classifier)
 
