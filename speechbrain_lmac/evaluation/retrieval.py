@@ -92,7 +92,7 @@ class Prompts:
         }
 
     def pairs(
-        self, sounds: torch.Tensor, pairs: Sequence[Sequence[str]]
+        self, sounds: torch.Tensor, pairs: Sequence[tuple[str, str]]
     ) -> dict[str, list[float]]:
         """Return accuracies of mixtures against the captions of all pairs.
 

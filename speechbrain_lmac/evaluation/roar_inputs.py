@@ -28,7 +28,7 @@ class Inputs:
     lengths: torch.Tensor | None = None
 
     def logits(self, model: torch.nn.Module, places: torch.Tensor) -> torch.Tensor:
-        """Return the logits (n', C) of a classifier for the clips `places`, (n',)."""
+        """Return the logits (B, C) of a classifier for the clips `places`, (B,)."""
         lengths = None if self.lengths is None else self.lengths[places]
         masks = lengths is not None and masks_padding(model)
         features = self.features[places]

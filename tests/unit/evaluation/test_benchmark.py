@@ -326,6 +326,14 @@ def test_the_sanity_check_is_not_repeated(model, tmp_path, nobody_explains):
     assert math.isclose(first.loc[first["step"] == 0, "Spearman"].min(), 1.0)
 
 
+def test_only_a_module_can_be_randomised(model, tmp_path):
+    benchmark = benchmark_of(model)
+    for block in benchmark.blocks.values():
+        block.classifier = lambda features: None
+    with pytest.raises(InputError, match="Module.*got function"):
+        benchmark.check_sanity(Sanity("clean", 2), tmp_path, 7, False)
+
+
 @pytest.mark.parametrize("options", [{"n_clips": 0}, {"n_clips": "all"}])
 def test_an_invalid_number_of_clips_is_refused(model, options):
     with pytest.raises(InputError, match="n_clips"):

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -135,6 +136,12 @@ def test_the_fill_is_the_mean_of_each_bin_of_the_training_clips():
     torch.testing.assert_close(mean_of_bins(Domain(), SETS["train"]), expected)
     with pytest.raises(InputError, match="no clip"):
         mean_of_bins(Domain(), [])
+
+
+def test_clips_without_labels_are_refused():
+    unlabelled = [replace(batch, label=None) for batch in SETS["train"]]
+    with pytest.raises(InputError, match="labels"):
+        whole_inputs(Domain(), unlabelled)
 
 
 def test_the_highest_cells_are_filled_and_no_others():

@@ -237,6 +237,12 @@ def experiment(domain, classifier, sources, tmp_path):
     return experiment
 
 
+def test_a_condition_without_stems_is_refused():
+    opened, block = SimpleNamespace(stems=None), SimpleNamespace()
+    with pytest.raises(InputError, match="stems"):
+        two_source_rows(block, None, opened, [], {}, LABELS, 1, "cpu", None, None)
+
+
 def test_rows_name_the_questions_and_are_not_computed_twice(
     experiment, domain, classifier
 ):
