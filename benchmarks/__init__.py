@@ -1,5 +1,5 @@
-"""What the methods cost, next to the least that they could and to the published way.
+"""Benchmarks: cost of the methods, with a lower bound and the published implementation.
 
-`make bench` runs `benchmarks/run.py`. What it measured is in `benchmarks/records`, and
-in `docs/results/performance.md`, which `benchmarks/page.py` writes of it.
+`make bench` runs `benchmarks/run.py`, which writes `benchmarks/records`;
+`benchmarks/page.py` writes `docs/results/performance.md` from these records.
 """

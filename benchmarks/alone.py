@@ -1,4 +1,4 @@
-"""One case in a process of its own: python -m benchmarks.alone MODULE CASE SETTINGS."""
+"""One case in a separate process: python -m benchmarks.alone MODULE CASE SETTINGS."""
 
 import importlib
 import json
@@ -9,10 +9,10 @@ from speechbrain_lmac.utils.system import peak_memory_mib
 
 
 def main(module, case, settings):
-    """Print as JSON what the case says, and the most memory that it took."""
+    """Print the results of the case and its peak memory as JSON."""
     run_alone = importlib.import_module(f"benchmarks.{module}").run_alone
-    answer = run_alone(case, SETTINGS[settings]) or {}
-    print(json.dumps({**answer, "peak_mib": peak_memory_mib()}))
+    result = run_alone(case, SETTINGS[settings]) or {}
+    print(json.dumps({**result, "peak_mib": peak_memory_mib()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""All metrics of a clip, next to the passes that they cannot do without."""
+"""Cost of an evaluation, relative to the passes that it needs at least."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ N_CLIPS = 8
 
 
 def floor(domain, classifier, interpreter, wav):
-    """Three passes of the classifier and one of the decoder."""
+    """Run three passes of the classifier and one of the decoder."""
     with torch.no_grad():
         encoded = domain.encode(wav)
         features = domain.features(encoded)
@@ -26,11 +26,11 @@ def floor(domain, classifier, interpreter, wav):
 
 
 def measure(settings):
-    """Timings of `N_CLIPS` clips, in a batch, with the metrics of the papers.
+    """Return timings of a batch of `N_CLIPS` clips with the metrics of the papers.
 
     Returns
     -------
-    answer : dict
+    result : dict
         `timings` of `timing.race`; `n_clips`.
     """
     domain, classifier = stft(), cnn14(settings)

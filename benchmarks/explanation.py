@@ -1,4 +1,4 @@
-"""One explanation: L-MAC next to the classifier and to each gradient method."""
+"""Cost of an explanation: L-MAC, the classifier, the gradient methods."""
 
 import subprocess
 import sys
@@ -13,14 +13,14 @@ from benchmarks.timing import alone, race, seconds_of
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.inference import AudioExplainer
 
-# What the issue of speed is measured with; the papers' numbers are in the part.
+# Settings of the speed comparison; those of the papers are in the YAML part.
 FIFTY = {"IG": {"n_steps": 50}, "SmoothGrad": {"n_samples": 50}}
-# These go clip by clip, so that a batch costs as many times one clip.
+# Methods that run clip by clip: the cost of a batch is proportional to its size.
 BY_CLIP = ("SmoothGrad", "IG", "SHAP")
 
 
-def listen(explainer, wav):
-    """What a user waits for: the mask, and how it sounds."""
+def explain_and_decode(explainer, wav):
+    """Compute the mask and the waveform of an explanation."""
     with torch.no_grad():
         explanation = explainer.explain(wav)
         domain = explainer.domain
@@ -28,7 +28,7 @@ def listen(explainer, wav):
 
 
 def run_alone(case, settings):
-    """Cold: from nothing imported to an explanation of a clip by a model of ours."""
+    """Return seconds to load a shipped model and explain a clip."""
     started = time.perf_counter()
     model = AudioExplainer.from_hparams(case, run_opts={"device": "cpu"})
     model.explain_batch(clips(settings, 1))
@@ -36,7 +36,7 @@ def run_alone(case, settings):
 
 
 def cold_start(settings):
-    """Timings of `speechbrain-lmac explain` of a clip, and of its imports alone."""
+    """Return timings of `speechbrain-lmac explain` of a clip, and of its imports."""
 
     def start(*command):
         done = subprocess.run(
@@ -51,7 +51,7 @@ def cold_start(settings):
         explain = ["-m", "speechbrain_lmac.cli", "explain", path]
 
         def start_explaining(*options):
-            # Each time into another folder: what is there is not explained again.
+            # A new folder each time: finished explanations are skipped.
             out = tempfile.mkdtemp(dir=folder)
             start(*explain, "--model", "esc10-lmac", "--output_folder", out, *options)
 
@@ -64,13 +64,12 @@ def cold_start(settings):
 
 
 def measure(settings):
-    """Timings of one clip and of a batch, and of a process that explains one clip.
+    """Return timings of one clip, of a batch, and of a process that explains a clip.
 
     Returns
     -------
-    answer : dict
-        "1" and the size of the batch: `timings`; "measured": how many clips stand for
-        the batch with the methods that go clip by clip; "cold": seconds; "cold start":
+    result : dict
+        "1" and the size of the batch: `timings`; "cold": seconds; "cold start":
         `timings` of the command.
     """
     domain, classifier = stft(), cnn14(settings)
@@ -79,26 +78,26 @@ def measure(settings):
     baselines = part("baselines/papers", methods=FIFTY).explainers(
         domain, classifier, lambda: clips(settings, 4)
     )
-    answer = {}
+    result = {}
     for size in (1, settings.many):
         wav = clips(settings, size)
         features = domain.features(domain.encode(wav))
         cases = {
-            "classifier": lambda f=features: _hear(classifier, f),
-            "L-MAC": lambda w=wav: listen(lmac, w),
+            "classifier": lambda f=features: _classify(classifier, f),
+            "L-MAC": lambda w=wav: explain_and_decode(lmac, w),
         }
         for name, explainer in baselines.items():
             if size == 1 or name not in BY_CLIP:
                 cases[name] = lambda e=explainer, w=wav: e.explain(w)
         rounds = settings.rounds if size == 1 else settings.slow_rounds
-        answer[str(size)] = {"timings": race(cases, rounds, warm_up=False)}
+        result[str(size)] = {"timings": race(cases, rounds, warm_up=False)}
     command = ("explanation", "esc10-lmac", settings)
-    answer["cold"] = seconds_of(lambda: alone(*command))
-    answer["cold start"] = cold_start(settings)
-    return answer
+    result["cold"] = seconds_of(lambda: alone(*command))
+    result["cold start"] = cold_start(settings)
+    return result
 
 
 @torch.no_grad()
-def _hear(classifier, features):
-    """A pass of the classifier."""
+def _classify(classifier, features):
+    """Run a pass of the classifier."""
     classifier(features)

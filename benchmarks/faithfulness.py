@@ -1,12 +1,11 @@
-"""Decoders that were trained alike, judged alike: is the cheap one as faithful?
+"""Faithfulness of compact and published decoders after the same training.
 
-The experiments stand in `benchmarks/hparams`: CNN14 on generated sounds of 1 s, the
-same clips, objective and number of steps; of L-MAC two trainings of each, since the
-chance of one may decide as much as the decoder. The published decoders have the
-published optimizer and learning rate; those of the compact ones were chosen on the
-validation fold. On the clean clips CNN14 is so sure that little can be gained: they are
-mixed with white noise besides, louder than published, so that CNN14 is not always
-right.
+The experiments are in `benchmarks/hparams`: CNN14 on generated sounds of 1 s, the
+same clips, objective and number of steps; two trainings of each L-MAC decoder, since
+the seed may matter as much as the decoder. The published decoders have the published
+optimizer and learning rate; those of the compact ones were chosen on the validation
+fold. CNN14 is nearly certain on clean clips, which leaves little to gain; a second
+condition adds white noise, louder than published, with which CNN14 makes errors.
 """
 
 import json
@@ -45,7 +44,7 @@ FLAT_PUBLISHED = "one value, size of published"
 
 
 class OfEqualSize:
-    """An explainer's masks, each raised to the power that gives it another's mean."""
+    """Masks raised to a power each, so that their means are those of other masks."""
 
     def __init__(self, explainer, size_of):
         self.explainer = explainer
@@ -53,7 +52,7 @@ class OfEqualSize:
 
     @torch.no_grad()
     def explain(self, wav, target=None, lens=None):
-        """The explanation of wav (B, N) with the mask of that size."""
+        """Return the explanation of wav (B, N) with a mask of that mean."""
         own = self.explainer.explain(wav, target, lens)
         other = self.size_of.explain(wav, target, lens).mask
         means = other.double().mean(dim=(1, 2))
@@ -62,14 +61,14 @@ class OfEqualSize:
 
 
 class OfOneValue:
-    """Masks that show nothing: of each mask of an explainer the mean alone."""
+    """Constant masks with the means of an explainer's masks."""
 
     def __init__(self, size_of):
         self.size_of = size_of
 
     @torch.no_grad()
     def explain(self, wav, target=None, lens=None):
-        """The explanation of wav (B, N) by that value in every cell."""
+        """Return the explanation of wav (B, N) by a constant mask."""
         own = self.size_of.explain(wav, target, lens)
         mean = own.mask.double().mean(dim=(1, 2), keepdim=True)
         mask = mean.to(own.mask).expand_as(own.mask)
@@ -77,7 +76,7 @@ class OfOneValue:
 
 
 def opened(name, seed):
-    """A training's parts with its trained interpreter, and its record."""
+    """Return a training's hparams, its trained explainer, and its record."""
     argv = [str(HPARAMS / f"{name}.yaml"), f"--seed={seed}", "--device=cpu"]
     hparams, run_opts, (path, _) = load_experiment(argv)
     explainer, _ = open_explainer(hparams, run_opts, path)
@@ -90,9 +89,9 @@ def opened(name, seed):
 
 
 def compare(ours, published, seeds):
-    """The scores of two decoders, as they are and at each other's size, and flat.
+    """Return the scores of two decoders: original, at equal size, and constant.
 
-    The means over trainings with these seeds.
+    Means over the trainings with these seeds.
     """
     conditions = {
         "clean": part("condition/clean"),
@@ -120,7 +119,7 @@ def compare(ours, published, seeds):
 
 
 def rows_in(condition, hparams, explainers):
-    """A row for each explainer and clip of the test fold in a condition."""
+    """Return a row for each explainer and clip of the test fold in a condition."""
     manifests = Path(hparams["output_folder"]) / "manifest"
     labels = hparams["classifier"].labels
     clips = condition.open(hparams["dataset"], manifests, "test", labels).clips
@@ -134,7 +133,7 @@ def rows_in(condition, hparams, explainers):
 
 
 def scores_of(rows):
-    """What a page says of the rows of all trainings in one condition."""
+    """Return the scores of all trainings in one condition, for the page."""
     scores = summarise(rows, metrics_by_name(METRICS)).set_index("method")
     differences = at_equal_size(rows)
     each = [at_equal_size(one)["difference"] for _, one in rows.groupby("seed")]
@@ -149,7 +148,7 @@ def scores_of(rows):
 
 
 def at_equal_size(rows):
-    """Ours less the published, each clip's scores the mean of all its rows.
+    """Return ours less the published, with the mean of all rows of each clip.
 
     Arguments
     ---------
@@ -174,17 +173,17 @@ def at_equal_size(rows):
 
 
 def measure(settings):
-    """The comparisons, of the trainings that `make bench-training` made.
+    """Return the comparisons of the trainings of `make bench-training`.
 
     Returns
     -------
-    answer : dict
+    result : dict
         "L-MAC", "LMAC-TD": see `compare`.
 
     Raises
     ------
     InputError
-        When a training is not there.
+        When a training is missing.
     """
     missing = [
         f"{name}/{seed}"
@@ -195,7 +194,7 @@ def measure(settings):
     ]
     if missing:
         raise InputError(
-            f"these trainings are not in {TRAININGS}: {', '.join(missing)}; "
-            "`make bench-training` makes them"
+            f"missing trainings in {TRAININGS}: {', '.join(missing)}; "
+            "`make bench-training` runs them"
         )
     return {method: compare(*names, SEEDS[method]) for method, names in PAIRS.items()}

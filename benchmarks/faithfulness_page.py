@@ -4,24 +4,23 @@ from speechbrain_lmac.reporting.markdown import table_lines
 
 
 def faithfulness_part(measured, targets):
-    """Is the cheap decoder as faithful?"""
+    """Yield the part on the faithfulness of the compact networks."""
     yield "## Faithfulness of the compact networks"
     yield (
         "CNN14 on generated sounds of 1 s (`benchmarks/hparams`); two networks "
         "trained on the same clips with the same objective for the same number of "
-        "steps. Where each was trained more than once, with another seed, figures are "
-        "means over these trainings. The published ones have the published optimizer "
-        "and learning rate, those of the compact ones were chosen on the validation "
-        "fold. Scored on the test fold, and on the same clips in white noise at -5 "
-        "dB: on the clean ones, and in noise of the published gains, CNN14 is all but "
-        "certain. Masks of one size: each mask of one network raised to the power "
-        "that gives it the mean of the other's. A mask of one value shows what a size "
-        "alone is worth. LMAC-TD's L1 weight is 16 for both networks in place of the "
-        "published 0.4, at which masks stay large whoever makes them. AI and AG rise "
-        "only where the class becomes more likely still: where CNN14 is certain few "
-        "clips decide about them. Differences are ours less the published, in the "
-        "mean of both pairs of one size, with the 95 % interval of a bootstrap over "
-        "clips; in brackets where it holds 0. A target is met by the mean alone."
+        "steps. Several trainings differ in their seed, and figures are means over "
+        "them. The published networks have the published optimizer and learning rate; "
+        "those of the compact ones were chosen on the validation fold. Scored on the "
+        "test fold, clean and in white noise at -5 dB: without noise, and with the "
+        "published gains, CNN14 is nearly certain. Masks of one size: each mask of one "
+        "network is raised to a power, so that its mean is that of the other's. "
+        "Constant masks show the effect of the size alone. LMAC-TD's L1 weight is 16 "
+        "for both networks instead of the published 0.4, which leaves all masks large. "
+        "AI and AG need a gain of confidence: where CNN14 is certain, few clips have "
+        "one. Differences are ours less the published, the mean over both pairs of one "
+        "size, with the 95 % interval of a bootstrap over clips; in brackets where it "
+        "contains 0. A target is met by the mean alone."
     )
     for method, compared in measured.items():
         for condition, found in compared["conditions"].items():
@@ -47,10 +46,10 @@ def faithfulness_part(measured, targets):
 
 
 def condition_part(name, found, targets):
-    """Two networks in one condition."""
+    """Yield the comparison of two networks in one condition."""
     scores, differences = found["scores"], found["differences"]
     yield (
-        f"### {name}\n\n{found['n']} clips, of which the classifier is right on "
+        f"### {name}\n\n{found['n']} clips, accuracy of the classifier "
         f"{100 * found['accuracy']:.0f} %. Trainings of each: {found['trainings']}."
     )
     metrics = list(scores["ours"])
@@ -80,12 +79,12 @@ def condition_part(name, found, targets):
 
 
 def is_behind(row):
-    """Whether ours is worse in the mean, by however little."""
+    """Return whether the mean of ours is worse, by any difference."""
     return not row["reference_better"] and row["difference"] != 0
 
 
 def verdict(row):
-    """Better, worse or equal; in brackets where the interval holds 0."""
+    """Return better, worse or equal; in brackets where the interval contains 0."""
     if row["difference"] == 0:
         return "equal"
     word = "better" if row["reference_better"] else "worse"

@@ -1,4 +1,4 @@
-"""How long a training waits for its data."""
+"""Waiting time of a training for its data."""
 
 import tempfile
 import time
@@ -18,7 +18,7 @@ N_BATCHES = 6
 
 
 class Files(Dataset):
-    """Audio files, read and resampled each time: what a first epoch costs."""
+    """Audio files, read and resampled each time, as in a first epoch."""
 
     def __init__(self, paths, sample_rate, n_samples):
         self.paths = paths
@@ -34,7 +34,7 @@ class Files(Dataset):
 
 
 def waiting(dataset, batch_size, n_workers, step):
-    """Seconds of waiting for data, and of everything, after the first batch."""
+    """Return seconds of waiting for data, and in total, after the first batch."""
     loader = DataLoader(
         dataset, batch_size, num_workers=n_workers, collate_fn=collate_clips
     )
@@ -52,12 +52,12 @@ def waiting(dataset, batch_size, n_workers, step):
 
 
 def compact_decoder():
-    """The decoder of the compact classifier."""
+    """Return the decoder of the compact classifier."""
     return part("interpreter/conv", frequency={"sample_rate": RATE})
 
 
 def measure(settings):
-    """The share of time that L-MAC trainings wait.
+    """Return the share of time that L-MAC trainings wait for data.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a file of an hour takes: seconds and memory, with its picture."""
+"""Time and memory of an explanation of long files, with its figure."""
 
 import tempfile
 from pathlib import Path
@@ -12,7 +12,7 @@ RATE = 44100
 
 
 def write_noise(path, minutes):
-    """Noise of two channels at 44.1 kHz, a second at a time."""
+    """Write noise of two channels at 44.1 kHz, one second at a time."""
     draw = np.random.default_rng(1234)
     with soundfile.SoundFile(path, "w", RATE, 2, "PCM_16") as sound:
         for _ in range(round(60 * minutes)):
@@ -20,7 +20,7 @@ def write_noise(path, minutes):
 
 
 def run_alone(case, settings):
-    """Explain a file of so many minutes; called by `benchmarks.alone`."""
+    """Explain a file of `case` minutes; called by `benchmarks.alone`."""
     from speechbrain_lmac.dsp.audio_streams import MonoFile
     from speechbrain_lmac.inference import AudioExplainer
     from speechbrain_lmac.inference.written_files import write_request
@@ -37,11 +37,11 @@ def run_alone(case, settings):
 
 
 def measure(settings):
-    """Each length in a process of its own.
+    """Return time and memory of each length, in a separate process.
 
     Returns
     -------
-    answer : dict
+    result : dict
         Minutes, as text, to "seconds", "written_bytes" and "peak_mib".
     """
     return {

@@ -1,4 +1,4 @@
-"""performance.md and scaling.md in docs/results, from what `benchmarks.run` measured.
+"""The pages performance.md and scaling.md in docs/results, from the records.
 
 python -m benchmarks.page
 """
@@ -11,25 +11,25 @@ from speechbrain_lmac.utils.files import write_text
 
 
 class Targets:
-    """The targets next to what was measured."""
+    """Targets and measured values."""
 
     def __init__(self):
         self.rows = []
 
-    def at_most(self, what, value, limit, unit="", why=""):
-        """One that must not be passed."""
-        self._add(what, value, f"at most {limit:g}{unit}", value <= limit, unit, why)
+    def at_most(self, name, value, limit, unit="", why=""):
+        """Add an upper limit."""
+        self._add(name, value, f"at most {limit:g}{unit}", value <= limit, unit, why)
 
-    def at_least(self, what, value, limit, unit="", why=""):
-        """One that must be reached."""
-        self._add(what, value, f"at least {limit:g}{unit}", value >= limit, unit, why)
+    def at_least(self, name, value, limit, unit="", why=""):
+        """Add a lower limit."""
+        self._add(name, value, f"at least {limit:g}{unit}", value >= limit, unit, why)
 
-    def _add(self, what, value, target, met, unit, why):
+    def _add(self, name, value, target, met, unit, why):
         state = "met" if met else f"missed{': ' + why if why else ''}"
-        self.rows.append([what, target, f"{value:.3g}{unit}", state])
+        self.rows.append([name, target, f"{value:.3g}{unit}", state])
 
     def lines(self):
-        """Those of the table."""
+        """Return the lines of the table."""
         return table_lines(["", "target", "measured", ""], self.rows)
 
 
@@ -46,30 +46,30 @@ PARTS = {
 
 
 def performance(folder=FOLDER):
-    """The text of docs/results/performance.md."""
-    targets, told, records = Targets(), [], {}
+    """Return the text of docs/results/performance.md."""
+    targets, content, records = Targets(), [], {}
     for name, part in PARTS.items():
         record = read_record(name, folder)
         if record is not None:
-            told += part(record[name], targets)
+            content += part(record[name], targets)
             records[name] = record
     page = MarkdownPage("Performance")
     page.add(
-        "Written by `make bench`. What is compared is timed in turns, in one run, and "
-        "a ratio is the median over the turns: this machine changes its speed by half "
-        "for minutes. So does what else it has to do: see the matmuls, timed beside. "
-        "Data: noise, and generated sounds where something is learned. Seed: 1234. "
+        "Written by `make bench`. Timings vary by up to 50 %; compared cases are "
+        "interleaved in one run, a ratio is the median over the rounds, and a matmul "
+        "is timed with each case. Data: noise, and generated sounds for trainings. "
+        "Seed: 1234. "
         f"{provenance(records)}",
         targets.lines(),
-        *told,
+        *content,
         "## On a GPU",
-        "Not measured: none was at hand.",
+        "Not measured: we had no access to one.",
     )
     return page.text()
 
 
 def provenance(records):
-    """When and with what the records were made: once, where it is the same of all.
+    """Return date and versions of the records, once for equal ones.
 
     Example
     -------

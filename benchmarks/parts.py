@@ -10,7 +10,7 @@ GIB = 1024  # MiB
 
 
 def timing_rows(timings, peaks, to):
-    """A row of each case: seconds, matmuls, memory, and how many times another."""
+    """Yield a row per case: seconds, matmuls, memory, ratio to another case."""
     for name in timings:
         peak = peaks.get(name)
         yield [
@@ -26,7 +26,7 @@ STEP_HEAD = ["", "s", "matmuls", "peak, GiB", "x floor"]
 
 
 def training_part(measured, targets):
-    """The training steps."""
+    """Yield the part on training steps."""
     lmac, td, zs = (measured[name] for name in ("L-MAC", "LMAC-TD", "LMAC-ZS"))
     step = "L-MAC step, compact decoder"
     targets.at_most(
@@ -39,11 +39,11 @@ def training_part(measured, targets):
     targets.at_most(f"{step}, memory at batch 16", peak, 4, " GiB")
     own, plain = "published mask network", "published way"
     saved = measured["saved memory"]
-    what = "LMAC-TD step, published mask network, memory"
-    why = "some of it are free blocks that glibc does not give back; see the next"
-    targets.at_most(what, td["peak_mib"][own] / GIB, 5, " GiB", why)
+    name = "LMAC-TD step, published mask network, memory"
+    why = "includes free blocks that glibc does not release; see the next row"
+    targets.at_most(name, td["peak_mib"][own] / GIB, 5, " GiB", why)
     peak = max(frugal["peak_mib"] for _, frugal in saved) / GIB
-    targets.at_most(f"{what}, with `{_set(SAVE_MEMORY)}`", peak, 5, " GiB")
+    targets.at_most(f"{name}, with `{_set(SAVE_MEMORY)}`", peak, 5, " GiB")
     targets.at_most(
         "LMAC-TD step, published mask network, time to that without recomputing",
         ratio(td["timings"], own, plain),
@@ -58,41 +58,41 @@ def training_part(measured, targets):
     )
     yield "## A training step"
     yield (
-        "L-MAC at batch 16, clips of 5 s, CNN14, float32. The floor is the least that "
-        "the objective can cost: the classifier forwards once, and forwards and "
-        "backwards for the masked-in and the masked-out part, as it is, without a "
-        "decoder. A ratio below 1 is no error: trainings hear a classifier whose batch "
-        "norms are folded. A matmul is a product of two matrices of 1024 x 1024, timed "
-        "just before. Memory is that of a process alone, all libraries included."
+        "L-MAC at batch 16, clips of 5 s, CNN14, float32. The floor is the minimal "
+        "cost of the objective: one forward pass of the unfolded classifier, and a "
+        "forward and backward pass for the masked-in and the masked-out part, without "
+        "a decoder. Ratios can be below 1, since trainings fold the classifier's batch "
+        "norms. A matmul is a product of two matrices of 1024 x 1024, timed just "
+        "before. Memory is that of a separate process with all libraries."
     )
     rows = timing_rows(lmac["timings"], lmac["peak_mib"], "floor")
     yield table_lines(["L-MAC", *STEP_HEAD[1:]], rows)
     yield (
         '"Published way": the decoder layer by layer, a pass for each part, the '
-        "classifier as it is, Adam in a loop (`benchmarks/published.py`). "
+        "unfolded classifier, Adam in a loop (`benchmarks/published.py`). "
         f"{ratio(lmac['timings'], plain, 'compact decoder'):.1f} times the compact "
         f"decoder's step, {ratio(lmac['timings'], plain, 'published decoder'):.2f} "
         "times that of the same decoder here."
     )
-    kept = measured["kept memory"]
-    peak = max(with_it["peak_mib"] for _, with_it in kept) / GIB
+    reused = measured["kept memory"]
+    peak = max(with_it["peak_mib"] for _, with_it in reused) / GIB
     yield (
-        f"With `{_set(KEEP_MEMORY)}` in the environment glibc keeps what a step frees "
-        f"for the next one: the compact decoder's step is {_gain(kept):.2f} times as "
-        f"fast, with {peak:.2f} GiB."
+        f"With `{_set(KEEP_MEMORY)}` in the environment glibc reuses the memory of a "
+        f"step for the next one: the compact decoder's step is {_gain(reused):.2f} "
+        f"times as fast, with {peak:.2f} GiB."
     )
     yield "LMAC-TD at batch 2, alpha 0.75, the published codec."
     rows = timing_rows(td["timings"], td["peak_mib"], "floor")
     yield table_lines(["LMAC-TD", *STEP_HEAD[1:]], rows)
     yield (
-        f"With `{_set(SAVE_MEMORY)}` glibc gives back at once what is freed, and "
-        "PyTorch takes large pages: the step with the published mask network is "
+        f"With `{_set(SAVE_MEMORY)}` glibc releases freed memory at once, and PyTorch "
+        "uses large pages: the step with the published mask network is "
         f"{_gain(saved):.2f} times as fast."
     )
     yield (
-        "LMAC-ZS for the package's small CLAP, as many prompts as clips, so that there "
-        "are B x B masks, 8 at once (`pairs_at_once`): of the others only an embedding "
-        "and a size are held."
+        "LMAC-ZS for the package's small CLAP, as many prompts as clips: B x B masks, "
+        "8 at once (`pairs_at_once`), of which only an embedding and a size stay in "
+        "memory."
     )
     sizes = list(zs["timings"])
     rows = [
@@ -117,17 +117,17 @@ def training_part(measured, targets):
 
 
 def _set(environment):
-    """As it is typed."""
+    """Return variables as typed in a shell."""
     return " ".join(f"{name}={value}" for name, value in environment.items())
 
 
 def _gain(pairs):
-    """How many times as fast a step is with other variables in the environment."""
+    """Return the speed-up of a step by environment variables."""
     return median(plain["seconds"] / other["seconds"] for plain, other in pairs)
 
 
 def evaluation_part(measured, targets):
-    """The evaluation."""
+    """Yield the part on the evaluation."""
     timings, n_clips = measured["timings"], measured["n_clips"]
     ours, floor = "ours, compact decoder", "floor, compact decoder"
     targets.at_most(
@@ -152,7 +152,7 @@ def evaluation_part(measured, targets):
     yield table_lines(["", "s a clip", "matmuls a clip"], rows)
     published = ratio(timings, "published way", "ours, published decoder")
     yield (
-        "The published way explains four times: with the same decoder it takes "
+        "The published way explains four times. With the same decoder it takes "
         f"{published:.1f} times as long, and "
         f"{ratio(timings, 'published way', ours):.0f} times as long as the compact "
         "decoder."
@@ -160,7 +160,7 @@ def evaluation_part(measured, targets):
 
 
 def explanation_part(measured, targets):
-    """One explanation, and many."""
+    """Yield the part on single explanations and batches."""
     one = measured["1"]["timings"]
     targets.at_most(
         "a warm explanation, to a pass of the classifier",
@@ -179,10 +179,10 @@ def explanation_part(measured, targets):
     (many,) = (key for key in measured if key.isdecimal() and key != "1")
     yield "## An explanation"
     yield (
-        "CNN14, clips of 5 s, the compact decoder: the mask and the waveform of what "
-        "it keeps; of the gradient methods (through captum) the mask alone. IG with 50 "
-        "steps, SmoothGrad with 50 samples, SHAP as in the tables. Those three go clip "
-        f"by clip: {many} clips take {many} times as long, and were not timed."
+        "CNN14, clips of 5 s, the compact decoder: the mask and the waveform of the "
+        "explanation; the mask alone for the gradient methods (captum). IG with 50 "
+        "steps, SmoothGrad with 50 samples, SHAP as in the tables. These three run "
+        f"clip by clip: {many} clips take {many} times as long, and were not timed."
     )
     batch = measured[many]["timings"]
     rows = [
@@ -198,14 +198,14 @@ def explanation_part(measured, targets):
     head = ["", "s, one clip", "x classifier", "x L-MAC", f"s a clip, {many} at once"]
     yield table_lines(head, rows)
     yield (
-        "Cold, a process that starts, loads `esc10-lmac` of the package and explains a "
+        "Cold start, a process that loads the shipped `esc10-lmac` and explains a "
         f"clip: {measured['cold']:.1f} s."
     )
     yield from cold_start_part(measured["cold start"], targets)
 
 
 def cold_start_part(measured, targets):
-    """The command, from nothing imported."""
+    """Yield the part on the start of the command."""
     timings = measured["timings"]
     pairs = zip(
         timings["explain"]["seconds"], timings["imports"]["seconds"], strict=True
@@ -218,7 +218,7 @@ def cold_start_part(measured, targets):
     )
     yield (
         "The command `speechbrain-lmac explain` of a clip of 5 s with `esc10-lmac`, "
-        "next to a process that imports torch and SpeechBrain and ends."
+        "and a process that only imports torch and SpeechBrain."
     )
     rows = [
         [
@@ -232,16 +232,15 @@ def cold_start_part(measured, targets):
 
 
 def loading_part(measured, targets):
-    """Waiting for data."""
+    """Yield the part on waiting for data."""
     worst = max(row["share"] for row in measured if row["workers"] == 1)
     targets.at_most(
         "share of a training that waits for data, 1 worker", 100 * worst, 2, " %"
     )
     yield "## Data loading"
     yield (
-        "L-MAC at batch 16 from WAV files of 44.1 kHz, read, resampled and never "
-        "cached, as in a first epoch. Where the compact classifier is explained a step "
-        "is shortest."
+        "L-MAC at batch 16 from WAV files of 44.1 kHz, read and resampled without a "
+        "cache, as in a first epoch. Steps are shortest with the compact classifier."
     )
     rows = [
         [
@@ -256,7 +255,7 @@ def loading_part(measured, targets):
 
 
 def scaling_part(measured, targets):
-    """Cost against size."""
+    """Yield the part on cost against size."""
     yield "## Cost against size"
     lengths = measured["lengths"]
     rows = [
@@ -268,7 +267,7 @@ def scaling_part(measured, targets):
         for name in lengths
     ]
     yield "A file explained by `esc10-lmac`; from 7.5 s on in windows."
-    yield table_lines(["s of sound", "s", "ms for a second"], rows)
+    yield table_lines(["s of audio", "s", "ms per second"], rows)
     batches = measured["batches"]
     rows = [
         [n, f"{seconds(batches, n):.2f}", f"{seconds(batches, n) / int(n):.3f}"]
@@ -290,42 +289,42 @@ def scaling_part(measured, targets):
 
 
 def long_files_part(measured, targets):
-    """Long files: time and memory."""
+    """Yield the part on time and memory of long files."""
     longest = max(measured, key=float)
     peak = measured[longest]["peak_mib"] / 1024
     targets.at_most(f"{longest} minutes of 44.1 kHz stereo, memory", peak, 3, " GiB")
     yield "## Long files"
     yield (
         "Two channels at 44.1 kHz, explained by `esc10-lmac` in windows and written "
-        "with the picture; memory is that of the process, all libraries included."
+        "with the figure; memory is that of the process with all libraries."
     )
     rows = [
         [
             minutes,
-            f"{told['seconds']:.1f}",
-            f"{told['peak_mib'] / 1024:.2f}",
-            f"{told['written_bytes'] / 2**20:.0f}",
+            f"{result['seconds']:.1f}",
+            f"{result['peak_mib'] / 1024:.2f}",
+            f"{result['written_bytes'] / 2**20:.0f}",
         ]
-        for minutes, told in measured.items()
+        for minutes, result in measured.items()
     ]
     yield table_lines(["minutes", "s", "GiB of memory", "MiB written"], rows)
 
 
 def ranks_part(measured, targets):
-    """One process and two."""
+    """Yield the part on one and two processes."""
     rows = []
     names = {"corpus": "explaining a corpus", "training": "training steps (DDP)"}
-    for kind, what in names.items():
+    for kind, name in names.items():
         timed = measured[kind]
         one, two = (
             timed["clips"] * share / median(timed[n_ranks])
             for n_ranks, share in (("1", 1), ("2", 2 if kind == "training" else 1))
         )
-        targets.at_least(f"two processes, {what}", two / one, 1.6, " x")
-        rows.append([what, f"{one:.1f}", f"{two:.1f}", f"{two / one:.2f}"])
+        targets.at_least(f"two processes, {name}", two / one, 1.6, " x")
+        rows.append([name, f"{one:.1f}", f"{two:.1f}", f"{two / one:.2f}"])
     yield "## Two processes"
     yield (
-        "gloo, one thread each, in turns; clips a second. The tables of both are "
+        "gloo, one thread each, interleaved; clips per second. Their tables are "
         f"{'equal byte by byte' if measured['equal'] else 'NOT EQUAL'}."
     )
     yield table_lines(["", "one", "two", "x"], rows)

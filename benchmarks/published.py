@@ -1,8 +1,8 @@
-"""The published way of doing it, by the structure of the public code (docs/methods.md).
+"""The published implementation, after the structure of the public code.
 
-The decoder layer by layer, a pass of the classifier for each part, the classifier as it
-is, Adam in a loop over its tensors, the explanation computed again for each score, and
-SepFormer's mask network with SpeechBrain's attention.
+See docs/methods.md. The decoder layer by layer, a pass of the classifier for each part,
+the unfolded classifier, Adam in a loop over its tensors, explanations recomputed for
+scores, and SepFormer's mask network with SpeechBrain's attention.
 """
 
 import torch
@@ -15,7 +15,7 @@ from speechbrain_lmac.types import Evidence
 
 
 class LayerByLayer(PublishedInterpreter):
-    """The published decoder with its ninth layer upon its eighth."""
+    """The published decoder with separate eighth and ninth layers."""
 
     def forward(self, hidden, encoded, condition=None):
         frames = encoded.rep.shape[1]
@@ -24,7 +24,7 @@ class LayerByLayer(PublishedInterpreter):
 
 
 def evidence_in_two_passes(domain, classifier, explanation):
-    """With gradient, each part heard by itself."""
+    """Return evidence with gradient, each part classified in its own pass."""
     encoded, mask = explanation.encoded, explanation.mask
     logits_in, logits_out = (
         classifier(domain.features(domain.apply_mask(encoded, part))).logits
@@ -41,10 +41,10 @@ def evidence_in_two_passes(domain, classifier, explanation):
 
 
 def evaluate_again_and_again(explainer, wav, metrics=PAPER_METRICS):
-    """The scores of clips, the explanation computed anew for four of them.
+    """Return the scores of clips, with the explanation computed four times.
 
-    The public evaluation explains a mixture once for its scores of faithfulness, and
-    three more times for those of other packages and for its pictures.
+    The public evaluation explains a mixture once for its faithfulness scores, and three
+    more times for the scores of other packages and for figures.
     """
     scores = {}
     for turn in range(4):
@@ -59,7 +59,7 @@ def evaluate_again_and_again(explainer, wav, metrics=PAPER_METRICS):
 
 
 def block(n_layers, width):
-    """A transformer of SepFormer's, which writes its attention down."""
+    """Return a transformer of SepFormer with explicit attention matrices."""
     return SBTransformerBlock(
         n_layers,
         width,
@@ -72,7 +72,7 @@ def block(n_layers, width):
 
 
 def mask_net(n_channels=256, width=256, intra_layers=8, inter_layers=2):
-    """The published mask network, for one source, with a sigmoid behind it."""
+    """Return the published mask network, for one source, with a final sigmoid."""
     return MaskNet(
         n_channels,
         width,

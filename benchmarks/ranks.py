@@ -1,4 +1,4 @@
-"""Two processes next to one."""
+"""Speed of two processes relative to one."""
 
 import io
 import json
@@ -31,7 +31,7 @@ N_STEPS = 12
 
 
 def make_shards(folder, n_clips):
-    """A shard of short sounds, by as many names as it takes."""
+    """Write a shard of short clips and link it under several names."""
     size = min(SHARD_SIZE, n_clips)
     first = Path(folder) / "first"
     with webdataset.TarWriter(str(first)) as writer:
@@ -46,13 +46,13 @@ def make_shards(folder, n_clips):
 
 
 def resident_mib():
-    """The memory that this process holds now, without its children."""
+    """Return the resident memory of this process, without its children."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / 2**20
 
 
 def stream(shards, folder, n_clips):
-    """Explain a corpus; seconds, and the memory at every tenth of it."""
+    """Explain a corpus, and return seconds and the memory after each tenth."""
     model = AudioExplainer.from_hparams("esc10-lmac", run_opts={"device": "cpu"})
     memory, done = [], 0
 
@@ -80,7 +80,7 @@ def stream(shards, folder, n_clips):
 
 
 def train(settings):
-    """Seconds of steps of L-MAC with the compact classifier, shared out by DDP."""
+    """Return seconds of L-MAC steps with the compact classifier, in DDP."""
     torch.manual_seed(0)
     decoder = part("interpreter/conv", frequency={"sample_rate": RATE})
     if own_share()[1] > 1:
@@ -97,7 +97,7 @@ def train(settings):
 
 
 def in_processes(n_ranks, *arguments):
-    """This module's `main` in processes of one thread each; what the first says."""
+    """Run `main` in processes of one thread each, and return the first one's result."""
     command = [sys.executable, "-m"]
     if n_ranks > 1:
         command += ["torch.distributed.run", "--standalone"]
@@ -115,16 +115,16 @@ def in_processes(n_ranks, *arguments):
 
 
 def measure(settings):
-    """One process and two.
+    """Return timings of one and two processes.
 
     Returns
     -------
-    answer : dict
-        "corpus" and "training": seconds of "1" and "2" processes, in turns, and
+    result : dict
+        "corpus" and "training": seconds of "1" and "2" processes, interleaved, and
         "clips" of each (of a training those of one process);
-        "equal": whether the tables of both were the same, byte by byte.
+        "equal": whether all tables were the same, byte by byte.
     """
-    answer = {"corpus": {"1": [], "2": []}, "training": {"1": [], "2": []}}
+    result = {"corpus": {"1": [], "2": []}, "training": {"1": [], "2": []}}
     n_clips = max(4, settings.n_streamed // 20)
     with tempfile.TemporaryDirectory() as folder:
         tables = []
@@ -133,27 +133,27 @@ def measure(settings):
                 name = Path(folder) / f"{number}-{n_ranks}"
                 name.mkdir()
                 shards = make_shards(name, n_clips)
-                said = in_processes(n_ranks, "stream", shards, name / "out", n_clips)
-                answer["corpus"][str(n_ranks)].append(said["seconds"])
+                timed = in_processes(n_ranks, "stream", shards, name / "out", n_clips)
+                result["corpus"][str(n_ranks)].append(timed["seconds"])
                 tables.append((name / "out" / "corpus.csv").read_bytes())
-                said = in_processes(n_ranks, "train", settings.name)
-                answer["training"][str(n_ranks)].append(said["seconds"])
-        answer["equal"] = len(set(tables)) == 1
-    answer["corpus"]["clips"] = n_clips
-    answer["training"]["clips"] = N_STEPS * settings.batch_size
-    return answer
+                timed = in_processes(n_ranks, "train", settings.name)
+                result["training"][str(n_ranks)].append(timed["seconds"])
+        result["equal"] = len(set(tables)) == 1
+    result["corpus"]["clips"] = n_clips
+    result["training"]["clips"] = N_STEPS * settings.batch_size
+    return result
 
 
 def main(kind, *arguments):
-    """What one process does."""
+    """Run the work of one process."""
     ddp_init_group(RunOptions.from_dictionary({"distributed_backend": "gloo"}))
     if kind == "stream":
         shards, folder, n_clips = arguments
-        said = stream(shards, folder, int(n_clips))
+        timed = stream(shards, folder, int(n_clips))
     else:
-        said = train(SETTINGS[arguments[0]])
+        timed = train(SETTINGS[arguments[0]])
     if own_share()[0] == 0:
-        print(json.dumps(said))
+        print(json.dumps(timed))
 
 
 if __name__ == "__main__":

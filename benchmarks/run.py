@@ -1,8 +1,8 @@
 """Run the benchmarks: python -m benchmarks.run [NAME ...] [--settings tiny].
 
-Each writes NAME.json; without names all are run. The full ones are kept in
-`benchmarks/records`, so that one can be run again without the others; the tiny ones
-are in `results/bench`.
+Each writes NAME.json; without names all are run. Full records are in
+`benchmarks/records`, and each can be updated separately; tiny ones are in
+`results/bench`.
 """
 
 import argparse
@@ -30,7 +30,7 @@ FOLDER = Path(__file__).resolve().parent / "records"
 
 
 def run(names, settings, folder=FOLDER):
-    """Run some benchmarks and write what they measured."""
+    """Run some benchmarks and write their records."""
     for name in names:
         print(f"benchmark: {name}", flush=True)
         measured = importlib.import_module(f"benchmarks.{name}").measure(settings)
@@ -44,7 +44,7 @@ def run(names, settings, folder=FOLDER):
 
 
 def read_record(name, folder=FOLDER):
-    """A benchmark's record, or None where it was not run."""
+    """Return a benchmark's record, or None if it is missing."""
     path = Path(folder) / f"{name}.json"
     if not path.is_file():
         return None
@@ -52,14 +52,14 @@ def read_record(name, folder=FOLDER):
 
 
 def main():
-    """From the command line."""
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=[], help=", ".join(BENCHMARKS))
     parser.add_argument("--settings", choices=SETTINGS, default="full")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in BENCHMARKS]
     if unknown:
-        parser.error(f"no such benchmark: {', '.join(unknown)}")
+        parser.error(f"unknown benchmark: {', '.join(unknown)}")
     folder = FOLDER if arguments.settings == "full" else "results/bench"
     run(arguments.names or BENCHMARKS, SETTINGS[arguments.settings], folder)
 

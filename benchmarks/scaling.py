@@ -7,7 +7,7 @@ from pathlib import Path
 import soundfile
 import torch
 
-from benchmarks.explanation import listen
+from benchmarks.explanation import explain_and_decode
 from benchmarks.settings import RATE, clips, cnn14, conv_decoder, stft
 from benchmarks.timing import race
 from speechbrain_lmac.explainers import AmortizedExplainer
@@ -15,7 +15,7 @@ from speechbrain_lmac.inference import AudioExplainer
 
 
 def lengths(settings):
-    """Files of growing length, explained by the package's model: windows over 7.5 s."""
+    """Time files of several lengths with the shipped model; windows from 7.5 s on."""
     model = AudioExplainer.from_hparams("esc10-lmac", run_opts={"device": "cpu"})
     with tempfile.TemporaryDirectory() as folder:
         cases = {}
@@ -28,12 +28,12 @@ def lengths(settings):
 
 
 def batches(settings):
-    """Batches of growing size, explained with CNN14 and the compact decoder."""
+    """Time batches of several sizes with CNN14 and the compact decoder."""
     domain, classifier = stft(), cnn14(settings)
     lmac = AmortizedExplainer(domain, classifier, conv_decoder(settings).eval())
     return race(
         {
-            str(size): partial(listen, lmac, clips(settings, size))
+            str(size): partial(explain_and_decode, lmac, clips(settings, size))
             for size in settings.batch_sizes
         },
         settings.rounds,
@@ -41,14 +41,14 @@ def batches(settings):
 
 
 def classes(settings):
-    """A clip explained with classifiers of more and more classes."""
+    """Time a clip with classifiers of several numbers of classes."""
     domain = stft()
     decoder = conv_decoder(settings).eval()
     wav = clips(settings, 1)
     return race(
         {
             str(count): partial(
-                listen,
+                explain_and_decode,
                 AmortizedExplainer(domain, cnn14(settings, count), decoder),
                 wav,
             )
@@ -59,7 +59,7 @@ def classes(settings):
 
 
 def widths(settings):
-    """The decoder alone, forwards and backwards, at multiples of its width."""
+    """Time the decoder alone, forward and backward, at multiples of its width."""
     domain, classifier = stft(), cnn14(settings)
     wav = clips(settings, settings.batch_size)
     with torch.no_grad():
@@ -82,13 +82,13 @@ def widths(settings):
 
 
 def measure(settings):
-    """Timings of all four.
+    """Return timings of all four.
 
     Returns
     -------
-    answer : dict
-        "threads", how many; "lengths" (s), "batches", "classes", "widths": `timings`;
-        "parameters" of the widths.
+    result : dict
+        "threads": their number; "lengths" (s), "batches", "classes", "widths":
+        `timings`; "parameters" of the widths.
     """
     timings, parameters = widths(settings)
     return {

@@ -1,4 +1,4 @@
-"""docs/results/scaling.md, of what `benchmarks.run` measured; see `benchmarks.page`."""
+"""The page docs/results/scaling.md, from the records; see `benchmarks.page`."""
 
 from statistics import median
 
@@ -10,7 +10,7 @@ TEN_MILLION = 10_000_000
 
 
 def text(folder=FOLDER):
-    """The text of docs/results/scaling.md."""
+    """Return the text of docs/results/scaling.md."""
     record = read_record("streaming", folder)
     streamed = record["streaming"]
     measured = read_record("ranks", folder)["ranks"]
@@ -27,12 +27,12 @@ def text(folder=FOLDER):
         rows.append(["5 s, one by one (docs/results/performance.md)", five])
     rows = [
         [
-            what,
+            name,
             f"{1000 * cost:.2f}",
             f"{cost * TEN_MILLION / 3600:.0f}",
             f"{cost * TEN_MILLION / 3600 / 64:.1f}",
         ]
-        for what, cost in rows
+        for name, cost in rows
     ]
     speed_up = median(timed["1"]) / median(timed["2"])
     page = MarkdownPage("Large corpora")
@@ -41,11 +41,11 @@ def text(folder=FOLDER):
         f"{record['versions']}.",
         "`recipes/explain_corpus.py` explains a list of files or the shards of a "
         "WebDataset as a stream. The corpus is cut in parts (1,000 lines, or a "
-        "shard); part i belongs to process i modulo their number; each part is "
-        "written whole, under a name made of what is in it and of the model. So a "
-        "process that dies costs its unfinished part, the same command takes up "
-        "the rest with any number of processes, every clip has one row, and at the "
-        "end the rows are put together in the order of the corpus.",
+        "shard); of n processes, process i explains the parts i, i + n, i + 2n, ...; "
+        "each part is written atomically, under a fingerprint of its content and of "
+        "the model. A killed process loses its unfinished part only, the same command "
+        "resumes with any number of processes, every clip has one row, and at the end "
+        "the rows are joined in the order of the corpus.",
         "```sh\n"
         "torchrun --nproc_per_node=2 recipes/explain_corpus.py "
         "hparams/esc10_lmac.yaml --shards 'corpus-{000000..000099}.tar' "
@@ -63,12 +63,11 @@ def text(folder=FOLDER):
         f"Two processes of one thread each: {speed_up:.2f} times as fast, and the "
         f"same table, {'byte by byte' if measured['equal'] else 'NOT EQUAL'}.",
         "## 10 million clips",
-        "From the cost of a clip, seconds times cores; reading from a network is "
-        "not in it.",
+        "From the cost of a clip, seconds times cores, without reading from a network.",
         table_lines(["clips of", "ms a clip", "core hours", "hours on 64 cores"], rows),
         f"The table of 10 million rows has {row_bytes * TEN_MILLION / 1e9:.1f} GB "
-        "at the measured size of a row, and is put together a line at a time. "
-        "Sounds (`--sounds`, 32-bit float at 16 kHz) of 5 s have 320 kB each, "
+        "at the measured size of a row, and is joined a part at a time. "
+        "Explanations (`--sounds`, 32-bit float at 16 kHz) of 5 s have 320 kB each, "
         "3.2 TB.",
     )
     return page.text()

@@ -1,4 +1,4 @@
-"""How large the benchmarks are, and the parts that they are made of."""
+"""Sizes of the benchmarks, and the parts that they use."""
 
 import copy
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ class Settings:
     batch_size : int
         Of L-MAC.
     rounds, slow_rounds : int
-        How often a case is timed, and one that takes a minute.
+        Timings of a case, and of one that takes a minute.
     emb_dim : int
         Channels of CNN14's last block.
     width : int
         Of the published decoder.
     mask_net : dict
-        What is other in the published mask network.
+        Changes to the published mask network.
     lengths : tuple
         Seconds of the clips whose cost is compared.
     n_streamed : int
@@ -68,7 +68,7 @@ STRIDES = [8, 16, 32, 32]
 WIDTHS = [16, 24, 48, 64, 96]
 SETTINGS = {
     "full": Settings("full"),
-    # For the tests: the same code on next to nothing.
+    # For the tests: the same code at minimal cost.
     "tiny": Settings(
         "tiny",
         seconds=0.4,
@@ -93,31 +93,31 @@ SETTINGS = {
 
 
 def part(name, **arguments):
-    """The object that a file of hparams/parts makes."""
+    """Return the object of a file of hparams/parts."""
     text = f"part: !include:{PARTS / name}.yaml {arguments}\n"
     return load_hyperpyyaml(text)["part"]
 
 
 def stft():
-    """The front end."""
+    """Return the STFT domain."""
     return part("domain/stft", sample_rate=RATE)
 
 
 def cnn14(settings, n_classes=N_CLASSES):
-    """CNN14 with random weights, frozen; its cost does not depend on them."""
+    """Return a frozen CNN14 with random weights, on which its cost does not depend."""
     torch.manual_seed(0)
     return Frozen(CNN14Classifier(n_classes, emb_dim=settings.emb_dim))
 
 
 def folded(classifier, domain):
-    """A copy as trainings use it."""
+    """Return a copy with folded batch norms, as in trainings."""
     classifier = copy.deepcopy(classifier)
     fold_for_training(classifier, domain)
     return classifier
 
 
 def clips(settings, n_clips, seconds=None):
-    """Noise, (B, N), of peak 1."""
+    """Return noise, (B, N), of peak 1."""
     n_samples = round((settings.seconds if seconds is None else seconds) * RATE)
     draw = torch.Generator().manual_seed(1)
     wav = torch.randn(n_clips, n_samples, generator=draw)
@@ -125,12 +125,12 @@ def clips(settings, n_clips, seconds=None):
 
 
 def hidden_channels(settings):
-    """Of CNN14's blocks 3 to 6."""
+    """Return the channels of CNN14's blocks 3 to 6."""
     return [256, 512, 1024, settings.emb_dim]
 
 
 def conv_decoder(settings, scale=1.0):
-    """The compact decoder for CNN14, at a multiple of its widths."""
+    """Return the compact decoder for CNN14, at a multiple of its widths."""
     widths = [round(scale * width) for width in WIDTHS]
     return part(
         "interpreter/conv",
@@ -143,7 +143,7 @@ def conv_decoder(settings, scale=1.0):
 
 
 def published_decoder(settings):
-    """The published decoder, its last two layers merged."""
+    """Return the published decoder, its last two layers merged."""
     return part(
         "interpreter/published",
         hidden_channels=hidden_channels(settings),

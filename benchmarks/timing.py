@@ -1,4 +1,4 @@
-"""Fair timings on a machine whose speed changes: turns, medians, and a probe."""
+"""Timings on a machine of varying speed: interleaved cases, medians, and a probe."""
 
 import json
 import os
@@ -14,35 +14,35 @@ PROBES = 3
 
 
 def probe():
-    """Seconds of a product of two matrices, the best of a few: how fast is it now?"""
+    """Return seconds of a product of two matrices, the best of a few."""
     a, b = torch.rand(2, PROBE_SIZE, PROBE_SIZE)
     return min(seconds_of(lambda: a @ b) for _ in range(PROBES))
 
 
 def seconds_of(work):
-    """Seconds that a function takes."""
+    """Return the seconds of a function call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def race(cases, rounds, warm_up=True):
-    """Time some functions in turns, so that a slow minute hits them all.
+    """Time functions in interleaved rounds, which spread slow minutes over all.
 
     Arguments
     ---------
     cases : dict
         Name to function without arguments.
     rounds : int
-        How often each is timed.
+        Timings of each.
     warm_up : bool
         Call each once before.
 
     Returns
     -------
     timings : dict
-        Name to `{"seconds": [...], "probes": [...]}`, a number for each round; the
-        probe is that of just before.
+        Name to `{"seconds": [...], "probes": [...]}`, a number for each round, with
+        the probe just before.
     """
     for work in cases.values() if warm_up else ():
         work()
@@ -55,12 +55,12 @@ def race(cases, rounds, warm_up=True):
 
 
 def seconds(timings, name):
-    """The median of a case's seconds."""
+    """Return the median of a case's seconds."""
     return median(timings[name]["seconds"])
 
 
 def ratio(timings, name, to):
-    """The median over the rounds of how many times another case's time this one took.
+    """Return the median over the rounds of the ratio of two cases' seconds.
 
     Example
     -------
@@ -73,13 +73,13 @@ def ratio(timings, name, to):
 
 
 def in_matmuls(timings, name):
-    """The median of a case's seconds in those of the probe before it."""
+    """Return the median of a case's seconds divided by those of its probe."""
     pairs = zip(timings[name]["seconds"], timings[name]["probes"], strict=True)
     return median(one / other for one, other in pairs)
 
 
 def alone(module, case, settings, environment=None):
-    """Run one case of a module in a process of its own.
+    """Run one case of a module in a separate process.
 
     Arguments
     ---------
@@ -88,12 +88,12 @@ def alone(module, case, settings, environment=None):
     case : str
     settings : Settings
     environment : dict, optional
-        Variables besides this process's.
+        Additional variables.
 
     Returns
     -------
-    answer : dict
-        What it returned, with `peak_mib`, the most memory that the process held.
+    result : dict
+        Its result, with `peak_mib`, the peak memory of the process.
     """
     command = [sys.executable, "-m", "benchmarks.alone", module, case, settings.name]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A training step: L-MAC, LMAC-TD and LMAC-ZS next to the classifier's own work."""
+"""Cost of a training step: L-MAC, LMAC-TD and LMAC-ZS, relative to the classifier."""
 
 import itertools
 from functools import partial
@@ -30,16 +30,16 @@ from speechbrain_lmac.training.prompts import PromptMemory
 
 TD_BATCH = 2
 PAIRS_AT_ONCE = 8
-NOT_ALONE = ("floor", "published way")  # nothing depends on their memory
-# Of glibc: what is freed stays with the process, or goes back at once from 4 MB on.
-# Of PyTorch: large pages.
+NOT_ALONE = ("floor", "published way")  # memory not reported
+# glibc: freed memory stays with the process, or is released at once from 4 MB on.
+# PyTorch: large pages.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
 SAVE_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000", "THP_MEM_ALLOC_ENABLE": "1"}
 WORDS = "dog rain rooster sea waves clock helicopter chainsaw fire baby sneeze".split()
 
 
 def floor(classifier, features):
-    """The least: one pass, and one forwards and backwards for each part."""
+    """Run the minimum: one pass, and one forward and backward for each part."""
     with torch.no_grad():
         classifier(features)
     for _ in range(2):
@@ -48,14 +48,14 @@ def floor(classifier, features):
 
 
 def adam(model, fused):
-    """The published optimizer."""
+    """Return the published optimizer."""
     return torch.optim.Adam(
         model.parameters(), lr=2e-4, weight_decay=2e-6, fused=fused, foreach=False
     )
 
 
 def learn(objective, evidence, optimizer):
-    """A step from evidence on; as in SpeechBrain no gradient outlives it."""
+    """Run a step from evidence on, and remove the gradients, as SpeechBrain does."""
     objective.total(objective(evidence)).mean().backward()
     torch.nn.utils.clip_grad_norm_(
         [p for group in optimizer.param_groups for p in group["params"]], 5.0
@@ -65,13 +65,13 @@ def learn(objective, evidence, optimizer):
 
 
 def train_step(domain, classifier, interpreter, optimizer, objective, wav, evidence):
-    """One step of L-MAC or LMAC-TD."""
+    """Run one step of L-MAC or LMAC-TD."""
     explanation = AmortizedExplainer(domain, classifier, interpreter).explain(wav)
     learn(objective, evidence(domain, classifier, explanation), optimizer)
 
 
 def lmac_case(name, settings, domain, classifier):
-    """A step of one of the decoders, as a function."""
+    """Return a step of one of the decoders, as a function."""
     wav = clips(settings, settings.batch_size)
     if name == "floor":
         features = domain.features(domain.encode(wav))
@@ -94,7 +94,7 @@ def lmac_case(name, settings, domain, classifier):
 
 
 def lmac_step(decoder, settings, domain, classifier):
-    """A step of L-MAC as the recipe takes it, as a function."""
+    """Return a step of L-MAC as in the recipe, as a function."""
     return partial(
         train_step,
         domain,
@@ -108,7 +108,7 @@ def lmac_step(decoder, settings, domain, classifier):
 
 
 def td_case(name, settings, classifier):
-    """A step of LMAC-TD with one of the mask networks, as a function."""
+    """Return a step of LMAC-TD with one of the mask networks, as a function."""
     torch.manual_seed(0)
     domain = LearnedDomain(
         stft(), part("codec/sepformer", sample_rate=RATE).requires_grad_(False)
@@ -118,7 +118,7 @@ def td_case(name, settings, classifier):
     if name == "floor":
         features = domain.features(domain.encode(wav))
         return partial(floor, classifier, features)
-    evidence, fused, heard = training_evidence, True, None
+    evidence, fused, explained = training_evidence, True, None
     sizes = dict(settings.mask_net)
     if name == "published way":
         interpreter = MaskNetInterpreter(
@@ -126,7 +126,8 @@ def td_case(name, settings, classifier):
             partial(PublishedUpsampler, hidden_channels(settings), settings.td_width),
             alpha=0.75,
         )
-        evidence, fused, heard = published.evidence_in_two_passes, False, classifier
+        evidence, fused = published.evidence_in_two_passes, False
+        explained = classifier
     elif name == "published mask network":
         interpreter = part(
             "interpreter/masknet_published",
@@ -152,17 +153,17 @@ def td_case(name, settings, classifier):
                 "kernel_size": 16,
             },
         )
-    heard = heard or folded(classifier, domain)
+    explained = explained or folded(classifier, domain)
     optimizer = adam(interpreter, fused)
     return partial(
-        train_step, domain, heard, interpreter, optimizer, objective, wav, evidence
+        train_step, domain, explained, interpreter, optimizer, objective, wav, evidence
     )
 
 
 def zs_case(n_clips, n_prompts, settings):
-    """A step of LMAC-ZS: every prompt of a batch asked of every clip of it.
+    """Return a step of LMAC-ZS with all pairs of clips and prompts of a batch.
 
-    The small CLAP and the interpreter that the package has.
+    With the shipped small CLAP and interpreter.
     """
     model = AudioExplainer.from_hparams("esc10-lmac-zs", run_opts={"device": "cpu"})
     explainer = model.explainer
@@ -192,7 +193,7 @@ TD = ("floor", "compact mask network", "published mask network", "published way"
 
 
 def run_alone(case, settings):
-    """Two steps of one case; the seconds of the second."""
+    """Run two steps of one case, and return the seconds of the second."""
     method, name = case.split(": ")
     if method == "L-MAC":
         step = lmac_case(name, settings, stft(), cnn14(settings))
@@ -205,19 +206,19 @@ def run_alone(case, settings):
 
 
 def measure(settings):
-    """Timings and memory of steps.
+    """Return timings and memory of steps.
 
     Returns
     -------
-    answer : dict
+    result : dict
         "L-MAC", "LMAC-TD" and "LMAC-ZS": `timings` of `timing.race`, and `peak_mib` of
         each case alone; of LMAC-ZS also of "few prompts", as many as the smallest
         batch has, for the clips of the largest. "kept memory": pairs of a step of L-MAC
-        alone as it is, and with `KEEP_MEMORY`. "saved memory": the same of LMAC-TD with
+        without and with `KEEP_MEMORY`. "saved memory": the same of LMAC-TD with
         `SAVE_MEMORY`.
     """
     domain, classifier = stft(), cnn14(settings)
-    answer = {}
+    result = {}
     for method, names in (("L-MAC", LMAC), ("LMAC-TD", TD)):
         cases = {
             name: lmac_case(name, settings, domain, classifier)
@@ -226,9 +227,9 @@ def measure(settings):
             for name in names
         }
         timings = race(cases, settings.slow_rounds, warm_up=False)
-        answer[method] = {"timings": timings}
+        result[method] = {"timings": timings}
         del cases
-        answer[method]["peak_mib"] = {
+        result[method]["peak_mib"] = {
             name: alone("training", f"{method}: {name}", settings)["peak_mib"]
             for name in names
             if name not in NOT_ALONE
@@ -237,7 +238,7 @@ def measure(settings):
         ("kept memory", "L-MAC: compact decoder", KEEP_MEMORY),
         ("saved memory", "LMAC-TD: published mask network", SAVE_MEMORY),
     ):
-        answer[name] = [
+        result[name] = [
             [alone("training", case, settings, e) for e in (None, environment)]
             for _ in range(settings.slow_rounds)
         ]
@@ -245,7 +246,7 @@ def measure(settings):
     cases = {str(size): zs_case(size, size, settings) for size in sizes}
     shapes = {str(size): (size, size) for size in sizes}
     shapes["few prompts"] = (sizes[-1], sizes[0])
-    answer["LMAC-ZS"] = {
+    result["LMAC-ZS"] = {
         "timings": race(cases, settings.rounds),
         "peak_mib": {
             name: alone("training", "LMAC-ZS: {} x {}".format(*shape), settings)[
@@ -254,4 +255,4 @@ def measure(settings):
             for name, shape in shapes.items()
         },
     }
-    return answer
+    return result

@@ -1,1 +1,1 @@
-"""Explainers judged: scores of clips, statistics over them, further checks."""
+"""Evaluation of explainers: scores per clip, statistics, sanity checks, corpora."""

@@ -1,70 +1,77 @@
-"""A whole evaluation: conditions x blocks x explainers, resumed, written down."""
+"""A benchmark: conditions x blocks x explainers, resumable."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
+from speechbrain_lmac.data.conditions import ConditionClips
 from speechbrain_lmac.data.dataset import collate_clips
 from speechbrain_lmac.evaluation.blocks import open_blocks
-from speechbrain_lmac.evaluation.evaluate import evaluate
+from speechbrain_lmac.evaluation.evaluate import Block, evaluate
 from speechbrain_lmac.evaluation.randomisation import randomisation_check
 from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
 from speechbrain_lmac.explainers.by_name import CONTROLS
-from speechbrain_lmac.metrics import identity_of
+from speechbrain_lmac.metrics import Score, identity_of, metrics_by_name
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.separation import scores_of
+from speechbrain_lmac.types import Classifier
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.distributed import own_share
 from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.hashing import fingerprint_of
 
+if TYPE_CHECKING:
+    from speechbrain.utils.run_opts import RunOptions
+    from tqdm import tqdm
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Where the faithfulness is also taken at equal sizes of the mask.
+    """Conditions with faithfulness at equal sizes of the masks (`metrics.curves`).
 
     Arguments
     ---------
     conditions : list
-        Of names of conditions.
+        Names of conditions.
     shares : list
-        Of kept cells, 0 to 1.
+        Increasing shares of kept cells, above 0 and at most 1.
     """
 
-    conditions: list
-    shares: list = SHARES
+    conditions: Sequence[str]
+    shares: Sequence[float] = SHARES
 
 
 @dataclass(frozen=True)
 class Sanity:
-    """Where maps are compared with those of a randomised classifier.
+    """Settings of the randomisation check (`evaluation.randomisation`).
 
     Arguments
     ---------
     condition : str
         Name of a condition.
     n_clips : int
-        Of its clips, evenly spread.
+        Number of its clips, evenly spread.
     leave_out : list
-        Methods for which it says nothing: those that do not look at the classifier,
-        the controls.
+        Methods to skip. Default: the controls, which do not use the classifier.
     encoder : torch.nn.Module, optional
         The part of the classifier whose layers are randomised: of a zero-shot
-        classifier the audio tower, as its prompts are embedded once. Without: all.
+        classifier the audio tower, since its prompts are embedded once. Without: all.
     """
 
     condition: str
     n_clips: int
-    leave_out: list = CONTROLS
-    encoder: object = None
+    leave_out: Sequence[str] = CONTROLS
+    encoder: torch.nn.Module | None = None
 
 
 class Benchmark:
@@ -78,36 +85,44 @@ class Benchmark:
         Name to conditions.ConditionClips, the opened conditions.
     classifier : Classifier
     metrics : sequence
-        Of Metric.
+        Of EvidenceMetric; of other Scores where a recipe computes them itself and does
+        not call `score`.
     labels : list
         Class names in the order of the logits.
     batch_size : int
+        Clips per batch.
     n_clips : int, optional
-        Of each condition, evenly spread; without: all.
+        Number of clips of each condition, evenly spread. Without: all.
     curves : Curves, optional
     device : str or torch.device
+        Of the models.
+
+    Raises
+    ------
+    InputError
+        For an invalid `n_clips`, and for two blocks whose rows would share a file.
     """
 
     def __init__(
         self,
-        blocks: dict,
-        conditions: dict,
-        classifier,
-        metrics: list | tuple,
-        labels: list[str],
+        blocks: Mapping[str, Block],
+        conditions: Mapping[str, ConditionClips],
+        classifier: Classifier,
+        metrics: Sequence[Score],
+        labels: Sequence[str],
         batch_size: int = 8,
-        n_clips: int | str | None = None,
+        n_clips: int | None = None,
         curves: Curves | None = None,
         device: str | torch.device = "cpu",
-    ):
+    ) -> None:
         if n_clips is not None:
             check_counts(n_clips=n_clips)
         for name in blocks:
             stem, _, number = str(name).rpartition(".")
             if number.isdecimal() and stem in blocks:  # as the files of processes
                 raise InputError(
-                    f"blocks {stem!r} and {name!r}: their rows would share files; name "
-                    "one of them differently"
+                    f"blocks {stem!r} and {name!r} would share files of rows; rename "
+                    "one of them"
                 )
         self.blocks = blocks
         self.conditions = conditions
@@ -122,72 +137,72 @@ class Benchmark:
         self.device = device
 
     def check_condition(self, condition: str, where: str) -> None:
-        """Refuse a condition that there is not."""
+        """Raise InputError if a condition is unknown; `where` begins the message."""
         if condition not in self.conditions:
             raise InputError(
-                f"{where} ask for the condition {condition!r}; there are "
+                f"{where}: unknown condition {condition!r}, expected one of "
                 f"{', '.join(self.conditions)}"
             )
 
-    def has_condition(self, condition: str, what: str) -> bool:
-        """Whether there is a condition; where there is none, say what is left out."""
-        there = condition in self.conditions
-        if not there:
+    def has_condition(self, condition: str, subject: str) -> bool:
+        """Return whether a condition exists; if not, warn that `subject` is skipped."""
+        exists = condition in self.conditions
+        if not exists:
             logger.warning(
-                "%s of the condition %r are left out: there are %s",
-                what,
+                "%s skipped: no condition %r among %s",
+                subject,
                 condition,
                 ", ".join(self.conditions),
             )
-        return there
+        return exists
 
-    def clips(self, condition: str, n_clips: int | None = None):
-        """Some or all clips of a condition."""
+    def clips(self, condition: str, n_clips: int | None = None) -> Dataset:
+        """Return the scored clips of a condition: `n_clips`, evenly spread, or all."""
         clips = self.conditions[condition].clips
         n_clips = self.n_clips if n_clips is None else n_clips
-        if n_clips is None or n_clips >= len(clips):
+        size = _size(clips)
+        if n_clips is None or n_clips >= size:
             return clips
-        return Subset(clips, [i * len(clips) // n_clips for i in range(n_clips)])
+        return Subset(clips, [i * size // n_clips for i in range(n_clips)])
 
     def description(self, condition: str) -> str:
-        """A line on the clips of a condition, and on how many of them are scored."""
-        opened, n_scored = self.conditions[condition], len(self.clips(condition))
-        if n_scored == len(opened.clips):
+        """Return a line on the clips of a condition and the number of scored ones."""
+        opened = self.conditions[condition]
+        size, n_scored = _size(opened.clips), _size(self.clips(condition))
+        if n_scored == size:
             return opened.description
-        return (
-            f"{opened.description}; scored are {n_scored} of these "
-            f"{len(opened.clips)}, evenly spread"
-        )
+        some = f"{n_scored} of these {size} are scored, evenly spread"
+        return f"{opened.description}; {some}"
 
-    def batches(self, condition: str, n_clips: int | None = None):
-        """Their batches."""
+    def batches(self, condition: str, n_clips: int | None = None) -> DataLoader:
+        """Return the batches, ClipBatch, of `clips`."""
         clips = self.clips(condition, n_clips)
         return DataLoader(clips, self.batch_size, collate_fn=collate_clips)
 
     def shares(self, condition: str) -> tuple[float, ...]:
-        """Shares of kept cells that are looked at in a condition."""
-        wanted = self.curves is not None and condition in self.curves.conditions
-        return tuple(self.curves.shares) if wanted else ()
+        """Return the shares of kept cells scored in a condition."""
+        if self.curves is None or condition not in self.curves.conditions:
+            return ()
+        return tuple(self.curves.shares)
 
     def score(self, rows_folder: Path | str, progress: bool = True) -> pd.DataFrame:
-        """The rows of all conditions and blocks.
+        """Return the rows of all conditions and blocks.
 
         Arguments
         ---------
         rows_folder : str or Path
-            Where finished rows are kept: what is there already is not computed
-            again, unless the explainer, its weights, the metrics or the clips are
-            others.
+            Folder of finished rows, which are not computed again unless the explainer,
+            its weights, the metrics or the clips have changed.
         progress : bool
             Show a bar with the time left.
 
         Returns
         -------
         per_clip : pandas.DataFrame
-            As of `evaluate`, with the columns `condition` and `block` before.
+            The rows of `evaluate` with the columns `condition` and `block` in front.
         """
         total = sum(
-            len(self.clips(condition)) * len(block.explainers)
+            _size(self.clips(condition)) * len(block.explainers)
             for condition in self.conditions
             for block in self.blocks.values()
         )
@@ -203,15 +218,16 @@ class Benchmark:
         return pd.concat(tables, ignore_index=True)
 
     def _score_block(
-        self, condition: str, name: str, rows_folder: Path | str, bar
+        self, condition: str, name: str, rows_folder: Path | str, bar: "tqdm"
     ) -> pd.DataFrame:
+        """Return the rows of a block in a condition."""
         opened, block = self.conditions[condition], self.blocks[name]
         shares = self.shares(condition)
-        metrics = [identity_of(metric) for metric in self.metrics]
+        metrics = metrics_by_name(self.metrics)
+        identities = [identity_of(metric) for metric in metrics]
         truth = [score.name for score in self.scores(condition, name)["truth"]]
-        about = fingerprint_of(
-            opened.fingerprint, block.domain, block.classifier, metrics, truth, shares
-        )
+        setup = (block.domain, block.classifier, identities, truth, shares)
+        about = fingerprint_of(opened.fingerprint, *setup)
         prints = {
             method: fingerprint_of(about, explainer)
             for method, explainer in block.explainers.items()
@@ -224,7 +240,7 @@ class Benchmark:
                 self.batches(condition),
                 block.domain,
                 block.classifier,
-                self.metrics,
+                metrics,
                 class_names=self.labels,
                 stems=opened.stems,
                 shares=shares,
@@ -232,11 +248,11 @@ class Benchmark:
                 store=store,
                 bar=bar,
             )
-        finally:  # what is finished stays finished, whatever stopped the rest
+        finally:  # keep the finished rows, whatever stopped the rest
             store.save()
 
-    def scores(self, condition: str, block: str) -> dict:
-        """The scores of a condition in a block: of the metrics, truth, curves."""
+    def scores(self, condition: str, block: str) -> dict[str, Sequence[Score]]:
+        """Return the scores of a condition in a block: `metrics`, `truth`, `areas`."""
         known = self.conditions[condition].stems is not None
         return {
             "metrics": self.metrics,
@@ -245,13 +261,28 @@ class Benchmark:
         }
 
     def check_sanity(
-        self, sanity: Sanity, folder: Path, seed: int, progress: bool = True
+        self, sanity: Sanity, folder: Path | str, seed: int, progress: bool = True
     ) -> pd.DataFrame | None:
-        """The comparison with a randomised classifier, per block and method.
+        """Compare explanations with those of a randomised classifier.
 
-        None where there is no such condition among those that were chosen.
+        Arguments
+        ---------
+        sanity : Sanity
+        folder : str or Path
+            Folder of finished tables, which are not computed again.
+        seed : int
+            Seed of the random weights.
+        progress : bool
+            Show a bar.
+
+        Returns
+        -------
+        table : pandas.DataFrame or None
+            The rows of `randomisation_check` with the columns `block` and `method` in
+            front. None where the condition is not among the chosen ones, and without a
+            method to check.
         """
-        if not self.has_condition(sanity.condition, "the checks of sanity"):
+        if not self.has_condition(sanity.condition, "sanity checks"):
             return None
         check_counts(n_clips=sanity.n_clips)
         batches = list(self.batches(sanity.condition, sanity.n_clips))
@@ -260,6 +291,11 @@ class Benchmark:
         for name, block in self.blocks.items():
             encoder = sanity.encoder
             randomised = block.classifier if encoder is None else encoder
+            if not isinstance(randomised, torch.nn.Module):
+                raise InputError(
+                    "sanity checks need a classifier that is a torch.nn.Module, got "
+                    f"{type(randomised).__name__}"
+                )
             for method, explainer in block.explainers.items():
                 if method in sanity.leave_out:
                     continue
@@ -283,21 +319,30 @@ class Benchmark:
         return pd.concat(tables, ignore_index=True) if tables else None
 
 
+def _size(clips: Dataset) -> int:
+    """Return the number of clips."""
+    return len(clips)  # type: ignore[arg-type]  # torch's Dataset declares no __len__
+
+
 def open_benchmark(
-    hparams: dict[str, int | str], run_opts, manifests: Path, metrics: tuple
+    hparams: Mapping[str, Any],
+    run_opts: "RunOptions",
+    manifests: Path | str,
+    metrics: Sequence[Score],
 ) -> Benchmark:
-    """An experiment's blocks and conditions, its models on their device.
+    """Open an experiment's blocks and conditions, and move its models to their device.
 
     Arguments
     ---------
     hparams : dict
         With `dataset`, `classifier`, `conditions`, `split`, `batch_size`, `blocks` and
-        what `open_blocks` reads, and if wanted `n_clips` and `curves`.
+        the other keys of `open_blocks`; optional: `n_clips` and `curves`.
     run_opts : RunOptions
+        With the device.
     manifests : Path
         From `start_experiment`.
     metrics : sequence
-        Of Metric (`metrics_by_name`), or of other scores that the recipe computes.
+        Of EvidenceMetric (`metrics_by_name`), or of other scores of the recipe.
 
     Returns
     -------

@@ -1,31 +1,31 @@
-"""The blocks of a table, opened as its YAML file names them."""
+"""The blocks of a table, opened from its experiment file."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 from speechbrain_lmac.config.loading import check_sample_rates
 from speechbrain_lmac.evaluation.evaluate import Block
 from speechbrain_lmac.explainers.by_name import open_explainers
 from speechbrain_lmac.utils.errors import InputError
 
-# Keys of a block that are no rows.
+# Keys of a block that are not rows.
 OF_BLOCK = ("classifier", "domain")
 
 
-def open_blocks(hparams: dict[str, int | str]) -> dict[str, Block]:
-    """The blocks of a table, those without a wanted explainer left out.
+def open_blocks(hparams: Mapping[str, Any]) -> dict[str, Block]:
+    """Open the blocks of a table that have a chosen explainer.
 
     Arguments
     ---------
     hparams : dict
-        `blocks`: name to Block, or to the rows of one by their names
-        (`explainers.by_name`); None leaves a block out. Among the rows `baselines`
-        stands for several, a mapping that blocks share, and `classifier` and `domain`
-        for those of this block alone.
-        `classifier`, `dataset`; if wanted `methods` (names of rows, also with `*` for
-        any letters: a list, or a str with commas), `background` (for SHAP) and `seed`
-        (of random masks).
+        `blocks`: name to Block, or to its rows by name (`explainers.by_name`); None
+        removes a block. Special rows: `baselines`, a mapping of rows that blocks share;
+        `classifier` and `domain` of this block alone.
+        `classifier`, `dataset`; optional: `methods` (names of rows with the wildcard
+        `*`: a list, or a comma-separated str), `background` (for SHAP) and `seed` (of
+        random masks).
 
     Returns
     -------
@@ -35,10 +35,10 @@ def open_blocks(hparams: dict[str, int | str]) -> dict[str, Block]:
     Raises
     ------
     InputError
-        When `methods` name no row, when no block is left, and whatever
-        `open_explainers` refuses.
+        When `methods` match no row, when no block is left, and the errors of
+        `open_explainers`.
     """
-    blocks = {}
+    blocks: dict[str, Block] = {}
     named = {name: rows for name, rows in hparams["blocks"].items() if rows is not None}
     methods = chosen_methods(hparams.get("methods"), _names(named), named)
     for name, rows in named.items():
@@ -48,28 +48,27 @@ def open_blocks(hparams: dict[str, int | str]) -> dict[str, Block]:
             rates = {"dataset": hparams["dataset"], "domain": block.domain}
             check_sample_rates(rates)
     if not blocks:
-        raise InputError("there is nothing to evaluate: no block has an explainer")
+        raise InputError("nothing to evaluate: no block has an explainer")
     return blocks
 
 
 def chosen_methods(
-    methods: list[str] | str | None,
-    there: list[str],
-    blocks: dict[str, Block] | tuple = (),
+    methods: Sequence[str] | str | None,
+    available: Sequence[str],
+    blocks: Sequence[str] | Mapping[str, Any] = (),
 ) -> list[str] | None:
-    """The names and patterns that `methods` has, each of which some row has.
+    """Return the names and patterns in `methods`, each of which matches some row.
 
-    Names may have commas of their own: as many pieces as possible make one.
+    Names may contain commas: the longest match of consecutive pieces is taken.
 
     Arguments
     ---------
     methods : list, str or None
-        Of names, also with `*` for any letters; a str with commas between them. None:
-        all are wanted.
-    there : list
+        Names with the wildcard `*`; a str is comma-separated. None: all.
+    available : list
         Names of rows.
     blocks : list
-        Names of the blocks that have them, for the error.
+        Names of their blocks, for the error.
 
     Returns
     -------
@@ -78,7 +77,7 @@ def chosen_methods(
     Raises
     ------
     InputError
-        For a name that no row has, with the closest one.
+        For a name that matches no row, with the closest one.
 
     Example
     -------
@@ -89,33 +88,36 @@ def chosen_methods(
         return None
     pieces = methods.split(",") if isinstance(methods, str) else methods
     pieces = [str(piece).strip() for piece in pieces]
-    chosen, start = [], 0
+    chosen: list[str] = []
+    start = 0
     while start < len(pieces):
         for end in range(len(pieces), start, -1):
             pattern = ", ".join(pieces[start:end])
-            if any(fnmatchcase(name, pattern) for name in there):
+            if any(fnmatchcase(name, pattern) for name in available):
                 break
-        else:  # nor does the piece alone, which `pattern` is now
-            raise InputError(_no_explainer(pattern, there, blocks))
+        else:  # `pattern` is the single piece now
+            raise InputError(_unknown_method(pattern, available, blocks))
         chosen.append(pattern)
         start = end
     return chosen
 
 
-def _no_explainer(pattern: str, there: list[str], blocks: dict) -> str:
-    """The message on a name of a method that no row has."""
-    where = f"the blocks {', '.join(map(str, blocks))} have"
-    text = f"methods: {where} no explainer {pattern!r}."
-    lower = {name.casefold(): name for name in there}
+def _unknown_method(
+    pattern: str, available: Sequence[str], blocks: Sequence[str] | Mapping[str, Any]
+) -> str:
+    """Return the message on a method that matches no row."""
+    where = ", ".join(map(str, blocks))
+    text = f"methods: no explainer {pattern!r} in the blocks {where}."
+    lower = {name.casefold(): name for name in available}
     close = difflib.get_close_matches(pattern.casefold(), lower, n=1)
     if close:
         text += f" Did you mean {lower[close[0]]!r}?"
-    return f"{text} There are: {'; '.join(there)}"
+    return f"{text} Available: {'; '.join(available)}"
 
 
-def _names(blocks: dict[str, Block]) -> list[str]:
-    """The names of all rows, each once."""
-    names = []
+def _names(blocks: Mapping[str, Block | Mapping[str, Any]]) -> list[str]:
+    """Return the names of all rows, each once."""
+    names: list[str] = []
     for rows in blocks.values():
         if isinstance(rows, Mapping):
             flat = _flat(rows)
@@ -125,18 +127,18 @@ def _names(blocks: dict[str, Block]) -> list[str]:
     return list(dict.fromkeys(map(str, names)))
 
 
-def _flat(rows: dict) -> dict:
-    """The rows of a block by their names, those of `baselines` among them."""
-    flat = {}
+def _flat(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rows of a block by name, including those of `baselines`."""
+    flat: dict[str, Any] = {}
     for name, row in rows.items():
         flat |= row if name == "baselines" and row is not None else {name: row}
     return flat
 
 
 def _opened(
-    rows: dict, methods: list[str] | None, hparams: dict[str, int | str]
+    rows: Mapping[str, Any], methods: list[str] | None, hparams: Mapping[str, Any]
 ) -> Block:
-    """A Block of rows by their names."""
+    """Return the Block of rows by name."""
     flat = _flat(rows)
     classifier = flat.pop("classifier", hparams["classifier"])
     explainers, domain = open_explainers(

@@ -1,10 +1,11 @@
-"""A corpus of any size, explained in parts: streamed, shared out, taken up again.
+"""Explanations of a corpus of any size: streamed, distributed, resumable.
 
 The corpus is a stream of parts: runs of lines of a list, or the shards of a WebDataset.
-Part i is the work of process i modulo their number. A part's rows are a file of their
-own, whose name tells what it was made of: finished parts are not made again, whoever
-made them, and no part of another list or model is taken for one of this. At the end the
-parts are put together in their order. Nothing grows with the number of clips.
+Of n processes, process i explains the parts i, i + n, i + 2n, ... The rows of a part
+are a file, whose name has a fingerprint of its content and of the model: finished parts
+are skipped, whichever process wrote them, and parts of other lists or models are never
+mixed up. At the end the parts are joined in order. Memory does not grow with the number
+of clips.
 """
 
 import csv
@@ -12,9 +13,10 @@ import io
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 import torch
@@ -29,37 +31,53 @@ from speechbrain_lmac.dsp.audio import (
 from speechbrain_lmac.evaluation.evaluate import score_clips
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.metrics import metrics_by_name
+from speechbrain_lmac.types import Classifier, Explainer, Explanation, MaskDomain
 from speechbrain_lmac.utils.csv_files import MISSING, cell_text, write_csv
 from speechbrain_lmac.utils.distributed import own_share, wait_for_all
 from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.files import write_atomically
 from speechbrain_lmac.utils.hashing import fingerprint_of
 
+if TYPE_CHECKING:
+    from speechbrain_lmac.data.streams import ListedClips, Part, ShardedClips
+
 METRICS = ("AI", "AD", "AG", "FF", "Fid-In", "MM")
 SCORED = ("predicted", "p", "p_in", "p_out", *METRICS)
 COLUMNS = ("name", *SCORED, "error")
 
 
+class CorpusExplainer(Explainer, Protocol):
+    """An explainer with its domain and classifier."""
+
+    @property
+    def domain(self) -> MaskDomain:
+        """The domain of its masks."""
+
+    @property
+    def classifier(self) -> Classifier:
+        """The explained classifier."""
+
+
 @dataclass(frozen=True)
 class PartBatch:
-    """Some clips of a part, read."""
+    """A batch of clips of a part, B of which are readable."""
 
     part: str  # its name
-    names: list  # of all of them, in their order
-    errors: dict  # place in it to what is wrong there
-    wav: torch.Tensor  # (B, N), of those that could be read
+    names: list[str]  # of all clips, in order
+    errors: dict[int, str]  # index in names to the message of an unreadable clip
+    wav: torch.Tensor  # (B, N), of the readable clips
     lens: torch.Tensor  # (B,)
-    last: bool  # of its part
+    last: bool  # whether it is the last one of its part
 
-    def heard(self) -> list[int]:
-        """The places of the clips that could be read."""
+    def readable(self) -> list[int]:
+        """Return the indices of the readable clips."""
         return [place for place in range(len(self.names)) if place not in self.errors]
 
 
 class Batches(IterableDataset):
-    """The batches of this process's unfinished parts, in their order.
+    """The batches of this process's unfinished parts, in order.
 
-    Which clips make a batch depends on the part alone, not on who reads it.
+    The clips of a batch depend on the part alone, not on the process.
 
     Arguments
     ---------
@@ -67,23 +85,24 @@ class Batches(IterableDataset):
     sample_rate : int
         In Hz.
     n_samples : int
-        N. Longer clips are cut at their end, shorter ones followed by silence.
+        N. Longer clips are cut at their end, shorter ones padded with silence.
     batch_size : int
+        Clips per batch.
     finished : Path
-        Where the files of finished parts are.
+        Folder of the finished parts.
     share : tuple
-        This process's number, and how many there are.
+        Rank of this process and number of processes.
     """
 
     def __init__(
         self,
-        source,
+        source: "ListedClips | ShardedClips",
         sample_rate: int,
         n_samples: int,
         batch_size: int,
         finished: Path,
         share: tuple[int, int],
-    ):
+    ) -> None:
         self.source = source
         self.sample_rate = sample_rate
         self.n_samples = n_samples
@@ -97,7 +116,8 @@ class Batches(IterableDataset):
             if mine and not (self.finished / part.name).is_file():
                 yield from self._batches(part)
 
-    def _batches(self, part) -> Iterator[PartBatch]:
+    def _batches(self, part: "Part") -> Iterator[PartBatch]:
+        """Yield the batches of a part."""
         clips = iter(part.clips())
         some = list(itertools.islice(clips, self.batch_size))
         while True:
@@ -107,8 +127,16 @@ class Batches(IterableDataset):
                 return
             some = following
 
-    def _batch(self, part: str, clips: list, last: bool) -> PartBatch:
-        wavs, lens, errors = [], [], {}
+    def _batch(
+        self,
+        part: str,
+        clips: list[tuple[str, Callable[[], torch.Tensor]]],
+        last: bool,
+    ) -> PartBatch:
+        """Read clips, each a name and a function that returns samples (N',)."""
+        wavs: list[torch.Tensor] = []
+        lens: list[float] = []
+        errors: dict[int, str] = {}
         for place, (_, read) in enumerate(clips):
             try:
                 wav = read()
@@ -123,18 +151,18 @@ class Batches(IterableDataset):
 
 
 def explain_corpus(
-    explainer,
-    source,
-    labels: list[str],
+    explainer: CorpusExplainer,
+    source: "ListedClips | ShardedClips",
+    labels: Sequence[str],
     n_samples: int,
-    output_folder: str,
+    output_folder: str | Path,
     batch_size: int = 32,
     num_workers: int = 1,
     sounds: bool = False,
     device: str | torch.device = "cpu",
-    progress=None,
-) -> dict | None:
-    """Explain and score every clip of a corpus; call it in each process alike.
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Any] | None:
+    """Explain and score every clip of a corpus; call it in every process.
 
     Arguments
     ---------
@@ -144,27 +172,33 @@ def explain_corpus(
     labels : list
         Class names in the order of the logits.
     n_samples : int
-        N, the length that every clip is given, as in the training.
+        N, the length in samples to which every clip is cut or padded, as in training.
     output_folder : str or Path
         Shared by all processes. `parts-FINGERPRINT/` has the finished parts,
-        `corpus.csv` all rows in the order of the corpus: `COLUMNS`. A clip that could
-        not be read has `error` in place of scores.
+        `corpus.csv` all rows in the order of the corpus: `COLUMNS`. An unreadable clip
+        has `error` in place of scores.
     batch_size : int
+        Clips per batch.
     num_workers : int
         0, or 1 that reads ahead.
     sounds : bool
-        Write what the explanation lets through, `sounds/PART/NUMBER.wav`, N samples at
-        the model's rate and the clip's level brought to a peak of 1.
+        Write the explanations, `sounds/PART/NUMBER.wav`: N samples at the model's rate
+        of the clip scaled to a peak of 1.
     device : str or torch.device
-        Where the explainer is.
+        Of the explainer.
     progress : callable, optional
-        Told the number of clips of each batch.
+        Called with the number of clips of each batch.
 
     Returns
     -------
     counts : dict or None
-        "clips", "failed" and "errors" (kinds, with their numbers); None in all
-        processes but the first.
+        "clips", "failed" and "errors" (message to number); None in all processes but
+        the first.
+
+    Raises
+    ------
+    InputError
+        For a batch size or length below 1, and for an empty corpus.
     """
     check_counts(batch_size=batch_size, n_samples=n_samples)
     share = own_share()
@@ -177,7 +211,7 @@ def explain_corpus(
         batch_size=None,
         num_workers=num_workers,
     )
-    rows = []
+    rows: list[tuple] = []
     for batch in batches:
         explanation = _explained(explainer, batch, device)
         if sounds and explanation is not None:
@@ -192,29 +226,36 @@ def explain_corpus(
     wait_for_all()
     if share[0]:
         return None
-    return _put_together(source.parts(rate), finished, Path(output_folder))
+    return _join_parts(source.parts(rate), finished, Path(output_folder))
 
 
 @torch.no_grad()
-def _explained(explainer, batch: PartBatch, device: torch.device):
-    """The explanation of the clips that could be read, or None if there are none."""
+def _explained(
+    explainer: Explainer, batch: PartBatch, device: str | torch.device
+) -> Explanation | None:
+    """Return the explanation of the B readable clips, or None for B = 0."""
     if not len(batch.wav):
         return None
     lens = None if (batch.lens == 1).all() else batch.lens.to(device)
     return explainer.explain(batch.wav.to(device), lens=lens)
 
 
-def _rows(explainer, explanation, batch: PartBatch, labels: list[str]) -> list:
-    """The rows of a batch, in its order."""
-    heard = batch.heard()
-    scores = {}
+def _rows(
+    explainer: CorpusExplainer,
+    explanation: Explanation | None,
+    batch: PartBatch,
+    labels: Sequence[str],
+) -> list[tuple]:
+    """Return the rows of a batch, in its order."""
+    readable = batch.readable()
+    scores: dict[int, list] = {}
     if explanation is not None:
         evidence = gather_evidence(explainer.domain, explainer.classifier, explanation)
-        ids = [batch.names[place] for place in heard]
+        ids = [batch.names[place] for place in readable]
         metrics = metrics_by_name(METRICS)
         table = score_clips(ids, None, evidence, metrics, labels)
         rows = table[list(SCORED)].astype(object).to_numpy().tolist()
-        scores = dict(zip(heard, rows, strict=True))
+        scores = dict(zip(readable, rows, strict=True))
     empty = [None] * len(SCORED)
     return [
         (name, *scores.get(place, empty), batch.errors.get(place))
@@ -224,36 +265,41 @@ def _rows(explainer, explanation, batch: PartBatch, labels: list[str]) -> list:
 
 @torch.no_grad()
 def _write_sounds(
-    folder: Path, domain, explanation, batch: PartBatch, first: int
+    folder: Path,
+    domain: MaskDomain,
+    explanation: Explanation,
+    batch: PartBatch,
+    first: int,
 ) -> None:
-    """The explanations of a batch, called by their number in the part."""
-    heard = domain.decode(
-        domain.apply_mask(explanation.encoded, explanation.mask)
-    ).cpu()
-    for place, wav in zip(batch.heard(), heard, strict=True):
+    """Write the explanations of a batch, named by their number in the part."""
+    masked = domain.apply_mask(explanation.encoded, explanation.mask)
+    for place, wav in zip(batch.readable(), domain.decode(masked).cpu(), strict=True):
         write_sound(folder / f"{first + place:06d}.wav", wav, domain.sample_rate)
 
 
-def _put_together(parts, finished: Path, folder: Path) -> dict:
-    """Write `corpus.csv`, a line at a time, and count."""
-    counts = {"clips": 0, "failed": 0, "errors": Counter()}
+def _join_parts(
+    parts: Iterable["Part"], finished: Path, folder: Path
+) -> dict[str, Any]:
+    """Write `corpus.csv` part by part, and return the counts of `explain_corpus`."""
+    n_clips = 0
+    errors: Counter[str] = Counter()
 
     def write(path: Path) -> None:
+        nonlocal n_clips
         with open(path, "w", encoding="utf-8", newline="") as whole:
             csv.writer(whole, lineterminator="\n").writerow(COLUMNS)
             for part in parts:
                 with open(finished / part.name, encoding="utf-8", newline="") as rows:
                     rows.readline()
                     for row in csv.reader(io.StringIO(rows.read())):
-                        counts["clips"] += 1
+                        n_clips += 1
                         if row[-1] != MISSING:
-                            counts["failed"] += 1
-                            counts["errors"][cell_text(row[-1])[:60]] += 1
+                            errors[cell_text(row[-1])[:60]] += 1
                     rows.seek(0)
                     rows.readline()
                     shutil.copyfileobj(rows, whole)
 
     write_atomically(folder / "corpus.csv", write)
-    if not counts["clips"]:
-        raise InputError("there is no clip in the corpus")
-    return counts
+    if not n_clips:
+        raise InputError("no clip in the corpus")
+    return {"clips": n_clips, "failed": errors.total(), "errors": errors}

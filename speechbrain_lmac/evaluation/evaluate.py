@@ -1,27 +1,39 @@
-"""Explainers in, scores out: a row per clip and method.
+"""Scores of explainers: a row per clip and method.
 
-Nothing is skipped: empty masks, scores that are not finite and saturated clips are
-told apart in the rows. Finished rows are kept, so that an interrupted evaluation
-goes on where it stopped.
+No clip is skipped: the rows flag empty masks, scores that are not finite and saturated
+clips. An interrupted evaluation resumes from its finished rows.
 """
 
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 
-from speechbrain_lmac.data.dataset import lens_on
+from speechbrain_lmac.data.dataset import ClipBatch, lens_on
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.evaluation.row_store import RowStore
 from speechbrain_lmac.evidence import gather_evidence
-from speechbrain_lmac.explainers import Remembered
+from speechbrain_lmac.explainers import Baselines, Remembered
 from speechbrain_lmac.metrics import PAPER_METRICS
 from speechbrain_lmac.metrics.curves import size_areas, size_curves
 from speechbrain_lmac.metrics.faithfulness import saturated, target_probability
 from speechbrain_lmac.metrics.separation import source_scores
 from speechbrain_lmac.metrics.sparsity import empty
+from speechbrain_lmac.types import (
+    Classifier,
+    Evidence,
+    Explainer,
+    Explanation,
+    MaskDomain,
+    Metric,
+)
 from speechbrain_lmac.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class Block:
@@ -30,32 +42,37 @@ class Block:
     Arguments
     ---------
     domain : MaskDomain
-        Where all their masks live.
+        Of all their masks.
     classifier : Classifier
         Frozen.
     explainers : dict
         Name of the method to Explainer.
     baselines : explainers.Baselines, optional
-        Methods that come before these.
+        Methods listed before these.
     background : callable, optional
-        Waveforms (n, N) that SHAP compares with, see `background.TrainingClips`.
+        Reference waveforms (n, N) of SHAP, see `background.TrainingClips`.
     """
 
     def __init__(
-        self, domain, classifier, explainers: dict, baselines=None, background=None
-    ):
+        self,
+        domain: MaskDomain,
+        classifier: Classifier,
+        explainers: Mapping[str, Explainer],
+        baselines: Baselines | None = None,
+        background: Callable[[], torch.Tensor] | None = None,
+    ) -> None:
         self.domain = domain
         self.classifier = classifier
-        first = {}
+        first: Mapping[str, Explainer] = {}
         if baselines is not None:
             first = baselines.explainers(domain, classifier, background)
-        self.explainers = {**first, **explainers}
+        self.explainers: dict[str, Explainer] = {**first, **explainers}
 
     def to(self, device: str | torch.device) -> None:
         """Move domain, classifier and explainers to a device."""
         explainers = list(self.explainers.values())
         explainers += [e.explainer for e in explainers if isinstance(e, Remembered)]
-        parts = [self.domain, self.classifier]
+        parts: list[object] = [self.domain, self.classifier]
         parts += [part for explainer in explainers for part in vars(explainer).values()]
         for part in parts:
             if isinstance(part, torch.nn.Module):
@@ -63,25 +80,25 @@ class Block:
 
 
 def evaluate(
-    explainers: dict,
-    batches,
-    domain,
-    classifier,
-    metrics: list | tuple = PAPER_METRICS,
-    class_names: list[str] | None = None,
-    stems=None,
-    shares: tuple[float, ...] = (),
+    explainers: Mapping[str, Explainer],
+    batches: Iterable[ClipBatch],
+    domain: MaskDomain,
+    classifier: Classifier,
+    metrics: Sequence[Metric] = PAPER_METRICS,
+    class_names: Sequence[str] | None = None,
+    stems: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None = None,
+    shares: Sequence[float] = (),
     device: str | torch.device = "cpu",
     store: RowStore | None = None,
-    bar=None,
+    bar: "tqdm | None" = None,
 ) -> pd.DataFrame:
     """Explain every clip with every explainer, and score the explanations.
 
     Arguments
     ---------
     explainers : dict
-        Name of the method to Explainer. All of them in this domain. Put a reference
-        of random masks into `explainers.controls.Remembered`.
+        Name of the method to Explainer, all of them in this domain. Wrap the explainer
+        that random masks refer to in `explainers.controls.Remembered`.
     batches : iterable
         Of ClipBatch.
     domain : MaskDomain
@@ -89,20 +106,21 @@ def evaluate(
     metrics : sequence
         Of Metric.
     class_names : list
-        Name of each class, for the table. Without: the index.
+        Name of each class, for the table. Without: its index.
     stems : callable
-        Ids (B) to the foreground and the background of these clips, (B, N) each: then
-        there are scores against the truth (`metrics.separation`). Without: none.
+        B ids to the foreground and the background of these clips, (B, N) each. Adds
+        the scores of `metrics.separation`.
     shares : sequence
-        Of float: shares of kept cells at which the faithfulness is taken, and the
-        areas under these curves (`metrics.curves`). Columns: `curve_column`.
+        Of float: shares of kept cells, above 0 and at most 1, at which the faithfulness
+        is computed, with the areas under these curves (`metrics.curves`). Columns:
+        `curve_column`.
     device : str
-        Where the clips are explained; models are there already.
+        Of the models, which are there already.
     store : RowStore
-        What it knows already is not computed again; what is new is kept there. Of
-        several processes each does its share of the batches, every so-manieth.
+        Its rows are not computed again; new rows are added to it. Of n processes each
+        scores every n-th batch.
     bar : tqdm
-        Moved on by one for each row.
+        Updated by one for each row.
 
     Returns
     -------
@@ -111,16 +129,21 @@ def evaluate(
         correct p p_in p_out`, each metric, `empty_mask saturated seconds`. The p are
         the probabilities of the explained class. `label` and `correct` are missing
         for clips without a label, `predicted` and `correct` for NaN logits.
+
+    Raises
+    ------
+    InputError
+        Without an explainer or a clip.
     """
     store = RowStore() if store is None else store
-    ids = []
+    ids: list[str] = []
     for number, batch in enumerate(batches):
         _check_batch(batch)
         ids += batch.ids
         if number % store.n_ranks != store.rank:
             continue
         wav, lens = batch.wav.to(device), lens_on(batch, device)
-        parts = None  # the stems: rendered once for all methods, and only if one asks
+        parts = None  # the stems: rendered once for all methods, and only if needed
         for method, explainer in explainers.items():
             if not store.has(method, batch.ids):
                 explanation, seconds = _timed(explainer.explain, wav, lens)
@@ -148,27 +171,28 @@ def evaluate(
             if bar is not None:
                 bar.update(len(batch.ids))
     if not explainers or not ids:
-        raise InputError("nothing to evaluate: no explainer, or no clip in the data")
+        raise InputError("nothing to evaluate: no explainer or no clip")
     store.gather()
     return store.rows(product(explainers, ids))
 
 
 def score_clips(
-    ids: list[str],
+    ids: Sequence[str],
     label: torch.Tensor | None,
-    evidence,
-    metrics: tuple,
-    class_names: list[str] | None = None,
+    evidence: Evidence,
+    metrics: Sequence[Metric],
+    class_names: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """What a classifier says of some clips and of their explanations, and the scores.
+    """Return the predictions of a batch and the scores of its explanations.
 
     Arguments
     ---------
     ids : list
-        Of str, (B).
+        B ids.
     label : torch.Tensor or None
-        Class indices (B), if known.
+        Class indices (B,), if known.
     evidence : Evidence
+        Of the B clips.
     metrics : sequence
         Of Metric.
     class_names : list
@@ -177,26 +201,26 @@ def score_clips(
     Returns
     -------
     table : pandas.DataFrame
-        A row for each clip, the columns as in `evaluate` but for `method` and
+        A row for each clip with the columns of `evaluate`, without `method` and
         `seconds`.
     """
 
-    def name_of(label: int) -> int | str:
-        return label if class_names is None else class_names[label]
+    def name_of(index: int) -> int | str:
+        return index if class_names is None else class_names[index]
 
-    heard = ~evidence.logits.isnan().any(1).cpu().numpy()
+    valid = ~evidence.logits.isnan().any(1).cpu().numpy()
     predicted = evidence.logits.argmax(1).tolist()
     labels = [None] * len(ids) if label is None else label.tolist()
-    columns = {
+    columns: dict[str, list | torch.Tensor] = {
         "id": list(ids),
-        "label": [None if label is None else name_of(label) for label in labels],
+        "label": [None if index is None else name_of(index) for index in labels],
         "predicted": [
-            name_of(label) if known else None
-            for label, known in zip(predicted, heard, strict=True)
+            name_of(index) if known else None
+            for index, known in zip(predicted, valid, strict=True)
         ],
         "correct": [
-            label == guess if known and label is not None else None
-            for label, guess, known in zip(labels, predicted, heard, strict=True)
+            index == guess if known and index is not None else None
+            for index, guess, known in zip(labels, predicted, valid, strict=True)
         ],
     }
     columns["p"] = target_probability(evidence.logits, evidence.target)
@@ -208,14 +232,14 @@ def score_clips(
     columns["saturated"] = saturated(evidence.logits, evidence.target)
     return pd.DataFrame(
         {
-            name: column.cpu().numpy() if torch.is_tensor(column) else column
+            name: column.cpu().numpy() if isinstance(column, torch.Tensor) else column
             for name, column in columns.items()
         }
     ).astype({"label": object, "predicted": object, "correct": "boolean"})
 
 
 def curve_column(name: str, share: float) -> str:
-    """The column of a score at a share of kept cells.
+    """Return the column of a score at a share of kept cells.
 
     Example
     -------
@@ -225,11 +249,12 @@ def curve_column(name: str, share: float) -> str:
     return f"{name}@{100 * share:g}%"
 
 
-def _check_batch(batch) -> None:
+def _check_batch(batch: ClipBatch) -> None:
+    """Raise ValueError unless ids, wav, label and lens have the same length."""
     n = len(batch.ids)
     if batch.wav.ndim != 2 or len(batch.wav) != n:
         raise ValueError(
-            f"wav must have the shape ({n}, samples) for {n} ids, "
+            f"wav must have shape ({n}, samples) for {n} ids, "
             f"got {tuple(batch.wav.shape)}"
         )
     if batch.label is not None and len(batch.label) != n:
@@ -238,8 +263,10 @@ def _check_batch(batch) -> None:
         raise ValueError(f"lens must have {n} shares, got {len(batch.lens)}")
 
 
-def _timed(explain, wav: torch.Tensor, lens: torch.Tensor | None) -> tuple:
-    """The explanation and the seconds it took."""
+def _timed(
+    explain: Callable[..., Explanation], wav: torch.Tensor, lens: torch.Tensor | None
+) -> tuple[Explanation, float]:
+    """Return the explanation of waveforms (B, N) and its time in seconds."""
     start = time.perf_counter()
     explanation = explain(wav, lens=lens)
     if wav.is_cuda:  # returns before the work is done
@@ -248,6 +275,6 @@ def _timed(explain, wav: torch.Tensor, lens: torch.Tensor | None) -> tuple:
 
 
 def _add(table: pd.DataFrame, columns: dict[str, torch.Tensor]) -> None:
-    """Add columns of scores, (B,) each."""
+    """Add columns of scores, (B,) each, to a table of B rows."""
     for name, values in columns.items():
         table[name] = values.cpu().numpy()

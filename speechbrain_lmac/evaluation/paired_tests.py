@@ -1,33 +1,37 @@
-"""Methods side by side: paired differences on the same clips, means by group.
+"""Comparisons of methods: paired differences on the same clips, means by group.
 
-Nothing here depends on the order of the rows, and what a method lacks is counted.
+Results do not depend on the order of the rows. Missing and non-finite scores are
+counted.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
 from speechbrain_lmac.evaluation.statistics import bootstrap_interval
+from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 
 def compare(
     per_clip: pd.DataFrame,
     reference: str,
-    metrics: list | tuple,
+    metrics: Sequence[Score],
     n_boot: int = 2000,
     seed: int = 1234,
 ) -> pd.DataFrame:
-    """One method against each of the others, clip by clip.
+    """Compare one method with each of the others, clip by clip.
 
     Arguments
     ---------
     per_clip : pandas.DataFrame
         One row per clip and method with the columns `id`, `method` and a column for
-        each metric, as from `evaluate.evaluate`. Of one condition: an id occurs
-        once per method.
+        each metric, as from `evaluate.evaluate`, of one condition: an id occurs once
+        per method.
     reference : str
         The method that is compared with the others.
     metrics : sequence
@@ -35,7 +39,7 @@ def compare(
     n_boot : int
         Resamples of the bootstrap.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
@@ -44,10 +48,10 @@ def compare(
         `metrics`:
 
         - `reference`, `method`, `metric`;
-        - `n`: clips for which both have a finite score, which all of the following
-          are of;
-        - `missing`: clips that only one of the two has a row for; `non_finite`: clips
-          where both have a row, but not both a finite score;
+        - `n`: clips with a finite score of both, used for the columns after
+          `non_finite`;
+        - `missing`: clips with a row of only one of the two; `non_finite`: clips with
+          rows of both, but not two finite scores;
         - `difference`: mean of the reference's score less the method's, with the 95 %
           interval `low`, `high` (percentile bootstrap over clips);
         - `p`: of the two-sided Wilcoxon signed-rank test (`signed_rank_p`), not
@@ -58,22 +62,21 @@ def compare(
     Raises
     ------
     InputError
-        For a method or a column that is not there, and for an id that a method has
-        twice.
+        For an unknown method or a missing column, and for a repeated id of a method.
     """
     methods = list(per_clip["method"].unique())
     if reference not in methods:
         raise InputError(
-            f"no method is called {reference!r}; the table has {', '.join(methods)}"
+            f"unknown method {reference!r}, expected one of {', '.join(methods)}"
         )
     names = [metric.name for metric in metrics]
     _check_columns(per_clip, names)
     twice = per_clip[per_clip.duplicated(["method", "id"])]
     if len(twice):
-        pairs = [f"{row.method}: {row.id}" for row in twice.itertuples()]
+        repeated = [f"{row.method}: {row.id}" for row in twice.itertuples()]
         raise InputError(
-            f"each method must have one row per clip, but these have more: "
-            f"{some_of(pairs)}. Compare the clips of one condition at a time"
+            "each method must have one row per clip, got more for "
+            f"{some_of(repeated)}. Compare the clips of one condition at a time"
         )
     of_method = {
         method: rows.set_index("id") for method, rows in per_clip.groupby("method")
@@ -91,10 +94,10 @@ def compare(
                 rows.loc[shared, metric.name].to_numpy(float) for rows in (ours, theirs)
             ]
             finite = np.isfinite(pairs).all(axis=0)
-            # Sorted, so that neither mean nor interval depends on the clips' order.
+            # Sorted: neither mean nor interval depends on the order of the clips.
             differences = np.sort((pairs[0] - pairs[1])[finite])
             low, high = bootstrap_interval(differences, n_boot, seed)
-            mean = differences.mean() if len(differences) else math.nan
+            mean = float(differences.mean()) if len(differences) else math.nan
             table.append(
                 {
                     "reference": reference,
@@ -119,10 +122,9 @@ def compare(
 
 
 def signed_rank_p(differences: np.ndarray) -> float:
-    """p of the two-sided Wilcoxon signed-rank test that differences lie around 0.
+    """Return p of the two-sided Wilcoxon signed-rank test of paired differences.
 
-    Differences of 0 are left out, as Wilcoxon did. If all are 0, nothing speaks
-    against equality: p is 1.
+    Differences of 0 are dropped (Wilcoxon 1945). If all are 0, p is 1.
 
     Arguments
     ---------
@@ -141,38 +143,38 @@ def signed_rank_p(differences: np.ndarray) -> float:
     """
     if len(differences) == 0:
         return math.nan
-    moved = differences[differences != 0]
-    return float(wilcoxon(moved).pvalue) if len(moved) else 1.0
+    nonzero = differences[differences != 0]
+    return float(wilcoxon(nonzero).pvalue) if len(nonzero) else 1.0
 
 
 def means_by(
     table: pd.DataFrame,
-    keys: list[str],
-    names: list[str],
+    keys: Sequence[str],
+    names: Sequence[str],
     n_boot: int = 2000,
     seed: int = 1234,
 ) -> pd.DataFrame:
-    """Mean and interval of scores in each group of rows.
+    """Return mean and interval of scores in each group of rows.
 
     Arguments
     ---------
     table : pandas.DataFrame
-        Per clip.
+        One row per clip.
     keys : sequence
-        Of str: the columns whose values make a group, in the order of the table.
+        Of str: the columns whose values define the groups, in the order of the table.
     names : sequence
         Of str: the columns of scores.
     n_boot : int
         Resamples of the bootstrap.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     means : pandas.DataFrame
-        One row per group and score: the keys, `score`, `mean`, the limits of its 95 %
-        interval `low` and `high`, the `n` clips with a finite score that these are of,
-        and the number of the others, `non_finite`.
+        One row per group and score: the keys, `score`, the `mean` of the finite scores,
+        the limits of its 95 % interval `low` and `high`, the number `n` of finite
+        scores, and that of the others, `non_finite`.
 
     Example
     -------
@@ -203,17 +205,21 @@ def means_by(
     return pd.DataFrame(rows)
 
 
-def _check_columns(table: pd.DataFrame, names: list[str]) -> None:
+def _check_columns(table: pd.DataFrame, names: Sequence[str]) -> None:
+    """Raise InputError unless a table has all columns."""
     missing = [name for name in names if name not in table]
     if missing:
         raise InputError(
-            f"the table has no column {', '.join(missing)}; it has "
+            f"missing column {', '.join(missing)}, got "
             f"{', '.join(map(str, table.columns))}"
         )
 
 
-def _is_better(difference, higher_is_better: bool | None):
-    """Whether a difference has a direction; missing if there is none."""
+def _is_better(difference: float, higher_is_better: bool | None) -> Any:
+    """Return whether a difference has the better sign, a bool; NA without a direction.
+
+    NA also for a NaN.
+    """
     if higher_is_better is None or math.isnan(difference):
         return pd.NA
     return bool(difference > 0 if higher_is_better else difference < 0)

@@ -1,35 +1,45 @@
-"""Does an explanation of a zero-shot classifier follow its prompt?
+"""Prompt checks: dependence of zero-shot explanations on their prompt.
 
-Every clip is explained for every prompt. Then three things can be seen: whether the
-mask grows with the similarity of clip and prompt, whether it is nearly empty for a
-sound that is not there, and whether it is another one for another prompt. A map that
-does not listen to its prompt does none of this.
+Every clip is explained for every prompt. Three checks: the mask grows with the
+similarity of clip and prompt, it is nearly empty for an absent class, and it differs
+between prompts. A map that ignores its prompt fails all three.
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
 
-from speechbrain_lmac.data.dataset import lens_on
+from speechbrain_lmac.data.dataset import ClipBatch, lens_on
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.metrics import Score
-from speechbrain_lmac.metrics.similarity import jaccard_distance, shape_distance
+from speechbrain_lmac.metrics.similarity import (
+    jaccard_distance,
+    rank_correlation,
+    shape_distance,
+)
 from speechbrain_lmac.metrics.sparsity import empty, mask_mean
+from speechbrain_lmac.types import Explainer, Explanation, MaskDomain
 from speechbrain_lmac.utils.errors import InputError
 
-FEWEST_PROMPTS = 3  # with two there is one pair, and no order of pairs
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
+
+FEWEST_PROMPTS = 3  # two prompts are one pair, which has no rank
 
 RISES = Score(
     name="size by similarity",
     higher_is_better=True,
     unit="",
-    description="rank correlation, over the prompts of a clip, of the mask mean and of "
-    "the similarity of the whole clip and the prompt",
+    description="rank correlation of the mask mean and the similarity of clip and "
+    "prompt, over the prompts of a clip",
 )
 OVERALL = Score(
     name="the same, overall",
@@ -49,15 +59,15 @@ ABSENT = (
         name="MM absent",
         higher_is_better=None,
         unit="",
-        description="mask mean for the prompts of the other classes, which are not "
-        "there: the mean of them",
+        description="mean of the mask means for the prompts of the other, absent, "
+        "classes",
     ),
     Score(
         name="right less absent",
         higher_is_better=True,
         unit="",
-        description="their difference, clip by clip: 0 for a mask that is as large for "
-        "any prompt",
+        description="MM right less MM absent, clip by clip: 0 for a mask of the same "
+        "size for any prompt",
     ),
     Score(
         name="right larger",
@@ -72,30 +82,35 @@ SWAP = (
         name="swap distance",
         higher_is_better=True,
         unit="",
-        description="how little the masks of two prompts overlap, 1 - sum of minima / "
-        "sum of maxima, the mean over the pairs of prompts: 0 for a map that is the "
-        "same for any prompt",
+        description="Jaccard distance of the masks of two prompts, 1 - sum of minima / "
+        "sum of maxima, mean over the pairs of prompts: 0 for the same map for any "
+        "prompt",
     ),
     Score(
         name="shape distance",
         higher_is_better=True,
         unit="",
-        description="the same of masks that are divided by their sums: 0 where only "
-        "the size changes",
+        description="swap distance of masks divided by their sums: 0 where only the "
+        "size changes",
     ),
     Score(
         name="swap by text",
         higher_is_better=True,
         unit="",
-        description="rank correlation, over the pairs of prompts of a clip, of the "
-        "swap distance and of the distance of both texts, 1 - cosine",
+        description="rank correlation of the swap distance and the distance of both "
+        "texts, 1 - cosine, over the pairs of prompts of a clip",
     ),
 )
 SCORES = (RISES, *ABSENT, *SWAP)
 
 
 def explain_prompts(
-    explainer, batches, domain, classifier, device: str | torch.device = "cpu", bar=None
+    explainer: Explainer,
+    batches: Iterable[ClipBatch],
+    domain: MaskDomain,
+    classifier: "ClapClassifier",
+    device: str | torch.device = "cpu",
+    bar: "tqdm | None" = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Explain every clip for every prompt of a zero-shot classifier.
 
@@ -105,21 +120,21 @@ def explain_prompts(
     batches : iterable
         Of ClipBatch with labels, which are indices of prompts.
     domain : MaskDomain
-        In which its masks are.
+        Of the explainer's masks.
     classifier : ClapClassifier
-        With C prompts.
+        With C prompts, at least `FEWEST_PROMPTS`.
     device : str or torch.device
-        Where the clips are explained; models are there already.
+        Of the models, which are there already.
     bar : tqdm, optional
-        Moved on by one for each clip.
+        Updated by one for each clip.
 
     Returns
     -------
     prompts : pandas.DataFrame
         One row per clip and prompt: `id label prompt right similarity similarity_in
         similarity_out mask_mean empty_mask`. The similarities are cosines of the prompt
-        and of the whole clip, the explanation, and the rest; `right` tells whether the
-        prompt is that of the clip's class.
+        with the whole clip, the explanation, and the rest; `right`: whether the prompt
+        is that of the clip's class.
     swaps : pandas.DataFrame
         One row per clip and pair of prompts: `id first second text_distance
         swap_distance shape_distance`.
@@ -132,12 +147,14 @@ def explain_prompts(
     labels = classifier.labels
     if len(labels) < FEWEST_PROMPTS:
         raise InputError(
-            f"the checks compare prompts: {FEWEST_PROMPTS} at least, got {len(labels)}"
+            f"prompt checks need at least {FEWEST_PROMPTS} prompts, got {len(labels)}"
         )
     apart = 1 - classifier.text.double() @ classifier.text.double().T
     prompts, swaps = [], []
     for batch in batches:
         wav, lens = batch.wav.to(device), lens_on(batch, device)
+        if batch.label is None:
+            raise InputError("prompt checks need clips with class labels")
         own = [labels[index] for index in batch.label.tolist()]
         masks = []
         for place, prompt in enumerate(labels):
@@ -149,9 +166,9 @@ def explain_prompts(
                 "mask_mean": score_recordings(mask_mean, frames, mask),
                 "empty_mask": score_recordings(empty, frames, mask),
             }
-            table = {"id": batch.ids, "label": own, "prompt": prompt}
-            table["right"] = [name == prompt for name in own]
-            prompts.append(_table(table, columns))
+            row: dict[str, Any] = {"id": batch.ids, "label": own, "prompt": prompt}
+            row["right"] = [name == prompt for name in own]
+            prompts.append(_table(row, columns))
             masks.append(mask)
         for first, second in combinations(range(len(labels)), 2):
             pair = (masks[first], masks[second])
@@ -159,21 +176,39 @@ def explain_prompts(
                 "swap_distance": score_recordings(jaccard_distance, frames, *pair),
                 "shape_distance": score_recordings(shape_distance, frames, *pair),
             }
-            table = {"id": batch.ids, "first": labels[first], "second": labels[second]}
-            table["text_distance"] = apart[first, second].item()
-            swaps.append(_table(table, columns))
+            row = {"id": batch.ids, "first": labels[first], "second": labels[second]}
+            row["text_distance"] = apart[first, second].item()
+            swaps.append(_table(row, columns))
         if bar is not None:
             bar.update(len(batch.ids))
     if not prompts:
         raise InputError("nothing to check: no clip in the data")
-    tables = (pd.concat(tables, ignore_index=True) for tables in (prompts, swaps))
-    return tuple(tables)
+    return pd.concat(prompts, ignore_index=True), pd.concat(swaps, ignore_index=True)
 
 
 def similarities(
-    domain, classifier, explanation, place: int
+    domain: MaskDomain,
+    classifier: "ClapClassifier",
+    explanation: Explanation,
+    place: int,
 ) -> dict[str, torch.Tensor]:
-    """Cosines of one prompt and of the whole, the explanation and the rest, (B,)."""
+    """Return the cosines of one prompt with the clip, the explanation and the rest.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : ClapClassifier
+        With C prompts.
+    explanation : Explanation
+        Of B clips.
+    place : int
+        Index of the prompt, 0 to C - 1.
+
+    Returns
+    -------
+    cosines : dict
+        "similarity", "similarity_in" and "similarity_out" to (B,), float64, -1 to 1.
+    """
     evidence = gather_evidence(domain, classifier, explanation)
     scale = classifier.clap.scale.detach().double()
     parts = {"": "logits", "_in": "logits_in", "_out": "logits_out"}
@@ -183,15 +218,17 @@ def similarities(
     }
 
 
-def _table(columns: dict, scores: dict[str, torch.Tensor]) -> pd.DataFrame:
-    """Columns of text and of scores (B,) on any device."""
+def _table(
+    columns: Mapping[str, Any], scores: Mapping[str, torch.Tensor]
+) -> pd.DataFrame:
+    """Return a table of B rows: columns, and scores (B,) on any device."""
     return pd.DataFrame(
         {**columns, **{name: s.detach().cpu().numpy() for name, s in scores.items()}}
     )
 
 
 def clip_scores(prompts: pd.DataFrame, swaps: pd.DataFrame) -> pd.DataFrame:
-    """What the checks make of a clip: a row per clip with each of `SCORES`.
+    """Return the scores of each clip: a row per clip with each of `SCORES`.
 
     Arguments
     ---------
@@ -201,8 +238,8 @@ def clip_scores(prompts: pd.DataFrame, swaps: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     per_clip : pandas.DataFrame
-        With the columns `id label` before. A rank correlation is NaN where all masks
-        are equally large, all pairs equally far apart, or one is not finite.
+        With the columns `id label` in front. A rank correlation is NaN where all mask
+        means or all distances are equal, or one is not finite.
 
     Example
     -------
@@ -229,16 +266,16 @@ def clip_scores(prompts: pd.DataFrame, swaps: pd.DataFrame) -> pd.DataFrame:
     """
     pairs = dict(list(swaps.groupby("id", sort=False)))
     rows = []
-    for clip, asked in prompts.groupby("id", sort=False):
-        swapped, sizes = pairs[clip], asked["mask_mean"]
-        right = sizes[asked["right"]].item()
-        absent = sizes[~asked["right"]]
+    for clip, own in prompts.groupby("id", sort=False):
+        swapped, sizes = pairs[clip], own["mask_mean"]
+        right = sizes[own["right"]].item()
+        absent = sizes[~own["right"]]
         larger = 100.0 * (absent < right).mean() if sizes.notna().all() else math.nan
         rows.append(
             {
                 "id": clip,
-                "label": asked["label"].iloc[0],
-                RISES.name: rank_correlation(asked["similarity"], sizes),
+                "label": own["label"].iloc[0],
+                RISES.name: rank_correlation(own["similarity"], sizes),
                 "MM right": right,
                 "MM absent": absent.mean(skipna=False),
                 "right less absent": right - absent.mean(skipna=False),
@@ -253,40 +290,25 @@ def clip_scores(prompts: pd.DataFrame, swaps: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def rank_correlation(first, second) -> float:
-    """Spearman's; NaN where one of them is constant or not finite.
-
-    Example
-    -------
-    >>> round(rank_correlation([1, 2, 3], [10, 30, 20]), 6)
-    0.5
-    >>> rank_correlation([1, 2, 3], [5, 5, 5])
-    nan
-    """
-    pair = np.array([first, second], dtype=float)
-    if not np.isfinite(pair).all() or (np.ptp(pair, axis=1) == 0).any():
-        return math.nan
-    return float(spearmanr(*pair).statistic)
-
-
 def overall_correlation(
     prompts: pd.DataFrame, n_boot: int = 2000, seed: int = 1234
 ) -> tuple[float, float, float]:
-    """`OVERALL` and its interval, by a bootstrap over clips.
+    """Return `OVERALL` and its 95 % interval, by a percentile bootstrap over clips.
 
     Arguments
     ---------
     prompts : pandas.DataFrame
         From `explain_prompts`, of one explainer.
     n_boot : int
-        Resamples of as many clips as there are, each with all its prompts.
+        Resamples of the clips, each with all its prompts.
     seed : int
+        Seed of the bootstrap.
 
     Returns
     -------
     correlation, low, high : float
-        NaN where all masks are equally large. Of the clips whose masks and similarities
-        are all finite.
+        -1 to 1, over the clips with finite masks and similarities only; NaN where all
+        mask means are equal.
 
     Example
     -------

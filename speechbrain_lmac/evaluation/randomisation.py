@@ -1,12 +1,12 @@
-"""Does an explanation depend on the classifier it explains?
+"""Cascading randomisation of a classifier's layers (Adebayo et al. 2018).
 
-Cascading randomisation (Adebayo et al. 2018): the classifier's layers are given
-random weights, from the logits down, one more at each step. An explanation of the
-classifier must change with it; one that does not shows the input, not the decision.
+The layers get random weights from the logits down, one more at each step. An
+explanation of the classifier must change with it; one that does not shows the input,
+not the decision.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
@@ -15,10 +15,11 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from speechbrain_lmac.data.dataset import lens_on
+from speechbrain_lmac.data.dataset import ClipBatch, lens_on
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.similarity import WINDOW, spearman, ssim
+from speechbrain_lmac.types import Explainer, Explanation
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.seeding import seed_of
@@ -36,17 +37,16 @@ SSIM = Score(
     description="structural similarity of the masks before and after",
 )
 SIMILARITIES = (SPEARMAN, SSIM)
-TRAINED = "trained"  # the step at which no layer is random
+TRAINED = "trained"  # the step without a random layer
 
 
-def cascade_layers(classifier) -> list:
-    """The layers of a classifier, the last one first.
+def cascade_layers(classifier: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
+    """Return the layers of a classifier, the last one first.
 
     A layer is a module with parameters of its own. The i-th batch norm of a module
-    belongs to its i-th convolution, if it has as many of the one as of the other; any
-    other module stands alone. The order is that in which the classifier's `__init__`
-    named them, backwards, which for a chain of layers is the order from the logits
-    down.
+    belongs to its i-th convolution, if their numbers are equal; any other module stands
+    alone. The order is the reverse of that in the classifier's `__init__`: for a chain
+    of layers from the logits down.
 
     Arguments
     ---------
@@ -58,6 +58,11 @@ def cascade_layers(classifier) -> list:
         Of (name, module). A convolution with its batch norm is a `ModuleList` of both,
         under the convolution's name.
 
+    Raises
+    ------
+    InputError
+        When the classifier has no weights.
+
     Example
     -------
     >>> model = torch.nn.Sequential(
@@ -66,19 +71,19 @@ def cascade_layers(classifier) -> list:
     >>> [(name, type(module).__name__) for name, module in cascade_layers(model)]
     [('2', 'Linear'), ('0', 'ModuleList')]
     """
-    norms = {}  # of each convolution that has one
+    norms: dict[torch.nn.Module, torch.nn.Module] = {}  # by convolution
     for module in classifier.modules():
         children = list(module.children())
         convolutions = [child for child in children if isinstance(child, _ConvNd)]
         own_norms = [child for child in children if isinstance(child, _BatchNorm)]
         if len(convolutions) == len(own_norms):
             norms.update(zip(convolutions, own_norms, strict=True))
-    taken = set(norms.values())
-    layers = []
+    paired = set(norms.values())
+    layers: list[tuple[str, torch.nn.Module]] = []
     for name, module in classifier.named_modules():
         if module in norms:
             layers.append((name, torch.nn.ModuleList([module, norms[module]])))
-        elif module not in taken and _has_weights(module):
+        elif module not in paired and _has_weights(module):
             layers.append((name, module))
     if not layers:
         raise InputError(
@@ -87,24 +92,25 @@ def cascade_layers(classifier) -> list:
     return layers[::-1]
 
 
-def _has_weights(module) -> bool:
-    """Whether a module has parameters or running statistics of its own."""
+def _has_weights(module: torch.nn.Module) -> bool:
+    """Return whether a module has parameters or running statistics of its own."""
     own = next(module.parameters(recurse=False), None) is not None
     return own or isinstance(module, _BatchNorm)
 
 
-def reinitialise(module, *key) -> None:
-    """Give a module and all in it new weights, which the key decides.
+def reinitialise(module: torch.nn.Module, *key: str | int) -> None:
+    """Give a module and its submodules new weights, seeded by the key.
 
-    By each module's own `reset_parameters`, which for a batch norm resets the running
-    statistics, too. Parameters of a module that has none are shuffled.
+    By the `reset_parameters` of each module, which also resets the running statistics
+    of a batch norm. The parameters of a module without this method are shuffled.
     """
     devices = {p.device.index for p in module.parameters() if p.is_cuda}
     with torch.random.fork_rng(devices=sorted(devices)), torch.no_grad():
         torch.manual_seed(seed_of(*key))
         for part in module.modules():
-            if hasattr(part, "reset_parameters"):
-                part.reset_parameters()
+            reset = getattr(part, "reset_parameters", None)
+            if reset is not None:
+                reset()
                 continue
             for parameter in part.parameters(recurse=False):
                 order = torch.randperm(parameter.numel()).to(parameter.device)
@@ -112,18 +118,18 @@ def reinitialise(module, *key) -> None:
 
 
 @contextmanager
-def cascade(classifier, seed: int = 1234) -> Iterator[None]:
-    """Randomise a classifier layer by layer; afterwards it is what it was.
+def cascade(classifier: torch.nn.Module, seed: int = 1234) -> Iterator[Iterator[str]]:
+    """Randomise a classifier layer by layer, and restore it at the end.
 
-    Gives an iterator over the names of `cascade_layers`: when it yields a name, this
-    layer and all before it are random. On leaving, also by an error, parameters and
-    buffers have their old values again, bit for bit.
+    The context is an iterator over the names of `cascade_layers`: when it yields a
+    name, this layer and all before it are random. On exit, also by an error, parameters
+    and buffers get their old values, bit for bit.
 
     Arguments
     ---------
     classifier : torch.nn.Module
     seed : int
-        The weights of a layer depend on it and on the layer's name alone.
+        The weights of a layer depend on it and on the layer's name only.
 
     Example
     -------
@@ -142,39 +148,41 @@ def cascade(classifier, seed: int = 1234) -> Iterator[None]:
                 tensor.copy_(values)
 
 
-def _randomise(layers: list, seed: int) -> Iterator[str]:
+def _randomise(
+    layers: Iterable[tuple[str, torch.nn.Module]], seed: int
+) -> Iterator[str]:
+    """Randomise the layers in order, and yield the name of each."""
     for name, module in layers:
         reinitialise(module, "cascade", seed, name)
         yield name
 
 
 def randomisation_check(
-    explainer,
-    classifier,
-    batches,
+    explainer: Explainer,
+    classifier: torch.nn.Module,
+    batches: Iterable[ClipBatch],
     seed: int = 1234,
     device: str | torch.device = "cpu",
     progress: bool = True,
 ) -> pd.DataFrame:
-    """How alike are the masks before and after the classifier's layers are randomised?
+    """Compare masks before and after the classifier's layers are randomised.
 
-    The class that the trained classifier predicts is explained at every step, so that
-    a mask does not change for the sake of another class. Only the classifier is
-    randomised, not a trained interpreter: what is asked is whether its masks follow
-    the classifier it was trained for.
+    Every step explains the class that the trained classifier predicts: masks do not
+    change with the class. Only the classifier is randomised, not a trained interpreter,
+    whose masks should follow the classifier it was trained for.
 
     Arguments
     ---------
     explainer : Explainer
-        Which holds this `classifier`, not a copy.
+        With this `classifier`, not a copy.
     classifier : torch.nn.Module
-        Unchanged afterwards.
-    batches : sequence
-        Of ClipBatch; gone through once for each step. All masks are kept in memory.
+        Restored at the end.
+    batches : iterable
+        Of ClipBatch, explained once per step. All masks are kept in memory.
     seed : int
-        Of the random weights.
+        Seed of the random weights.
     device : str
-        Where the clips are explained; models are there already.
+        Of the models, which are there already.
     progress : bool
         Show a bar.
 
@@ -182,16 +190,15 @@ def randomisation_check(
     -------
     table : pandas.DataFrame
         One row per step and clip with the columns `id step layer Spearman SSIM`. Step
-        0, "trained", compares the explanation with another one of the same
-        classifier: 1, but for a method that draws at random. A mask that is constant
-        before or after has NaN, which the summary counts; so has the SSIM of a clip
-        whose recording is shorter than its window.
+        0, "trained", compares two explanations of the same classifier: 1, except for
+        random methods. NaN, which the summary counts, for masks that are constant
+        before or after, and for the SSIM of recordings shorter than its window.
 
     Raises
     ------
     InputError
-        Without clips, and when the explainer's logits stay the same although the
-        classifier is random.
+        Without clips, and when the explainer's logits do not change with the random
+        classifier.
     """
     batches = list(batches)
     if not batches:
@@ -213,13 +220,17 @@ def randomisation_check(
 
 
 def _compare(
-    explainer, batches: list, before: list, step: int, layer: str
+    explainer: Explainer,
+    batches: Sequence[ClipBatch],
+    before: Sequence[Explanation],
+    step: int,
+    layer: str,
 ) -> pd.DataFrame:
-    """The rows of one step."""
+    """Return the rows of one step."""
     rows, changed = [], False
     for batch, old in zip(batches, before, strict=True):
-        # A new tensor: `Remembered` knows a batch by identity, and would answer with
-        # what the trained classifier said.
+        # A new tensor: `Remembered` identifies a batch by its object, and would return
+        # the explanation of the trained classifier.
         wav = batch.wav.to(old.mask.device, copy=True)
         new = explainer.explain(wav, old.target, lens_on(batch, wav.device))
         changed |= not torch.equal(new.logits, old.logits)
@@ -230,14 +241,14 @@ def _compare(
         rows.append(pd.DataFrame(columns))
     if step and not changed:
         raise InputError(
-            f"the logits are the same with a random layer {layer}: the explainer does "
-            "not use the classifier that is randomised. Build it with this very object"
+            f"the logits do not change with a random layer {layer}: the explainer does "
+            "not use the randomised classifier. Build it with the same object"
         )
     return pd.concat(rows, ignore_index=True)
 
 
 def _ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """SSIM (B,); NaN where the maps have fewer frames than its window."""
+    """Return SSIM (B,) of maps (B, T, F); NaN for fewer frames than its window."""
     if first.shape[1] < WINDOW:
         return first.new_full((len(first),), math.nan, dtype=torch.float64)
     return ssim(first, second)

@@ -1,26 +1,33 @@
-"""What is found with prompts: classes, pairs, attributes; seen in training or not."""
+"""Zero-shot retrieval: classes, pairs and attributes, seen in training or not."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from speechbrain_lmac.utils.seeding import generator
 from speechbrain_lmac.utils.tokenizer import words_of
 
+if TYPE_CHECKING:
+    from speechbrain_lmac.classifiers.clap.miniclap import MiniClap
+    from speechbrain_lmac.data.class_captions import ClassCaptions
+
 TIE = 1e-5  # similarities that differ by rounding only
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class Prompts:
-    """The prompts of an evaluation, embedded, and what is found with them.
+    """The embedded prompts of an evaluation, and the accuracies of retrieval.
 
     Arguments
     ---------
     captions : captions.ClassCaptions
-        What the classes are called, and what was held out.
+        Names of the classes, and the held-out combinations.
     clap : MiniClap
-        Reads the prompts.
+        Embeds the prompts.
     """
 
-    def __init__(self, captions, clap):
+    def __init__(self, captions: "ClassCaptions", clap: "MiniClap") -> None:
         self.captions = captions
         self.categories = captions.categories
         self.names = [captions.names(category)[0] for category in self.categories]
@@ -46,12 +53,27 @@ class Prompts:
                 for values in captions.attributes.values
             }
 
-    def read(self, clap, texts: list[str]) -> torch.Tensor:
-        """Sentences to (P, D), unknown words as such and without a warning."""
+    def read(self, clap: "MiniClap", texts: Iterable[str]) -> torch.Tensor:
+        """Embed P sentences, (P, D); unknown words raise no warning."""
         return clap.read(clap.vocabulary(list(texts)).ids)
 
-    def classes(self, sounds: torch.Tensor, categories: list[str]) -> dict:
-        """Class prompts: standard, by template, and made up."""
+    def classes(
+        self, sounds: torch.Tensor, categories: Sequence[str]
+    ) -> dict[str, list[float]]:
+        """Return accuracies of class prompts: standard, by template, and nonsense.
+
+        Arguments
+        ---------
+        sounds : torch.Tensor
+            Embeddings of B clips, shape (B, D).
+        categories : sequence
+            Their B classes.
+
+        Returns
+        -------
+        accuracies : dict
+            Name to B numbers, 0 to 1; NaN where no prompt is seen, or unseen.
+        """
         target = torch.tensor([self.categories.index(c) for c in categories])
         right = torch.stack(
             [found(sounds, text, target) for text in self.of_templates], dim=1
@@ -69,8 +91,23 @@ class Prompts:
             "nonsense": found(sounds, self.of_nonsense, target).tolist(),
         }
 
-    def pairs(self, sounds: torch.Tensor, pairs: list) -> dict:
-        """Mixtures against the captions of all pairs."""
+    def pairs(
+        self, sounds: torch.Tensor, pairs: Sequence[tuple[str, str]]
+    ) -> dict[str, list[float]]:
+        """Return accuracies of mixtures against the captions of all pairs.
+
+        Arguments
+        ---------
+        sounds : torch.Tensor
+            Embeddings of B mixtures, shape (B, D).
+        pairs : sequence
+            Their B pairs of classes.
+
+        Returns
+        -------
+        accuracies : dict
+            "pair_seen" and "pair_unseen" to B numbers, 0 to 1 or NaN.
+        """
         listed = self.captions.pairs()
         target = torch.tensor([listed.index(pair) for pair in pairs])
         right = found(sounds, self.of_pairs, target)[:, None]
@@ -81,14 +118,36 @@ class Prompts:
         }
 
     def attributes(
-        self, sounds: torch.Tensor, categories: list[str], attributes: list
-    ) -> dict:
-        """Each clear attribute against its opposite."""
-        seen, unseen = [], []
-        for sound, category, told in zip(sounds, categories, attributes, strict=True):
-            place, scores = self.categories.index(category), {False: [], True: []}
+        self,
+        sounds: torch.Tensor,
+        categories: Sequence[str],
+        attributes: Sequence[Iterable[str]],
+    ) -> dict[str, list[float]]:
+        """Return accuracies of each clear attribute against its opposite.
+
+        Arguments
+        ---------
+        sounds : torch.Tensor
+            Embeddings of B clips, shape (B, D).
+        categories : sequence
+            Their B classes.
+        attributes : sequence
+            Their B sets of clear attributes.
+
+        Returns
+        -------
+        accuracies : dict
+            "attribute_seen" and "attribute_unseen" to B numbers, 0 to 1 or NaN.
+        """
+        seen: list[float] = []
+        unseen: list[float] = []
+        for sound, category, present in zip(
+            sounds, categories, attributes, strict=True
+        ):
+            place = self.categories.index(category)
+            scores: dict[bool, list[float]] = {False: [], True: []}
             for values, texts in self.of_values.items():
-                for value in set(values) & set(told):
+                for value in set(values) & set(present):
                     target = torch.tensor([values.index(value)])
                     right = found(sound[None], texts[place], target)
                     new = any(self.captions.is_unseen(category, v) for v in values)
@@ -101,9 +160,21 @@ class Prompts:
 def found(
     sounds: torch.Tensor, texts: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """1 where the text of a sound is the most similar one, else 0: (B,).
+    """Return whether the right text of each clip is the most similar one.
 
-    Among equal similarities each is as good: 1 divided by their number.
+    Arguments
+    ---------
+    sounds : torch.Tensor
+        Embeddings of B clips, shape (B, D).
+    texts : torch.Tensor
+        Embeddings of P texts, shape (P, D).
+    target : torch.Tensor
+        Index of the right text, shape (B,), 0 to P - 1.
+
+    Returns
+    -------
+    right : torch.Tensor
+        Shape (B,): 1, or 1 / n if n texts are equally similar (`TIE`); otherwise 0.
 
     Example
     -------
@@ -118,27 +189,29 @@ def found(
 
 
 def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> list[float]:
-    """The mean of each row (B, K) where the mask is; NaN where it is nowhere."""
+    """Return the mean of each row (B, K) over a mask (B, K); NaN for an empty mask."""
     rows = zip(values.tolist(), mask.tolist(), strict=True)
     return [
-        mean_or_nan([v for v, there in zip(*row, strict=True) if there]) for row in rows
+        mean_or_nan([v for v, included in zip(*row, strict=True) if included])
+        for row in rows
     ]
 
 
 def mean_or_nan(values: list[float]) -> float:
-    """The mean of a list, NaN of an empty one."""
+    """Return the mean of a list, NaN for an empty one."""
     return sum(values) / len(values) if values else float("nan")
 
 
-def nonsense_names(number: int, words: list[str]) -> list[str]:
-    """Names of eight letters that are none of the words; the same in every process.
+def nonsense_names(number: int, words: Iterable[str]) -> list[str]:
+    """Return names of eight letters, none of the words; the same in every process.
 
     Example
     -------
     >>> nonsense_names(2, ["dog"])
     ['jsqwqvmd', 'dgcxwlxk']
     """
-    draw, names = generator("nonsense"), []
+    draw = generator("nonsense")
+    names: list[str] = []
     while len(names) < number:
         letters = torch.randint(len(LETTERS), (8,), generator=draw).tolist()
         name = "".join(LETTERS[letter] for letter in letters)

@@ -1,42 +1,50 @@
 """Remove and retrain (ROAR, Hooker et al. 2019).
 
-Is what a method marks what the classes are told by? The cells that it ranks highest
-are taken out of every clip, in training, validation and test alike, and a classifier
-is trained anew on what is left. The more it loses, the better the ranking. Since it
-has been trained on clips with holes, it does not lose by the holes themselves.
+The cells that a method ranks highest are removed from every clip of the training,
+validation and test splits, and a classifier is retrained on the rest. The larger its
+loss of accuracy, the better the ranking. Trained on clips with holes, the classifier
+loses no accuracy to the holes themselves.
 """
 
 import copy
 import math
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from speechbrain_lmac.data.dataset import ClipBatch
 from speechbrain_lmac.evaluation.randomisation import reinitialise
 from speechbrain_lmac.evaluation.roar_inputs import (
+    Inputs,
     mean_of_bins,
     remaining_inputs,
     whole_inputs,
 )
 from speechbrain_lmac.evaluation.row_store import RowStore
+from speechbrain_lmac.types import Explainer, MaskDomain
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.hashing import content_hash
 from speechbrain_lmac.utils.seeding import generator, seed_of
 
-WHOLE = "nothing removed"  # the method of the clips as they are, with the share 0
+if TYPE_CHECKING:
+    from speechbrain_lmac.training.schedules import Annealing
+
+WHOLE = "nothing removed"  # the method of the whole clips, with the share 0
 SPLITS = ("train", "valid", "test")
 COLUMNS = ["method", "share", "repeat", "accuracy", "n_test", "epoch", "seconds"]
 
 
 @dataclass(frozen=True)
 class Learning:
-    """How a classifier is retrained.
+    """Settings of a retraining.
 
     Arguments
     ---------
@@ -51,41 +59,51 @@ class Learning:
 
     number_of_epochs: int
     batch_size: int
-    opt_class: object
-    annealing: object
+    opt_class: Callable[..., torch.optim.Optimizer]
+    annealing: "Annealing"
 
 
-def retrain(model, splits: dict, learning, key: tuple) -> tuple[float, int]:
+def retrain(
+    model: torch.nn.Module,
+    splits: Mapping[str, Inputs],
+    learning: Learning,
+    key: tuple[str | int, ...],
+) -> tuple[float, int]:
     """Train a classifier from random weights, and test it.
 
     The weights with the lowest validation loss are tested. Initial weights, order of
-    the clips and dropout depend on the key alone: retrainings with the same key differ
-    by their inputs only. There is no augmentation, and no checkpoint: the loop is not
-    that of a Brain, since the features are in memory and a retraining takes seconds.
+    the clips and dropout depend on the key only: retrainings with the same key differ
+    in their inputs only. No augmentation and no checkpoint: a plain loop instead of a
+    Brain, since the features are in memory and a retraining takes seconds.
 
     Arguments
     ---------
     model : torch.nn.Module
-        Features to `ClassifierOutput`. Its weights are replaced.
+        Features (B, T, n_mels) to `ClassifierOutput`. Its weights are replaced.
     splits : dict
         "train", "valid" and "test" to `Inputs`.
     learning : Learning
     key : tuple
-        Of strings and numbers.
+        Seed, of strings and integers.
 
     Returns
     -------
     accuracy : float
         On the test split, 0 to 1.
     epoch : int
-        Whose weights were tested.
+        The epoch of the tested weights, from 1.
+
+    Raises
+    ------
+    InputError
+        When no epoch has a finite validation loss.
     """
     reinitialise(model, *key, "weights")
     optimizer = learning.opt_class(model.parameters())
     annealing = copy.deepcopy(learning.annealing)  # some have a state
     train = splits["train"]
     steps = math.ceil(len(train.labels) / learning.batch_size)
-    best, best_epoch, weights = math.inf, None, None
+    best, best_epoch, weights = math.inf, 0, None
     for epoch in range(1, learning.number_of_epochs + 1):
         model.train()
         draw = generator(*key, "order", epoch)
@@ -107,13 +125,15 @@ def retrain(model, splits: dict, learning, key: tuple) -> tuple[float, int]:
             best, best_epoch = valid_loss, epoch
             weights = copy.deepcopy(model.state_dict())
     if weights is None:
-        raise InputError("no epoch has a finite validation loss: choose a lower lr")
+        raise InputError("no finite validation loss in any epoch: lower lr")
     model.load_state_dict(weights)
     return _test(model, splits["test"], learning.batch_size)[1], best_epoch
 
 
-def _test(model, inputs, batch_size: int) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy."""
+def _test(
+    model: torch.nn.Module, inputs: Inputs, batch_size: int
+) -> tuple[float, float]:
+    """Return mean cross-entropy and accuracy, 0 to 1."""
     model.eval()
     with torch.no_grad():
         every = torch.arange(len(inputs.labels)).split(batch_size)
@@ -124,22 +144,21 @@ def _test(model, inputs, batch_size: int) -> tuple[float, float]:
 
 
 def remove_and_retrain(
-    explainers: dict,
-    domain,
-    splits: dict,
-    model,
-    learning,
-    shares: tuple[float],
+    explainers: Mapping[str, Explainer],
+    domain: MaskDomain,
+    splits: Mapping[str, Iterable[ClipBatch]],
+    model: torch.nn.Module,
+    learning: Learning,
+    shares: Sequence[float],
     repeats: int,
     seed: int,
-    path: Path,
+    path: Path | str,
     settings: str,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Retrain for each method, share and repeat; one row of a csv file for each.
+    """Retrain for each method, share and repeat; each is a row of a CSV file.
 
-    The file is written after every retraining, and rows that it has are not computed
-    again.
+    The file is written after every retraining. Its rows are not computed again.
 
     Arguments
     ---------
@@ -147,20 +166,21 @@ def remove_and_retrain(
         Name of the method to Explainer.
     domain : MaskDomain
     splits : dict
-        "train", "valid" and "test" to an iterable of ClipBatch, gone through again for
-        each method.
+        "train", "valid" and "test" to an iterable of ClipBatch, iterated once for each
+        method.
     model : torch.nn.Module
-        The classifier that is retrained; not the one that is explained.
+        The classifier that is retrained; not the explained one.
     learning : Learning
     shares : sequence
-        Removed shares of the cells.
+        Removed shares of the cells, 0 to 1.
     repeats : int
-        Retrainings with other initial weights.
+        Retrainings with different initial weights.
     seed : int
+        Seed of the retrainings.
     path : Path
-        The csv file.
+        The CSV file.
     settings : str
-        Of `settings_of`: rows of other settings are refused.
+        From `settings_of`.
     progress : bool
         Show a bar.
 
@@ -169,18 +189,23 @@ def remove_and_retrain(
     rows : pandas.DataFrame
         One row per method, share and repeat with `COLUMNS` and `settings`. The method
         "nothing removed" has the share 0.
+
+    Raises
+    ------
+    InputError
+        When the file has rows of other settings.
     """
     store = Retrainings(path, settings)
     repeated = range(1, repeats + 1)
-    wanted = {WHOLE: [0.0], **{method: list(shares) for method in explainers}}
+    shares_by_method = {WHOLE: [0.0], **{name: list(shares) for name in explainers}}
     todo = {
         method: [
             (share, repeat)
-            for share in shares_of
+            for share in own_shares
             for repeat in repeated
             if (method, share, repeat) not in store
         ]
-        for method, shares_of in wanted.items()
+        for method, own_shares in shares_by_method.items()
     }
     total = sum(map(len, todo.values()))
     bar = progress_bar(
@@ -220,21 +245,26 @@ def remove_and_retrain(
     bar.close()
     keys = [
         (method, share, repeat)
-        for method, shares_of in wanted.items()
-        for share in sorted(shares_of)
+        for method, own_shares in shares_by_method.items()
+        for share in sorted(own_shares)
         for repeat in repeated
     ]
     return store.rows(keys).assign(settings=settings)
 
 
 class Retrainings(RowStore):
-    """The retrainings that are finished, in a csv file of one experiment.
+    """The finished retrainings of one experiment, in a CSV file.
 
     Arguments
     ---------
     path : Path
     settings : str
-        Of `settings_of`: a file with rows of others is refused.
+        From `settings_of`.
+
+    Raises
+    ------
+    InputError
+        When the file is no such table, or has rows of other settings.
     """
 
     keys = ("method", "share", "repeat")
@@ -242,42 +272,42 @@ class Retrainings(RowStore):
     text = ("method", "settings")
     exact = ("share", "accuracy", "seconds")
 
-    def __init__(self, path: Path, settings: str):
+    def __init__(self, path: Path | str, settings: str) -> None:
         self.settings = settings
         super().__init__(path)
 
-    def prints(self, rows: pd.DataFrame) -> str:
-        """The settings, of every row."""
+    def expected(self, rows: pd.DataFrame) -> str:
+        """Return the settings, the same for all rows."""
         return self.settings
 
-    def taken(self, rows: pd.DataFrame, file: Path) -> pd.DataFrame:
-        """All rows; refused if they are of something else."""
+    def valid(self, rows: pd.DataFrame, file: Path) -> pd.DataFrame:
+        """Return all rows, or raise InputError if they are of other settings."""
         if list(rows.columns) != [*COLUMNS, self.about]:
-            raise InputError(f"{file} is no table of this recipe: remove it")
+            raise InputError(f"{file} is not a table of this recipe: remove it")
         if (rows[self.about] != self.settings).any():
             raise InputError(
-                f"{file} holds rows of other settings (data, classifier, interpreter, "
-                "learner, seed or training): remove it, or name another --output_folder"
+                f"{file} has rows of other settings (data, classifier, interpreter, "
+                "learner, seed or training): remove it, or set another --output_folder"
             )
         return rows
 
 
-def settings_of(modules: list, *values) -> str:
-    """A fingerprint of what the rows of a csv file depend on.
+def settings_of(modules: Iterable[torch.nn.Module], *values: object) -> str:
+    """Return a fingerprint of everything that the rows of a CSV file depend on.
 
     Arguments
     ---------
-    modules : sequence
-        Of torch.nn.Module, whose weights count.
+    modules : iterable
+        Of torch.nn.Module: their weights.
     values : object
-        Whatever else counts, with a stable `repr`.
+        Other dependencies, with a stable `repr`.
 
     Returns
     -------
     settings : str
         12 hexadecimal digits.
     """
-    parts = [repr(values)]
+    parts: list[str | bytes] = [repr(values)]
     for module in modules:
         for name, tensor in module.state_dict().items():
             parts += [name, np.ascontiguousarray(tensor.cpu().numpy()).tobytes()]

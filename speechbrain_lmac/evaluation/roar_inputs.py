@@ -1,5 +1,6 @@
-"""Clips without the cells that a method ranks highest, as a classifier gets them."""
+"""Inputs of retrained classifiers: clips without their highest-ranked cells."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,37 +10,51 @@ from speechbrain_lmac.classifiers.padding import (
     masks_padding,
     on_recordings,
 )
+from speechbrain_lmac.data.dataset import ClipBatch
 from speechbrain_lmac.dsp.pad_crop import join_recordings, recordings
 from speechbrain_lmac.evidence import check_mask
 from speechbrain_lmac.metrics.curves import ranking, top_cells
+from speechbrain_lmac.types import Encoded, Explainer, MaskDomain
 from speechbrain_lmac.utils.errors import InputError
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a classifier is retrained on: one split."""
+    """The features and labels of a split."""
 
     features: torch.Tensor  # (n, T, n_mels)
     labels: torch.Tensor  # (n,) class indices
     # (n,) int64, steps of the features that hold recording; None: nothing is padded.
     lengths: torch.Tensor | None = None
 
-    def logits(self, model, places: torch.Tensor) -> torch.Tensor:
-        """Logits of a classifier for some clips, (len(places), C)."""
-        masks = self.lengths is not None and masks_padding(model)
-        lengths = self.lengths[places] if masks else None
-        return on_recordings(model, self.features[places], lengths, masks).logits
+    def logits(self, model: torch.nn.Module, places: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B, C) of a classifier for the clips `places`, (B,)."""
+        lengths = None if self.lengths is None else self.lengths[places]
+        masks = lengths is not None and masks_padding(model)
+        features = self.features[places]
+        return on_recordings(model, features, lengths if masks else None, masks).logits
 
 
-def mean_of_bins(domain, batches: list) -> torch.Tensor:
-    """The mean of the representation in each bin, over clips and recorded frames.
+def mean_of_bins(domain: MaskDomain, batches: Iterable[ClipBatch]) -> torch.Tensor:
+    """Return the mean of the representation in each bin, over recorded frames.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    batches : iterable
+        Of ClipBatch.
 
     Returns
     -------
     means : torch.Tensor
         Shape (F,), float32.
+
+    Raises
+    ------
+    InputError
+        Without clips.
     """
-    total, count = 0.0, 0
+    total, count = torch.zeros((), dtype=torch.float64), 0
     with torch.no_grad():
         for batch in batches:
             encoded = domain.encode(batch.wav, batch.lens)
@@ -47,14 +62,14 @@ def mean_of_bins(domain, batches: list) -> torch.Tensor:
                 total = total + rep.sum((0, 1))
                 count += rep.shape[0] * rep.shape[1]
     if not count:
-        raise InputError("nothing to retrain on: no clip in the training data")
+        raise InputError("no clip in the training data")
     return (total / count).float()
 
 
 def without_top(
     rep: torch.Tensor, cells: torch.Tensor, share: float, fill: torch.Tensor
 ) -> torch.Tensor:
-    """A representation whose highest cells say nothing any more.
+    """Return a representation whose highest-ranked cells are replaced.
 
     Arguments
     ---------
@@ -63,9 +78,9 @@ def without_top(
     cells : torch.Tensor
         From `metrics.curves.ranking`, shape (B, T F).
     share : float
-        Of the cells, 0 to 1.
+        Share of the cells, 0 to 1.
     fill : torch.Tensor
-        What stands for a removed cell in each bin, shape (F,).
+        Value of a removed cell in each bin, shape (F,).
 
     Returns
     -------
@@ -83,45 +98,64 @@ def without_top(
     return torch.where(removed, fill.expand_as(rep), rep)
 
 
-def whole_inputs(domain, batches: list) -> Inputs:
-    """The features of the clips as they are: `Inputs`."""
+def whole_inputs(domain: MaskDomain, batches: Iterable[ClipBatch]) -> Inputs:
+    """Return the `Inputs` of n labelled clips with nothing removed.
+
+    Features (n, T, n_mels), labels and lengths (n,). The batches are iterated twice.
+    """
     with torch.no_grad():
         whole = [domain.encode(batch.wav, batch.lens) for batch in batches]
         features = [domain.features(encoded) for encoded in whole]
-    labels = torch.cat([batch.label for batch in batches])
+    labels = torch.cat([labels_of(batch) for batch in batches])
     return Inputs(torch.cat(features), labels, joined_lengths(domain, whole, features))
 
 
+def labels_of(batch: ClipBatch) -> torch.Tensor:
+    """Return the class indices (B,) of a batch, or raise InputError without labels."""
+    if batch.label is None:
+        raise InputError("remove and retrain needs clips with class labels")
+    return batch.label
+
+
 def joined_lengths(
-    domain, whole: list, features: list[torch.Tensor]
+    domain: MaskDomain, whole: Sequence[Encoded], features: Sequence[torch.Tensor]
 ) -> torch.Tensor | None:
-    """Lengths (n,) of the clips of some batches, or None where nothing is padded.
+    """Return the feature lengths of the clips of all batches.
 
     Arguments
     ---------
     domain : MaskDomain
-    whole : list
-        Of Encoded.
-    features : list
-        What the classifier hears of each, (B, T, n_mels).
+    whole : sequence
+        Of Encoded, one per batch.
+    features : sequence
+        Their features, (B, T, n_mels).
+
+    Returns
+    -------
+    lengths : torch.Tensor or None
+        Shape (n,), int64, for n clips in all; None where nothing is padded.
     """
     if all(encoded.lens is None for encoded in whole):
         return None
     lengths = []
-    for encoded, heard in zip(whole, features, strict=True):
-        full = torch.full((len(heard),), heard.shape[1])
+    for encoded, own_features in zip(whole, features, strict=True):
+        full = torch.full((len(own_features),), own_features.shape[1])
         own = lengths_of(domain, encoded)
         lengths.append(full if own is None else own)
     return torch.cat(lengths)
 
 
 def remaining_inputs(
-    explainer, domain, batches: list, shares: list[float], fill: torch.Tensor
+    explainer: Explainer,
+    domain: MaskDomain,
+    batches: Iterable[ClipBatch],
+    shares: Sequence[float],
+    fill: torch.Tensor,
 ) -> dict[float, Inputs]:
-    """The features of what is left of each clip, for each removed share.
+    """Return the features of the rest of each clip, for each removed share.
 
-    The explained class is the one that the frozen classifier predicts. A cell without
-    a rank of its own, as in the zeros of a sparse mask, is drawn at random.
+    The explained class is the one that the frozen classifier predicts. Cells of equal
+    rank, such as the zeros of a sparse mask, are drawn at random.
 
     Arguments
     ---------
@@ -130,7 +164,7 @@ def remaining_inputs(
     batches : iterable
         Of ClipBatch, with labels.
     shares : sequence
-        Removed shares of the cells.
+        Removed shares of the cells, 0 to 1.
     fill : torch.Tensor
         From `mean_of_bins`, shape (F,).
 
@@ -138,8 +172,15 @@ def remaining_inputs(
     -------
     inputs : dict
         Share to `Inputs`.
+
+    Raises
+    ------
+    InputError
+        For a clip whose mask has a NaN.
     """
-    features, labels, whole = {share: [] for share in shares}, [], []
+    features: dict[float, list[torch.Tensor]] = {share: [] for share in shares}
+    labels: list[torch.Tensor] = []
+    whole: list[Encoded] = []
     for batch in batches:
         explanation = explainer.explain(batch.wav, lens=batch.lens)
         encoded, mask = explanation.encoded, explanation.mask.detach()
@@ -150,18 +191,18 @@ def remaining_inputs(
             if not m.isfinite().all()
         ]
         if broken:
-            raise InputError(f"the mask of clip {', '.join(broken)} holds NaN")
+            raise InputError(f"NaN in the mask of clip {', '.join(broken)}")
         reps = recordings(encoded.frames, encoded.rep)
         cells = [ranking(part) for part in recordings(encoded.frames, mask)]
         with torch.no_grad():
             for share in shares:
-                left = [
+                rest = [
                     without_top(rep, ranked, share, fill)
                     for rep, ranked in zip(reps, cells, strict=True)
                 ]
-                rep = join_recordings(left, mask.shape[1])
+                rep = join_recordings(rest, mask.shape[1])
                 features[share].append(domain.features(encoded.with_rep(rep)))
-        labels.append(batch.label)
+        labels.append(labels_of(batch))
         whole.append(encoded)
     return {
         share: Inputs(

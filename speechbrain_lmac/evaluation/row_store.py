@@ -1,8 +1,8 @@
-"""Finished rows of a table, kept, so that what is interrupted goes on."""
+"""Storage of finished rows, from which an interrupted evaluation resumes."""
 
 import glob
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,52 +18,51 @@ TRUTH_VALUES = ("correct", "empty_mask", "saturated")
 
 
 class RowStore:
-    """The finished rows of an evaluation, in a csv file if there is one.
+    """The finished rows of an evaluation, in memory or in a CSV file.
 
     Arguments
     ---------
     path : str or Path, optional
-        The file: read here, written every few seconds and by `save`. Without: memory
+        The file: read at once, written every few seconds and by `save`. Without: memory
         only.
     fingerprints : dict, optional
-        Method to what its rows depend on. Rows of the file with another fingerprint,
-        or of another method, are not taken.
+        Method to the fingerprint of its rows. Rows of the file with another fingerprint
+        or method are ignored.
     share : tuple
-        This process's number and how many there are. Where there are more than one,
-        each writes a file of its own beside the first, `NAME.RANK.csv`, which the next
-        run finds, however many it has, and which `gather` puts together.
+        Rank of this process and number of processes. Several processes write a file
+        each, `NAME.RANK.csv`, which any later run reads and `gather` joins.
     """
 
-    keys = ("method", "id")  # columns that tell rows apart
-    about = "fingerprint"  # column of what a row depends on
-    text = TEXT  # columns of text, whatever stands in them
-    exact = ()  # columns of numbers that are keys: read by Python's own float
+    keys: tuple[str, ...] = ("method", "id")  # columns that identify a row
+    about: str = "fingerprint"  # column of what a row depends on
+    text: tuple[str, ...] = TEXT  # columns of text, whatever their content
+    exact: tuple[str, ...] = ()  # columns of numbers that are keys: parsed by `float`
 
     def __init__(
         self,
-        path: Path | None = None,
-        fingerprints: dict[str, str] | None = None,
+        path: Path | str | None = None,
+        fingerprints: Mapping[str, str] | None = None,
         share: tuple[int, int] = (0, 1),
-    ):
+    ) -> None:
         self.path = None if path is None else Path(path)
         self.fingerprints = fingerprints or {}
         self.rank, self.n_ranks = share
-        self._rows = {}  # key -> column -> value
+        self._rows: dict[tuple, dict] = {}  # key -> column -> value
         self._saved = time.monotonic()
         self._changed = False
         for file in self._files():
             self._read(file)
 
-    def prints(self, rows: pd.DataFrame):
-        """What each of some rows must depend on to be taken."""
+    def expected(self, rows: pd.DataFrame) -> pd.Series | str:
+        """Return the value of the column `about` in valid rows."""
         return rows["method"].map(self.fingerprints)
 
-    def taken(self, rows: pd.DataFrame, file: Path) -> pd.DataFrame:
-        """Those rows of a file that need not be computed again."""
-        return rows[rows[self.about] == self.prints(rows)]
+    def valid(self, rows: pd.DataFrame, file: Path) -> pd.DataFrame:
+        """Return the rows of a file that need not be computed again."""
+        return rows[rows[self.about] == self.expected(rows)]
 
     def _files(self) -> list[Path]:
-        """The file, and those that processes have left beside it."""
+        """Return the file, and those of processes beside it."""
         if self.path is None:
             return []
         stem, suffix = self.path.stem, self.path.suffix
@@ -75,31 +74,33 @@ class RowStore:
         return [*([self.path] if self.path.is_file() else []), *others]
 
     def _read(self, file: Path) -> None:
+        """Add the valid rows of a file."""
         exact = dict.fromkeys(self.exact, float)
-        with _refused(file):
+        with _readable(file):
             rows = read_csv(file, self.text, converters=exact)
-            self._keep(_typed(self.taken(rows, file)).drop(columns=self.about))
+            self._store(_typed(self.valid(rows, file)).drop(columns=self.about))
 
     def __contains__(self, key: tuple) -> bool:
         return key in self._rows
 
-    def has(self, method: str, ids: list[str]) -> bool:
-        """Whether there is a row of this method for each of the clips."""
+    def has(self, method: str, ids: Iterable[str]) -> bool:
+        """Return whether each of the clips has a row of this method."""
         return all((method, clip) in self for clip in ids)
 
     def add(self, table: pd.DataFrame) -> None:
-        """Keep finished rows, and write the file if it was not just written."""
-        self._keep(table)
+        """Add finished rows, and write the file every `SAVE_EVERY_S` seconds."""
+        self._store(table)
         self._changed = True
         if time.monotonic() - self._saved > SAVE_EVERY_S:
             self.save()
 
-    def _keep(self, table: pd.DataFrame) -> None:
+    def _store(self, table: pd.DataFrame) -> None:
+        """Add the rows of a table in memory."""
         for row in table.to_dict("records"):
             self._rows[tuple(row[name] for name in self.keys)] = row
 
-    def rows(self, keys) -> pd.DataFrame:
-        """The rows with these keys, in their order."""
+    def rows(self, keys: Iterable[tuple]) -> pd.DataFrame:
+        """Return the rows with these keys, in their order."""
         return _typed(pd.DataFrame([self._rows[key] for key in keys]))
 
     def save(self) -> None:
@@ -113,12 +114,13 @@ class RowStore:
         self._saved, self._changed = time.monotonic(), False
 
     def _write(self, path: Path) -> None:
+        """Write all rows to a file, atomically."""
         rows = pd.DataFrame(list(self._rows.values()))
-        rows[self.about] = self.prints(rows)
+        rows[self.about] = self.expected(rows)
         write_csv(rows, path)
 
     def gather(self) -> None:
-        """Save, wait for the other processes, and take their rows; one file remains."""
+        """Save, wait for the other processes, and join their rows in one file."""
         self.save()
         wait_for_all()
         files = self._files()
@@ -126,49 +128,54 @@ class RowStore:
             for file in files:
                 self._read(file)
         wait_for_all()  # all have read
-        if self.rank == 0 and files and files != [self.path]:
+        if self.path and self.rank == 0 and files and files != [self.path]:
             self._write(self.path)
             for file in files:
                 if file != self.path:
                     file.unlink()
 
 
-def finished_table(path: Path, make) -> pd.DataFrame:
-    """The table in a csv file, which is made and written where there is none.
+def finished_table(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Return the table in a CSV file, after writing it if the file is missing.
 
     Arguments
     ---------
     path : Path
-        Its name tells what the table depends on.
+        Its name has a fingerprint of what the table depends on.
     make : callable
-        Returns the table.
+        Computes the table.
 
     Returns
     -------
     table : pandas.DataFrame
-        As it is read from the file.
+        As read from the file.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged.
     """
     if not path.is_file():
         write_csv(make(), path)
-    with _refused(path):
+    with _readable(path):
         return read_csv(path)
 
 
 @contextmanager
-def _refused(file: Path) -> Iterator[None]:
-    """Say of a file that is no table of ours what to do, whatever reading it raises."""
+def _readable(file: Path) -> Iterator[None]:
+    """Raise InputError with the remedy for whatever reading a damaged file raises."""
     try:
         yield
     except InputError:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{file} is no table of finished rows, or a damaged one: remove it"
+            f"{file} is not a table of finished rows, or damaged: remove it"
         ) from error
 
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Columns of text and of truth values with what is missing as None and <NA>."""
+    """Return rows with missing texts as None and missing truth values as <NA>."""
     rows = rows.copy()
     for name in {"label", "predicted"} & set(rows):
         column = rows[name].astype(object)

@@ -1,43 +1,45 @@
-"""From a row per clip and method to a row per method: means, intervals, curves."""
+"""Statistics per method: means, bootstrap intervals, curves."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import bootstrap
 
 from speechbrain_lmac.evaluation.evaluate import curve_column
-from speechbrain_lmac.metrics import PAPER_METRICS
+from speechbrain_lmac.metrics import PAPER_METRICS, Score
 from speechbrain_lmac.metrics.curves import CURVES
 
 
 def summarise(
     per_clip: pd.DataFrame,
-    scores: list | tuple = PAPER_METRICS,
+    scores: Sequence[Score] = PAPER_METRICS,
     n_boot: int = 2000,
     seed: int = 1234,
 ) -> pd.DataFrame:
-    """Mean and interval of each score, per method.
+    """Return mean and interval of each score, per method.
 
     Arguments
     ---------
     per_clip : pandas.DataFrame
         From `evaluate.evaluate`.
     scores : sequence
-        Of Metric or Score, each a column of `per_clip`.
+        Of Score, each a column of `per_clip`.
     n_boot : int
         Resamples of the bootstrap.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     summary : pandas.DataFrame
-        One row per method, in the order of `per_clip`. `n` clips, of which `empty`
-        have an empty mask, `non_finite` have a score that is not finite (an empty
-        mask has no SPS and no COMP), and `saturated` have nothing to gain. For each
-        score its mean over the clips with a finite value, the limits of the 95 %
-        interval `NAME_low` and `NAME_high` (NaN without such a clip), and the number
-        of such clips `NAME_n`. `seconds_per_clip` is the time to explain, not to score.
+        One row per method, in the order of `per_clip`. `n`: clips. `empty`: clips with
+        an empty mask. `non_finite`: clips with a score that is not finite (SPS and COMP
+        of an empty mask). `saturated`: clips without a measurable gain. For each score
+        its mean over the clips with a finite value, the limits of the 95 % interval
+        `NAME_low` and `NAME_high` (NaN without such a clip), and the number of such
+        clips `NAME_n`. `seconds_per_clip`: time to explain, without scoring.
     """
     names = [score.name for score in scores]
     rows = []
@@ -51,7 +53,7 @@ def summarise(
             "saturated": int(clips["saturated"].sum()),
         }
         for name, column in zip(names, values.T, strict=True):
-            # Sorted, so that neither mean nor interval depends on the clips' order.
+            # Sorted: neither mean nor interval depends on the order of the clips.
             finite = np.sort(column[np.isfinite(column)])
             low, high = bootstrap_interval(finite, n_boot, seed)
             row[name] = finite.mean() if len(finite) else math.nan
@@ -63,15 +65,15 @@ def summarise(
     return pd.DataFrame(rows)
 
 
-def curves_of(per_clip: pd.DataFrame, shares: tuple[float, ...]) -> pd.DataFrame:
-    """The curves in rows of `evaluate.evaluate`, one row per clip, method and share.
+def curves_of(per_clip: pd.DataFrame, shares: Sequence[float]) -> pd.DataFrame:
+    """Return the curves in rows of `evaluate.evaluate`, a row per clip, method, share.
 
     Arguments
     ---------
     per_clip : pandas.DataFrame
         From `evaluate.evaluate` with these shares.
     shares : sequence
-        Of float.
+        Of float: the kept shares of the cells.
 
     Returns
     -------
@@ -93,7 +95,7 @@ def curves_of(per_clip: pd.DataFrame, shares: tuple[float, ...]) -> pd.DataFrame
 def bootstrap_interval(
     values: np.ndarray, n_boot: int = 2000, seed: int = 1234, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile-bootstrap interval of the mean.
+    """Return the percentile-bootstrap interval of the mean.
 
     Arguments
     ---------
@@ -102,22 +104,29 @@ def bootstrap_interval(
     n_boot : int
         Resamples of n values each.
     seed : int
+        Seed of the resamples.
     level : float
-        Share of the resampled means in the interval.
+        Confidence level, 0 to 1.
 
     Returns
     -------
     low, high : float
+        Limits of the interval, in the unit of the values.
 
     Example
     -------
     >>> bootstrap_interval(np.array([0.25, 0.25, 0.25]))
     (0.25, 0.25)
     """
-    n = len(values)
-    if n == 0:
-        return math.nan, math.nan
-    generator = np.random.default_rng(seed)
-    means = values[generator.integers(n, size=(n_boot, n))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    if len(values) < 2:  # scipy needs two values
+        mean = float(np.mean(values)) if len(values) else math.nan
+        return mean, mean
+    interval = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=n_boot,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)

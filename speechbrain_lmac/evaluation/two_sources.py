@@ -1,22 +1,27 @@
-"""Two sounds at once: does an explanation follow the class that it is asked for?
+"""Mixtures of two sources: dependence of explanations on the requested class.
 
 Every mixture of a clip of class A with one of class B is explained for A, for B, and
-for a class that is not there. Both sources are known, so it can be told which of them
-an explanation lies nearer to. A method that does not listen to the question gives one
-answer to both, and cannot be right twice.
+for an absent class. Both sources are known, and each explanation is compared with
+both. A method that ignores the requested class gives the same explanation for A and B,
+and cannot be right twice.
 """
 
 import json
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 
 from speechbrain_lmac.classifiers.padding import classify
-from speechbrain_lmac.data.dataset import lens_on
+from speechbrain_lmac.data.conditions import ConditionClips
+from speechbrain_lmac.data.dataset import ClipBatch, lens_on
 from speechbrain_lmac.dsp.pad_crop import score_recordings
+from speechbrain_lmac.evaluation.evaluate import Block
+from speechbrain_lmac.evaluation.row_store import RowStore
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.faithfulness import (
@@ -26,8 +31,12 @@ from speechbrain_lmac.metrics.faithfulness import (
 )
 from speechbrain_lmac.metrics.separation import si_sdr
 from speechbrain_lmac.metrics.sparsity import empty, mask_mean
+from speechbrain_lmac.types import Classifier, Explainer, MaskDomain
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.seeding import generator
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 QUESTIONS = ("A", "B", "absent")
 SOURCES = QUESTIONS[:2]
@@ -37,8 +46,8 @@ NEARER = tuple(
         name=f"nearer {own}",
         higher_is_better=True,
         unit="dB",
-        description=f"asked for the class of source {own}: SI-SDR of the explanation "
-        f"against source {own} less that against source {other}",
+        description=f"explanation of class {own}: its SI-SDR against source {own} less "
+        f"that against source {other}",
     )
     for own, other in (SOURCES, SOURCES[::-1])
 )
@@ -46,8 +55,8 @@ BOTH = Score(
     name="both nearer",
     higher_is_better=True,
     unit="%",
-    description="share of mixtures on which both differences are above 0; an "
-    "explanation that is silent, and so near to nothing, is not right",
+    description="share of mixtures with both differences above 0; a silent explanation "
+    "does not count",
 )
 TARGET = tuple(
     score
@@ -57,15 +66,15 @@ TARGET = tuple(
             name=f"p_in {name}",
             higher_is_better=True,
             unit="",
-            description=f"asked for {name}: probability of its class for the "
-            "explanation alone",
+            description=f"explanation of class {name}: probability of that class for "
+            "the explanation alone",
         ),
         Score(
             name=f"Target-In {name}",
             higher_is_better=True,
             unit="",
-            description=f"asked for {name}: share of mixtures whose explanation alone "
-            "gets its class",
+            description=f"explanation of class {name}: share of mixtures whose "
+            "explanation alone is classified as that class",
         ),
     )
 )
@@ -74,8 +83,8 @@ SIZE = tuple(
         name=f"MM {name}",
         higher_is_better=False if name == "absent" else None,
         unit="",
-        description="mask mean when asked for "
-        + ("a class that is not there" if name == "absent" else f"class {name}"),
+        description="mask mean of the explanation of "
+        + ("an absent class" if name == "absent" else f"class {name}"),
     )
     for name in QUESTIONS
 )
@@ -83,21 +92,25 @@ ABSENT = Score(
     name="Target-In absent",
     higher_is_better=False,
     unit="",
-    description="share of mixtures whose explanation alone gets a class that is not "
-    "there, asked for that class",
+    description="explanation of an absent class: share of mixtures whose explanation "
+    "alone is classified as that class",
 )
 SCORES = (*NEARER, BOTH, *TARGET, *SIZE, ABSENT)
 
 
-def classes_of(entries: dict, manifest: Path, labels: list[str]) -> dict:
-    """The classes of both sources of mixtures that a manifest has frozen.
+def classes_of(
+    entries: Mapping[str, Mapping[str, Any]],
+    manifest: Path | str,
+    labels: Sequence[str],
+) -> dict[str, tuple[int, int]]:
+    """Return the classes of both sources of the mixtures in a manifest.
 
     Arguments
     ---------
     entries : dict
         Id to entry (`speechbrain_lmac.data.mixtures`) with another clip as background.
     manifest : str or Path
-        Of the split that the clips are from, `OUTPUT_FOLDER/manifest/SPLIT.json`.
+        Of the clips' split, `OUTPUT_FOLDER/manifest/SPLIT.json`.
     labels : list
         Class names in the order of the logits.
 
@@ -109,26 +122,47 @@ def classes_of(entries: dict, manifest: Path, labels: list[str]) -> dict:
     Raises
     ------
     InputError
-        When a background is no clip of this manifest.
+        When a background is not a clip of this manifest.
     """
     clips = json.loads(Path(manifest).read_text(encoding="utf-8")).values()
     category = {clip["wav"]: clip["category"] for clip in clips}
-    classes = {}
+    classes: dict[str, tuple[int, int]] = {}
     for name, entry in entries.items():
         pieces = (entry["background"] or {}).get("pieces", ())
         found = {category.get(piece["wav"]) for piece in pieces}
         if len(found) != 1 or None in found:
             raise InputError(
-                f"mixture {name}: what was added is no clip of {manifest}; two sources "
-                "are the mixtures of contaminants.OtherClips, protocol own"
+                f"mixture {name}: its background is not a clip of {manifest}; use "
+                "mixtures of contaminants.OtherClips, protocol own"
             )
-        pair = (entry["category"], *found)
-        classes[name] = tuple(labels.index(label) for label in pair)
+        foreground, background = entry["category"], found.pop()
+        classes[name] = (labels.index(foreground), labels.index(background))
     return classes
 
 
-def absent_class(name: str, present: tuple[int, int], n_classes: int, seed: int) -> int:
-    """A class that is in neither source, drawn for a mixture.
+def absent_class(name: str, present: Sequence[int], n_classes: int, seed: int) -> int:
+    """Draw a class that is in neither source of a mixture.
+
+    Arguments
+    ---------
+    name : str
+        Id of the mixture, part of the seed.
+    present : sequence
+        Class indices of its sources.
+    n_classes : int
+        Number of classes, more than `present`.
+    seed : int
+        Seed of all draws.
+
+    Returns
+    -------
+    index : int
+        Of the class, 0 to n_classes - 1.
+
+    Raises
+    ------
+    InputError
+        When all classes are present.
 
     Example
     -------
@@ -137,22 +171,20 @@ def absent_class(name: str, present: tuple[int, int], n_classes: int, seed: int)
     """
     others = [index for index in range(n_classes) if index not in present]
     if not others:
-        raise InputError(
-            "to ask for a class that is not there takes more than two classes"
-        )
+        raise InputError(f"absent class: more than two classes needed, got {n_classes}")
     draw = generator("absent class", seed, name)
-    return others[torch.randint(len(others), (), generator=draw).item()]
+    return others[int(torch.randint(len(others), (), generator=draw))]
 
 
 def nearness(
     estimate: torch.Tensor, own: torch.Tensor, other: torch.Tensor
 ) -> torch.Tensor:
-    """How much nearer an estimate lies to one source than to the other, in dB.
+    """Return how much nearer an estimate is to one source than to the other, in dB.
 
     SI-SDR(estimate, own) - SI-SDR(estimate, other)
 
-    With sources of equal energy this compares two correlations: the size of the
-    estimate does not count, and the difference changes its sign with the sources.
+    With sources of equal energy this compares two correlations: the level of the
+    estimate does not matter, and swapping the sources changes the sign.
 
     Arguments
     ---------
@@ -166,7 +198,7 @@ def nearness(
 
     Example
     -------
-    Of the estimate 4/5 of the energy are the one source, 1/5 the other:
+    4/5 of the estimate's energy come from one source, 1/5 from the other:
 
     >>> one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     >>> nearness(2 * one + other, one, other)
@@ -176,15 +208,15 @@ def nearness(
 
 
 def judge(
-    explainer,
+    explainer: Explainer,
     wav: torch.Tensor,
     classes: torch.Tensor,
-    sources: list[torch.Tensor] | tuple[torch.Tensor, torch.Tensor],
-    domain,
-    classifier,
-    lens=None,
+    sources: Sequence[torch.Tensor],
+    domain: MaskDomain,
+    classifier: Classifier,
+    lens: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The scores of one explainer on a batch of mixtures.
+    """Return the scores of one explainer on a batch of mixtures.
 
     Arguments
     ---------
@@ -192,21 +224,23 @@ def judge(
     wav : torch.Tensor
         Mixtures, shape (B, N).
     classes : torch.Tensor
-        Shape (B, 3): of source A, of source B, and one that is in neither.
+        Class indices of source A, source B and an absent class, shape (B, 3).
     sources : tuple of torch.Tensor
         A and B, shape (B, N) each.
     domain : MaskDomain
         Listenable.
     classifier : Classifier
     lens : torch.Tensor or None
-        Relative lengths (B,) of the mixtures, where they are padded.
+        Relative lengths (B,) of padded mixtures, in (0, 1].
 
     Returns
     -------
     columns : dict
-        Each of `SCORES`, and `empty_mask` and `saturated` of any question, (B,).
+        Each of `SCORES`, `SI-SDRi A`, `SI-SDRi B`, and `empty_mask` and `saturated` for
+        A or B, shape (B,).
     """
-    columns, flaws = {}, []
+    columns: dict[str, torch.Tensor] = {}
+    flaws: list[tuple[torch.Tensor, torch.Tensor]] = []
     for place, name in enumerate(QUESTIONS):
         target = classes[:, place]
         explanation = explainer.explain(wav, target, lens)
@@ -217,11 +251,11 @@ def judge(
         columns[f"MM {name}"] = score_recordings(mask_mean, *masks)
         if name in SOURCES:
             with torch.no_grad():
-                part = domain.apply_mask(explanation.encoded, explanation.mask)
-                heard = domain.decode(part)
+                masked = domain.apply_mask(explanation.encoded, explanation.mask)
+                part = domain.decode(masked)
             own, other = sources[place], sources[1 - place]
-            columns[f"nearer {name}"] = nearness(heard, own, other)
-            columns[f"SI-SDRi {name}"] = si_sdr(heard, own) - si_sdr(wav, own)
+            columns[f"nearer {name}"] = nearness(part, own, other)
+            columns[f"SI-SDRi {name}"] = si_sdr(part, own) - si_sdr(wav, own)
             no_mask = score_recordings(empty, *masks)
             flaws.append((no_mask, saturated(evidence.logits, target)))
     right = torch.stack([columns[score.name] > 0 for score in NEARER]).all(0)
@@ -231,18 +265,18 @@ def judge(
 
 
 def two_source_rows(
-    block,
-    classifier,
-    opened,
-    batches,
-    classes: dict,
-    labels: list[str],
+    block: Block,
+    classifier: Classifier,
+    opened: ConditionClips,
+    batches: Iterable[ClipBatch],
+    classes: Mapping[str, tuple[int, int]],
+    labels: Sequence[str],
     seed: int,
     device: str | torch.device,
-    store,
-    bar,
+    store: RowStore,
+    bar: "tqdm",
 ) -> pd.DataFrame:
-    """A row per mixture and method.
+    """Return a row per mixture and method.
 
     Arguments
     ---------
@@ -258,12 +292,13 @@ def two_source_rows(
     labels : list
         Class names in the order of the logits.
     seed : int
-        Of the classes that are absent.
+        Seed of the absent classes.
     device : str or torch.device
+        Of the models.
     store : row_store.RowStore
-        What it knows already is not computed again.
+        Its rows are not computed again.
     bar : tqdm
-        Moved on by one for each row.
+        Updated by one for each row.
 
     Returns
     -------
@@ -271,16 +306,24 @@ def two_source_rows(
         `id method label other absent predicted correct top_two`, the columns of
         `judge`, `seconds`. `correct`: the prediction is one of both classes;
         `top_two`: both are the two likeliest.
+
+    Raises
+    ------
+    InputError
+        When the condition has no stems.
     """
-    domain, ids = block.domain, []
+    if opened.stems is None:
+        raise InputError("two sources: the condition has no stems")
+    domain = block.domain
+    ids: list[str] = []
     for batch in batches:
         ids += batch.ids
         wav, lens = batch.wav.to(device), lens_on(batch, device)
-        asked = [
+        triples = [
             (*classes[name], absent_class(name, classes[name], len(labels), seed))
             for name in batch.ids
         ]
-        sources = None  # rendered once for all methods, and only if one asks
+        sources = None  # rendered once for all methods, and only if needed
         for method, explainer in block.explainers.items():
             if not store.has(method, batch.ids):
                 if sources is None:
@@ -292,7 +335,7 @@ def two_source_rows(
                 columns = judge(
                     explainer,
                     wav,
-                    torch.tensor(asked, device=device),
+                    torch.tensor(triples, device=device),
                     sources,
                     domain,
                     classifier,
@@ -303,16 +346,16 @@ def two_source_rows(
                     {
                         "id": batch.ids,
                         "method": method,
-                        "label": [labels[first] for first, _, _ in asked],
-                        "other": [labels[second] for _, second, _ in asked],
-                        "absent": [labels[third] for _, _, third in asked],
+                        "label": [labels[first] for first, _, _ in triples],
+                        "other": [labels[second] for _, second, _ in triples],
+                        "absent": [labels[third] for _, _, third in triples],
                         "predicted": [labels[likeliest] for likeliest, _ in top],
                     }
                 )
-                both = zip(top, asked, strict=True)
-                heard = [(t[0] in a[:2], set(t) == set(a[:2])) for t, a in both]
-                table["correct"] = [first for first, _ in heard]
-                table["top_two"] = [pair for _, pair in heard]
+                pairs = [triple[:2] for triple in triples]
+                both = list(zip(top, pairs, strict=True))
+                table["correct"] = [best[0] in pair for best, pair in both]
+                table["top_two"] = [set(best) == set(pair) for best, pair in both]
                 for name, values in columns.items():
                     table[name] = values.cpu().numpy()
                 table["seconds"] = seconds / len(batch.ids)

@@ -6,9 +6,10 @@ The arithmetic is in `faithfulness` and `sparsity`. A metric returns one score p
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -20,12 +21,12 @@ from speechbrain_lmac.utils.errors import InputError
 
 @dataclass(frozen=True)
 class Score:
-    """What a table says about a column of scores, one per clip."""
+    """Name, direction, unit and description of a column of scores, one per clip."""
 
     name: str  # of the column in tables
     higher_is_better: bool | None = None  # None: no direction, or none is known
     unit: str = ""  # "%", "dB", or "" for a plain number
-    description: str = ""  # one line, for the reader of a table
+    description: str = ""  # one line, printed below tables
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ class EvidenceMetric(Score):
     name : str
         Of the column in tables.
     higher_is_better : bool, optional
-        Without: a table has no arrow, and no method is said to lead.
+        Without: no arrow in tables, and no method leads.
     unit : str
         "%", "dB", or "" for a plain number.
     description : str
         One line. Without: the first line of the function's docstring.
     function : callable
-        From `Evidence` to one number per clip, (B,).
+        `Evidence` to one real number per clip, shape (B,).
 
     Example
     -------
@@ -64,7 +65,7 @@ class EvidenceMetric(Score):
             object.__setattr__(self, "description", _first_line(self.function))
 
     def __call__(self, evidence: Evidence) -> torch.Tensor:
-        """Score each item of the batch, shape (B,).
+        """Return the score of each item of the batch, shape (B,), floating point.
 
         Raises
         ------
@@ -72,17 +73,31 @@ class EvidenceMetric(Score):
             When the function returns anything but one real number per clip.
         """
         values = self.function(evidence)
-        wanted = (len(evidence.target),)
+        expected = (len(evidence.target),)
         if not torch.is_tensor(values) or values.is_complex():
             got = f"a {values.dtype}" if torch.is_tensor(values) else repr(values)
-        elif tuple(values.shape) != wanted:
-            got = f"the shape {tuple(values.shape)}"
+        elif tuple(values.shape) != expected:
+            got = f"shape {tuple(values.shape)}"
         else:
             return values if values.is_floating_point() else values.double()
         raise InputError(
-            f"metric {self.name!r} must return one number per clip, a tensor of the "
-            f"shape {wanted}, got {got}"
+            f"metric {self.name!r} must return one number per clip, shape {expected}, "
+            f"got {got}"
         )
+
+
+def _on_masked_audio(
+    score: Callable[[torch.Tensor], torch.Tensor],
+) -> Callable[[Evidence], torch.Tensor]:
+    """Return a score (B,) of the map that the masked audio shows, `MaskedAudio.map`."""
+
+    def scored(evidence: Evidence) -> torch.Tensor:
+        audio = evidence.masked_audio
+        if audio is None:
+            raise ValueError("evidence has no masked_audio")
+        return score_recordings(score, audio.frames, audio.map)
+
+    return scored
 
 
 AI = EvidenceMetric(
@@ -125,74 +140,68 @@ FF = EvidenceMetric(
     function=lambda e: faithfulness.faithfulness(e.logits, e.logits_out, e.target),
     higher_is_better=True,
     unit="",
-    description="faithfulness: confidence that goes with the explanation, p - p_out",
+    description="faithfulness: confidence lost without the explanation, p - p_out",
 )
 FID_IN = EvidenceMetric(
     name="Fid-In",
     function=lambda e: faithfulness.input_fidelity(e.logits, e.logits_in),
     higher_is_better=True,
     unit="",
-    description="input fidelity: share of clips of which the explanation alone gets "
-    "the class of the whole",
+    description="input fidelity: share of clips whose explanation alone is classified "
+    "as the whole clip",
 )
 TARGET_IN = EvidenceMetric(
     name="Target-In",
     function=lambda e: faithfulness.target_fidelity(e.logits_in, e.target),
     higher_is_better=True,
     unit="",
-    description="target fidelity: share of clips whose explanation alone gets the "
-    "class that was asked for; Fid-In where that is the predicted class",
+    description="target fidelity: share of clips whose explanation alone is classified "
+    "as the explained class; Fid-In where that is the predicted class",
 )
 SPS = EvidenceMetric(
     name="SPS",
     function=lambda e: score_recordings(sparsity.sparseness, e.frames, e.mask),
     higher_is_better=True,
     unit="",
-    description="sparseness: Gini index of the mask; none for an empty mask",
+    description="sparseness: Gini index of the mask; undefined for an empty mask",
 )
 COMP = EvidenceMetric(
     name="COMP",
     function=lambda e: score_recordings(sparsity.complexity, e.frames, e.mask),
     higher_is_better=False,
     unit="",
-    description="complexity: entropy of the mask in nats; none for an empty mask",
+    description="complexity: entropy of the mask in nats; undefined for an empty mask",
 )
 MM = EvidenceMetric(
     name="MM",
     function=lambda e: score_recordings(sparsity.mask_mean, e.frames, e.mask),
     higher_is_better=None,
     unit="",
-    description="mask mean: the size of the explanation, without which the others "
-    "cannot be compared",
+    description="mask mean: the size of the explanation, to be read with all other "
+    "scores",
 )
 
 SPS_HEARD = EvidenceMetric(
     name="SPS-heard",
-    function=lambda e: score_recordings(
-        sparsity.sparseness, e.masked_audio.frames, e.masked_audio.map
-    ),
+    function=_on_masked_audio(sparsity.sparseness),
     higher_is_better=True,
     unit="",
-    description="SPS of what is heard, |STFT(explanation)| / |STFT(clip)| up to 1: the "
-    "same kind of map in every domain",
+    description="SPS of the masked audio, |STFT(explanation)| / |STFT(clip)| up to 1: "
+    "the same kind of map in every domain",
 )
 COMP_HEARD = EvidenceMetric(
     name="COMP-heard",
-    function=lambda e: score_recordings(
-        sparsity.complexity, e.masked_audio.frames, e.masked_audio.map
-    ),
+    function=_on_masked_audio(sparsity.complexity),
     higher_is_better=False,
     unit="",
-    description="COMP of what is heard, the map of SPS-heard",
+    description="COMP of the masked audio, the map of SPS-heard",
 )
 MM_HEARD = EvidenceMetric(
     name="MM-heard",
-    function=lambda e: score_recordings(
-        sparsity.mask_mean, e.masked_audio.frames, e.masked_audio.map
-    ),
+    function=_on_masked_audio(sparsity.mask_mean),
     higher_is_better=None,
     unit="",
-    description="MM of what is heard, the map of SPS-heard",
+    description="MM of the masked audio, the map of SPS-heard",
 )
 
 # The order of the papers' tables, then the size of the mask.
@@ -209,11 +218,11 @@ ALL_METRICS = (
     COMP,
     MM,
 )
-# For domains that can be listened to; needed where masks of several are compared.
+# For listenable domains; needed to compare masks of several domains.
 HEARD_METRICS = (SPS_HEARD, COMP_HEARD, MM_HEARD)
 
 
-# Columns that a table has anyway.
+# Columns of every table, which no metric may be named.
 TAKEN = (
     *("condition", "block", "id", "method", "label", "predicted", "correct", "p"),
     *("p_in", "p_out", "empty_mask", "saturated", "seconds", "seconds_per_clip"),
@@ -221,16 +230,18 @@ TAKEN = (
 )
 
 
-def metrics_by_name(names) -> tuple[EvidenceMetric, ...]:
-    """The metrics of a list, in its order, for tables and for trainings.
+def metrics_by_name(
+    names: str | Sequence[str | Score | Callable[[Evidence], torch.Tensor]],
+) -> tuple[EvidenceMetric, ...]:
+    """Return the metrics of a list, in its order, for tables and for trainings.
 
     Arguments
     ---------
     names : list or str
-        Each one the name of a metric, a metric, or a function of `Evidence` that
-        returns one number per clip, (B,): a metric that is called as the function,
-        without a direction, described by the first line of its docstring. A str is a
-        list with commas.
+        Names of metrics, metrics, or functions of `Evidence` that return one number
+        per clip, shape (B,). A function becomes a metric of its name without a
+        direction, described by the first line of its docstring. A str is a
+        comma-separated list of names.
 
     Returns
     -------
@@ -240,8 +251,8 @@ def metrics_by_name(names) -> tuple[EvidenceMetric, ...]:
     Raises
     ------
     InputError
-        For a name that is not known, listing those that are; for a score that no list
-        can choose; for two metrics with one name.
+        For an unknown name, listing the known ones; for a score that is computed
+        automatically; for two metrics of one name.
 
     Example
     -------
@@ -256,28 +267,30 @@ def metrics_by_name(names) -> tuple[EvidenceMetric, ...]:
     if isinstance(names, str):
         names = [name.strip() for name in names.split(",")]
     if not isinstance(names, list | tuple):
-        raise InputError(f"metrics must be a list, as [AI, AD], got {names!r}")
+        raise InputError(f"metrics must be a list, e.g. [AI, AD], got {names!r}")
     known = {metric.name: metric for metric in (*ALL_METRICS, *HEARD_METRICS)}
-    told = [n for n in names if not isinstance(n, Score) and not callable(n)]
-    unknown = [str(n) for n in told if not isinstance(n, str) or n not in known]
+    texts = [n for n in names if not isinstance(n, Score) and not callable(n)]
+    unknown = [str(n) for n in texts if not isinstance(n, str) or n not in known]
     if unknown:
-        raise InputError(_told(unknown, known))
+        raise InputError(_unknown_metrics(unknown, known))
     metrics = tuple(known[n] if isinstance(n, str) else _metric(n) for n in names)
-    called = {}
+    by_name: dict[str, EvidenceMetric] = {}
     for metric in metrics:
         if metric.name in TAKEN:
             raise InputError(
-                f"metric {metric.name!r}: tables have such a column; take another name"
+                f"metric {metric.name!r}: the name of a column of every table; choose "
+                "another"
             )
-        if called.setdefault(metric.name, metric) != metric:
-            raise InputError(f"two metrics are called {metric.name!r}")
+        if by_name.setdefault(metric.name, metric) != metric:
+            raise InputError(f"two metrics named {metric.name!r}")
     return metrics
 
 
-def identity_of(metric: EvidenceMetric) -> str:
-    """What finished scores of a metric hang on, for `fingerprint_of`.
+def identity_of(metric: EvidenceMetric) -> str | list[Any]:
+    """Return what the scores of a metric depend on, for `fingerprint_of`.
 
-    The name of one of ours; of a user's also the function, its settings and its code.
+    The name of a metric of this package; for a user's metric name, function (with its
+    settings) and source code.
     """
     if any(metric is ours for ours in (*ALL_METRICS, *HEARD_METRICS)):
         return metric.name
@@ -288,12 +301,12 @@ def identity_of(metric: EvidenceMetric) -> str:
     return [metric.name, metric.function, code]
 
 
-def _metric(thing) -> EvidenceMetric:
-    """A metric of a metric, of a function, or of any object with name and direction."""
+def _metric(thing: Any) -> EvidenceMetric:
+    """Return a metric, a function, or an object with name and direction as a metric."""
     if isinstance(thing, EvidenceMetric):
         return thing
     if isinstance(thing, Score) and not callable(thing):
-        raise InputError(f"score {thing.name!r} has no function of the evidence")
+        raise InputError(f"score {thing.name!r} has no function of `Evidence`")
     if hasattr(thing, "name") and hasattr(thing, "higher_is_better"):
         about = (getattr(thing, key, "") for key in ("unit", "description"))
         return EvidenceMetric(
@@ -302,30 +315,30 @@ def _metric(thing) -> EvidenceMetric:
     function = _unwrapped(thing)
     if isinstance(function, type):
         raise InputError(
-            f"metrics: {function.__name__} is a class; write !new: in place of !name:"
+            f"metrics: {function.__name__} is a class; use !new: instead of !name:"
         )
     return EvidenceMetric(
         name=getattr(function, "__name__", type(function).__name__), function=thing
     )
 
 
-def _unwrapped(function):
-    """What a `!name:` of a YAML, which is a partial, stands for."""
+def _unwrapped(function: Any) -> Any:
+    """Return the function of a `!name:` of a YAML, which is a partial."""
     while isinstance(function, partial):
         function = function.func
     return function
 
 
-def _first_line(function) -> str:
-    """The first line of a docstring, without its full stop; or where the code is."""
+def _first_line(function: Callable) -> str:
+    """Return a docstring's first line without its full stop, or the code's path."""
     function = _unwrapped(function)
     lines = (inspect.getdoc(function) or "").strip().splitlines()
     where = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
     return lines[0].removesuffix(".") if lines else f"computed by {where}"
 
 
-def _told(unknown: list[str], known: dict[str, EvidenceMetric]) -> str:
-    """The message on names that are no metrics."""
+def _unknown_metrics(unknown: list[str], known: dict[str, EvidenceMetric]) -> str:
+    """Return the message on unknown names of metrics."""
     # These modules import this one.
     from speechbrain_lmac.metrics.curves import AREAS, P_IN, P_OUT
     from speechbrain_lmac.metrics.separation import (
@@ -335,20 +348,20 @@ def _told(unknown: list[str], known: dict[str, EvidenceMetric]) -> str:
     )
 
     truth = (*SOURCE_SCORES, IRM_OVERLAP_HEARD, *ARTEFACT_SCORES)
-    by_themselves = {
-        **{score.name: "in conditions whose parts are known" for score in truth},
-        **{score.name: "where `curves` asks for them" for score in AREAS},
-        **dict.fromkeys(("Spearman", "SSIM"), "where `sanity` asks for them"),
-        **dict.fromkeys(("p", P_IN.name, P_OUT.name), "in per_clip.csv, always"),
+    automatic = {
+        **{score.name: "in conditions with known stems" for score in truth},
+        **{score.name: "with the key `curves`" for score in AREAS},
+        **dict.fromkeys(("Spearman", "SSIM"), "with the key `sanity`"),
+        **dict.fromkeys(("p", P_IN.name, P_OUT.name), "in per_clip.csv"),
     }
-    text = f"no metric is called {', '.join(unknown)}; known: {', '.join(known)}."
+    text = f"unknown metric {', '.join(unknown)}; known: {', '.join(known)}."
     lower = {name.casefold(): name for name in known}
     for name in unknown:
         close = difflib.get_close_matches(name.casefold(), lower, n=1)
-        if name in by_themselves:
-            text += f" {name!r} comes by itself, {by_themselves[name]}: leave it out."
+        if name in automatic:
+            text += f" {name!r} is computed automatically {automatic[name]}: remove it."
         elif "." in name:
-            text += f" A function of your own is !name:{name}, not its name alone."
+            text += f" For a function of your own write !name:{name}."
         elif close:
-            text += f" For {name!r}, did you mean {lower[close[0]]!r}?"
+            text += f" Did you mean {lower[close[0]]!r} for {name!r}?"
     return text

@@ -1,7 +1,7 @@
-"""How an explanation sounds, where a clip's stems are known: leaks and artefacts.
+"""Interference and artefacts of an explanation, where a clip's stems are known.
 
-What is not the foreground in an explanation is of two kinds: the background that leaks
-through, and what is in neither stem, because the method made it.
+Interference is the background that leaks through; artefacts are in neither stem, but
+made by the method.
 """
 
 import torch
@@ -9,7 +9,7 @@ import torch
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
 
-# Of a stem's energy: below it nothing is left of the background beside the foreground.
+# Share of its energy below which a background is the foreground at another level.
 ALIKE = 1e-10
 
 SI_SIR = Score(
@@ -24,7 +24,7 @@ SI_SAR = Score(
     higher_is_better=True,
     unit="dB",
     description="scale-invariant signal-to-artefacts ratio of the explanation: the "
-    "foreground in it against what comes from neither stem; without bound for the clip "
+    "foreground in it against what comes from neither stem; unbounded for the clip "
     "itself",
 )
 ARTEFACT_SCORES = (SI_SIR, SI_SAR)
@@ -33,7 +33,7 @@ ARTEFACT_SCORES = (SI_SIR, SI_SAR)
 def si_sir_sar(
     estimate: torch.Tensor, foreground: torch.Tensor, background: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What of the error of an explanation is interference, and what is artefact, in dB.
+    """Return the ratios of target to interference and to artefacts, in dB.
 
     With s the foreground, b the background and e the estimate (Le Roux et al. 2019,
     arXiv 1811.02508):
@@ -43,10 +43,9 @@ def si_sir_sar(
         e_artif  = e less that projection
         SI-SIR = 10 log10(|e_target|^2 / |e_interf|^2), SI-SAR with |e_artif|^2
 
-    The two errors are orthogonal, so that 10^(-SI-SDR/10) = 10^(-SI-SIR/10) +
-    10^(-SI-SAR/10). Only one gain for each stem is no artefact: what a filter or a
-    mask makes of them is one, so that SI-SAR does not tell a change of timbre from
-    noise.
+    The two errors are orthogonal: 10^(-SI-SDR/10) = 10^(-SI-SIR/10) +
+    10^(-SI-SAR/10). Anything but one gain per stem is an artefact, also the effect of a
+    filter or a mask: SI-SAR does not distinguish a change of timbre from noise.
 
     Arguments
     ---------
@@ -75,16 +74,17 @@ def si_sir_sar(
     is_other = _energy(other) > ALIKE * _energy(b)
     interference = torch.where(is_other[:, None], _share(e, other) * other, 0.0)
     artefact = e - target - interference
-    wanted = _energy(target)
-    sir = 10 * torch.log10(wanted / _energy(interference))
-    sar = 10 * torch.log10(wanted / _energy(artefact))
+    energy = _energy(target)
+    sir = 10 * torch.log10(energy / _energy(interference))
+    sar = 10 * torch.log10(energy / _energy(artefact))
     return sir.where(is_other, torch.nan), sar
 
 
 def _share(wav: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    """The coefficient of the projection, (B, 1); NaN for a silent direction."""
+    """Return the coefficient of the projection, (B, 1); NaN for a silent direction."""
     return ((wav * direction).sum(1) / _energy(direction))[:, None]
 
 
 def _energy(wav: torch.Tensor) -> torch.Tensor:
+    """Return the energy (B,) of waveforms (B, N)."""
     return wav.square().sum(1)

@@ -1,15 +1,16 @@
-"""Faithfulness at equal sizes: each method may keep the same share of the cells.
+"""Faithfulness at equal sizes of the masks.
 
-AI, AD and Fid-In grow with the size of a mask, so that a large mask wins by being
-large. Here every mask is reduced to its ranking of the cells: the first 1, 2, 5, ...
-percent are kept whole, the others not at all, and the usual scores are taken at each
-size.
+AI, AD and Fid-In improve with the size of a mask. Here every mask is reduced to its
+ranking of the cells: the first 1, 2, 5, ... percent are kept, the others removed, and
+the scores are computed at each size.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -17,6 +18,7 @@ from speechbrain_lmac.dsp.pad_crop import join_recordings, recordings
 from speechbrain_lmac.evidence import check_mask, gather_evidence
 from speechbrain_lmac.metrics import AD, AI, FID_IN, Score
 from speechbrain_lmac.metrics.faithfulness import target_probability
+from speechbrain_lmac.types import Classifier, Explanation, MaskDomain
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.seeding import generator
 
@@ -26,17 +28,15 @@ P_IN = Score(
     name="p_in",
     higher_is_better=True,
     unit="",
-    description="probability of the explained class when only the cells ranked "
-    "highest are heard",
+    description="probability of the explained class for the highest-ranked cells alone",
 )
 P_OUT = Score(
     name="p_out",
     higher_is_better=False,
     unit="",
-    description="probability of the explained class when the cells ranked highest "
-    "are taken out",
+    description="probability of the explained class without the highest-ranked cells",
 )
-# What is taken at each size, in the order of `size_curves`.
+# The scores at each size, in the order of `size_curves`.
 CURVES = (P_IN, P_OUT, AI, AD, FID_IN)
 # The area under each curve, in the order of `size_areas`.
 AREAS = tuple(
@@ -44,23 +44,23 @@ AREAS = tuple(
         name=f"{curve.name} area",
         higher_is_better=curve.higher_is_better,
         unit=curve.unit,
-        description=f"mean of {curve.name} over the logarithm of the share of cells "
-        "that is kept: the area under its curve",
+        description=f"mean of {curve.name} over the logarithm of the share of kept "
+        "cells: the area under its curve",
     )
     for curve in CURVES
 )
 
 
-def check_shares(shares: list[float] | tuple[float, ...]) -> None:
-    """Raise InputError unless the shares rise, all of them above 0 and at most 1.
+def check_shares(shares: Sequence[float]) -> None:
+    """Raise InputError unless the shares increase and lie in (0, 1].
 
     Example
     -------
     >>> check_shares([0.1, 1.5])
     Traceback (most recent call last):
     ...
-    speechbrain_lmac.utils.errors.InputError: shares must be numbers above 0 and at \
-most 1 that rise, got [0.1, 1.5]
+    speechbrain_lmac.utils.errors.InputError: shares must be increasing numbers above \
+0 and at most 1, got [0.1, 1.5]
     """
     numbers = all(
         isinstance(share, (int, float)) and not isinstance(share, bool)
@@ -73,29 +73,28 @@ most 1 that rise, got [0.1, 1.5]
         or not all(low < high for low, high in pairwise(shares))
     ):
         raise InputError(
-            "shares must be numbers above 0 and at most 1 that rise, "
+            "shares must be increasing numbers above 0 and at most 1, "
             f"got {list(shares)}"
         )
 
 
 def ranking(mask: torch.Tensor, seed: int = 1234) -> torch.Tensor:
-    """The cells of each mask, the most important first.
+    """Return the cells of each mask, the most important first.
 
-    Cells of equal value are in a random order which depends on the seed and on (T, F)
-    alone. So the zeros of a sparse mask are random cells, and so is all of a mask of
-    ones: the same ones for every method and clip.
+    Cells of equal value are in a random order, the same for every method and clip:
+    it depends on the seed and on (T, F) alone.
 
     Arguments
     ---------
     mask : torch.Tensor
         Shape (B, T, F), without NaN.
     seed : int
-        Of the order of equal cells.
+        Seed of the order of equal cells.
 
     Returns
     -------
     cells : torch.Tensor
-        Places in the flattened mask, shape (B, T F), int64.
+        Indices into the flattened mask, shape (B, T F), int64.
 
     Example
     -------
@@ -108,15 +107,15 @@ def ranking(mask: torch.Tensor, seed: int = 1234) -> torch.Tensor:
     return shuffled[values.argsort(dim=1, descending=True, stable=True)]
 
 
-def top_cells(cells: torch.Tensor, share: float, shape) -> torch.Tensor:
-    """A mask that keeps the first cells of a ranking.
+def top_cells(cells: torch.Tensor, share: float, shape: Sequence[int]) -> torch.Tensor:
+    """Return a mask that keeps the first cells of a ranking.
 
     Arguments
     ---------
     cells : torch.Tensor
         From `ranking`, shape (B, T F).
     share : float
-        Of the cells, 0 to 1: exactly round(share T F) are kept.
+        Share of the cells, 0 to 1: exactly round(share T F) are kept.
     shape : tuple
         (T, F).
 
@@ -131,35 +130,35 @@ def top_cells(cells: torch.Tensor, share: float, shape) -> torch.Tensor:
     tensor([[[0., 1.],
              [1., 0.]]])
     """
-    kept = cells[:, : round(share * cells.shape[1])]
+    first = cells[:, : round(share * cells.shape[1])]
     mask = torch.zeros(cells.shape, device=cells.device)
-    return mask.scatter_(1, kept, 1.0).unflatten(1, tuple(shape))
+    return mask.scatter_(1, first, 1.0).unflatten(1, tuple(shape))
 
 
 def size_curves(
-    domain,
-    classifier,
-    explanation,
-    shares: list[float] | tuple[float, ...] = SHARES,
+    domain: MaskDomain,
+    classifier: Classifier,
+    explanation: Explanation,
+    shares: Sequence[float] = SHARES,
     seed: int = 1234,
 ) -> dict[str, torch.Tensor]:
-    """Scores of the cells that a mask ranks highest, at each size.
+    """Return the scores of the highest-ranked cells of a mask, at each size.
 
-    The kept and the left out cells are heard one share after the other
-    (`evidence.gather_evidence`), so that memory does not grow with their number. A
-    share is one of the cells that hold recording; padding is never kept.
+    The classifier runs on the kept and on the removed cells, one share after the other
+    (`evidence.gather_evidence`): memory does not grow with the number of shares. Shares
+    count the cells that hold recording; padding is never kept.
 
     Arguments
     ---------
     domain : MaskDomain
     classifier : Classifier
     explanation : Explanation
-        Only the order of its mask's values counts. Where a mask has a NaN there is
-        no order, and all scores of this clip are NaN.
+        Its mask (B, T, F) counts by the order of its values only. All scores of a
+        clip whose mask has a NaN are NaN.
     shares : sequence
-        S shares of the cells, above 0 and at most 1, rising.
+        S increasing shares of the cells, above 0 and at most 1.
     seed : int
-        Of the order of equal cells, see `ranking`.
+        Seed of the order of equal cells, see `ranking`.
 
     Returns
     -------
@@ -172,17 +171,17 @@ def size_curves(
     undefined = mask.isnan().flatten(1).any(1)
     parts = recordings(explanation.encoded.frames, mask.nan_to_num())
     cells = [ranking(part, seed) for part in parts]
-    columns = {score.name: [] for score in CURVES}
+    columns: dict[str, list[torch.Tensor]] = {score.name: [] for score in CURVES}
     for share in shares:
-        kept = join_recordings(
+        top = join_recordings(
             [
                 top_cells(ranked, share, part.shape[1:])
                 for ranked, part in zip(cells, parts, strict=True)
             ],
             mask.shape[1],
         )
-        kept = kept.masked_fill(undefined[:, None, None], math.nan)
-        evidence = gather_evidence(domain, classifier, replace(explanation, mask=kept))
+        top = top.masked_fill(undefined[:, None, None], math.nan)
+        evidence = gather_evidence(domain, classifier, replace(explanation, mask=top))
         values = (
             target_probability(evidence.logits_in, evidence.target),
             target_probability(evidence.logits_out, evidence.target),
@@ -193,27 +192,30 @@ def size_curves(
     return {name: torch.stack(column, 1) for name, column in columns.items()}
 
 
-def area_under_curve(
-    values: torch.Tensor, shares: list[float] | tuple[float, ...]
-) -> torch.Tensor:
-    """Mean of a score over the logarithm of the kept share.
+def area_under_curve(values: torch.Tensor, shares: Sequence[float]) -> torch.Tensor:
+    """Return the mean of a score over the logarithm of the kept share.
 
-    Trapezoids over ln(share), divided by the width of the axis: a curve that is v
-    everywhere has the area v, so that an area has the unit and the range of its
-    score. On a linear axis the step from 20 to 50 % would outweigh all smaller sizes
-    together, which are those of explanations.
+    Trapezoids over ln(share), divided by the width of the axis: a constant curve v has
+    the area v, and an area has the unit and the range of its score. On a linear axis
+    the step from 20 to 50 % would outweigh all smaller sizes together, which are those
+    of explanations.
 
     Arguments
     ---------
     values : torch.Tensor
         Shape (B, S).
     shares : sequence
-        The S shares, at least 2.
+        The S increasing shares, at least 2.
 
     Returns
     -------
     area : torch.Tensor
         Shape (B,), float64; NaN where one of the values is.
+
+    Raises
+    ------
+    ValueError
+        When the values do not have a column for each of at least 2 shares.
 
     Example
     -------
@@ -223,7 +225,7 @@ def area_under_curve(
     check_shares(shares)
     if len(shares) < 2 or values.shape[1:] != (len(shares),):
         raise ValueError(
-            f"values must have a column for each of at least 2 shares, got "
+            f"values must have shape (B, S) with S shares, at least 2, got "
             f"{tuple(values.shape)} for {len(shares)}"
         )
     axis = torch.tensor(shares, dtype=torch.float64, device=values.device).log()
@@ -231,21 +233,21 @@ def area_under_curve(
 
 
 def size_areas(
-    curves: dict[str, torch.Tensor], shares: tuple[float, ...] = SHARES
+    curves: dict[str, torch.Tensor], shares: Sequence[float] = SHARES
 ) -> dict[str, torch.Tensor]:
-    """The area under each curve.
+    """Return the area under each curve.
 
     Arguments
     ---------
     curves : dict
-        From `size_curves`.
+        From `size_curves`: name to scores (B, S).
     shares : sequence
-        What it was given.
+        Its S shares.
 
     Returns
     -------
     areas : dict
-        Name of each of `AREAS` to its values, (B,).
+        Name of each of `AREAS` to its values, (B,), float64.
     """
     return {
         area.name: area_under_curve(curves[curve.name], shares)
@@ -254,16 +256,27 @@ def size_areas(
 
 
 def curve_table(
-    ids: list[str], curves: dict[str, torch.Tensor], shares: list[float] = SHARES
+    ids: Sequence[str],
+    curves: dict[str, torch.Tensor],
+    shares: Sequence[float] = SHARES,
 ) -> pd.DataFrame:
-    """The curves of a batch as a table.
+    """Return the curves of a batch as a table.
+
+    Arguments
+    ---------
+    ids : sequence
+        B ids of clips.
+    curves : dict
+        From `size_curves`: name to scores (B, S).
+    shares : sequence
+        Its S shares.
 
     Returns
     -------
     table : pandas.DataFrame
         One row per clip and share with the columns `id share` and each of `CURVES`.
     """
-    columns = {
+    columns: dict[str, list | np.ndarray] = {
         "id": [clip for clip in ids for _ in shares],
         "share": [float(share) for _ in ids for share in shares],
     }

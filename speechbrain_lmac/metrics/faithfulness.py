@@ -1,4 +1,4 @@
-"""Does the classifier decide the same from the explanation alone?
+"""Faithfulness of explanations: the classifier's confidence in their parts.
 
 One score per clip, from logits, in float64. Every function that takes a `target`
 scores the softmax probability of that class, as L-MAC does with the predicted one
@@ -6,8 +6,8 @@ scores the softmax probability of that class, as L-MAC does with the predicted o
 input, p_in of the masked-in part, p_out of the masked-out part.
 
 Probabilities stay logarithms until the last line, and `1 - p` is the probability of
-all other classes together: a classifier that is sure has p == 1.0 in float32, and
-`1 - p` would then be 0 where the logits still tell 1e-9 from 1e-12.
+all other classes together: a confident classifier has p == 1.0 in float32, and
+`1 - p` would then be 0 where the logits still separate 1e-9 from 1e-12.
 
 NaN and infinite logits give NaN scores, which the caller counts.
 """
@@ -20,14 +20,22 @@ import torch
 # papers turns rounding into an AI of 31 to 44 % for a mask of ones.
 AI_TOLERANCE = 1e-6
 
-# Where the other classes share less than this, there is nothing left to gain.
+# Probability of all other classes below which no gain is measured.
 SATURATION = 1e-10
 
 
 def check_same_shape(
     name: str, tensor: torch.Tensor, of: str, reference: torch.Tensor
 ) -> None:
-    """Raise ValueError unless `tensor` has the shape of `reference`."""
+    """Raise ValueError unless `tensor` has the shape of `reference`.
+
+    Arguments
+    ---------
+    name, of : str
+        Names of the two tensors, for the message.
+    tensor, reference : torch.Tensor
+        Any shape.
+    """
     if tensor.shape != reference.shape:
         raise ValueError(
             f"{name} must have the shape of {of} {tuple(reference.shape)}, "
@@ -36,7 +44,7 @@ def check_same_shape(
 
 
 def target_probability(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Softmax probability of the target class.
+    """Return the softmax probability of the target class.
 
     Arguments
     ---------
@@ -61,9 +69,9 @@ def target_probability(logits: torch.Tensor, target: torch.Tensor) -> torch.Tens
 
 
 def saturated(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Whether the classifier is so sure that no gain can be measured.
+    """Return whether the classifier is too confident for a gain: 1 - p < SATURATION.
 
-    `1 - p < SATURATION`. Such clips score an average gain of 0 and are counted.
+    Such clips score an average gain of 0 and are counted.
 
     Arguments
     ---------
@@ -88,7 +96,7 @@ def saturated(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def average_increase(
     logits: torch.Tensor, logits_in: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """Whether confidence rises when only the explanation is heard, in percent.
+    """Return whether the explanation alone raises the confidence, in percent.
 
     100 * [p_in - p > AI_TOLERANCE]   (Grad-CAM++, Chattopadhay et al. 2018, with a
     tolerance)
@@ -122,7 +130,7 @@ def average_increase(
 def average_drop(
     logits: torch.Tensor, logits_in: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """Relative loss of confidence when only the explanation is heard, in percent.
+    """Return the relative loss of confidence for the explanation alone, in percent.
 
     100 * max(0, p - p_in) / p   (Grad-CAM++, Chattopadhay et al. 2018)
 
@@ -156,12 +164,12 @@ def average_drop(
 def average_drop_double_softmax(
     logits: torch.Tensor, logits_in: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """The average drop as the public code of L-MAC computes it, in percent.
+    """Return the average drop as the public code of L-MAC computes it, in percent.
 
-    It applies the softmax to vectors which are probabilities already, so with many
-    classes this is close to 100 * (1 - exp(p_in - p)), an absolute drop which cannot
-    exceed 100 * (1 - 1/e) = 63.2. The published tables carry it: compare their AD with
-    this score, and read `average_drop` for what the name says.
+    It applies the softmax to probabilities: with many classes this is close to
+    100 * (1 - exp(p_in - p)), an absolute drop of at most 100 * (1 - 1/e) = 63.2. The
+    AD of the published tables is this score; `average_drop` is the AD of its
+    definition.
 
     Arguments
     ---------
@@ -193,11 +201,11 @@ def average_drop_double_softmax(
 def average_gain(
     logits: torch.Tensor, logits_in: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """How much of the missing confidence the explanation alone regains, in percent.
+    """Return the missing confidence that the explanation alone regains, in percent.
 
     100 * max(0, p_in - p) / (1 - p)   (Opti-CAM, Zhang et al. 2023)
 
-    A `saturated` item has nothing to regain and scores 0.
+    A `saturated` item scores 0.
 
     Arguments
     ---------
@@ -223,7 +231,8 @@ def average_gain(
     check_same_shape("logits_in", logits_in, "logits", logits)
     _, log_rest = _log_p(logits, target)
     _, log_rest_in = _log_p(logits_in, target)
-    # (p_in - p) / (1 - p) is what the other classes lose: no 1 - p to round to 0.
+    # (p_in - p) / (1 - p) is the relative loss of the other classes: no 1 - p that
+    # rounds to 0.
     gain = _relative_loss(log_rest, log_rest_in)
     gain = gain.masked_fill(saturated(logits, target), 0.0)
     return _nan_where_nan(gain, log_rest_in)
@@ -232,7 +241,7 @@ def average_gain(
 def faithfulness(
     logits: torch.Tensor, logits_out: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """The confidence that goes when the explanation is taken out.
+    """Return the confidence that is lost without the explanation.
 
     p - p_out   (L-MAC; the "FF" of the tables)
 
@@ -262,7 +271,7 @@ def faithfulness(
 
 
 def input_fidelity(logits: torch.Tensor, logits_in: torch.Tensor) -> torch.Tensor:
-    """Whether the explanation alone is classified as the whole input is.
+    """Return whether the explanation alone is classified as the whole input.
 
     [argmax p(X) = argmax p(M.X)]   (L-MAC; the "Fid-In" of the tables)
 
@@ -292,7 +301,7 @@ def input_fidelity(logits: torch.Tensor, logits_in: torch.Tensor) -> torch.Tenso
 
 
 def target_fidelity(logits_in: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Whether the explanation alone is classified as what was asked for.
+    """Return whether the explanation alone is classified as the target.
 
     [argmax p(M.X) = target]   (ours; input fidelity where the target is the prediction)
 
@@ -301,12 +310,12 @@ def target_fidelity(logits_in: torch.Tensor, target: torch.Tensor) -> torch.Tens
     logits_in : torch.Tensor
         Of the masked-in part, shape (B, C).
     target : torch.Tensor
-        The class that was asked for, shape (B,).
+        Explained class of each item, shape (B,).
 
     Returns
     -------
     fidelity : torch.Tensor
-        Shape (B,), 0 or 1. Higher is better, if the class is there to be heard.
+        Shape (B,), 0 or 1. Higher is better, if the class is present.
 
     Example
     -------
@@ -320,11 +329,11 @@ def target_fidelity(logits_in: torch.Tensor, target: torch.Tensor) -> torch.Tens
 def _log_p(
     logits: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logarithms (B,) of the target's probability and of all others' together."""
+    """Return log p (B,) of the target and log (1 - p) (B,) of the other classes."""
     if target.shape != logits.shape[:1]:
         raise ValueError(
-            f"target must have one class for each of the {logits.shape[0]} items, "
-            f"got shape {tuple(target.shape)}"
+            f"target must have shape ({logits.shape[0]},), one class per item, "
+            f"got {tuple(target.shape)}"
         )
     logits = logits.double()
     target = target.unsqueeze(1)
@@ -339,7 +348,7 @@ def _log_p(
 def _change(
     logits: torch.Tensor, logits_after: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """p_after - p (B,), from whichever of p and 1 - p is the smaller one."""
+    """Return p_after - p (B,), computed from the smaller of p and 1 - p."""
     log_p, log_rest = _log_p(logits, target)
     log_p_after, log_rest_after = _log_p(logits_after, target)
     rise = log_p_after.exp() - log_p.exp()
@@ -348,10 +357,10 @@ def _change(
 
 
 def _relative_loss(log_before: torch.Tensor, log_after: torch.Tensor) -> torch.Tensor:
-    """100 * max(0, before - after) / before (B,), also where both underflow."""
+    """Return 100 * max(0, before - after) / before (B,), also where both underflow."""
     return 100 * (1 - (log_after - log_before).clamp(max=0).exp())
 
 
 def _nan_where_nan(score: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-    """The score (B,), NaN where what it was compared from is NaN."""
+    """Return the score (B,), NaN where its source (B,) is NaN."""
     return score.masked_fill(source.isnan(), math.nan)

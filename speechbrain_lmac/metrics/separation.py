@@ -1,4 +1,4 @@
-"""Scores against the truth, where a clip's foreground and background are known."""
+"""Scores against known sources: a clip's foreground and background."""
 
 import torch
 
@@ -7,13 +7,14 @@ from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES, si_sir_sar
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
+from speechbrain_lmac.types import Encoded, Explanation, MaskDomain
 
 # A power |S|^2 below which a cell of a stem is silent. A stem of 16 bit has 1e-8 of
 # rounding noise in every cell; the domains' floor at digital silence is 1e-14, or
 # 1e-12 where a mel band adds up ten bins.
 SILENT_POWER = 1e-10
 
-# Below this magnitude nothing is divided by. Nothing is there to be kept, either.
+# Lower bound of the magnitudes that are divided by. A cell below it is silent.
 LEAST_MAGNITUDE = 1e-7
 
 FOREGROUND_SHARE = Score(
@@ -21,7 +22,7 @@ FOREGROUND_SHARE = Score(
     higher_is_better=True,
     unit="%",
     description="share of the explanation's energy that comes from the clip's "
-    "foreground; the all-ones mask has the foreground's share of the clip",
+    "foreground; for the all-ones mask the foreground's share of the clip",
 )
 IRM_OVERLAP = Score(
     name="IRM overlap",
@@ -48,8 +49,8 @@ IRM_OVERLAP_HEARD = Score(
     name="IRM overlap-heard",
     higher_is_better=True,
     unit="",
-    description="IRM overlap of what is heard, the map of SPS-heard: the same kind of "
-    "map in every domain",
+    description="IRM overlap of the masked audio, the map of SPS-heard: the same kind "
+    "of map in every domain",
 )
 
 
@@ -59,7 +60,7 @@ SOURCE_SCORES = (FOREGROUND_SHARE, IRM_OVERLAP, SI_SDR, SI_SDR_IMPROVEMENT)
 def foreground_share(
     gain: torch.Tensor, foreground: torch.Tensor, background: torch.Tensor
 ) -> torch.Tensor:
-    """Share of the explanation's energy that comes from the foreground, in percent.
+    """Return the share of the explanation's energy from the foreground, in percent.
 
     100 * sum |g S_f|^2 / (sum |g S_f|^2 + sum |g S_b|^2), with the gain g = |X_in| /
     |X| of the explanation applied to the complex spectrum of each stem.
@@ -67,14 +68,14 @@ def foreground_share(
     Arguments
     ---------
     gain : torch.Tensor
-        Shape (B, T, F), not negative.
+        Shape (B, T, F), at least 0.
     foreground, background : torch.Tensor
         Magnitudes |S_f|, |S_b| of the stems, shape (B, T, F).
 
     Returns
     -------
     share : torch.Tensor
-        Shape (B,), 0 to 100, float64; NaN where nothing is kept. Higher is better.
+        Shape (B,), 0 to 100, float64; NaN for a silent explanation. Higher is better.
 
     Example
     -------
@@ -82,13 +83,15 @@ def foreground_share(
     >>> foreground_share(ones, 3 * ones, ones)
     tensor([90.], dtype=torch.float64)
     """
-    kept = (gain.double() * foreground.double()).square().sum((1, 2))
-    leaked = (gain.double() * background.double()).square().sum((1, 2))
-    return 100 * kept / (kept + leaked)
+    of_foreground = (gain.double() * foreground.double()).square().sum((1, 2))
+    of_background = (gain.double() * background.double()).square().sum((1, 2))
+    return 100 * of_foreground / (of_foreground + of_background)
 
 
 def si_sdr(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019).
+    """Return the scale-invariant signal-to-distortion ratio in dB.
+
+    Le Roux et al. 2019, arXiv 1811.02508.
 
     With a = <estimate, reference> / |reference|^2:
     10 log10(|a reference|^2 / |estimate - a reference|^2). No mean is removed.
@@ -118,7 +121,7 @@ def si_sdr(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 def ideal_ratio_mask(
     foreground: torch.Tensor, background: torch.Tensor
 ) -> torch.Tensor:
-    """The foreground's share of the power in each cell.
+    """Return the foreground's share of the power in each cell.
 
     |S_f|^2 / (|S_f|^2 + |S_b|^2), the ideal ratio mask of Wang, Narayanan and Wang
     2014 with the exponent 1; 0 where both stems are silent (`SILENT_POWER`).
@@ -139,19 +142,19 @@ def ideal_ratio_mask(
     tensor([[[0.9000, 0.0000]]], dtype=torch.float64)
     """
     check_same_shape("background", background, "foreground", foreground)
-    wanted = foreground.double().square()
-    total = wanted + background.double().square()
-    return torch.where(total < SILENT_POWER, 0.0, wanted / total)
+    power = foreground.double().square()
+    total = power + background.double().square()
+    return torch.where(total < SILENT_POWER, 0.0, power / total)
 
 
 def soft_overlap(mask: torch.Tensor, ideal: torch.Tensor) -> torch.Tensor:
-    """Intersection over union of two masks with values between 0 and 1.
+    """Return the intersection over union of two masks with values in 0..1.
 
     sum min(m, i) / sum max(m, i)   (Ruzicka's similarity; the Jaccard index where
     both are 0 or 1)
 
-    Every cell counts alike, loud or soft, and so does one that is kept in vain. A mask
-    of ones has the mean of the ideal mask.
+    Every cell has the same weight, whatever its level. A mask of ones has the mean of
+    the ideal mask.
 
     Arguments
     ---------
@@ -174,37 +177,46 @@ def soft_overlap(mask: torch.Tensor, ideal: torch.Tensor) -> torch.Tensor:
     return shared / torch.maximum(mask, ideal).sum((1, 2))
 
 
-def scores_of(domain) -> tuple[Score, ...]:
-    """What `source_scores` returns in a domain: tuple of Score."""
+def scores_of(domain: MaskDomain) -> tuple[Score, ...]:
+    """Return the scores that `source_scores` computes in a domain."""
     if not domain.listenable:
         return (FOREGROUND_SHARE, IRM_OVERLAP)
     return (*SOURCE_SCORES, IRM_OVERLAP_HEARD, *ARTEFACT_SCORES)
 
 
 def source_scores(
-    domain, explanation, foreground: torch.Tensor, background: torch.Tensor
+    domain: MaskDomain,
+    explanation: Explanation,
+    foreground: torch.Tensor,
+    background: torch.Tensor,
 ) -> dict[str, torch.Tensor]:
     """Score a batch of explanations against the two sources of each clip.
 
     Arguments
     ---------
     domain : MaskDomain
-        With `magnitude`. Only where it is `listenable` is there an SI-SDR.
+        Waveform scores, such as SI-SDR, need a `listenable` one.
     explanation : Explanation
+        Of B clips of N samples.
     foreground, background : torch.Tensor
-        Waveforms (B, N) whose sum is the explained clip, but for its level, which no
-        score depends on (above `SILENT_POWER`).
+        Waveforms (B, N) whose sum is the explained clip up to its level, on which no
+        score depends (above `SILENT_POWER`).
 
     Returns
     -------
     scores : dict
         Name of each of `scores_of(domain)` to its values, (B,), float64. NaN where a
-        score is undefined: an explanation that keeps nothing, a silent foreground.
+        score is undefined: a silent explanation, a silent foreground.
+
+    Raises
+    ------
+    ValueError
+        When a stem does not have the shape (B, N) of the clips.
     """
     encoded = explanation.encoded
     _check_stems(encoded, foreground=foreground, background=background)
     with torch.no_grad():
-        heard = MaskedAudio(domain, encoded, explanation.mask)
+        masked_audio = MaskedAudio(domain, encoded, explanation.mask)
         whole = domain.magnitude(encoded).clamp(min=LEAST_MAGNITUDE)
         spectra = [
             domain.magnitude(domain.encode(stem)) for stem in (foreground, background)
@@ -212,35 +224,35 @@ def source_scores(
         ideal = ideal_ratio_mask(*spectra)
         scores = {
             FOREGROUND_SHARE.name: foreground_share(
-                domain.magnitude(heard.masked_in) / whole, *spectra
+                domain.magnitude(masked_audio.masked_in) / whole, *spectra
             ),
             IRM_OVERLAP.name: score_recordings(
                 soft_overlap,
                 encoded.bin_frames,
-                domain.on_bins(heard),
+                domain.on_bins(masked_audio),
                 ideal,
             ),
         }
         if domain.listenable:
-            reached = si_sdr(heard.explanation, foreground)
-            scores[SI_SDR.name] = reached
-            scores[SI_SDR_IMPROVEMENT.name] = reached - si_sdr(
+            part = masked_audio.explanation
+            scores[SI_SDR.name] = si_sdr(part, foreground)
+            scores[SI_SDR_IMPROVEMENT.name] = scores[SI_SDR.name] - si_sdr(
                 foreground + background, foreground
             )
             scores[IRM_OVERLAP_HEARD.name] = score_recordings(
-                soft_overlap, heard.frames, heard.map, ideal
+                soft_overlap, masked_audio.frames, masked_audio.map, ideal
             )
-            ratios = si_sir_sar(heard.explanation, foreground, background)
+            ratios = si_sir_sar(part, foreground, background)
             scores |= {s.name: r for s, r in zip(ARTEFACT_SCORES, ratios, strict=True)}
         return scores
 
 
-def _check_stems(encoded, **stems) -> None:
+def _check_stems(encoded: Encoded, **stems: torch.Tensor) -> None:
     """Raise ValueError unless each stem has the clips' shape (B, N)."""
-    wanted = (len(encoded.rep), encoded.length)
+    expected = (len(encoded.rep), encoded.length)
     for name, stem in stems.items():
-        if tuple(stem.shape) != wanted:
+        if tuple(stem.shape) != expected:
             raise ValueError(
-                f"{name} must have the shape of the clips {wanted}, "
+                f"{name} must have the shape of the clips {expected}, "
                 f"got {tuple(stem.shape)}"
             )

@@ -1,12 +1,15 @@
-"""How alike are two maps?
+"""Similarity of maps: rank correlation, SSIM, distances.
 
-One score per clip, in float64; that of a map with a NaN is NaN. A map that is the same
-everywhere has no order and no structure: its `spearman` and `ssim` are NaN.
+One score per clip, in float64; that of a map with a NaN is NaN. The `spearman` and
+`ssim` of a constant map are undefined: NaN.
 """
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from scipy.stats import spearmanr
 
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
 
@@ -19,10 +22,7 @@ MAP_RANGE = 1.0  # L, of maps in 0..1
 
 
 def spearman(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Spearman's rank correlation of the cells of two maps.
-
-    Pearson's correlation of the ranks, where equal cells share the mean of their
-    ranks.
+    """Return Spearman's rank correlation of the cells of two maps.
 
     Arguments
     ---------
@@ -32,7 +32,7 @@ def spearman(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     correlation : torch.Tensor
-        Shape (B,), -1 to 1; NaN where a map is constant or has a NaN.
+        Shape (B,), -1 to 1; NaN where a map is constant or not finite.
 
     Example
     -------
@@ -40,14 +40,31 @@ def spearman(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     tensor([0.5000], dtype=torch.float64)
     """
     check_same_shape("second", second, "first", first)
-    ranks, other = _centred_ranks(first), _centred_ranks(second)
-    both = (ranks.square().sum(1) * other.square().sum(1)).sqrt()
-    correlation = (ranks * other).sum(1) / both
-    return correlation.masked_fill(_undefined(first, second), math.nan)
+    cells = (maps.detach().flatten(1).cpu().numpy() for maps in (first, second))
+    scores = [rank_correlation(a, b) for a, b in zip(*cells, strict=True)]
+    return torch.tensor(scores, dtype=torch.float64, device=first.device)
+
+
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
+    """Return Spearman's rank correlation of two series of N numbers, shape (N,) each.
+
+    NaN where one of them is constant or not finite.
+
+    Example
+    -------
+    >>> round(rank_correlation([1, 2, 3], [10, 30, 20]), 6)
+    0.5
+    >>> rank_correlation([1, 2, 3], [5, 5, 5])
+    nan
+    """
+    pair = np.array([first, second], dtype=float)
+    if not np.isfinite(pair).all() or (np.ptp(pair, axis=1) == 0).any():
+        return math.nan
+    return float(spearmanr(*pair).statistic)
 
 
 def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Structural similarity of two maps in 0..1 (Wang et al. 2004), its mean.
+    """Return the mean structural similarity of two maps in 0..1 (Wang et al. 2004).
 
     (2 m n + c1)(2 cov + c2) / ((m^2 + n^2 + c1)(var_m + var_n + c2)) in each Gaussian
     window that lies within the map, with means m, n, c1 = 0.01^2 and c2 = 0.03^2.
@@ -61,6 +78,11 @@ def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     -------
     similarity : torch.Tensor
         Shape (B,), -1 to 1; NaN where a map is constant or has a NaN.
+
+    Raises
+    ------
+    ValueError
+        When the maps differ in shape or are smaller than the window.
 
     Example
     -------
@@ -87,15 +109,15 @@ def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def jaccard_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """How little two maps overlap: 1 - sum min(a, b) / sum max(a, b).
+    """Return the Jaccard distance of two maps: 1 - sum min(a, b) / sum max(a, b).
 
-    For maps of 0 and 1 it is 1 - intersection over union (Jaccard 1912); with values
-    between, that of Ruzicka 1958. It counts the maps' sizes and their shapes.
+    For binary maps 1 - intersection over union (Jaccard 1912), for values in between
+    that of Ruzicka 1958. It depends on the sizes and the shapes of the maps.
 
     Arguments
     ---------
     first, second : torch.Tensor
-        Shape (B, T, F), not negative.
+        Shape (B, T, F), at least 0.
 
     Returns
     -------
@@ -118,13 +140,10 @@ def jaccard_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def shape_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """`jaccard_distance` of two maps that are each divided by their own sum.
+    """Return the `jaccard_distance` (B,) of two maps, each divided by its sum.
 
-    A map that is another one times a number has the distance 0: only where the maps lie
-    counts, not how large they are.
-
-    Arguments and returns are those of `jaccard_distance`; NaN where a map is 0
-    everywhere.
+    It depends on the shapes of the maps (B, T, F) only: a map and a multiple of it have
+    the distance 0. NaN where a map is 0 everywhere.
 
     Example
     -------
@@ -135,39 +154,24 @@ def shape_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return jaccard_distance(*(m / m.sum((1, 2), keepdim=True) for m in shapes))
 
 
-def _centred_ranks(maps: torch.Tensor) -> torch.Tensor:
-    """Average ranks of the cells less their mean, (B, T F), float64."""
-    values, places = maps.flatten(1).sort(1)
-    n = values.shape[1]
-    place = torch.arange(n, device=maps.device).expand_as(values)
-    differs = values[:, 1:] != values[:, :-1]
-    edge = torch.ones_like(differs[:, :1])
-    # The first and the last place of the equal cells that each cell is among.
-    first = place.where(torch.cat([edge, differs], 1), 0).cummax(1).values
-    last = place.where(torch.cat([differs, edge], 1), n - 1)
-    last = last.flip(1).cummin(1).values.flip(1)
-    # Ranks are 1 + (first + last) / 2, and all N of them have the mean (N + 1) / 2.
-    centred = (first + last - (n - 1)).double() / 2
-    return torch.empty_like(centred).scatter_(1, places, centred)
-
-
-def _undefined(*maps) -> torch.Tensor:
-    """Whether one of the maps is constant or has a NaN, (B,), bool."""
+def _undefined(*maps: torch.Tensor) -> torch.Tensor:
+    """Return whether one of the maps (B, T, F) is constant or has a NaN, (B,), bool."""
     cells = [m.flatten(1) for m in maps]
     # With a NaN both comparisons are false.
     return ~torch.stack([c.amax(1) > c.amin(1) for c in cells]).all(0)
 
 
 def _windowed(maps: torch.Tensor) -> torch.Tensor:
-    """Gaussian means (B, T - 10, F - 10) of the windows within the maps (B, T, F)."""
+    """Return Gaussian means (B, T - 10, F - 10) of the windows in maps (B, T, F)."""
     place = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-    weights = (-0.5 * (place / WINDOW_SIGMA).square()).exp()
-    weights = (weights / weights.sum()).tolist()
+    gaussian = (-0.5 * (place / WINDOW_SIGMA).square()).exp()
+    weights = (gaussian / gaussian.sum()).tolist()
     # Shifted sums: on a CPU and in float64 faster than a convolution.
     for axis in (1, 2):
         size = maps.shape[axis] - WINDOW + 1
-        maps = sum(
+        shifted = (
             weight * maps.narrow(axis, start, size)
             for start, weight in enumerate(weights)
         )
+        maps = sum(shifted, start=maps.new_zeros(()))
     return maps

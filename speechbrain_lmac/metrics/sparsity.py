@@ -1,23 +1,22 @@
-"""How small and how simple is a mask?
+"""Size and sparsity of masks.
 
 One score per clip, from the mask alone, in float64. Masks are (B, T, F) and are
-flattened. A mask that is 0 everywhere has no share to speak of: its sparseness and
-complexity are NaN, and `empty` tells which ones to count. A NaN in a mask makes its
-scores NaN.
+flattened. The sparseness and complexity of an `empty` mask, 0 everywhere, are NaN, as
+are the scores of a mask with a NaN.
 """
 
 import torch
 
 
 def sparseness(mask: torch.Tensor) -> torch.Tensor:
-    """Gini index of the mask (the "SPS" of the tables; Chalasani et al. 2020).
+    """Return the Gini index of each mask (SPS in tables; Chalasani et al. 2020).
 
     sum_i (2i - N - 1) a_(i) / (N sum_i a_i), with a = |mask| of N cells, sorted
     upwards, i from 1 to N.
 
-    Quantus 0.6 adds 1e-7 of the maximum to every cell first. That changes less than
+    Quantus 0.6 first adds 1e-7 of the maximum to every cell. That changes less than
     1e-5 while the mean exceeds 1 % of the maximum; a single cell among the 221103 of
-    a five-second clip has 1.000 here and 0.978 there.
+    a five-second clip scores 1.000 here and 0.978 in Quantus.
 
     Arguments
     ---------
@@ -42,7 +41,7 @@ def sparseness(mask: torch.Tensor) -> torch.Tensor:
 
 
 def complexity(mask: torch.Tensor) -> torch.Tensor:
-    """Entropy of the mask, in nats (the "COMP" of the tables; Bhatt et al. 2020).
+    """Return the entropy of each mask in nats (COMP in tables; Bhatt et al. 2020).
 
     - sum_i q_i ln q_i, with q = |mask| / sum |mask|, and 0 ln 0 = 0.
 
@@ -67,10 +66,10 @@ def complexity(mask: torch.Tensor) -> torch.Tensor:
 
 
 def mask_mean(mask: torch.Tensor) -> torch.Tensor:
-    """The mean of the mask (the "MM" of LMAC-ZS), 0 to 1.
+    """Return the mean of each mask (MM of LMAC-ZS), 0 to 1.
 
-    Neither high nor low is better, but AI, AD and FF can only be read next to it: a
-    mask of ones loses nothing.
+    Neither high nor low is better. Read AI, AD and FF next to it: a mask of ones loses
+    no confidence.
 
     Arguments
     ---------
@@ -91,7 +90,9 @@ def mask_mean(mask: torch.Tensor) -> torch.Tensor:
 
 
 def empty(mask: torch.Tensor) -> torch.Tensor:
-    """Whether the mask is 0 everywhere, shape (B,), bool. A NaN is not 0.
+    """Return whether each mask (B, T, F) is 0 everywhere, shape (B,), bool.
+
+    A NaN is not 0.
 
     Example
     -------
@@ -102,5 +103,5 @@ def empty(mask: torch.Tensor) -> torch.Tensor:
 
 
 def _cells(mask: torch.Tensor) -> torch.Tensor:
-    """|mask| of every cell, (B, N), float64."""
+    """Return |mask| of every cell, (B, N), float64."""
     return mask.double().abs().flatten(1)

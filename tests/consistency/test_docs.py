@@ -208,7 +208,7 @@ def test_the_scores_that_come_by_themselves_are_those_that_cannot_be_named():
     for row in rows(others):
         for name in row[0].removesuffix(" area").split(", "):
             name += " area" if row[0].endswith(" area") else ""
-            with pytest.raises(InputError, match="comes by itself"):
+            with pytest.raises(InputError, match="computed automatically"):
                 metrics_by_name([name])
 
 

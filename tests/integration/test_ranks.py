@@ -22,7 +22,7 @@ def table(folder):
     return pd.read_csv(Path(folder) / "per_clip.csv").drop(columns="seconds")
 
 
-def test_two_processes_judge_what_one_does(run_ranks, call, options, tmp_path):
+def test_two_processes_have_the_rows_of_one(run_ranks, call, options, tmp_path):
     options = [*options, "--batch_size=2"]
     call(run_evaluation, *options, f"--output_folder={tmp_path}/one")
     out = f"--output_folder={tmp_path}/two"
@@ -34,9 +34,7 @@ def test_two_processes_judge_what_one_does(run_ranks, call, options, tmp_path):
     assert [p.name for p in (tmp_path / "two" / "rows").iterdir()] == ["clean STFT.csv"]
 
 
-def test_the_rows_of_a_process_that_died_are_taken_up(
-    call, options, tmp_path, monkeypatch
-):
+def test_the_rows_of_a_killed_process_are_reused(call, options, tmp_path, monkeypatch):
     call(run_evaluation, *options, f"--output_folder={tmp_path}/out")
     whole = table(tmp_path / "out")
     rows = tmp_path / "out" / "rows" / "clean STFT.csv"

@@ -1,6 +1,7 @@
 """The checks of zero-shot explanations, by the commands that a user types."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def checked(run, ready, tmp_path_factory):
     return folder, done.stdout
 
 
-def test_every_clip_is_asked_for_every_prompt(checked):
+def test_every_clip_is_explained_for_every_prompt(checked):
     folder, printed = checked
     prompts = pd.read_csv(folder / "prompts.csv")
     assert prompts.groupby("method").size().to_dict() == {
@@ -74,13 +75,13 @@ def test_every_clip_is_asked_for_every_prompt(checked):
     assert (right["prompt"] == right["label"]).all()
     names = ["similarity", "similarity_in", "similarity_out"]
     assert prompts[names].abs().to_numpy().max() <= 1 + 1e-5
-    # Both methods were asked about the same sounds.
+    # Both methods explain the same clips.
     whole = prompts.pivot(index=["id", "prompt"], columns="method", values="similarity")
     np.testing.assert_allclose(whole["LMAC-ZS"], whole["GradCAM++"], atol=1e-4)
     assert printed.endswith((folder / "summary.md").read_text(encoding="utf-8"))
 
 
-def test_the_masks_of_a_decoder_that_hears_change_with_the_prompt(checked):
+def test_the_masks_of_a_trained_decoder_change_with_the_prompt(checked):
     swaps = pd.read_csv(checked[0] / "swaps.csv")
     own = swaps[swaps["method"] == "LMAC-ZS"]
     assert len(own) == 6 * 15 and (own["swap_distance"] > 0).all()
@@ -112,23 +113,23 @@ def test_the_page_is_part_of_another_one(call, checked, tmp_path):
     call(write_tables, *options, "--output", "docs/results/zero_shot.md")
     page = (tmp_path / "docs" / "results" / "zero_shot.md").read_text(encoding="utf-8")
     assert "| toy_clap | 7 | 1.50 | 2 |" in page  # MiB of the CLAP
-    assert "### clean, STFT: 6 clips, 6 prompts" in page
+    assert re.search(r"### clean, STFT: 6 \w+, 6 prompts", page)
     for name in ("size_clean_STFT", "swap_clean_STFT", "sanity_STFT"):
         link = f"zero_shot_pictures/toy_zs_checks_{name}.png"
         assert f"]({link})" in page and (tmp_path / "docs" / "results" / link).is_file()
 
 
-def test_the_same_command_says_the_same_again(call, ready, checked, tmp_path):
+def test_the_same_command_has_the_same_results(call, ready, checked, tmp_path):
     options = [*ready, "--sanity={n_clips: 2}", "--output_folder=again"]
     call(run_checks, CHECKS, *options)
     for name in ("per_clip.csv", "sanity.csv"):
-        found, wanted = (
+        found, expected = (
             pd.read_csv(f / name) for f in (tmp_path / "again", checked[0])
         )
-        pd.testing.assert_frame_equal(found, wanted, rtol=1e-3, atol=1e-4)
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_two_sources_are_asked_for_by_prompts(call, ready, tmp_path, capsys):
+def test_two_sources_by_prompts(call, ready, tmp_path, capsys):
     call(run_two_sources, TWO, *ready, "--n_clips=3", "--output_folder=out")
     rows = pd.read_csv(tmp_path / "out" / "per_clip.csv")
     learned = ["LMAC-ZS", "LMAC-ZS, sources"]
@@ -154,4 +155,4 @@ def test_a_classifier_without_prompts_is_refused(refused, ready, classifier, tmp
     )
     options = [o for o in ready if "clap_source" not in o]
     message = refused(run_checks, tmp_path / "deaf.yaml", *options)
-    assert "a FrozenClassifier has no prompts" in message
+    assert "FrozenClassifier" in message and "prompts" in message

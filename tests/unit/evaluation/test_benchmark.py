@@ -1,8 +1,9 @@
-"""Conditions x blocks x explainers: what is run, what is kept, what is written."""
+"""Conditions x blocks x explainers: runs, finished rows, written files."""
 
 import importlib
 import linecache
 import math
+import re
 import sys
 
 import pandas as pd
@@ -27,7 +28,7 @@ from speechbrain_lmac.reporting.evaluation_page import write_results
 from speechbrain_lmac.utils.errors import InputError
 
 RATE, N_SAMPLES, N_CLIPS = 16000, 8000, 6
-LABELS = ["dog", "rain", "never heard"]
+LABELS = ["dog", "rain", "absent"]
 
 
 class Clips(torch.utils.data.Dataset):
@@ -36,13 +37,11 @@ class Clips(torch.utils.data.Dataset):
     def __init__(self, level):
         draw = torch.Generator().manual_seed(0)
         self.wav = level * torch.randn(N_CLIPS, N_SAMPLES, generator=draw)
-        self.asked = []
 
     def __len__(self):
         return N_CLIPS
 
     def __getitem__(self, index):
-        self.asked.append(index)
         return {"id": f"c{index}", "signal": self.wav[index], "label": index % 2}
 
 
@@ -113,7 +112,7 @@ def nobody_explains(monkeypatch):
     """`nobody_explains()`: from now on each of the explainers fails."""
 
     def fails(self, wav, target=None):
-        raise AssertionError("was asked again")
+        raise AssertionError("explained again")
 
     def forbid():
         for kind in (AllOnesExplainer, AttributionExplainer, RandomExplainer):
@@ -140,7 +139,7 @@ def test_other_weights_are_another_evaluation(model, tmp_path):
     )
 
 
-def test_what_was_finished_survives_an_error(model, tmp_path):
+def test_finished_rows_survive_an_error(model, tmp_path):
     benchmark = benchmark_of(model)
     domain = benchmark.blocks["Mel"].domain
 
@@ -151,8 +150,8 @@ def test_what_was_finished_survives_an_error(model, tmp_path):
     with pytest.raises(RuntimeError, match="out of memory"):
         benchmark.score(tmp_path, progress=False)
     assert len(pd.read_csv(tmp_path / "clean STFT.csv")) == 3 * N_CLIPS
-    kept = pd.read_csv(tmp_path / "clean Mel.csv")
-    assert kept["method"].unique().tolist() == ["Saliency"]
+    rows = pd.read_csv(tmp_path / "clean Mel.csv")
+    assert rows["method"].unique().tolist() == ["Saliency"]
     assert domain is benchmark.blocks["Mel"].domain
 
 
@@ -224,9 +223,9 @@ def test_methods_of_two_domains_stand_in_one_table(model, tmp_path):
         assert summary.loc[tuple(joined), score].isna().all(), score
     # Controls are ahead of nobody, of whatever block.
     page = (tmp_path / "summary.md").read_text("utf-8")
-    told = page.split("### mixtures, STFT and Mel")[1].split("Against the known")[0]
-    verdict = told.strip().splitlines()[-1]
-    assert "blocks of mel leads every other method (controls aside) on" in verdict
+    table = page.split("### mixtures, STFT and Mel")[1].split("Against the known")[0]
+    verdict = table.strip().splitlines()[-1]
+    assert "blocks of mel leads" in verdict
     assert "all ones" not in verdict
     # The difference to a method of the other domain, clip by clip, by hand.
     compared = pd.read_csv(tmp_path / "comparison.csv")
@@ -253,8 +252,8 @@ def test_only_the_chosen_scores_are_judged(model, tmp_path):
         block.explainers["Mine"] = block.explainers.pop("all ones")
     page = page_of(benchmark, tmp_path)
     # All ones gain nothing, nor does a saliency of random weights.
-    told = [line for line in page.splitlines() if line.startswith("Saliency leads")]
-    assert len(told) == 2 * 2 and all("on none of AI. Level" in line for line in told)
+    verdicts = [v for v in page.splitlines() if v.startswith("Saliency leads")]
+    assert len(verdicts) == 2 * 2 and all("none of AI." in v for v in verdicts)
     clean = page.split("## mixtures")[0]
     assert "AG" not in clean and "Fid-In" not in clean
 
@@ -262,8 +261,8 @@ def test_only_the_chosen_scores_are_judged(model, tmp_path):
 def test_controls_alone_are_no_rivals(model, tmp_path):
     page = page_of(benchmark_of(model), tmp_path)
     assert "leads" not in page
-    line = "There is no method but controls to compare Saliency with."
-    assert page.count(line) == 4
+    lines = [line for line in page.splitlines() if "compare Saliency with" in line]
+    assert len(lines) == 4 and all("controls" in line for line in lines)
 
 
 def test_a_method_alone_is_compared_with_nobody(model, tmp_path):
@@ -274,13 +273,14 @@ def test_a_method_alone_is_compared_with_nobody(model, tmp_path):
     assert "leads" not in page and "Saliency less" not in page
 
 
-def test_a_page_says_how_many_clips_of_a_condition_are_scored(model, tmp_path):
+def test_a_page_has_the_number_of_scored_clips_of_a_condition(model, tmp_path):
     some, all_of_them = benchmark_of(model, n_clips=2), benchmark_of(model)
-    assert some.description("clean") == "x0.3; scored are 2 of these 6, evenly spread"
+    assert re.match(r"x0\.3; 2 of \w+ 6 ", some.description("clean"))
     assert all_of_them.description("clean") == "x0.3"
     page = page_of(some, tmp_path)
-    assert "x0.3; scored are 2 of these 6, evenly spread." in page
-    assert "scored are 2 of these 6" in (tmp_path / "summary.tex").read_text("utf-8")
+    assert f"{some.description('clean')}." in page
+    latex = (tmp_path / "summary.tex").read_text("utf-8")
+    assert some.description("clean") in latex
 
 
 def test_the_rows_of_an_own_metric_are_scored_again_when_its_code_is_another(
@@ -306,13 +306,13 @@ def test_the_rows_of_an_own_metric_are_scored_again_when_its_code_is_another(
 def test_a_score_of_the_whole_batch_is_refused(model, tmp_path):
     mean = EvidenceMetric("kept", function=lambda evidence: evidence.mask.mean())
     benchmark = benchmark_of(model, metrics=[mean])
-    with pytest.raises(InputError, match=r"'kept' must .* shape \(4,\), got .*\(\)"):
+    with pytest.raises(InputError, match=r"'kept' .*\(4,\), got .*\(\)"):
         benchmark.score(tmp_path, progress=False)
 
 
 def test_together_names_blocks(model, tmp_path):
     benchmark = benchmark_of(model)
-    with pytest.raises(InputError, match="'TD'; there are STFT, Mel"):
+    with pytest.raises(InputError, match="'TD'.*STFT, Mel"):
         write_results(tmp_path, benchmark, None, [], seed=7, together=["TD", "STFT"])
 
 
@@ -326,25 +326,32 @@ def test_the_sanity_check_is_not_repeated(model, tmp_path, nobody_explains):
     assert math.isclose(first.loc[first["step"] == 0, "Spearman"].min(), 1.0)
 
 
+def test_only_a_module_can_be_randomised(model, tmp_path):
+    benchmark = benchmark_of(model)
+    for block in benchmark.blocks.values():
+        block.classifier = lambda features: None
+    with pytest.raises(InputError, match="Module.*got function"):
+        benchmark.check_sanity(Sanity("clean", 2), tmp_path, 7, False)
+
+
 @pytest.mark.parametrize("options", [{"n_clips": 0}, {"n_clips": "all"}])
-def test_options_that_do_not_fit_are_refused(model, options):
+def test_an_invalid_number_of_clips_is_refused(model, options):
     with pytest.raises(InputError, match="n_clips"):
         benchmark_of(model, **options)
 
 
 def test_blocks_do_not_share_the_files_of_their_rows(model):
     block = benchmark_of(model).blocks["STFT"]
-    with pytest.raises(InputError, match="'STFT' and 'STFT.1'.* differently"):
+    with pytest.raises(InputError, match="'STFT' and 'STFT.1'.*rename"):
         Benchmark({"STFT": block, "STFT.1": block}, {}, model, [], LABELS)
     Benchmark({"STFT.0.5": block, "STFT.1": block, 2: block}, {}, model, [], LABELS)
 
 
 def test_curves_and_sanity_of_a_condition_that_is_not_chosen(model, tmp_path, caplog):
     benchmark = benchmark_of(model, curves=Curves(["noise", "mixtures"], [0.5]))
-    told = "curves of the condition 'noise' are left out: there are clean, mixtures"
-    assert told in caplog.text
+    assert re.search("curves.*'noise'.*clean, mixtures", caplog.text)
     assert benchmark.shares("mixtures") == (0.5,) and not benchmark.shares("clean")
     caplog.clear()
     assert benchmark.check_sanity(Sanity("noise", 2), tmp_path, 7, False) is None
-    assert "the checks of sanity of the condition 'noise' are left out" in caplog.text
+    assert re.search("sanity.*'noise'", caplog.text)
     assert not list(tmp_path.iterdir())

@@ -66,13 +66,13 @@ def test_methods_choose_rows_and_leave_empty_blocks_out(hparams):
     assert {name: list(block.explainers) for name, block in blocks.items()} == {
         "STFT": ["L-MAC", "random cells"]
     }
-    with pytest.raises(InputError, match="STFT, Mel have no explainer 'L-MAX'"):
+    with pytest.raises(InputError, match="'L-MAX'.*STFT, Mel"):
         open_blocks({**hparams, "methods": ["Saliency", "L-MAX"]})
-    known = "Did you mean 'L-MAC'. There are: Saliency; IG; L-MAC; random cells; first"
+    known = "'L-MAC'.*: Saliency; IG; L-MAC; random cells; first"
     for close in ("LMAC", "l-mac", "L-MA"):
-        with pytest.raises(InputError, match=f"no explainer '{close}'. {known}"):
+        with pytest.raises(InputError, match=f"explainer '{close}' .*{known}"):
             open_blocks({**hparams, "methods": [close]})
-    with pytest.raises(InputError, match="no block has an explainer"):
+    with pytest.raises(InputError, match="no block"):
         open_blocks({**hparams, "methods": []})
 
 
@@ -93,24 +93,24 @@ def test_methods_choose_rows_and_leave_empty_blocks_out(hparams):
     ],
 )
 def test_methods_stand_between_commas_though_names_have_some(methods, chosen):
-    there = ["L-MAC", "TD", "TD, alpha=0.75", "all ones"]
-    assert chosen_methods(methods, there) == chosen
+    available = ["L-MAC", "TD", "TD, alpha=0.75", "all ones"]
+    assert chosen_methods(methods, available) == chosen
 
 
 def test_no_training_is_opened_for_a_misspelt_method(hparams):
     hparams["blocks"]["STFT"]["L-MAC"] = "results/nowhere"
-    with pytest.raises(InputError, match="no explainer 'Salience'. Did .*'Saliency'"):
+    with pytest.raises(InputError, match="explainer 'Salience'.*'Saliency'"):
         open_blocks({**hparams, "methods": "L-MAC,Salience"})
 
 
-def test_a_block_that_is_null_is_left_out(hparams):
+def test_a_null_block_is_skipped(hparams):
     hparams["blocks"]["Mel"] = None
     assert list(open_blocks(hparams)) == ["STFT"]
 
 
 def test_a_block_at_another_rate_is_refused(hparams):
     hparams["dataset"].sample_rate = 16000
-    with pytest.raises(InputError, match="dataset 16000 Hz, domain 8000 Hz"):
+    with pytest.raises(InputError, match="16000 Hz, domain 8000"):
         open_blocks(hparams)
 
 

@@ -46,14 +46,14 @@ def classifier(features):
 
 
 class FirstBin:
-    """Keeps the first of the two bins; counts how often it is asked."""
+    """Keeps the first of the two bins; counts its calls."""
 
     def __init__(self, mask=((1.0, 0.0), (1.0, 0.0))):
         self.mask = torch.tensor(mask)
-        self.asked = 0
+        self.calls = 0
 
     def explain(self, wav, target=None, lens=None):
-        self.asked += 1
+        self.calls += 1
         encoded = Domain().encode(wav)
         logits = classifier(encoded.rep).logits
         target = logits.argmax(1) if target is None else target
@@ -141,19 +141,19 @@ def test_unlabelled_clips_have_no_correct():
     assert table.predicted.tolist() == [0, 1]
 
 
-def test_a_remembered_reference_is_asked_once_per_batch():
+def test_a_remembered_reference_explains_once_per_batch():
     first_bin = FirstBin()
     reference = Remembered(first_bin)
     explainers = {"first bin": reference, "random": RandomExplainer(reference)}
     run(explainers, DOG, RAIN, SURE, size=2)
-    assert first_bin.asked == 2
+    assert first_bin.calls == 2
 
 
 def test_stems_are_rendered_once_per_batch_and_not_for_finished_rows(monkeypatch):
-    asked = []
+    rendered = []
 
     def stems(ids):
-        asked.append(list(ids))
+        rendered.append(list(ids))
         return torch.ones(len(ids), 4), torch.ones(len(ids), 4)
 
     scores = "speechbrain_lmac.evaluation.evaluate.source_scores"
@@ -161,9 +161,9 @@ def test_stems_are_rendered_once_per_batch_and_not_for_finished_rows(monkeypatch
     store = RowStore()
     options = {"stems": stems, "store": store, "class_names": CLASSES}
     run({"first": FirstBin(), "second": FirstBin()}, DOG, RAIN, SURE, **options)
-    assert asked == [["clip0", "clip1"], ["clip2"]]
+    assert rendered == [["clip0", "clip1"], ["clip2"]]
     run({"first": FirstBin(), "second": FirstBin()}, DOG, RAIN, SURE, **options)
-    assert len(asked) == 2
+    assert len(rendered) == 2
 
 
 def test_the_time_of_a_batch_is_shared_by_its_clips(monkeypatch):
@@ -173,18 +173,18 @@ def test_the_time_of_a_batch_is_shared_by_its_clips(monkeypatch):
     assert table.seconds.tolist() == [1.5, 1.5, 1.0]
 
 
-def test_nothing_to_evaluate_is_said():
-    with pytest.raises(InputError, match="nothing to evaluate"):
+def test_an_evaluation_without_clips_or_explainers_is_refused():
+    with pytest.raises(InputError, match="no clip"):
         run({"first bin": FirstBin()})
-    with pytest.raises(InputError, match="nothing to evaluate"):
+    with pytest.raises(InputError, match="no clip"):
         run({}, DOG)
 
 
 def test_a_batch_that_does_not_fit_together_is_refused():
     wav = torch.zeros(2, 4)
     for batch, message in [
-        (ClipBatch(["a"], wav), r"shape \(1, samples\) for 1 ids, got \(2, 4\)"),
-        (ClipBatch(["a", "b"], wav, torch.zeros(1)), "label must have 2 classes"),
+        (ClipBatch(["a"], wav), r"wav .*\(1, samples\).*got \(2, 4\)"),
+        (ClipBatch(["a", "b"], wav, torch.zeros(1)), "label .*2 .*got 1"),
     ]:
         with pytest.raises(ValueError, match=message):
             evaluate({}, [batch], Domain(), classifier)
@@ -247,10 +247,10 @@ def test_a_share_is_written_in_percent():
 
 
 class Interrupted(FirstBin):
-    """Is stopped when it is asked for the second time."""
+    """Is stopped at its second call."""
 
     def explain(self, wav, target=None, lens=None):
-        if self.asked == 1:
+        if self.calls == 1:
             raise KeyboardInterrupt
         return super().explain(wav, target)
 
@@ -276,7 +276,7 @@ def test_an_interrupted_evaluation_goes_on(tmp_path):
 
     again = explainers_of(FirstBin())
     table = stored(path, again, DOG, RAIN, SURE, BROKEN)
-    assert [explainer.asked for explainer in again.values()] == [1, 1]
+    assert [explainer.calls for explainer in again.values()] == [1, 1]
     clips = (DOG, RAIN, SURE, BROKEN)
     whole = run(explainers_of(FirstBin()), *clips, class_names=CLASSES)
     pd.testing.assert_frame_equal(
@@ -289,7 +289,7 @@ def test_finished_rows_are_not_computed_again(tmp_path):
     first = stored(path, explainers_of(FirstBin()), DOG, RAIN, SURE)
     again = explainers_of(FirstBin())
     second = stored(path, again, DOG, RAIN, SURE, size=3)
-    assert [explainer.asked for explainer in again.values()] == [0, 0]
+    assert [explainer.calls for explainer in again.values()] == [0, 0]
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
@@ -298,7 +298,7 @@ def test_rows_of_another_fingerprint_are_computed_again(tmp_path):
     stored(path, explainers_of(FirstBin()), DOG, RAIN)
     again = explainers_of(FirstBin(mask=((0.0, 1.0), (0.0, 1.0))))
     table = stored(path, again, DOG, RAIN, prints="cb")
-    assert [explainer.asked for explainer in again.values()] == [1, 0]
+    assert [explainer.calls for explainer in again.values()] == [1, 0]
     assert table[table.method == "first"].p_in.tolist() == pytest.approx([0.5, 0.9])
     # The old rows are gone from the file.
     assert pd.read_csv(path).fingerprint.tolist() == ["b", "b", "c", "c"]
@@ -309,7 +309,7 @@ def test_a_method_that_is_added_leaves_the_others(tmp_path):
     stored(path, explainers_of(FirstBin()), DOG, RAIN)
     again = {**explainers_of(FirstBin()), "third": FirstBin()}
     table = stored(path, again, DOG, RAIN, prints="abc")
-    assert [explainer.asked for explainer in again.values()] == [0, 0, 1]
+    assert [explainer.calls for explainer in again.values()] == [0, 0, 1]
     assert table.method.tolist() == ["first"] * 2 + ["second"] * 2 + ["third"] * 2
 
 
@@ -330,16 +330,16 @@ def test_the_file_holds_the_exact_numbers(tmp_path):
     [
         (
             ((1.0, 0.0),),
-            r"'bad': mask must have the shape .*\(1, 2, 2\), got \(1, 1, 2\)",
+            r"'bad': mask .*\(1, 2, 2\), got \(1, 1, 2\)",
         ),
         (
             ((-0.5, 0.0), (1.0, 0.0)),
-            r"'bad': mask must have values in 0..1, got -0.5 to 1",
+            r"'bad': mask .* 0..1, got -0.5 to 1",
         ),
-        (((2.0, 0.0), (1.0, 0.0)), r"'bad': mask must have values in 0..1, got 0 to 2"),
+        (((2.0, 0.0), (1.0, 0.0)), r"'bad': mask .* 0..1, got 0 to 2"),
     ],
 )
-def test_a_mask_that_is_none_is_refused_by_name(mask, message):
+def test_an_invalid_mask_is_refused_by_the_method(mask, message):
     class Bad(FirstBin):
         def explain(self, wav, target=None, lens=None):
             explanation = super().explain(wav, target)

@@ -57,7 +57,7 @@ def test_the_order_of_the_rows_does_not_matter():
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
-def test_what_is_missing_or_not_finite_is_counted():
+def test_missing_and_non_finite_scores_are_counted():
     ours = {"a": 1.0, "b": 2.0, "c": math.nan, "only ours": 9.0}
     theirs = {"a": 0.0, "b": math.inf, "c": 1.0, "only theirs": 9.0, "too": 9.0}
     (row,) = compare(table_of(ours=ours, theirs=theirs), "ours", [FF]).itertuples()
@@ -111,16 +111,16 @@ def test_zeros_are_left_out_of_the_test():
     assert math.isnan(signed_rank_p(np.array([])))
 
 
-def test_what_is_not_there_is_said():
+def test_unknown_methods_and_missing_columns_are_refused():
     table = table_of(a={"x": 1.0}, b={"x": 1.0})
-    with pytest.raises(InputError, match="'L-MAC'; the table has a, b"):
+    with pytest.raises(InputError, match="'L-MAC'.* a, b"):
         compare(table, "L-MAC", [FF])
-    with pytest.raises(InputError, match="no column FF; it has id, method, AD"):
+    with pytest.raises(InputError, match="column FF.*id, method, AD"):
         compare(table.drop(columns="FF"), "a", [FF])
     both = pd.concat([table, table[:1]])
-    with pytest.raises(InputError, match="these have more: a: x. Compare the clips of"):
+    with pytest.raises(InputError, match="a: x.*one condition"):
         compare(both, "a", [FF])
-    with pytest.raises(InputError, match="no column condition"):
+    with pytest.raises(InputError, match="column condition,"):
         means_by(table, ["condition"], ["FF"])
 
 

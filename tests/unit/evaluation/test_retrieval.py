@@ -45,8 +45,8 @@ class Bag:
         # A little of everything, so that no prompt has length 0.
         return torch.nn.functional.normalize(torch.tensor(counts) + 0.01, dim=1)
 
-    def heard(self, text):
-        """What an audio tower that hears these words would say."""
+    def audio_of(self, text):
+        """The embedding (1, D) of a clip with the sounds of these words."""
         counts = [words_of(text).count(b) for b in self.basis]
         return torch.nn.functional.normalize(torch.tensor([counts]) + 0.01, dim=1)
 
@@ -56,16 +56,16 @@ def bag(captions):
     return Bag(captions)
 
 
-def test_who_hears_the_words_finds_all(captions, bag):
+def test_matching_embeddings_retrieve_all(captions, bag):
     prompts = Prompts(captions, bag)
-    sounds = torch.cat([bag.heard(c) for c in CLASSES])
+    sounds = torch.cat([bag.audio_of(c) for c in CLASSES])
     scores = prompts.classes(sounds, CLASSES)
     assert scores["accuracy"] == [1.0] * 4
     assert scores["nonsense"] == [0.25] * 4
     for name in ("template_seen", "template_unseen"):
         assert all(s == 1 or math.isnan(s) for s in scores[name])
     pairs = captions.pairs()
-    mixed = torch.cat([bag.heard(" and ".join(pair)) for pair in pairs])
+    mixed = torch.cat([bag.audio_of(" and ".join(pair)) for pair in pairs])
     scores = prompts.pairs(mixed, pairs)
     for seen, unseen, pair in zip(
         scores["pair_seen"], scores["pair_unseen"], pairs, strict=True
@@ -77,26 +77,26 @@ def test_who_hears_the_words_finds_all(captions, bag):
     assert sum(captions.is_unseen(*pair) for pair in pairs) > 0
 
 
-def test_who_hears_another_class_finds_nothing(captions, bag):
+def test_embeddings_of_another_class_retrieve_nothing(captions, bag):
     prompts = Prompts(captions, bag)
-    sounds = torch.cat([bag.heard(c) for c in reversed(CLASSES)])
+    sounds = torch.cat([bag.audio_of(c) for c in reversed(CLASSES)])
     scores = prompts.classes(sounds, CLASSES)
     assert scores["accuracy"] == [0.0] * 4
     assert scores["nonsense"] == [0.25] * 4
 
 
-def test_attributes_are_asked_one_by_one(captions, bag):
+def test_attributes_are_scored_one_by_one(captions, bag):
     prompts = Prompts(captions, bag)
-    told = [("low", "fast"), ("high",), (), ("slow",)]
-    heard = ["burst low fast", "hum high", "siren low", "tone fast"]
-    sounds = torch.cat([bag.heard(text) for text in heard])
-    scores = prompts.attributes(sounds, CLASSES, told)
+    attributes = [("low", "fast"), ("high",), (), ("slow",)]
+    texts = ["burst low fast", "hum high", "siren low", "tone fast"]
+    sounds = torch.cat([bag.audio_of(text) for text in texts])
+    scores = prompts.attributes(sounds, CLASSES, attributes)
     for place, category in enumerate(CLASSES):
         by_novelty = {True: [], False: []}
-        for value in told[place]:
+        for value in attributes[place]:
             (values,) = (v for v in VALUES if value in v)
             new = any(captions.is_unseen(category, v) for v in values)
-            by_novelty[new].append(float(category != "tone"))  # tone is heard as fast
+            by_novelty[new].append(float(category != "tone"))  # tone sounds fast
         for name, new in (("attribute_seen", False), ("attribute_unseen", True)):
             score, right = scores[name][place], by_novelty[new]
             if right:
@@ -114,7 +114,7 @@ def test_ties_are_shared():
     assert found(torch.eye(2), texts, target).tolist() == [0.25, 0.25]
 
 
-def test_means_leave_out_what_is_not_there():
+def test_means_skip_masked_values():
     values = torch.tensor([[1.0, 0.0, 0.5], [1.0, 1.0, 1.0]])
     mask = torch.tensor([[True, False, True], [False, False, False]])
     first, second = masked_mean(values, mask)
@@ -129,7 +129,7 @@ def test_nonsense_is_no_word_and_always_the_same():
     assert names[0] not in nonsense_names(40, [names[0]])
 
 
-def test_without_attributes_there_is_nothing_to_ask():
+def test_without_attributes_scores_are_nan():
     captions = ClassCaptions(CLASSES, NoAttributes(), held_out=0.0)
     prompts = Prompts(captions, Bag(captions))
     scores = prompts.attributes(torch.ones(2, 8), ["hum", "tone"], [(), ()])

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -69,7 +70,7 @@ class Nothing:
 
 
 def batches(n, seed):
-    """Clips of two classes, told by the first two bins; batches of 8 and a rest."""
+    """Clips of two classes, which differ in two bins; batches of 8 and a rest."""
     label = torch.arange(n) % 2
     rep = torch.rand(n, FRAMES, BINS, generator=torch.Generator().manual_seed(seed))
     rep[label == 0, :, 0] += 2
@@ -118,7 +119,7 @@ def run(explainers, path, model=None, shares=(0.125,), repeats=1, settings="a1")
     )
 
 
-def test_without_what_tells_the_classes_accuracy_is_chance(tmp_path):
+def test_without_the_deciding_cells_accuracy_is_chance(tmp_path):
     # 2 of 16 bins are an eighth of the cells
     explainers = {"knows": Marks([0, 1]), "does not": Marks([8, 9])}
     rows = run(explainers, tmp_path / "roar.csv").set_index("method")
@@ -131,10 +132,16 @@ def test_without_what_tells_the_classes_accuracy_is_chance(tmp_path):
 
 def test_the_fill_is_the_mean_of_each_bin_of_the_training_clips():
     wavs = torch.cat([batch.wav for batch in SETS["train"]])
-    wanted = wavs.view(-1, BINS).mean(0)
-    torch.testing.assert_close(mean_of_bins(Domain(), SETS["train"]), wanted)
-    with pytest.raises(InputError, match="nothing to retrain on"):
+    expected = wavs.view(-1, BINS).mean(0)
+    torch.testing.assert_close(mean_of_bins(Domain(), SETS["train"]), expected)
+    with pytest.raises(InputError, match="no clip"):
         mean_of_bins(Domain(), [])
+
+
+def test_clips_without_labels_are_refused():
+    unlabelled = [replace(batch, label=None) for batch in SETS["train"]]
+    with pytest.raises(InputError, match="labels"):
+        whole_inputs(Domain(), unlabelled)
 
 
 def test_the_highest_cells_are_filled_and_no_others():
@@ -186,10 +193,10 @@ def test_the_epoch_with_the_lowest_validation_loss_is_tested():
     assert epoch > 1
 
 
-def test_a_training_that_diverges_is_said():
+def test_a_diverging_training_is_refused():
     data = {s: whole_inputs(Domain(), SETS[s]) for s in SETS}
     broken = Inputs(data["valid"].features * math.nan, data["valid"].labels)
-    with pytest.raises(InputError, match="choose a lower lr"):
+    with pytest.raises(InputError, match="finite validation loss.* lr"):
         retrain(Learner(), {**data, "valid": broken}, TRAINING, ("test", 1))
 
 
@@ -212,7 +219,7 @@ def test_finished_rows_are_not_computed_again_and_the_rest_is_the_same(tmp_path)
     pd.testing.assert_frame_equal(again, rows)
 
 
-def test_rows_of_an_interrupted_run_are_kept(tmp_path):
+def test_rows_of_an_interrupted_run_stay(tmp_path):
     class Breaks(Marks):
         def explain(self, wav, target=None, lens=None):
             raise KeyboardInterrupt
@@ -227,19 +234,19 @@ def test_rows_of_other_settings_are_refused(tmp_path):
     path = tmp_path / "roar.csv"
     run({}, path, settings="1234e5")
     text = path.read_text()
-    with pytest.raises(InputError, match="rows of other settings .* remove it"):
+    with pytest.raises(InputError, match="roar.csv .*other settings .*remove"):
         run({}, path, settings="1234e6")
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="no table of this recipe"):
+    with pytest.raises(InputError, match="roar.csv .*table of this recipe"):
         run({}, path)
     path.write_text(text)
     assert len(run({}, path, settings="1234e5")) == 1
 
 
-def test_masks_that_are_none_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="values in 0..1"):
+def test_invalid_masks_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="mask .*0..1"):
         run({"a": Marks([0], -0.5)}, tmp_path / "roar.csv")
-    with pytest.raises(InputError, match="mask of clip 0-0, 0-1.* holds NaN"):
+    with pytest.raises(InputError, match="NaN .*clip 0-0, 0-1"):
         run({"a": Marks([0], math.nan)}, tmp_path / "roar.csv")
 
 
@@ -292,5 +299,5 @@ def test_padded_clips_are_retrained_on_their_recordings():
         logits = found.logits(model, torch.arange(2))
         for place, batch in enumerate(alone):
             one = remaining_inputs(explainer, domain, [batch], [0.5], means)[0.5]
-            wanted = one.logits(model, torch.arange(1))[0]
-            torch.testing.assert_close(logits[place], wanted, rtol=1e-4, atol=1e-5)
+            expected = one.logits(model, torch.arange(1))[0]
+            torch.testing.assert_close(logits[place], expected, rtol=1e-4, atol=1e-5)

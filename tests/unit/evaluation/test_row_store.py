@@ -24,14 +24,14 @@ def test_only_the_files_of_processes_are_read_beside_the_own(tmp_path):
     assert left == ["clean STFT.csv", "clean STFT.small.csv"]
 
 
-def test_rows_come_in_the_order_they_are_asked_for():
+def test_rows_have_the_order_of_the_keys():
     store = RowStore()
     store.add(pd.concat([rows("a"), rows("b")]))
     assert store.rows([("m", "b"), ("m", "a")])["id"].tolist() == ["b", "a"]
     assert ("m", "a") in store and ("m", "c") not in store
 
 
-def test_a_finished_table_is_not_made_again(tmp_path):
+def test_a_finished_table_is_not_computed_again(tmp_path):
     path = tmp_path / "rows" / "sanity.csv"
     made = []
 
@@ -55,16 +55,16 @@ def test_a_finished_table_is_not_made_again(tmp_path):
     ],
     ids=["empty", "binary", "another table", "no clips", "a damaged value"],
 )
-def test_a_file_that_is_no_table_of_rows_is_named(tmp_path, content):
+def test_a_file_without_a_table_of_rows_is_named(tmp_path, content):
     for name in ("clean STFT.csv", "clean STFT.0.csv"):
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(InputError, match=f"{name} is no table .*: remove it"):
+        with pytest.raises(InputError, match=f"{name} .*remove it"):
             RowStore(tmp_path / "clean STFT.csv", {"m": "0"})
         path.unlink()
 
 
 def test_a_finished_table_that_is_damaged_is_named(tmp_path):
     (tmp_path / "sanity.csv").touch()
-    with pytest.raises(InputError, match="sanity.csv is no table .*: remove it"):
+    with pytest.raises(InputError, match="sanity.csv .*remove it"):
         finished_table(tmp_path / "sanity.csv", lambda: None)

@@ -42,23 +42,16 @@ def test_the_interval_of_a_constant_is_the_constant():
     assert np.isnan(bootstrap_interval(np.array([]))).all()
 
 
-def test_the_interval_is_that_of_scipy():
-    stats = pytest.importorskip("scipy.stats", reason="the bootstrap has no oracle")
-    values = np.random.default_rng(3).gamma(0.5, size=50)
-    n_boot = 10_000
-    theirs = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=n_boot,
-        method="percentile",
-        rng=np.random.default_rng(4),
-    )
-    # The limits of 10000 resamples scatter by 0.03 standard errors (one sigma), those
-    # of a 90 or 99 % interval lie 0.3 or more away.
-    tolerance = 0.15 * theirs.standard_error
-    low, high = bootstrap_interval(values, n_boot, seed=5)
-    assert low == pytest.approx(theirs.confidence_interval.low, abs=tolerance)
-    assert high == pytest.approx(theirs.confidence_interval.high, abs=tolerance)
+@pytest.mark.parametrize("n", [2, 3, 50, 400])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_the_interval_is_that_of_the_same_resamples_by_numpy(n, level):
+    """The published intervals are of these draws: scipy must not draw others."""
+    values = np.random.default_rng(3).gamma(0.5, size=n)
+    places = np.random.default_rng(5).integers(n, size=(500, n))
+    limits = [(1 - level) / 2, (1 + level) / 2]
+    expected = np.quantile(values[places].mean(axis=1), limits)
+    found = bootstrap_interval(values, 500, seed=5, level=level)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_the_seed_decides_the_interval():

@@ -54,7 +54,7 @@ def sources():
 
 
 class Knowing:
-    """Answers with the ideal mask of the source whose class is asked for."""
+    """Returns the ideal mask of the source whose class is requested."""
 
     def __init__(self, domain, classifier):
         self.ones = AllOnesExplainer(domain, classifier)
@@ -73,7 +73,7 @@ class Knowing:
 
 
 class Deaf(Knowing):
-    """Answers with the low tone, whatever is asked."""
+    """Returns the mask of the low tone for every class."""
 
     def explain(self, wav, target=None, lens=None):
         given = super().explain(wav, torch.zeros_like(target))
@@ -96,7 +96,7 @@ def test_nearness_changes_its_sign_with_the_sources():
     assert nearness(torch.zeros_like(own), own, other).isnan().all()
 
 
-def test_who_knows_is_nearer_to_what_it_was_asked_for(domain, classifier, sources):
+def test_an_ideal_mask_is_nearer_to_the_requested_source(domain, classifier, sources):
     wav = sources[0] + sources[1]
     explainer = Knowing(domain, classifier)
     found = judge(explainer, wav, CLASSES, sources, domain, classifier)
@@ -104,11 +104,11 @@ def test_who_knows_is_nearer_to_what_it_was_asked_for(domain, classifier, source
     assert found[BOTH.name].tolist() == [100, 100]
     assert (found["SI-SDRi A"] > 10).all()
     assert found["MM absent"].tolist() == [0, 0]
-    # A silent answer to an absent class is no fault.
+    # A silent explanation of an absent class is correct.
     assert found["empty_mask"].tolist() == [False, False]
 
 
-def test_who_does_not_listen_is_never_right_twice(domain, classifier, sources):
+def test_a_method_without_the_class_is_never_right_twice(domain, classifier, sources):
     wav = sources[0] + sources[1]
     explainer = Deaf(domain, classifier)
     found = judge(explainer, wav, CLASSES, sources, domain, classifier)
@@ -125,7 +125,7 @@ def test_a_mask_of_ones_lies_between(domain, classifier, sources):
     assert found[BOTH.name].tolist() == [0, 0]
 
 
-def test_the_explanation_is_scored_for_what_was_asked(domain, classifier, sources):
+def test_the_explanation_is_scored_for_the_requested_class(domain, classifier, sources):
     wav = sources[0] + sources[1]
     ones = AllOnesExplainer(domain, classifier)
     found = judge(ones, wav, CLASSES, sources, domain, classifier)
@@ -133,10 +133,10 @@ def test_the_explanation_is_scored_for_what_was_asked(domain, classifier, source
         logits = classifier(domain.features(domain.encode(wav))).logits
     p = logits.double().softmax(1)
     for place, name in enumerate(("A", "B", "absent")):
-        wanted = p[torch.arange(2), CLASSES[:, place]]
-        torch.testing.assert_close(found[f"p_in {name}"], wanted, atol=1e-6, rtol=0)
-        wanted = (logits.argmax(1) == CLASSES[:, place]).double()
-        assert torch.equal(found[f"Target-In {name}"], wanted)
+        expected = p[torch.arange(2), CLASSES[:, place]]
+        torch.testing.assert_close(found[f"p_in {name}"], expected, atol=1e-6, rtol=0)
+        expected = (logits.argmax(1) == CLASSES[:, place]).double()
+        assert torch.equal(found[f"Target-In {name}"], expected)
 
 
 class Towers(torch.nn.Module):
@@ -157,7 +157,7 @@ class Towers(torch.nn.Module):
         return torch.eye(len(LABELS))[: len(sentences)]
 
 
-def test_prompts_are_asked_as_classes_are(domain, sources):
+def test_prompts_are_judged_like_classes(domain, sources):
     clap = ClapClassifier(Towers(), LABELS)
     wav = sources[0] + sources[1]
     found = judge(Knowing(domain, clap), wav, CLASSES, sources, domain, clap)
@@ -165,9 +165,9 @@ def test_prompts_are_asked_as_classes_are(domain, sources):
     assert found["MM absent"].tolist() == [0, 0]
     ones = judge(AllOnesExplainer(domain, clap), wav, CLASSES, sources, domain, clap)
     with torch.no_grad():
-        heard = clap.audio(domain.features(domain.encode(wav))).embedding
-    wanted = (10 * heard).double().softmax(1)[torch.arange(2), CLASSES[:, 2]]
-    torch.testing.assert_close(ones["p_in absent"], wanted, atol=1e-6, rtol=0)
+        embedding = clap.audio(domain.features(domain.encode(wav))).embedding
+    expected = (10 * embedding).double().softmax(1)[torch.arange(2), CLASSES[:, 2]]
+    torch.testing.assert_close(ones["p_in absent"], expected, atol=1e-6, rtol=0)
 
 
 def entry(background, category="low"):
@@ -197,8 +197,8 @@ def test_the_classes_of_both_sources(manifest):
     "background",
     [None, {"generated": "white", "seed": 1}, pieces("{noise_root}/n.wav")],
 )
-def test_what_is_no_other_clip_is_refused(manifest, background):
-    with pytest.raises(InputError, match="mixture l.0: what was added is no clip"):
+def test_a_background_from_outside_the_manifest_is_refused(manifest, background):
+    with pytest.raises(InputError, match="mixture l.0: .*test.json"):
         classes_of({"l+0": entry(background)}, manifest, LABELS)
 
 
@@ -206,13 +206,13 @@ def test_the_absent_class_is_drawn_of_the_others_for_each_mixture():
     drawn = [absent_class(f"clip{i}", (1, 3), 6, seed=1) for i in range(100)]
     assert set(drawn) == {0, 2, 4, 5}
     assert drawn == [absent_class(f"clip{i}", (3, 1), 6, seed=1) for i in range(100)]
-    with pytest.raises(InputError, match="more than two classes"):
+    with pytest.raises(InputError, match="classes .*got 2"):
         absent_class("clip", (0, 1), 2, seed=1)
 
 
 @pytest.fixture
 def experiment(domain, classifier, sources, tmp_path):
-    """`experiment(explainers)`: the rows of two mixtures, kept in a file."""
+    """`experiment(explainers)`: the rows of two mixtures, in a file."""
     names = ["l+0", "h+0"]
     wav = sources[0] + sources[1]
 
@@ -237,6 +237,12 @@ def experiment(domain, classifier, sources, tmp_path):
     return experiment
 
 
+def test_a_condition_without_stems_is_refused():
+    opened, block = SimpleNamespace(stems=None), SimpleNamespace()
+    with pytest.raises(InputError, match="stems"):
+        two_source_rows(block, None, opened, [], {}, LABELS, 1, "cpu", None, None)
+
+
 def test_rows_name_the_questions_and_are_not_computed_twice(
     experiment, domain, classifier
 ):
@@ -253,7 +259,7 @@ def test_rows_name_the_questions_and_are_not_computed_twice(
     pd.testing.assert_frame_equal(again, rows, check_dtype=False)
 
 
-def test_the_page_tells_of_all_and_of_the_mixtures_that_are_heard(
+def test_the_page_has_all_and_the_recognised_mixtures(
     experiment, domain, classifier, tmp_path
 ):
     explainers = {"knowing": Knowing(domain, classifier), "deaf": Deaf(domain, None)}
@@ -268,10 +274,10 @@ def test_the_page_tells_of_all_and_of_the_mixtures_that_are_heard(
     assert summary["method"].tolist() == ["knowing", "deaf"] * 2
     own = rows[rows["method"] == "knowing"]["nearer A"]
     np.testing.assert_allclose(summary["nearer A"][0], own.mean())
-    # It is silent where nothing is there; what does not listen is as large as ever.
+    # Silent for an absent class; a method that ignores the class keeps its size.
     sizes = rows[rows["method"] == "knowing"][["MM A", "MM B"]].to_numpy()
-    wanted = [sizes.mean(), 0, sizes[0].mean(), 0]
-    assert summary[LESS_ABSENT.name].tolist() == pytest.approx(wanted, abs=1e-6)
+    expected = [sizes.mean(), 0, sizes[0].mean(), 0]
+    assert summary[LESS_ABSENT.name].tolist() == pytest.approx(expected, abs=1e-6)
     page = (tmp_path / "out" / "summary.md").read_text()
     assert "all mixtures (2)" in page and "likeliest (1)" in page
     assert page.count("both intervals above 0: knowing.") == 2

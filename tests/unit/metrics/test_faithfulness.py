@@ -126,7 +126,7 @@ def test_ranges_hold_for_any_finite_logits(scale):
 
 
 @pytest.mark.parametrize("function", SCORES_OF_TARGET)
-def test_the_same_logits_score_exactly_nothing(function):
+def test_equal_logits_score_exactly_0(function):
     generator = torch.Generator().manual_seed(0)
     logits = 20 * torch.randn(100, 5, generator=generator)
     scores = function(logits, logits.clone(), logits.argmax(1))
@@ -163,17 +163,17 @@ def test_a_class_that_is_excluded_is_no_error():
 
 def test_shapes_are_checked():
     logits, target = torch.zeros(4, 50), torch.zeros(4, dtype=torch.long)
-    message = r"logits_in must have the shape of logits \(4, 50\), got \(3, 50\)"
+    message = r"logits_in.*\(4, 50\), got \(3, 50\)"
     for function in (average_increase, average_drop, average_gain):
         with pytest.raises(ValueError, match=message):
             function(logits, logits[:3], target)
     with pytest.raises(ValueError, match=message):
         input_fidelity(logits, logits[:3])
-    with pytest.raises(ValueError, match=r"each of the 4 items, got shape \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"target.*\(4,\).*got \(4, 1\)"):
         average_drop(logits, logits, target.unsqueeze(1))
 
 
-def test_target_fidelity_is_of_the_class_that_was_asked_for():
+def test_target_fidelity_is_of_the_explained_class():
     logits_in = torch.tensor([[3.0, 1.0, 2.0]] * 3)
     found = target_fidelity(logits_in, torch.tensor([0, 1, 2]))
     assert found.tolist() == [1.0, 0.0, 0.0]

@@ -48,7 +48,7 @@ def test_each_item_is_scored_alone():
         torch.testing.assert_close(score(masks), alone)
 
 
-def test_an_empty_mask_is_told_from_a_small_and_from_a_broken_one():
+def test_empty_small_and_broken_masks_differ():
     masks = torch.zeros(3, 4, 5)
     masks[1, 0, 0] = 1e-30
     masks[2, 0, 0] = math.nan
@@ -66,7 +66,7 @@ def evidence():
     return Evidence(mask, torch.tensor([0]), *p.log())
 
 
-def test_every_metric_looks_at_its_own_part_of_the_evidence():
+def test_every_metric_uses_its_own_part_of_the_evidence():
     scores = {metric.name: metric(evidence()).item() for metric in ALL_METRICS}
     assert scores == pytest.approx(
         {
@@ -108,5 +108,5 @@ def test_directions_and_the_papers_order():
 
 def test_metrics_by_name():
     assert [m.name for m in metrics_by_name(["MM", "AD"])] == ["MM", "AD"]
-    with pytest.raises(InputError, match="called AE, sps; known: AI, AD, AD-double"):
+    with pytest.raises(InputError, match="AE, sps; known: AI, AD, AD-double"):
         metrics_by_name(["AI", "AE", "sps"])
