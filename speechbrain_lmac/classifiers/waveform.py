@@ -3,6 +3,7 @@
 import difflib
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -129,7 +130,7 @@ class WaveformClassifier(torch.nn.Module):
             find_layer(model, name)
 
     @property
-    def cam_layer(self) -> None:
+    def cam_layer(self) -> NoReturn:
         """Refuse: class activation maps need a layer over time and mel bands.
 
         Raises
