@@ -295,7 +295,10 @@ class MelDomain(STFTDomain):
     The "Mel" rows of L-MAC's tables. A masked mel spectrogram has no waveform: this
     domain is not listenable, and `decode` raises.
 
-    Arguments are those of `STFTDomain`.
+    Arguments
+    ---------
+    sample_rate, n_fft, hop_length_ms, win_length_ms, n_mels
+        As `STFTDomain`.
 
     Shape
     -----

@@ -57,7 +57,7 @@ def slaney_mel_matrix(
     Returns
     -------
     matrix : torch.Tensor
-        Shape (n_fft // 2 + 1, n_mels), float64.
+        Shape (F, n_mels), F = n_fft // 2 + 1, float64.
 
     Example
     -------
@@ -81,7 +81,7 @@ def slaney_mel_matrix(
 
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Let torch make floating-point tensors of this type, in the whole process."""
+    """Set the dtype of torch's new tensors, in the whole process, while entered."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
