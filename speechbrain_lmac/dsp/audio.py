@@ -130,7 +130,7 @@ def decode_mono(data: bytes, name: str, sample_rate: int) -> torch.Tensor:
 
 def _mono(channels: torch.Tensor, file_rate: int, sample_rate: int) -> torch.Tensor:
     with one_thread():  # the same bits in every process: they may be cached
-        if len(channels) == 1:  # the common case, kept fast
+        if len(channels) == 1:  # the common case
             return resample(channels[0], file_rate, sample_rate)
         exact = channels.double()
         powers = exact.square().sum(1).numpy()
