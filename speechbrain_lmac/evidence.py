@@ -1,7 +1,7 @@
-"""What objectives and metrics look at: the classifier's answer to both parts.
+"""Evidence for objectives and metrics: logits of the masked-in and masked-out parts.
 
-The classifier hears the masked-in part, `rep * mask`, and the masked-out part,
-`rep * (1 - mask)`.
+The masked-in part is `rep * mask`, the masked-out part `rep * (1 - mask)` (L-MAC, arXiv
+2403.13086).
 """
 
 import torch
@@ -13,32 +13,42 @@ from speechbrain_lmac.classifiers.padding import (
     on_recordings,
 )
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
-from speechbrain_lmac.types import Evidence
+from speechbrain_lmac.types import Classifier, Evidence, Explanation, MaskDomain
 
 # A sigmoid, an interpolation or a division by the maximum may miss 0 or 1 by rounding.
 MASK_TOLERANCE = 1e-6
 
 
-def gather_evidence(domain, classifier, explanation) -> Evidence:
-    """Evidence to be scored: without gradient, and p(X) heard as p_in is.
+def gather_evidence(
+    domain: MaskDomain, classifier: Classifier, explanation: Explanation
+) -> Evidence:
+    """Return evidence for scores: without gradient, with the rounding of p(X).
 
-    The masked-in and the masked-out part are heard in two passes of B, each as the
-    explainer heard the whole: by the same `domain.features`, in a batch of the same
-    size and order. Then rounding is the same, too, and a mask of ones changes no bit
-    of the logits; were the shapes others, rounding alone would raise its confidence.
+    The masked-in and the masked-out part are classified in two passes of B, each as the
+    explainer classified the whole: by the same `domain.features`, in a batch of the
+    same size and order. Then rounding is the same, too, and a mask of ones changes no
+    bit of the logits; in other shapes, rounding alone would raise its confidence.
 
     Arguments
     ---------
     domain : MaskDomain
+        The domain of the mask.
     classifier : Classifier
+        The classifier that is explained.
     explanation : Explanation
-        Its mask has the shape of `explanation.encoded.rep` and values in 0..1. A NaN
-        is let through: it makes NaN scores, which are counted. Its logits are
+        Its mask (B, T, F) has the shape of `explanation.encoded.rep` and values in
+        0..1. A NaN is accepted: it makes NaN scores, which are counted. Its logits are
         ``classify(domain, classifier, explanation.encoded).logits``.
 
     Returns
     -------
     evidence : Evidence
+        Logits (B, C) of the input and of both parts.
+
+    Raises
+    ------
+    ValueError
+        When the mask has another shape, or values outside of 0..1.
     """
     check_mask(explanation.mask, explanation.encoded.rep)
     with torch.no_grad():
@@ -60,12 +70,22 @@ def gather_evidence(domain, classifier, explanation) -> Evidence:
         )
 
 
-def training_evidence(domain, classifier, explanation) -> Evidence:
-    """Evidence to be learned from: with gradient, in one pass of 2B.
+def training_evidence(
+    domain: MaskDomain, classifier: Classifier, explanation: Explanation
+) -> Evidence:
+    """Return evidence for training: with gradient, in one pass of 2B.
 
-    What the classifier says of the parts differs from `gather_evidence` by rounding.
+    The logits of the parts differ from those of `gather_evidence` by rounding.
 
-    Arguments and returns are those of `gather_evidence`.
+    Arguments
+    ---------
+    domain, classifier, explanation
+        As `gather_evidence`; the mask may need a gradient.
+
+    Returns
+    -------
+    evidence : Evidence
+        Logits (B, C) of the input and of both parts.
     """
     check_mask(explanation.mask, explanation.encoded.rep)
     parts = MaskedAudio(domain, explanation.encoded, explanation.mask)
@@ -87,8 +107,8 @@ def training_evidence(domain, classifier, explanation) -> Evidence:
         logits_in=logits_in,
         logits_out=logits_out,
         frames=explanation.encoded.frames,
-        # Not `parts`: objectives that listen would add their gradients in another
-        # order, and all that is trained would change in its last bits.
+        # Not `parts`: terms on waveforms would add their gradients in another order,
+        # and the trained weights would change in their last bits.
         masked_audio=MaskedAudio(domain, explanation.encoded, explanation.mask),
     )
 
@@ -108,7 +128,7 @@ def check_mask(mask: torch.Tensor, rep: torch.Tensor) -> None:
             "mask must have the shape of the representation "
             f"{tuple(rep.shape)}, got {tuple(mask.shape)}"
         )
-    # Comparisons with NaN are false, so that a NaN passes.
+    # Comparisons with NaN are false: a NaN passes.
     if ((mask < -MASK_TOLERANCE) | (mask > 1 + MASK_TOLERANCE)).any():
         values = mask[~mask.isnan()]
         raise ValueError(

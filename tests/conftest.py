@@ -34,14 +34,14 @@ def esc10_folder():
 
 @pytest.fixture
 def for_any(monkeypatch):
-    """`for_any(check, *strategies)`: a law, tried on what hypothesis draws.
+    """`for_any(check, *strategies)`: a law, tested on cases drawn by hypothesis.
 
-    It draws the same cases in every run.
+    The cases are the same in every run.
     """
     from hypothesis import HealthCheck, given, settings
     from speechbrain.utils.importutils import LazyModule
 
-    # hypothesis looks at every module, and SpeechBrain's lazy ones import then.
+    # hypothesis inspects every module, which imports SpeechBrain's lazy ones.
     for name, module in list(sys.modules.items()):
         if isinstance(module, LazyModule):
             monkeypatch.delitem(sys.modules, name)
@@ -61,10 +61,10 @@ def for_any(monkeypatch):
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
-    """`made_once(name, make)`: a folder that `make(folder)` makes.
+    """`made_once(name, make)`: a folder that `make(folder)` fills.
 
-    Of the parallel processes of the tests one makes it, and the others wait. It is
-    everyone's: a test that changes something in it copies it first.
+    One of the parallel processes of the tests makes it, and the others wait. It is
+    shared: a test that changes something in it copies it first.
     """
     base = tmp_path_factory.getbasetemp()
     parallel = "PYTEST_XDIST_WORKER" in os.environ
@@ -84,7 +84,7 @@ def made_once(tmp_path_factory):
 
 
 US8K_COLUMNS = "slice_file_name,fsID,start,end,salience,fold,classID,class".split(",")
-# What clips of UrbanSound8K are like: rates in Hz, sample formats, lengths in s.
+# Properties of UrbanSound8K's clips: rates in Hz, sample formats, lengths in s.
 US8K_RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000, 192000)
 US8K_FORMATS = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "MS_ADPCM")
 US8K_SECONDS = (0.05, 4.0, 0.3, 1.0, 0.12, 2.5, 0.6)
@@ -134,7 +134,7 @@ def _make_us8k(folder, longest=4.0):
 
 @pytest.fixture(scope="session")
 def make_us8k():
-    """`make_us8k(folder, longest)`: sounds in UrbanSound8K's layout, and their rows."""
+    """`make_us8k(folder, longest)`: clips in UrbanSound8K's layout, and their rows."""
     return _make_us8k
 
 
@@ -152,7 +152,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say loudly, and last, which tests saw no real recordings."""
+    """Print last, in red, how many tests had no real recordings."""
     skipped = [
         report
         for report in terminalreporter.stats.get("skipped", [])
@@ -164,11 +164,11 @@ def pytest_terminal_summary(terminalreporter):
     state = f"is not a folder: {value}" if value else "is not set"
     terminalreporter.section("NOT TESTED ON REAL RECORDINGS", sep="!", red=True)
     write = terminalreporter.write_line
-    write(f"ESC10_FOLDER {state}. Tests skipped for want of it: {len(skipped)}")
+    write(f"ESC10_FOLDER {state}. Tests skipped without it: {len(skipped)}")
     write("To run them:  make test ESC10_FOLDER=/path/to/ESC-50")
 
 
-# --- Small classifiers of others' packages, untrained, as their folders -------------
+# --- Folders of small, untrained classifiers of other packages ----------------------
 
 TINY = {
     "audio-spectrogram-transformer": {
@@ -253,7 +253,7 @@ def hf_folder(tmp_path_factory):
             config = AutoConfig.for_model(model_type, **settings)
             torch.manual_seed(0)
             model = AutoModelForAudioClassification.from_config(config)
-            # Untrained biases and tokens are 0: what they do would go unseen.
+            # Untrained biases and tokens are 0: errors in them would have no effect.
             for parameter in model.parameters():
                 parameter.data += 0.05 * torch.randn(parameter.shape)
             extractor = Wav2Vec2FeatureExtractor()
@@ -312,7 +312,7 @@ def _tokenizer(special, limit):
 
 
 def _unlike_new(model, torch):
-    """Biases, norms and tokens of new models are 0 or 1: what they do goes unseen."""
+    """Change biases, norms and tokens, which are 0 or 1 in new models."""
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn(parameter.shape)
 

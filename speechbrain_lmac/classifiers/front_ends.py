@@ -1,6 +1,7 @@
 """Feature extraction of public models in torch: batched and differentiable."""
 
 import torch
+from torchaudio.compliance.kaldi import get_mel_banks
 
 # Kaldi's floor of a band's energy before the logarithm (FLT_EPSILON).
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
@@ -73,16 +74,17 @@ class KaldiFbank(torch.nn.Module):
 def kaldi_mel_matrix(
     sample_rate: int, n_fft: int, n_mels: int, low_hz: float = 20.0
 ) -> torch.Tensor:
-    """Kaldi's triangles, (n_fft // 2 + 1, n_mels): even and linear on the mel scale."""
+    """Return Kaldi's triangles, (n_fft // 2 + 1, n_mels), up to sample_rate / 2.
 
-    def mel(hz: float | torch.Tensor) -> torch.Tensor:
-        return 1127.0 * torch.log1p(torch.as_tensor(hz, dtype=torch.float64) / 700.0)
-
-    edges = torch.linspace(mel(low_hz), mel(sample_rate / 2), n_mels + 2).double()
-    bins = mel(torch.arange(n_fft // 2 + 1) * sample_rate / n_fft)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return torch.minimum(rising, falling).clamp(min=0).float()
+    They are torchaudio's, with its rounding, as `ASTFeatureExtractor` uses them;
+    torchaudio leaves out the last bin, which has the weight 0.
+    """
+    # 0 stands for half the rate; the rest would warp the scale to a speaker's voice.
+    half_rate, *unwarped = 0.0, 100.0, -500.0, 1.0
+    triangles, _ = get_mel_banks(
+        n_mels, n_fft, float(sample_rate), low_hz, half_rate, *unwarped
+    )
+    return torch.nn.functional.pad(triangles, (0, 1)).T.contiguous()
 
 
 class ZeroMeanUnitVariance(torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Representations that a mask multiplies, and the way back to a waveform."""
+"""Mask domains: the representation that a mask multiplies, and its decoding."""
 
 from speechbrain_lmac.domains.clap import ClapMelDomain, ClapSTFTDomain
 from speechbrain_lmac.domains.learned import LearnedDomain

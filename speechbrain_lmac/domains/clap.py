@@ -1,4 +1,6 @@
-"""Where a mask lives for a CLAP that hears waveforms: on its own frames and bands."""
+"""Mask domains for CLAPs with their own front end: on its frames and bands."""
+
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -15,9 +17,20 @@ from speechbrain_lmac.dsp.mel_to_bins import SlaneyToBins
 from speechbrain_lmac.dsp.pad_crop import join_recordings
 from speechbrain_lmac.types import Encoded
 
+if TYPE_CHECKING:
+    from speechbrain_lmac.classifiers.clap.front_ends import ClapSpectrogram
 
-def stft_of(clap) -> dict[str, float]:
-    """The sizes of a CLAP's front end, as `STFTDomain` takes them."""
+
+class WithFrontEnd(Protocol):
+    """A CLAP on waveforms: `HuggingFaceClap` or `MicrosoftClap`."""
+
+    @property
+    def front_end(self) -> "ClapSpectrogram":
+        """Its mel spectrogram."""
+
+
+def stft_of(clap: WithFrontEnd) -> dict[str, Any]:
+    """Return the sizes of a CLAP's front end, as arguments of `STFTDomain`."""
     front_end = clap.front_end
     to_ms = 1000 / front_end.sample_rate
     return {
@@ -30,17 +43,17 @@ def stft_of(clap) -> dict[str, float]:
 
 
 class ClapSTFTDomain(WaveformSTFTDomain):
-    """The mask multiplies log(1 + |X|); the CLAP hears the decoded waveform.
+    """The mask multiplies log(1 + |X|); the CLAP gets the decoded waveform.
 
-    The frames are the CLAP's, and `from_bands` reads the CLAP's mel bands at the bins:
-    bins outside of them, which it does not hear, go with the nearest band. A clip that
-    is shorter than the CLAP's window is repeated behind the mask, so that the mask is
-    repeated as the audio is.
+    The frames are the CLAP's, and `from_bands` interpolates the CLAP's mel bands at the
+    bins; bins outside of them, which its features leave out, take the nearest band. A
+    clip that is shorter than the CLAP's window is repeated after masking, and the mask
+    with it.
 
     Arguments
     ---------
     clap : HuggingFaceClap or MicrosoftClap
-        It is asked for its front end, and not kept.
+        Only the sizes of its front end are used.
 
     Shape
     -----
@@ -48,7 +61,7 @@ class ClapSTFTDomain(WaveformSTFTDomain):
     ``features``: (B, T, F) to (B, N).
     """
 
-    def __init__(self, clap):
+    def __init__(self, clap: WithFrontEnd) -> None:
         super().__init__(**stft_of(clap))
         front_end = clap.front_end
         self.from_bands = SlaneyToBins(
@@ -63,16 +76,16 @@ class ClapSTFTDomain(WaveformSTFTDomain):
 class ClapMelDomain(MelDomain):
     """The mask multiplies log(1 + |mel|) on the frames of the clip: not listenable.
 
-    |mel| is the root of the power in the CLAP's mel bands, as its front end finds it.
-    From what the mask leaves, the CLAP's window is laid out as the audio would be
-    (repeated, cut) and brought to dB: a mask of ones leaves what the CLAP hears, a mask
-    of zeros silence, -100 dB. Where a repetition begins, and where a long clip is cut,
-    a frame of the waveform hears both sides, here it is one of the clip's own.
+    |mel| is the root of the power in the CLAP's mel bands, as its front end computes
+    it. The masked spectrogram fills the CLAP's window as the audio would (repeated,
+    cut) and is converted to dB: a mask of ones gives the CLAP's own input, a mask of
+    zeros silence, -100 dB. Where a repetition begins, and where a long clip is cut, a
+    frame of the waveform covers both sides; here it is one of the clip's own frames.
 
     Arguments
     ---------
     clap : HuggingFaceClap or MicrosoftClap
-        It is asked for its front end; the classifier has `MelClap` around it.
+        Its front end is used; the classifier has `MelClap` around it.
 
     Shape
     -----
@@ -80,16 +93,15 @@ class ClapMelDomain(MelDomain):
     ``features``: to the window (B, W, n_mels), dB.
     """
 
-    def __init__(self, clap):
+    def __init__(self, clap: WithFrontEnd) -> None:
         super().__init__(**stft_of(clap))
         self.front_end = clap.front_end
 
-    def encode(
-        self, wav: torch.Tensor, lens: torch.Tensor | None = None
-    ) -> Encoded | None:
-        """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels).
+    def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
+        """Encode waveforms (B, N), with rep (B, T, n_mels).
 
-        Of a padded clip it is what it is of the clip alone, followed by zeros.
+        A padded clip, a share `lens` (B,) of which is recording, has the rep of the
+        unpadded clip, followed by zeros.
         """
         check_wav(wav)
         n_samples = wav.shape[1]
@@ -103,16 +115,16 @@ class ClapMelDomain(MelDomain):
             rep = join_recordings(parts, n_samples // self.hop_length + 1)
             return Encoded(rep, None, n_samples, frames, frames, lens=lens)
         with torch.autocast(wav.device.type, enabled=False):
-            heard = wav.float()
+            window = wav.float()
             if n_samples < self.front_end.n_samples:
-                heard = self.front_end.filled(heard)
-            power = self.front_end.mel_power(heard)
+                window = self.front_end.filled(window)
+            power = self.front_end.mel_power(window)
             power = power[:, : n_samples // self.hop_length + 1]
             rep = self.compress((power + POWER_FLOOR).sqrt()).float()
         return Encoded(rep, None, n_samples)
 
     def features(self, encoded: Encoded) -> torch.Tensor:
-        """The CLAP's window (B, W, n_mels), dB; each clip is laid out by itself."""
+        """Return the CLAP's input (B, W, n_mels), dB, one window for each clip."""
         with torch.autocast(encoded.rep.device.type, enabled=False):
             magnitude = self.magnitude(encoded)
             if encoded.lens is None:
@@ -129,6 +141,6 @@ class ClapMelDomain(MelDomain):
                 )
             return decibels(window.square())
 
-    def feature_lengths(self, encoded: Encoded):
-        """None: the window is full, and has no padding."""
+    def feature_lengths(self, encoded: Encoded) -> None:
+        """Return None in place of lengths (B,): the window has no padding."""
         return None

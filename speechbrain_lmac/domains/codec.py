@@ -1,7 +1,7 @@
 """A learned codec: waveforms to channels over time, and back.
 
-The encoder and the decoder of SepFormer (Subakan et al. 2021, arXiv 2010.13154), which
-LMAC-TD masks between. They start as a codec that loses nothing but rounding; training
+The encoder and the decoder of SepFormer (Subakan et al. 2021, arXiv 2010.13154), as in
+LMAC-TD (arXiv 2409.08655). They start as a codec that is exact up to rounding; training
 (`train_codec.py`) keeps that or, with few channels, comes near it.
 """
 
@@ -22,7 +22,7 @@ from speechbrain_lmac.utils.seeding import generator
 WEIGHTS_FILE = "codec.ckpt"
 SETTING_FILE = "codec.json"
 ADVICE = """\
-  Train a codec with train_codec.py hparams/NAME_codec.yaml and name what it writes
+  Train a codec with train_codec.py hparams/NAME_codec.yaml and name its output
   (results/NAME_codec/SEED/codec), a folder with {filename} in it, or a hub id:
   --codec_source SOURCE."""
 
@@ -31,26 +31,26 @@ class Codec(torch.nn.Module):
     """SepFormer's encoder and decoder, for waveforms of any length.
 
     Encoder: Conv1d from 1 to C channels, no bias, ReLU; the stride is half the kernel.
-    Decoder: the transposed convolution back. So that every sample lies in two frames,
-    a stride of silence stands before the clip, and one or more after it: frame t is
-    centred on sample t * stride. (Without it, as published, the first and last stride
-    of samples are half as well covered, and lengths that do not fit lose their end;
-    5 s at 16 kHz have 9,999 frames of 16 samples there and 10,001 here.)
+    Decoder: the transposed convolution back. A stride of zeros is padded before the
+    clip, and one or more after it: every sample lies in two frames, and frame t is
+    centred on sample t * stride. (Without them, as published, the first and last stride
+    of samples lie in one frame, and lengths that do not fit lose their end; 5 s at 16
+    kHz have 9,999 frames of 16 samples there and 10,001 here.)
 
-    The filters start as pairs w and -w, of which the ReLU lets one through at a time:
-    relu(w . x) - relu(-w . x) = w . x. The w are cosines, beyond as many as the kernel
-    is long directions at random, under a sine window; the decoder is their
-    least-squares inverse under the same window, whose squares add up to 1 over two
-    frames. From 2 * kernel_size channels on the round trip is exact but for rounding.
+    The filters start as pairs w and -w, of which the ReLU passes one at a time:
+    relu(w . x) - relu(-w . x) = w . x. The first kernel_size of the w are cosines, the
+    others random directions, under a sine window; the decoder is their least-squares
+    inverse under the same window, whose squares add up to 1 over two frames. From 2 *
+    kernel_size channels on decoding is exact up to rounding.
 
     Arguments
     ---------
     sample_rate : int
-        Of the waveforms, in Hz.
+        Of the waveforms, Hz.
     kernel_size : int
         Samples of a frame, even. Published: 16.
     n_channels : int
-        C, even. Published: 256.
+        Channels C, even. Published: 256.
 
     Shape
     -----
@@ -67,13 +67,14 @@ class Codec(torch.nn.Module):
     True
     """
 
-    def __init__(self, sample_rate: int, kernel_size: int = 16, n_channels: int = 256):
+    def __init__(
+        self, sample_rate: int, kernel_size: int = 16, n_channels: int = 256
+    ) -> None:
         super().__init__()
         if kernel_size < 2 or kernel_size % 2 or n_channels < 2 or n_channels % 2:
             raise InputError(
-                "kernel_size and n_channels of a codec must be even and at least 2 "
-                "(frames overlap by half, filters come in pairs), got "
-                f"{kernel_size} and {n_channels}"
+                "kernel_size and n_channels of a codec must be even and at least 2, "
+                f"got {kernel_size} and {n_channels}"
             )
         self.sample_rate = sample_rate
         self.kernel_size = kernel_size
@@ -94,7 +95,7 @@ class Codec(torch.nn.Module):
 
     @property
     def setting(self) -> dict[str, int]:
-        """What decides the meaning of the weights."""
+        """Settings that the weights depend on."""
         return {
             "sample_rate": self.sample_rate,
             "kernel_size": self.kernel_size,
@@ -103,13 +104,13 @@ class Codec(torch.nn.Module):
         }
 
     def encode(self, wav: torch.Tensor) -> torch.Tensor:
-        """Waveforms (B, N) to (B, T, C)."""
+        """Return the channels (B, T, C) of waveforms (B, N)."""
         frames = -(-wav.shape[1] // self.stride) + 1
         after = frames * self.stride - wav.shape[1]
         return self.encoder(F.pad(wav, (self.stride, after))).transpose(1, 2)
 
     def decode(self, rep: torch.Tensor, length: int) -> torch.Tensor:
-        """(B, T, C) to waveforms (B, length)."""
+        """Return the waveforms (B, length) of channels (B, T, C)."""
         wav = self.decoder(rep.transpose(1, 2))
         return wav[:, self.stride : self.stride + length]
 
@@ -117,7 +118,7 @@ class Codec(torch.nn.Module):
 def inverse_pairs(
     kernel_size: int, n_channels: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Filters in pairs w, -w, and those that undo them at an overlap of half.
+    """Return filters in pairs w, -w, and their inverse at an overlap of half.
 
     Arguments
     ---------
@@ -150,76 +151,78 @@ def inverse_pairs(
     basis = F.normalize(torch.cat([cosines, more]), dim=1)
     window = torch.sin(math.pi * place / kernel_size)
     inverse = torch.linalg.pinv(basis).T
-    pairs = [torch.stack([b, -b], 1).flatten(0, 1) for b in (basis, inverse)]
-    return tuple((window * pair).float() for pair in pairs)
+    encoding, decoding = (
+        window * torch.stack([b, -b], 1).flatten(0, 1) for b in (basis, inverse)
+    )
+    return encoding.float(), decoding.float()
 
 
-def save_codec(codec: Codec, folder: Path) -> None:
-    """Write weights and setting into a folder, each file atomically."""
+def save_codec(codec: Codec, folder: Path | str) -> None:
+    """Write weights and settings into a folder, each file atomically."""
     folder = Path(folder)
     save_weights(codec, folder / WEIGHTS_FILE)
     write_text(json.dumps(codec.setting, indent=2) + "\n", folder / SETTING_FILE)
 
 
 def pretrained_codec(codec: Codec, source: str) -> Codec:
-    """A codec with the weights of train_codec.py, to be trained on. For YAML.
+    """Return the codec with the weights of train_codec.py, to be trained on. For YAML.
 
     Arguments
     ---------
     codec : Codec
-        Whose weights are replaced.
+        Its weights are replaced.
     source : str
-        A folder as train_codec.py writes it, or a hub id ("user/name").
+        A folder written by train_codec.py, or a hub id ("user/name").
 
     Raises
     ------
     InputError
-        When a file cannot be had, or the codec was trained in another setting.
+        When a file is missing or unreadable, or the codec has other settings.
     """
     path = fetch(source, SETTING_FILE, ADVICE)
     try:
-        made = json.loads(path.read_text(encoding="utf-8"))
+        setting = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not readable as JSON: {error}") from error
-    if made != codec.setting:
+    if setting != codec.setting:
         raise InputError(
-            f"the codec in {source} was trained with {made}, but the YAML has "
-            f"{codec.setting}: make them the same, or train a codec (train_codec.py)"
+            f"the codec in {source} has {setting}, the YAML has {codec.setting}: "
+            "make them the same, or train a codec (train_codec.py)"
         )
     load_weights(codec, fetch(source, WEIGHTS_FILE, ADVICE))
     return codec
 
 
 def frozen_codec(codec: Codec, source: str) -> Codec:
-    """The same codec, which nothing trains. For YAML."""
+    """Return the same as `pretrained_codec`, without gradients. For YAML."""
     return pretrained_codec(codec, source).requires_grad_(False)
 
 
 def is_trained(codec: Codec) -> bool:
-    """Whether a training changes the codec."""
+    """Return whether any weight of the codec is trained."""
     return any(weight.requires_grad for weight in codec.parameters())
 
 
 def check_one_process(codec: Codec) -> None:
-    """Refuse to train a codec on several processes.
+    """Raise if a codec is trained on several processes.
 
-    Its encoder and decoder run before and after the interpreter, so that nothing
-    would bring their gradients together.
+    Its encoder and decoder run outside of the interpreter, whose gradients alone are
+    averaged over processes.
     """
     if is_trained(codec):
         frozen = ", or freeze the codec (frozen_codec in the YAML)"
         one_process_only("a codec", frozen)
 
 
-def check_codec_of(codec: Codec, checkpoint: str) -> None:
-    """Refuse a codec that an interpreter was not trained with.
+def check_codec_of(codec: Codec, checkpoint: Path | str) -> None:
+    """Raise InputError unless an interpreter was trained with this codec.
 
     Arguments
     ---------
     codec : Codec
-        As the YAML has loaded it.
-    checkpoint : str
-        `interpreter.ckpt`. Where a codec was trained along, it lies beside.
+        The codec of the YAML, loaded.
+    checkpoint : str or Path
+        `interpreter.ckpt`; a codec that was trained with it is in `codec` beside it.
     """
     beside = Path(checkpoint).parent / "codec"
     if not (beside / WEIGHTS_FILE).is_file():
@@ -228,8 +231,8 @@ def check_codec_of(codec: Codec, checkpoint: str) -> None:
     load_weights(theirs, beside / WEIGHTS_FILE)
     if any(not torch.equal(ours[n].cpu(), v) for n, v in theirs.state_dict().items()):
         raise InputError(
-            f"{checkpoint} was trained along with the codec beside it, which the YAML "
-            f"does not load: add --codec_source={beside}"
+            f"{checkpoint} was trained with the codec beside it, but the YAML loads "
+            f"another: add --codec_source={beside}"
         )
 
 

@@ -1,25 +1,37 @@
 """The domain of LMAC-TD: the mask multiplies a learned code of the waveform."""
 
+from typing import TYPE_CHECKING, NoReturn
+
 import torch
 
-from speechbrain_lmac.domains.stft import check_wav, recorded_samples, silent_behind
+from speechbrain_lmac.domains.codec import Codec
+from speechbrain_lmac.domains.stft import (
+    STFTDomain,
+    check_wav,
+    recorded_samples,
+    silent_behind,
+)
 from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError
 
+if TYPE_CHECKING:
+    from speechbrain_lmac.domains.masked_audio import MaskedAudio
+
 
 class LearnedDomain(torch.nn.Module):
-    """The mask multiplies the encoder's output; no phase is borrowed from the input.
+    """The mask multiplies the codec's channels; the input's phase is not used.
 
-    What the classifier hears of a part is the STFT and mel spectrogram of its decoded
-    waveform. Of the input as it is (`encode`), the classifier hears the waveform
-    itself, so that p(X) is not the codec's; a mask of ones shows what the codec costs.
+    The features of a masked part are those of its decoded waveform. The features of
+    the whole input (`encode`) are those of the waveform itself, so p(X) does not
+    depend on the codec; a mask of ones shows the loss of the codec. LMAC-TD (arXiv
+    2409.08655).
 
     Arguments
     ---------
     stft : STFTDomain
         The classifier's front end.
     codec : Codec
-        Where the mask lives: rep (B, T, F) with as many F as it has channels.
+        Its channels are the F bins of rep (B, T, F).
 
     Shape
     -----
@@ -40,12 +52,12 @@ class LearnedDomain(torch.nn.Module):
     listenable = True
     features_from_waveform = True
 
-    def __init__(self, stft: torch.nn.Module, codec: torch.nn.Module):
+    def __init__(self, stft: STFTDomain, codec: Codec) -> None:
         super().__init__()
         if stft.sample_rate != codec.sample_rate:
             raise InputError(
-                f"the codec is for {codec.sample_rate} Hz, the STFT for "
-                f"{stft.sample_rate} Hz"
+                "codec and STFT must have one sample rate, got "
+                f"{codec.sample_rate} Hz and {stft.sample_rate} Hz"
             )
         self.sample_rate = stft.sample_rate
         self.n_mels = stft.n_mels
@@ -54,22 +66,22 @@ class LearnedDomain(torch.nn.Module):
 
     @property
     def hop_length(self) -> int:
-        """Samples from one frame of the STFT to the next; maps on the bins have it."""
+        """Samples from one frame of the STFT, and of maps on its bins, to the next."""
         return self.stft.hop_length
 
     def frames_of(self, lens: torch.Tensor, n_samples: int) -> torch.Tensor:
-        """How many frames of each clip hold recording.
+        """Return how many frames of each clip hold recording.
 
-        Those whose kernel touches it: frame t takes the samples from (t - 1) stride to
-        (t + 1) stride, so that of n = round(lens N) samples of recording there are
-        ceil(n / stride) + 1.
+        Those whose kernel overlaps it: frame t covers the samples from (t - 1) stride
+        to (t + 1) stride, which makes ceil(n / stride) + 1 frames of n = round(lens N)
+        samples of recording.
 
         Arguments
         ---------
         lens : torch.Tensor
             Share of the samples that is recording, shape (B,), above 0, at most 1.
         n_samples : int
-            N.
+            Samples N of the padded clips.
 
         Returns
         -------
@@ -87,14 +99,12 @@ class LearnedDomain(torch.nn.Module):
         """
         return -(-recorded_samples(lens, n_samples) // self.codec.stride) + 1
 
-    def encode(
-        self, wav: torch.Tensor, lens: torch.Tensor | None = None
-    ) -> Encoded | None:
-        """Waveforms (B, N) to `Encoded` with rep (B, T, F).
+    def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
+        """Encode waveforms (B, N), with rep (B, T, F).
 
-        `lens` (B,), where it is known: the share of each clip that is recording, see
-        `frames_of`. What comes after it is taken for silence. On the bins of `on_bins`
-        the frames are the STFT's.
+        `lens` (B,) is the share of each clip that is recording, see `frames_of`;
+        samples after it are replaced by zeros. On the bins of `on_bins` the frames
+        are the STFT's.
         """
         check_wav(wav)
         frames = bin_frames = None
@@ -119,39 +129,39 @@ class LearnedDomain(torch.nn.Module):
         return encoded.with_rep(encoded.rep * mask)
 
     def spectrum(self, encoded: Encoded) -> Encoded:
-        """The STFT of how it sounds: of the input itself, or of a decoded part."""
+        """Return the STFT, rep (B, T', F'), of the input or of a decoded part."""
         wav = self.decode(encoded) if encoded.wav is None else encoded.wav
-        if encoded.lens is not None:  # a kernel reaches beyond the end of a recording
+        if encoded.lens is not None:  # a kernel extends beyond the end of a recording
             wav = silent_behind(wav, encoded.lens.expand(len(wav)))
         return self.stft.encode(wav)
 
     def magnitude(self, encoded: Encoded) -> torch.Tensor:
-        """Its magnitude, (B, T', n_fft // 2 + 1)."""
+        """Return the magnitude of `spectrum`, (B, T', n_fft // 2 + 1)."""
         return self.stft.magnitude(self.spectrum(encoded))
 
     def features(self, encoded: Encoded) -> torch.Tensor:
-        """The classifier's input: log1p of its mel spectrogram, (B, T', n_mels)."""
+        """Return the classifier's input: the STFT domain's, (B, T', n_mels)."""
         return self.stft.features(self.spectrum(encoded))
 
-    def feature_lengths(self, encoded: Encoded) -> torch.Tensor:
-        """Frames of the STFT that each padded clip has alone, (B,)."""
+    def feature_lengths(self, encoded: Encoded) -> torch.Tensor | None:
+        """Return the frames of the STFT, (B,), of each unpadded clip."""
         return self.stft.feature_lengths(encoded)
 
     def decode(self, encoded: Encoded) -> torch.Tensor:
-        """Back to waveforms (B, N)."""
+        """Return waveforms (B, N)."""
         if encoded.sound is not None:
             return encoded.sound
         with torch.autocast(encoded.rep.device.type, enabled=False):
-            # Below 0 no ReLU answers; gradient methods add noise to rep.
+            # The encoder's ReLU is not below 0; gradient methods add noise to rep.
             rep = encoded.rep.float().clamp(min=0)
             return self.codec.decode(rep, encoded.length)
 
-    def on_bins(self, masked_audio) -> torch.Tensor:
-        """The mask of a `MaskedAudio` as its waveform shows it, (B, T', F')."""
+    def on_bins(self, masked_audio: "MaskedAudio") -> torch.Tensor:
+        """Return the saliency map of the masked waveform, (B, T', F')."""
         return masked_audio.map
 
-    def from_bands(self, maps: torch.Tensor) -> None:
-        """Refuse.
+    def from_bands(self, maps: torch.Tensor) -> NoReturn:
+        """Raise: maps (..., n_mels) have no place among the channels.
 
         Raises
         ------
@@ -160,5 +170,5 @@ class LearnedDomain(torch.nn.Module):
         """
         raise InputError(
             "a map over mel bands (Grad-CAM) has no place among the channels of a "
-            "learned codec: take a YAML whose domain is STFTDomain"
+            "learned codec; use a YAML whose domain is STFTDomain"
         )

@@ -1,7 +1,7 @@
-"""Audio of the masked-in and masked-out parts, and the map that it shows.
+"""Audio of the masked-in and masked-out parts, and its saliency map.
 
 Masks of different domains cannot be compared: one lies on the bins of an STFT, another
-on the channels of a learned codec. What they let through can: it is a sound.
+on the channels of a learned codec. Their masked audio can.
 """
 
 from dataclasses import dataclass, replace
@@ -9,72 +9,72 @@ from functools import cached_property
 
 import torch
 
-from speechbrain_lmac.types import Encoded
+from speechbrain_lmac.types import Encoded, MaskDomain
 
-# Below this magnitude a cell of the input is silent, and nothing of it is kept.
+# Below this magnitude a cell of the input is silent, and the map is 0 there.
 LEAST_MAGNITUDE = 1e-6
 
 
 @dataclass(frozen=True)
 class MaskedAudio:
-    """Both parts of clips under a mask, each made once, when one asks for it.
+    """Both parts of clips under a mask, each computed once, on first use.
 
-    In a domain that is not `listenable` they cannot be had: `decode` raises.
+    In a domain that is not `listenable` their waveforms raise, as `decode` does.
     """
 
-    domain: object
+    domain: MaskDomain
     encoded: Encoded  # of the input, as `domain.encode` gave it
     mask: torch.Tensor  # (B, T, F), in 0..1
 
     @property
     def wav(self) -> torch.Tensor:
         """The input itself, (B, N)."""
+        if self.encoded.wav is None:
+            raise ValueError("encoded must have the waveforms of the input, got None")
         return self.encoded.wav
 
     @property
-    def frames(self) -> torch.Tensor:
-        """How many frames of `map` hold recording, (B,) int64 or None."""
+    def frames(self) -> torch.Tensor | None:
+        """Frames of `map` that hold recording, (B,) int64; None: all."""
         return self.encoded.bin_frames
 
     @cached_property
     def masked_in(self) -> Encoded:
-        """What the mask lets through, an `Encoded`."""
+        """The representation times the mask."""
         return self._masked(self.mask)
 
     @cached_property
     def masked_out(self) -> Encoded:
-        """What it does not, an `Encoded`."""
+        """The representation times (1 - mask)."""
         return self._masked(1 - self.mask)
 
     def _masked(self, mask: torch.Tensor) -> Encoded:
         part = self.domain.apply_mask(self.encoded, mask)
-        if (
-            self.domain.features_from_waveform
-        ):  # the classifier and the listener hear one
+        if self.domain.features_from_waveform:  # decoded once for both uses
             part = replace(part, sound=self.domain.decode(part))
         return part
 
     @cached_property
     def explanation(self) -> torch.Tensor:
-        """The waveforms of the masked-in part, (B, N)."""
+        """Waveforms of the masked-in part, (B, N)."""
         return self.domain.decode(self.masked_in)
 
     @cached_property
     def rest(self) -> torch.Tensor:
-        """Those of the masked-out part, (B, N)."""
+        """Waveforms of the masked-out part, (B, N)."""
         return self.domain.decode(self.masked_out)
 
     @cached_property
     def magnitude(self) -> torch.Tensor:
-        """|STFT| of the explanation, (B, T', F')."""
+        """|STFT| of `explanation`, (B, T', F')."""
         return self.domain.magnitude(self.domain.encode(self.explanation))
 
     @cached_property
     def map(self) -> torch.Tensor:
-        """The saliency that the waveform shows, (B, T', F') on the STFT, in 0..1.
+        """Saliency map of the waveform, (B, T', F') on the STFT, in 0..1.
 
         |STFT(explanation)| / |STFT(input)|, at most 1; 0 where the input is silent.
         """
         whole = self.domain.magnitude(self.domain.encode(self.wav))
-        kept = (self.magnitude / whole.clamp(min=LEAST_MAGNITUDE)).clamp(max=1)
-        return torch.where(whole < LEAST_MAGNITUDE, 0.0, kept)
+        ratio = (self.magnitude / whole.clamp(min=LEAST_MAGNITUDE)).clamp(max=1)
+        return torch.where(whole < LEAST_MAGNITUDE, 0.0, ratio)

@@ -1,9 +1,10 @@
-"""Where a mask lives: the representation it multiplies, and the ways out of it.
+"""Mask domains on the short-time Fourier transform.
 
-A domain is the only place that knows a logarithm, a mel filterbank or a phase.
+Logarithm, mel filterbank and phase stand in the domains alone.
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from speechbrain.processing.features import Filterbank
@@ -12,6 +13,9 @@ from speechbrain_lmac.dsp.mel_to_bins import MelToBins
 from speechbrain_lmac.dsp.pad_crop import zero_behind
 from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError, check_counts, check_numbers
+
+if TYPE_CHECKING:
+    from speechbrain_lmac.domains.masked_audio import MaskedAudio
 
 # Added to |X|^2 before the root, as SpeechBrain's `spectral_magnitude` does: the
 # gradient of the magnitude stays finite at digital silence.
@@ -22,13 +26,13 @@ def check_wav(wav: torch.Tensor) -> None:
     """Raise ValueError unless waveforms have the shape (B, N), N >= 1."""
     if wav.dim() != 2 or wav.shape[1] == 0:
         raise ValueError(
-            "wav must have the shape (batch, samples) with at least one sample, "
+            "wav must have shape (batch, samples) with at least one sample, "
             f"got {tuple(wav.shape)}"
         )
 
 
 def check_lens(lens: torch.Tensor, n_clips: int) -> None:
-    """Raise ValueError unless there is a share above 0 and at most 1 of each clip.
+    """Raise ValueError unless `lens` (B,) has a share in (0, 1] for each clip.
 
     Example
     -------
@@ -38,8 +42,8 @@ def check_lens(lens: torch.Tensor, n_clips: int) -> None:
     """
     if lens.shape != (n_clips,):
         raise ValueError(
-            f"lens must have one share for each of {n_clips} clips, "
-            f"got the shape {tuple(lens.shape)}"
+            f"lens must have shape ({n_clips},), one share for each clip, "
+            f"got {tuple(lens.shape)}"
         )
     if not ((lens > 0) & (lens <= 1)).all():
         raise ValueError(
@@ -49,7 +53,7 @@ def check_lens(lens: torch.Tensor, n_clips: int) -> None:
 
 
 def recorded_samples(lens: torch.Tensor, n_samples: int) -> torch.Tensor:
-    """How many of N samples are recording, by their share `lens` (B,): int64.
+    """Return how many of N samples are recording, (B,) int64, from shares `lens` (B,).
 
     Example
     -------
@@ -60,7 +64,7 @@ def recorded_samples(lens: torch.Tensor, n_samples: int) -> torch.Tensor:
 
 
 def silent_behind(wavs: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-    """Waveforms (B, N) with silence behind the recording, a share `lens` (B,) of each.
+    """Return waveforms (B, N) with zeros after the recording, the shares `lens` (B,).
 
     Example
     -------
@@ -74,23 +78,23 @@ def silent_behind(wavs: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
 class STFTDomain(torch.nn.Module):
     """The mask multiplies log(1 + |X|) of the STFT; mel comes after the mask.
 
-    This is the listenable domain of L-MAC: a masked representation goes both to
-    the classifier (expm1, mel filterbank, log1p) and back to a waveform (expm1,
-    the input's phase, inverse STFT). With a mask M the magnitude becomes
+    This is the listenable domain of L-MAC (arXiv 2403.13086): a masked representation
+    goes both to the classifier (expm1, mel filterbank, log1p) and back to a waveform
+    (expm1, the input's phase, inverse STFT). With a mask M the magnitude becomes
     ``(1 + |X|)^M - 1`` as in the public code (docs/methods.md, front end).
-    For masking the magnitude itself take `MagnitudeSTFTDomain`.
+    `MagnitudeSTFTDomain` masks the magnitude itself.
 
     Arguments
     ---------
     sample_rate : int
-        Of the waveforms, in Hz.
+        Of the waveforms, Hz.
     n_fft : int
         FFT size in samples; F = n_fft // 2 + 1 bins.
     hop_length_ms, win_length_ms : float
         In ms, rounded to samples as SpeechBrain does: the published values are
         186 and 372 samples at 16 kHz. The window is Hamming.
     n_mels : int
-        Mel bins (triangular, 0 Hz to sample_rate / 2) that the classifier gets.
+        Mel bands of the classifier's input (triangular, 0 Hz to sample_rate / 2).
 
     Shape
     -----
@@ -110,6 +114,9 @@ class STFTDomain(torch.nn.Module):
 
     listenable = True
     features_from_waveform = False
+    window: torch.Tensor  # (win_length,)
+    mel_matrix: torch.Tensor  # (F, n_mels)
+    from_bands: torch.nn.Module  # maps (..., n_mels) to (..., F)
 
     def __init__(
         self,
@@ -118,7 +125,7 @@ class STFTDomain(torch.nn.Module):
         hop_length_ms: float = 11.6099,
         win_length_ms: float = 23.2199,
         n_mels: int = 80,
-    ):
+    ) -> None:
         super().__init__()
         check_counts(sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels)
         check_numbers(hop_length_ms=hop_length_ms, win_length_ms=win_length_ms)
@@ -133,8 +140,8 @@ class STFTDomain(torch.nn.Module):
                 f"got {self.hop_length}, {self.win_length} and {n_fft} samples"
             )
         self.n_bins = n_fft // 2 + 1
-        # Frame t looks at the samples from t hop - reach on: `torch.stft` centres the
-        # frames, and the window in them.
+        # Frame t begins at sample t hop - reach: `torch.stft` centres the frames, and
+        # the window in them.
         self.reach = n_fft // 2 - (n_fft - self.win_length) // 2
         window = torch.hamming_window(self.win_length)
         self.register_buffer("window", window, persistent=False)
@@ -145,24 +152,25 @@ class STFTDomain(torch.nn.Module):
             f_max=sample_rate / 2,
             log_mel=False,
         )
-        # Without the logarithm the filterbank is linear: what it makes of the
-        # identity is its matrix, (F, n_mels).
+        # SpeechBrain's triangles are symmetric in Hz, those of other libraries are not.
+        # Without the logarithm the filterbank is linear: applied to the identity it
+        # gives its matrix, (F, n_mels).
         mel_matrix = filterbank(torch.eye(self.n_bins)[None])[0].detach()
         self.register_buffer("mel_matrix", mel_matrix, persistent=False)
         self.from_bands = MelToBins(sample_rate, n_fft, n_mels)
 
     def compress(self, magnitude: torch.Tensor) -> torch.Tensor:
-        """Magnitude to what the mask multiplies."""
+        """Return the representation of a magnitude, both (B, T, F)."""
         return magnitude.log1p()
 
     def expand(self, rep: torch.Tensor) -> torch.Tensor:
-        """What the mask multiplied back to a magnitude."""
+        """Return the magnitude of a representation, both (B, T, F)."""
         return rep.expm1()
 
     def frames_of(self, lens: torch.Tensor, n_samples: int) -> torch.Tensor:
-        """How many frames of each clip hold recording.
+        """Return how many frames of each clip hold recording.
 
-        Those whose window touches it: with n = round(lens N) samples of recording,
+        Those whose window overlaps it: with n = round(lens N) samples of recording,
         ceil((n + reach) / hop) frames and at most all T. The reach is half a window,
         which is a hop for the published sizes: ceil(n / hop) + 1.
 
@@ -171,7 +179,7 @@ class STFTDomain(torch.nn.Module):
         lens : torch.Tensor
             Share of the samples that is recording, shape (B,), above 0, at most 1.
         n_samples : int
-            N.
+            Samples N of the padded clips.
 
         Returns
         -------
@@ -180,7 +188,7 @@ class STFTDomain(torch.nn.Module):
 
         Example
         -------
-        The tenth of a second has 1600 samples, 8.6 hops of 186.
+        A tenth of a second has 1600 samples, 8.6 hops of 186.
 
         >>> STFTDomain(16000).frames_of(torch.tensor([0.1, 1.0]), 16000)
         tensor([10, 87])
@@ -189,10 +197,10 @@ class STFTDomain(torch.nn.Module):
         return frames.clamp(max=n_samples // self.hop_length + 1)
 
     def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
-        """Waveforms (B, N) to `Encoded` with rep (B, T, F).
+        """Encode waveforms (B, N), with rep (B, T, F).
 
-        `lens` (B,), where it is known: the share of each clip that is recording, see
-        `frames_of`. What comes after it is taken for silence.
+        `lens` (B,) is the share of each clip that is recording, see `frames_of`;
+        samples after it are replaced by zeros.
         """
         check_wav(wav)
         frames = None
@@ -226,29 +234,32 @@ class STFTDomain(torch.nn.Module):
         """Multiply the representation by a mask of its shape."""
         return encoded.with_rep(encoded.rep * mask)
 
-    def on_bins(self, masked_audio) -> torch.Tensor:
-        """The mask of a `MaskedAudio` as a map over time and bins, (B, T, F)."""
+    def on_bins(self, masked_audio: "MaskedAudio") -> torch.Tensor:
+        """Return the mask as a map over time and bins, (B, T, F)."""
         return masked_audio.mask
 
     def magnitude(self, encoded: Encoded) -> torch.Tensor:
-        """The magnitude |X| that the representation stands for, (B, T, F)."""
-        # A representation below 0 is no magnitude: gradient methods that add
-        # noise to rep would turn expm1 and log1p into NaN.
+        """Return the magnitude |X| of the representation, (B, T, F)."""
+        # Below 0 (gradient methods add noise to rep) expm1 and log1p would give NaN.
         return self.expand(encoded.rep.float().clamp(min=0))
 
     def features(self, encoded: Encoded) -> torch.Tensor:
-        """The classifier's input: log1p of the mel spectrogram, (B, T, n_mels)."""
+        """Return the classifier's input: log1p mel spectrograms (B, T, n_mels)."""
         with torch.autocast(encoded.rep.device.type, enabled=False):
             return (self.magnitude(encoded) @ self.mel_matrix).log1p()
 
-    def feature_lengths(self, encoded: Encoded) -> torch.Tensor:
-        """Frames that each padded clip has alone, n // hop + 1 of n samples, (B,)."""
+    def feature_lengths(self, encoded: Encoded) -> torch.Tensor | None:
+        """Return the frames (B,) of each unpadded clip, n // hop + 1 of n samples."""
+        if encoded.lens is None:
+            return None
         return recorded_samples(encoded.lens, encoded.length) // self.hop_length + 1
 
     def decode(self, encoded: Encoded) -> torch.Tensor:
-        """Back to waveforms (B, N), with the phase of the input."""
+        """Return waveforms (B, N), with the phase of the input."""
         if encoded.sound is not None:
             return encoded.sound
+        if encoded.phasor is None:
+            raise ValueError("encoded must have the phase of its waveforms, got None")
         with torch.autocast(encoded.rep.device.type, enabled=False):
             spectrum = self.magnitude(encoded) * encoded.phasor
             return torch.istft(
@@ -263,28 +274,31 @@ class STFTDomain(torch.nn.Module):
 
 
 class MagnitudeSTFTDomain(STFTDomain):
-    """The mask multiplies the magnitude |X| itself, as the slides' formula says.
+    """The mask multiplies the magnitude |X| itself, as in the formula of the slides.
 
     An interpreter trained with `STFTDomain` is not valid here (docs/methods.md, two
     ways to mask).
     """
 
     def compress(self, magnitude: torch.Tensor) -> torch.Tensor:
-        """The magnitude as it is."""
+        """Return the magnitude (B, T, F) unchanged."""
         return magnitude
 
     def expand(self, rep: torch.Tensor) -> torch.Tensor:
-        """The magnitude as it is."""
+        """Return the magnitude (B, T, F) unchanged."""
         return rep
 
 
 class MelDomain(STFTDomain):
     """The mask multiplies the classifier's own input, log(1 + mel |X|).
 
-    The "Mel" rows of L-MAC's tables. Nothing brings a masked mel spectrogram back to
-    a waveform: this domain is not listenable, and `decode` refuses.
+    The "Mel" rows of L-MAC's tables. A masked mel spectrogram has no waveform: this
+    domain is not listenable, and `decode` raises.
 
-    Arguments are those of `STFTDomain`.
+    Arguments
+    ---------
+    sample_rate, n_fft, hop_length_ms, win_length_ms, n_mels
+        As `STFTDomain`.
 
     Shape
     -----
@@ -308,23 +322,23 @@ class MelDomain(STFTDomain):
         hop_length_ms: float = 11.6099,
         win_length_ms: float = 23.2199,
         n_mels: int = 80,
-    ):
+    ) -> None:
         super().__init__(sample_rate, n_fft, hop_length_ms, win_length_ms, n_mels)
         self.from_bands = torch.nn.Identity()
 
-    def encode(self, wav: torch.Tensor, lens=None) -> Encoded:
-        """Waveforms (B, N) to `Encoded` with rep (B, T, n_mels)."""
+    def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
+        """Encode waveforms (B, N), with rep (B, T, n_mels)."""
         encoded = super().encode(wav, lens)
         rep = super().features(encoded)
         return replace(encoded, rep=rep, phasor=None, wav=None)
 
     def features(self, encoded: Encoded) -> torch.Tensor:
-        """The classifier's input is what the mask multiplied, (B, T, n_mels)."""
-        # Below 0 no log1p of a magnitude lies; see `STFTDomain.magnitude`.
+        """Return the representation itself, (B, T, n_mels)."""
+        # log1p of a magnitude is not below 0; see `STFTDomain.magnitude`.
         return encoded.rep.clamp(min=0)
 
-    def decode(self, encoded: Encoded) -> None:
-        """Refuse.
+    def decode(self, encoded: Encoded) -> NoReturn:
+        """Raise: there are no waveforms (B, N).
 
         Raises
         ------
@@ -332,21 +346,22 @@ class MelDomain(STFTDomain):
             Always.
         """
         raise InputError(
-            "a mask on the mel spectrogram cannot be listened to: there is no way "
-            "back to a waveform. Take a YAML whose domain is STFTDomain"
+            "a mask on the mel spectrogram cannot be listened to: it has no waveform. "
+            "Use a YAML whose domain is STFTDomain"
         )
 
 
 class WaveformSTFTDomain(STFTDomain):
-    """The mask multiplies log(1 + |X|); the classifier hears the decoded waveform.
+    """The mask multiplies log(1 + |X|); the classifier gets the decoded waveform.
 
     For classifiers whose input is the waveform: the masked representation goes
-    through expm1, the input's phase and the inverse STFT to the classifier, which
-    hears exactly what a listener hears. The whole input takes the same way, so that a
-    mask of ones changes nothing; against the waveform itself that is within -60 dB.
+    through expm1, the input's phase and the inverse STFT to the classifier, whose
+    input is exactly the audio of the explanation. The whole input is decoded in the
+    same way, so a mask of ones changes nothing; the error of decoding is below -60 dB.
 
     Arguments are those of `STFTDomain`. `n_mels` are the bands that a decoder works
-    on, which `from_bands` reads at the bins; the classifier has its own front end.
+    on, which `from_bands` interpolates at the bins; the classifier has its own front
+    end.
 
     Shape
     -----
@@ -364,9 +379,11 @@ class WaveformSTFTDomain(STFTDomain):
     features_from_waveform = True
 
     def features(self, encoded: Encoded) -> torch.Tensor:
-        """The classifier's input: the waveforms, (B, N)."""
+        """Return the classifier's input: the decoded waveforms, (B, N)."""
         return self.decode(encoded)
 
-    def feature_lengths(self, encoded: Encoded) -> torch.Tensor:
-        """Samples of recording of each padded clip, (B,)."""
+    def feature_lengths(self, encoded: Encoded) -> torch.Tensor | None:
+        """Return the samples (B,) of each unpadded clip."""
+        if encoded.lens is None:
+            return None
         return recorded_samples(encoded.lens, encoded.length).clamp(min=1)

@@ -1,1 +1,1 @@
-"""Signals: audio files, filterbanks, noise, mixing, loudness, overlap-add."""
+"""Signal processing: audio files, mel scales, noise, mixing, loudness, overlap-add."""

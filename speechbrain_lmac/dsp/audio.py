@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -23,38 +24,39 @@ from speechbrain_lmac.utils.files import write_atomically
 from speechbrain_lmac.utils.hashing import content_hash
 from speechbrain_lmac.utils.system import one_thread
 
-# Endings that are taken for audio; a file that is named may be called anything.
+# Suffixes that are searched for in folders; a named file may have any.
 AUDIO = (
     ".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd "
     ".caf"
 ).split()
-# Up to which torchaudio's filter for two sample rates is small.
+# Largest reduced rate for which torchaudio's filter is small.
 LARGEST_FACTOR = 2000
-# A mean that lies so far below its channels is not what was recorded, dB.
+# If the mean is so far below its channels, they cancel each other, dB.
 CANCELS_DB = -20.0
 MEAN = None  # the channel that is the mean of all
-FORMAT = "mono 2"  # another one when files are converted otherwise: old caches
+FORMAT = "mono 2"  # of the cache; changed with the conversion
 
 
 class AudioReader:
-    """Read files as mono at one sample rate, and keep what was converted.
+    """Reader of files as mono at one sample rate, with a cache.
 
     Arguments
     ---------
     sample_rate : int
         Hz.
-    cache_folder : str or None
-        Converted audio is kept there as float32 `.npy` under a name made of the
-        file's path, size, time of change and the sample rate: a changed file is
-        converted anew.
+    cache_folder : str or Path or None
+        Folder of converted audio, float32 `.npy` under a hash of the file's path,
+        size, modification time and the sample rate: a changed file is converted again.
     """
 
-    def __init__(self, sample_rate: int, cache_folder: Path | str | None = None):
+    def __init__(
+        self, sample_rate: int, cache_folder: Path | str | None = None
+    ) -> None:
         self.sample_rate = sample_rate
         self.cache_folder = None if cache_folder is None else Path(cache_folder)
 
     def __call__(self, path: Path | str) -> torch.Tensor:
-        """Samples (N,) of a file, float32."""
+        """Return the samples (N,) of a file, float32."""
         if self.cache_folder is None:
             return read_mono(path, self.sample_rate)
         cached = self.cache_folder / self.cache_name(path)
@@ -65,7 +67,7 @@ class AudioReader:
         return wav
 
     def cache_name(self, path: Path | str) -> str:
-        """What a file's converted audio is called."""
+        """Return the name of a file's converted audio in the cache."""
         try:
             stat = os.stat(path)
         except FileNotFoundError as error:
@@ -84,9 +86,9 @@ def read_mono(path: Path | str, sample_rate: int) -> torch.Tensor:
     Arguments
     ---------
     path : str or Path
-        WAV, FLAC, Ogg or what else libsndfile reads.
+        WAV, FLAC, Ogg or another format of libsndfile.
     sample_rate : int
-        Wanted rate in Hz.
+        Rate of the result, Hz.
 
     Returns
     -------
@@ -96,22 +98,22 @@ def read_mono(path: Path | str, sample_rate: int) -> torch.Tensor:
     Raises
     ------
     InputError
-        When the file is missing, unreadable, empty or holds NaN or infinities.
+        When the file is missing, unreadable, empty or has NaN or infinite samples.
     """
     return _mono(*read_audio(path), sample_rate)
 
 
 def decode_mono(data: bytes, name: str, sample_rate: int) -> torch.Tensor:
-    """A sound in memory as mono at a sample rate.
+    """Decode an audio file in memory as mono at a sample rate.
 
     Arguments
     ---------
     data : bytes
-        What an audio file holds.
+        Content of an audio file.
     name : str
-        What it is called in an error.
+        Its name in errors.
     sample_rate : int
-        Wanted rate in Hz.
+        Rate of the result, Hz.
 
     Returns
     -------
@@ -127,8 +129,8 @@ def decode_mono(data: bytes, name: str, sample_rate: int) -> torch.Tensor:
 
 
 def _mono(channels: torch.Tensor, file_rate: int, sample_rate: int) -> torch.Tensor:
-    with one_thread():  # what is cached shall not depend on who read it first
-        if len(channels) == 1:  # nothing to choose: this is where clips are loaded
+    with one_thread():  # the same bits in every process: they may be cached
+        if len(channels) == 1:  # the common case
             return resample(channels[0], file_rate, sample_rate)
         exact = channels.double()
         powers = exact.square().sum(1).numpy()
@@ -137,12 +139,12 @@ def _mono(channels: torch.Tensor, file_rate: int, sample_rate: int) -> torch.Ten
         return resample(wav, file_rate, sample_rate)
 
 
-def choose_channel(powers: np.ndarray, power_of_mean) -> int:
-    """Which channel stands for a recording: their mean, or else the loudest one.
+def choose_channel(powers: np.ndarray, power_of_mean: float) -> int | None:
+    """Choose the mean of the channels, or the loudest one if they cancel.
 
     Arguments
     ---------
-    powers : array
+    powers : numpy.ndarray
         Shape (C,): the energy of each channel.
     power_of_mean : float
         The energy of their mean.
@@ -166,16 +168,16 @@ def choose_channel(powers: np.ndarray, power_of_mean) -> int:
 
 
 def mix_down(channels: torch.Tensor, channel: int | None) -> torch.Tensor:
-    """The waveform (N,) of channels (C, N); see `choose_channel`."""
+    """Return the waveform (N,) of channels (C, N); see `choose_channel`."""
     return channels.mean(0) if channel is MEAN else channels[channel]
 
 
 def resample(wav: torch.Tensor, from_rate: int, to_rate: int) -> torch.Tensor:
-    """Another sample rate: windowed sinc of torchaudio, or scipy's polyphase filter.
+    """Resample by torchaudio's windowed sinc, or scipy's polyphase filter.
 
-    torchaudio's filter is as large as the product of what the rates do not share:
-    44,101 Hz would take minutes and gigabytes. Beyond `LARGEST_FACTOR`, which no rate
-    in use is, scipy's takes over.
+    The size of torchaudio's filter is the product of the rates over their greatest
+    common divisor: 44,101 Hz would take minutes and gigabytes. Beyond
+    `LARGEST_FACTOR`, which no common rate reaches, scipy's is used.
 
     Arguments
     ---------
@@ -200,20 +202,20 @@ def resample(wav: torch.Tensor, from_rate: int, to_rate: int) -> torch.Tensor:
     down, up = from_rate // shared, to_rate // shared
     if max(down, up) <= LARGEST_FACTOR:
         return torchaudio.functional.resample(wav, from_rate, to_rate)
-    from scipy.signal import resample_poly  # 0.1 s, for rates that are not in use
+    from scipy.signal import resample_poly  # 0.1 s, for uncommon rates
 
     return torch.from_numpy(resample_poly(wav.numpy(), up, down)).float()
 
 
 def read_audio(path: Path | str) -> tuple[torch.Tensor, int]:
-    """Read an audio file as it is.
+    """Read an audio file with its own channels and rate.
 
     Returns
     -------
     channels : torch.Tensor
-        Shape (channels, N), float32.
+        Shape (C, N), float32.
     sample_rate : int
-        In Hz.
+        Hz.
 
     Raises
     ------
@@ -227,8 +229,8 @@ def read_audio(path: Path | str) -> tuple[torch.Tensor, int]:
 
 
 @contextmanager
-def opened(path: Path | str) -> Iterator[str]:
-    """What soundfile opens of a path: the path, or a stream where its name is no text.
+def opened(path: Path | str) -> Iterator[str | BinaryIO]:
+    """Yield a path for soundfile, or a stream if its name is not UTF-8.
 
     Raises
     ------
@@ -245,33 +247,48 @@ def opened(path: Path | str) -> Iterator[str]:
 
 
 def _is_utf8(path: Path | str) -> bool:
-    """Whether a name is text; bytes of another encoding are surrogates in it."""
+    """Return whether a name is UTF-8; bytes of another encoding are surrogates."""
     return not any("\udc80" <= c <= "\udcff" for c in str(path))
 
 
 def check_length(path: Path | str) -> str:
-    """Refuse a file that was cut short: libsndfile reads it as a shorter one.
+    """Raise if a file is truncated, which libsndfile reads as a shorter one.
 
     Returns
     -------
     doubt : str
-        What of its header is wrong and does no harm; mostly "".
+        A harmless error of the header; mostly "".
 
     Raises
     ------
     InputError
-        Where the header promises more than the file holds (`audio_headers.length_of`).
+        When the header declares more than the file has (`audio_headers.length_of`).
     """
     length = length_of(path)
     if length.cut:
         raise InputError(
-            f"{path} is truncated: its header promises more sound than the file holds"
+            f"{path} is truncated: its header declares more samples than the file has"
         )
     return length.doubt
 
 
 def check_samples(name: Path | str, n_samples: int, n_bad: int) -> None:
-    """Refuse a file that holds nothing, or samples that are not finite."""
+    """Raise if a file has no samples, or samples that are not finite.
+
+    Arguments
+    ---------
+    name : str or Path
+        Of the file, for the message.
+    n_samples : int
+        Number of samples.
+    n_bad : int
+        How many of them are NaN or infinite.
+
+    Raises
+    ------
+    InputError
+        When `n_samples` is 0, or `n_bad` is not.
+    """
     if n_samples == 0:
         raise InputError(f"{name} holds no samples")
     if n_bad:
@@ -279,16 +296,16 @@ def check_samples(name: Path | str, n_samples: int, n_bad: int) -> None:
 
 
 def check_rate(name: Path | str, sample_rate: int) -> None:
-    """Refuse a sample rate that no audio has: the header lies."""
+    """Raise InputError if no audio has this sample rate: the header is wrong."""
     if fault := fault_of_rate(sample_rate):
         raise InputError(
-            f"{name}: {fault}; write the file anew with the rate that it was recorded "
-            "at (sox -r RATE FILE NEW.wav)"
+            f"{name}: {fault}; write it again with the rate of the recording "
+            "(sox -r RATE FILE NEW.wav)"
         )
 
 
-def _decode(source: str, name: Path | str) -> tuple[torch.Tensor, int]:
-    """Channels (C, N) and rate of a file's path or of a stream of bytes."""
+def _decode(source: str | BinaryIO, name: Path | str) -> tuple[torch.Tensor, int]:
+    """Return channels (C, N) and rate of a file's path or of a stream of bytes."""
     try:
         channels, sample_rate = load_audio(source)
     except (RuntimeError, soundfile.LibsndfileError) as error:
@@ -301,16 +318,26 @@ def _decode(source: str, name: Path | str) -> tuple[torch.Tensor, int]:
     return channels, sample_rate
 
 
-def write_sound(path: Path, wav: torch.Tensor, sample_rate: int) -> None:
-    """Write a waveform (N,) as 32-bit float WAV, atomically: nothing is clipped."""
+def write_sound(path: Path | str, wav: torch.Tensor, sample_rate: int) -> None:
+    """Write a waveform as 32-bit float WAV, atomically and without clipping.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+    wav : torch.Tensor
+        Shape (N,), any level.
+    sample_rate : int
+        Hz.
+    """
     write_atomically(
-        path,
+        Path(path),
         lambda part: save_audio(str(part), wav[None], sample_rate, subtype="FLOAT"),
     )
 
 
 def fix_length(wav: torch.Tensor, n_samples: int) -> torch.Tensor:
-    """Silence at the end of what is shorter, the beginning of what is longer.
+    """Pad a waveform (N,) with zeros, or cut it, to (n_samples,).
 
     Example
     -------
@@ -326,7 +353,7 @@ def fix_length(wav: torch.Tensor, n_samples: int) -> torch.Tensor:
 
 
 def recorded_share(length: int, n_samples: int) -> float:
-    """What share of a clip of `n_samples` a recording of `length` samples fills.
+    """Return the share of a clip of `n_samples` that `length` samples fill.
 
     Example
     -------
@@ -337,10 +364,10 @@ def recorded_share(length: int, n_samples: int) -> float:
 
 
 def to_model_level(wav: torch.Tensor) -> torch.Tensor:
-    """Divide by the largest absolute sample; silence stays silence.
+    """Divide a waveform (N,) by its largest absolute sample; silence stays silence.
 
-    The public code divides by the signed maximum, which turns a clip of negative
-    peak upside down or beyond 1, and silence into NaN (docs/methods.md, signed
+    The public code divides by the signed maximum, which inverts a clip of negative
+    peak or scales it beyond 1, and turns silence into NaN (docs/methods.md, signed
     maximum).
 
     Example

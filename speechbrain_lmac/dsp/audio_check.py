@@ -1,10 +1,12 @@
-"""Whether a file can be used as audio: all of it is decoded, and its header checked."""
+"""Checks of audio files: all samples are decoded, and the header is compared."""
 
 import os
 import shlex
 import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -12,9 +14,9 @@ import soundfile
 from speechbrain_lmac.dsp.audio_headers import fault_of_rate, length_of
 from speechbrain_lmac.utils.errors import some_of
 
-BLOCK_FRAMES = 1 << 16  # decoded at once, so that long files need no memory
-UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for a stream is near 2**63
-# Endings of audio and video that libsndfile does not read and ffmpeg does.
+BLOCK_FRAMES = 1 << 16  # decoded at once: the memory is bounded
+UNKNOWN_FRAMES = 1 << 62  # libsndfile returns nearly 2**63 for a stream
+# Suffixes of audio and video that ffmpeg reads and libsndfile does not.
 TO_CONVERT = (
     ".m4a .m4b .aac .ac3 .eac3 .amr .ape .dts .mka .mpc .ra .tta .wma .wv .dsf .dff "
     ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv"
@@ -23,12 +25,12 @@ TO_CONVERT = (
 
 @dataclass(frozen=True)
 class AudioCheck:
-    """What a file was found to hold when all of it was decoded."""
+    """Properties of a file, all of which was decoded."""
 
     n_frames: int
     sample_rate: int  # Hz
     silent: bool  # every sample is 0
-    doubt: str = ""  # what of its header is wrong and does no harm
+    doubt: str = ""  # a harmless error of its header
 
     @property
     def duration(self) -> float:
@@ -37,34 +39,33 @@ class AudioCheck:
 
 
 class AudioFault(Exception):
-    """Why a file cannot be used; the message is the kind of fault."""
+    """A file cannot be used; the message is the kind of fault."""
 
 
-def check_audio(path: Path) -> AudioCheck:
+def check_audio(path: Path | str) -> AudioCheck:
     """Decode a whole file, block by block.
 
-    libsndfile reads a WAV or Ogg file that was cut short as a shorter one, without
-    a word. So the file's length is compared with what its header promises; a header
-    that is wrong and does no harm, as those written into a pipe, is a doubt
-    (`audio_headers.length_of`).
+    libsndfile silently reads a truncated WAV or Ogg file as a shorter one. So the
+    file's length is compared with that of its header; harmless errors of headers, such
+    as those written into a pipe, are doubts (`audio_headers.length_of`).
 
     Arguments
     ---------
     path : str or Path
-        WAV, FLAC, Ogg or whatever else libsndfile decodes.
+        WAV, FLAC, Ogg or another format of libsndfile.
 
     Returns
     -------
     check : AudioCheck
-        Length, sample rate, whether there is anything to hear, and any doubt.
+        Length, sample rate, whether it is silent, and any doubt.
 
     Raises
     ------
     AudioFault
-        The file is missing, empty, unreadable or truncated, holds a NaN, or claims a
-        sample rate that no audio has.
+        The file is missing, empty, unreadable or truncated, has a NaN, or a sample
+        rate that no audio has.
     """
-    # Not above: torch takes 2 s, which a dataset that is prepared need not wait for.
+    # Not above: torch takes 2 s, which the preparation of a dataset need not wait for.
     from speechbrain_lmac.dsp.audio import opened
 
     path = Path(path)
@@ -82,12 +83,12 @@ def check_audio(path: Path) -> AudioCheck:
             n_frames += len(read)
             finite = finite and bool(np.isfinite(read).all())
             silent = silent and not read.any()
-        promised = sound.frames if sound.frames < UNKNOWN_FRAMES else n_frames
+        declared = sound.frames if sound.frames < UNKNOWN_FRAMES else n_frames
         sample_rate = sound.samplerate
     if fault := fault_of_rate(sample_rate):
         raise AudioFault(fault)
     length = length_of(path)
-    if n_frames < promised or length.cut:
+    if n_frames < declared or length.cut:
         raise AudioFault("truncated or damaged audio file")
     if n_frames == 0:
         raise AudioFault(length.fault or "empty audio file")
@@ -96,15 +97,15 @@ def check_audio(path: Path) -> AudioCheck:
     return AudioCheck(n_frames, sample_rate, silent, length.doubt)
 
 
-def doubt_lines(doubtful: dict) -> list:
-    """The warnings of a dataset about headers; `doubtful` are names by their doubt."""
+def doubt_lines(doubtful: Mapping[str, Sequence[Path | str]]) -> list[str]:
+    """Return warnings about the headers of a dataset, from names by their doubt."""
     return [
         f"{doubt} ({len(names)}): {some_of(names)}" for doubt, names in doubtful.items()
     ]
 
 
 def _check_file(path: Path) -> None:
-    """Raise AudioFault unless there is a file with something in it, to be read."""
+    """Raise AudioFault unless it is a readable file that is not empty."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -121,8 +122,8 @@ def _check_file(path: Path) -> None:
         raise AudioFault(f"cannot be opened: {error.strerror}") from None
 
 
-def _decoder(source: str, path: Path):
-    """What reads the samples of an opened file."""
+def _decoder(source: str | BinaryIO, path: Path) -> soundfile.SoundFile:
+    """Return soundfile's reader of an opened file."""
     try:
         return soundfile.SoundFile(source)
     except soundfile.SoundFileError:
@@ -130,14 +131,14 @@ def _decoder(source: str, path: Path):
 
 
 def _advice(path: Path) -> str:
-    """What to do about a file of a kind that libsndfile does not know."""
+    """Return the remedy for a format that libsndfile does not read, or ""."""
     if path.suffix.lower() not in TO_CONVERT:
         return ""
     return f" ({path.suffix} is to be converted: {conversion(path)})"
 
 
 def conversion(path: Path | str) -> str:
-    """The command that makes a WAV file of a video or another audio file.
+    """Return the command that converts a video or another audio file to WAV.
 
     Example
     -------

@@ -1,7 +1,7 @@
 """Audio of any length, block by block: read as mono, resampled, written.
 
-The memory does not grow with the length. What comes out is, up to rounding, what
-`audio.read_mono` and `audio.resample` return for the whole.
+The memory does not grow with the length. The results equal those of `audio.read_mono`
+and `audio.resample` for the whole, up to rounding.
 """
 
 import math
@@ -28,55 +28,56 @@ from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import part_of, writing
 
 BLOCK = 1 << 18  # frames that are read, or resampled, at once
-# Samples of all channels that are kept of a file that has no more, which is decoded
-# once then: 128 MiB, 6 minutes of stereo at 44.1 kHz.
+# Files of up to so many samples, of all channels, are decoded once and stay in memory:
+# 128 MiB, 6 minutes of stereo at 44.1 kHz.
 KEPT_SAMPLES = 1 << 25
 # From here on a WAV file needs the 64-bit sizes of RF64, which libsndfile can write.
 LARGEST_WAV = 2**32 - 2**16  # bytes
 
 
 class MonoFile:
-    """An audio file as mono, read in blocks; it is looked through once at first.
+    """An audio file as mono, read in blocks; the whole file is checked first.
 
-    What is found then is kept of a file that is not too long (`KEPT_SAMPLES`), and a
-    longer one is decoded again whenever its blocks are read: the memory is bounded.
+    Up to `KEPT_SAMPLES` its samples stay in memory; a longer file is decoded again
+    whenever its blocks are read.
 
     Arguments
     ---------
     path : str or Path
-        WAV, FLAC, Ogg or what else libsndfile reads.
+        WAV, FLAC, Ogg or another format of libsndfile.
 
     Attributes
     ----------
     sample_rate : int
         Hz.
     n_samples : int
+        Samples of a channel.
     silent : bool
         Whether every sample is 0.
     channel : str
-        What was taken: "mean of 2", "2 of 2 (the mean cancels)"; "1 of 1".
+        The chosen one: "mean of 2", "2 of 2 (the mean cancels)"; "1 of 1".
     promised : int
-        How many samples the decoder finds in the header.
+        Samples of a channel that the header declares.
     doubt : str
-        What of the header is wrong and does no harm (`audio_headers.length_of`).
+        A harmless error of the header (`audio_headers.length_of`).
 
     Raises
     ------
     InputError
-        When the file is missing, unreadable, empty or holds NaN or infinities.
+        When the file is missing, unreadable, empty or has NaN or infinite samples.
     """
 
-    def __init__(self, path: Path | str):
+    def __init__(self, path: Path | str) -> None:
         self.path = path
         self.n_samples, bad, peak = 0, 0, 0.0
-        powers, of_mean = 0.0, 0.0
-        kept = []
+        powers, of_mean = np.zeros(1), 0.0
+        blocks: list[np.ndarray] | None = []
         for block in self._blocks():
             self.n_samples += len(block)
-            if kept is not None:
-                kept.append(block)
+            if blocks is not None:
+                blocks.append(block)
                 if self.n_samples * block.shape[1] > KEPT_SAMPLES:
-                    kept = None
+                    blocks = None
             bad += int((~np.isfinite(block)).sum())
             peak = max(peak, np.abs(block).max(initial=0.0))
             powers = powers + np.square(block, dtype=np.float64).sum(0)
@@ -91,13 +92,13 @@ class MonoFile:
             self.channel = f"{self._channel + 1} of {n}{cancels}"
         else:
             self.channel = f"mean of {len(powers)}"
-        self._kept = None if kept is None else list(map(self._mono, kept))
+        self._wavs = None if blocks is None else list(map(self._mono, blocks))
 
-    def __iter__(self):
-        """Blocks (N,) of float32, one after the other."""
-        return iter(self._kept or self._again())
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        """Return an iterator over blocks (N,) of float32."""
+        return iter(self._wavs or self._decoded_again())
 
-    def _again(self) -> Iterator[torch.Tensor]:
+    def _decoded_again(self) -> Iterator[torch.Tensor]:
         n_samples = 0
         for block in self._blocks():
             n_samples += len(block)
@@ -109,11 +110,11 @@ class MonoFile:
             )
 
     def _mono(self, block: np.ndarray) -> torch.Tensor:
-        """An array (N, channels) as a waveform (N,)."""
+        """Return a block (N, C) as a waveform (N,)."""
         return mix_down(torch.from_numpy(block.T.copy()), self._channel)
 
     def _blocks(self) -> Iterator[np.ndarray]:
-        """Arrays (N, channels)."""
+        """Yield blocks (N, C) of float32."""
         try:
             with opened(self.path) as source, soundfile.SoundFile(source) as sound:
                 self.sample_rate, self.promised = sound.samplerate, sound.frames
@@ -131,14 +132,14 @@ class MonoFile:
 
 
 class Resampler:
-    """Another sample rate for a signal that comes in blocks; see `audio.resample`.
+    """Resampling of a signal in blocks; see `audio.resample`.
 
     Arguments
     ---------
     from_rate, to_rate : int
         Hz.
     n_samples : int
-        Of the signal, before.
+        Samples of the whole signal, at `from_rate`.
 
     Example
     -------
@@ -148,12 +149,12 @@ class Resampler:
     torch.Size([16000])
     """
 
-    def __init__(self, from_rate: int, to_rate: int, n_samples: int):
+    def __init__(self, from_rate: int, to_rate: int, n_samples: int) -> None:
         self.rates = from_rate, to_rate
         shared = math.gcd(from_rate, to_rate)
         self.down, self.up = from_rate // shared, to_rate // shared
         self.n_samples = n_samples
-        # How far either filter of `resample` reaches, in whole periods of the rates.
+        # Half-length of either filter of `resample`, in whole periods of the rates.
         reach = 10 * max(self.up, self.down) / self.up + 2
         self.context = self.down * math.ceil(reach / self.down)
         self.buffer = torch.zeros(0)
@@ -161,21 +162,21 @@ class Resampler:
         self.done = 0  # samples of the signal that are resampled; whole periods
 
     def push(self, wav: torch.Tensor) -> torch.Tensor:
-        """The samples (M,) that are ready after a block (N,); M may be 0."""
+        """Return the samples (M,) that are ready after a block (N,); M may be 0."""
         if self.up == self.down:
             return wav
         self.buffer = torch.cat([self.buffer, wav])
-        have, ready = self.first + len(self.buffer), []
+        received, ready = self.first + len(self.buffer), []
         step = self.down * max(1, BLOCK // self.down)
-        while self.done < have:
+        while self.done < received:
             end = min(self.done + step, self.n_samples)
-            if have < min(end + self.context, self.n_samples):
+            if received < min(end + self.context, self.n_samples):
                 break
             ready.append(self._resampled(end))
         return torch.cat(ready) if ready else self.buffer[:0]
 
     def _resampled(self, end: int) -> torch.Tensor:
-        """What lies between the samples that are done and `end`."""
+        """Return the resampled signal (M,) between `done` and `end`."""
         begin = max(0, self.done - self.context)
         self.buffer = self.buffer[begin - self.first :].clone()
         self.first = begin
@@ -191,21 +192,21 @@ class Resampler:
 
 
 class SoundWriter:
-    """A mono WAV of 32-bit floats, written in blocks, that is whole or not there.
+    """Atomic writer of a mono WAV of 32-bit floats, in blocks.
 
     Nothing is clipped. From 4 GiB on it is RF64, which soundfile and ffmpeg read.
 
     Arguments
     ---------
     path : str or Path
-        Its folder is made when missing.
+        A missing folder is made.
     sample_rate : int
         Hz.
     n_samples : int
-        That will be written.
+        Samples of all blocks together.
     """
 
-    def __init__(self, path: Path, sample_rate: int, n_samples: int):
+    def __init__(self, path: Path | str, sample_rate: int, n_samples: int) -> None:
         self.path = Path(path)
         self.part = part_of(self.path)
         kind = "WAV" if 4 * n_samples < LARGEST_WAV else "RF64"
@@ -221,7 +222,7 @@ class SoundWriter:
             self.sound.write(wav.detach().cpu().numpy())
 
     def close(self, whole: bool = True) -> None:
-        """End the file; unless it is whole, remove it."""
+        """Finish the file, or remove it unless it is `whole`."""
         try:
             with writing(self.path):
                 self.sound.close()

@@ -1,21 +1,30 @@
-"""The two mel scales that classifiers hear on, and power in dB."""
+"""Mel scales, mel filters, and power in dB."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+from torchaudio.functional import melscale_fbanks
 
-POWER_FLOOR = 1e-10  # -100 dB: what is quieter is heard as this
+POWER_FLOOR = 1e-10  # -100 dB, the least level
 
 
 def hz_to_mel(hz: float | torch.Tensor) -> torch.Tensor:
-    """O'Shaughnessy's mel scale, the one of SpeechBrain's filterbank."""
+    """Return O'Shaughnessy's mel scale (SpeechBrain's), float64, in the shape of `hz`.
+
+    Example
+    -------
+    >>> hz_to_mel(700.0).round(decimals=2)  # 2595 log10(2)
+    tensor(781.1700, dtype=torch.float64)
+    """
     return 2595 * torch.log10(1 + torch.as_tensor(hz, dtype=torch.float64) / 700)
 
 
 def slaney_mel(hz: torch.Tensor) -> torch.Tensor:
-    """Slaney's mel scale: linear below 1000 Hz (mel 15), logarithmic above.
+    """Return Slaney's mel scale: linear below 1000 Hz (mel 15), logarithmic above.
 
-    As librosa has it (Slaney, Auditory Toolbox, 1998).
+    Float64, in the shape of `hz`; as in librosa (Slaney, Auditory Toolbox, 1998).
 
     Example
     -------
@@ -27,21 +36,62 @@ def slaney_mel(hz: torch.Tensor) -> torch.Tensor:
     return torch.where(hz < 1000, 3 * hz / 200, above)
 
 
-def slaney_hz(mel: torch.Tensor) -> torch.Tensor:
-    """The way back from `slaney_mel`.
+def slaney_mel_matrix(
+    sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float
+) -> torch.Tensor:
+    """Return Slaney's triangular filters of equal area, as torchaudio and librosa do.
+
+    Even on Slaney's mel scale, linear in Hz, each of the height 2 / its width in Hz.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Hz.
+    n_fft : int
+        FFT size; n_fft // 2 + 1 bins.
+    n_mels : int
+        Number of filters.
+    low_hz, high_hz : float
+        Where the first filter begins and the last one ends, Hz.
+
+    Returns
+    -------
+    matrix : torch.Tensor
+        Shape (F, n_mels), F = n_fft // 2 + 1, float64.
 
     Example
     -------
-    >>> slaney_hz(torch.tensor([3.0, 15.0, 42.0]))
-    tensor([ 200., 1000., 6400.], dtype=torch.float64)
+    Filters from 0 to 600 and from 300 to 900 Hz at bins of 150 Hz:
+
+    >>> (600 * slaney_mel_matrix(1200, 8, 2, 0, 900).T).abs().round(decimals=3)
+    tensor([[0., 1., 2., 1., 0.],
+            [0., 0., 0., 1., 2.]], dtype=torch.float64)
     """
-    mel = torch.as_tensor(mel, dtype=torch.float64)
-    above = 1000 * 6.4 ** ((mel.clamp(min=15) - 15) / 27)
-    return torch.where(mel < 15, 200 * mel / 3, above)
+    with default_dtype(torch.float64):  # in float32 narrow filters are 1e-5 off
+        return melscale_fbanks(
+            n_freqs=n_fft // 2 + 1,
+            f_min=float(low_hz),
+            f_max=float(high_hz),
+            n_mels=n_mels,
+            sample_rate=sample_rate,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Set the dtype of torch's new tensors, in the whole process, while entered."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def decibels(power: torch.Tensor) -> torch.Tensor:
-    """10 log10 of power, at least -100 dB.
+    """Return 10 log10 of power of any shape, at least -100 dB.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""From the classifier's frequency axis to the mask's."""
+"""Interpolation from the classifier's mel bands to the FFT bins of the mask."""
 
 import torch
 
@@ -6,16 +6,17 @@ from speechbrain_lmac.dsp.mel import hz_to_mel, slaney_mel
 from speechbrain_lmac.utils.errors import check_counts
 
 
-def reading(position: torch.Tensor, n_bands: int) -> torch.Tensor:
-    """The matrix that reads bands at fractional positions among them.
+def interpolation_matrix(position: torch.Tensor, n_bands: int) -> torch.Tensor:
+    """Return the matrix that interpolates bands at fractional positions.
 
-    Linear between the two bands around; the first and the last band beyond.
+    Linear between neighbouring centres; constant beyond the first and the last.
 
     Arguments
     ---------
     position : torch.Tensor
-        Of each of K places, in bands: 0 is the centre of the first. Float64.
+        Shape (K,), float64, in bands: 0 is the centre of the first.
     n_bands : int
+        Number of bands.
 
     Returns
     -------
@@ -24,7 +25,7 @@ def reading(position: torch.Tensor, n_bands: int) -> torch.Tensor:
 
     Example
     -------
-    >>> reading(torch.tensor([-1.0, 0.25], dtype=torch.float64), 2)
+    >>> interpolation_matrix(torch.tensor([-1.0, 0.25], dtype=torch.float64), 2)
     tensor([[1.0000, 0.7500],
             [0.0000, 0.2500]])
     """
@@ -39,17 +40,16 @@ def reading(position: torch.Tensor, n_bands: int) -> torch.Tensor:
 
 
 class MelToBins(torch.nn.Module):
-    """Read a map over mel bands at the frequencies of the FFT bins.
+    """Interpolate a map over mel bands at the frequencies of the FFT bins.
 
     Each bin takes the linear interpolation (on the mel scale) of the two bands
-    whose centres enclose it; beyond the first and the last centre the band
-    itself. A constant map stays constant. Nothing is learned: a decoder that
-    works on bands needs no weights to find the bins.
+    whose centres enclose it; beyond the first and the last centre that band. A
+    constant map stays constant. There are no weights.
 
     Arguments
     ---------
     sample_rate : int
-        In Hz.
+        Hz.
     n_fft : int
         FFT size; n_fft // 2 + 1 bins.
     n_mels : int
@@ -65,16 +65,18 @@ class MelToBins(torch.nn.Module):
     torch.Size([1, 431, 513])
     """
 
-    def __init__(self, sample_rate: int, n_fft: int, n_mels: int):
+    matrix: torch.Tensor  # (n_mels, n_fft // 2 + 1)
+
+    def __init__(self, sample_rate: int, n_fft: int, n_mels: int) -> None:
         super().__init__()
         check_counts(sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels)
         bins = hz_to_mel(torch.linspace(0, sample_rate / 2, n_fft // 2 + 1))
         centres = torch.linspace(0, float(hz_to_mel(sample_rate / 2)), n_mels + 2)
-        matrix = reading(bins / float(centres[1]) - 1, n_mels)
+        matrix = interpolation_matrix(bins / float(centres[1]) - 1, n_mels)
         self.register_buffer("matrix", matrix, persistent=False)
 
     def forward(self, bands: torch.Tensor) -> torch.Tensor:
-        # In float32 whatever autocast says: a mask of 0.999 is 1 in bfloat16.
+        # In float32, also under autocast: a mask of 0.999 is 1 in bfloat16.
         with torch.autocast(bands.device.type, enabled=False):
             return bands.float() @ self.matrix
 
@@ -87,21 +89,22 @@ class SlaneyToBins(MelToBins):
     sample_rate, n_fft, n_mels : int
         As `MelToBins`.
     low_hz, high_hz : float
-        Where the first band begins and the last one ends.
+        Where the first band begins and the last one ends, Hz.
     """
 
     def __init__(
         self, sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float
-    ):
+    ) -> None:
         super().__init__(sample_rate, n_fft, n_mels)
         bins = slaney_mel(torch.linspace(0, sample_rate / 2, n_fft // 2 + 1))
         low, high = slaney_mel(torch.tensor([low_hz, high_hz])).tolist()
         step = (high - low) / (n_mels + 1)
-        self.matrix = reading((bins - low) / step - 1, n_mels)
+        self.matrix = interpolation_matrix((bins - low) / step - 1, n_mels)
 
 
 class SameBins(torch.nn.Module):
-    """The mask lies on the classifier's own frequency axis: nothing to do."""
+    """Identity, for masks on the classifier's own frequency axis."""
 
     def forward(self, bands: torch.Tensor) -> torch.Tensor:
+        """Return the map (..., n_mels) unchanged."""
         return bands

@@ -1,4 +1,4 @@
-"""Two sounds into one, at stated levels.
+"""Mixing of two waveforms at given levels.
 
 A mixture is g_1 s_1 / |s_1| + g_2 s_2 / |s_2|, with the energy |s|^2 over the whole
 clip, divided by its largest absolute sample. Energies are summed by numpy in float64,
@@ -6,13 +6,14 @@ in one thread: torch's sums depend on the number of threads in their last bit.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 
 def norm(wav: torch.Tensor) -> float:
-    """The square root of a sound's energy over the whole clip.
+    """Return the square root of a waveform's energy over the whole clip.
 
     Arguments
     ---------
@@ -33,7 +34,7 @@ def norm(wav: torch.Tensor) -> float:
 
 
 def unit_energy(wav: torch.Tensor) -> torch.Tensor:
-    """Divide by the norm; silence stays silence.
+    """Divide a waveform by its norm; silence stays silence.
 
     Arguments
     ---------
@@ -55,7 +56,7 @@ def unit_energy(wav: torch.Tensor) -> torch.Tensor:
 
 
 def gains_of_snr(snr_db: float) -> tuple[float, float]:
-    """The gains that give a signal-to-noise ratio, the foreground's being 1.
+    """Return the gains for a signal-to-noise ratio, that of the foreground being 1.
 
     Arguments
     ---------
@@ -65,7 +66,7 @@ def gains_of_snr(snr_db: float) -> tuple[float, float]:
     Returns
     -------
     gains : tuple
-        Of the foreground and of the background.
+        Of the foreground and of the background, linear.
 
     Example
     -------
@@ -75,8 +76,8 @@ def gains_of_snr(snr_db: float) -> tuple[float, float]:
     return 1.0, 10 ** (-snr_db / 20)
 
 
-def snr_of_gains(gains: list[float] | tuple) -> float:
-    """The signal-to-noise ratio that two gains give, in dB.
+def snr_of_gains(gains: Sequence[float]) -> float:
+    """Return the signal-to-noise ratio of two gains, dB.
 
     Example
     -------
@@ -87,7 +88,7 @@ def snr_of_gains(gains: list[float] | tuple) -> float:
 
 
 def measured_snr(foreground: torch.Tensor, background: torch.Tensor) -> float:
-    """The energy of one stem over that of the other, in dB.
+    """Return the energy of one stem over that of the other, dB.
 
     Arguments
     ---------
@@ -115,9 +116,9 @@ def measured_snr(foreground: torch.Tensor, background: torch.Tensor) -> float:
 def mix(
     foreground: torch.Tensor,
     background: torch.Tensor,
-    gains: list[float] | tuple[float, float],
+    gains: Sequence[float],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mix two sounds, each at unit energy, and bring the sum to the model's level.
+    """Mix two waveforms, each at unit energy, and scale the sum to the model's level.
 
     m = g_1 s_1 / |s_1| + g_2 s_2 / |s_2|; mixture and stems are divided by max |m|. The
     public code divides by the signed maximum (docs/methods.md, signed maximum).
@@ -126,8 +127,8 @@ def mix(
     ---------
     foreground, background : torch.Tensor
         Shape (N,). A silent one adds nothing.
-    gains : sequence
-        Of the foreground and of the background.
+    gains : sequence of float
+        Of the foreground and of the background, linear.
 
     Returns
     -------
@@ -147,7 +148,7 @@ def mix(
         gain * unit_energy(wav)
         for gain, wav in zip(gains, (foreground, background), strict=True)
     ]
-    peak = sum(stems).abs().max()
+    peak = (stems[0] + stems[1]).abs().max()
     if peak > 0:
         stems = [stem / peak for stem in stems]
     foreground, background = (stem.float() for stem in stems)

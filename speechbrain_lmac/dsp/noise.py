@@ -1,7 +1,7 @@
-"""Noise that needs no recordings: white, coloured, and babble-like.
+"""Synthetic noise: white, coloured, and babble-like.
 
-Each of `GENERATORS` is a function of a key, a length and a rate, the same samples in
-any process and with any number of threads.
+Each of `GENERATORS` is a function of a key, a length and a rate, with the same samples
+in any process and with any number of threads.
 """
 
 import math
@@ -26,7 +26,7 @@ PERIOD_POINTS = 2048  # of a stored period; read without interpolation
 
 
 def white_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
-    """Gaussian white noise (N,) of unit variance.
+    """Return Gaussian white noise of unit variance.
 
     Arguments
     ---------
@@ -37,6 +37,11 @@ def white_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
     sample_rate : int
         Hz. White noise is the same at every rate.
 
+    Returns
+    -------
+    wav : torch.Tensor
+        Shape (N,), float32.
+
     Example
     -------
     >>> bool((white_noise((1,), 4, 16000) == white_noise((1,), 4, 16000)).all())
@@ -46,9 +51,19 @@ def white_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
 
 
 def coloured_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
-    """Gaussian noise (N,) whose power falls as 1 / f^slope, the slope being drawn.
+    """Return Gaussian noise whose power falls as 1 / f^slope, with a random slope.
 
-    The slope is uniform in `COLOUR_SLOPE`. Arguments are those of `white_noise`.
+    The slope is uniform in `COLOUR_SLOPE`.
+
+    Arguments
+    ---------
+    key, n_samples, sample_rate
+        As `white_noise`.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        Shape (N,), float32, any level.
     """
     draw = generator(*key, "coloured")
     with one_thread():
@@ -58,7 +73,7 @@ def coloured_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor
 def shaped_noise(
     n_samples: int, slope: float, draw: torch.Generator | None
 ) -> torch.Tensor:
-    """Gaussian noise (N,) of any level whose power falls as 1 / f^slope.
+    """Return Gaussian noise whose power falls as 1 / f^slope.
 
     Arguments
     ---------
@@ -66,7 +81,13 @@ def shaped_noise(
         Length N.
     slope : float
         0 is white, 1 pink, 2 brown.
-    draw : torch.Generator
+    draw : torch.Generator or None
+        None: torch's global generator.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        Shape (N,), float32, any level.
     """
     white = torch.fft.rfft(torch.randn(n_samples, generator=draw))
     frequency = torch.arange(len(white)).clamp(min=1) / len(white)
@@ -76,27 +97,50 @@ def shaped_noise(
 def unit_power_noise(
     n_samples: int, slope: float, draw: torch.Generator | None = None
 ) -> torch.Tensor:
-    """`shaped_noise` whose mean square is 1."""
+    """Return `shaped_noise` scaled to a mean square of 1.
+
+    Arguments
+    ---------
+    n_samples, slope, draw
+        As `shaped_noise`.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        Shape (N,), float32.
+    """
     noise = shaped_noise(n_samples, slope, draw)
     return noise / noise.square().mean().sqrt()
 
 
 def babble_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
-    """The murmur of several made-up voices, (N,).
+    """Return the sum of `N_VOICES` synthetic voices.
 
-    The sum of `N_VOICES` voices. A voice is a sequence of syllables of 3 to 6 Hz, some
-    of which are pauses: harmonics of a gliding fundamental with the formants of one
-    vowel per syllable, under an envelope sin^2. It has the spectrum, the pitch and the
-    rhythm of babble, but neither consonants nor words: it is no recording of speech
-    and no substitute for one. Arguments are those of `white_noise`.
+    A voice is a sequence of syllables of 3 to 6 Hz, some of which are pauses: harmonics
+    of a gliding fundamental with the formants of one vowel per syllable, under an
+    envelope sin^2. It has the spectrum, the pitch and the rhythm of babble, but neither
+    consonants nor words: it is no recording of speech and no substitute for one.
+
+    Arguments
+    ---------
+    key, n_samples, sample_rate
+        As `white_noise`.
+
+    Returns
+    -------
+    wav : torch.Tensor
+        Shape (N,), float32, any level.
     """
     draw = generator(*key, "babble")
     with one_thread():
-        return sum(_voice(n_samples, sample_rate, draw) for _ in range(N_VOICES))
+        murmur = torch.zeros(n_samples)
+        for _ in range(N_VOICES):
+            murmur += _voice(n_samples, sample_rate, draw)
+        return murmur
 
 
 def _voice(n_samples: int, sample_rate: int, draw: torch.Generator) -> torch.Tensor:
-    """One voice (N,), of any level."""
+    """Return one voice (N,), of any level."""
     pitch = uniform(*VOICE_HZ, draw)
     rate = uniform(*SYLLABLES_PER_S, draw)
     time = torch.arange(n_samples, dtype=torch.float64) / sample_rate
@@ -118,7 +162,7 @@ def _voice(n_samples: int, sample_rate: int, draw: torch.Generator) -> torch.Ten
 
 
 def _periods(pitch: float, highest: float) -> torch.Tensor:
-    """A period of each vowel at a fundamental in Hz, (vowels, points)."""
+    """Return a period of each vowel at a fundamental in Hz, (vowels, points)."""
     # A syllable may be higher than the voice's pitch: its harmonics stay below.
     n_harmonics = max(1, int(highest / (pitch * 2**INTONATION_OCTAVES)))
     number = torch.arange(1, n_harmonics + 1, dtype=torch.float64)
@@ -129,7 +173,7 @@ def _periods(pitch: float, highest: float) -> torch.Tensor:
     return (amplitude @ waves).float()
 
 
-# The name that a manifest has for each.
+# By their names in manifests.
 GENERATORS = {
     "white": white_noise,
     "coloured": coloured_noise,

@@ -1,18 +1,19 @@
-"""A long signal in overlapping windows, and back without a seam."""
+"""Overlapping windows of a long signal, and their weighted sum."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 
-# So many windows long a signal may be and is still one.
+# A signal of up to so many windows is one window.
 LONGEST = 1.5
 
 
 def window_starts(n_samples: int, length: int, step: int = 1) -> list[int]:
-    """Where the windows of a signal begin.
+    """Return the first sample of each window of a signal.
 
-    Each window overlaps the next by half or more. The last one ends with the signal,
-    so that every window is full.
+    Each window overlaps the next by half or more. The last one ends with the signal:
+    every window is full.
 
     Arguments
     ---------
@@ -26,7 +27,7 @@ def window_starts(n_samples: int, length: int, step: int = 1) -> list[int]:
     Returns
     -------
     starts : list
-        Of int. One window, of the signal as it is, where it is not longer than one.
+        Of int. One window of the whole signal if it is not longer than a window.
 
     Example
     -------
@@ -47,19 +48,23 @@ def window_starts(n_samples: int, length: int, step: int = 1) -> list[int]:
 def window_length(
     n_samples: int, seconds: float | None, sample_rate: int, step: int = 1
 ) -> int:
-    """How long the windows of a signal are, in samples.
+    """Return the length of the windows of a signal, in samples.
 
     Arguments
     ---------
     n_samples : int
         Of the signal.
     seconds : float or None
-        Of a window. A signal that is up to `LONGEST` of them long is one window, as is
-        any without them.
+        Of a window. A signal of up to `LONGEST` windows is one window; None: always.
     sample_rate : int
         Hz.
     step : int
         Windows of a part are a multiple of it: the hop of a spectrogram.
+
+    Returns
+    -------
+    length : int
+        Samples.
 
     Example
     -------
@@ -72,12 +77,12 @@ def window_length(
 
 
 class Windows:
-    """The windows of a signal that comes in blocks.
+    """Windows of a signal that comes in blocks.
 
     Arguments
     ---------
-    starts : sequence of int
-        Of `window_starts`.
+    starts : iterable of int
+        First samples, from `window_starts`.
     length : int
         Of a window, in samples.
 
@@ -90,19 +95,19 @@ class Windows:
     [tensor([1, 2, 3]), tensor([3, 4, 5])]
     """
 
-    def __init__(self, starts: list[int], length: int):
+    def __init__(self, starts: Iterable[int], length: int) -> None:
         self.starts = list(starts)
         self.length = length
-        self.blocks = []  # of the signal, from `first` on
+        self.blocks: list[torch.Tensor] = []  # of the signal, from `first` on
         self.first = 0
-        self.have = 0  # samples of the signal until now
+        self.received = 0  # samples of the signal until now
 
     def push(self, wav: torch.Tensor) -> list[torch.Tensor]:
-        """The windows (length,) that are whole after a block (N,)."""
+        """Return the windows (length,) that a block (N,) completes."""
         self.blocks.append(wav)
-        self.have += len(wav)
+        self.received += len(wav)
         whole = []
-        while self.starts and self.starts[0] + self.length <= self.have:
+        while self.starts and self.starts[0] + self.length <= self.received:
             start = self.starts.pop(0)
             signal = torch.cat(self.blocks)[start - self.first :].clone()
             self.blocks, self.first = [signal], start
@@ -111,11 +116,11 @@ class Windows:
 
 
 class Faded:
-    """What is put together from overlapping windows: a weighted mean where they meet.
+    """Weighted mean of overlapping windows, without a step at their edges.
 
-    The weight of sample n of a window of L is sin(pi (n + 1/2) / L)^2, which is next to
-    nothing where a window begins and ends: the sum of the parts has no step there. What
-    all windows agree upon stays as it is. Memory is needed for what is not taken yet.
+    The weight of sample n of a window of L is sin(pi (n + 1/2) / L)^2, near 0 at both
+    ends. Values that all windows share are unchanged. Memory is needed for the samples
+    that are not taken yet.
 
     Arguments
     ---------
@@ -135,17 +140,17 @@ class Faded:
     tensor([1., 1., 3., 3.])
     """
 
-    def __init__(self, n_samples: int, step: int = 1):
+    def __init__(self, n_samples: int, step: int = 1) -> None:
         self.n_samples = n_samples
         self.step = step
         self.taken = 0
-        self.sum = None  # from `taken` on
+        self.sum: torch.Tensor | None = None  # from `taken` on
         self.weight = torch.zeros(0)
 
     def add(self, start: int, part: torch.Tensor) -> None:
-        """Add a window (L, ...) that begins at a sample of the signal.
+        """Add a window (L, ...) that begins at sample `start` of the signal.
 
-        One that is the whole stays as it is.
+        A window of the whole signal is unchanged.
         """
         if len(part) == self.n_samples:
             self.sum, self.weight = part.clone(), torch.ones(self.n_samples)
@@ -163,14 +168,16 @@ class Faded:
         self.sum[own] += _spread(weight, part) * part[:length]
         self.weight[own] += weight
 
-    def take(self, until=None) -> torch.Tensor:
-        """The mean of what was added, (N, ...), and let go of it.
+    def take(self, until: int | None = None) -> torch.Tensor:
+        """Return the mean, (N, ...), of the windows so far, and free its memory.
 
         Arguments
         ---------
         until : int, optional
-            The sample of the signal at which the next window begins; without: the end.
+            The sample of the signal at which the next window begins; None: the end.
         """
+        if self.sum is None:
+            raise ValueError("no window was added")
         end = self.n_samples if until is None else round(until / self.step)
         n = end - self.taken
         mean = self.sum[:n] / _spread(self.weight[:n], self.sum)
@@ -180,5 +187,5 @@ class Faded:
 
 
 def _spread(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Weights (N,), to be multiplied with values (N, ...)."""
+    """Return weights (N,) in a shape to multiply values (N, ...) by."""
     return weight.reshape(-1, *[1] * (values.dim() - 1))

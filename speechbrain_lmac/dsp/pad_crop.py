@@ -1,28 +1,30 @@
-"""Bringing maps to a size: silence at the end, cropping, repeating an edge.
+"""Padding and cropping of maps.
 
-What is measured of a mask is measured of the frames that hold recording: a clip that
-was padded scores what its mask, cropped to these frames, does.
+Scores of a mask use only the frames that hold recording: a padded clip has the score of
+its mask, cropped to these frames.
 """
+
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 
 
-def recordings(frames, maps: torch.Tensor) -> list[torch.Tensor]:
-    """A batch of maps without its padding.
+def recordings(frames: torch.Tensor | None, maps: torch.Tensor) -> list[torch.Tensor]:
+    """Return a batch of maps without its padding.
 
     Arguments
     ---------
     frames : torch.Tensor or None
-        How many frames of each item hold recording, (B,), see `types.Encoded`.
+        Frames of each item that hold recording, (B,), see `types.Encoded`.
     maps : torch.Tensor
         Shape (B, T, F).
 
     Returns
     -------
     parts : list
-        The batch as it is where nothing is padded (frames None), else B maps (1, T',
-        F) of one item each.
+        The whole batch if nothing is padded (frames None), else B maps (1, T', F) of
+        one item each.
 
     Example
     -------
@@ -35,8 +37,12 @@ def recordings(frames, maps: torch.Tensor) -> list[torch.Tensor]:
     return [maps[i : i + 1, :n] for i, n in enumerate(frames.tolist())]
 
 
-def score_recordings(score, frames, *maps) -> torch.Tensor:
-    """A score of each item, (B,), that the padding has no part in.
+def score_recordings(
+    score: Callable[..., torch.Tensor],
+    frames: torch.Tensor | None,
+    *maps: torch.Tensor,
+) -> torch.Tensor:
+    """Score each item of a batch without its padding.
 
     Arguments
     ---------
@@ -46,6 +52,11 @@ def score_recordings(score, frames, *maps) -> torch.Tensor:
         See `recordings`.
     *maps : torch.Tensor
         Shape (B, T, F) each.
+
+    Returns
+    -------
+    scores : torch.Tensor
+        Shape (B,).
 
     Example
     -------
@@ -57,8 +68,8 @@ def score_recordings(score, frames, *maps) -> torch.Tensor:
     return torch.cat([score(*part) for part in parts])
 
 
-def join_recordings(parts, n_frames: int) -> torch.Tensor:
-    """The way back from `recordings`: 0 in the padding, shape (B, `n_frames`, F).
+def join_recordings(parts: Iterable[torch.Tensor], n_frames: int) -> torch.Tensor:
+    """Invert `recordings`: pad parts (1, T', F) with zeros to (B, `n_frames`, F).
 
     Example
     -------
@@ -70,14 +81,14 @@ def join_recordings(parts, n_frames: int) -> torch.Tensor:
 
 
 def pad_frames(features: torch.Tensor, min_frames: int) -> torch.Tensor:
-    """Append silent frames until there are at least `min_frames`.
+    """Append silent frames up to `min_frames`.
 
     Arguments
     ---------
     features : torch.Tensor
         log1p-compressed features (B, T, F): silence is 0.
     min_frames : int
-        What the classifier needs at least.
+        Least number of frames of the classifier.
 
     Returns
     -------
@@ -99,8 +110,7 @@ def zero_behind(
 ) -> torch.Tensor:
     """Return a batch with zeros from the length of each item on.
 
-    Whatever stood there, NaN or infinity too, has no part in what is made of it, and
-    gets no gradient.
+    The replaced values, NaN or infinity too, have no effect and get no gradient.
 
     Arguments
     ---------
@@ -109,7 +119,12 @@ def zero_behind(
     lengths : torch.Tensor
         Shape (B,).
     dim : int
-        The axis that is counted, from 1.
+        The axis of the lengths, from 1.
+
+    Returns
+    -------
+    maps : torch.Tensor
+        Shape (B, ...).
 
     Example
     -------
@@ -124,16 +139,16 @@ def zero_behind(
     return maps.masked_fill(behind.view(shape), 0.0)
 
 
-def fit_map(maps: torch.Tensor, size) -> torch.Tensor:
+def fit_map(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Crop a map at its end, or repeat its last row and column, to a size.
 
-    Every step of a map keeps its place: a map is never stretched.
+    Every step keeps its place: a map is never stretched.
 
     Arguments
     ---------
     maps : torch.Tensor
         Shape (B, C, T, F).
-    size : tuple
+    size : sequence of int
         (T', F').
 
     Returns

@@ -1,7 +1,9 @@
-"""The generated sounds of the toy dataset: six classes, and a background for each.
+"""Synthetic clips of the toy dataset: six classes, each over a background.
 
-A clip is a function of a seed and an index; `toy_prepare.py` makes a dataset of them.
+A clip is a function of a seed and an index; `toy_prepare.py` writes the dataset.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -19,25 +21,25 @@ INT16_SCALE = 32768
 
 def render_clip(
     seed: int, index: int, sample_rate: int = 16000, seconds: float = 5.0
-) -> dict[str, float | np.ndarray]:
-    """The samples of one clip and of its two stems.
+) -> dict[str, Any]:
+    """Render one clip and its two stems.
 
     Arguments
     ---------
     seed, index : int
-        The clip is a function of these two (and of rate and length).
+        The clip depends on these two (and on rate and length) alone.
     sample_rate : int
         Hz.
     seconds : float
-        Length.
+        Length of the clip.
 
     Returns
     -------
     sound : dict
         "clip", "foreground", "background": int16 of shape (N,), the first the sum of
         the others; "snr_db": 10 log10 of the energies' ratio, uniform in `SNR_DB`;
-        "pitch_hz": see `median_frequency`, of the foreground; "n_events": how many
-        sounds it has, from "start_s" to "end_s", in seconds.
+        "pitch_hz": see `median_frequency`, of the foreground; "n_events": the number of
+        its events, from "start_s" to "end_s", in seconds.
 
     Example
     -------
@@ -47,7 +49,7 @@ def render_clip(
     """
     rng = np.random.default_rng([seed, index])
     n_samples = round(sample_rate * seconds)
-    # All of the background is drawn before anything that knows the class.
+    # All of the background is drawn before anything that depends on the class.
     snr_db = round(rng.uniform(*SNR_DB), 2)
     level = 10 ** (rng.uniform(*BACKGROUND_DBFS) / 20)
     background = background_noise(rng, n_samples, sample_rate)
@@ -67,7 +69,7 @@ def render_clip(
 
 
 def median_frequency(sound: np.ndarray, sample_rate: int) -> float:
-    """The frequency in Hz below which half of a sound's energy lies.
+    """Return the frequency in Hz below which half of the energy lies.
 
     Arguments
     ---------
@@ -87,10 +89,24 @@ def median_frequency(sound: np.ndarray, sample_rate: int) -> float:
     return float(place * sample_rate / len(sound))
 
 
-def background_noise(rng, n_samples: int, sample_rate: int) -> np.ndarray:
-    """Gaussian noise whose power falls as 1/f**slope, with a slope of its own.
+def background_noise(
+    rng: np.random.Generator, n_samples: int, sample_rate: int
+) -> np.ndarray:
+    """Return Gaussian noise whose power falls as 1/f**slope, with a random slope.
 
-    Below `BACKGROUND_FROM_HZ` it has nothing. Shape (n_samples,), any level.
+    Arguments
+    ---------
+    rng : numpy.random.Generator
+        Of the slope and the samples.
+    n_samples : int
+        N.
+    sample_rate : int
+        Hz.
+
+    Returns
+    -------
+    noise : numpy.ndarray
+        Shape (N,), any level, without frequencies below `BACKGROUND_FROM_HZ`.
     """
     slope = rng.uniform(*BACKGROUND_SLOPE)
     spectrum = np.fft.rfft(rng.standard_normal(n_samples))
@@ -99,8 +115,10 @@ def background_noise(rng, n_samples: int, sample_rate: int) -> np.ndarray:
     return np.fft.irfft(spectrum * gain * (frequency >= BACKGROUND_FROM_HZ), n_samples)
 
 
-def _place_events(rng, target: int, n_samples: int, sample_rate: int) -> tuple:
-    """Events of a class in a part of the clip, with silence before or after.
+def _place_events(
+    rng: np.random.Generator, target: int, n_samples: int, sample_rate: int
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Return events of a class in a part of the clip, with silence before or after.
 
     Returns
     -------
@@ -112,7 +130,7 @@ def _place_events(rng, target: int, n_samples: int, sample_rate: int) -> tuple:
     render, (fewest, most) = EVENTS[target]
     n_active = int(n_samples * rng.uniform(*ACTIVE_SHARE))
     n_fit = int(n_active / (SLOT_S * sample_rate))  # binds in clips below 4 s only
-    n_events = min(rng.integers(fewest, most + 1), n_fit)
+    n_events = min(int(rng.integers(fewest, most + 1)), n_fit)
     first = rng.integers(0, n_samples - n_active + 1)
     n_slot = n_active // n_events
     foreground = np.zeros(n_samples)
@@ -128,12 +146,12 @@ def _place_events(rng, target: int, n_samples: int, sample_rate: int) -> tuple:
     return foreground, {"n_events": int(n_events), **placed}
 
 
-def _rms(sound: np.ndarray):
+def _rms(sound: np.ndarray) -> np.floating:
     return np.sqrt(np.mean(sound**2))
 
 
 def _faded(sound: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Without a jump at its ends, which would be a click in all frequencies."""
+    """Fade in and out: a jump at an end would be a click at all frequencies."""
     n_fade = min(int(FADE_S * sample_rate), len(sound) // 2)
     fade = np.sin(np.linspace(0, np.pi / 2, n_fade)) ** 2
     envelope = np.ones(len(sound))
@@ -145,22 +163,48 @@ def _faded(sound: np.ndarray, sample_rate: int) -> np.ndarray:
 def _partials(
     frequency: np.ndarray, sample_rate: int, amplitudes: list[float]
 ) -> np.ndarray:
-    """Harmonics of a fundamental given in Hz for each sample."""
+    """Return harmonics of a fundamental in Hz, (N,) like `frequency`."""
     phase = 2 * np.pi * np.cumsum(frequency) / sample_rate
-    return sum(a * np.sin((k + 1) * phase) for k, a in enumerate(amplitudes))
+    wave = np.zeros_like(phase)
+    for k, amplitude in enumerate(amplitudes):
+        wave += amplitude * np.sin((k + 1) * phase)
+    return wave
 
 
-# The sounds, one event each: (generator, samples, sample rate in Hz) -> (samples,).
+# One event of each class: from a generator, the number of samples N and the sample rate
+# in Hz to an array (N,).
 
 
-def chirp(rng, n_samples: int, sample_rate: int) -> np.ndarray:
-    """A tone which rises by about an octave and a half."""
+def chirp(rng: np.random.Generator, n_samples: int, sample_rate: int) -> np.ndarray:
+    """Return a tone (N,) that rises by about an octave and a half.
+
+    Arguments
+    ---------
+    rng, n_samples, sample_rate
+        As `background_noise`.
+
+    Returns
+    -------
+    wav : numpy.ndarray
+        Shape (N,), any level.
+    """
     octaves = rng.uniform(1.0, 2.0) * np.linspace(0, 1, n_samples)
     return _partials(rng.uniform(500, 1400) * 2**octaves, sample_rate, [1.0])
 
 
-def click(rng, n_samples: int, sample_rate: int) -> np.ndarray:
-    """A resonance of 2 to 5 kHz which dies away within some milliseconds."""
+def click(rng: np.random.Generator, n_samples: int, sample_rate: int) -> np.ndarray:
+    """Return a resonance (N,) of 2 to 5 kHz that decays within some milliseconds.
+
+    Arguments
+    ---------
+    rng, n_samples, sample_rate
+        As `background_noise`.
+
+    Returns
+    -------
+    wav : numpy.ndarray
+        Shape (N,), any level.
+    """
     time = np.arange(n_samples) / sample_rate
     # The delay keeps the attack clear of the fade-in.
     time = np.maximum(time - FADE_S, 0)
@@ -168,14 +212,36 @@ def click(rng, n_samples: int, sample_rate: int) -> np.ndarray:
     return decay * np.sin(2 * np.pi * rng.uniform(2000, 5000) * time)
 
 
-def tone(rng, n_samples: int, sample_rate: int) -> np.ndarray:
-    """A steady note of four partials."""
+def tone(rng: np.random.Generator, n_samples: int, sample_rate: int) -> np.ndarray:
+    """Return a steady note (N,) of four partials.
+
+    Arguments
+    ---------
+    rng, n_samples, sample_rate
+        As `background_noise`.
+
+    Returns
+    -------
+    wav : numpy.ndarray
+        Shape (N,), any level.
+    """
     frequency = np.full(n_samples, rng.uniform(250, 700))
     return _partials(frequency, sample_rate, [1.0, 0.7, 0.5, 0.35])
 
 
-def burst(rng, n_samples: int, sample_rate: int) -> np.ndarray:
-    """Noise of a third of an octave, as from a band-pass filter."""
+def burst(rng: np.random.Generator, n_samples: int, sample_rate: int) -> np.ndarray:
+    """Return noise (N,) of a third of an octave, as from a band-pass filter.
+
+    Arguments
+    ---------
+    rng, n_samples, sample_rate
+        As `background_noise`.
+
+    Returns
+    -------
+    wav : numpy.ndarray
+        Shape (N,), any level.
+    """
     centre = rng.uniform(1000, 5000)
     spectrum = np.fft.rfft(rng.standard_normal(n_samples))
     frequency = np.fft.rfftfreq(n_samples, 1 / sample_rate)
@@ -184,23 +250,45 @@ def burst(rng, n_samples: int, sample_rate: int) -> np.ndarray:
     return np.fft.irfft(spectrum * np.exp(-0.5 * (octaves / (1 / 6)) ** 2), n_samples)
 
 
-def siren(rng, n_samples, sample_rate: int) -> np.ndarray:
-    """Two partials which swing up and down."""
+def siren(rng: np.random.Generator, n_samples: int, sample_rate: int) -> np.ndarray:
+    """Return two partials (N,) that swing up and down.
+
+    Arguments
+    ---------
+    rng, n_samples, sample_rate
+        As `background_noise`.
+
+    Returns
+    -------
+    wav : numpy.ndarray
+        Shape (N,), any level.
+    """
     time = np.arange(n_samples) / sample_rate
     swing = np.sin(2 * np.pi * (rng.uniform(0.5, 2.0) * time + rng.uniform()))
     frequency = rng.uniform(700, 1100) + rng.uniform(200, 350) * swing
     return _partials(frequency, sample_rate, [1.0, 0.4])
 
 
-def hum(rng, n_samples, sample_rate: int) -> np.ndarray:
-    """Low partials which throb."""
+def hum(rng: np.random.Generator, n_samples: int, sample_rate: int) -> np.ndarray:
+    """Return low partials (N,) with amplitude modulation.
+
+    Arguments
+    ---------
+    rng, n_samples, sample_rate
+        As `background_noise`.
+
+    Returns
+    -------
+    wav : numpy.ndarray
+        Shape (N,), any level.
+    """
     time = np.arange(n_samples) / sample_rate
     throb = 1 + 0.5 * np.sin(2 * np.pi * (rng.uniform(5, 10) * time + rng.uniform()))
     frequency = np.full(n_samples, rng.uniform(90, 180))
     return throb * _partials(frequency, sample_rate, [1.0, 0.8, 0.6, 0.4])
 
 
-# How each class sounds, and how many events a clip has at least and at most.
+# The event of each class, and its least and largest number in a clip.
 EVENTS = (
     (chirp, (3, 7)),
     (click, (10, 20)),

@@ -1,1 +1,1 @@
-"""Pictures: spectrograms and masks, curves and bars."""
+"""Figures: spectrograms and masks, curves and bars."""

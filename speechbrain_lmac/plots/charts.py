@@ -1,8 +1,11 @@
-"""Pictures of tables: confusions, curves, checks, opinions."""
+"""Charts of tables: confusions, curves, checks, opinion scores."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from speechbrain_lmac.plots.figures import (
@@ -13,19 +16,24 @@ from speechbrain_lmac.plots.figures import (
 )
 from speechbrain_lmac.utils.csv_files import write_csv
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from speechbrain_lmac.metrics import Score
+
 
 @in_style
-def write_confusion(counts: np.ndarray, labels: list[str], folder: Path) -> None:
-    """The confusion matrix as `confusion.csv` and `confusion.png`.
+def write_confusion(counts: np.ndarray, labels: Sequence[str], folder: Path) -> None:
+    """Write the confusion matrix as `confusion.csv` and `confusion.png`.
 
     Arguments
     ---------
     counts : numpy.ndarray
         Shape (C, C): true class by predicted class.
-    labels : list
+    labels : sequence of str
         C names.
     folder : Path
-        Where to write.
+        Folder of both files.
     """
     table = pd.DataFrame(counts, columns=labels)
     table.insert(0, "true", labels, allow_duplicates=True)
@@ -56,9 +64,9 @@ def write_confusion(counts: np.ndarray, labels: list[str], folder: Path) -> None
 
 @in_style
 def write_curves(
-    means: pd.DataFrame, scores: list | tuple, path: Path, title: str = ""
+    means: pd.DataFrame, scores: "Sequence[Score]", path: Path | str, title: str = ""
 ) -> None:
-    """Scores against the share of cells that is kept: a panel each, a line per method.
+    """Draw scores against the share of cells: a panel each, a line per method.
 
     Arguments
     ---------
@@ -67,10 +75,10 @@ def write_curves(
         `metrics.curves.curve_table`.
     scores : sequence
         Of Score: the panels, in this order.
-    path : Path
-        The png to write.
+    path : str or Path
+        The PNG file.
     title : str
-        Above the picture.
+        Title of the figure.
     """
     panels = _line_panels(means, scores, "share", (3.6, 3.4))
     for axes in panels.axes:
@@ -78,15 +86,15 @@ def write_curves(
         shares = sorted(means["share"].unique())
         axes.set_xticks(shares, [f"{100 * share:g}" for share in shares])
         axes.set_xticks([], minor=True)
-        axes.set_xlabel("cells kept or taken out (%)")
+        axes.set_xlabel("cells kept or removed (%)")
     _finish(panels, path, title)
 
 
 @in_style
 def write_sanity(
-    means: pd.DataFrame, scores: tuple, path: Path, title: str = ""
+    means: pd.DataFrame, scores: "Sequence[Score]", path: Path | str, title: str = ""
 ) -> None:
-    """Similarity of masks against the layers that are random: a line per method.
+    """Draw the similarity of masks against the randomised layers, a line per method.
 
     Arguments
     ---------
@@ -95,10 +103,10 @@ def write_sanity(
         of `randomisation.randomisation_check` with a method.
     scores : sequence
         Of Score: the panels, in this order.
-    path : Path
-        The png to write.
+    path : str or Path
+        The PNG file.
     title : str
-        Above the picture.
+        Title of the figure.
     """
     steps = means.drop_duplicates("step").sort_values("step")
     panels = _line_panels(means, scores, "step", (1.5 + 0.34 * len(steps), 4.2))
@@ -113,23 +121,23 @@ def write_sanity(
 
 @in_style
 def write_relation(
-    rows: pd.DataFrame, x: str, y: str, kind: str, path: Path, title: str = ""
+    rows: pd.DataFrame, x: str, y: str, kind: str, path: Path | str, title: str = ""
 ) -> None:
-    """Two columns against each other: a panel per method, a line through bins.
+    """Draw two columns against each other: a panel per method, a line through bins.
 
     Arguments
     ---------
     rows : pandas.DataFrame
-        With the column `method`, and those that follow. Rows without a finite x and y
-        are left out.
+        With the columns `method`, x, y and kind. Rows without a finite x and y are
+        left out.
     x, y : str
         Columns of numbers.
     kind : str
-        A column that colours the points.
-    path : Path
-        The png to write.
+        Column of the points' colours.
+    path : str or Path
+        The PNG file.
     title : str
-        Above the picture.
+        Title of the figure.
     """
     methods = list(rows.groupby("method", sort=False))
     columns = min(len(methods), 4)
@@ -164,15 +172,17 @@ def write_relation(
     _finish(figure, path, title)
 
 
-def binned_means(x, y, n_bins: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    """Means of x and y in bins of equally many points, in the order of x.
+def binned_means(
+    x: npt.ArrayLike, y: npt.ArrayLike, n_bins: int = 8
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return means of x and y in bins of equally many points, in the order of x.
 
     Arguments
     ---------
     x, y : array
         Shape (n,), finite.
     n_bins : int
-        At most; there is a point in each.
+        Largest number of bins; none is empty.
 
     Returns
     -------
@@ -187,13 +197,17 @@ def binned_means(x, y, n_bins: int = 8) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     order = np.argsort(x, kind="stable")
     bins = [b for b in np.array_split(order, n_bins) if len(b)]
-    return tuple(np.array([values[b].mean() for b in bins]) for values in (x, y))
+    means_x, means_y = (np.array([v[b].mean() for b in bins]) for v in (x, y))
+    return means_x, means_y
 
 
 def _line_panels(
-    means: pd.DataFrame, scores: list | tuple, x: str, panel_size: tuple[float, float]
-):
-    """A figure with a panel per score: lines of the mean over x, bands around them."""
+    means: pd.DataFrame,
+    scores: "Sequence[Score]",
+    x: str,
+    panel_size: tuple[float, float],
+) -> "Figure":
+    """Return a figure with a panel per score: lines of the mean over x, with bands."""
     width, height = panel_size
     columns = min(len(scores), 3)
     rows = -(-len(scores) // columns)
@@ -213,7 +227,7 @@ def _line_panels(
                 color=color,
                 marker=markers[i % 10],
                 markersize=4,
-                # Past ten methods the colours come again, with another stroke.
+                # After ten methods the colours repeat, with another stroke.
                 linestyle=styles[i // 10 % 3],
                 linewidth=1.4,
                 label=legend_label(method),
@@ -232,8 +246,8 @@ def _line_panels(
     return figure
 
 
-def _finish(figure, path: Path, title: str) -> None:
-    """Legend at the right, title above, written whole."""
+def _finish(figure: "Figure", path: Path | str, title: str) -> None:
+    """Add a legend at the right and a title above, and save the figure."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8)
     if title:
@@ -242,17 +256,17 @@ def _finish(figure, path: Path, title: str) -> None:
 
 
 @in_style
-def write_roar(rows: pd.DataFrame, path: Path) -> None:
-    """Accuracy after retraining against the removed share: a line per method.
+def write_roar(rows: pd.DataFrame, path: Path | str) -> None:
+    """Draw accuracy after retraining against the removed share, a line per method.
 
-    Every retraining is a point, the line goes through their means.
+    Every retraining is a point; the line connects their means.
 
     Arguments
     ---------
     rows : pandas.DataFrame
         From `roar.remove_and_retrain`. Rows of the share 0 belong to all methods.
-    path : Path
-        The png to write.
+    path : str or Path
+        The PNG file.
     """
     figure = new_figure(figsize=(6.5, 4.2))
     axes = figure.subplots()
@@ -268,11 +282,11 @@ def write_roar(rows: pd.DataFrame, path: Path) -> None:
             color=f"C{i % 10}",
         )
         means = points.groupby("share")["accuracy"].mean()
-        line = {"color": f"C{i % 10}", "label": legend_label(method)}
+        line: dict[str, Any] = {"color": f"C{i % 10}", "label": legend_label(method)}
         axes.plot(100 * means.index, 100 * means, **line)
     axes.set_xlabel("cells removed, those ranked highest (%)")
     axes.set_ylabel("accuracy after retraining (%)")
-    axes.set_title("Lower: more of what tells the classes is removed", fontsize=9)
+    axes.set_title("Lower: more of the class evidence is removed", fontsize=9)
     axes.set_ylim(0, 102)
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
@@ -280,15 +294,15 @@ def write_roar(rows: pd.DataFrame, path: Path) -> None:
 
 
 @in_style
-def write_opinions(scores, path) -> None:
-    """Mean opinion scores with their intervals: a panel per question.
+def write_opinions(scores: pd.DataFrame, path: Path | str) -> None:
+    """Draw mean opinion scores with their intervals, a panel per question.
 
     Arguments
     ---------
     scores : pandas.DataFrame
         From `listening_test.scoring.opinion_scores`.
-    path : Path
-        The png to write.
+    path : str or Path
+        The PNG file.
     """
     questions = list(scores.groupby("question", sort=False))
     methods = list(dict.fromkeys(scores["method"]))

@@ -1,19 +1,28 @@
-"""Figures for papers: one look, axes in s and kHz, levels in dB, PNG or PDF.
+"""Figures for papers: one style, axes in s and kHz, levels in dB, PNG or PDF.
 
-Matplotlib is imported when a figure is drawn: it takes a while.
+Matplotlib is imported when a figure is drawn: the import is slow.
 """
 
 import functools
 import logging
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
 from speechbrain_lmac.utils.errors import some_of
 from speechbrain_lmac.utils.escaping import escape, visible
 from speechbrain_lmac.utils.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +53,15 @@ WIDE_FONTS = (
 COLOURS = "magma"  # perceptually uniform; grows in lightness, so that it prints
 FLOOR_DB = -80.0
 DPI = 110
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def in_style(draw):
+def in_style(draw: Callable[P, T]) -> Callable[P, T]:
     """Let a function draw in `STYLE`."""
 
     @functools.wraps(draw)
-    def styled(*args, **kwargs):
+    def styled(*args: P.args, **kwargs: P.kwargs) -> T:
         with _matplotlib().rc_context(STYLE):
             return draw(*args, **kwargs)
 
@@ -58,8 +69,8 @@ def in_style(draw):
 
 
 @functools.cache
-def _matplotlib():
-    """Import matplotlib; a home folder that can only be read is no reason to warn."""
+def _matplotlib() -> ModuleType:
+    """Import matplotlib, without its warning about a read-only home folder."""
     log = logging.getLogger("matplotlib")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -70,60 +81,62 @@ def _matplotlib():
     return matplotlib
 
 
-def new_figure(*args, layout: str = "constrained", **kwargs):
-    """A matplotlib figure that needs no screen."""
+def new_figure(**settings: Any) -> "Figure":
+    """Return a matplotlib figure that needs no screen, of constrained layout."""
     from matplotlib.figure import Figure
 
-    return Figure(*args, layout=layout, **kwargs)
+    return Figure(**{"layout": "constrained", **settings})
 
 
-def save_figure(figure, path: Path) -> None:
-    """Write a figure, atomically; what it is is said by the path: .png, .pdf, .svg."""
+def save_figure(figure: "Figure", path: Path | str) -> None:
+    """Write a figure, atomically, in the format of the suffix: .png, .pdf, .svg."""
     _make_legible(figure)
     metadata = {"CreationDate": None} if str(path).endswith(".pdf") else {}
     write_atomically(
-        path, lambda part: figure.savefig(part, dpi=DPI, metadata=metadata)
+        Path(path), lambda part: figure.savefig(part, dpi=DPI, metadata=metadata)
     )
 
 
-def _make_legible(figure) -> None:
+def _make_legible(figure: "Figure") -> None:
     """Draw all names of a figure with fonts that have their letters.
 
-    Letters that no font has, which would be boxes, are drawn as escapes; the first time
-    a warning says so.
+    Letters without a font, which would be boxes, are drawn as escapes, with one
+    warning.
     """
     from matplotlib.axis import Axis
     from matplotlib.text import Text
     from matplotlib.ticker import FuncFormatter
 
-    # Names at ticks: matplotlib keeps them in the formatter, and writes them anew.
+    # Names at ticks: matplotlib keeps them in the formatter, and draws them again.
     named = [
         axis
         for axis in figure.findobj(Axis)
-        if isinstance(axis.get_major_formatter(), FuncFormatter)
+        if isinstance(axis, Axis)
+        and isinstance(axis.get_major_formatter(), FuncFormatter)
     ]
     ticks = [[label.get_text() for label in axis.get_ticklabels()] for axis in named]
-    texts = figure.findobj(Text)
-    names = {name for names in ticks for name in names}
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+    names = {name for labels in ticks for name in labels}
     names |= {text.get_text() for text in texts}
     shown, families = legible(names)
     for text in texts:
         text.set(text=shown[text.get_text()], fontfamily=families)
-    for axis, names in zip(named, ticks, strict=True):
-        axis.set_ticklabels([shown[name] for name in names], fontfamily=families)
+    for axis, labels in zip(named, ticks, strict=True):
+        axis.set_ticklabels([shown[name] for name in labels], fontfamily=families)
 
 
-def legible(texts: set[str]) -> tuple:
+def legible(texts: Collection[str]) -> tuple[dict[str, str], list[str]]:
     """Find the fonts that texts need.
 
     Arguments
     ---------
-    texts : set of str
+    texts : collection of str
+        Titles and labels.
 
     Returns
     -------
     shown : dict
-        Each text with escapes for letters that no font has, and for control characters.
+        Each text with escapes for letters without a font and for control characters.
     families : list of str
         Of fonts, for matplotlib.
     """
@@ -131,34 +144,34 @@ def legible(texts: set[str]) -> tuple:
 
     families = ["sans-serif"]
     shown = {text: visible(text).replace("\t", " ") for text in texts}
-    lacking = _lacks("sans-serif", {c for c in "".join(shown.values()) if c > "~"})
-    if lacking:
+    missing = _missing("sans-serif", {c for c in "".join(shown.values()) if c > "~"})
+    if missing:
         _find_new_fonts()
         installed = {font.name for font in font_manager.fontManager.ttflist}
         for family in WIDE_FONTS:
-            left = _lacks(family, lacking) if family in installed else lacking
-            families += [family] if left < lacking else []
-            lacking = left
-    if lacking:
-        _warn_of_escapes(some_of(sorted(lacking), 5))
-    escapes = {ord(letter): escape(letter) for letter in lacking}
+            left = _missing(family, missing) if family in installed else missing
+            families += [family] if left < missing else []
+            missing = left
+    if missing:
+        _warn_of_escapes(some_of(sorted(missing), 5))
+    escapes = {ord(letter): escape(letter) for letter in missing}
     return {text: seen.translate(escapes) for text, seen in shown.items()}, families
 
 
-def _lacks(family: str, letters: set[str]) -> set[str]:
-    """The letters that a font has no glyph for."""
+def _missing(family: str, letters: set[str]) -> set[str]:
+    """Return the letters without a glyph in a font."""
     from matplotlib import font_manager
 
     if not letters:
         return letters
-    wanted = font_manager.FontProperties(family=[family])
-    font = font_manager.get_font(font_manager.findfont(wanted))
+    properties = font_manager.FontProperties(family=[family])
+    font = font_manager.get_font(font_manager.findfont(properties))
     return {letter for letter in letters if not font.get_char_index(ord(letter))}
 
 
 @functools.cache
 def _find_new_fonts() -> None:
-    """Add the fonts that were installed after matplotlib made its list of them."""
+    """Add the fonts that were installed after matplotlib listed them."""
     from matplotlib import font_manager
 
     known = {font.fname for font in font_manager.fontManager.ttflist}
@@ -166,20 +179,20 @@ def _find_new_fonts() -> None:
         if path not in known:
             try:
                 font_manager.fontManager.addfont(path)
-            except Exception as error:  # one that it cannot read is none
+            except Exception as error:  # unreadable fonts are skipped
                 logger.debug("%s: %s", path, error)
 
 
-_warned = set()  # of what, in this process
+_warned: set[str] = set()  # subjects of warnings in this process
 
 
 def _warn_of_escapes(letters: str) -> None:
-    """Warn once, of the first letters that are met."""
+    """Warn once, about the first letters without a font."""
     if "escapes" in _warned:
         return
     _warned.add("escapes")
     logger.warning(
-        "no font here has %s: pictures show such letters as escapes. For Chinese, "
+        "no installed font has %s: figures show such letters as escapes. For Chinese, "
         "Japanese and Korean install the font Noto Sans CJK",
         letters,
     )
@@ -187,21 +200,24 @@ def _warn_of_escapes(letters: str) -> None:
 
 @in_style
 def write_explanation_picture(
-    path: Path, panels: dict[str, torch.Tensor], extent: tuple, title: str
+    path: Path | str,
+    panels: Mapping[str, torch.Tensor | np.ndarray],
+    extent: tuple[float, float],
+    title: str,
 ) -> None:
-    """Input, mask and explanation above each other.
+    """Draw input, mask and explanation above each other.
 
     Arguments
     ---------
-    path : Path
-        The png or pdf to write.
+    path : str or Path
+        The PNG or PDF file.
     panels : dict
         Name to map (T, F): magnitudes are drawn in dB below the loudest cell of the
-        first panel, "mask" as it is (0 to 1).
-    extent : tuple
+        first panel, "mask" unchanged (0 to 1).
+    extent : tuple of float
         (seconds, highest frequency in Hz).
     title : str
-        Above the picture.
+        Title of the figure.
     """
     # In inches; matplotlib's own layout draws all text three times to measure it.
     width, height = 7, 1.9 * len(panels) + 0.5
@@ -218,8 +234,8 @@ def write_explanation_picture(
     )
     all_axes = _styled(figure, len(panels), 1)[:, 0]
     loudest = None
-    for axes, (name, values) in zip(all_axes, panels.items(), strict=True):
-        values = np.asarray(values)
+    for axes, (name, panel_values) in zip(all_axes, panels.items(), strict=True):
+        values = np.asarray(panel_values)
         if name == "mask":
             image, label = _draw(axes, values, extent, (0, 1)), "mask"
         else:
@@ -235,27 +251,27 @@ def write_explanation_picture(
 
 @in_style
 def write_method_grid(
-    path: Path,
+    path: Path | str,
     magnitude: np.ndarray | torch.Tensor,
-    explanations: dict,
+    explanations: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
     extent: tuple[float, float],
     title: str,
 ) -> None:
-    """One clip, all methods: the input, then mask and explanation of each.
+    """Draw one clip with all methods: the input, then mask and explanation of each.
 
     Arguments
     ---------
-    path : Path
-        The png or pdf to write.
+    path : str or Path
+        The PNG or PDF file.
     magnitude : array
         Of the input, shape (T, F).
     explanations : dict
         Name of the method to (mask (T, F) in 0..1, magnitude of the explanation
         (T, F)).
-    extent : tuple
+    extent : tuple of float
         (seconds, highest frequency in Hz).
     title : str
-        Above the picture.
+        Title of the figure.
     """
     rows = len(explanations) + 1
     figure = new_figure(figsize=(7, 1.25 * rows + 0.9))
@@ -266,16 +282,16 @@ def write_method_grid(
     all_axes[0, 0].set_title("input", loc="left")
     all_axes[0, 1].axis("off")
     masks = None
-    for axes, (name, (mask, kept)) in zip(
+    for axes, (name, (mask, masked)) in zip(
         all_axes[1:], explanations.items(), strict=True
     ):
         masks = _draw(axes[0], np.asarray(mask), extent, (0, 1))
-        _draw(axes[1], to_decibels(kept, loudest), extent, decibels)
+        _draw(axes[1], to_decibels(masked, loudest), extent, decibels)
         axes[0].set_title(f"{name}, mask", loc="left")
         axes[1].set_title("explanation", loc="left")
     for axes in all_axes[-1]:
         axes.set_xlabel("time (s)")
-    bar = {"location": "bottom", "fraction": 0.15 / rows, "aspect": 30}
+    bar: dict[str, Any] = {"location": "bottom", "fraction": 0.15 / rows, "aspect": 30}
     if masks is not None:
         figure.colorbar(masks, ax=all_axes[:, 0], label="mask", **bar)
     figure.colorbar(levels, ax=all_axes[:, 1], label="level (dB)", **bar)
@@ -284,16 +300,15 @@ def write_method_grid(
 
 
 @in_style
-def write_training_curves(runs: dict[str, pd.DataFrame], path: Path) -> None:
-    """What trainings recorded in each epoch: a panel per quantity, a colour per run.
+def write_training_curves(runs: Mapping[str, pd.DataFrame], path: Path | str) -> None:
+    """Draw the epochs of training runs: a panel per quantity, a colour per run.
 
     Arguments
     ---------
     runs : dict
-        Name to the table of `epochs.csv`: solid lines are of the validation, dotted
-        ones of the training.
-    path : Path
-        The png or pdf to write.
+        Name to the table of `epochs.csv`: validation is solid, training dotted.
+    path : str or Path
+        The PNG or PDF file.
     """
     quantities = list(
         dict.fromkeys(
@@ -333,12 +348,12 @@ def write_training_curves(runs: dict[str, pd.DataFrame], path: Path) -> None:
 
 
 def legend_label(name: str) -> str:
-    """A name in a legend: matplotlib leaves out those that begin with an underscore."""
+    """Return a label for a legend, where matplotlib skips a leading underscore."""
     return f" {name}" if name.startswith("_") else name
 
 
-def to_decibels(magnitude: np.ndarray | torch.Tensor, loudest) -> np.ndarray:
-    """Magnitudes as dB below the loudest, at least -120.
+def to_decibels(magnitude: npt.ArrayLike, loudest: float) -> np.ndarray:
+    """Return magnitudes (T, F) in dB below the loudest, at least -120.
 
     Example
     -------
@@ -350,9 +365,13 @@ def to_decibels(magnitude: np.ndarray | torch.Tensor, loudest) -> np.ndarray:
 
 
 def _styled(
-    figure, rows: int, columns: int, sharey: bool = True, frequency: bool = True
+    figure: "Figure",
+    rows: int,
+    columns: int,
+    sharey: bool = True,
+    frequency: bool = True,
 ) -> np.ndarray:
-    """The axes of a figure, (rows, columns), in our style."""
+    """Return the axes of a figure, shape (rows, columns), in our style."""
     axes = figure.subplots(
         rows, columns, sharex=frequency, sharey=sharey, squeeze=False
     )
@@ -362,8 +381,13 @@ def _styled(
     return axes
 
 
-def _draw(axes, values: np.ndarray, extent: tuple, limits: tuple):
-    """A map (T, F) over s and kHz."""
+def _draw(
+    axes: "Axes",
+    values: np.ndarray,
+    extent: tuple[float, float],
+    limits: tuple[float, float],
+) -> "AxesImage":
+    """Draw a map (T, F) over s and kHz."""
     seconds, top_hz = extent
     return axes.imshow(
         np.asarray(values).T,

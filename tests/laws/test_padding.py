@@ -1,4 +1,4 @@
-"""What must hold in a padded batch: a clip has the logits that it has alone."""
+"""Laws of padded batches: a clip has the logits that it has alone."""
 
 import copy
 import logging
@@ -44,7 +44,7 @@ from tests.small_models import N_MELS, small_cnn14, small_compact, with_statisti
 RATE = 16000
 HOP = 186
 N_FRAMES = 101
-# Shorter than the model takes, powers of two and beside them, odd and even, all.
+# Shorter than the model's minimum, powers of two and neighbours, odd and even, all.
 LENGTHS = torch.tensor([1, 16, 17, 31, 33, 47, 64, 101])
 # Sums in another order, float64: thousands of terms of 1e-16 each.
 ROUNDING = {"rtol": 1e-9, "atol": 1e-11}
@@ -69,7 +69,7 @@ def model(request):
 
 
 def filled(features, lengths, padding):
-    """Features with something behind the end of each clip."""
+    """Features with a padding of noise or of a number behind the end of each clip."""
     behind = torch.arange(features.shape[1]) >= lengths[:, None]
     other = (
         random(*features.shape, seed=9).to(features)
@@ -96,9 +96,9 @@ def alone(model):
 @torch.no_grad()
 @pytest.mark.parametrize("padding", [0.0, "noise", float("nan")])
 def test_a_padded_clip_has_the_logits_and_maps_that_it_has_alone(model, alone, padding):
-    features, wanted = alone
+    features, expected = alone
     found = model(filled(features, LENGTHS, padding), LENGTHS)
-    for item, output in enumerate(wanted):
+    for item, output in enumerate(expected):
         torch.testing.assert_close(found.logits[item], output.logits[0], **ROUNDING)
         for maps, own in zip(found.hidden, output.hidden, strict=True):
             steps = own.shape[2]
@@ -108,12 +108,12 @@ def test_a_padded_clip_has_the_logits_and_maps_that_it_has_alone(model, alone, p
 
 @torch.no_grad()
 def test_neighbours_and_the_length_of_the_batch_change_nothing(model, alone):
-    features, wanted = alone
+    features, expected = alone
     some = torch.tensor([5, 2, 4])
     for n_frames in (47, 64):
         logits = model(features[some, :n_frames], LENGTHS[some]).logits
         for item, place in enumerate(some.tolist()):
-            own = wanted[place].logits[0]
+            own = expected[place].logits[0]
             torch.testing.assert_close(logits[item], own, **ROUNDING)
 
 
@@ -174,7 +174,7 @@ LENS = torch.tensor(RECORDED) / N_SAMPLES
 
 
 def clips(padding=0.0):
-    """Noise with something behind the end of each clip, (B, N)."""
+    """Noise with such a padding behind the end of each clip, (B, N)."""
     wav = random(len(RECORDED), N_SAMPLES, seed=2) - 0.5
     return filled(wav[..., None], torch.tensor(RECORDED), padding)[..., 0]
 
@@ -201,7 +201,7 @@ DOMAINS = {
 
 
 @pytest.fixture(params=DOMAINS)
-def heard(request):
+def front_end(request):
     """A domain and a classifier for it."""
     domain = DOMAINS[request.param]
     if request.param == "waveform":
@@ -211,8 +211,8 @@ def heard(request):
 
 @torch.no_grad()
 @pytest.mark.parametrize("padding", [0.0, "noise"])
-def test_a_padded_clip_is_classified_as_it_is_alone(heard, padding):
-    domain, classifier = heard
+def test_a_padded_clip_is_classified_as_it_is_alone(front_end, padding):
+    domain, classifier = front_end
     wav = clips(padding)
     found = classify(domain, classifier, domain.encode(wav, LENS))
     for item, n in enumerate(RECORDED):
@@ -224,27 +224,27 @@ def test_a_padded_clip_is_classified_as_it_is_alone(heard, padding):
 
 
 @torch.no_grad()
-def test_a_mask_of_ones_changes_no_bit_of_a_padded_clip(heard):
-    domain, classifier = heard
+def test_a_mask_of_ones_changes_no_bit_of_a_padded_clip(front_end):
+    domain, classifier = front_end
     if isinstance(domain, LearnedDomain):
-        return  # there it shows what the codec costs
+        return  # there it shows the loss of the codec
     explanation = AllOnesExplainer(domain, classifier).explain(clips(), lens=LENS)
     evidence = gather_evidence(domain, classifier, explanation)
     assert torch.equal(evidence.logits_in, evidence.logits)
 
 
-def test_both_kinds_of_evidence_hear_padded_parts_alike(heard):
-    domain, classifier = heard
+def test_both_kinds_of_evidence_agree_on_padded_parts(front_end):
+    domain, classifier = front_end
     encoded = domain.encode(clips(), LENS)
     mask = random(*encoded.rep.shape).requires_grad_()
     logits = classify(domain, classifier, encoded).logits
     explanation = Explanation(mask, logits.argmax(1), encoded, logits)
-    learnt = training_evidence(domain, classifier, explanation)
+    trained = training_evidence(domain, classifier, explanation)
     scored = gather_evidence(domain, classifier, explanation)
     for name in ("logits_in", "logits_out"):
-        one, other = getattr(learnt, name), getattr(scored, name)
+        one, other = getattr(trained, name), getattr(scored, name)
         torch.testing.assert_close(one.detach(), other, **FLOAT32)
-    learnt.logits_in.sum().backward()
+    trained.logits_in.sum().backward()
     for item, n_frames in enumerate(encoded.frames.tolist()):
         assert mask.grad[item, :n_frames].any()
         assert not mask.grad[item, n_frames + 1 :].any()
@@ -307,23 +307,23 @@ def brain_of(domain, model):
 def test_a_training_of_a_classifier_masks_padding(compact, caplog):
     domain = DOMAINS["stft"]
     batch = ClipBatch(list("abcd"), clips("noise"), torch.zeros(4).long(), LENS)
-    wanted = classify(domain, compact, domain.encode(batch.wav, LENS)).logits
+    expected = classify(domain, compact, domain.encode(batch.wav, LENS)).logits
     for stage in (sb.Stage.TRAIN, sb.Stage.VALID):
         logits, _ = brain_of(domain, compact).compute_forward(batch, stage)
-        assert torch.equal(logits, wanted)
+        assert torch.equal(logits, expected)
     assert "padding" not in caplog.text
 
 
 @torch.no_grad()
-def test_one_that_cannot_says_so_and_is_validated_on_the_recordings(caplog):
+def test_one_that_cannot_warns_and_is_validated_on_the_recordings(caplog):
     domain, model = DOMAINS["waveform"], waveform_model().model
     batch = ClipBatch(list("abcd"), clips(), torch.zeros(4).long(), LENS)
-    wanted = classify(domain, model, domain.encode(batch.wav, LENS)).logits
+    expected = classify(domain, model, domain.encode(batch.wav, LENS)).logits
     brain = brain_of(domain, model)
     logits, _ = brain.compute_forward(batch, sb.Stage.VALID)
-    assert torch.equal(logits, wanted)
+    assert torch.equal(logits, expected)
     with caplog.at_level(logging.WARNING):
         logits, _ = brain.compute_forward(batch, sb.Stage.TRAIN)
     padded = model(domain.features(domain.encode(batch.wav))).logits
-    assert torch.equal(logits, padded) and not torch.equal(logits, wanted)
-    assert "WaveformClassifier cannot mask padding" in caplog.text
+    assert torch.equal(logits, padded) and not torch.equal(logits, expected)
+    assert "WaveformClassifier" in caplog.text and "padding" in caplog.text

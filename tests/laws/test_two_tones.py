@@ -1,4 +1,4 @@
-"""Of two tones the classifier hears one: the mask learns to lie on that one."""
+"""The classifier uses one of two tones, and the mask learns to lie on that one."""
 
 import pytest
 import torch
@@ -16,27 +16,27 @@ RATE = 16000
 TONES_HZ = (600.0, 3000.0)
 N_SAMPLES = 8000
 STEPS = 120
-# Half the width of what counts as a tone's own frequencies: its mel bands.
+# Half the width of the mel bands that a tone lies in.
 AROUND_HZ = 200.0
 
 
 class OneToneClassifier(torch.nn.Module):
     """Class 0 is a tone: the sum of the log-mel bands around it, against a threshold.
 
-    The hidden map has two channels: the features, and what of them is listened to.
+    The hidden map has two channels: the features, and those of them that are used.
     Like a real classifier's first map it has half their resolution.
     """
 
     def __init__(self, domain, tone_hz):
         super().__init__()
         nearest_bin = round(tone_hz * domain.n_fft / RATE)
-        self.listens = (domain.mel_matrix[nearest_bin] > 0).float()
+        self.bands = (domain.mel_matrix[nearest_bin] > 0).float()
 
     def forward(self, features):
-        heard = features * self.listens
-        score = 1.5 * heard.sum(2).mean(1) - 6
+        used = features * self.bands
+        score = 1.5 * used.sum(2).mean(1) - 6
         logits = torch.stack([score, torch.zeros_like(score)], 1)
-        hidden = F.avg_pool2d(torch.stack([features, heard], 1), 2)
+        hidden = F.avg_pool2d(torch.stack([features, used], 1), 2)
         return ClassifierOutput(logits, (hidden,))
 
 
@@ -73,15 +73,15 @@ def test_the_mask_lies_on_the_tone_that_is_used(used):
     parts = tones(4, seed=STEPS)
     with torch.no_grad():
         explanation = explainer.explain(parts.sum(1))
-        heard = domain.decode(domain.apply_mask(explanation.encoded, explanation.mask))
+        audio = domain.decode(domain.apply_mask(explanation.encoded, explanation.mask))
     evidence = gather_evidence(domain, classifier, explanation)
     hz = torch.arange(domain.n_bins) * RATE / domain.n_fft
     near = (hz - TONES_HZ[used]).abs() < AROUND_HZ
     energy = explanation.mask.square()
     assert energy[..., near].sum() / energy.sum() > 0.95
     assert mask_l1(evidence).max() < 0.1
-    # What is heard is the tone, and the class is in it and not in the rest.
-    assert (si_sdr(heard, parts[:, used]) > 10).all()
+    # The masked audio is the tone, and the class is in it and not in the rest.
+    assert (si_sdr(audio, parts[:, used]) > 10).all()
     assert (evidence.logits.argmax(1) == 0).all()
     assert (evidence.logits_in.argmax(1) == 0).all()
     assert (evidence.logits_out.argmax(1) == 1).all()

@@ -15,11 +15,9 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 
 from speechbrain_lmac.classifiers import HuggingFaceClap, MicrosoftClap
 from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
-from speechbrain_lmac.classifiers.clap.front_ends import (
-    ClapSpectrogram,
-    slaney_mel_matrix,
-)
+from speechbrain_lmac.classifiers.clap.front_ends import ClapSpectrogram
 from speechbrain_lmac.classifiers.clap.huggingface import FILLS
+from speechbrain_lmac.dsp.mel import slaney_mel_matrix
 
 TOLERANCE_DB = 1e-4
 PROMPTS = ["a dog barking", "rain", "sea waves with rain on a roof"]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from speechbrain_lmac.dsp.mel import decibels, slaney_hz, slaney_mel
+from speechbrain_lmac.dsp.mel import decibels, slaney_mel_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -230,23 +230,6 @@ def gather_or_zero(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
     """
     valid = (indices != SILENCE).view(-1, *[1] * (values.dim() - 2))
     return values.index_select(1, indices.clamp(min=0)) * valid
-
-
-def slaney_mel_matrix(
-    sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float
-) -> torch.Tensor:
-    """Slaney's triangles of equal area as librosa has them, (n_fft // 2 + 1, n_mels).
-
-    Even on Slaney's mel scale from `low_hz` to `high_hz`, linear in Hz, each of the
-    height 2 / its width in Hz.
-    """
-    low, high = slaney_mel(torch.tensor([float(low_hz), float(high_hz)])).tolist()
-    edges = slaney_hz(torch.linspace(low, high, n_mels + 2, dtype=torch.float64))
-    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * sample_rate / n_fft
-    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    triangles = torch.minimum(rising, falling).clamp(min=0)
-    return triangles * 2 / (edges[2:] - edges[:-2])
 
 
 @functools.cache  # once is enough

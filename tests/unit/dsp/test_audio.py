@@ -1,7 +1,8 @@
-"""Reading audio: rates, channels, formats, what is refused, and the cache."""
+"""Reading audio: rates, channels, formats, errors, and the cache."""
 
 import math
 import os
+import re
 import time
 
 import numpy as np
@@ -69,19 +70,19 @@ def test_channels_are_averaged(tmp_path):
     assert_tone(read_mono(str(tmp_path / "stereo.wav"), RATE), level=0.5)
 
 
-def test_what_the_rate_cannot_hold_is_not_folded_down(tmp_path):
+def test_frequencies_above_half_the_rate_are_not_aliased(tmp_path):
     wav = tone(96000) + tone(96000, hz=20000, level=0.4)
     soundfile.write(tmp_path / "high.wav", wav, 96000, subtype="FLOAT")
     assert_tone(read_mono(tmp_path / "high.wav", RATE))
 
 
-def test_a_file_at_the_models_rate_is_not_touched(tmp_path):
+def test_a_file_at_the_models_rate_is_unchanged(tmp_path):
     wav = tone(RATE).astype("float32")
     soundfile.write(tmp_path / "a.wav", wav, RATE, subtype="FLOAT")
     assert np.array_equal(read_mono(tmp_path / "a.wav", RATE).numpy(), wav)
 
 
-def test_audio_as_it_is_has_all_channels(tmp_path):
+def test_read_audio_returns_all_channels(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros((7, 3)), 44100)
     channels, rate = read_audio(tmp_path / "a.wav")
     assert (tuple(channels.shape), rate) == ((3, 7), 44100)
@@ -119,25 +120,24 @@ def write_nan(path):
 
 
 @pytest.mark.parametrize(
-    "write, said",
+    "write, message",
     [
-        (write_missing, "no such audio file: {path}"),
-        (write_folder, "no such audio file: {path}"),
-        (write_nothing, "cannot read {path} as audio"),
-        (write_text, "cannot read {path} as audio"),
-        (write_header, "cannot read {path} as audio"),
-        (write_no_samples, "{path} holds no samples"),
-        (write_nan, "{path} holds 2 samples that are NaN or infinite"),
+        (write_missing, "^no such .*{path}"),
+        (write_folder, "^no such .*{path}"),
+        (write_nothing, "^cannot read {path}"),
+        (write_text, "^cannot read {path}"),
+        (write_header, "^cannot read {path}"),
+        (write_no_samples, "^{path} .*no samples"),
+        (write_nan, "^{path} .*2 .*NaN"),
     ],
 )
 @pytest.mark.parametrize("cached", [False, True])
-def test_bad_files_are_named(tmp_path, write, said, cached):
+def test_bad_files_are_named(tmp_path, write, message, cached):
     path = tmp_path / "clip.wav"
     write(path)
     reader = AudioReader(RATE, tmp_path / "cache" if cached else None)
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=message.format(path=re.escape(str(path)))):
         reader(path)
-    assert str(error.value).startswith(said.format(path=path))
     assert not (tmp_path / "cache").exists()
 
 
@@ -168,14 +168,14 @@ def test_a_second_read_does_not_decode(clip, tmp_path, decoded):
     assert wavs[1].dtype == torch.float32
 
 
-def test_without_a_cache_folder_nothing_is_kept(clip, tmp_path, decoded):
+def test_without_a_cache_folder_nothing_is_written(clip, tmp_path, decoded):
     reader = AudioReader(RATE)
     assert torch.equal(reader(clip), reader(clip))
     assert len(decoded) == 2
     assert list(tmp_path.iterdir()) == [clip]
 
 
-def test_a_changed_file_is_read_anew(clip, tmp_path, decoded):
+def test_a_changed_file_is_read_again(clip, tmp_path, decoded):
     reader = AudioReader(RATE, tmp_path / "cache")
     reader(clip)
     stat = os.stat(clip)
@@ -186,7 +186,7 @@ def test_a_changed_file_is_read_anew(clip, tmp_path, decoded):
     assert len(decoded) == 2
 
 
-def test_rates_and_files_do_not_share_what_was_kept(clip, tmp_path, decoded):
+def test_rates_and_files_do_not_share_cached_audio(clip, tmp_path, decoded):
     other = tmp_path / "other.wav"
     soundfile.write(other, tone(44100, level=0.1), 44100)
     cache = tmp_path / "cache"
@@ -220,7 +220,7 @@ def test_fix_length_keeps_the_beginning_and_adds_silence(n_samples):
 
 
 @pytest.mark.parametrize(
-    "wav, wanted",
+    "wav, expected",
     [
         ([0.1, -0.5], [0.2, -1.0]),
         ([0.25, 0.5], [0.5, 1.0]),
@@ -230,8 +230,8 @@ def test_fix_length_keeps_the_beginning_and_adds_silence(n_samples):
         ([1e-30, 0.0], [1.0, 0.0]),
     ],
 )
-def test_the_model_level_is_a_peak_of_one_of_either_sign(wav, wanted):
-    assert to_model_level(torch.tensor(wav)).tolist() == pytest.approx(wanted)
+def test_the_model_level_is_a_peak_of_one_of_either_sign(wav, expected):
+    assert to_model_level(torch.tensor(wav)).tolist() == pytest.approx(expected)
 
 
 # --- Sample rates ---------------------------------------------------------------------
@@ -250,13 +250,13 @@ def test_rates_without_a_common_factor_are_quick_and_right(rate):
     n_samples = 2 * rate
     wave = torch.sin(2 * math.pi * 440 * torch.arange(n_samples) / rate)
     begin = time.process_time()
-    heard = resample(wave, rate, 16000)
-    back = resample(heard, 16000, rate)
+    found = resample(wave, rate, 16000)
+    back = resample(found, 16000, rate)
     assert time.process_time() - begin < 5
-    assert len(heard) == 32000
+    assert len(found) == 32000
     assert len(back) == n_samples
-    wanted = torch.sin(2 * math.pi * 440 * torch.arange(len(heard)) / 16000)
+    expected = torch.sin(2 * math.pi * 440 * torch.arange(len(found)) / 16000)
     inner = slice(1000, 31000)
-    assert (heard[inner] - wanted[inner]).abs().max() < 0.02
+    assert (found[inner] - expected[inner]).abs().max() < 0.02
     inner = slice(rate // 4, n_samples - rate // 4)
     assert (back[inner] - wave[inner]).abs().max() < 0.02

@@ -1,4 +1,4 @@
-"""What is found wrong with an audio file when all of it is decoded."""
+"""Checks of audio files, all of which are decoded."""
 
 import numpy as np
 import pytest
@@ -15,14 +15,14 @@ def noise(n_samples=RATE // 10):
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
 @pytest.mark.parametrize("share", [0.4, 0.7, 0.98])
-def test_a_file_cut_short_is_found(tmp_path, suffix, share):
+def test_a_truncated_file_is_found(tmp_path, suffix, share):
     path = tmp_path / f"cut.{suffix}"
     # Longer than a block and than an Ogg page.
     soundfile.write(path, noise(n_samples=10 * RATE), RATE)
     assert check_audio(path).n_frames == 10 * RATE
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(AudioFault, match="truncated or damaged"):
+    with pytest.raises(AudioFault, match="^truncated"):
         check_audio(path)
 
 
@@ -31,12 +31,12 @@ def test_an_ogg_file_without_its_last_page_is_found(tmp_path):
     soundfile.write(path, noise(n_samples=10 * RATE), RATE)
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.rindex(b"OggS")])  # ends with a whole page
-    with pytest.raises(AudioFault, match="truncated or damaged"):
+    with pytest.raises(AudioFault, match="^truncated"):
         check_audio(path)
 
 
-def test_wav_oddities_are_no_fault_and_hide_none(tmp_path):
-    """Chunks before and after the samples, odd ones too; a length not known."""
+def test_unusual_chunks_of_wav_are_accepted_and_hide_no_fault(tmp_path):
+    """Chunks before and after the samples, of odd sizes too; an unknown length."""
     path = tmp_path / "odd.wav"
     soundfile.write(path, noise(), RATE, subtype="PCM_16")
     whole = path.read_bytes()
@@ -45,7 +45,7 @@ def test_wav_oddities_are_no_fault_and_hide_none(tmp_path):
     path.write_bytes(whole[:36] + extra + whole[36:] + extra)
     assert check_audio(path).n_frames == RATE // 10
     path.write_bytes(whole[:36] + extra + whole[36:-100])
-    with pytest.raises(AudioFault, match="truncated or damaged"):
+    with pytest.raises(AudioFault, match="^truncated"):
         check_audio(path)
     path.write_bytes(whole[:40] + b"\xff" * 4 + whole[44:])
     assert check_audio(path).n_frames == RATE // 10

@@ -1,5 +1,6 @@
-"""Lengths that headers promise, against what files hold."""
+"""Lengths that headers declare, against the lengths of files."""
 
+import errno
 import os
 
 import numpy as np
@@ -29,7 +30,7 @@ def write(folder, content):
     return path
 
 
-def test_wrong_lengths_that_do_no_harm_are_doubted_and_read(pieces, tmp_path):
+def test_harmless_wrong_lengths_are_doubted_and_read(pieces, tmp_path):
     plain, _ = soundfile.read(write(tmp_path, headers.wav_bytes(*pieces)))
     for name, content in headers.read_to_the_end(*pieces).items():
         path = write(tmp_path, content)
@@ -47,9 +48,9 @@ def test_right_lengths_are_not_doubted(pieces, tmp_path):
         assert (check.n_frames, check.doubt) == (N, ""), name
 
 
-def test_what_was_cut_is_refused(pieces, tmp_path):
-    for name, (content, said) in headers.broken(*pieces).items():
-        with pytest.raises(AudioFault, match=said):
+def test_truncated_files_raise(pieces, tmp_path):
+    for name, (content, fault) in headers.broken(*pieces).items():
+        with pytest.raises(AudioFault, match=fault):
             pytest.fail(f"{name}: {check_audio(write(tmp_path, content))}")
 
 
@@ -79,31 +80,31 @@ def test_how_much_may_be_missing(tmp_path):
 
 @pytest.mark.parametrize("container", ["AIFF", "AU", "W64", "RF64", "CAF", "FLAC"])
 @pytest.mark.parametrize("share", [0.4, 0.9])
-def test_other_containers_that_were_cut(tmp_path, container, share):
+def test_truncated_files_of_other_containers_raise(tmp_path, container, share):
     path = tmp_path / "a"
     soundfile.write(path, noise(), headers.RATE, "PCM_16", format=container)
     assert check_audio(path).n_frames == N
     assert check_audio(path).doubt == ""
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(AudioFault, match="truncated or damaged|unreadable"):
+    with pytest.raises(AudioFault, match="^(truncated|unreadable)"):
         check_audio(path)
 
 
-def test_what_is_no_file(tmp_path):
+def test_paths_without_a_file_raise(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
-    for name, said in {
-        "pipe.wav": "no file, but a folder, a pipe or a device",
-        "folder.wav": "no file, but a folder, a pipe or a device",
-        "/dev/zero": "no file, but a folder, a pipe or a device",
-        "loop.wav": "cannot be opened: Too many levels of symbolic links",
-        "x" * 300: "cannot be opened: File name too long",
-        "none.wav": "missing audio file",
-        "a\0.wav": "missing audio file",
+    for name, fault in {
+        "pipe.wav": "pipe",
+        "folder.wav": "folder",
+        "/dev/zero": "device",
+        "loop.wav": os.strerror(errno.ELOOP),
+        "x" * 300: os.strerror(errno.ENAMETOOLONG),
+        "none.wav": "^missing",
+        "a\0.wav": "^missing",
     }.items():
-        with pytest.raises(AudioFault, match=said):
+        with pytest.raises(AudioFault, match=fault):
             check_audio(tmp_path / name)
 
 
@@ -114,7 +115,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", refuse)  # the tests may run as root
-    with pytest.raises(AudioFault, match="cannot be opened: Permission denied"):
+    with pytest.raises(AudioFault, match="Permission denied"):
         check_audio(path)
 
 
@@ -125,7 +126,7 @@ def test_a_name_that_is_not_utf_8(tmp_path):
     assert check_audio(os.fsdecode(path)).n_frames == N
 
 
-def test_what_is_to_be_converted_comes_with_the_command(tmp_path):
+def test_files_to_convert_are_named_with_the_command(tmp_path):
     path = tmp_path / "my clip.m4a"
     path.write_bytes(b"\0\0\0\x20ftypM4A ")
     with pytest.raises(AudioFault, match="unreadable") as fault:

@@ -1,4 +1,4 @@
-"""Audio in blocks: what comes out is what the whole would give."""
+"""Audio in blocks, against the same audio as a whole."""
 
 import math
 from itertools import pairwise
@@ -57,8 +57,8 @@ def test_a_file_in_blocks_is_the_file(monkeypatch, tmp_path, n_channels):
     blocks = list(file)
     assert len(blocks) == 13
     assert (file.sample_rate, file.n_samples) == (16000, 12_345)
-    wanted = read_mono(path, 16000)
-    torch.testing.assert_close(torch.cat(blocks), wanted, rtol=0, atol=1e-7)
+    expected = read_mono(path, 16000)
+    torch.testing.assert_close(torch.cat(blocks), expected, rtol=0, atol=1e-7)
     assert not file.silent
 
 
@@ -73,7 +73,7 @@ def test_a_file_in_blocks_is_the_file(monkeypatch, tmp_path, n_channels):
     ],
 )
 def test_channels_that_cancel_are_not_averaged(tmp_path, right, taken):
-    # Phones and cables record one channel upside down: the mean is rounding noise.
+    # Phones and cables invert one channel: the mean is rounding noise.
     left = noise(8000)
     path = write(tmp_path / "a.wav", np.hstack([left, right * left]))
     file = MonoFile(path)
@@ -90,24 +90,24 @@ def test_silence_of_two_channels_is_silence(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_samples_that_are_no_numbers_are_counted(tmp_path, value):
+def test_nan_and_infinite_samples_are_counted(tmp_path, value):
     wav = noise(300_000)
     wav[[5, 299_999]] = value
-    with pytest.raises(InputError, match="a.wav holds 2 samples that are NaN"):
+    with pytest.raises(InputError, match="a.wav .*2.*NaN"):
         MonoFile(write(tmp_path / "a.wav", wav))
 
 
 @pytest.mark.parametrize("read", [MonoFile, lambda path: read_mono(path, 16000)])
-def test_a_file_that_was_cut_is_not_read_as_a_shorter_one(tmp_path, read):
+def test_a_truncated_file_is_not_read_as_a_shorter_one(tmp_path, read):
     path = write(tmp_path / "a.wav", noise(10_000))
     read(path)
     path.write_bytes(path.read_bytes()[:-8000])
-    with pytest.raises(InputError, match="a.wav is truncated"):
+    with pytest.raises(InputError, match="a.wav .*truncated"):
         read(path)
 
 
 @pytest.mark.parametrize("largest", [audio_streams.LARGEST_WAV, 1000])
-def test_what_is_written_in_blocks_is_read_again(monkeypatch, tmp_path, largest):
+def test_a_file_written_in_blocks_is_read_back(monkeypatch, tmp_path, largest):
     monkeypatch.setattr(audio_streams, "LARGEST_WAV", largest)
     path, wav = tmp_path / "new" / "a.wav", 30 * noise(5000)[:, 0]
     writer = SoundWriter(path, 22050, 5000)
@@ -120,31 +120,31 @@ def test_what_is_written_in_blocks_is_read_again(monkeypatch, tmp_path, largest)
     assert soundfile.info(path).format == ("RF64" if largest == 1000 else "WAV")
 
 
-def test_what_is_not_whole_is_not_there(tmp_path):
+def test_an_unfinished_file_is_removed(tmp_path):
     writer = SoundWriter(tmp_path / "a.wav", 16000, 10)
     writer.write(torch.zeros(5))
     writer.close(whole=False)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_long_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
+def test_a_long_file_that_changes_during_reading_raises(tmp_path, monkeypatch):
     path = write(tmp_path / "x.wav", noise(5000))
     monkeypatch.setattr(audio_streams, "BLOCK", 1000)
     monkeypatch.setattr(audio_streams, "KEPT_SAMPLES", 4999)
     sound = MonoFile(path)
     assert sum(map(len, sound)) == 5000
     write(path, noise(3000))
-    with pytest.raises(InputError, match="changed.*5000 samples at first, then 3000"):
+    with pytest.raises(InputError, match="x.wav .*5000.*3000"):
         list(sound)
 
 
 @pytest.mark.parametrize("rate", [5, 2**31 - 1])
 @pytest.mark.parametrize("read", [MonoFile, read_audio, check_audio])
-def test_a_header_with_a_rate_that_no_audio_has(tmp_path, read, rate):
+def test_an_impossible_sample_rate_raises(tmp_path, read, rate):
     path = tmp_path / "a.wav"
     soundfile.write(path, np.zeros(100), 16000)
     content = bytearray(path.read_bytes())
     content[24:28] = rate.to_bytes(4, "little")
     path.write_bytes(content)
-    with pytest.raises((InputError, AudioFault), match=f"sample rate of {rate:,} Hz"):
+    with pytest.raises((InputError, AudioFault), match=f" {rate:,} Hz"):
         read(path)

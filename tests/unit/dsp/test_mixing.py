@@ -1,4 +1,4 @@
-"""Mixing by hand-made samples: levels, silence, the sum of the stems."""
+"""Mixing: levels, silence, the sum of the stems."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_it_is_torchaudio_s_mixture_at_another_level():
     torch.testing.assert_close(mixture, theirs / theirs.abs().max())
 
 
-def test_a_large_negative_peak_is_not_turned_over():
+def test_a_large_negative_peak_is_not_inverted():
     # The signed maximum is 0.1: the public code would give -10 at the peak.
     mixture, _, _ = mix(torch.tensor([0.1, -1.0]), torch.zeros(2), (1, 1))
     torch.testing.assert_close(mixture, torch.tensor([0.1, -1.0]))
@@ -51,11 +51,11 @@ def test_a_large_negative_peak_is_not_turned_over():
 
 def test_silence_adds_nothing_and_makes_no_nan():
     silence, sound = torch.zeros(1000), noise(1)
-    for pair, heard in [((silence, sound), 2), ((sound, silence), 1)]:
+    for pair, sounding in [((silence, sound), 2), ((sound, silence), 1)]:
         stems = mix(*pair, (0.8, 0.2))
-        assert torch.equal(stems[0], stems[heard])
+        assert torch.equal(stems[0], stems[sounding])
         torch.testing.assert_close(stems[0], sound / sound.abs().max())
-        assert not stems[3 - heard].any()
+        assert not stems[3 - sounding].any()
     assert not torch.cat(mix(silence, silence, (1, 1))).any()
     assert not unit_energy(silence).any()
 

@@ -1,4 +1,4 @@
-"""Generated noise has the spectrum and the rhythm that are told of it."""
+"""Spectrum and rhythm of synthetic noise."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_white_noise_is_white_and_gaussian():
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
-def test_shaped_noise_falls_as_told_also_at_unit_power(slope):
+def test_shaped_noise_has_its_slope_also_at_unit_power(slope):
     def draw():
         return torch.Generator().manual_seed(1)
 

@@ -1,4 +1,4 @@
-"""Windows of a long signal: they cover it, and put together they are the whole."""
+"""Windows cover a long signal, and their weighted sum is the signal."""
 
 import math
 

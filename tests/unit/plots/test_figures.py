@@ -1,4 +1,4 @@
-"""Figures for papers: what they show, where, and in which units."""
+"""Figures for papers: panels, axes and units."""
 
 import logging
 
@@ -147,7 +147,7 @@ def at_ticks(figure):
     return [label.get_text() for label in figure.axes[0].get_xticklabels()]
 
 
-def test_letters_without_a_font_are_escapes_and_that_is_said_once(
+def test_letters_without_a_font_are_escapes_with_one_warning(
     tmp_path, drawn, fonts, caplog
 ):
     confusion(tmp_path)
@@ -156,7 +156,7 @@ def test_letters_without_a_font_are_escapes_and_that_is_said_once(
     assert at_ticks(drawn[0]) == legible
     assert drawn[1].get_suptitle() == "\\u96e8\n\\u72ac"
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "no font here has 雨, 개" in caplog.text
+    assert "雨, 개" in caplog.text and "Noto Sans CJK" in caplog.text
 
 
 def test_letters_are_drawn_with_the_fonts_that_have_them(
@@ -164,7 +164,7 @@ def test_letters_are_drawn_with_the_fonts_that_have_them(
 ):
     confusion(tmp_path)
     caplog.clear()
-    # Of this font matplotlib's list of fonts does not know yet.
+    # This font is not in matplotlib's list of fonts yet.
     fonts("Noto Sans CJK SC", "雨犬")
     fonts("Malgun Gothic", "개")
     fonts("Yu Gothic", "猫")
