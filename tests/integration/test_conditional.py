@@ -86,7 +86,6 @@ def test_an_interpreter_that_does_not_listen(
     clip = toy / "audio" / "5-24-A-0.wav"
     options = [*tiny, classifier, interpreter, f"--output_folder={tmp_path / 'out'}"]
     message = refused(explain, "hparams/toy_lmac.yaml", clip, "--target=hum", *options)
-    assert "the interpreter is not told which class to explain" in message
     assert "lmac_conditional.yaml" in message
 
 

@@ -253,8 +253,8 @@ def test_a_zero_shot_model_answers_each_prompt(loaded, tmp_path):
 @pytest.mark.parametrize(
     "name, asked, said",
     [
-        ("esc10-lmac", {"target": "dog"}, "is not told which class to explain"),
-        ("esc10-lmac", {"prompts": ["dog"]}, "reads no text"),
+        ("esc10-lmac", {"target": "dog"}, "lmac_conditional.yaml"),
+        ("esc10-lmac", {"prompts": ["dog"]}, "esc10_lmac_zs_stft.yaml"),
         ("esc10-lmac-zs", {"prompts": [""]}, "every prompt needs words"),
         ("esc10-lmac-zs", {"prompts": ["dog", "dog"]}, "may stand there once"),
         ("esc10-lmac-zs", {"prompts": ["qwertz"]}, "qwertz"),
@@ -545,7 +545,7 @@ def test_class_names_of_another_model(copied):
     (copied / "label_encoder.ckpt").write_text(
         "'dog' => 0\n================\n'starting_index' => 0\n"
     )
-    with pytest.raises(InputError, match="names 1 classes, but the model has 10"):
+    with pytest.raises(InputError, match="label_encoder.ckpt .* 10 .* got 1$"):
         AudioExplainer.from_hparams(copied, run_opts=CPU)
 
 

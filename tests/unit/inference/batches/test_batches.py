@@ -611,7 +611,7 @@ def test_a_strangers_record_writes_nothing_elsewhere(record, batch, change):
 
 def test_an_output_folder_that_is_not_utf_8_is_refused(record, batch):
     record("a.wav")
-    with pytest.raises(InputError, match=r"caf\\xe9 has a name that is not UTF-8"):
+    with pytest.raises(InputError, match=r"caf\\xe9 is not UTF-8"):
         batch(["a.wav"], out=os.fsdecode(b"caf\xe9"))
 
 
