@@ -214,7 +214,7 @@ def class_index(name: str, labels: Sequence[str]) -> int:
     close = difflib.get_close_matches(name, labels)
     meant = f"; did you mean {' or '.join(close)}?" if close else "."
     raise InputError(
-        f"no class is called {name!r}{meant} The classes are {', '.join(labels)}"
+        f"unknown class {name!r}{meant} The classes are {', '.join(labels)}"
     )
 
 

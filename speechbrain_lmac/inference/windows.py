@@ -27,7 +27,7 @@ class Sink(Protocol):
     """Receiver of the finished blocks of an explanation."""
 
     def begin(self, sample_rate: int, n_samples: int, n_frames: int) -> None:
-        """Open it for samples of each waveform at a rate in Hz and frames of each map.
+        """Receive the sizes of the result.
 
         Arguments
         ---------
@@ -69,7 +69,16 @@ class InMemory:
 
 
 class WindowedFile:
-    """A file as windows at the model's rate; `domain` as in `BoundExplainer`."""
+    """A file as windows at the model's rate.
+
+    Arguments
+    ---------
+    source : MonoFile
+    domain : MaskDomain
+        As in `explain_batch.BoundExplainer`.
+    window_seconds : float or None
+        See `explain_file`.
+    """
 
     def __init__(
         self, source: MonoFile, domain: Any, window_seconds: float | None
@@ -190,7 +199,14 @@ class JoinedWindows:
 
 
 class DecodedAudio:
-    """Logits of the decoded audio, in the windows of `classify_source`."""
+    """Logits of the decoded audio, in the windows of `classify_source`.
+
+    Arguments
+    ---------
+    classifier : Classifier
+    cut : WindowedFile
+    device : str or torch.device
+    """
 
     def __init__(
         self, classifier: Classifier, cut: WindowedFile, device: str | torch.device

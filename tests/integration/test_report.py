@@ -72,12 +72,13 @@ def test_one_file_and_all_clips(call, evaluated, tmp_path):
 
 
 def test_wrong_folders_and_options_are_one_error(call, refused, evaluated, tmp_path):
-    assert "summary.csv" in refused(report, tmp_path)
+    assert "per_clip.csv" in refused(report, tmp_path)
     assert "--n_clips" in refused(report, evaluated, "--n_clips=-1")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     mine = f"--report_folder={tmp_path / 'mine'}"
-    assert "index.html" in refused(report, evaluated, mine)
+    assert f"{tmp_path / 'mine'} " in refused(report, evaluated, mine)
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 
 
 def test_without_the_models_the_tables_are_shown(call, evaluated, tmp_path, capsys):
@@ -86,7 +87,7 @@ def test_without_the_models_the_tables_are_shown(call, evaluated, tmp_path, caps
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r"source:\s+\S+", "source: /mnt/gone", text))
     call(report, moved)
-    assert "cannot load" in capsys.readouterr().err
+    assert "/mnt/gone" in capsys.readouterr().err
     page = (moved / "report" / "index.html").read_text(encoding="utf-8")
     assert "all ones" in page and "<audio" not in page
 

@@ -208,7 +208,7 @@ def write_test(
 
 
 def beeps(number: int, sample_rate: int) -> np.ndarray:
-    """Return beeps and pauses of 0.25 s as samples (2 * number * N,), peak 0.2."""
+    """Return beeps and pauses of 0.25 s, samples of shape (T,), with a peak of 0.2."""
     time = np.arange(round(BEEP_S * sample_rate)) / sample_rate
     fade = np.minimum(1, np.minimum(time, BEEP_S - time) / 0.02)
     beep = 0.2 * fade * np.sin(2 * np.pi * BEEP_HZ * time)
