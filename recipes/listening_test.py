@@ -5,12 +5,11 @@
 
 writes `test/page`: `index.html`, a blind and randomised test that runs from disk (the
 two questions of the papers' study, sliders from 1 to 100, a page to train, a check of
-attention; each participant gets a JSON file to send back), and the same test for
-webMUSHRA (`webmushra.yaml`) and as a table (`stimuli.csv`). All sounds of a clip are
-equally loud (ITU-R BS.1770). Who is behind which sound is in `test/key.csv`: keep it
-from the participants.
+attention; each participant gets a JSON file to send back), and the stimuli as a table
+for other tools (`stimuli.csv`). All sounds of a clip are equally loud (ITU-R BS.1770).
+`test/key.csv` has the method of each stimulus: keep it from the participants.
 
-    python listening_test.py score test answers/*.json answers/lms.csv
+    python listening_test.py score test answers/*.json
 
 leaves out who did not finish or failed the check, and writes `mos.csv`, `pairs.csv`,
 `ratings.csv`, `mos.png` and `summary.md` into `test/scores`.
@@ -58,7 +57,7 @@ def listening_test(argv):
     making.add_argument("--title", default="What did the computer hear?")
     scoring = actions.add_parser("score", help="score what people said")
     scoring.add_argument("test", help="the output folder of create")
-    scoring.add_argument("answers", nargs="+", help="JSON of ours, csv of webMUSHRA")
+    scoring.add_argument("answers", nargs="+", help="JSON files of the participants")
     args, overrides = parser.parse_known_args(argv)
     if args.action == "create":
         create(args, overrides)

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
 __all__ = ["AudioClassifier", "AudioExplainer"]
 
 
-def __getattr__(name: str):
-    """The interfaces, imported with torch and all when they are asked for."""
+def __getattr__(name: str) -> type:
+    """Import an interface, and torch with it, on first use."""
     if name in __all__:
         from speechbrain_lmac.inference import interfaces
 

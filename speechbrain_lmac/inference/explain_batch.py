@@ -1,4 +1,7 @@
-"""Explain waveforms: what the mask keeps, what it leaves, how sure the model was."""
+"""Explanations of batches of waveforms: masked-in audio, rest and confidences."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 
@@ -8,20 +11,29 @@ from speechbrain_lmac.dsp.audio import to_model_level
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.inference.results import BatchExplanation, join_batches
 from speechbrain_lmac.metrics import MM
+from speechbrain_lmac.types import Classifier, Explainer, MaskDomain
 from speechbrain_lmac.utils.errors import InputError
 
 
+class BoundExplainer(Explainer, Protocol):
+    """An explainer with its parts."""
+
+    # A MaskDomain with audio: also `sample_rate`, `hop_length` and `magnitude`.
+    domain: Any
+    classifier: Any  # a Classifier, with `labels` and `clap` if it is zero-shot
+
+
 def explain_batch(
-    explainer,
+    explainer: BoundExplainer,
     wavs: torch.Tensor,
-    labels: list[str],
+    labels: Sequence[str],
     target: torch.Tensor | None = None,
     lens: torch.Tensor | None = None,
 ) -> BatchExplanation:
     """Explain a class for each of some waveforms at the model's rate.
 
-    The peak of each is brought to 1 for the model, as in the training; what comes back
-    has the input's level. The phase is the input's (docs/methods.md, listening).
+    Each waveform is scaled to a peak of 1 for the model, as in the training; the
+    returned audio has the input's level and phase (docs/methods.md, listening).
 
     Arguments
     ---------
@@ -29,28 +41,28 @@ def explain_batch(
         With `domain` and `classifier`; the domain can decode.
     wavs : torch.Tensor
         Shape (B, N), on the device of the explainer.
-    labels : list
-        Class names in the order of the logits.
+    labels : sequence of str
+        C class names in the order of the logits.
     target : torch.Tensor, optional
-        The class to explain, shape (B,), int64; without: the predicted one.
+        The class to explain, shape (B,), int64. Default: the predicted one.
     lens : torch.Tensor, optional
-        Shape (B,): the share of each waveform that is recording, above 0, at most 1.
-        Waveforms of one length are explained by themselves, cut to it: none depends on
-        its neighbours. Waveforms, masks and magnitudes are 0 behind it. Without: all.
+        Shape (B,): relative length of each recording, above 0, at most 1. Default: 1.
+        Waveforms of the same length are cut to it and explained together, so none
+        depends on its neighbours. Waveforms, masks and magnitudes are 0 in the padding.
 
     Returns
     -------
     explained : BatchExplanation
     """
     if lens is None:
-        return _with_heard(explainer, explain_windows(explainer, wavs, labels, target))
+        return _classified(explainer, explain_windows(explainer, wavs, labels, target))
     check_lens(lens, len(wavs))
     recorded = recorded_samples(lens, wavs.shape[1]).clamp(min=1)
     places, parts = [], []
     for own, length in by_length(recorded):
-        asked = None if target is None else target[own]
-        part = explain_windows(explainer, wavs[own, :length], labels, asked)
-        parts.append(_with_heard(explainer, part))
+        targets = None if target is None else target[own]
+        part = explain_windows(explainer, wavs[own, :length], labels, targets)
+        parts.append(_classified(explainer, part))
         places.append(own)
     n_frames = wavs.shape[1] // explainer.domain.hop_length + 1
     order = torch.cat(places).argsort()
@@ -58,14 +70,29 @@ def explain_batch(
 
 
 def explain_windows(
-    explainer, wavs: torch.Tensor, labels: list[str], target: torch.Tensor | None = None
-) -> dict:
-    """`explain_batch` of waveforms without padding, whose sounds are not heard again.
+    explainer: BoundExplainer,
+    wavs: torch.Tensor,
+    labels: Sequence[str],
+    target: torch.Tensor | None = None,
+) -> dict[str, Any]:
+    """Explain waveforms without padding; the decoded audio is not classified.
+
+    Arguments
+    ---------
+    explainer : Explainer
+        As for `explain_batch`.
+    wavs : torch.Tensor
+        Shape (B, N).
+    labels : sequence of str
+        C class names.
+    target : torch.Tensor, optional
+        Shape (B,), int64. Default: the predicted classes.
 
     Returns
     -------
     fields : dict
-        Of a BatchExplanation, without its heard confidences; `target` are the classes.
+        The fields of a BatchExplanation (shapes there) without the heard confidences,
+        and `target` (B,), the explained classes.
     """
     domain = explainer.domain
     level = wavs.abs().amax(1, keepdim=True)
@@ -74,7 +101,8 @@ def explain_windows(
         evidence = gather_evidence(domain, explainer.classifier, explanation)
         for logits in (evidence.logits, evidence.logits_in, evidence.logits_out):
             check_logits(logits)
-        heard = evidence.masked_audio
+        audio = evidence.masked_audio
+        assert audio is not None  # of gather_evidence
         return {
             "target": evidence.target,
             "labels": [labels[index] for index in evidence.target.tolist()],
@@ -82,12 +110,12 @@ def explain_windows(
             "confidence": _of(evidence.target, evidence.logits),
             "confidence_in": _of(evidence.target, evidence.logits_in),
             "confidence_out": _of(evidence.target, evidence.logits_out),
-            "explanation": heard.explanation * level,
-            "rest": heard.rest * level,
-            "mask": domain.on_bins(heard),
+            "explanation": audio.explanation * level,
+            "rest": audio.rest * level,
+            "mask": domain.on_bins(audio),
             "mask_mean": MM(evidence),
-            "magnitude": domain.magnitude(heard.encoded),
-            "masked_magnitude": domain.magnitude(heard.masked_in),
+            "magnitude": domain.magnitude(audio.encoded),
+            "masked_magnitude": domain.magnitude(audio.masked_in),
             "logits": evidence.logits,
             "logits_in": evidence.logits_in,
             "logits_out": evidence.logits_out,
@@ -96,9 +124,12 @@ def explain_windows(
 
 @torch.no_grad()
 def classify_waveforms(
-    domain, classifier, wavs: torch.Tensor, lens=None
+    domain: MaskDomain,
+    classifier: Classifier,
+    wavs: torch.Tensor,
+    lens: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """What a classifier says of waveforms, each brought to the model's level.
+    """Return the logits of waveforms, each scaled to a peak of 1.
 
     Arguments
     ---------
@@ -107,7 +138,7 @@ def classify_waveforms(
     wavs : torch.Tensor
         Shape (B, N), at the model's rate, of any level.
     lens : torch.Tensor, optional
-        Shape (B,): the share of each that is recording.
+        Shape (B,): relative length of each recording.
 
     Returns
     -------
@@ -117,40 +148,42 @@ def classify_waveforms(
     Raises
     ------
     InputError
-        When they are not finite.
+        If a logit is NaN or infinite.
     """
     encoded = domain.encode(at_model_level(wavs), lens)
     return check_logits(classify(domain, classifier, encoded).logits)
 
 
 def at_model_level(wavs: torch.Tensor) -> torch.Tensor:
-    """Waveforms (B, N), the peak of each brought to 1."""
+    """Return waveforms (B, N), each scaled to a peak of 1."""
     return torch.stack([to_model_level(wav) for wav in wavs])
 
 
 def check_logits(logits: torch.Tensor) -> torch.Tensor:
-    """Logits as they are; `InputError` where one is NaN or infinite."""
+    """Return logits (B, C) unchanged; `InputError` if one is NaN or infinite."""
     if not torch.isfinite(logits).all():
         raise InputError(
-            "the classifier returns NaN or infinite logits for this sound: look at its "
-            "weights, and at what it computes of silence"
+            "NaN or infinite logits of the classifier for this recording: check its "
+            "weights, and its output for silence"
         )
     return logits
 
 
-def _with_heard(explainer, fields: dict) -> BatchExplanation:
-    """A BatchExplanation: its sounds are classified, too."""
+def _classified(explainer: BoundExplainer, fields: dict[str, Any]) -> BatchExplanation:
+    """Return a BatchExplanation whose decoded audio is classified."""
     target = fields.pop("target")
-    heard = [
+    confidences = [
         _of(target, classify_waveforms(explainer.domain, explainer.classifier, wavs))
         for wavs in (fields["explanation"], fields["rest"])
     ]
     return BatchExplanation(
-        **fields, heard_confidence_in=heard[0], heard_confidence_out=heard[1]
+        **fields,
+        heard_confidence_in=confidences[0],
+        heard_confidence_out=confidences[1],
     )
 
 
 def _of(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """The probability (B,) of each item's class."""
-    everyone = torch.arange(len(target), device=target.device)
-    return logits.double().softmax(1)[everyone, target]
+    """Return the probability (B,) of each item's class, of logits (B, C)."""
+    items = torch.arange(len(target), device=target.device)
+    return logits.double().softmax(1)[items, target]

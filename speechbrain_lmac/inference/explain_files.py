@@ -1,4 +1,4 @@
-"""Explain many files, and write their sounds, pictures and a table of them."""
+"""Explanations of many files: audio, pictures and a table."""
 
 import errno
 import logging
@@ -6,14 +6,15 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, doubt_lines
 from speechbrain_lmac.dsp.audio_streams import MonoFile
-from speechbrain_lmac.inference.batches.inputs import find_inputs
+from speechbrain_lmac.inference.batches.inputs import Inputs, find_inputs
 from speechbrain_lmac.inference.batches.names import file_stem, prompt_names
 from speechbrain_lmac.inference.batches.table import ExplanationTable
-from speechbrain_lmac.inference.requests import PromptRequest
+from speechbrain_lmac.inference.requests import ClassRequest, PromptRequest
 from speechbrain_lmac.inference.written_files import write_request
 from speechbrain_lmac.utils.console import progress_bar, show
 from speechbrain_lmac.utils.errors import InputError
@@ -23,61 +24,60 @@ from speechbrain_lmac.utils.locks import locked
 
 logger = logging.getLogger(__name__)
 
-WIDEST = 48  # characters of a cell that is shown
+WIDEST = 48  # characters of a printed cell
 NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?")
-# The machine's fault and not a file's, wherever in a file's turn it shows.
+# Faults of the machine, not of a file.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-# How torch says that there is too little memory, which Python calls a MemoryError.
+# torch's messages for a MemoryError.
 NO_MEMORY = ("not enough memory", "out of memory", "defaultcpuallocator")
 
 
 def explain_files(
-    arguments: list,
-    requests: list[PromptRequest],
+    arguments: list[str],
+    requests: Sequence[ClassRequest],
     output_folder: Path | str,
     settings: str,
-    pictures: list[str] | tuple = ("png",),
+    pictures: Sequence[str] = ("png",),
     again: bool = False,
 ) -> ExplanationTable:
-    """Explain files one after the other, and write what is heard of each.
+    """Explain files one after the other, and write audio and pictures of each.
 
-    A file that cannot be read, or for which there is too little memory, does not stop
-    the others; a full disk does. Each row is in the table as soon as its file is
-    explained. What is finished is not done again: a file that was explained before
-    with the same settings is skipped.
+    An unreadable file, or one too large for the memory, does not stop the others; a
+    full disk does. Each row is written as soon as its file is explained. Files that
+    were explained with the same settings are skipped.
 
     Arguments
     ---------
-    arguments : sequence of str
+    arguments : list of str
         See `batches.inputs.find_inputs`.
-    requests : list
-        What is asked of each file: a ClassRequest, or a PromptRequest for each prompt.
+    requests : sequence
+        For each file: a ClassRequest, or a PromptRequest for each prompt.
     output_folder : str or Path
-        Where `explanations.csv` and, for each file, what `write_request` writes go.
+        For `explanations.csv` and the files of `write_request`.
     settings : str
         A fingerprint of all that an explanation depends on but the file.
     pictures : sequence of str
-        Their kinds, of "png", "pdf" and "svg"; to draw takes longer than to explain.
+        Formats, of "png", "pdf" and "svg"; drawing takes longer than explaining.
     again : bool
-        Explain what is finished once more, under the same names.
+        Repeat finished explanations, under the same names.
 
     Returns
     -------
     table : ExplanationTable
-        Its `frame()` is what is in `explanations.csv`.
+        Its `frame()` is the content of `explanations.csv`.
 
     Raises
     ------
     CannotWriteError
         At once.
     InputError
-        At the end, naming what could not be explained; at once, when no file is named
-        or the folder has a table of something else.
+        At the end, naming the failed files; at once, if there are no files or the
+        folder has another kind of table.
     """
     folder = Path(output_folder)
-    if in_utf8(str(folder)) != str(folder):  # libsndfile could not be told of it
+    if in_utf8(str(folder)) != str(folder):  # libsndfile cannot open it
         raise InputError(
-            f"the output folder {readable(folder)} has a name that is not UTF-8: take "
+            f"the name of the output folder {readable(folder)} is not UTF-8: use "
             "another one"
         )
     inputs = find_inputs(arguments, _Outputs(folder))
@@ -92,39 +92,38 @@ def explain_files(
 
 
 class _Outputs:
-    """The names in a folder of what was written there.
+    """The names of the explanations in a folder, from the table in it.
 
-    Files that are found next to any table are explanations if it lists them; one that
-    is named, only next to the table of this run.
+    For a file that the user named (`named`) only the table of this run counts.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.folder = os.path.realpath(folder)
-        self.known = {}
+        self.known: dict[str, Collection[str]] = {}
 
-    def __call__(self, folder: str, named: bool = False) -> set[str] | tuple:
+    def __call__(self, folder: str, named: bool = False) -> Collection[str]:
         place = os.path.realpath(folder)
         if named and place != self.folder:
             return ()
         if place not in self.known:
             try:
                 self.known[place] = ExplanationTable(place).outputs()
-            except (InputError, OSError):  # a table of something else
+            except (InputError, OSError):  # another kind of table
                 self.known[place] = ()
         return self.known[place]
 
 
 class _Batch:
-    """Files on their way into a table."""
+    """A run of files into a table."""
 
     def __init__(
         self,
         table: ExplanationTable,
-        requests: list[PromptRequest],
+        requests: Sequence[ClassRequest],
         settings: str,
-        pictures: list[str] | tuple,
+        pictures: Sequence[str],
         again: bool,
-    ):
+    ) -> None:
         self.table = table
         self.requests = requests
         prompts = [r.prompt for r in requests if isinstance(r, PromptRequest)]
@@ -132,14 +131,14 @@ class _Batch:
         self.settings = settings
         self.pictures = pictures
         self.again = again
-        self.failures = []
-        self.doubtful = {}  # doubt -> files
-        self.parts = []  # names in the table, in the order of the files
-        self.new = []  # of these, those that were explained now
+        self.failures: list[str] = []
+        self.doubtful: dict[str, list[str]] = {}  # doubt -> files
+        self.parts: list[str] = []  # names in the table, in the order of the files
+        self.new: list[str] = []  # of these, those explained in this run
         self.n_skipped = 0
 
     def run(self, files: list[str]) -> None:
-        """Explain files; what is wrong with one of them goes to `failures`."""
+        """Explain files; errors go to `failures`."""
         self.table.repair()
         try:
             for path in progress_bar(files, "explain", unit="file"):
@@ -158,7 +157,7 @@ class _Batch:
 
     def _explain(self, path: str) -> None:
         if not os.path.isfile(path):
-            check_audio(path)  # says why
+            check_audio(path)  # raises with the reason
         endings = [f".{kind}" for kind in self.pictures]
         source, known = self.table.find(path, self.settings, endings)
         if known is not None and not self.again:
@@ -183,18 +182,18 @@ class _Batch:
         self.parts += parts
         self.new += parts
 
-    def _stop_if_full(self, error) -> None:
+    def _stop_if_full(self, error: Exception) -> None:
         if getattr(error, "errno", None) in NO_SPACE:
             raise CannotWriteError(why_refused(error, self.table.folder)) from error
 
-    def conclude(self, inputs) -> ExplanationTable:
-        """Show what was done and return the table; raise InputError for failures."""
+    def conclude(self, inputs: Inputs) -> ExplanationTable:
+        """Print a summary and return the table; raise InputError for failures."""
         if self.new:
             show(_aligned([self.table.rows[part] for part in self.new]))
         if self.n_skipped:
             show(f"{self.n_skipped} already explained; --again to redo")
         if self.parts:
-            show(f"listen and look in {readable(self.table.folder)}")
+            show(f"audio and pictures in {readable(self.table.folder)}")
         failures = [*map(readable, inputs.failures), *self.failures]
         if failures:
             n_named = len(inputs.files) + len(inputs.failures)
@@ -208,25 +207,25 @@ class _Batch:
 
 
 def open_sound(path: str) -> MonoFile:
-    """A file as a `MonoFile`, decoded once.
+    """Open a file as a `MonoFile`, decoded once.
 
     Raises
     ------
     AudioFault
-        Where it cannot be used.
+        If it cannot be used.
     """
     try:
         sound = MonoFile(path)
     except InputError:
-        check_audio(path)  # says why
+        check_audio(path)  # raises with the reason
         raise
     if sound.n_samples < sound.promised:
-        check_audio(path)  # whether that is a fault of the file
+        check_audio(path)  # raises if that is a fault of the file
     return sound
 
 
-def _aligned(rows: list) -> str:
-    """Rows of texts by column as lines; columns without a value are left out."""
+def _aligned(rows: Sequence[Mapping[str, str | None]]) -> str:
+    """Format rows (text by column) as aligned lines, without empty columns."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     columns = [c for c in columns if any(row.get(c) is not None for row in rows)]
     lines = [columns, *([_shown(row.get(c)) for c in columns] for row in rows)]
@@ -237,8 +236,8 @@ def _aligned(rows: list) -> str:
     )
 
 
-def _shown(text: str) -> str:
-    """A cell as it is shown: three digits of a fraction, the end of a long text."""
+def _shown(text: str | None) -> str:
+    """Format a cell: three digits of a fraction, the end of a long text."""
     if text is None:
         return "-"
     if NUMBER.fullmatch(text):
@@ -247,8 +246,8 @@ def _shown(text: str) -> str:
     return text if len(text) <= WIDEST else f"...{text[3 - WIDEST :]}"
 
 
-def _reason(error) -> str:
-    """Why a file could not be explained, in one line."""
+def _reason(error: Exception) -> str:
+    """Return why a file could not be explained, in one line."""
     text = " ".join(str(error).split())
     if isinstance(error, (AudioFault, InputError)):
         return str(error)

@@ -1,100 +1,72 @@
-"""Trained models in three lines: what made the classifier decide?
+"""Interfaces of trained models: explanation and classification in three lines.
 
     from speechbrain_lmac.inference import AudioExplainer
     explainer = AudioExplainer.from_hparams("esc10-lmac")
     explained = explainer.explain_file("dog.wav")
 
-A model is a folder as publish.py writes it, the id of one on the Hugging Face hub, or
-the name of one that comes with the package (`speechbrain_lmac.hub.registry`).
+A model is a folder of publish.py, an id of the Hugging Face hub, or the name of a
+shipped one (`speechbrain_lmac.hub.registry`).
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
-from hyperpyyaml import load_hyperpyyaml
 from speechbrain.inference.interfaces import Pretrained
-from speechbrain.utils.fetching import FetchConfig, LocalStrategy, fetch
 
 from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.domains.stft import silent_behind
 from speechbrain_lmac.dsp.audio_streams import MonoFile
 from speechbrain_lmac.hub.registry import find_model, is_shipped
-from speechbrain_lmac.hub.remote import only_cached
-from speechbrain_lmac.inference.explain_batch import classify_waveforms, explain_batch
+from speechbrain_lmac.inference.explain_batch import (
+    BoundExplainer,
+    classify_waveforms,
+    explain_batch,
+)
 from speechbrain_lmac.inference.explain_file import classify_source, explain_in_memory
 from speechbrain_lmac.inference.requests import (
+    ClassRequest,
     check_prompts,
     check_target,
     class_index,
     request_class,
     request_prompts,
 )
+from speechbrain_lmac.inference.results import (
+    BatchExplanation,
+    Explained,
+)
 from speechbrain_lmac.inference.safe_loading import load_safely
+from speechbrain_lmac.inference.trusted_loading import load_trusted
 from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.errors import InputError
-from speechbrain_lmac.utils.old_names import with_current_names
 from speechbrain_lmac.utils.tokenizer import TEMPLATE
 
-
-def _load_trusted(
-    interface,
-    source: Path | str,
-    hparams_file: str,
-    overrides,
-    revision: str | None,
-    token,
-    savedir,
-    **kwargs,
-) -> "AudioClassifier | AudioExplainer":
-    """Load a model as SpeechBrain does, whatever its YAML builds.
-
-    Unlike SpeechBrain's `pretrained_from_hparams` it knows the names that classes had
-    in version 0.2.
-    """
-    cached = only_cached(str(source), hparams_file, "a model", revision)
-    options = {
-        "local_strategy": LocalStrategy.COPY,
-        "fetch_config": FetchConfig(
-            allow_network=not cached, revision=revision, token=token
-        ),
-    }
-    try:
-        path = fetch(hparams_file, str(source), savedir, **options)
-        text, _ = with_current_names(Path(path).read_text(encoding="utf-8"))
-        hparams = load_hyperpyyaml(text, overrides or {})
-        hparams["savedir"] = savedir
-        pretrainer = hparams["pretrainer"]
-        pretrainer.set_collect_in(savedir)
-        pretrainer.collect_files(default_source=str(source), **options)
-    except LocalEntryNotFoundError as error:
-        raise InputError(
-            f"a file of {source} is not in the cache, and the hub cannot be "
-            "reached: look at the network, or name a folder"
-        ) from error
-    pretrainer.load_collected()
-    return interface(hparams["modules"], hparams, **kwargs)
+# Probabilities (B, C), score (B,), index (B,), B class names.
+Classification = tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]
 
 
 class _Trained(Pretrained):
-    """What `AudioExplainer` and `AudioClassifier` share."""
+    """The common part of `AudioExplainer` and `AudioClassifier`."""
 
     HPARAMS_NEEDED = ["domain"]
 
     def __init__(
         self,
-        modules: dict | None = None,
-        hparams: dict[str, int | str] | None = None,
-        run_opts: dict[str, str] | None = None,
+        modules: Mapping[str, torch.nn.Module] | None = None,
+        hparams: Mapping[str, Any] | None = None,
+        run_opts: dict[str, Any] | None = None,
         freeze_params: bool = True,
-    ):
-        missing = [name for name in self.HPARAMS_NEEDED if name not in (hparams or {})]
+    ) -> None:
+        hparams = hparams or {}
+        missing = [name for name in self.HPARAMS_NEEDED if name not in hparams]
         if missing:
             raise InputError(
-                f"{type(self).__name__} needs {missing[0]!r} in a model; this has "
-                f"{', '.join(hparams or {})}. A classifier alone is read by "
-                "AudioClassifier, one with an interpreter by AudioExplainer"
+                f"{type(self).__name__} needs {missing[0]!r} in a model, got "
+                f"{', '.join(hparams)}. Use AudioClassifier for a classifier alone, "
+                "AudioExplainer for one with an interpreter"
             )
         super().__init__(modules, hparams, run_opts, freeze_params)
         self.window_seconds = hparams.get("window_seconds")
@@ -104,8 +76,8 @@ class _Trained(Pretrained):
             )
         self.classifier = self._classifier(hparams)
 
-    def _classifier(self, hparams: dict[str, int | str]) -> ClapClassifier | Frozen:
-        """The frozen classifier, with its labels."""
+    def _classifier(self, hparams: Mapping[str, Any]) -> ClapClassifier | Frozen:
+        """Return the frozen classifier, with its labels."""
         if "clap" in hparams:
             template = hparams.get("template", TEMPLATE)
             return ClapClassifier(self.mods.clap, hparams["prompts"], template)
@@ -116,8 +88,8 @@ class _Trained(Pretrained):
         n_named = len(encoder)
         if n_named != model.n_classes:
             raise InputError(
-                f"label_encoder.ckpt names {n_named} classes, but the model has "
-                f"{model.n_classes}: they do not belong together"
+                f"label_encoder.ckpt must have the {model.n_classes} classes of the "
+                f"model, got {n_named}"
             )
         return Frozen(model, [encoder.ind2lab[i] for i in range(n_named)])
 
@@ -126,37 +98,38 @@ class _Trained(Pretrained):
         cls,
         source: Path | str,
         hparams_file: str = "hyperparams.yaml",
-        overrides=None,
+        overrides: dict[str, Any] | None = None,
         trust_remote_code: bool = False,
         revision: str | None = None,
-        token=None,
-        savedir=None,
-        **kwargs,
-    ) -> "AudioClassifier | AudioExplainer":
-        """Load a model. Nothing of it is run but the classes of an allow-list.
+        token: str | bool | None = None,
+        savedir: str | Path | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a model. It builds only the classes of an allow-list.
 
         Arguments
         ---------
         source : str or Path
-            A folder as publish.py writes it, a hub id ("user/name"), or the name of a
-            shipped model; they are looked for in this order.
+            A folder of publish.py, the name of a shipped model, or a hub id
+            ("user/name"), in this order.
         hparams_file : str
             The YAML file in it.
         overrides : dict, optional
-            Of keys of the YAML.
+            New values of keys of the YAML.
         trust_remote_code : bool
-            Build whatever the YAML says, as SpeechBrain does. It can then do anything
-            that you can do on this computer. Without, and for a model of the package:
+            Build any class of the YAML, as SpeechBrain does: this can run any code on
+            your computer. Otherwise, and for shipped models:
             `safe_loading.load_safely`.
         revision : str, optional
-            Branch, tag or commit on the hub. Without: the newest.
+            Branch, tag or commit on the hub. Default: the newest.
         token : str, optional
-            Of the hub, for a private model. Without: `HF_TOKEN` or that of
+            Of the hub, for a private model. Default: `HF_TOKEN` or that of
             `hf auth login`.
         savedir : str or Path, optional
-            Only with `trust_remote_code`: where SpeechBrain collects the files.
+            Only with `trust_remote_code`: folder in which SpeechBrain collects the
+            files.
         **kwargs
-            `run_opts={"device": "cuda"}` and what else `Pretrained` takes.
+            `run_opts={"device": "cuda"}` and other arguments of `Pretrained`.
 
         Returns
         -------
@@ -166,13 +139,13 @@ class _Trained(Pretrained):
         Raises
         ------
         InputError
-            When there is no such model, when its YAML asks for something that is not on
-            the allow-list, or when a file of it does not fit.
+            If the model does not exist, its YAML has a class that is not on the
+            allow-list, or a file of it does not fit.
         """
         source = find_model(source)
         check_device((kwargs.get("run_opts") or {}).get("device"))
         if trust_remote_code and not is_shipped(source):
-            return _load_trusted(
+            return load_trusted(
                 cls, source, hparams_file, overrides, revision, token, savedir, **kwargs
             )
         return load_safely(
@@ -182,20 +155,22 @@ class _Trained(Pretrained):
     @property
     def labels(self) -> list[str]:
         """C class names, or prompts, in the order of the logits."""
-        return self.classifier.labels
+        return list(self.classifier.labels or ())
 
     @property
     def sample_rate(self) -> int:
-        """Of what the model hears, Hz."""
+        """The sample rate of the model, Hz."""
         return self.hparams.domain.sample_rate
 
     @property
     def _place(self) -> torch.device:
-        """The device that the model is on."""
+        """The device of the model."""
         return next(self.mods.parameters()).device
 
-    def _wavs(self, wavs: torch.Tensor, lens: torch.Tensor | None) -> tuple:
-        """Waveforms (B, N) on the model's device, silent where there is padding."""
+    def _wavs(
+        self, wavs: torch.Tensor, lens: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return waveforms (B, N) and lens (B,) on the model's device, checked."""
         wavs = torch.as_tensor(wavs, dtype=torch.float32)
         if wavs.dim() != 2 or wavs.shape[1] == 0:
             raise InputError(
@@ -210,7 +185,18 @@ class _Trained(Pretrained):
 
 
 class AudioExplainer(_Trained):
-    """Which part of a sound made the classifier decide?
+    """Explanations of a classifier's decisions.
+
+    Arguments
+    ---------
+    modules : dict
+        `domain`, the classifier (`model` or `clap`) and `interpreter`.
+    hparams : dict
+        The built YAML.
+    run_opts : dict, optional
+        SpeechBrain's, e.g. {"device": "cuda"}.
+    freeze_params : bool
+        Eval mode, without gradients of the weights.
 
     Example
     -------
@@ -225,26 +211,28 @@ class AudioExplainer(_Trained):
 
     def __init__(
         self,
-        modules: dict | None = None,
-        hparams: dict[str, int | str] | None = None,
-        run_opts: dict[str, str] | None = None,
+        modules: Mapping[str, torch.nn.Module] | None = None,
+        hparams: Mapping[str, Any] | None = None,
+        run_opts: dict[str, Any] | None = None,
         freeze_params: bool = True,
-    ):
+    ) -> None:
         super().__init__(modules, hparams, run_opts, freeze_params)
-        self.explainer = hparams["explainer"](
+        self.explainer: BoundExplainer = self.hparams.explainer(
             self.mods.domain, self.classifier, self.mods.interpreter
         )
 
-    def forward(self, wavs: torch.Tensor, lens: torch.Tensor | None = None):
-        """`explain_batch`."""
+    def forward(
+        self, wavs: torch.Tensor, lens: torch.Tensor | None = None
+    ) -> BatchExplanation:
+        """Call `explain_batch` on waveforms (B, N)."""
         return self.explain_batch(wavs, lens)
 
     def explain_batch(
         self,
         wavs: torch.Tensor,
         lens: torch.Tensor | None = None,
-        target: list[str] | str | None = None,
-    ):
+        target: Sequence[str] | str | None = None,
+    ) -> BatchExplanation:
         """Explain waveforms at the model's rate, `sample_rate`.
 
         Arguments
@@ -252,10 +240,10 @@ class AudioExplainer(_Trained):
         wavs : torch.Tensor
             Shape (B, N), of any level.
         lens : torch.Tensor, optional
-            Shape (B,): the share of each that is recording, above 0, at most 1. Each is
-            explained as it is alone, whatever stands behind it and beside it.
-        target : str or sequence, optional
-            The class to explain, of `labels`: one for all, or B of them. Without: the
+            Shape (B,): relative length of each recording, above 0, at most 1. The
+            explanation of each is independent of its padding and of the others.
+        target : str or sequence of str, optional
+            The class to explain, of `labels`: one for all, or B of them. Default: the
             predicted ones.
 
         Returns
@@ -265,38 +253,39 @@ class AudioExplainer(_Trained):
         Raises
         ------
         InputError
-            For another shape, samples that are not finite, or a target that is no class
-            or that the interpreter would not listen to.
+            For another shape, samples that are not finite, an unknown target, or an
+            interpreter whose mask does not depend on the target.
         """
         wavs, lens = self._wavs(wavs, lens)
+        targets = None
         if target is not None:
             names = [target] * len(wavs) if isinstance(target, str) else list(target)
             if len(names) != len(wavs):
                 raise InputError(f"{len(names)} targets for {len(wavs)} waveforms")
             check_target(names, self.mods.interpreter)
             indices = [class_index(name, self.labels) for name in names]
-            target = torch.tensor(indices, device=self._place)
-        return explain_batch(self.explainer, wavs, self.labels, target, lens)
+            targets = torch.tensor(indices, device=self._place)
+        return explain_batch(self.explainer, wavs, self.labels, targets, lens)
 
     def explain_file(
         self,
         path: Path | str,
         target: str | None = None,
-        prompts: list[str] | str | None = None,
-    ):
+        prompts: Sequence[str] | str | None = None,
+    ) -> Explained | list[Explained]:
         """Explain an audio file of any rate, length and number of channels.
 
-        A file that is longer than one and a half times `window_seconds` is explained in
-        overlapping windows; what is returned grows with it (`requests` does not).
+        A file longer than 1.5 times `window_seconds` is explained in overlapping
+        windows. The result is in memory; for long files see `requests`.
 
         Arguments
         ---------
         path : str or Path
-            WAV, FLAC, Ogg, MP3 or what else libsndfile reads.
+            WAV, FLAC, Ogg, MP3 or another format of libsndfile.
         target : str, optional
-            The class to explain, of `labels`. Without: the predicted one.
+            The class to explain, of `labels`. Default: the predicted one.
         prompts : sequence of str, optional
-            Of a zero-shot model: what to look for, in words.
+            Text prompts, of a zero-shot model.
 
         Returns
         -------
@@ -306,8 +295,8 @@ class AudioExplainer(_Trained):
         Raises
         ------
         InputError
-            When the file cannot be read, for a target that is no class, and for a
-            target or prompts that the model would not listen to.
+            If the file cannot be read, for an unknown target, and for a target or
+            prompts on which the mask does not depend.
         """
         requests = self.requests(target, prompts)
         source = MonoFile(path)
@@ -315,9 +304,9 @@ class AudioExplainer(_Trained):
         return explained[0] if prompts is None else explained
 
     def requests(
-        self, target: str | None = None, prompts: list[str] | str | None = None
-    ) -> list:
-        """What `explain_file` asks of a file, for `explain_files` and `write_request`.
+        self, target: str | None = None, prompts: Sequence[str] | str | None = None
+    ) -> Sequence[ClassRequest]:
+        """Return the requests of `explain_file`, for `explain_files`, `write_request`.
 
         Arguments are those of `explain_file`.
 
@@ -329,12 +318,13 @@ class AudioExplainer(_Trained):
         place, window = self._place, self.window_seconds
         if prompts is not None:
             check_prompts(self.classifier, self.mods.interpreter, target)
-            asked = self.hparams.explainer(
+            assert isinstance(self.classifier, ClapClassifier)  # see check_prompts
+            explainer = self.hparams.explainer(
                 self.mods.domain,
                 self.classifier.with_prompts(prompts),
                 self.mods.interpreter,
             )
-            return request_prompts(asked, place, window)
+            return request_prompts(explainer, place, window)
         request = request_class(self.explainer, self.labels, place, target, window)
         if target is not None:
             check_target([target], self.mods.interpreter)
@@ -342,18 +332,20 @@ class AudioExplainer(_Trained):
 
 
 class AudioClassifier(_Trained):
-    """What is heard? The classifier alone, or that of an explainer."""
+    """A classifier alone, or that of an explainer."""
 
     MODULES_NEEDED = ["domain"]
 
-    def forward(self, wavs: torch.Tensor, lens=None) -> tuple:
-        """`classify_batch`."""
+    def forward(
+        self, wavs: torch.Tensor, lens: torch.Tensor | None = None
+    ) -> Classification:
+        """Call `classify_batch` on waveforms (B, N)."""
         return self.classify_batch(wavs, lens)
 
     @torch.no_grad()
     def classify_batch(
         self, wavs: torch.Tensor, lens: torch.Tensor | None = None
-    ) -> tuple:
+    ) -> Classification:
         """Classify waveforms at the model's rate, as SpeechBrain's EncoderClassifier.
 
         Arguments
@@ -361,27 +353,26 @@ class AudioClassifier(_Trained):
         wavs : torch.Tensor
             Shape (B, N), of any level.
         lens : torch.Tensor, optional
-            Shape (B,): the share of each that is recording, above 0, at most 1. Each
-            gets the probabilities that it has alone.
+            Shape (B,): relative length of each recording, above 0, at most 1. The
+            probabilities are independent of the padding.
 
         Returns
         -------
         probabilities : torch.Tensor
             Shape (B, C), 0 to 1.
         score, index : torch.Tensor
-            Shape (B,): the highest of them, and which it is.
-        labels : list
+            Shape (B,): the highest probability, and its class index.
+        labels : list of str
             B class names.
         """
         wavs, lens = self._wavs(wavs, lens)
         if lens is not None:
             wavs = silent_behind(wavs, lens)
         logits = classify_waveforms(self.mods.domain, self.classifier, wavs, lens)
-        return self._answer(logits.softmax(1))
+        return self._decision(logits.softmax(1))
 
-    def classify_file(self, path: Path) -> tuple | None:
-        """Classify a file of any length: the mean of its windows, as `explain_file`
-        cuts them.
+    def classify_file(self, path: str | Path) -> Classification:
+        """Classify a file of any length: the mean over the windows of `explain_file`.
 
         Returns
         -------
@@ -395,9 +386,9 @@ class AudioClassifier(_Trained):
             self.window_seconds,
             self._place,
         )
-        return self._answer(probabilities[None].float())
+        return self._decision(probabilities[None].float())
 
-    def _answer(self, probabilities: torch.Tensor) -> tuple:
-        """What is returned of probabilities (B, C)."""
+    def _decision(self, probabilities: torch.Tensor) -> Classification:
+        """Return probabilities (B, C) with score, index and label of the highest."""
         score, index = probabilities.max(1)
         return probabilities, score, index, [self.labels[i] for i in index.tolist()]

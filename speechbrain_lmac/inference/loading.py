@@ -1,6 +1,10 @@
-"""Trained interpreters, opened as explainers."""
+"""Explainers from trained interpreters."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from speechbrain_lmac.config.loading import require_keys
 from speechbrain_lmac.domains.codec import check_codec_of
@@ -12,20 +16,23 @@ EXPLAINER_PARTS = ("domain", "classifier", "interpreter", "interpreter_checkpoin
 
 
 def open_explainer(
-    hparams: dict[str, int | str], run_opts, path: Path, classifier=None
-) -> tuple:
-    """A trained interpreter as an explainer, on its device.
+    hparams: Mapping[str, Any],
+    run_opts: Any,
+    path: str | Path,
+    classifier: Any = None,
+) -> tuple[Any, torch.device]:
+    """Return a trained interpreter as an explainer, on its device.
 
     Arguments
     ---------
     hparams : dict
         The experiment of a training.
     run_opts : RunOptions
-        SpeechBrain's.
+        SpeechBrain's; `device` counts.
     path : str or Path
         Its YAML file, for errors.
     classifier : Classifier, optional
-        In place of the experiment's.
+        Replaces the experiment's.
 
     Returns
     -------
@@ -46,6 +53,6 @@ def open_explainer(
     return explainer, device
 
 
-def class_names(classifier) -> list[str]:
-    """The names of a classifier's classes, or their numbers."""
+def class_names(classifier: Any) -> list[str]:
+    """Return the names of a classifier's classes, or their numbers."""
     return classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]

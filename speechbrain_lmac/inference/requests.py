@@ -1,12 +1,16 @@
-"""What is asked of audio files, a class or a prompt, and the scores that answer it."""
+"""Explanation requests, for a class or a prompt, and their scores."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import torch
 
 from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
+from speechbrain_lmac.dsp.audio_streams import MonoFile
+from speechbrain_lmac.inference.explain_batch import BoundExplainer
 from speechbrain_lmac.inference.results import FileScores, PromptScores, WindowScores
 from speechbrain_lmac.interpreters import (
     ClassConditionedInterpreter,
@@ -16,13 +20,14 @@ from speechbrain_lmac.interpreters import (
     TextFiLMInterpreter,
     TrainedInterpreter,
 )
+from speechbrain_lmac.types import Classifier, Interpreter
 from speechbrain_lmac.utils.errors import InputError, some_of
 
-# Interpreters that are told in words what to look for, and all that answer for a class
-# that is asked for (L2I's says what each component says for each class).
-TOLD_IN_WORDS = (TextFiLMInterpreter, TextAttentionInterpreter, PresenceInterpreter)
-TOLD = (ClassConditionedInterpreter, L2IInterpreter, *TOLD_IN_WORDS)
-# The columns of a confidence, and the logits of which it is the probability.
+# Interpreters whose masks depend on a prompt, and those that depend on the target class
+# (L2I's by the weights of each component for each class).
+TEXT_CONDITIONED = (TextFiLMInterpreter, TextAttentionInterpreter, PresenceInterpreter)
+CONDITIONED = (ClassConditionedInterpreter, L2IInterpreter, *TEXT_CONDITIONED)
+# The columns of confidences, and the logits that they are computed from.
 CONFIDENCES = {
     "confidence": "whole",
     "heard_confidence_in": "heard explanation",
@@ -34,39 +39,69 @@ CONFIDENCES = {
 
 @dataclass(frozen=True)
 class WindowOutcomes:
-    """What the model says of W windows of a file, with C classes."""
+    """Outputs of the model for W windows of a file, with C classes."""
 
-    spans: list  # W pairs of seconds, beginning and end
-    predicted: list  # W classes
-    explained: list  # W classes, those of the masks
-    mask_mean: list  # W numbers, 0 to 1
-    logits: dict  # names, see `CONFIDENCES`, to (W, C), float64
+    spans: list[tuple[float, float]]  # W pairs of start and end, s
+    predicted: list[str]  # W class names
+    explained: list[str]  # W class names, those of the masks
+    mask_mean: list[float]  # W numbers, 0 to 1
+    logits: dict[str, torch.Tensor]  # names, see `CONFIDENCES`, to (W, C), float64
 
 
 def request_class(
-    explainer,
-    labels: list[str],
+    explainer: BoundExplainer,
+    labels: Sequence[str],
     device: str | torch.device = "cpu",
     target: str | None = None,
     window_seconds: float | None = None,
 ) -> "ClassRequest":
-    """The `ClassRequest` for a class by its name, or for the predicted one.
+    """Return the request for a class by its name, or for the predicted one.
+
+    Arguments
+    ---------
+    explainer : Explainer
+        With `domain` and `classifier`.
+    labels : sequence of str
+        C class names in the order of the logits.
+    device : str or torch.device
+        The explainer's.
+    target : str, optional
+        The class to explain. Default: the predicted one.
+    window_seconds : float, optional
+        See `explain_file`.
+
+    Returns
+    -------
+    request : ClassRequest
 
     Raises
     ------
     InputError
-        For a target that is no class.
+        For a target that is not among the labels.
     """
     index = None if target is None else class_index(target, labels)
     return ClassRequest(explainer, labels, device, index, window_seconds)
 
 
 def request_prompts(
-    explainer, device: str | torch.device = "cpu", window_seconds: float | None = None
+    explainer: BoundExplainer,
+    device: str | torch.device = "cpu",
+    window_seconds: float | None = None,
 ) -> "list[PromptRequest]":
-    """A `PromptRequest` for each prompt of a zero-shot classifier, in their order.
+    """Return a request for each prompt of a zero-shot classifier, in their order.
 
-    Its classifier has the prompts: `ClapClassifier.with_prompts` gives it other ones.
+    Arguments
+    ---------
+    explainer : Explainer
+        Its `classifier` has the prompts (`ClapClassifier.with_prompts`).
+    device : str or torch.device
+        The explainer's.
+    window_seconds : float, optional
+        See `explain_file`.
+
+    Returns
+    -------
+    requests : list of PromptRequest
     """
     labels = explainer.classifier.labels
     return [
@@ -77,16 +112,16 @@ def request_prompts(
 
 @dataclass(frozen=True)
 class ClassRequest:
-    """One explanation that is asked of a file, or of many; see `explain_file`."""
+    """Settings of an explanation, for one or more files; see `explain_file`."""
 
-    explainer: object
-    labels: list  # class names in the order of the logits
-    device: str  # where the explainer is
-    target: int | None  # the class; None: the one of the highest mean probability
-    window_seconds: float | None  # None: a file is explained as a whole
+    explainer: BoundExplainer
+    labels: Sequence[str]  # C class names in the order of the logits
+    device: str | torch.device  # the explainer's
+    target: int | None  # class index; None: the highest mean probability
+    window_seconds: float | None  # None: no windows
 
-    def scores(self, source, outcomes: WindowOutcomes) -> FileScores:
-        """The answer for a file.
+    def scores(self, source: MonoFile, outcomes: WindowOutcomes) -> FileScores:
+        """Return the scores of a file.
 
         Arguments
         ---------
@@ -99,22 +134,24 @@ class ClassRequest:
         """
         return FileScores(**self._fields(source, outcomes))
 
-    def _fields(self, source, outcomes: WindowOutcomes) -> dict[str, int | str]:
-        """The fields of `FileScores`."""
-        found = {name: part.softmax(1) for name, part in outcomes.logits.items()}
-        best = int(found["whole"].mean(0).argmax())
+    def _fields(self, source: MonoFile, outcomes: WindowOutcomes) -> dict[str, Any]:
+        """Return the fields of `FileScores`."""
+        probabilities = {
+            name: logits.softmax(1) for name, logits in outcomes.logits.items()
+        }
+        best = int(probabilities["whole"].mean(0).argmax())
         index = best if self.target is None else self.target
         of_class = {
-            column: found[name][:, index].tolist()
+            column: probabilities[name][:, index].tolist()
             for column, name in CONFIDENCES.items()
         }
         windows = [
-            WindowScores(*span, predicted, explained, *scores)
-            for span, predicted, explained, *scores in zip(
+            WindowScores(start, end, predicted, explained, *confidences)
+            for (start, end), predicted, explained, confidences in zip(
                 outcomes.spans,
                 outcomes.predicted,
                 outcomes.explained,
-                *of_class.values(),
+                zip(*of_class.values(), strict=True),
                 strict=True,
             )
         ]
@@ -134,36 +171,38 @@ class ClassRequest:
 
 
 class PromptRequest(ClassRequest):
-    """One explanation for a prompt of a zero-shot classifier."""
+    """Settings of an explanation for a prompt of a zero-shot classifier."""
+
+    target: int
 
     @property
     def prompt(self) -> str:
-        """What is looked for, in words."""
+        """The text prompt."""
         return self.labels[self.target]
 
-    def scores(self, source, outcomes: WindowOutcomes) -> PromptScores:
-        """As `ClassRequest.scores`; returns PromptScores."""
+    def scores(self, source: MonoFile, outcomes: WindowOutcomes) -> PromptScores:
+        """Return the scores of a file; arguments as `ClassRequest.scores`."""
         scale = self.explainer.classifier.clap.scale.double().item()
-        near = {
-            name: part[:, self.target].mean().item() / scale
-            for name, part in outcomes.logits.items()
+        similarities = {
+            name: logits[:, self.target].mean().item() / scale
+            for name, logits in outcomes.logits.items()
         }
         return PromptScores(
             **self._fields(source, outcomes),
             **{
-                column.replace("confidence", "similarity"): near[name]
+                column.replace("confidence", "similarity"): similarities[name]
                 for column, name in CONFIDENCES.items()
             },
         )
 
 
-def class_index(name: str, labels: list[str]) -> int:
-    """The index of a class that is asked for by its name.
+def class_index(name: str, labels: Sequence[str]) -> int:
+    """Return the index of a class by its name.
 
     Raises
     ------
     InputError
-        For a name that is none of the labels, with the closest ones and all there are.
+        For a name that is not among the labels; it lists these and the closest ones.
 
     Example
     -------
@@ -175,45 +214,58 @@ def class_index(name: str, labels: list[str]) -> int:
     close = difflib.get_close_matches(name, labels)
     meant = f"; did you mean {' or '.join(close)}?" if close else "."
     raise InputError(
-        f"no class is called {name!r}{meant} The classes are {', '.join(labels)}"
+        f"unknown class {name!r}{meant} The classes are {', '.join(labels)}"
     )
 
 
-def check_target(names: list[str], interpreter) -> None:
-    """Refuse to ask an interpreter for a class that it would not listen to."""
+def check_target(names: Sequence[str], interpreter: Interpreter) -> None:
+    """Raise if the mask of an interpreter does not depend on the target class."""
     if not takes_target(interpreter):
         raise InputError(
-            f"target {some_of(sorted(set(names)))}: the interpreter is not told which "
-            "class to explain, so its mask would be that of the predicted class; take "
-            "one that was trained for any class, as by "
-            "hparams/esc10_lmac_conditional.yaml"
+            f"target {some_of(sorted(set(names)))}: the mask of this interpreter does "
+            "not depend on the target, but on the predicted class; use one trained for "
+            "any class, e.g. by hparams/esc10_lmac_conditional.yaml"
         )
 
 
-def takes_target(interpreter) -> bool:
-    """Whether an interpreter's mask depends on the class that is asked for."""
-    return isinstance(_untrained(interpreter), TOLD)
+def takes_target(interpreter: Interpreter) -> bool:
+    """Return whether the mask of an interpreter depends on the target class."""
+    return isinstance(_unwrapped(interpreter), CONDITIONED)
 
 
-def check_prompts(classifier, interpreter, target: str | None = None) -> None:
-    """Refuse prompts that nothing would read."""
+def check_prompts(
+    classifier: Classifier, interpreter: Interpreter, target: str | None = None
+) -> None:
+    """Raise if prompts cannot be used.
+
+    Arguments
+    ---------
+    classifier : Classifier
+    interpreter : Interpreter
+    target : str, optional
+        A target class, which excludes prompts.
+
+    Raises
+    ------
+    InputError
+        If there is a target, or if classifier or interpreter take no text.
+    """
     if target is not None:
-        raise InputError(
-            "a target names a class, a prompt asks for anything: give one of them"
-        )
+        raise InputError("target and prompts exclude each other: give one of them")
     if not isinstance(classifier, ClapClassifier):
         raise InputError(
-            "prompts: this classifier reads no text; take a model with a CLAP, as "
+            "prompts: this classifier takes no text; use a model with a CLAP, e.g. "
             "esc10-lmac-zs or hparams/esc10_lmac_zs_stft.yaml, or name a target"
         )
-    if not isinstance(_untrained(interpreter), TOLD_IN_WORDS):
+    if not isinstance(_unwrapped(interpreter), TEXT_CONDITIONED):
         raise InputError(
-            "prompts: the interpreter is not told the prompt, so its mask would be the "
-            "same for all; take one that train_lmac_zs.py trained"
+            "prompts: the mask of this interpreter does not depend on the prompt; use "
+            "one trained by train_lmac_zs.py"
         )
 
 
-def _untrained(interpreter):
-    """What is in a `TrainedInterpreter`."""
-    trained = isinstance(interpreter, TrainedInterpreter)
-    return interpreter.interpreter if trained else interpreter
+def _unwrapped(interpreter: Interpreter) -> Interpreter:
+    """Return the interpreter inside a `TrainedInterpreter`."""
+    if isinstance(interpreter, TrainedInterpreter):
+        return interpreter.interpreter
+    return interpreter

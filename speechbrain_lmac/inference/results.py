@@ -1,7 +1,9 @@
-"""Results of an explanation: of a batch, of a file, for a prompt."""
+"""Results of explanations: of a batch, of a file, for a prompt."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,42 +13,44 @@ from speechbrain_lmac.utils.escaping import readable
 
 @dataclass(frozen=True)
 class BatchExplanation:
-    """Waveforms, explained. B of them, of N samples; C classes.
+    """Explanations of B waveforms of N samples, for C classes.
 
-    The maps lie on the STFT: T frames, F bins.
+    The maps have the T frames and F bins of the STFT.
     """
 
-    labels: list  # B classes, those that are explained
-    predicted: list  # B classes, those that the model decided for
+    labels: list[str]  # B class names, the explained ones
+    predicted: list[str]  # B class names, the predicted ones
     confidence: torch.Tensor  # (B,) of the explained class for the input, 0 to 1
     heard_confidence_in: torch.Tensor  # (B,) for the waveforms `explanation`
     heard_confidence_out: torch.Tensor  # (B,) for the waveforms `rest`
     confidence_in: torch.Tensor  # (B,) for the masked representation (papers)
-    confidence_out: torch.Tensor  # (B,) for what the mask leaves
-    explanation: torch.Tensor  # (B, N) what the mask keeps, at the input's level
-    rest: torch.Tensor  # (B, N) what it leaves
+    confidence_out: torch.Tensor  # (B,) for the masked-out representation
+    explanation: torch.Tensor  # (B, N) the masked-in part, at the input's level
+    rest: torch.Tensor  # (B, N) the masked-out part
     mask: torch.Tensor  # (B, T, F), in 0..1
-    mask_mean: torch.Tensor  # (B,), in 0..1, of the recording without its padding
-    magnitude: torch.Tensor  # (B, T, F) of the input as the model heard it
+    mask_mean: torch.Tensor  # (B,), in 0..1, without padding
+    magnitude: torch.Tensor  # (B, T, F) of the input of the model
     masked_magnitude: torch.Tensor  # (B, T, F) of the explanation
     logits: torch.Tensor  # (B, C) of the input
     logits_in: torch.Tensor  # (B, C) of the masked representation
-    logits_out: torch.Tensor  # (B, C) of what the mask leaves
+    logits_out: torch.Tensor  # (B, C) of the masked-out representation
 
 
 def join_batches(
-    parts: list[BatchExplanation], order: torch.Tensor, n_samples: int, n_frames: int
+    parts: Sequence[BatchExplanation],
+    order: torch.Tensor,
+    n_samples: int,
+    n_frames: int,
 ) -> BatchExplanation:
-    """Put explanations of batches of different lengths together.
+    """Join explanations of batches of different lengths.
 
     Arguments
     ---------
-    parts : list
-        Of BatchExplanation.
+    parts : sequence of BatchExplanation
     order : torch.Tensor
-        Where each item of the result stands in the parts, one after the other, (B,).
+        Shape (B,): index of each item of the result in the concatenated parts.
     n_samples, n_frames : int
-        N and T of the result: what is shorter is followed by zeros.
+        N and T of the result; shorter parts are padded with zeros.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def join_batches(
         **dict.fromkeys(("explanation", "rest"), n_samples),
         **dict.fromkeys(("mask", "magnitude", "masked_magnitude"), n_frames),
     }
-    joined = {}
+    joined: dict[str, Any] = {}
     for name in vars(parts[0]):
         values = [getattr(part, name) for part in parts]
         if torch.is_tensor(values[0]):
@@ -71,7 +75,7 @@ def join_batches(
 
 
 def _padded(values: torch.Tensor, size: int) -> torch.Tensor:
-    """Values (B, N) or (B, N, F), followed by zeros up to `size` of N."""
+    """Return values (B, N) or (B, N, F), padded with zeros to `size` of N."""
     behind = (0, 0) * (values.ndim - 2)
     return F.pad(values, (*behind, 0, size - values.shape[1]))
 
@@ -82,15 +86,12 @@ MAPS = ("magnitude", "mask", "masked_magnitude")
 
 @dataclass(frozen=True)
 class WindowScores:
-    """What the model says of a part of a file that is explained in windows.
-
-    The confidences are those of the class that the file is explained for.
-    """
+    """Scores of one window of a file, for the explained class of the file."""
 
     start: float  # s
     end: float  # s
     predicted: str  # class
-    explained: str  # class of its mask: the predicted one, or the one asked for
+    explained: str  # class of its mask: the predicted one, or the target
     confidence: float  # of the file's class, 0 to 1
     heard_confidence_in: float
     heard_confidence_out: float
@@ -100,35 +101,35 @@ class WindowScores:
 
 @dataclass(frozen=True)
 class FileScores:
-    """What the model says of one file, and of the parts of its explanation.
+    """Scores of one file and of the parts of its explanation.
 
-    The class is that of the highest mean probability over all windows, or the one that
-    was asked for; each confidence is the mean over all windows of its probability.
+    The explained class is that of the highest mean probability over all windows, or the
+    target; each confidence is its mean probability over all windows.
     """
 
     path: str
-    sample_rate: int  # of the file and of the sounds that are written, Hz
+    sample_rate: int  # of the file and of the written audio, Hz
     n_samples: int  # of the file
-    model_rate: int  # of what the model hears, Hz
-    channel: str  # which was taken: "mean of 2", "2 of 2 (the mean cancels)", "1 of 1"
-    silent: bool  # whether all of the file is digital silence
+    model_rate: int  # sample rate of the model, Hz
+    channel: str  # the used one: "mean of 2", "2 of 2 (the mean cancels)", "1 of 1"
+    silent: bool  # digital silence only
     predicted: str  # class
-    explained: str  # class: the predicted one, or the one that was asked for
+    explained: str  # class: the predicted one, or the target
     confidence: float  # of the explained class for the input, 0 to 1
-    heard_confidence_in: float  # for the sound of the explanation, as it is written
-    heard_confidence_out: float  # for the sound of the rest
+    heard_confidence_in: float  # for the audio of the explanation, as written
+    heard_confidence_out: float  # for the audio of the rest
     confidence_in: float  # for the masked representation (papers)
-    confidence_out: float  # for what the mask leaves
+    confidence_out: float  # for the masked-out representation
     mask_mean: float  # 0 to 1
-    windows: tuple  # of WindowScores, in time; one where the file was heard as a whole
+    windows: tuple[WindowScores, ...]  # in time; one if the file was not cut
 
     @property
     def windows_explained(self) -> int:
-        """How many windows have the mask of the explained class."""
+        """Number of windows whose mask is that of the explained class."""
         return sum(window.explained == self.explained for window in self.windows)
 
     def row(self) -> dict[str, float | str]:
-        """The line of `explanations.csv`."""
+        """Return the row of `explanations.csv`."""
         return {
             **self._of_file(),
             "predicted": self.predicted,
@@ -142,15 +143,15 @@ class FileScores:
         }
 
     def title(self) -> str:
-        """What stands over its picture."""
-        what = f"{self.explained}, confidence"
+        """Return the title of its picture."""
+        subject = f"{self.explained}, confidence"
         if len(self.windows) > 1:
-            what = (
+            subject = (
                 f"{self.explained} in {self.windows_explained} of {len(self.windows)} "
                 "windows, mean confidence"
             )
         return (
-            f"{self._name}: {what} {self.confidence:.2f}, explanation alone "
+            f"{self._name}: {subject} {self.confidence:.2f}, explanation alone "
             f"{self.heard_confidence_in:.2f}, rest {self.heard_confidence_out:.2f}"
         )
 
@@ -177,20 +178,20 @@ class FileScores:
 
 @dataclass(frozen=True)
 class PromptScores(FileScores):
-    """What a zero-shot model says of one file and a prompt, which is `explained`.
+    """Scores of a zero-shot model for one file and a prompt, which is `explained`.
 
-    The confidences are among the prompts that were asked for; what tells of one of
-    them alone is how near it is to the sound, by the CLAP.
+    The confidences are probabilities among the prompts; the similarities, by the CLAP,
+    do not depend on the other prompts.
     """
 
     similarity: float  # cosine of the input and the prompt, -1 to 1
-    heard_similarity_in: float  # of the sound of the explanation, as it is written
-    heard_similarity_out: float  # of the sound of the rest
+    heard_similarity_in: float  # of the audio of the explanation, as written
+    heard_similarity_out: float  # of the audio of the rest
     similarity_in: float  # of the masked representation
-    similarity_out: float  # of what the mask leaves
+    similarity_out: float  # of the masked-out representation
 
     def row(self) -> dict[str, float | str]:
-        """The line of `explanations.csv`."""
+        """Return the row of `explanations.csv`."""
         return {
             **self._of_file(),
             "prompt": self.explained,
@@ -203,7 +204,7 @@ class PromptScores(FileScores):
         }
 
     def title(self) -> str:
-        """What stands over its picture."""
+        """Return the title of its picture."""
         return (
             f"{self._name}: {self.explained}, similarity "
             f"{self.similarity:.2f}, explanation alone "
@@ -213,11 +214,11 @@ class PromptScores(FileScores):
 
 @dataclass(frozen=True)
 class SoundsAndMaps:
-    """What is to be heard and seen of a file's explanation."""
+    """Audio and maps of the explanation of a file."""
 
-    input: torch.Tensor  # (N,) the file as the model heard it, at the file's rate
-    explanation: torch.Tensor  # (N,) what the mask keeps
-    rest: torch.Tensor  # (N,) what it leaves
+    input: torch.Tensor  # (N,) the used channel, at the file's rate
+    explanation: torch.Tensor  # (N,) the masked-in part
+    rest: torch.Tensor  # (N,) the masked-out part
     magnitude: torch.Tensor  # (T, F) of the input, at the model's rate
     mask: torch.Tensor  # (T, F), in 0..1, on the bins of magnitude
     masked_magnitude: torch.Tensor  # (T, F) of the explanation
@@ -225,9 +226,12 @@ class SoundsAndMaps:
 
 @dataclass(frozen=True)
 class FileExplanation(SoundsAndMaps, FileScores):
-    """One file, explained: `FileScores` with `SoundsAndMaps`."""
+    """Explanation of one file: `FileScores` with `SoundsAndMaps`."""
 
 
 @dataclass(frozen=True)
 class PromptExplanation(SoundsAndMaps, PromptScores):
-    """One file, explained for a prompt: `PromptScores` with `SoundsAndMaps`."""
+    """Explanation of one file for a prompt: `PromptScores` with `SoundsAndMaps`."""
+
+
+Explained = FileExplanation | PromptExplanation

@@ -1,11 +1,12 @@
-"""Loading of models that somebody else has made.
+"""Safe loading of third-party models.
 
-Parse, look at the weight files, build what they can hold, load, and hear half a second:
-what is wrong with a model is one error when it is loaded.
+Parse the YAML, check the weight files, build the modules within their sizes, load, and
+run half a second of audio: any fault of a model is one error on loading.
 """
 
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -17,19 +18,23 @@ from speechbrain_lmac.hub.safe_yaml import parse
 from speechbrain_lmac.interpreters.trained import check_trained_for
 from speechbrain_lmac.utils.errors import InputError, check_counts
 
+if TYPE_CHECKING:
+    from speechbrain_lmac.inference.interfaces import _Trained
+
+Model = TypeVar("Model", bound="_Trained")
 TRIED_SECONDS = 0.5
 
 
 def load_safely(
-    interface,
+    interface: type[Model],
     source: Path | str,
     hparams_file: str,
-    overrides=None,
-    revision=None,
-    token=None,
-    **kwargs,
-):
-    """Load a model of which nothing is run but the classes of an allow-list.
+    overrides: dict[str, Any] | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    **kwargs: Any,
+) -> Model:
+    """Load a model that builds only the classes of an allow-list.
 
     Arguments
     ---------
@@ -40,22 +45,22 @@ def load_safely(
     hparams_file : str
         The YAML file in it.
     overrides : dict, optional
-        Of keys of the YAML.
+        New values of keys of the YAML.
     revision, token : str, optional
-        Of the hub.
+        Git revision, and access token of the hub.
     **kwargs
-        Of `interface`.
+        Further arguments of `interface`.
 
     Returns
     -------
-    model : object
+    model : AudioExplainer or AudioClassifier
         Of the class `interface`.
 
     Raises
     ------
     InputError
-        When a file of the model is missing, or asks for something that is not allowed,
-        or does not fit.
+        If a file of the model is missing, contains something that is not allowed, or
+        does not fit.
     """
 
     def file(name: str) -> Path:
@@ -67,45 +72,44 @@ def load_safely(
     path = file(hparams_file)
     tree = parse(path, overrides)
     files, declared = find_weights(loadables_of(tree, path), file, missing)
-    ours = is_shipped(source)  # and known
+    shipped = is_shipped(source)
     try:
-        with nullcontext() if ours else BoundedConstruction(declared):
+        with nullcontext() if shipped else BoundedConstruction(declared):
             hparams = build(tree, path)
         trained_for = load_loadables(hparams, files)
         model = interface(hparams.get("modules"), hparams, **kwargs)
         check_trained_for(trained_for, source, model.classifier)
-        if not ours:
+        if not shipped:
             try_out(model)
     except InputError:
         raise
     except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise InputError(
-            f"the parts of the model in {source} do not fit together ({said}): it is "
-            "none that publish.py writes"
+            f"the parts of the model in {source} do not fit together ({message}); "
+            "expected a model folder of publish.py"
         ) from error
     return model
 
 
 @torch.no_grad()
-def try_out(model) -> None:
-    """Let a model hear half a second.
+def try_out(model: "_Trained") -> None:
+    """Run a model on half a second of audio.
 
     Raises
     ------
     InputError
-        When what it says is not finite, or takes more memory than
-        `limits.LARGEST_CALL`.
+        If an output is not finite, or needs more memory than `limits.LARGEST_CALL`.
     """
     rate = model.sample_rate
     check_counts(sample_rate=rate)
     chirp = torch.arange(round(TRIED_SECONDS * rate) + 1).div(rate).square()
     with Bounded(LARGEST_CALL, f"{TRIED_SECONDS:g} s of sound in this model"):
-        said = model(torch.sin(1e4 * chirp)[None])
-    values = said if isinstance(said, tuple) else vars(said).values()
+        outputs = model(torch.sin(1e4 * chirp)[None])
+    values = outputs if isinstance(outputs, tuple) else vars(outputs).values()
     for value in values:
         if torch.is_tensor(value) and not value.isfinite().all():
             raise InputError(
-                "the model says NaN or infinity of a sound without either: its weights "
-                "are damaged"
+                "the model returns NaN or infinity for finite audio: its weights are "
+                "damaged"
             )

@@ -1,42 +1,51 @@
-"""Write the files of one explanation: sounds, a picture, a table of its windows."""
+"""Files of an explanation: audio, a picture, a table of its windows."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from speechbrain_lmac.dsp.audio_streams import SoundWriter
+from speechbrain_lmac.dsp.audio_streams import MonoFile, SoundWriter
 from speechbrain_lmac.inference.explain_file import explain_source
-from speechbrain_lmac.inference.results import MAPS, SOUNDS
+from speechbrain_lmac.inference.requests import ClassRequest, PromptRequest
+from speechbrain_lmac.inference.results import (
+    MAPS,
+    SOUNDS,
+    Explained,
+    FileScores,
+)
 from speechbrain_lmac.plots.figures import write_explanation_picture
 from speechbrain_lmac.utils.csv_files import write_csv
 
-# Columns that a picture is drawn of; more frames are averaged.
+# Columns of a picture; more frames are averaged.
 MOST_COLUMNS = 4000
 
 
 def write_request(
-    request,
-    source,
-    folder: Path,
+    request: ClassRequest | PromptRequest,
+    source: MonoFile,
+    folder: str | Path,
     name: str,
-    pictures: list[str] | tuple[str, ...] = ("png",),
-):
+    pictures: Sequence[str] = ("png",),
+) -> FileScores:
     """Explain a file and write `NAME_input.wav`, `NAME_explanation.wav`,
     `NAME_rest.wav` and `NAME.png`; memory does not grow with the file.
 
-    The audio is 32-bit float WAV, mono: nothing is clipped. Of a file that was
-    explained in windows, `NAME_windows.csv` tells what the model says of each.
+    The audio is 32-bit float WAV, mono, so nothing is clipped. For a file explained in
+    windows, `NAME_windows.csv` has the scores of each.
 
     Arguments
     ---------
-    request : speechbrain_lmac.inference.requests.ClassRequest
+    request : ClassRequest or PromptRequest
+        From `requests`.
     source : speechbrain_lmac.dsp.audio_streams.MonoFile
     folder : str or Path
-        Made when missing.
+        Created if missing.
     name : str
+        First part of the file names.
     pictures : sequence of str
-        Kinds of picture, "png", "pdf", "svg".
+        Formats of the picture, of "png", "pdf" and "svg".
 
     Returns
     -------
@@ -54,9 +63,19 @@ def write_request(
 
 
 def write_explanation(
-    explained, folder: Path, name: str, pictures: tuple[str, ...] = ("png",)
+    explained: Explained,
+    folder: str | Path,
+    name: str,
+    pictures: Sequence[str] = ("png",),
 ) -> None:
-    """Write a FileExplanation or PromptExplanation; see `write_request`."""
+    """Write the files of `write_request` for an explanation in memory.
+
+    Arguments
+    ---------
+    explained : FileExplanation or PromptExplanation
+    folder, name, pictures
+        As for `write_request`.
+    """
     sink = _Files(Path(folder), name)
     sink.begin(explained.sample_rate, explained.n_samples, len(explained.mask))
     sink.sounds(**{sound: getattr(explained, sound) for sound in ("input", *SOUNDS)})
@@ -66,11 +85,11 @@ def write_explanation(
 
 
 def _write_rest(
-    scores,
+    scores: FileScores,
     columns: "dict[str, Columns]",
-    folder: Path,
+    folder: str | Path,
     name: str,
-    pictures: list[str] | tuple[str, ...],
+    pictures: Sequence[str],
 ) -> None:
     """Write the picture, and the table of windows where there are more than one."""
     if len(scores.windows) > 1:
@@ -92,11 +111,11 @@ def _write_rest(
 
 
 class _Files:
-    """A sink of `explain_source`: it writes sounds, and keeps a picture's maps."""
+    """A `Sink` that writes the audio and averages the maps for a picture."""
 
-    def __init__(self, folder: Path, name: str):
+    def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
-        self.writers = {}
+        self.writers: dict[str, SoundWriter] = {}
 
     def begin(self, sample_rate: int, n_samples: int, n_frames: int) -> None:
         for sound in ("input", *SOUNDS):
@@ -104,11 +123,11 @@ class _Files:
             self.writers[sound] = SoundWriter(path, sample_rate, n_samples)
         self.columns = {key: Columns(n_frames) for key in MAPS}
 
-    def sounds(self, **blocks) -> None:
+    def sounds(self, **blocks: torch.Tensor) -> None:
         for sound, block in blocks.items():
             self.writers[sound].write(block)
 
-    def maps(self, **blocks) -> None:
+    def maps(self, **blocks: torch.Tensor) -> None:
         for key, block in blocks.items():
             self.columns[key].push(block)
 
@@ -118,14 +137,14 @@ class _Files:
 
 
 class Columns:
-    """The columns of a picture of a map that comes in blocks of frames.
+    """Averaged columns of a map that arrives in blocks of frames.
 
     Arguments
     ---------
     n_frames : int
         Of the whole map.
     most : int
-        Columns that are kept, each the mean of the frames that lie there.
+        Largest number of columns, each the mean of its frames.
 
     Example
     -------
@@ -137,21 +156,21 @@ class Columns:
             [5.5000]])
     """
 
-    def __init__(self, n_frames: int, most: int = MOST_COLUMNS):
+    def __init__(self, n_frames: int, most: int = MOST_COLUMNS) -> None:
         self.n_frames = n_frames
         self.n_columns = min(n_frames, most)
-        self.seen = 0
-        self.sum = None
+        self.n_pushed = 0
+        self.sum = torch.zeros(self.n_columns, 0)
 
     def push(self, frames: torch.Tensor) -> None:
         """Take the next frames (T, F)."""
-        if self.sum is None:
+        if self.n_pushed == 0:
             self.sum = torch.zeros(self.n_columns, frames.shape[1])
-        place = torch.arange(self.seen, self.seen + len(frames))
-        self.seen += len(frames)
+        place = torch.arange(self.n_pushed, self.n_pushed + len(frames))
+        self.n_pushed += len(frames)
         self.sum.index_add_(0, place * self.n_columns // self.n_frames, frames)
 
     def mean(self) -> torch.Tensor:
-        """The columns, (C, F)."""
+        """Return the columns, (C, F)."""
         place = torch.arange(self.n_frames) * self.n_columns // self.n_frames
         return self.sum / place.bincount(minlength=self.n_columns)[:, None]

@@ -1,1 +1,1 @@
-"""Trained models as folders that others can load, on disk or on the hub."""
+"""Model folders for sharing, on disk or on the hub."""

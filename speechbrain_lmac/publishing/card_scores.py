@@ -1,46 +1,55 @@
-"""How good a model is that is passed on: the numbers of its card, and their check."""
+"""Scores for the model card."""
 
 import math
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from tempfile import TemporaryDirectory
 
 from speechbrain_lmac.data.conditions import CleanCondition
+from speechbrain_lmac.data.dataset import ClipDataset
 from speechbrain_lmac.dsp.audio import read_mono
 from speechbrain_lmac.evaluation.benchmark import Benchmark
 from speechbrain_lmac.evaluation.evaluate import Block
 from speechbrain_lmac.evaluation.statistics import bootstrap_interval, summarise
 from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.hub.registry import shipped_models
-from speechbrain_lmac.inference import AudioExplainer
+from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
 from speechbrain_lmac.metrics import metrics_by_name
+from speechbrain_lmac.types import Explainer
 
 ACCURACY = "accuracy"
-DECIMALS = 4  # of what is written down
-# How far a metric may be off when it is measured again: another processor, or another
-# number of threads, changes the last bits, and with them now and then the class of a
-# clip that lies on the border. In the metric's own unit; AI, AD and AG are percent.
+ENDINGS = ("_low", "_high", "_n")  # of the columns beside a metric's mean
+Scores = dict[str, dict[str, float]]  # name to mean, low, high and n
+DECIMALS = 4  # of the scores on the card
+# Largest difference of a repeated measurement, in the metric's own unit (AI, AD and AG:
+# percent). Another processor or number of threads changes the last bits, and now and
+# then the class of a clip at the decision boundary.
 TOLERANCE = {"AI": 2.0, "AD": 0.5, "AG": 0.5}
 LEAST_TOLERANCE = 0.02
 
 
 def measure(
-    model, dataset, names: list[str], batch_size: int = 8, progress: bool = True
-) -> dict:
+    model: AudioExplainer | AudioClassifier,
+    dataset: ClipDataset,
+    names: Sequence[str],
+    batch_size: int = 8,
+    progress: bool = True,
+) -> Scores:
     """Score a model on the clean test clips of a dataset.
 
     Arguments
     ---------
     model : AudioExplainer or AudioClassifier
-        As it was loaded.
     dataset : ClipDataset
     names : sequence of str
         Of metrics, for an explainer (`metrics.metrics_by_name`).
     batch_size : int
+        Clips.
     progress : bool
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
@@ -49,13 +58,10 @@ def measure(
         score and its 95 % bootstrap interval. First `accuracy`, percent, where the
         clips have classes.
     """
-    explains = isinstance(model, AudioExplainer)
-    explainer = (
-        model.explainer
-        if explains
-        else AllOnesExplainer(model.mods.domain, model.classifier)
-    )
-    metrics = metrics_by_name(names if explains else [])
+    explainer: Explainer = AllOnesExplainer(model.mods.domain, model.classifier)
+    if isinstance(model, AudioExplainer):
+        explainer = model.explainer
+    metrics = metrics_by_name(names if isinstance(model, AudioExplainer) else [])
     with TemporaryDirectory() as folder:
         manifests = f"{folder}/manifest"
         dataset.prepare_manifests(manifests)
@@ -73,33 +79,33 @@ def measure(
         per_clip = benchmark.score(f"{folder}/rows", progress)
     measured = {}
     if per_clip["label"].notna().all():
-        right = 100.0 * per_clip["correct"].to_numpy(dtype=float)
-        low, high = bootstrap_interval(right, 2000, 1234)
-        measured[ACCURACY] = _rounded(right.mean(), low, high, len(right))
+        correct = 100.0 * per_clip["correct"].to_numpy(dtype=float)
+        low, high = bootstrap_interval(correct, 2000, 1234)
+        measured[ACCURACY] = _rounded(correct.mean(), low, high, len(correct))
     (row,) = summarise(per_clip, metrics).to_dict("records")
     for name in (metric.name for metric in metrics):
-        values = [row[key] for key in (name, f"{name}_low", f"{name}_high")]
-        measured[name] = _rounded(*values, row[f"{name}_n"])
+        mean, low, high, n = (row[f"{name}{end}"] for end in ("", *ENDINGS))
+        measured[name] = _rounded(mean, low, high, n)
     return measured
 
 
 def time_model(name: str, repeats: int = 20, batch_size: int = 16) -> dict[str, float]:
-    """How long a model of the package takes to explain a clip of 5 s.
+    """Time the explanation of a clip of 5 s by a shipped model.
 
     Arguments
     ---------
     name : str
         Of a shipped explainer.
     repeats : int
-        Of the warm explanation; the median is taken.
+        Of the warm explanation; the median counts.
     batch_size : int
-        Clips that are explained at once.
+        Clips.
 
     Returns
     -------
     times : dict
-        `cold`, s: a new process imports, loads and explains its example. `warm`, s: the
-        same of a loaded model, file to waveform. `clips_per_second` in batches.
+        `cold`, s: a new process imports, loads and explains its example. `warm`, s:
+        file to waveform with a loaded model. `clips_per_second`: in batches.
     """
     example = shipped_models()[name] / "example.wav"
     script = (
@@ -116,8 +122,8 @@ def time_model(name: str, repeats: int = 20, batch_size: int = 16) -> dict[str, 
     return {"cold": cold, "warm": warm, "clips_per_second": batch_size / batch}
 
 
-def _median_time(run, repeats: int) -> float:
-    """Seconds that a call takes, the median of some; the first does not count."""
+def _median_time(run: Callable[[], object], repeats: int) -> float:
+    """Return the median time of a call in seconds, after one warm-up call."""
     run()
     seconds = []
     for _ in range(repeats):
@@ -127,8 +133,10 @@ def _median_time(run, repeats: int) -> float:
     return statistics.median(seconds)
 
 
-def differences(before: dict, now: dict) -> list[str]:
-    """What of the numbers of a model does not come out again.
+def differences(
+    before: Mapping[str, Mapping[str, float]], now: Mapping[str, Mapping[str, float]]
+) -> list[str]:
+    """Return the scores of a model that are not reproduced, one line each.
 
     Arguments
     ---------
@@ -138,7 +146,7 @@ def differences(before: dict, now: dict) -> list[str]:
     Returns
     -------
     lines : list of str
-        One for each number that is off by more than `TOLERANCE`.
+        One for each mean that differs by more than `TOLERANCE`.
 
     Example
     -------
@@ -154,6 +162,6 @@ def differences(before: dict, now: dict) -> list[str]:
     return lines
 
 
-def _rounded(mean, low: float, high: float, n: int) -> dict[str, float]:
+def _rounded(mean: float, low: float, high: float, n: int) -> dict[str, float]:
     values = {"mean": mean, "low": low, "high": high}
     return {k: round(float(v), DECIMALS) for k, v in values.items()} | {"n": int(n)}

@@ -1,10 +1,11 @@
-"""What a model says of its own example: run by publish.py in another process.
+"""The outputs of a model for its own example, in a process of publish.py.
 
 python -m speechbrain_lmac.publishing.isolated_load FOLDER INTERFACE OUTPUT.npz
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,14 @@ from speechbrain_lmac.dsp.audio import read_mono
 from speechbrain_lmac.utils.errors import InputError
 
 
-def outputs_of(model, wav: torch.Tensor) -> dict[str, np.ndarray]:
-    """What a model says of a waveform (N,) at its rate: name to array."""
+def outputs_of(
+    model: "inference.AudioExplainer | inference.AudioClassifier", wav: torch.Tensor
+) -> dict[str, np.ndarray]:
+    """Return the outputs of a model for a waveform (N,) at its rate.
+
+    Of an explainer `logits` (1, C), `mask` (1, T, F) and `explanation` (1, N); of a
+    classifier `probabilities` (1, C).
+    """
     if isinstance(model, inference.AudioExplainer):
         explained = model.explain_batch(wav[None])
         names = ("logits", "mask", "explanation")
@@ -23,12 +30,23 @@ def outputs_of(model, wav: torch.Tensor) -> dict[str, np.ndarray]:
     return {"probabilities": model.classify_batch(wav[None])[0].cpu().numpy()}
 
 
-def main(folder, interface, output) -> None:
-    """Load the model on the CPU and write what it says."""
-    interface = getattr(inference, interface)
-    model = interface.from_hparams(folder, run_opts={"device": "cpu"})
+def main(folder: str, interface: str, output: str) -> None:
+    """Load the model on the CPU and save its outputs for `example.wav`.
+
+    Arguments
+    ---------
+    folder : str
+        The model folder.
+    interface : str
+        "AudioExplainer" or "AudioClassifier".
+    output : str
+        The .npz file to write.
+    """
+    model_class = getattr(inference, interface)
+    model = model_class.from_hparams(folder, run_opts={"device": "cpu"})
     wav = read_mono(Path(folder) / "example.wav", model.sample_rate)
-    np.savez(output, **outputs_of(model, wav))
+    outputs: dict[str, Any] = outputs_of(model, wav)  # numpy's types name no array
+    np.savez(output, **outputs)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
-"""The card of a model that is passed on: README.md with front matter."""
+"""The model card: README.md with front matter."""
 
-import json
+import math
 
-from speechbrain_lmac.hub.registry import is_non_commercial
+from huggingface_hub import EvalResult, ModelCardData
+
+from speechbrain_lmac.hub.registry import ModelRecord, is_non_commercial
 from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
 from speechbrain_lmac.publishing.card_scores import ACCURACY
 
+TASK = "audio-classification"  # of the hub's tasks
 TAGS = ["speechbrain", "audio", "interpretability", "explainability"]
 
-WHAT = {
-    "AudioExplainer": "It tells which part of a sound made its classifier decide, as "
-    "audio: what the mask keeps, and what is left without it.",
-    "AudioClassifier": "A classifier of sounds, to be explained.",
+SUMMARY = {
+    "AudioExplainer": "It explains the decisions of its classifier as audio: the part "
+    "of a sound that the mask keeps, and the rest.",
+    "AudioClassifier": "An audio classifier to be explained.",
 }
 
 USE = {
@@ -40,18 +43,18 @@ probabilities, score, index, labels = classifier.classify_file("example.wav")
 }
 
 TRUST = """\
-The package speechbrain_lmac has to be installed. It reads `hyperparams.yaml` as data:
-nothing is built but classes of an allow-list, and weights are read without unpickling
-code. SpeechBrain's own `foreign_class(source=..., pymodule_file="custom_interface.py",
-classname="{interface}")`, of a folder or a hub id, works too, but it runs whatever the
-YAML and the Python file say: use it for publishers that you trust, and pin a revision.
+The package speechbrain_lmac must be installed. It reads `hyperparams.yaml` as data: it
+builds only classes of an allow-list, and loads weights without unpickling code.
+SpeechBrain's own `foreign_class(source=..., pymodule_file="custom_interface.py",
+classname="{interface}")`, of a folder or a hub id, works too, but executes the YAML and
+the Python file: use it only for publishers that you trust, and pin a revision.
 """
 
 NON_COMMERCIAL = "The weights are not for commercial use."
 
-WORDS = """\
-A prompt is read by its words: those in `hyperparams.yaml`. What it does not know of one
-it says, and a prompt of unknown words alone is refused.
+VOCABULARY = """\
+The vocabulary of the prompts is listed in `hyperparams.yaml`. Unknown words give a
+warning; a prompt of unknown words only is an error.
 """
 
 METHODS = {
@@ -104,16 +107,16 @@ SPEECHBRAIN = """\
 }"""
 
 
-def model_card(record, source: str, example: str) -> str:
-    """The text of README.md.
+def model_card(record: ModelRecord, source: str, example: str) -> str:
+    """Return the text of README.md.
 
     Arguments
     ---------
     record : ModelRecord
     source : str
-        What `from_hparams` is given: a hub id, or the name of a shipped model.
+        The argument of `from_hparams`: a hub id, or the name of a shipped model.
     example : str
-        One line on `example.wav`.
+        Origin and licence of `example.wav`, one line.
 
     Returns
     -------
@@ -126,29 +129,28 @@ def model_card(record, source: str, example: str) -> str:
         _front_matter(record),
         f"# {record.name}",
         f"{record.method}, trained on {record.dataset} by speechbrain_lmac. "
-        + WHAT[interface],
+        + SUMMARY[interface],
         "## Use",
         USE[interface].format(source=source, prompts=prompts).rstrip(),
-        *([WORDS.rstrip()] if record.method == "LMAC-ZS" else []),
+        *([VOCABULARY.rstrip()] if record.method == "LMAC-ZS" else []),
         TRUST.format(interface=interface).rstrip(),
-        "## Numbers",
-        f"On {record.measured_on}; in brackets the 95 % interval of a bootstrap over "
-        "clips.",
+        "## Scores",
+        f"On {record.measured_on}; in brackets the 95 % bootstrap interval over clips.",
         "\n".join(metrics_table(record.metrics)),
-        "## How it was made",
+        "## Training",
         "```sh\n" + "\n".join(record.commands) + "\n```",
         record.versions + ".",
         f"Classes: {', '.join(record.classes)}.",
         "## Example",
         f"`example.wav`: {example}"
         + (
-            " `example_explanation.wav` is what this model keeps of it, "
-            "`example_rest.wav` what it leaves."
+            " `example_explanation.wav`: the part that this model keeps; "
+            "`example_rest.wav`: the rest."
             if interface == "AudioExplainer"
             else ""
         ),
         "## Licence and credits",
-        f"Licence: {record.license}, which the training data ask for. "
+        f"Licence: {record.license}, as the training data require. "
         + (f"{NON_COMMERCIAL} " if is_non_commercial(record.license) else "")
         + f"Data: {record.dataset}: {record.credit}.",
         "```bibtex\n" + "\n\n".join(filter(None, [method, SPEECHBRAIN])) + "\n```",
@@ -156,30 +158,43 @@ def model_card(record, source: str, example: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def metrics_table(metrics: dict) -> list[str]:
-    """The lines of a Markdown table of what was measured."""
+def metrics_table(metrics: dict[str, dict[str, float]]) -> list[str]:
+    """Return the lines of a Markdown table of the scores of `card_scores.measure`."""
     directions = {metric.name: metric for metric in (*ALL_METRICS, *HEARD_METRICS)}
+    arrows = {True: " ↑", False: " ↓", None: ""}
     lines = ["| metric | mean | 95 % interval | clips |", "|---|---|---|---|"]
     for name, value in metrics.items():
         better = getattr(directions.get(name), "higher_is_better", name == ACCURACY)
-        arrow = {True: " ↑", False: " ↓", None: ""}[better]
         lines.append(
-            f"| {name}{arrow} | {value['mean']:.4g} | "
+            f"| {name}{arrows[better]} | {value['mean']:.4g} | "
             f"[{value['low']:.4g}, {value['high']:.4g}] | {value['n']} |"
         )
     return lines
 
 
-def _front_matter(record) -> str:
-    """The YAML that the hub reads; texts are quoted as JSON, which is YAML."""
-    tags = [*TAGS, record.method.lower()]
-    fields = {
-        "license": record.license,
-        "library_name": "speechbrain",
-        "pipeline_tag": "audio-classification",
-        "tags": tags,
-        "datasets": [record.dataset],
-        "metrics": list(record.metrics),
-    }
-    lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
-    return "\n".join(["---", *lines, "---"])
+def _front_matter(record: ModelRecord) -> str:
+    """Return the YAML header, from which the hub shows the scores (model-index)."""
+    scores = [
+        EvalResult(
+            task_type=TASK,
+            dataset_type=record.dataset.lower().replace(" ", "-"),
+            dataset_name=record.dataset,
+            dataset_split="test",
+            metric_type=name,
+            metric_name=name,
+            metric_value=score["mean"],
+        )
+        for name, score in record.metrics.items()
+        if math.isfinite(score["mean"])
+    ]
+    card = ModelCardData(
+        license=record.license,
+        library_name="speechbrain",
+        pipeline_tag=TASK,
+        tags=[*TAGS, record.method.lower()],
+        datasets=[record.dataset],
+        metrics=list(record.metrics),
+        model_name=record.name,
+        eval_results=scores or None,
+    )
+    return f"---\n{card.to_yaml()}\n---"

@@ -1,14 +1,16 @@
-"""From the results of a training to a folder that anybody can load.
+"""Self-contained model folders, written from the results of a training.
 
-The folder is self-contained: `hyperparams.yaml` without an include, which names nothing
-but classes of `safe_build`, the weights, the class names, `model.json`, a card, and a
-sound with its explanation.
+A folder has `hyperparams.yaml` (no includes, only classes of `safe_build`), the
+weights, the class names, `model.json`, a card, and an example with its explanation.
 """
 
 import io
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
@@ -16,6 +18,7 @@ from ruamel.yaml.scalarstring import SingleQuotedScalarString
 from ruamel.yaml.tag import Tag
 
 from speechbrain_lmac.classifiers.checkpoint import LABELS_FILE, load_classifier
+from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.labels import LabelEncoder
 from speechbrain_lmac.config.loading import load_experiment
@@ -34,8 +37,8 @@ from speechbrain_lmac.utils.files import write_text
 
 YAML_FILE = "hyperparams.yaml"
 
-# Functions of an experiment that load weights: what remains of them in the folder,
-# where the weights come from a file beside the YAML, is this argument.
+# Functions of an experiment that load weights, and their argument that stays in the
+# folder's YAML, beside which the weights lie.
 LOADERS = {
     "!apply:speechbrain_lmac.domains.codec.frozen_codec": "codec",
     "!apply:speechbrain_lmac.domains.codec.pretrained_codec": "codec",
@@ -52,7 +55,7 @@ HEAD = """\
 # Written by publish.py of speechbrain_lmac. Read it with
 #   from speechbrain_lmac.inference import {interface}
 #   model = {interface}.from_hparams(FOLDER)
-# which builds nothing but the classes of an allow-list.
+# which builds only the classes of an allow-list.
 # yamllint disable
 """
 
@@ -62,32 +65,40 @@ class Trained:
     """A finished training: its experiment, with the weights, and its YAML."""
 
     folder: Path
-    hparams: dict  # built
+    hparams: dict[str, Any]  # built
     tree: CommentedMap  # the YAML, its references resolved
-    classifier: object  # frozen, with its labels
-    record: dict  # training.json
+    classifier: Frozen | ClapClassifier  # with its labels
+    record: dict[str, Any]  # training.json
 
     @property
     def explains(self) -> bool:
-        """Whether there is an interpreter: a classifier alone has none."""
+        """Whether it has an interpreter (False: a classifier alone)."""
         return "interpreter" in self.hparams
 
     @property
     def interface(self) -> str:
-        """The class of `speechbrain_lmac.inference` that reads it."""
+        """The name of its class in `speechbrain_lmac.inference`."""
         return "AudioExplainer" if self.explains else "AudioClassifier"
 
     @property
-    def heard(self) -> str:
-        """The name of what hears: "model", or "clap" of a zero-shot classifier."""
+    def classifier_key(self) -> str:
+        """The YAML key of the classifier: "model", or "clap" if zero-shot."""
         return "clap" if "clap" in self.hparams else "model"
 
     @property
-    def modules(self) -> dict:
-        """What has weights: the name of its file to the module."""
-        hparams = self.hparams
-        zero_shot = self.heard == "clap"
-        modules = {self.heard: hparams["clap"] if zero_shot else self.classifier.model}
+    def labels(self) -> list[str]:
+        """C class names, or prompts, in the order of the logits."""
+        return list(self.classifier.labels or ())
+
+    @property
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """The modules with weights, by the stems of their files."""
+        hparams, key = self.hparams, self.classifier_key
+        modules: dict[str, torch.nn.Module] = {}
+        if isinstance(self.classifier, ClapClassifier):
+            modules[key] = hparams["clap"]
+        else:
+            modules[key] = self.classifier.model
         if "codec" in hparams:
             modules["codec"] = hparams["codec"]
         if self.explains:
@@ -95,8 +106,8 @@ class Trained:
         return modules
 
 
-def open_trained(folder: str, overrides: list = ()) -> Trained:
-    """Read what a training has left, with its best weights.
+def open_trained(folder: str | Path, overrides: Sequence[str] = ()) -> Trained:
+    """Open the results of a training, with its best weights.
 
     Arguments
     ---------
@@ -104,7 +115,7 @@ def open_trained(folder: str, overrides: list = ()) -> Trained:
         The output folder of train_classifier.py, train_lmac.py, train_lmac_td.py,
         train_lmac_zs.py or train_l2i.py.
     overrides : sequence of str
-        Options of the command line, as `--classifier_source FOLDER`.
+        Options of the command line, e.g. `--classifier_source FOLDER`.
 
     Returns
     -------
@@ -113,35 +124,33 @@ def open_trained(folder: str, overrides: list = ()) -> Trained:
     Raises
     ------
     InputError
-        When it is no such folder, when the training is not finished or has no weights
-        to be passed on (`training_record.check_publishable`), or when a file that it
-        needs is not there any more.
+        If it is no such folder, if the training is not finished or has no publishable
+        weights (`training_record.check_publishable`), or if a file that it needs is
+        missing.
     """
     folder = Path(folder)
     path = folder / YAML_FILE
     if not path.is_file():
         raise InputError(
-            f"{folder} holds no results of a training: it has no {YAML_FILE}. Name the "
-            "output_folder of a training"
+            f"{folder} holds no results of a training: missing {YAML_FILE}"
         )
     record = read_training(folder)
     try:
         hparams, _, (path, resolved) = load_experiment([str(path), *overrides])
     except InputError as error:
         raise InputError(
-            f"{error}\n  Folders in {path} are relative to where the training was "
-            "started: start there, or write where they are now into that file."
+            f"{error}\n  Folders in {path} are relative to the folder in which the "
+            "training was started: start there, or correct them in that file."
         ) from error
     if "domain" not in hparams or not {"model", "classifier"} & set(hparams):
         raise InputError(
-            f"{folder} holds neither a classifier nor an interpreter: there is nothing "
-            "that could be listened to"
+            f"{folder} has neither a classifier nor an interpreter to publish"
         )
     if not {"model", "clap"} & set(hparams):
         raise InputError(
-            f"{folder}: {type(hparams['classifier']).__name__} is no classifier of "
-            "ours, and its weights are others' to publish; a folder can be made of a "
-            "classifier that stands at `model` or `clap` in the YAML"
+            f"{folder}: {type(hparams['classifier']).__name__} is a third-party "
+            "classifier, whose weights cannot be published here; expected a classifier "
+            "at the key `model` or `clap` of the YAML"
         )
     if "interpreter" in hparams:
         source = str(folder / INTERPRETER_FILE)
@@ -154,8 +163,8 @@ def open_trained(folder: str, overrides: list = ()) -> Trained:
         classifier = hparams["classifier"]
         if not hparams["domain"].listenable:
             raise InputError(
-                f"{folder}: the masks of {type(hparams['domain']).__name__} cannot be "
-                "listened to; publish an interpreter that was trained on the STFT"
+                f"{folder}: masks of {type(hparams['domain']).__name__} have no audio; "
+                "publish an interpreter trained on the STFT"
             )
     else:
         model = hparams["model"]
@@ -173,23 +182,23 @@ def open_trained(folder: str, overrides: list = ()) -> Trained:
 def write_model(trained: Trained, folder: Path) -> None:
     """Write the YAML, the weights and the class names of a model.
 
-    The files are functions of the model alone: what is written twice is the same.
+    The files are reproducible: they depend on the model alone.
 
     Arguments
     ---------
     trained : Trained
     folder : Path
-        It is there.
+        An existing folder.
     """
     for name, module in trained.modules.items():
-        # Twice: our loader reads the former, SpeechBrain's the latter.
+        # Our loader reads the first, SpeechBrain's the second.
         for path in (folder / f"{name}{SAFETENSORS}", folder / f"{name}.ckpt"):
             if name == "interpreter":
                 save_interpreter(module, path, hash_of_classifier(trained.classifier))
             else:
                 save_weights(module, path)
-    if trained.heard == "model":
-        encoder = encoder_of(trained.classifier.labels)
+    if trained.classifier_key == "model":
+        encoder = encoder_of(trained.labels)
         encoder.save(str(folder / "label_encoder.ckpt"))
         encoder.save(str(folder / LABELS_FILE))  # for people, and --classifier_source
     text = io.StringIO()
@@ -202,19 +211,19 @@ def write_model(trained: Trained, folder: Path) -> None:
     write_text(interface, folder / "custom_interface.py")
 
 
-def encoder_of(labels: list[str]) -> LabelEncoder:
-    """Class names in the order of the logits, as SpeechBrain keeps them."""
+def encoder_of(labels: Iterable[str]) -> LabelEncoder:
+    """Return SpeechBrain's encoder of class names in the order of the logits."""
     encoder = LabelEncoder()
     encoder.update_from_iterable(labels)
     return encoder
 
 
-def model_tree(trained: Trained):
-    """What `hyperparams.yaml` of the folder says.
+def model_tree(trained: Trained) -> CommentedMap:
+    """Return the content of `hyperparams.yaml`.
 
-    The parts that a model needs, as the training's YAML has them. An object that
-    stands at the top and in another one is written once, and referred to, if its key is
-    one of a model; of another key it is written where it is needed.
+    It has the parts of the training's YAML that a model needs. An object at the top
+    level that another one refers to is written once, and referenced, if its key is one
+    of a model; under any other key it is copied to where it is needed.
 
     Returns
     -------
@@ -228,7 +237,7 @@ def model_tree(trained: Trained):
         if key not in written:
             written[key] = bare(tree[key], inside=key)
 
-    def bare(node, inside: str | None = None):
+    def bare(node: Any, inside: str | None = None) -> Any:
         tag = _tag(node)
         if tag in LOADERS:
             return bare(node[LOADERS[tag]])
@@ -241,26 +250,26 @@ def model_tree(trained: Trained):
     seconds = hparams["dataset"].n_samples / hparams["dataset"].sample_rate
     written["window_seconds"] = seconds
     loadables = list(trained.modules)
-    for key in ("domain", trained.heard):
+    for key in ("domain", trained.classifier_key):
         need(key)
-    if trained.heard == "clap":
+    if trained.classifier_key == "clap":
         words = CommentedSeq(map(_text, hparams["clap"].vocabulary.words))
         words.fa.set_flow_style()
         written["clap"]["words"] = words
-        written["prompts"] = CommentedSeq(map(_text, trained.classifier.labels))
+        written["prompts"] = CommentedSeq(map(_text, trained.labels))
         written["template"] = trained.classifier.template
     else:
         written["label_encoder"] = _tagged(ENCODER, CommentedMap())
         loadables.append("label_encoder")
-    used = ["domain", trained.heard]
+    used = ["domain", trained.classifier_key]
     if trained.explains:
         need("interpreter")
         used.append("interpreter")
-        given = tree.get("explainer")
-        if given is None:
+        explainer = tree.get("explainer")
+        if explainer is None:
             written["explainer"] = _tagged(AMORTIZED, "")
         else:
-            written["explainer"] = bare(given, inside="explainer")
+            written["explainer"] = bare(explainer, inside="explainer")
     written["modules"] = CommentedMap(
         {name: _tagged("!ref", f"<{name}>") for name in used}
     )
@@ -269,22 +278,23 @@ def model_tree(trained: Trained):
     return written
 
 
-def _tag(node) -> str | None:
-    """The tag of a node as it is written, or None."""
+def _tag(node: object) -> str | None:
+    """Return the tag of a YAML node, or None."""
     tag = getattr(node, "tag", None)
     return None if tag is None or tag.value is None else str(tag.value)
 
 
-def _tagged(tag: str, value):
-    """A node with a tag: of a text, or of a mapping."""
+def _tagged(tag: str, value: Any) -> Any:
+    """Return a text, a mapping or a sequence as a YAML node with a tag."""
     if isinstance(value, str):
         return TaggedScalar(value, None, Tag(suffix=tag))
     value.yaml_set_ctag(Tag(suffix=tag))
     return value
 
 
-def _copied(node, bare):
-    """A node without its comments and anchors, its parts as `bare` makes them."""
+def _copied(node: Any, bare: Callable[[Any], Any]) -> Any:
+    """Return a node without its comments and anchors, its parts mapped by `bare`."""
+    copy: CommentedMap | CommentedSeq
     if isinstance(node, CommentedMap):
         copy = CommentedMap({key: bare(part) for key, part in node.items()})
     elif isinstance(node, CommentedSeq):
@@ -292,19 +302,20 @@ def _copied(node, bare):
         if not any(isinstance(part, dict | list) for part in node):
             copy.fa.set_flow_style()
     elif isinstance(node, TaggedScalar):
-        return _tagged(_tag(node), str(node.value))
+        return TaggedScalar(str(node.value), None, Tag(suffix=_tag(node)))
     else:
         return _text(node) if isinstance(node, str) else node
-    return copy if _tag(node) is None else _tagged(_tag(node), copy)
+    tag = _tag(node)
+    return copy if tag is None else _tagged(tag, copy)
 
 
-def _text(value: str):
-    """A text that stays one, also where HyperPyYAML reads it by YAML 1.1.
+def _text(value: str) -> str:
+    """Quote a text that HyperPyYAML would not read as a text.
 
-    HyperPyYAML reads a text in brackets as a tuple.
+    It reads YAML 1.1, and a text in brackets as a tuple.
     """
     try:
-        stays = yaml.safe_load(value) == value and not value.startswith("(")
+        plain = yaml.safe_load(value) == value and not value.startswith("(")
     except yaml.YAMLError:
-        stays = False
-    return value if stays else SingleQuotedScalarString(value)
+        plain = False
+    return value if plain else SingleQuotedScalarString(value)

@@ -1,1 +1,1 @@
-"""Evaluations as tables and pages, to read, to see and to hear."""
+"""Reports of evaluations: tables, Markdown and HTML pages, listening tests."""

@@ -1,13 +1,14 @@
-"""Ablations: trainings that differ from a parent by one thing, in one table.
+"""Ablation tables: trainings that differ from a parent in one setting.
 
-Each row of the table is an experiment; the line under it says what is ablated and in
-which scores it differs from its parent on the same clips.
+Each row is an experiment; the line under it has the ablated setting and the scores that
+differ from the parent's on the same clips.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -16,6 +17,7 @@ from speechbrain_lmac.config.inheritance import find_hparams, parents_of, read_t
 from speechbrain_lmac.config.loading import check_keys
 from speechbrain_lmac.evaluation.paired_tests import compare
 from speechbrain_lmac.evaluation.statistics import summarise
+from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.reporting.markdown import MarkdownPage, row_of, table_lines
 from speechbrain_lmac.reporting.tables import (
     HOW_TO_READ,
@@ -34,46 +36,48 @@ class Ablation:
 
     name: str  # of its row
     path: Path  # its YAML
-    parent: str | None  # the row it is compared with
+    parent: str | None  # the row for comparison
     what: str  # the first line of its YAML
 
 
-def read_ablations(experiments: dict, folder: Path) -> list[Ablation]:
-    """What a YAML lists as `experiments`.
+def read_ablations(
+    experiments: Mapping[str, Any], folder: str | Path
+) -> list[Ablation]:
+    """Read the `experiments` of a YAML.
 
     Arguments
     ---------
     experiments : dict
         Name of a row to a YAML file, or to the text of one (see
-        `config.listed_experiments`). It is compared with the row of the nearest of its
-        parents that has one, above it; else with the first row.
+        `config.listed_experiments`). It is compared with its nearest parent that has a
+        row above it, else with the first row.
     folder : str or Path
-        Where the texts are written, each as a file that can be trained by hand.
+        For the texts, each written as an experiment file.
 
     Returns
     -------
-    ablations : list
-        Of Ablation.
+    ablations : list of Ablation
 
     Raises
     ------
     InputError
-        Naming the row, for a file that is missing or cannot be read, a misspelt key,
-        and a parent whose row stands below; for a text also for one that has no row.
+        With the name of the row: for a missing or unreadable file, an unknown key, and
+        a parent whose row is below it; for a text also if the parent has no row.
     """
     paths = {name: _file_of(name, experiments[name], folder) for name in experiments}
     files = {path.resolve() for path in paths.values()}
-    ablations, above = [], {}
+    ablations: list[Ablation] = []
+    above: dict[Path, str] = {}
     for name, path in paths.items():
         with _naming(name):
             read_tree(path)
             check_keys(path)
         parents = [parent.resolve() for parent in parents_of(path)]
-        for named in parents[:1]:
-            if named not in above and (named in files or "\n" in experiments[name]):
+        for nearest in parents[:1]:
+            listed = nearest in files or "\n" in experiments[name]
+            if nearest not in above and listed:
                 raise InputError(
-                    f"{name} is compared with its parent {named.name}: list that above "
-                    "it"
+                    f"{name}: its parent {nearest.name} must be listed above it"
                 )
         first = ablations[0].name if ablations else None
         parent = next((above[p] for p in parents if p in above), first)
@@ -84,10 +88,10 @@ def read_ablations(experiments: dict, folder: Path) -> list[Ablation]:
     return ablations
 
 
-def _file_of(name: str, experiment, folder: Path) -> Path:
-    """The YAML file of a row, written where it is a text."""
+def _file_of(name: str, experiment: object, folder: str | Path) -> Path:
+    """Return the YAML file of a row; write it if the row is a text."""
     if not isinstance(experiment, str):
-        raise InputError(f"{name}: name a YAML file, or what it is and its parent")
+        raise InputError(f"{name}: expected a YAML file, or a mapping with `parent`")
     if "\n" not in experiment:
         with _naming(name):
             return find_hparams(experiment)
@@ -98,7 +102,7 @@ def _file_of(name: str, experiment, folder: Path) -> Path:
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Let an error begin with the name of a row."""
+    """Prefix an InputError with the name of a row."""
     try:
         yield
     except InputError as error:
@@ -106,27 +110,26 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def ablation_page(
-    ablations: list[Ablation],
+    ablations: Sequence[Ablation],
     per_clip: pd.DataFrame,
-    scores: list | tuple,
+    scores: Sequence[Score],
     condition: str,
-    header: list[str],
+    header: Sequence[str],
     seed: int = 1234,
 ) -> MarkdownPage:
-    """The page of a condition: the table, and how to read it.
+    """Return the page of a condition: the table, and notes on it.
 
     Arguments
     ---------
-    ablations : list
-        Of Ablation.
+    ablations : sequence of Ablation
     per_clip : pandas.DataFrame
         From `evaluate.evaluate`, the rows as methods.
     scores : sequence
         Of Score.
     condition : str
         Its name.
-    header : list
-        Of str.
+    header : sequence of str
+        Provenance of the numbers.
     seed : int
         Of the bootstrap.
 
@@ -144,13 +147,13 @@ def ablation_page(
         lines.append(
             row_of([f"**{ablation.name}**", *(interval(row, s) for s in scores)])
         )
-        told = ablation.what
+        note = ablation.what
         if ablation.parent is not None:
             pair = per_clip[per_clip["method"].isin([ablation.name, ablation.parent])]
             table = compare(pair, ablation.name, scores, seed=seed)
             page.add_rows("comparison", table.assign(condition=condition))
-            told += f". {reading(table, ablation.parent, scores)}"
-        lines.append(row_of([f"*{told}*", *[""] * len(scores)]))
+            note += f". {reading(table, ablation.parent, scores)}"
+        lines.append(row_of([f"*{note}*", *[""] * len(scores)]))
     page.add(lines, READ_ROWS, HOW_TO_READ, descriptions(scores))
     return page
 
@@ -162,8 +165,8 @@ READ_ROWS = (
 )
 
 
-def reading(comparison: pd.DataFrame, parent: str, scores: list | tuple) -> str:
-    """A line that says where an experiment differs from its parent.
+def reading(comparison: pd.DataFrame, parent: str, scores: Sequence[Score]) -> str:
+    """Return a line on the scores in which an experiment differs from its parent.
 
     Arguments
     ---------
@@ -177,10 +180,10 @@ def reading(comparison: pd.DataFrame, parent: str, scores: list | tuple) -> str:
     Returns
     -------
     line : str
-        Scores that are better, worse, and without a direction, each with difference
-        and interval; or that there are none.
+        Scores that are better, worse, or without a direction, each with difference and
+        interval.
     """
-    groups = {"better": [], "worse": [], "changed": []}
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "changed": []}
     rows = comparison.set_index("metric")
     for score in scores:
         row = rows.loc[score.name]
@@ -192,7 +195,7 @@ def reading(comparison: pd.DataFrame, parent: str, scores: list | tuple) -> str:
         sign = "+" if row["difference"] > 0 else ""
         shown = with_limits(row["difference"], row["low"], row["high"], score)
         groups[group].append(f"{score.name} {sign}{shown}")
-    told = [f"{group}: {', '.join(found)}" for group, found in groups.items() if found]
-    if not told:
+    lines = [f"{group}: {', '.join(found)}" for group, found in groups.items() if found]
+    if not lines:
         return f"No score differs from {parent}'s by more than its interval"
-    return f"Against {parent} {'; '.join(told)}"
+    return f"Against {parent} {'; '.join(lines)}"

@@ -1,9 +1,11 @@
-"""One recipe on several folds, and what its scores are over all of them."""
+"""Cross-validation: one recipe on several folds, and its scores over all of them."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from ruamel.yaml import YAML
@@ -18,42 +20,44 @@ from speechbrain_lmac.utils.csv_files import read_csv
 from speechbrain_lmac.utils.errors import InputError
 
 KEYS = ["condition", "block", "method"]  # of a row of `summary.csv`
-# Beside a score in `summary.csv`: its interval and its number of clips.
+# Columns of a score in `summary.csv`: its interval and its number of clips.
 BESIDE = ("_low", "_high", "_n")
 
 
-def fold_runs(hparams_file: str, options: list[str], folds: list[int]) -> tuple:
-    """Where the recipe will write for each fold.
+def fold_runs(
+    hparams_file: str, options: list[str], folds: Sequence[int]
+) -> tuple[dict[int, Path], int]:
+    """Return the output folder of each fold.
 
     Arguments
     ---------
     hparams_file : str
         A YAML with a key `fold`, on which its `output_folder` depends.
-    options : list
-        The recipe's command line behind the YAML, without `--fold`.
+    options : list of str
+        Command-line options of the recipe after the YAML, without `--fold`.
     folds : sequence of int
+        Different folds.
 
     Returns
     -------
     folders : dict
-        Fold to its output folder; all of them lie in one folder.
+        Fold to its output folder; all have the same parent folder.
     seed : int
         Of the experiment.
 
     Raises
     ------
     InputError
-        No such key, a fold named twice, `--fold` among the options, or an output
-        folder that several folds share.
+        For a YAML without the key, a duplicate fold, `--fold` among the options, or an
+        output folder shared by several folds.
     """
     path = find_hparams(hparams_file)
     if "fold" not in top_level_keys(path):
         raise InputError(
-            f"{path} has no key 'fold': there is one split only, train on it with the "
-            "recipe itself"
+            f"{path} has no key 'fold', so only one split: run the recipe itself"
         )
     if any(o == "--fold" or o.startswith("--fold=") for o in options):
-        raise InputError("--fold is one fold of many here: name them with --folds")
+        raise InputError("--fold is set for each run here: list the folds with --folds")
     if not folds or len(set(folds)) < len(folds):
         raise InputError(f"--folds must name different folds, got {list(folds)}")
     folders = {}
@@ -62,21 +66,21 @@ def fold_runs(hparams_file: str, options: list[str], folds: list[int]) -> tuple:
         folders[fold] = Path(scalars["output_folder"])
     if len(set(folders.values())) < len(folds):
         raise InputError(
-            f"{folders[folds[0]]} would be the output folder of every fold: it must "
-            "have <fold> in its name, as in --output_folder='!ref "
+            f"{folders[folds[0]]} would be the output folder of every fold: its name "
+            "must contain <fold>, e.g. --output_folder='!ref "
             "results/mine/<seed>/fold<fold>'"
         )
     parents = {folder.parent for folder in folders.values()}
     if len(parents) > 1:
         raise InputError(
-            "the output folders of all folds must lie in one folder, got "
+            "the output folders of all folds must be in one folder, got "
             f"{', '.join(sorted(map(str, parents)))}"
         )
     return folders, scalars["seed"]
 
 
-def _scalars(path: Path, options: list[str]):
-    """The top level of a YAML, references resolved and nothing built."""
+def _scalars(path: Path, options: list[str]) -> Any:
+    """Return the top level of a YAML, references resolved and nothing built."""
     _, _, overrides = read_command([str(path), *options], training=True)
     scalars = YAML().load(resolve(path, overrides))
     require_keys(scalars, ["output_folder", "seed"], path)
@@ -84,18 +88,26 @@ def _scalars(path: Path, options: list[str]):
 
 
 def run_folds(
-    script: Path, hparams_file: str, options: list[str], folds: list[int]
+    script: str | Path,
+    hparams_file: str,
+    options: list[str],
+    folds: Iterable[int],
 ) -> None:
-    """Run the recipe for one fold after the other, each in a process of its own.
+    """Run the recipe for one fold after the other, each in its own process.
 
-    A recipe goes on by itself where it was interrupted, so that a second call repeats
-    little of what is done.
+    Interrupted recipes resume, so a second call repeats little.
+
+    Arguments
+    ---------
+    script : str or Path
+        The recipe.
+    hparams_file, options, folds
+        As for `fold_runs`.
 
     Raises
     ------
     InputError
-        When a fold fails, whose own message stands above. What other folds wrote
-        stays.
+        If a fold fails; the results of the others stay.
     """
     for fold in folds:
         show(f"fold {fold}: {Path(script).name} {hparams_file}")
@@ -103,32 +115,32 @@ def run_folds(
         done = subprocess.run([*command, f"--fold={fold}", *quiet_options()])
         if done.returncode:
             raise InputError(
-                f"fold {fold} ended with the exit status {done.returncode}, see its "
-                "message above. What is done stays: the same command goes on from there"
+                f"fold {fold} failed with exit status {done.returncode}, see its "
+                "message above. Finished parts stay: repeat the command to resume"
             )
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
-    """The scores that a recipe left: those of a training's test, or of a table.
+    """Read the scores of a recipe: of a training's test, or of a table.
 
     Arguments
     ---------
     folder : Path
-        Of `training.json`, or else of `summary.csv`.
+        With `training.json`, or else `summary.csv`.
 
     Returns
     -------
     scores : pandas.DataFrame
-        With the columns `score` and `value`, before them `KEYS` for a table. Intervals
-        within the fold are left out.
+        Columns `score` and `value`, for a table after `KEYS`. Intervals within the fold
+        are dropped.
     """
     if (folder / "training.json").is_file():
         record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         return pd.DataFrame(record["test"].items(), columns=["score", "value"])
     if not (folder / "summary.csv").is_file():
         raise InputError(
-            f"{folder} has neither training.json nor summary.csv: nothing to collect "
-            "from this recipe (with --debug a training writes no result)"
+            f"{folder} has neither training.json nor summary.csv, so no scores (with "
+            "--debug a training writes no results)"
         )
     summary = read_csv(folder / "summary.csv", KEYS)
     left_out = [c for c in summary.columns if c.endswith(BESIDE)]
@@ -139,8 +151,8 @@ def read_scores(folder: Path) -> pd.DataFrame:
     return long.sort_index(kind="stable").reset_index(drop=True)
 
 
-def over_folds(scores: dict[int, pd.DataFrame]) -> pd.DataFrame:
-    """Mean and standard deviation of each score over the folds.
+def over_folds(scores: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
+    """Return the mean and standard deviation of each score over the folds.
 
     Arguments
     ---------
@@ -150,9 +162,9 @@ def over_folds(scores: dict[int, pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     table : pandas.DataFrame
-        `KEYS` if there are any, `score`, `mean`, `std` (over n - 1; NaN for a single
-        fold), `n` (folds with a finite value, which are those averaged) and `fold K`
-        for each fold. A score that a fold lacks is NaN there.
+        `KEYS` of a table, `score`, `mean`, `std` (over n - 1; NaN for a single fold),
+        `n` (the averaged folds, those with a finite value) and `fold K` for each fold:
+        NaN if the score is missing there.
 
     Example
     -------
@@ -161,7 +173,8 @@ def over_folds(scores: dict[int, pd.DataFrame]) -> pd.DataFrame:
       score  mean       std  n  fold 1  fold 2
     0    AI  42.0  2.828427  2    40.0    44.0
     """
-    columns = {}
+    columns: dict[str, pd.Series] = {}
+    keys: list[str] = []
     for fold, table in scores.items():
         keys = [column for column in table.columns if column != "value"]
         columns[f"fold {fold}"] = table.set_index(keys)["value"].astype(float)
@@ -181,7 +194,7 @@ def over_folds(scores: dict[int, pd.DataFrame]) -> pd.DataFrame:
     return table.reset_index()
 
 
-def write_folds(folder: Path, table: pd.DataFrame, header: list[str]) -> None:
+def write_folds(folder: Path, table: pd.DataFrame, header: Sequence[str]) -> None:
     """Write `folds.csv` (exact) and `folds.md` (four digits), each atomically.
 
     Arguments
@@ -189,8 +202,8 @@ def write_folds(folder: Path, table: pd.DataFrame, header: list[str]) -> None:
     folder : Path
     table : pandas.DataFrame
         From `over_folds`.
-    header : list of str
-        The command, the folds, the seed, the versions.
+    header : sequence of str
+        Command, folds, seed and versions.
     """
     page = MarkdownPage("Over the folds", header)
     page.add_rows("folds", table)
@@ -209,7 +222,7 @@ def write_folds(folder: Path, table: pd.DataFrame, header: list[str]) -> None:
 
 
 def markdown_rows(table: pd.DataFrame) -> list[str]:
-    """A Markdown table of texts and of numbers with four digits.
+    """Return a Markdown table, numbers with four digits.
 
     Example
     -------

@@ -1,9 +1,11 @@
-"""From the rows of an evaluation to the files that are read."""
+"""The page and tables of an evaluation."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_lmac.evaluation.benchmark import Benchmark
 from speechbrain_lmac.evaluation.paired_tests import compare, means_by
 from speechbrain_lmac.evaluation.statistics import curves_of, summarise
 from speechbrain_lmac.metrics import (
@@ -15,6 +17,7 @@ from speechbrain_lmac.metrics import (
     FID_IN,
     MM,
     SPS,
+    Score,
 )
 from speechbrain_lmac.metrics.curves import CURVES
 from speechbrain_lmac.metrics.separation import IRM_OVERLAP
@@ -37,61 +40,60 @@ from speechbrain_lmac.reporting.tables import (
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_text
 
-# Of the masks themselves, which cannot be compared across domains.
+Kinds = Mapping[str, Sequence[Score]]  # of scores: metrics, truth, areas
+# Scores of the masks, which are not comparable across domains.
 OF_MASKS = (SPS, COMP, MM, IRM_OVERLAP)
-# What the papers compare methods by.
+# The papers' scores for the comparison of methods.
 FAITHFULNESS = (AI, AD, AG, FID_IN)
 
 
 def write_results(
-    folder: Path,
-    benchmark,
-    per_clip: pd.DataFrame | None,
-    header: list[str],
+    folder: str | Path,
+    benchmark: Benchmark,
+    per_clip: pd.DataFrame,
+    header: Sequence[str],
     seed: int,
     reference: str | None = None,
     published: str | None = None,
     sanity: pd.DataFrame | None = None,
-    together: list[str] | tuple = (),
+    together: Sequence[str] = (),
 ) -> None:
-    """Write everything that can be made of the rows; each file atomically.
+    """Write the tables, figures and page of an evaluation, each file atomically.
 
     `per_clip.csv`, `summary.csv`, `summary.md`, `summary.tex`; `comparison.csv` with a
-    reference; `curves.csv` and a picture for each condition and block that has curves;
-    `sanity.csv` and a picture for each block with a check of sanity. The numbers in
-    the csv files are exact (`pandas.read_csv` of pandas 3 gives them back).
+    reference; `curves.csv` and a figure for each condition and block with curves;
+    `sanity.csv` and a figure for each block with a sanity check. The numbers in the CSV
+    files are exact (`pandas.read_csv` of pandas 3 restores them).
 
     Arguments
     ---------
     folder : str or Path
-        Made when missing.
+        Created if missing.
     benchmark : Benchmark
     per_clip : pandas.DataFrame
         From `Benchmark.score`.
-    header : list
-        Of str: the command, the data, the seed, the versions.
+    header : sequence of str
+        Command, data, seed and versions.
     seed : int
         Of the bootstraps.
     reference : str, optional
-        The method that the others are compared with, clip by clip.
+        The method that the others are compared with, paired by clip.
     published : str, optional
-        What to show beside it, see `published.published_numbers`.
+        Published scores for comparison, see `published.published_numbers`.
     sanity : pandas.DataFrame, optional
         From `Benchmark.check_sanity`.
-    together : list
-        Of names of blocks, whose methods also stand in one table, in which the
-        reference is compared across blocks: in the scores that all of them have,
-        without those of the masks themselves.
+    together : sequence of str
+        Blocks whose methods are also in one joint table, with a comparison across
+        blocks: in their common scores, without those of the masks.
 
     Raises
     ------
     InputError
-        When there is no such block.
+        For an unknown block.
     """
     for block in set(together) - set(benchmark.blocks):
         raise InputError(
-            f"together asks for the block {block!r}; there are "
-            f"{', '.join(benchmark.blocks)}"
+            f"together: unknown block {block!r}; blocks: {', '.join(benchmark.blocks)}"
         )
     page = EvaluationPage(Path(folder), header, seed, reference, published)
     page.add_rows("per_clip", per_clip)
@@ -108,9 +110,9 @@ def write_results(
                 page.add_curves(condition, block, curves_of(rows, shares))
         if together:
             rows = pd.concat([rows_of(per_clip, condition, b) for b in together])
-            kinds = [benchmark.scores(condition, block) for block in together]
+            by_block = [benchmark.scores(condition, block) for block in together]
             name = " and ".join(together)
-            page.add_block(condition, name, in_one(rows), common(kinds))
+            page.add_block(condition, name, joined_rows(rows), common_scores(by_block))
         columns = [m for m in benchmark.metrics if m is not AD_DOUBLE_SOFTMAX]
         caption = f"{condition}: {about}"
         page.latex.append(latex_table(summaries, caption, columns))
@@ -120,12 +122,12 @@ def write_results(
 
 
 class EvaluationPage(MarkdownPage):
-    """What `write_results` has to say so far: text, tables and pictures.
+    """The page of `write_results`: text, tables and figures.
 
     Arguments
     ---------
     folder : Path
-    header : list
+    header : sequence of str
     seed : int
     reference, published : str or None
         See `write_results`.
@@ -134,32 +136,37 @@ class EvaluationPage(MarkdownPage):
     def __init__(
         self,
         folder: Path,
-        header: list[str],
+        header: Sequence[str],
         seed: int,
-        reference: str,
+        reference: str | None,
         published: str | None,
-    ):
+    ) -> None:
         super().__init__("Evaluation", header)
         self.folder = folder
         self.seed = seed
         self.reference = reference
         self.published = published
         self.numbers = None if published is None else published_numbers(published)
-        self.latex = []
-        self._used = {}
+        self.latex: list[str] = []
+        self._used: dict[str, Score] = {}
 
     def add_block(
-        self, condition: str, block: str, rows: pd.DataFrame, kinds: dict
+        self, condition: str, block: str, rows: pd.DataFrame, kinds: Kinds
     ) -> pd.DataFrame:
-        """The tables of a condition and block. Returns the summary.
+        """Add the tables of a condition and block.
 
         Arguments
         ---------
         condition, block : str
         rows : pandas.DataFrame
-            Of `Benchmark.score`, of these only.
+            Their rows of `Benchmark.score`.
         kinds : dict
             From `Benchmark.scores`.
+
+        Returns
+        -------
+        summary : pandas.DataFrame
+            From `statistics.summarise`.
         """
         scores = [score for kind in kinds.values() for score in kind]
         self._used |= {score.name: score for score in scores}
@@ -170,24 +177,25 @@ class EvaluationPage(MarkdownPage):
         for kind in ("truth", "areas"):
             if kinds[kind]:
                 self.add(markdown_table(summary, kinds[kind]))
-        if self.numbers is not None:
-            beside = published_table(summary, self.numbers, condition, block, scores)
-            if beside:
-                self.add(beside, WARNINGS[self.published])
-        if self.reference in set(rows["method"]):
-            self._compare(condition, block, rows, kinds, summary)
+        if self.published is not None and self.numbers is not None:
+            lines = published_table(summary, self.numbers, condition, block, scores)
+            if lines:
+                self.add(lines, WARNINGS[self.published])
+        if self.reference is not None and self.reference in set(rows["method"]):
+            self._compare(self.reference, condition, block, rows, kinds, summary)
         return summary
 
     def _compare(
         self,
+        reference: str,
         condition: str,
         block: str,
         rows: pd.DataFrame,
-        kinds: dict,
+        kinds: Kinds,
         summary: pd.DataFrame,
     ) -> None:
-        """The reference against the other methods, clip by clip."""
-        reference, scores = self.reference, [s for kind in kinds.values() for s in kind]
+        """Compare the reference with the other methods, paired by clip."""
+        scores = [score for kind in kinds.values() for score in kind]
         compared = compare(rows, reference, scores, seed=self.seed)
         self.add_rows("comparison", placed(compared, condition=condition, block=block))
         tables = [
@@ -208,7 +216,14 @@ class EvaluationPage(MarkdownPage):
             self.add(f"{title}{line}" if line else "")
 
     def add_curves(self, condition: str, block: str, curves: pd.DataFrame) -> None:
-        """Curves from `curves_of`, and their picture."""
+        """Add curves and their figure.
+
+        Arguments
+        ---------
+        condition, block : str
+        curves : pandas.DataFrame
+            From `statistics.curves_of`.
+        """
         names = [score.name for score in CURVES]
         means = means_by(curves, ["method", "share"], names, seed=self.seed)
         self.add_rows("curves", placed(means, condition=condition, block=block))
@@ -217,25 +232,36 @@ class EvaluationPage(MarkdownPage):
         self.add(f"![Faithfulness at equal sizes of the mask]({picture})")
 
     def finish(self) -> None:
-        """Say how to read it, and write everything that is not written yet."""
+        """Add the notes, and write the page and its tables."""
         self.add(HOW_TO_READ, descriptions(self._used.values()))
         self.write(self.folder / "summary.md")
         write_text("\n".join(self.latex), self.folder / "summary.tex")
 
 
 def rows_of(per_clip: pd.DataFrame, condition: str, block: str) -> pd.DataFrame:
-    """The rows of one condition and block."""
+    """Return the rows of a condition and block.
+
+    Arguments
+    ---------
+    per_clip : pandas.DataFrame
+        From `Benchmark.score`.
+    condition, block : str
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+    """
     here = per_clip["condition"].eq(condition) & per_clip["block"].eq(block)
     return per_clip[here]
 
 
-def in_one(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of several blocks as one table; methods of several say which block.
+def joined_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Append the block to the names of methods that several blocks have.
 
     Example
     -------
     >>> rows = {"block": ["STFT", "Mel", "Mel"], "method": ["all ones"] * 2 + ["L-MAC"]}
-    >>> in_one(pd.DataFrame(rows))["method"].tolist()
+    >>> joined_rows(pd.DataFrame(rows))["method"].tolist()
     ['all ones, STFT', 'all ones, Mel', 'L-MAC']
     """
     shared = rows.groupby("method")["block"].transform("nunique") > 1
@@ -244,9 +270,11 @@ def in_one(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def common(kinds: list) -> dict:
-    """The scores that all blocks have, but for `OF_MASKS`; by kind as of
-    `Benchmark.scores`."""
+def common_scores(kinds: Sequence[Kinds]) -> Kinds:
+    """Return the scores that all blocks have, without `OF_MASKS`.
+
+    Arguments and result are by kind, as from `Benchmark.scores`.
+    """
     return {
         kind: [
             score

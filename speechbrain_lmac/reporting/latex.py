@@ -1,29 +1,31 @@
-"""Tables in LaTeX, with the papers' columns."""
+"""LaTeX tables with the papers' columns."""
+
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from speechbrain_lmac.metrics import PAPER_METRICS
+from speechbrain_lmac.metrics import PAPER_METRICS, Score
 from speechbrain_lmac.reporting.paper_order import best_of, in_paper_order
 from speechbrain_lmac.reporting.tables import number
 
 
 def latex_table(
-    summaries: dict[str, pd.DataFrame],
+    summaries: Mapping[str, pd.DataFrame],
     caption: str,
-    metrics: list | tuple = PAPER_METRICS,
+    metrics: Sequence[Score] = PAPER_METRICS,
 ) -> str:
-    """A LaTeX table (package booktabs) with the papers' columns, blocks as groups.
+    """Return a LaTeX table (package booktabs) of means, blocks as groups of rows.
 
-    Means only, the best of a block and column in bold.
+    The best mean of each block and column is bold.
 
     Arguments
     ---------
     summaries : dict
-        Name of the block to its summary.
+        Name of the block to its summary, from `statistics.summarise`.
     caption : str
         Plain text.
     metrics : sequence
-        Of Score.
+        The columns, of Score.
 
     Returns
     -------
@@ -68,7 +70,7 @@ SIGNS_OF_LATEX = str.maketrans(
 
 
 def escape(text: str) -> str:
-    """Plain text for LaTeX.
+    """Escape plain text for LaTeX.
 
     Example
     -------

@@ -1,7 +1,8 @@
-"""Pages in Markdown, and the tables beside them."""
+"""Markdown pages, and the CSV tables beside them."""
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,13 +14,13 @@ from speechbrain_lmac.utils.system import command_line, versions
 
 
 class MarkdownPage:
-    """Paragraphs under a title, and the tables that they are made of.
+    """Paragraphs under a title, and the tables behind them.
 
     Arguments
     ---------
     title : str
-    header : list
-        Of str: where the numbers are from, see `provenance`.
+    header : sequence of str
+        Provenance of the numbers, see `provenance`.
 
     Example
     -------
@@ -37,15 +38,15 @@ class MarkdownPage:
     | 440 | -3 |
     """
 
-    def __init__(self, title: str, header: list[str] | tuple = ()):
-        self.paragraphs = []
-        self.tables = defaultdict(list)
+    def __init__(self, title: str, header: Sequence[str] = ()) -> None:
+        self.paragraphs: list[str] = []
+        self.tables: dict[str, list[pd.DataFrame]] = defaultdict(list)
         self.add(f"# {title}", [f"- {line}" for line in header])
 
-    def add(self, *paragraphs) -> None:
-        """Add paragraphs: texts, or lists of lines as those of a table.
+    def add(self, *paragraphs: str | Iterable[str]) -> None:
+        """Add paragraphs: texts, or lists of lines, e.g. of a table.
 
-        An empty line stands between two of them. Those that are empty are left out.
+        Empty ones are skipped; empty lines separate the others.
         """
         for paragraph in paragraphs:
             if not isinstance(paragraph, str):
@@ -53,7 +54,7 @@ class MarkdownPage:
             if paragraph:
                 self.paragraphs.append(paragraph)
 
-    def add_rows(self, name: str, table: int | pd.DataFrame) -> None:
+    def add_rows(self, name: str, table: pd.DataFrame) -> None:
         """Add rows to the table `NAME.csv`."""
         self.tables[name].append(table)
 
@@ -64,32 +65,32 @@ class MarkdownPage:
             self.tables[name] += parts
 
     def text(self) -> str:
-        """The page so far."""
+        """Return the text of the page."""
         return "\n\n".join(self.paragraphs) + "\n"
 
-    def write(self, path: Path) -> None:
-        """Write the page, and beside it the tables that have rows; each atomically."""
+    def write(self, path: str | Path) -> None:
+        """Write the page and its tables (CSV) beside it, each atomically."""
         for name, parts in self.tables.items():
             table = pd.concat(parts, ignore_index=True)
             write_csv(table, Path(path).with_name(f"{name}.csv"))
         write_text(self.text(), path)
 
 
-def provenance(argv: list[str], *about, seed: int) -> list[str]:
-    """The header of a page of results.
+def provenance(argv: list[str], *about: str, seed: int) -> list[str]:
+    """Return the header of a page of results.
 
     Arguments
     ---------
-    argv : list
-        Of the command.
+    argv : list of str
+        Arguments of the command.
     *about : str
         Lines about the data.
     seed : int
+        Of the experiment.
 
     Returns
     -------
-    header : list
-        Of str.
+    header : list of str
     """
     return [
         f"command: `{command_line(argv)}`",
@@ -99,8 +100,8 @@ def provenance(argv: list[str], *about, seed: int) -> list[str]:
     ]
 
 
-def placed(table: pd.DataFrame, **where) -> pd.DataFrame:
-    """A table with what it is about in front.
+def placed(table: pd.DataFrame, **where: object) -> pd.DataFrame:
+    """Return a table with constant first columns.
 
     Example
     -------
@@ -110,8 +111,10 @@ def placed(table: pd.DataFrame, **where) -> pd.DataFrame:
     return table.assign(**where)[[*where, *table.columns]]
 
 
-def table_lines(titles, rows=()) -> list[str]:
-    """The lines of a Markdown table.
+def table_lines(
+    titles: Sequence[object], rows: Iterable[Sequence[object]] = ()
+) -> list[str]:
+    """Return the lines of a Markdown table.
 
     Example
     -------
@@ -121,12 +124,12 @@ def table_lines(titles, rows=()) -> list[str]:
     return [row_of(line) for line in (titles, ["---"] * len(titles), *rows)]
 
 
-def row_of(cells: list) -> str:
-    """A row of a Markdown table."""
+def row_of(cells: Iterable[object]) -> str:
+    """Return a row of a Markdown table."""
     return "| " + " | ".join(map(_cell_text, cells)) + " |"
 
 
-def _cell_text(cell) -> str:
-    """Text that stays in its cell: a bar, and backslashes before it, are escaped."""
+def _cell_text(cell: object) -> str:
+    """Escape bars, and backslashes before them, in the text of a cell."""
     text = visible(str(cell)).replace("\n", " ")
     return re.sub(r"(\\*)\|", lambda found: 2 * found[1] + r"\|", text)

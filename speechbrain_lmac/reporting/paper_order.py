@@ -1,9 +1,11 @@
-"""The order of methods in the papers' tables, and which of them are controls."""
+"""Row order of the papers' tables, and uninformative baselines (controls)."""
 
 import pandas as pd
 
+from speechbrain_lmac.metrics import Score
+
 CONTROLS = ("random cells", "random blocks", "all ones")
-# Rows in the order of the papers' tables; what they do not have follows.
+# The order of the papers' tables; other rows follow.
 PAPER_ORDER = (
     "Saliency",
     "SmoothGrad",
@@ -22,7 +24,7 @@ PAPER_ORDER = (
 
 
 def in_paper_order(summary: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a summary as the papers' tables have them; others keep their order.
+    """Return the rows of a summary in the papers' order, then all others.
 
     Example
     -------
@@ -37,7 +39,7 @@ def in_paper_order(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_control(method: str) -> bool:
-    """Whether a row is a control, also where its name says of which block.
+    """Return whether a method is a control, with or without the name of its block.
 
     Example
     -------
@@ -47,10 +49,10 @@ def is_control(method: str) -> bool:
     return method.startswith(CONTROLS)
 
 
-def best_of(summary: pd.DataFrame, metric) -> list[str]:
-    """The methods with the best mean; none without a direction, and no control.
+def best_of(summary: pd.DataFrame, metric: Score) -> list[str]:
+    """Return the methods with the best mean of a score, [] without a direction.
 
-    A mask of ones has the best AD and Fid-In there are: it says nothing.
+    Controls are excluded: an all-ones mask has the best possible AD and Fid-In.
     """
     rows = summary[~summary["method"].map(is_control)]
     values = rows[metric.name]

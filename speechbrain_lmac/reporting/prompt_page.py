@@ -1,5 +1,6 @@
-"""What `zero_shot_checks` found, as tables, pictures and a page."""
+"""The page and tables of `zero_shot_checks`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from speechbrain_lmac.evaluation.prompt_checks import (
     clip_scores,
     overall_correlation,
 )
+from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.plots.charts import write_relation
 from speechbrain_lmac.reporting.markdown import (
     MarkdownPage,
@@ -31,6 +33,7 @@ from speechbrain_lmac.reporting.tables import (
     with_limits,
 )
 
+KINDS = {True: "of its class", False: "of another"}  # of prompts, for a clip
 HOW_TO_READ = (
     "Mean [95 % interval, percentile bootstrap over clips] of the clips with a finite "
     "score; ↑ higher is better, ↓ lower is better. Empty: masks, of all clips and "
@@ -41,11 +44,11 @@ HOW_TO_READ = (
 
 
 def write_checks(
-    folder: Path,
+    folder: str | Path,
     prompts: pd.DataFrame,
     swaps: pd.DataFrame,
     sanity: pd.DataFrame,
-    header: list[str],
+    header: Sequence[str],
     seed: int,
     reference: str | None = None,
 ) -> None:
@@ -59,21 +62,21 @@ def write_checks(
     ---------
     folder : str or Path
     prompts, swaps : pandas.DataFrame
-        From `explain_prompts`, with the columns `condition block method` before.
+        From `explain_prompts`, after the columns `condition block method`.
     sanity : pandas.DataFrame
         From `Benchmark.check_sanity`.
-    header : list
-        Of str: the command, the data, the seed, the versions.
+    header : sequence of str
+        Command, data, seed and versions.
     seed : int
         Of the bootstraps.
     reference : str, optional
-        The method that the others are compared with, clip by clip.
+        The method that the others are compared with, paired by clip.
     """
     folder = Path(folder)
     page = MarkdownPage("Prompt checks", header)
     page.add_rows("prompts", prompts)
     page.add_rows("swaps", swaps)
-    for (condition, block), asked in prompts.groupby(
+    for (condition, block), prompted in prompts.groupby(
         ["condition", "block"], sort=False
     ):
         here = swaps["condition"].eq(condition) & swaps["block"].eq(block)
@@ -83,14 +86,14 @@ def write_checks(
                 clip_scores(rows, swapped[swapped["method"] == method]).assign(
                     method=method
                 )
-                for method, rows in asked.groupby("method", sort=False)
+                for method, rows in prompted.groupby("method", sort=False)
             ],
             ignore_index=True,
         )
         summary = pd.concat(
             [
                 means_by(per_clip, ["method"], [s.name for s in SCORES], seed=seed),
-                overall_rows(asked, seed),
+                overall_rows(prompted, seed),
             ],
             ignore_index=True,
         )
@@ -99,8 +102,10 @@ def write_checks(
         page.add_rows("summary", placed(summary, **where))
         name, about = f"{condition}_{block}.png", f"{condition}, {block}"
         write_relation(
-            asked.assign(
-                prompt=asked["right"].map({True: "of its class", False: "of another"})
+            prompted.assign(
+                prompt=prompted["right"].map(
+                    {True: "of its class", False: "of another"}
+                )
             ),
             "similarity",
             "mask_mean",
@@ -117,11 +122,11 @@ def write_checks(
             f"{about}: distance of two masks of a clip, and of their prompts",
         )
         n_clips = per_clip["id"].nunique()
-        n_prompts = asked["prompt"].nunique()
+        n_prompts = prompted["prompt"].nunique()
         page.add(
             f"## {about}: {n_clips} clips, {n_prompts} prompts",
             "### Mask mean and similarity",
-            checks_table(summary, (RISES, OVERALL), asked),
+            checks_table(summary, (RISES, OVERALL), prompted),
             verdict(summary, RISES),
             f"![Mask mean and similarity](size_{name})",
             "### Sounds that are not there",
@@ -131,7 +136,7 @@ def write_checks(
             checks_table(summary, SWAP),
             f"![Masks and prompts](swap_{name})",
         )
-        if reference in set(per_clip["method"]):
+        if reference is not None and reference in set(per_clip["method"]):
             compared = compare(per_clip, reference, SCORES, seed=seed)
             page.add_rows("comparison", placed(compared, **where))
             page.add(
@@ -145,12 +150,12 @@ def write_checks(
 
 
 def overall_rows(prompts: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """`OVERALL` of each method, in the columns of `paired_tests.means_by`."""
+    """Return `OVERALL` of each method, in the columns of `paired_tests.means_by`."""
     rows = []
-    for method, asked in prompts.groupby("method", sort=False):
-        mean, low, high = overall_correlation(asked, seed=seed)
-        finite = np.isfinite(asked[["similarity", "mask_mean"]]).all(axis=1)
-        good = finite.groupby(asked["id"]).all()
+    for method, own in prompts.groupby("method", sort=False):
+        mean, low, high = overall_correlation(own, seed=seed)
+        finite = np.isfinite(own[["similarity", "mask_mean"]]).all(axis=1)
+        valid = finite.groupby(own["id"]).all()
         rows.append(
             {
                 "method": method,
@@ -158,17 +163,19 @@ def overall_rows(prompts: pd.DataFrame, seed: int) -> pd.DataFrame:
                 "mean": mean,
                 "low": low,
                 "high": high,
-                "n": int(good.sum()),
-                "non_finite": int((~good).sum()),
+                "n": int(valid.sum()),
+                "non_finite": int((~valid).sum()),
             }
         )
     return pd.DataFrame(rows)
 
 
 def checks_table(
-    summary: pd.DataFrame, scores: tuple, prompts: pd.DataFrame | None = None
+    summary: pd.DataFrame,
+    scores: Sequence[Score],
+    prompts: pd.DataFrame | None = None,
 ) -> list[str]:
-    """Lines of a Markdown table: a row per method, mean and interval of each score.
+    """Return a Markdown table: a row per method, mean and interval of each score.
 
     Arguments
     ---------
@@ -177,14 +184,19 @@ def checks_table(
     scores : sequence
         Of Score.
     prompts : pandas.DataFrame, optional
-        Whose empty masks are counted, too.
+        Rows of `explain_prompts`, for a column with the number of empty masks.
+
+    Returns
+    -------
+    lines : list of str
     """
     titles = ["method", *map(title, scores), "non-finite"]
     titles += [] if prompts is None else ["empty"]
     lines = table_lines(titles)
     rows = summary.set_index(["method", "score"])
     for method in in_paper_order(summary.drop_duplicates("method"))["method"]:
-        cells, non_finite = [method], 0
+        cells: list[object] = [method]
+        non_finite = 0
         for score in scores:
             row = rows.loc[(method, score.name)]
             cells.append(with_limits(row["mean"], row["low"], row["high"], score))
@@ -196,8 +208,8 @@ def checks_table(
     return lines
 
 
-def verdict(summary: pd.DataFrame, score) -> str:
-    """A line that names the methods whose interval of a score lies above 0.
+def verdict(summary: pd.DataFrame, score: Score) -> str:
+    """Return a line with the methods whose interval of a score is above 0.
 
     Example
     -------
@@ -206,7 +218,6 @@ def verdict(summary: pd.DataFrame, score) -> str:
     >>> verdict(pd.DataFrame(rows), Score("s", True, "", ""))
     's, interval above 0: a.'
     """
-    good = summary[(summary["score"] == score.name) & (summary["low"] > 0)]
-    return (
-        f"{score.name}, interval above 0: {', '.join(good['method']) or 'no method'}."
-    )
+    positive = summary[(summary["score"] == score.name) & (summary["low"] > 0)]
+    names = ", ".join(positive["method"]) or "no method"
+    return f"{score.name}, interval above 0: {names}."

@@ -1,4 +1,6 @@
-"""The page of remove and retrain."""
+"""The page of remove and retrain (ROAR)."""
+
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -11,19 +13,21 @@ HOW_TO_READ = (
 )
 
 
-def roar_page(rows, header, repeats, picture):
-    """The page.
+def roar_page(
+    rows: pd.DataFrame, header: Sequence[str], repeats: int, picture: str
+) -> MarkdownPage:
+    """Return the page of remove and retrain.
 
     Arguments
     ---------
     rows : pandas.DataFrame
         From `roar.remove_and_retrain`.
-    header : list
-        Of str: the command, the data, the seed, the versions.
+    header : sequence of str
+        Command, data, seed and versions.
     repeats : int
         Retrainings of each method and share.
     picture : str
-        Name of the picture beside the page.
+        File name of the figure beside the page.
 
     Returns
     -------
@@ -36,7 +40,7 @@ def roar_page(rows, header, repeats, picture):
 
 
 def roar_table(rows: pd.DataFrame) -> list[str]:
-    """Lines of accuracies in percent: a row per method, a column per share."""
+    """Return a Markdown table of accuracy (%): a row per method, a column per share."""
     shares = sorted(rows["share"].unique())
     head = ["method", *(f"{100 * share:g} % removed" for share in shares)]
     lines = []

@@ -1,25 +1,27 @@
-"""What a page says of the comparison with a randomised classifier."""
+"""The section of a page on the sanity check with a randomised classifier."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from speechbrain_lmac.evaluation.paired_tests import means_by
 from speechbrain_lmac.evaluation.randomisation import SIMILARITIES
+from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.plots.charts import write_sanity
-from speechbrain_lmac.reporting.markdown import row_of, table_lines
+from speechbrain_lmac.reporting.markdown import MarkdownPage, row_of, table_lines
 from speechbrain_lmac.reporting.paper_order import in_paper_order
 
 
 def add_sanity(
-    page,
+    page: MarkdownPage,
     sanity: pd.DataFrame,
     folder: Path,
     seed: int,
     title: str,
     about: str = "{block}",
 ) -> None:
-    """Add a table and a picture of each block, and the rows of `sanity.csv`.
+    """Add a table and a figure of each block, and the rows of `sanity.csv`.
 
     Arguments
     ---------
@@ -27,13 +29,13 @@ def add_sanity(
     sanity : pandas.DataFrame
         From `Benchmark.check_sanity`.
     folder : Path
-        Where the pictures `sanity_BLOCK.png` are written.
+        For the figures `sanity_BLOCK.png`.
     seed : int
         Of the bootstrap.
     title : str
-        Of all of it.
+        Of the section.
     about : str
-        Title of a block, with `block` and `n_clips`.
+        Title of a block, a format with `block` and `n_clips`.
     """
     page.add_rows("sanity", sanity)
     page.add(f"## {title}")
@@ -49,8 +51,8 @@ def add_sanity(
         )
 
 
-def sanity_table(means: pd.DataFrame, scores: tuple) -> list[str]:
-    """Lines of a Markdown table: the similarity that is left when all is random.
+def sanity_table(means: pd.DataFrame, scores: Sequence[Score]) -> list[str]:
+    """Return a Markdown table of similarities after the first and the last layer.
 
     Arguments
     ---------

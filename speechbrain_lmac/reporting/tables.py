@@ -1,9 +1,12 @@
-"""Summaries as tables in Markdown, means with their intervals."""
+"""Markdown tables of summaries: means with their intervals."""
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
+from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.reporting.markdown import row_of, table_lines
 from speechbrain_lmac.reporting.paper_order import in_paper_order, is_control
 
@@ -14,7 +17,7 @@ COUNTS = {
     "saturated": "saturated",
     "seconds_per_clip": "s/clip",
 }
-# What a published AD was computed as, see docs/methods.md.
+# With the AD as it was published, see docs/methods.md.
 COMPARED = ("AI", "AD-double-softmax", "AG", "FF", "Fid-In", "SPS", "COMP")
 
 HOW_TO_READ = (
@@ -27,9 +30,11 @@ HOW_TO_READ = (
 
 
 def markdown_table(
-    summary: pd.DataFrame, scores: list | tuple, counts: dict[str, str] | None = None
+    summary: pd.DataFrame,
+    scores: Sequence[Score],
+    counts: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Lines of a Markdown table: a row per method, mean and interval of each score.
+    """Return a Markdown table: a row per method, mean and interval of each score.
 
     Arguments
     ---------
@@ -38,7 +43,11 @@ def markdown_table(
     scores : sequence
         Of Score.
     counts : dict, optional
-        Other columns of the summary, and how they are called.
+        Further columns of the summary, with their titles.
+
+    Returns
+    -------
+    lines : list of str
     """
     counts = counts or {}
     titles = ["method", *map(title, scores), *counts.values()]
@@ -50,7 +59,7 @@ def markdown_table(
     return lines
 
 
-# Of the Wilcoxon signed-rank tests that are marked.
+# Largest p of a marked Wilcoxon signed-rank test.
 SIGNIFICANT = 0.001
 COMPARISON = (
     "Mean difference on the same clips [95 % interval, percentile bootstrap over "
@@ -64,9 +73,9 @@ def published_table(
     published: pd.DataFrame,
     condition: str,
     block: str,
-    metrics: list | tuple,
+    metrics: Sequence[Score],
 ) -> list[str]:
-    """Lines of a Markdown table: our mean beside the published one; [] without any.
+    """Return a Markdown table of our means beside the published ones.
 
     Arguments
     ---------
@@ -75,9 +84,14 @@ def published_table(
     published : pandas.DataFrame
         From `published.published_numbers`.
     condition, block : str
-        Which rows of it.
+        Selected rows of it.
     metrics : sequence
         Of Score.
+
+    Returns
+    -------
+    lines : list of str
+        [] if none of the methods was published.
     """
     here = published["condition"].eq(condition) & published["block"].eq(block)
     theirs = published[here].set_index("method")
@@ -95,27 +109,30 @@ def published_table(
     for row in rows:
         cells = [row["method"]]
         for metric in shown:
-            printed = theirs.loc[row["method"], metric.name]
-            cells += [number(row[metric.name], metric), number(printed, metric)]
+            published_mean = theirs.loc[row["method"], metric.name]
+            cells += [number(row[metric.name], metric), number(published_mean, metric)]
         lines.append(row_of(cells))
     return lines
 
 
 def comparison_table(
-    comparison: pd.DataFrame, reference: str, scores: list | tuple
+    comparison: pd.DataFrame, reference: str, scores: Sequence[Score]
 ) -> list[str]:
-    """Lines of a Markdown table: the reference less each other method, clip by clip.
-
-    [] without another method, or without a score that has a direction.
+    """Return a Markdown table: reference minus each other method, paired by clip.
 
     Arguments
     ---------
     comparison : pandas.DataFrame
         From `paired_tests.compare`.
     reference : str
-        The method that was compared.
+        The reference method.
     scores : sequence
-        Of Score: the columns, those with a direction only.
+        Of Score: the columns; those without a direction are skipped.
+
+    Returns
+    -------
+    lines : list of str
+        [] without another method or a score with a direction.
     """
     shown = [score for score in scores if score.higher_is_better is not None]
     if not shown or comparison.empty:
@@ -137,13 +154,12 @@ def verdict(
     summary: pd.DataFrame,
     comparison: pd.DataFrame,
     reference: str,
-    scores: list | tuple,
+    scores: Sequence[Score],
 ) -> str:
-    """A line that says where a method leads all others, and who is ahead where not.
+    """Return a line on the scores in which a method leads, and on those ahead of it.
 
-    Controls do not count. Which mean is better is told by the mean, as the table prints
-    it: means that look the same are a tie, and no lead. Whether a difference is one is
-    told by its interval over the same clips.
+    Controls are excluded. Means are compared as the table prints them: equal digits are
+    a tie. Differences have their paired interval over clips.
 
     Arguments
     ---------
@@ -159,13 +175,17 @@ def verdict(
     Returns
     -------
     line : str
-        "" where nothing can be compared: no other method but controls, no score with a
-        direction, no mean of the reference.
+        "" if there is no method but controls, no score with a direction, or no mean of
+        the reference.
     """
     means = summary.set_index("method")
     pairs = comparison.set_index(["metric", "method"])
     others = [m for m in means.index if m != reference and not is_control(m)]
-    judged, leads, behind, level, without = [], [], [], [], []
+    judged: list[str] = []
+    leads: list[str] = []
+    behind: list[str] = []
+    level: list[str] = []
+    without: list[str] = []
     for score in scores:
         own = means.loc[reference, score.name]
         with_score = [m for m in others if not math.isnan(means.loc[m, score.name])]
@@ -197,39 +217,52 @@ def verdict(
     where = ", ".join(leads) or f"none of {', '.join(judged)}"
     controls = " (controls aside)" if any(map(is_control, means.index)) else ""
     line = f"{reference} leads every other method{controls} on {where}."
-    for title, told in (
+    for heading, methods in (
         ("Ahead of it", behind),
         ("Level with it", level),
         ("Without a value", without),
     ):
-        line += f" {title}: {'; '.join(told)}." if told else ""
+        line += f" {heading}: {'; '.join(methods)}." if methods else ""
     return line
 
 
-def descriptions(scores) -> list[str]:
-    """A line for each score: what it is."""
+def descriptions(scores: Iterable[Score]) -> list[str]:
+    """Return a line with the description of each score."""
     return [f"- **{score.name}**: {score.description}." for score in scores]
 
 
-def title(score) -> str:
-    """The head of a column: the name and where better is."""
+def title(score: Score) -> str:
+    """Return the title of a column: the name, and an arrow to the better values."""
     arrow = {True: " ↑", False: " ↓", None: ""}[score.higher_is_better]
     return f"{score.name}{arrow}"
 
 
-def number(value, score) -> str:
-    """A mean with as many digits as its unit deserves; – for what is not there."""
+def number(value: float, score: Score) -> str:
+    """Format a mean: 2 decimals of percent, else 3; – for NaN."""
     digits = 2 if score.unit == "%" else 3
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def interval(row, score) -> str:
-    """The mean of a score in a row of a summary, `mean [low, high]`."""
-    columns = (score.name, f"{score.name}_low", f"{score.name}_high")
-    return with_limits(*(row[column] for column in columns), score)
+def interval(row: Mapping[str, Any] | pd.Series, score: Score) -> str:
+    """Format the mean of a score in a row of a summary, `mean [low, high]`."""
+    mean, low, high = (row[f"{score.name}{end}"] for end in ("", "_low", "_high"))
+    return with_limits(mean, low, high, score)
 
 
-def with_limits(mean, low, high, score) -> str:
-    """`mean [low, high]`; – for what is not there."""
-    mean, low, high = (number(value, score) for value in (mean, low, high))
-    return "–" if mean == "–" else f"{mean} [{low}, {high}]"
+def with_limits(mean: float, low: float, high: float, score: Score) -> str:
+    """Format a mean with its interval, `mean [low, high]`.
+
+    Arguments
+    ---------
+    mean, low, high : float
+        NaN: none.
+    score : Score
+        Its unit decides the digits.
+
+    Returns
+    -------
+    text : str
+        "–" without a mean.
+    """
+    shown = [number(value, score) for value in (mean, low, high)]
+    return "–" if math.isnan(mean) else f"{shown[0]} [{shown[1]}, {shown[2]}]"

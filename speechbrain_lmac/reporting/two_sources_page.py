@@ -1,5 +1,6 @@
-"""The page and the tables of an evaluation on mixtures of two sources."""
+"""The page and tables of an evaluation on mixtures of two sources."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -46,33 +47,33 @@ HOW_TO_READ = (
 
 
 def write_two_sources(
-    folder: Path,
+    folder: str | Path,
     rows: pd.DataFrame,
-    header: list[str],
+    header: Sequence[str],
     seed: int,
     reference: str | None = None,
 ) -> None:
     """Write `per_clip.csv`, `summary.csv`, `comparison.csv`, `summary.md`, atomically.
 
-    Everything is told twice: of all mixtures, and of those whose two classes are the
-    two that the classifier finds likeliest, which it can be said to hear.
+    The tables are of all mixtures, and of those whose two classes are the two most
+    probable ones of the classifier.
 
     Arguments
     ---------
     folder : str or Path
     rows : pandas.DataFrame
-        From `two_source_rows`, with the columns `condition` and `block` before.
-    header : list
-        Of str: the command, the data, the seed, the versions.
+        From `two_source_rows`, after the columns `condition` and `block`.
+    header : sequence of str
+        Command, data, seed and versions.
     seed : int
         Of the bootstraps.
     reference : str, optional
-        The method that the others are compared with, mixture by mixture.
+        The method that the others are compared with, paired by mixture.
     """
     rows = rows.assign(**{LESS_ABSENT.name: less_absent(rows)})
     page = MarkdownPage("Two sources", header)
     page.add_rows("per_clip", rows)
-    asked = (*TARGET, *SIZE, LESS_ABSENT, ABSENT)
+    target_scores = (*TARGET, *SIZE, LESS_ABSENT, ABSENT)
     for (condition, block), here in rows.groupby(["condition", "block"], sort=False):
         for title, part in (
             ("all mixtures", here),
@@ -88,10 +89,10 @@ def write_two_sources(
             page.add_rows("summary", placed(summary, **where))
             page.add(
                 markdown_table(summary, (*NEARER, BOTH), COUNTS),
-                markdown_table(summary, asked),
+                markdown_table(summary, target_scores),
                 verdict(summary),
             )
-            if reference in set(part["method"]):
+            if reference is not None and reference in set(part["method"]):
                 compared = compare(part, reference, (*NEARER, BOTH), seed=seed)
                 page.add_rows("comparison", placed(compared, **where))
                 table = comparison_table(compared, reference, (*NEARER, BOTH))
@@ -100,8 +101,8 @@ def write_two_sources(
     page.write(Path(folder) / "summary.md")
 
 
-def less_absent(rows: pd.DataFrame):
-    """`LESS_ABSENT` of rows of `judge`.
+def less_absent(rows: pd.DataFrame) -> pd.Series:
+    """Return `LESS_ABSENT` of rows of `judge`.
 
     Example
     -------
@@ -114,7 +115,7 @@ def less_absent(rows: pd.DataFrame):
 
 
 def verdict(summary: pd.DataFrame) -> str:
-    """A line that names the methods which follow the question.
+    """Return a line with the methods whose masks follow the target.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Pictures of a page as it is seen: on a desk, on a phone, in the dark.
+"""Screenshots of a page: desktop, phone, dark mode.
 
 python -m tests.browser.screenshots results/NAME/SEED/report/index.html FOLDER
 """

@@ -58,7 +58,6 @@ FOLDERS = tuple(
 )
 # Written by a command, or a file of SpeechBrain's recipe.
 NOT_OURS = {
-    "webmushra.yaml",
     "docs/results/results.md",
     "docs/results/roar.md",
     "roar.md",

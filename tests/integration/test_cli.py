@@ -126,8 +126,8 @@ def test_prompts_for_a_zero_shot_model(cli, sounds, tmp_path):
 @pytest.mark.parametrize(
     "options, said",
     [
-        (["--target=dog"], "is not told which class to explain"),
-        (["--prompt=dog"], "reads no text"),
+        (["--target=dog"], "lmac_conditional.yaml"),
+        (["--prompt=dog"], "esc10-lmac-zs"),
         (["--model=esc10-lmac-zs", "--prompt="], "every prompt needs words"),
         (["--model=esc10-lmac-zs", "--target=dgo"], "did you mean dog"),
         (["--model=esc10-classifier"], "AudioExplainer needs 'interpreter'"),

@@ -51,12 +51,12 @@ def test_two_folds_are_trained_collected_and_not_trained_again(
     assert table["std"].tolist() == pytest.approx(two.std(axis=1, ddof=1).tolist())
     page = (folder / "folds.md").read_text()
     assert "- command: `python recipes/cross_validate.py train_classifier.py" in page
-    assert str(us8k) not in page  # where the data lay is nobody's business
-    assert "- folds: 1, 10, each the test once" in page
+    assert str(us8k) not in page  # no local paths
+    assert "- folds: 1, 10" in page
 
 
-def test_one_message_for_what_a_user_can_put_right(refused):
+def test_wrong_arguments_are_one_message(refused):
     message = refused(cross_validate, "train_lmac.py", "hparams/toy_lmac.yaml")
-    assert "has no key 'fold'" in message
+    assert "'fold'" in message and "toy_lmac.yaml" in message
     message = refused(cross_validate, "train.py", "hparams/us8k_lmac.yaml")
-    assert "no such recipe: train.py" in message
+    assert "train.py" in message and "recipes" in message

@@ -184,7 +184,7 @@ def test_prompts_need_a_classifier_with_text(
     clip = toy / "audio" / "5-24-A-0.wav"
     options = [*tiny, classifier, interpreter, f"--output_folder={tmp_path / 'out'}"]
     message = refused(explain, "hparams/toy_lmac.yaml", clip, "--prompt=hum", *options)
-    assert "classifier" in message and "text" in message
+    assert "esc10_lmac_zs_stft.yaml" in message
 
 
 def test_prompts_need_an_interpreter_with_a_condition(
@@ -201,7 +201,7 @@ def test_prompts_need_an_interpreter_with_a_condition(
     clip = toy / "audio" / "5-24-A-0.wav"
     options = ["--prompt=hum", f"--output_folder={tmp_path / 'out'}", *ready]
     message = refused(explain, tmp_path / "unconditioned.yaml", clip, *options)
-    assert "interpreter" in message and "prompt" in message
+    assert "train_lmac_zs.py" in message
 
 
 def test_pairs_at_once_is_a_count(refused, clap, tiny, short):

@@ -1,4 +1,4 @@
-"""A finished training becomes a model that a stranger loads, from a folder or a hub."""
+"""Publishing of a training as a model folder, and loading it from disk and hub."""
 
 import json
 import os
@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-import yaml
+from huggingface_hub import ModelCard, metadata_load
 
 from recipes.publish import publish
 from speechbrain_lmac.hub.registry import model_text, read_record
 from speechbrain_lmac.hub.remote import Upload
 from speechbrain_lmac.hub.weights import SAFETENSORS, read_weights, save_weights
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
+from speechbrain_lmac.publishing.model_card import NON_COMMERCIAL, model_card
 from speechbrain_lmac.publishing.publish import check_license
 from speechbrain_lmac.utils.errors import InputError
 from tests.hub_server import Hub, running
@@ -29,6 +30,10 @@ DRY = ("--repo=me/toy-lmac", "--dry-run")
 CPU = {"device": "cpu"}
 
 
+def card_body(folder):
+    return (folder / "README.md").read_text().split("---\n", 2)[2]
+
+
 @pytest.fixture(scope="module")
 def published(run, trained_lmac, tmp_path_factory):
     """The folder of the command line, from inside recipes/."""
@@ -36,7 +41,7 @@ def published(run, trained_lmac, tmp_path_factory):
     command = [sys.executable, "publish.py", trained_lmac, *DRY]
     done = run([*command, f"--model_folder={folder}"], ROOT / "recipes")
     assert done.returncode == 0, done.stderr
-    assert "Nothing was uploaded (--dry-run)." in done.stdout
+    assert "--dry-run" in done.stdout
     for path in folder.iterdir():  # files, sizes and card are shown
         assert f"  {path.name} " in done.stdout
         assert f"{path.stat().st_size:,} bytes" in done.stdout
@@ -54,8 +59,8 @@ def test_the_folder_holds_everything_and_nothing_of_this_computer(published, toy
     }
     for path in published.iterdir():
         content = path.read_bytes()
-        for told in (str(ROOT), str(toy), "!include", "/tmp/"):
-            assert told.encode() not in content, (path, told)
+        for local in (str(ROOT), str(toy), "!include", "/tmp/"):
+            assert local.encode() not in content, (path, local)
     assert len((published / "custom_interface.py").read_text().splitlines()) == 3
     lengths = {soundfile.info(path).frames for path in published.glob("*.wav")}
     assert lengths == {5 * 16000}
@@ -79,13 +84,13 @@ def test_an_interpreter_of_another_classifier_is_refused(published, tmp_path):
     torch.nn.init.normal_(model.linear.bias)
     save_weights(model, folder / f"model{SAFETENSORS}")
     AudioClassifier.from_hparams(published, run_opts=CPU)
-    with pytest.raises(InputError, match="was trained for another classifier"):
+    with pytest.raises(InputError, match="another classifier"):
         AudioExplainer.from_hparams(folder, run_opts=CPU)
 
 
 def test_weights_of_data_of_several_licences_need_one():
     terms = {"name": "Clotho", "license": "other", "credit": "each its\n own"}
-    with pytest.raises(InputError, match=r"Clotho.* \(each its own\): read it"):
+    with pytest.raises(InputError, match=r"Clotho.*\(each its own\).*--license="):
         check_license(None, terms)
     check_license("cc-by-nc-4.0", terms)
 
@@ -98,27 +103,50 @@ def test_weights_of_non_commercial_data_need_a_license(
         tmp_path / "nc",
         lambda text: text.replace("license: cc0-1.0", "license: cc-by-nc-3.0"),
     )
-    said = refused(publish, folder, *DRY)
-    assert "forbids commercial use" in said and "--license=cc-by-nc-3.0" in said
-    said = refused(publish, folder, *DRY, "--license=apache-2.0")
-    assert "contradicts the data" in said
-    said = refused(publish, folder, *DRY, "--license=my own")
-    assert "the id of a licence" in said
+    assert "--license=cc-by-nc-3.0" in refused(publish, folder, *DRY)
+    message = refused(publish, folder, *DRY, "--license=apache-2.0")
+    assert "apache-2.0" in message and "commercial" in message
+    assert "'my own'" in refused(publish, folder, *DRY, "--license=my own")
     assert not (folder / "model").exists()
     call(publish, folder, *DRY, "--license=cc-by-nc-4.0")
     assert read_record(folder / "model").license == "cc-by-nc-4.0"
     card = (folder / "model" / "README.md").read_text()
-    assert "The weights are not for commercial use." in card
+    assert NON_COMMERCIAL in card
     assert model_text(folder / "model").startswith("NOT FOR COMMERCIAL USE: cc-by-nc-4")
 
 
-def test_the_card_tells_what_the_hub_wants_to_know(published):
-    _, front, body = (published / "README.md").read_text().split("---\n", 2)
-    front, record = yaml.safe_load(front), read_record(published)
+def test_the_hub_reads_every_score_of_the_card(published):
+    card, record = ModelCard.load(published / "README.md"), read_record(published)
+    assert card.data.model_name == record.name == "toy-lmac"
+    assert [
+        (result.metric_type, result.metric_name, result.metric_value)
+        for result in card.data.eval_results
+    ] == [(name, name, score["mean"]) for name, score in record.metrics.items()]
+    for result in card.data.eval_results:
+        assert result.task_type == "audio-classification"
+        assert result.dataset_name == record.dataset == "generated sounds"
+        assert result.dataset_type == "generated-sounds"
+        assert result.dataset_split == "test"
+
+
+def test_a_score_that_is_not_finite_stays_off_the_hub(published):
+    record = read_record(published)
+    record.metrics["AI"]["mean"] = float("nan")
+    card = ModelCard(model_card(record, "me/toy-lmac", "mine"))
+    named = [result.metric_name for result in card.data.eval_results]
+    assert named == [name for name in record.metrics if name != "AI"]
+    assert "AI" in card.data.metrics and "| AI ↑ | nan |" in card.text
+
+
+def test_the_card_has_terms_commands_scores_and_citation(published):
+    front, body = metadata_load(published / "README.md"), card_body(published)
+    record = read_record(published)
     assert front["license"] == record.license == "cc0-1.0"
     assert front["library_name"] == "speechbrain"
     assert front["pipeline_tag"] == "audio-classification"
     assert front["datasets"] == ["generated sounds"]
+    assert front["metrics"] == list(record.metrics)
+    assert front["tags"][-1] == "l-mac"
     assert record.interface == "AudioExplainer" and record.method == "L-MAC"
     assert "--data_folder=DATASET" in record.commands[-1]
     for name, value in record.metrics.items():
@@ -126,19 +154,19 @@ def test_the_card_tells_what_the_hub_wants_to_know(published):
         assert value["low"] <= value["mean"] <= value["high"] and value["n"] == 6
     assert 'AudioExplainer.from_hparams("me/toy-lmac")' in body
     assert "@inproceedings{paissan2024listenable" in body
-    assert "runs whatever" in body  # of foreign_class
+    assert "`foreign_class(" in body
 
 
 def test_the_same_training_makes_the_same_files(
     published, trained_lmac, call, tmp_path, monkeypatch, capsys
 ):
     # The hub has them already: tests/integration/test_hub.py.
-    there = Upload("me/toy-lmac", "URL", "c0", changed=False, files=())
-    monkeypatch.setattr("recipes.publish.upload_model", lambda *_, **__: there)
+    upload = Upload("me/toy-lmac", "URL", "c0", changed=False, files=())
+    monkeypatch.setattr("recipes.publish.upload_model", lambda *_, **__: upload)
     folder = f"--model_folder={tmp_path / 'again'}"
     call(publish, trained_lmac, "--repo=me/toy-lmac", folder)
     printed = capsys.readouterr().out
-    assert "URL is there already, nothing was changed, commit c0" in printed
+    assert "URL" in printed and "commit c0" in printed and "uploaded" not in printed
     for path in published.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path
 
@@ -235,19 +263,19 @@ def copied(folder, to, change=lambda text: text):
     "repo", ["name", "a/b/c", "me/", "me/a b", "--", "https://hf.co/me/x"]
 )
 def test_a_wrong_name_is_refused_first(trained_lmac, refused, repo):
-    said = refused(publish, trained_lmac, f"--repo={repo}", "--dry-run")
-    assert "--repo must be USER/NAME" in said
+    message = refused(publish, trained_lmac, f"--repo={repo}", "--dry-run")
+    assert "USER/NAME" in message
 
 
 def test_what_is_no_finished_training_is_refused(
     trained_lmac, trained_lmac_mel, trained_nmf, refused, tmp_path
 ):
-    assert "holds no results of a training" in refused(publish, tmp_path / "x", *DRY)
+    assert "missing hyperparams.yaml" in refused(publish, tmp_path / "x", *DRY)
     half = copied(trained_lmac, tmp_path / "half")
     (half / "training.json").unlink()
-    assert "is not finished" in refused(publish, half, *DRY)
-    assert "cannot be listened to" in refused(publish, trained_lmac_mel, *DRY)
-    assert "neither a classifier nor" in refused(publish, trained_nmf, *DRY)
+    assert "finished" in refused(publish, half, *DRY)
+    assert "STFT" in refused(publish, trained_lmac_mel, *DRY)
+    assert "an interpreter" in refused(publish, trained_nmf, *DRY)
 
 
 def test_a_classifier_that_is_not_where_it_was(
@@ -260,8 +288,8 @@ def test_a_classifier_that_is_not_where_it_was(
         tmp_path / "moved",
         lambda text: re.sub(r"( +source:)\s+\S+", r"\1 gone/classifier", text),
     )
-    said = refused(publish, moved, *DRY)
-    assert "gone/classifier" in said and "relative to where the training was" in said
+    message = refused(publish, moved, *DRY)
+    assert "gone/classifier" in message and "Folders in" in message
 
 
 def test_without_the_terms_of_the_data_nothing_is_published(
@@ -272,8 +300,7 @@ def test_without_the_terms_of_the_data_nothing_is_published(
         tmp_path / "before",
         lambda text: text.replace("license: cc0-1.0", "license: null"),
     )
-    said = refused(publish, before, *DRY)
-    assert "terms: license" in said
+    assert "terms: license" in refused(publish, before, *DRY)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(
@@ -281,8 +308,8 @@ def test_a_folder_that_holds_something_else_is_left_alone(
 ):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    said = refused(publish, trained_lmac, *DRY, f"--model_folder={tmp_path / 'mine'}")
-    assert "holds something else than a model" in said
+    other = f"--model_folder={tmp_path / 'mine'}"
+    assert "no model.json" in refused(publish, trained_lmac, *DRY, other)
 
 
 def test_a_result_folder_is_no_model(trained_lmac):
@@ -324,15 +351,14 @@ def test_from_the_results_to_the_hub_and_to_a_stranger(trained_lmac, toy, tmp_pa
         done = run(*script, *options, home="mine")
         assert done.returncode == 0, done.stderr
         assert "uploaded, commit " in done.stdout
-        assert "What the hub has was downloaded, and is the same." in done.stdout
         assert len(hub.repos["me/toy-lmac"].commits) == 2
         assert hub.token not in done.stdout + done.stderr
 
         theirs = run("-c", STRANGER, clip, home="theirs")
         assert theirs.returncode == 0, theirs.stderr
         ours = AudioExplainer.from_hparams(tmp_path / "model", run_opts=CPU)
-        told = json.loads(theirs.stdout.splitlines()[-1])
-        assert told == pytest.approx(ours.explain_file(clip).row())
+        row = json.loads(theirs.stdout.splitlines()[-1])
+        assert row == pytest.approx(ours.explain_file(clip).row())
         # The verification fetches everything; a stranger fetches what is needed.
         assert hub.count("GET .*/resolve/.*/model.safetensors") == 2
         assert hub.count("GET .*/resolve/.*/model.ckpt") == 1

@@ -1,1 +1,1 @@
-"""A page of an evaluation: tables, and clips to hear and to see."""
+"""The HTML report of an evaluation: tables, and clips with audio and masks."""

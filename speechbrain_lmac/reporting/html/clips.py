@@ -1,7 +1,9 @@
-"""Clips of an evaluation, explained once more: their sounds and pictures as files."""
+"""Audio and pictures of explained clips of an evaluation, as files."""
 
 import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,36 +11,42 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from speechbrain_lmac.data.dataset import collate_clips, lens_on
+from speechbrain_lmac.data.dataset import ClipBatch, collate_clips, lens_on
+from speechbrain_lmac.evaluation.benchmark import Benchmark
+from speechbrain_lmac.evaluation.evaluate import Block
 from speechbrain_lmac.inference.batches.names import unique_names
 from speechbrain_lmac.inference.explain_batch import explain_batch
 from speechbrain_lmac.plots.figures import write_method_grid
 from speechbrain_lmac.reporting.html.images import mask_png, spectrogram_png
+from speechbrain_lmac.types import Explainer
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.files import write_atomically
 
-# Every browser plays it, from any moment: in FLAC Chromium fails at times to go there.
+# Plays and seeks in every browser; seeking in FLAC sometimes fails in Chromium.
 SOUND = ".wav"
 
 
 def render_clips(
-    benchmark, folder: Path, chosen: dict, figures: bool = False, progress: bool = True
-) -> list:
-    """Write what is heard and seen of each clip and method of an evaluation.
+    benchmark: Benchmark,
+    folder: str | Path,
+    chosen: Mapping[str, Sequence[str]],
+    figures: bool = False,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Write audio and pictures of each clip and method of an evaluation.
 
     Arguments
     ---------
     benchmark : Benchmark
-        Its conditions and blocks are those of the page. Blocks that cannot be listened
-        to are left out.
+        With the conditions and blocks of the page. Blocks without audio are skipped.
     folder : str or Path
-        WAV of 16 bits and PNG go there, below a folder for each condition and block.
+        For WAV files of 16 bits and PNG, in a folder for each condition and block.
     chosen : dict
         Name of a condition to the ids of its clips, see `spread`.
     figures : bool
-        Also a figure for a paper of each clip with all methods, as PDF.
+        Also write a figure of each clip with all methods, as PDF.
     progress : bool
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
@@ -66,20 +74,20 @@ def render_clips(
     return clips
 
 
-def spread(per_clip: pd.DataFrame, n_clips: int | None) -> dict:
-    """Some clips of each condition: of each class in turn, in the order of the table.
+def spread(per_clip: pd.DataFrame, n_clips: int | None) -> dict[str, list[str]]:
+    """Choose clips of each condition: of each class in turn, in the table's order.
 
     Arguments
     ---------
     per_clip : pandas.DataFrame
         From `evaluate`.
     n_clips : int or None
-        Of each condition; None: all.
+        Number per condition; None: all.
 
     Returns
     -------
     chosen : dict
-        Name of a condition to ids, str.
+        Name of a condition to clip ids.
 
     Example
     -------
@@ -97,8 +105,10 @@ def spread(per_clip: pd.DataFrame, n_clips: int | None) -> dict:
     return chosen
 
 
-def _batches(benchmark, condition: str, ids: list[str]):
-    """Batches of some clips of a condition."""
+def _batches(
+    benchmark: Benchmark, condition: str, ids: Sequence[str]
+) -> Iterable[ClipBatch]:
+    """Return batches of some clips of a condition."""
     clips = benchmark.clips(condition)
     place = {str(clip): index for index, clip in enumerate(clips.ids)}
     some = Subset(clips, [place[clip] for clip in ids if clip in place])
@@ -106,13 +116,18 @@ def _batches(benchmark, condition: str, ids: list[str]):
 
 
 def _render_batch(
-    block, batch, benchmark, folder: Path, place: str, figures: bool
-) -> list:
-    """The files of a batch, and what the page has to know of them."""
+    block: Block,
+    batch: ClipBatch,
+    benchmark: Benchmark,
+    folder: Path,
+    place: str,
+    figures: bool,
+) -> list[dict[str, Any]]:
+    """Write the files of a batch; return the page's data of each clip."""
     wav, lens = batch.wav.to(benchmark.device), lens_on(batch, benchmark.device)
     domain, rate = block.domain, block.domain.sample_rate
     names = [f"{place}/{name}" for name in unique_names(map(_as_file, batch.ids))]
-    clips = []
+    clips: list[dict[str, Any]] = []
     with torch.no_grad():
         magnitude = domain.magnitude(domain.encode(wav, lens)).cpu().numpy()
     for index, (clip, name) in enumerate(zip(batch.ids, names, strict=True)):
@@ -129,7 +144,7 @@ def _render_batch(
                 "methods": {},
             }
         )
-    drawn = [{} for _ in clips]
+    drawn: list[dict[str, tuple[np.ndarray, np.ndarray]]] = [{} for _ in clips]
     for number, (method, explainer) in enumerate(block.explainers.items()):
         explained = explain_batch(
             _InDomain(explainer, block, benchmark), wav, benchmark.labels, None, lens
@@ -142,8 +157,8 @@ def _render_batch(
             mask = explained.mask[index].float().cpu().numpy()
             _write(folder / f"{stem}.png", mask_png(mask))
             if figures:
-                kept = explained.masked_magnitude[index].float().cpu().numpy()
-                drawn[index][method] = (mask, kept)
+                masked = explained.masked_magnitude[index].float().cpu().numpy()
+                drawn[index][method] = (mask, masked)
             clip["methods"][method] = {
                 "explained": explained.labels[index],
                 "heard_confidence_in": explained.heard_confidence_in[index].item(),
@@ -167,23 +182,25 @@ def _render_batch(
 class _InDomain:
     """An explainer of a block, with the domain and classifier of the block."""
 
-    def __init__(self, explainer, block, benchmark):
+    def __init__(
+        self, explainer: Explainer, block: Block, benchmark: Benchmark
+    ) -> None:
         self.explain = explainer.explain
         self.domain = block.domain
         self.classifier = benchmark.classifier
 
 
 def _as_file(clip: str) -> str:
-    """The id of a clip as the name of a file."""
+    """Return the id of a clip as a file name."""
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in str(clip))[:80]
 
 
 def _write_sound(path: Path, wav: torch.Tensor, rate: int) -> None:
-    """16 bits, with room for what lies beyond 1."""
-    wav = wav.detach().float().cpu().numpy()
-    wav = wav / max(1.0, np.abs(wav).max())
+    """Write a waveform (N,) with 16 bits, divided by its peak where that exceeds 1."""
+    samples = wav.detach().float().cpu().numpy()
+    samples = samples / max(1.0, np.abs(samples).max())
     content = io.BytesIO()
-    soundfile.write(content, wav, round(rate), "PCM_16", format="WAV")
+    soundfile.write(content, samples, round(rate), "PCM_16", format="WAV")
     _write(path, content.getvalue())
 
 

@@ -1,18 +1,19 @@
-"""Spectrograms and masks as PNG, pixel by pixel: hundreds of them in seconds."""
+"""Spectrograms and masks as PNG, a pixel per cell, without matplotlib."""
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 FLOOR_DB = -80.0
-# Of the mask over the grey spectrogram; told apart from grey by all kinds of sight.
+# Of the mask over the grey spectrogram; distinct for all colour vision deficiencies.
 MASK_COLOUR = (255, 122, 0)
 LARGEST = (1200, 260)  # pixels: frames, bins
 
 
 def spectrogram_png(magnitude: np.ndarray) -> bytes:
-    """A spectrogram in grey: 0 dB, the loudest cell, is white, -80 dB is black.
+    """Draw a spectrogram in grey: 0 dB, the loudest cell, is white, -80 dB black.
 
     Arguments
     ---------
@@ -22,7 +23,7 @@ def spectrogram_png(magnitude: np.ndarray) -> bytes:
     Returns
     -------
     png : bytes
-        T wide, F high (less where that is beyond `LARGEST`), the lowest bin below.
+        T wide and F high, at most `LARGEST`, the lowest bin at the bottom.
     """
     magnitude = shrunk(np.asarray(magnitude, dtype=np.float32))
     loudest = magnitude.max()
@@ -36,7 +37,7 @@ def spectrogram_png(magnitude: np.ndarray) -> bytes:
 
 
 def mask_png(mask: np.ndarray) -> bytes:
-    """A mask to lie over a spectrogram: one colour, as opaque as the mask is.
+    """Draw a mask as an overlay: one colour, its opacity is the mask.
 
     Arguments
     ---------
@@ -56,7 +57,7 @@ def mask_png(mask: np.ndarray) -> bytes:
 
 
 def shrunk(values: np.ndarray) -> np.ndarray:
-    """A map (T, F) of at most `LARGEST` cells: the largest of those that fall together.
+    """Reduce a map (T, F) to at most `LARGEST` cells by maxima.
 
     Example
     -------
@@ -72,11 +73,11 @@ def shrunk(values: np.ndarray) -> np.ndarray:
 
 
 def _upright(values: np.ndarray) -> np.ndarray:
-    """Frames to the right, bins upwards, as bytes."""
+    """Return values (T, F) as bytes (F, T), the lowest bin last."""
     return np.ascontiguousarray(values.T[::-1].round().astype(np.uint8))
 
 
-def _png(image, **options) -> bytes:
+def _png(image: Image.Image, **options: Any) -> bytes:
     content = io.BytesIO()
     image.save(content, format="PNG", optimize=False, compress_level=6, **options)
     return content.getvalue()

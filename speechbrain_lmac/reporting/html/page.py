@@ -1,18 +1,19 @@
-"""The page itself: what an evaluation has left, and one template."""
+"""The HTML page of an evaluation: its data, and the template."""
 
 import base64
 import json
 import mimetypes
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from speechbrain_lmac.evaluation.row_store import TEXT
-from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
+from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS, Score
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import AREAS
 from speechbrain_lmac.metrics.separation import IRM_OVERLAP_HEARD, SOURCE_SCORES
@@ -25,18 +26,18 @@ from speechbrain_lmac.utils.files import write_text
 TEMPLATE = Path(__file__).parent / "template"
 TRUTH = (*SOURCE_SCORES, IRM_OVERLAP_HEARD, *ARTEFACT_SCORES)
 SCORES = {s.name: s for s in (*ALL_METRICS, *HEARD_METRICS, *AREAS, *TRUTH)}
-# Pictures of an evaluation's folder, and what they show.
+# Figures of an evaluation's folder, and their titles.
 PICTURES = {
     "curves_*.png": "Faithfulness at equal sizes of the mask",
     "sanity_*.png": "Likeness of the masks when the classifier's layers are random",
 }
-# What is written over a clip, of the columns of per_clip.csv.
+# Columns of per_clip.csv that are shown above a clip.
 CONFIDENCES = ("p", "p_in", "p_out")
 
 
 @dataclass
 class ReportPage:
-    """All that the page says, as plain values.
+    """The content of the page, as plain values.
 
     Arguments
     ---------
@@ -53,30 +54,30 @@ class ReportPage:
         See `clips.render_clips`, with `label`, `predicted` and, for each method,
         `p p_in p_out` and `scores`.
     notes : list of str
-        What is missing, and why.
+        Missing parts, with the reasons.
     """
 
     title: str
-    facts: list = field(default_factory=list)
-    tables: list = field(default_factory=list)
-    pictures: list = field(default_factory=list)
-    confusions: list = field(default_factory=list)
-    clips: list = field(default_factory=list)
-    notes: list = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    pictures: list[dict[str, str]] = field(default_factory=list)
+    confusions: list[dict[str, Any]] = field(default_factory=list)
+    clips: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def read_evaluation(folder: Path) -> tuple[ReportPage, pd.DataFrame]:
-    """The page of an evaluation's folder, still without its clips.
+def read_evaluation(folder: str | Path) -> tuple[ReportPage, pd.DataFrame]:
+    """Return the page of an evaluation's folder without clips, and its rows.
 
     Raises
     ------
     InputError
-        When it holds no evaluation.
+        If the folder has no evaluation, or one of an older version.
     """
     folder = Path(folder)
     if not (folder / "per_clip.csv").is_file():
         raise InputError(
-            f"{folder} holds no evaluation: it has no per_clip.csv. Name the "
+            f"{folder} holds no evaluation: missing per_clip.csv. Name the "
             "output_folder of evaluate.py"
         )
     page = ReportPage(title=folder.resolve().parent.name)
@@ -88,8 +89,8 @@ def read_evaluation(folder: Path) -> tuple[ReportPage, pd.DataFrame]:
     for table in (per_clip, summary):
         if not table.empty and not {"condition", "block", "method"} <= set(table):
             raise InputError(
-                f"the tables in {folder} have no columns condition, block and method: "
-                "they are of an older version; evaluate once more"
+                f"the tables in {folder} must have the columns condition, block and "
+                "method: they are of an older version; repeat the evaluation"
             )
     if summary.empty:
         page.notes.append("summary.csv is missing or empty: there are no tables.")
@@ -97,27 +98,38 @@ def read_evaluation(folder: Path) -> tuple[ReportPage, pd.DataFrame]:
         page.tables = _tables(summary)
     for pattern, title in PICTURES.items():
         for path in sorted(folder.glob(pattern)):
-            what = path.stem.split("_", 1)[1].replace("_", ", ")
-            page.pictures.append({"title": f"{title}: {what}", "file": path.name})
+            subject = path.stem.split("_", 1)[1].replace("_", ", ")
+            page.pictures.append({"title": f"{title}: {subject}", "file": path.name})
     page.confusions = _confusions(per_clip)
     return page, per_clip
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """A csv as a table, empty where there is none or nothing in it."""
+    """Read a CSV file; an empty table if it is missing or empty."""
     try:
         return read_csv(path, [*TEXT, "condition", "block"])
     except (OSError, pd.errors.EmptyDataError):
         return pd.DataFrame()
 
 
-def add_clips(page: ReportPage, clips: list, per_clip: pd.DataFrame) -> None:
-    """Put rendered clips on a page, with what per_clip.csv says of them."""
+def add_clips(
+    page: ReportPage, clips: Iterable[dict[str, Any]], per_clip: pd.DataFrame
+) -> None:
+    """Add rendered clips to a page, with their scores.
+
+    Arguments
+    ---------
+    page : ReportPage
+    clips : iterable of dict
+        From `clips.render_clips`; labels and scores are added to each.
+    per_clip : pandas.DataFrame
+        From `read_evaluation`.
+    """
     keys = ["condition", "block", "id", "method"]
     rows = {}
     if not per_clip.empty:
-        told = per_clip.astype({"id": str})
-        rows = {tuple(row[key] for key in keys): row for row in told.to_dict("records")}
+        records = per_clip.astype({"id": str}).to_dict("records")
+        rows = {tuple(row[key] for key in keys): row for row in records}
     scores = [name for name in SCORES if name in per_clip.columns]
     for clip in clips:
         for method, own in clip["methods"].items():
@@ -129,15 +141,15 @@ def add_clips(page: ReportPage, clips: list, per_clip: pd.DataFrame) -> None:
         page.clips.append(clip)
 
 
-def write_page(page: ReportPage, folder: Path, single_file: bool = False) -> Path:
-    """Write `index.html` into a folder that has the files of its clips.
+def write_page(page: ReportPage, folder: str | Path, single_file: bool = False) -> Path:
+    """Write `index.html` into the folder with the files of its clips.
 
     Arguments
     ---------
     page : ReportPage
-    folder : Path
+    folder : str or Path
     single_file : bool
-        Put every sound and picture into the page; else they stay beside it.
+        Embed all audio and pictures in the page; else they stay beside it.
 
     Returns
     -------
@@ -187,20 +199,29 @@ def write_page(page: ReportPage, folder: Path, single_file: bool = False) -> Pat
     return folder / "index.html"
 
 
-def copy_pictures(page: ReportPage, source: Path, folder: Path) -> None:
-    """Put the pictures of an evaluation beside its page."""
+def copy_pictures(page: ReportPage, source: str | Path, folder: str | Path) -> None:
+    """Copy the figures of an evaluation to its page.
+
+    Arguments
+    ---------
+    page : ReportPage
+    source : str or Path
+        The evaluation's folder.
+    folder : str or Path
+        The page's folder.
+    """
     for picture in page.pictures:
         shutil.copy(Path(source) / picture["file"], Path(folder) / picture["file"])
 
 
 def data_uri(path: Path) -> str:
-    """A file as a URL that contains it."""
+    """Return the content of a file as a data URL."""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _files_of(clip: dict[str, float | str]) -> Iterator[tuple]:
-    """The places where a clip names a file."""
+def _files_of(clip: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each dict and key under which a clip has a file name."""
     yield clip, "input"
     yield clip, "picture"
     if clip.get("figure"):
@@ -211,7 +232,7 @@ def _files_of(clip: dict[str, float | str]) -> Iterator[tuple]:
 
 
 def _facts(path: Path) -> list[str]:
-    """The lines under the title of summary.md."""
+    """Return the lines under the title of summary.md."""
     if not path.is_file():
         return []
     facts = []
@@ -223,8 +244,8 @@ def _facts(path: Path) -> list[str]:
     return facts
 
 
-def _tables(summary: pd.DataFrame) -> list:
-    """A table for each condition and block."""
+def _tables(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table for each condition and block."""
     tables = []
     for (condition, block), rows in summary.groupby(["condition", "block"], sort=False):
         scores = [n for n in SCORES if n in rows and np.isfinite(rows[n]).any()]
@@ -245,13 +266,13 @@ def _tables(summary: pd.DataFrame) -> list:
     return tables
 
 
-def _head(score) -> dict[str, str]:
+def _head(score: Score) -> dict[str, str]:
     arrow = {True: " ↑", False: " ↓", None: ""}[score.higher_is_better]
     return {"name": score.name + arrow, "about": score.description}
 
 
-def _cell(row, score) -> dict[str, float | str]:
-    """Mean and interval as text, and the mean to sort by."""
+def _cell(row: pd.Series, score: Score) -> dict[str, float | str | None]:
+    """Return mean and interval as text, and the mean as the sort key."""
     value = row[score.name]
     if not np.isfinite(value):
         return {"mean": "–", "interval": "", "value": None}
@@ -263,8 +284,8 @@ def _cell(row, score) -> dict[str, float | str]:
     }
 
 
-def _confusions(per_clip: pd.DataFrame) -> list:
-    """True class by predicted class, of each condition."""
+def _confusions(per_clip: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the confusion matrix (true by predicted class) of each condition."""
     if per_clip.empty or per_clip["label"].isna().all():
         return []
     confusions = []
@@ -273,10 +294,10 @@ def _confusions(per_clip: pd.DataFrame) -> list:
         labels = sorted(set(clips["label"]) | set(clips["predicted"]), key=str)
         table = pd.crosstab(clips["label"], clips["predicted"])
         table = table.reindex(index=labels, columns=labels, fill_value=0)
-        right = int(np.trace(table.to_numpy()))
+        n_correct = int(np.trace(table.to_numpy()))
         confusions.append(
             {
-                "title": f"{condition}: {right} of {len(clips)} clips right",
+                "title": f"{condition}: {n_correct} of {len(clips)} clips correct",
                 "labels": labels,
                 "counts": table.to_numpy().tolist(),
                 "most": int(table.to_numpy().max(initial=1)),
@@ -285,19 +306,19 @@ def _confusions(per_clip: pd.DataFrame) -> list:
     return confusions
 
 
-def _finite(value: float) -> float | None:
-    """A number, or None for what is missing or not finite."""
+def _finite(value: float | None) -> float | None:
+    """Return a number, or None if it is missing or not finite."""
     if value is None or not np.isfinite(float(value)):
         return None
     return round(float(value), 6)
 
 
-def _text(value: str) -> str:
+def _text(value: object) -> str | None:
     return None if value is None or pd.isna(value) else str(value)
 
 
-def _json(data: dict) -> str:
-    """JSON that can stand in a script element: nothing in it ends the element."""
+def _json(data: dict[str, Any]) -> str:
+    """Return JSON for a script element, escaped so that it cannot close it."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,20 +1,20 @@
-"""An evaluation that was made, opened again: its models, blocks and clips."""
+"""Finished evaluations, reopened: models, blocks and clips."""
 
 from pathlib import Path
 
 from speechbrain_lmac.config.loading import load_experiment
-from speechbrain_lmac.evaluation.benchmark import open_benchmark
+from speechbrain_lmac.evaluation.benchmark import Benchmark, open_benchmark
 from speechbrain_lmac.metrics import metrics_by_name
 
 
-def open_results(results: Path | str, overrides: list):
-    """The benchmark of an evaluation, with all its clips.
+def open_results(results: Path | str, overrides: list[str]) -> Benchmark:
+    """Open the benchmark of an evaluation, with all its clips.
 
     Arguments
     ---------
-    results : Path
+    results : str or Path
         The output folder of evaluate.py.
-    overrides : sequence of str
+    overrides : list of str
         Options of the command line.
 
     Returns
@@ -25,7 +25,7 @@ def open_results(results: Path | str, overrides: list):
     Raises
     ------
     InputError
-        When a model or the data are not where they were.
+        If a model or the data are missing.
     """
     path, manifests = Path(results) / "hyperparams.yaml", Path(results) / "manifest"
     hparams, run_opts, _ = load_experiment([str(path), *overrides])

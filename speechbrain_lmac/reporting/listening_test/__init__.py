@@ -1,1 +1,1 @@
-"""A listening test of explanations: its pages, and what people say."""
+"""Listening tests of explanations: pages for participants, and their scores."""

@@ -1,16 +1,19 @@
-"""The pages of a listening test, and the key to them, which is kept apart."""
+"""The blind pages of a listening test, and the key to their stimuli."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import soundfile
 import torch
-import yaml
 
 from speechbrain_lmac.dsp.loudness import equally_loud
+from speechbrain_lmac.evaluation.benchmark import Benchmark
+from speechbrain_lmac.evaluation.evaluate import Block
 from speechbrain_lmac.inference.explain_batch import explain_batch
 from speechbrain_lmac.utils.csv_files import write_csv
 from speechbrain_lmac.utils.errors import InputError
@@ -26,8 +29,6 @@ QUESTIONS = {
     "quality": "How good is the audio quality of this sound?",
 }
 LOWEST, HIGHEST = 1, 100
-# webMUSHRA has no slider for several sounds and one question, but a row of choices.
-CHOICES = range(10, 101, 10)
 TRAINING, CHECK = "training", "check"
 BEEP_HZ, BEEP_S = 880.0, 0.25
 KEY_FILE, TEST_FILE = "key.csv", "test.json"
@@ -38,28 +39,34 @@ class Trial:
     """One clip of the test."""
 
     clip: str
-    label: str  # class that is explained
+    label: str  # the explained class
     input: torch.Tensor  # (N,)
-    sounds: dict  # method to explanation (N,)
+    sounds: dict[str, torch.Tensor]  # method to explanation (N,)
 
 
 def choose_trials(
-    block, benchmark, condition: str, methods: list[str], n_clips: int, seed: int
+    block: Block,
+    benchmark: Benchmark,
+    condition: str,
+    methods: Sequence[str],
+    n_clips: int,
+    seed: int,
 ) -> list[Trial]:
-    """Clips of a condition and their explanations by some methods.
+    """Draw clips of a condition and explain them by some methods.
 
     Arguments
     ---------
     block : evaluation.Block
-        Its domain can be listened to.
+        With a domain whose masks can be decoded to audio.
     benchmark : Benchmark
         With all clips of the condition.
     condition : str
     methods : sequence of str
-        Of the block's explainers.
+        Names of the block's explainers.
     n_clips : int
+        Number of scored clips.
     seed : int
-        Of the choice.
+        Of the draw.
 
     Returns
     -------
@@ -69,19 +76,18 @@ def choose_trials(
     Raises
     ------
     InputError
-        For a method that the block does not have, or too few clips.
+        For a method that is not in the block, or too few clips.
     """
     unknown = [name for name in methods if name not in block.explainers]
     if unknown:
         raise InputError(
-            f"no method is called {unknown[0]!r}; there are "
-            f"{', '.join(block.explainers)}"
+            f"unknown method {unknown[0]!r}; methods: {', '.join(block.explainers)}"
         )
     clips = benchmark.clips(condition)
     if n_clips + 1 > len(clips):
         raise InputError(
-            f"{n_clips} clips and one for the training page are asked for, but "
-            f"{condition} has {len(clips)}"
+            f"{n_clips} clips and one for the training page requested, but {condition} "
+            f"has {len(clips)}"
         )
     draw = generator("listening test", seed, condition)
     chosen = torch.randperm(len(clips), generator=draw)[: n_clips + 1].tolist()
@@ -89,7 +95,7 @@ def choose_trials(
     for index in chosen:
         item = clips[index]
         wav = item["signal"][None].to(benchmark.device)
-        sounds, label = {}, None
+        sounds, label = {}, ""
         for method in methods:
             explained = explain_batch(
                 _Explainer(block, benchmark, method), wav, benchmark.labels
@@ -101,31 +107,38 @@ def choose_trials(
 
 
 class _Explainer:
-    """A method of a block, as `explain_batch` wants it."""
+    """A method of a block, with the attributes that `explain_batch` needs."""
 
-    def __init__(self, block, benchmark, method: str):
+    def __init__(self, block: Block, benchmark: Benchmark, method: str) -> None:
         self.explain = block.explainers[method].explain
         self.domain, self.classifier = block.domain, benchmark.classifier
 
 
 def write_test(
-    trials: list[Trial], folder: Path, sample_rate: int, seed: int, title: str
+    trials: Sequence[Trial],
+    folder: str | Path,
+    sample_rate: int,
+    seed: int,
+    title: str,
 ) -> pd.DataFrame:
-    """Write the pages of a test, and what they must not tell beside them.
+    """Write the pages of a test, and beside them its key.
 
-    `page/` is for the participants: `index.html`, ours; `webmushra.yaml` with
-    `stimuli.csv`, the same test for webMUSHRA; `audio/`. `key.csv` and `test.json`, who
-    is behind which sound and what the attention check asks for, stay outside of it.
+    `page/` is for the participants: `index.html`, `audio/`, and `stimuli.csv` for other
+    tools. `key.csv` (the method of each stimulus) and `test.json` (the answer of the
+    attention check) stay outside of it.
 
     Arguments
     ---------
     trials : list of Trial
-        The last one is for training, and is not scored.
-    folder : Path
+        The last one is for training and not scored.
+    folder : str or Path
+        An existing folder.
     sample_rate : int
         Hz.
     seed : int
+        Of the names of the stimuli and the number of beeps.
     title : str
+        Shown to the participants.
 
     Returns
     -------
@@ -136,7 +149,7 @@ def write_test(
 
     page = Path(folder) / "page"
     (page / "audio").mkdir(parents=True)
-    key, told = [], []
+    rows, shown = [], []
     for number, trial in enumerate(trials):
         name = TRAINING if number == len(trials) - 1 else f"t{number + 1:02}"
         sounds, gains, lufs = equally_loud(
@@ -149,7 +162,7 @@ def write_test(
             file = f"audio/{stimulus}.wav"
             soundfile.write(page / file, wav.numpy(), sample_rate, "PCM_16")
             stimuli[stimulus] = file
-            key.append(
+            rows.append(
                 {
                     **{"trial": name, "stimulus": stimulus, "clip": trial.clip},
                     **{"method": method, "label": trial.label, "file": file},
@@ -157,7 +170,7 @@ def write_test(
                 }
             )
         whole, *_ = stimuli  # the input stands first
-        told.append(
+        shown.append(
             {
                 **{"id": name, "label": trial.label, "input": stimuli.pop(whole)},
                 "stimuli": dict(sorted(stimuli.items())),
@@ -167,21 +180,21 @@ def write_test(
     soundfile.write(
         page / "audio" / "check.wav", beeps(n_beeps, sample_rate), sample_rate, "PCM_16"
     )
-    test = {
-        "test_id": content_hash(json.dumps(told), kind="sha256")[:12],
+    test: dict[str, Any] = {
+        "test_id": content_hash(json.dumps(shown), kind="sha256")[:12],
         "title": title,
         "questions": QUESTIONS,
         "lowest": LOWEST,
         "highest": HIGHEST,
-        "trials": [trial for trial in told if trial["id"] != TRAINING],
-        "training": next(trial for trial in told if trial["id"] == TRAINING),
+        "trials": [trial for trial in shown if trial["id"] != TRAINING],
+        "training": next(trial for trial in shown if trial["id"] == TRAINING),
         "check": "audio/check.wav",
     }
-    key = pd.DataFrame(key)
+    key = pd.DataFrame(rows)
     write_csv(key, Path(folder) / KEY_FILE)
-    kept = {"test_id": test["test_id"], "title": title, "check_answer": 10 * n_beeps}
-    kept |= {"questions": list(QUESTIONS), "seed": seed}
-    write_text(json.dumps(kept, indent=2) + "\n", Path(folder) / TEST_FILE)
+    record = {"test_id": test["test_id"], "title": title, "check_answer": 10 * n_beeps}
+    record |= {"questions": list(QUESTIONS), "seed": seed}
+    write_text(json.dumps(record, indent=2) + "\n", Path(folder) / TEST_FILE)
     environment = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True)
     text = environment.get_template("rating.html").render(
         title=title,
@@ -190,21 +203,20 @@ def write_test(
         data=json.dumps(test, ensure_ascii=True).replace("<", "\\u003c"),
     )
     write_text(text, page / "index.html")
-    write_text(webmushra(test), page / "webmushra.yaml")
-    write_csv(neutral(test), page / "stimuli.csv")
+    write_csv(stimuli_table(test), page / "stimuli.csv")
     return key
 
 
 def beeps(number: int, sample_rate: int) -> np.ndarray:
-    """So many beeps, with pauses as long as they are: samples, 0.2 at most."""
+    """Return beeps and pauses of 0.25 s, samples of shape (T,), with a peak of 0.2."""
     time = np.arange(round(BEEP_S * sample_rate)) / sample_rate
     fade = np.minimum(1, np.minimum(time, BEEP_S - time) / 0.02)
     beep = 0.2 * fade * np.sin(2 * np.pi * BEEP_HZ * time)
     return np.concatenate([beep, np.zeros_like(beep)] * number)
 
 
-def neutral(test: dict) -> pd.DataFrame:
-    """The test as a table that any tool can read: nothing in it tells the method."""
+def stimuli_table(test: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the trials of `write_test` as a table for other tools, without methods."""
     return pd.DataFrame(
         [
             {
@@ -215,48 +227,3 @@ def neutral(test: dict) -> pd.DataFrame:
             for stimulus, file in trial["stimuli"].items()
         ]
     )
-
-
-def webmushra(test: dict) -> str:
-    """The same test as a configuration of webMUSHRA, a page per clip and question.
-
-    Put `page/` into webMUSHRA's `configs/` under the name of the test.
-    """
-    folder = f"configs/{test['test_id']}"
-    response = [{"value": str(value), "label": str(value)} for value in CHOICES]
-    pages = [
-        {
-            "type": "likert_multi_stimulus",
-            "id": f"{trial['id']}_{name}",
-            "name": test["title"],
-            "content": f"{question.format(trial['label'])} 10: not at all, 100: "
-            f"perfectly. The input: <audio controls src='{folder}/{trial['input']}'>"
-            "</audio>",
-            "mustPlayback": True,
-            "mustRate": True,
-            "stimuli": {s: f"{folder}/{f}" for s, f in trial["stimuli"].items()},
-            "response": response,
-        }
-        for trial in test["trials"]
-        for name, question in test["questions"].items()
-    ]
-    finish = {
-        "type": "finish",
-        "name": "Thank you",
-        "content": "Thank you for listening.",
-        "showResults": False,
-        "writeResults": True,
-        "questionnaire": [
-            {"type": "text", "label": "Your code", "name": "participant"}
-        ],
-    }
-    config = {
-        "testname": test["title"],
-        "testId": test["test_id"],
-        "bufferSize": 2048,
-        "stopOnErrors": True,
-        "showButtonPreviousPage": True,
-        "remoteService": "service/write.php",
-        "pages": [["random", *pages], finish],
-    }
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)

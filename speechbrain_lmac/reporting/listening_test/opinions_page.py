@@ -1,5 +1,11 @@
-"""The page on what people said of the explanations that they heard."""
+"""The page of mean opinion scores of a listening test."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from speechbrain_lmac.reporting.listening_test.scoring import Answers
 from speechbrain_lmac.reporting.markdown import MarkdownPage, table_lines
 
 HOW_TO_READ = (
@@ -9,17 +15,24 @@ HOW_TO_READ = (
 )
 
 
-def opinion_page(record, answers, scores, pairs, command):
+def opinion_page(
+    record: Mapping[str, Any],
+    answers: Answers,
+    scores: pd.DataFrame,
+    pairs: pd.DataFrame,
+    command: str,
+) -> MarkdownPage:
     """Return the page of a listening test.
 
     Arguments
     ---------
     record : dict
-        Of the test, from `design.read_test`.
+        From `scoring.read_test`.
     answers : scoring.Answers
     scores, pairs : pandas.DataFrame
         From `scoring.opinion_scores` and `scoring.paired_tests`.
     command : str
+        Shown as the provenance.
 
     Returns
     -------
@@ -32,7 +45,7 @@ def opinion_page(record, answers, scores, pairs, command):
             f"command: `{command}`",
             f"{len(answers.participants)} participants, {clips} clips, "
             f"test {record['test_id']}, seed {record['seed']}",
-            *(f"left out: {who}: {why}" for who, why in answers.left_out),
+            *(f"excluded: {who}: {why}" for who, why in answers.left_out),
         ],
     )
     page.add(HOW_TO_READ)

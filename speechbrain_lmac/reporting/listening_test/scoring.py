@@ -1,10 +1,12 @@
-"""What many people said of a listening test: checked, and as mean opinion scores."""
+"""Validation of listening test answers, and mean opinion scores."""
 
 import json
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,24 +30,24 @@ INPUT = ""  # the method of the input itself in the key
 
 @dataclass
 class Answers:
-    """What was said, by whom, and who was left out and why."""
+    """The valid ratings, and the excluded participants."""
 
     ratings: pd.DataFrame  # participant trial question stimulus clip method value
-    left_out: list = field(default_factory=list)  # (who, why)
+    left_out: list[tuple[str, str]] = field(default_factory=list)  # who, why
 
     @property
     def participants(self) -> list[str]:
-        """Who is scored."""
+        """The scored participants."""
         return list(dict.fromkeys(self.ratings["participant"]))
 
 
-def read_test(folder: Path | str) -> tuple:
-    """The key and the record of a test.
+def read_test(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the key and the record of a test.
 
     Raises
     ------
     InputError
-        When the folder is not one of `listening_test.py create`.
+        If the folder is not one of `listening_test.py create`.
     """
     folder = Path(folder)
     try:
@@ -56,16 +58,18 @@ def read_test(folder: Path | str) -> tuple:
     return key, record
 
 
-def read_answers(files: list[Path], key: pd.DataFrame, record: dict) -> Answers:
-    """Read the files of participants, and leave out who cannot be scored.
+def read_answers(
+    files: Iterable[str | Path], key: pd.DataFrame, record: Mapping[str, Any]
+) -> Answers:
+    """Read the files of participants, and exclude invalid ones.
 
     Arguments
     ---------
     files : sequence of str or Path
-        JSON of our page, a file for each participant; csv of webMUSHRA (`lms.csv`).
+        JSON of the test's page, a file for each participant.
     key : pandas.DataFrame
     record : dict
-        From `read_test`.
+        Both from `read_test`.
 
     Returns
     -------
@@ -74,120 +78,98 @@ def read_answers(files: list[Path], key: pd.DataFrame, record: dict) -> Answers:
     Raises
     ------
     InputError
-        When nobody can be scored, or a file is neither.
+        If no participant is valid.
     """
-    people, left_out = {}, []
+    people: dict[str, pd.DataFrame] = {}
+    left_out = []
     for file in map(Path, files):
-        found = (
-            _from_webmushra(file, record)
-            if file.suffix.lower() == ".csv"
-            else _from_page(file, record)
-        )
-        for who, rows, why in found:
-            if who in people:
-                why = "there twice: the first file counts"
-            elif why is None:
-                why = _incomplete(rows, key, record)
-            if why is None:
-                people[who] = rows
-            else:
-                left_out.append((who, f"{file.name}: {why}"))
+        who, rows, fault = _read_page(file, record)
+        if who in people:
+            fault = "duplicate participant: the first file counts"
+        elif fault is None:
+            fault = _fault_of(rows, key, record)
+        if fault is None:
+            people[who] = rows
+        else:
+            left_out.append((who, f"{file.name}: {fault}"))
     if not people:
-        told = "\n  ".join(f"{who}: {why}" for who, why in left_out)
-        raise InputError(f"nobody can be scored:\n  {told or 'no file was named'}")
-    rows = pd.concat(
+        reasons = "\n  ".join(f"{who}: {why}" for who, why in left_out)
+        raise InputError(f"no valid participants:\n  {reasons or 'no files'}")
+    ratings = pd.concat(
         [rows.assign(participant=who) for who, rows in people.items()],
         ignore_index=True,
     )
-    behind = key.drop_duplicates("stimulus").set_index("stimulus")
-    rows["method"] = rows["stimulus"].map(behind["method"])
-    rows["clip"] = rows["stimulus"].map(behind["clip"])
-    return Answers(rows, left_out)
+    stimuli = key.drop_duplicates("stimulus").set_index("stimulus")
+    ratings["method"] = ratings["stimulus"].map(stimuli["method"])
+    ratings["clip"] = ratings["stimulus"].map(stimuli["clip"])
+    return Answers(ratings, left_out)
 
 
-def _from_page(file: Path, record: dict) -> list:
-    """(participant, ratings, why left out) of a file of our page."""
+def _read_page(
+    file: Path, record: Mapping[str, Any]
+) -> tuple[str, pd.DataFrame, str | None]:
+    """Return participant, ratings and the reason for exclusion, or None, of a file."""
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-        rows = pd.DataFrame(said["ratings"])[["trial", "stimulus", "question", "value"]]
-        who = str(said["participant"])
+        answers = json.loads(file.read_text(encoding="utf-8"))
+        rows = pd.DataFrame(answers["ratings"])
+        rows = rows[["trial", "stimulus", "question", "value"]]
+        who = str(answers["participant"])
         rows["value"] = pd.to_numeric(rows["value"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return [(file.name, None, f"is not readable ({type(error).__name__}: {error})")]
-    if said.get("test_id") != record["test_id"]:
-        return [(who, None, f"is of another test, {said.get('test_id')}")]
-    answer = said.get(CHECK)
-    if answer is None or abs(answer - record["check_answer"]) > CHECK_TOLERANCE:
-        why = (
-            f"failed the attention check: {answer} for {record['check_answer']}, "
-            f"ten times the number of beeps"
+        reason = f"unreadable ({type(error).__name__}: {error})"
+        return file.name, pd.DataFrame(), reason
+    if answers.get("test_id") != record["test_id"]:
+        return who, rows, f"from another test, {answers.get('test_id')}"
+    check = answers.get(CHECK)
+    if check is None or abs(check - record["check_answer"]) > CHECK_TOLERANCE:
+        reason = (
+            f"failed the attention check: expected {record['check_answer']} (ten times "
+            f"the number of beeps), got {check}"
         )
-        return [(who, None, why)]
-    return [(who, rows, None)]
+        return who, rows, reason
+    return who, rows, None
 
 
-def _from_webmushra(file: Path, record: dict) -> list:
-    """The same of the csv that webMUSHRA writes for all participants."""
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        table = table.rename(columns=str.strip)
-        needed = ["session_test_id", "trial_id", "stimuli_rating", "stimuli"]
-        table[needed]
-    except (OSError, ValueError, KeyError) as error:
-        return [(file.name, None, f"is no lms.csv of webMUSHRA ({error})")]
-    who = "participant" if "participant" in table else "session_uuid"
-    if who not in table:
-        return [(file.name, None, "has no column participant")]
-    table = table[table["session_test_id"].str.strip() == record["test_id"]]
-    if table.empty:
-        return [(file.name, None, f"has nothing of the test {record['test_id']}")]
-    found = []
-    for name, own in table.groupby(who, sort=False):
-        split = own["trial_id"].str.strip().str.rsplit("_", n=1, expand=True)
-        rows = pd.DataFrame(
-            {
-                "trial": split[0],
-                "question": split[1],
-                "stimulus": own["stimuli"].str.strip(),
-                "value": pd.to_numeric(own["stimuli_rating"], errors="coerce"),
-            }
-        )
-        found.append((str(name).strip() or "nameless", rows, None))
-    return found
-
-
-def _incomplete(rows: pd.DataFrame, key: pd.DataFrame, record: dict) -> str | None:
-    """Why the ratings of a participant are not those of the test, or None."""
-    wanted = key[(key["trial"] != TRAINING) & (key["method"] != INPUT)]
-    wanted = {
+def _fault_of(
+    rows: pd.DataFrame, key: pd.DataFrame, record: Mapping[str, Any]
+) -> str | None:
+    """Return why the ratings of a participant are invalid, or None."""
+    scored = key[(key["trial"] != TRAINING) & (key["method"] != INPUT)]
+    expected = {
         (trial, stimulus, question)
-        for trial, stimulus in zip(wanted["trial"], wanted["stimulus"], strict=True)
+        for trial, stimulus in zip(scored["trial"], scored["stimulus"], strict=True)
         for question in record["questions"]
     }
-    given = list(zip(rows["trial"], rows["stimulus"], rows["question"], strict=True))
-    if len(given) != len(set(given)):
-        return "some ratings are there twice"
-    if unknown := set(given) - wanted:
-        return f"has ratings of what the test does not have: {sorted(unknown)[0]}"
-    missing = len(wanted - set(given)) + int(rows["value"].isna().sum())
+    rated = list(zip(rows["trial"], rows["stimulus"], rows["question"], strict=True))
+    if len(rated) != len(set(rated)):
+        return "duplicate ratings"
+    if unknown := set(rated) - expected:
+        return f"unknown rating: {sorted(unknown)[0]}"
+    missing = len(expected - set(rated)) + int(rows["value"].isna().sum())
     if missing:
-        return f"is incomplete: {missing} of {len(wanted)} ratings are missing"
+        return f"incomplete: {missing} of {len(expected)} ratings are missing"
     if not rows["value"].between(LOWEST, HIGHEST).all():
-        return f"has ratings that are not in {LOWEST} to {HIGHEST}"
+        return f"ratings must be from {LOWEST} to {HIGHEST}"
     return None
 
 
 def opinion_scores(answers: Answers, level: float = 0.95) -> pd.DataFrame:
-    """The mean opinion score of each method, for each question.
+    """Return the mean opinion score of each method, for each question.
 
     The mean over participants of each one's mean over clips, with Student's interval
-    over participants: what one person says of nine clips is not nine opinions.
+    over participants, as the ratings of one person are not independent.
+
+    Arguments
+    ---------
+    answers : Answers
+    level : float
+        Of the interval, in (0, 1).
 
     Returns
     -------
     scores : pandas.DataFrame
         Columns `question method mos low high n`, the highest first; n participants.
-        With one participant there is no interval: NaN.
+        `low` and `high` are NaN with one participant.
     """
     rows = []
     for (question, method), own in _means(answers).groupby(
@@ -213,7 +195,7 @@ def opinion_scores(answers: Answers, level: float = 0.95) -> pd.DataFrame:
 
 
 def paired_tests(answers: Answers) -> pd.DataFrame:
-    """Each pair of methods on the same participants.
+    """Compare each pair of methods on the same participants.
 
     Returns
     -------
@@ -236,16 +218,14 @@ def paired_tests(answers: Answers) -> pd.DataFrame:
                     "p": signed_rank_p(np.sort(differences)),
                 }
             )
-        for row, corrected in zip(
-            found, holm([row["p"] for row in found]), strict=True
-        ):
-            rows.append({**row, "p_holm": corrected})
+        corrected = holm([row["p"] for row in found])
+        rows += [{**row, "p_holm": p} for row, p in zip(found, corrected, strict=True)]
     columns = "question method other difference p p_holm n".split()
     return pd.DataFrame(rows, columns=columns)
 
 
-def holm(p_values: list[float]) -> list[float]:
-    """Holm's correction of p values for their number, in their order.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values after Holm's correction, in their order.
 
     Example
     -------
@@ -261,6 +241,6 @@ def holm(p_values: list[float]) -> list[float]:
 
 
 def _means(answers: Answers) -> pd.DataFrame:
-    """The mean over clips of each participant, method and question."""
+    """Return the mean over clips of each participant, method and question."""
     keys = ["question", "method", "participant"]
     return answers.ratings.groupby(keys, sort=False, as_index=False)["value"].mean()

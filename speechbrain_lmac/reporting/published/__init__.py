@@ -1,4 +1,4 @@
-"""Numbers that were published, to be shown beside those of a table made here."""
+"""Published scores, for comparison with those of an evaluation."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pandas as pd
 
 from speechbrain_lmac.utils.errors import InputError
 
-# The names of the files here, by what a YAML asks for.
+# Files by the key of a YAML.
 FILES = {"lmac_esc50": "lmac_esc50.csv", "lmac_zs_esc50": "lmac_zs_esc50.csv"}
 
-# Said below every table that shows them; docs/methods.md has the arguments.
+# Notes below the tables; the arguments are in docs/methods.md.
 WARNINGS = {
     "lmac_esc50": (
         "Published: the slides of L-MAC's authors (2024-12-05), for CNN14 and fold 4 "
@@ -31,7 +31,7 @@ WARNINGS = {
 
 
 def published_numbers(name: str) -> pd.DataFrame:
-    """The published scores of a paper.
+    """Return the published scores of a paper.
 
     Arguments
     ---------
@@ -47,7 +47,7 @@ def published_numbers(name: str) -> pd.DataFrame:
     Raises
     ------
     InputError
-        For a name that is not known.
+        For an unknown name.
 
     Example
     -------
@@ -58,6 +58,6 @@ def published_numbers(name: str) -> pd.DataFrame:
     """
     if name not in FILES:
         raise InputError(
-            f"nothing published is called {name!r}; known: {', '.join(FILES)}"
+            f"unknown published scores {name!r}; known: {', '.join(FILES)}"
         )
     return pd.read_csv(Path(__file__).parent / FILES[name])

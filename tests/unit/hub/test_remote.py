@@ -13,7 +13,7 @@ from speechbrain_lmac.classifiers.huggingface import load_pretrained
 from speechbrain_lmac.classifiers.speechbrain import load_encoder_classifier
 from speechbrain_lmac.hub import remote
 from speechbrain_lmac.hub.weights import fetch
-from speechbrain_lmac.inference import AudioExplainer, interfaces
+from speechbrain_lmac.inference import AudioExplainer, trusted_loading
 from speechbrain_lmac.utils.errors import InputError
 from tests.hub_server import Hub, running
 
@@ -182,13 +182,13 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 
 
 def test_speechbrain_s_reader_takes_what_is_cached(at, cached, monkeypatch):
-    fetch, fetching = interfaces.fetch, []
+    fetch, fetching = trusted_loading.fetch, []
 
     def spy(*args, fetch_config, **options):
         fetching.append(fetch_config)
         return fetch(*args, fetch_config=fetch_config, **options)
 
-    monkeypatch.setattr(interfaces, "fetch", spy)
+    monkeypatch.setattr(trusted_loading, "fetch", spy)
     cached({"hyperparams.yaml": PRETRAINED}, "v1")
     options = {"trust_remote_code": True, "revision": "v1"}
     with nobody() as endpoint:

@@ -258,15 +258,15 @@ def test_the_class_that_is_asked_for_is_explained(explainer, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, said",
+    "name, named",
     [
-        ("rian", "'rian'; did you mean rain? The classes are cat, dog, rain"),
-        ("xylophone", r"'xylophone'\. The classes are cat, dog, rain"),
+        ("rian", r"'rian'.* rain\?.* cat, dog, rain"),
+        ("xylophone", "'xylophone'[^?]* cat, dog, rain"),
     ],
 )
-def test_a_class_that_there_is_not_is_refused(explainer, tmp_path, name, said):
+def test_an_unknown_class_is_refused(explainer, tmp_path, name, named):
     path = write(tmp_path / "a.wav", noise(16000, 0.5), 16000)
-    with pytest.raises(InputError, match=said.replace("?", r"\?")):
+    with pytest.raises(InputError, match=named):
         explain_file(explainer, path, LABELS, target=name)
 
 

@@ -250,29 +250,29 @@ def test_prompts_have_heard_similarities(loaded, tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_logits_that_are_no_numbers_are_an_error(value):
-    with pytest.raises(InputError, match="NaN or infinite logits"):
+    with pytest.raises(InputError, match="infinite logits"):
         check_logits(torch.tensor([[0.0, value]]))
     assert check_logits(torch.zeros(1, 2)).shape == (1, 2)
 
 
-def test_a_model_of_nan_says_nothing(loaded, tmp_path):
+def test_nan_weights_are_an_error(loaded, tmp_path):
     explainer = AudioExplainer.from_hparams("esc10-lmac", run_opts=CPU)
     path = write(tmp_path / "a.wav", sound(16000, 1.0), 16000)
     next(explainer.classifier.parameters()).data[0] = float("nan")
     everything = AllOnesExplainer(explainer.mods.domain, explainer.classifier)
-    with pytest.raises(InputError, match="NaN or infinite logits"):
+    with pytest.raises(InputError, match="infinite logits"):
         explain_file(everything, path, explainer.labels)
-    with pytest.raises(InputError, match="NaN or infinite logits"):
+    with pytest.raises(InputError, match="infinite logits"):
         explainer.explain_batch(torch.randn(1, 16000))
 
 
-def test_a_resampled_sound_beyond_the_largest_number_is_an_error(loaded, tmp_path):
+def test_an_overflow_in_resampling_is_an_error(loaded, tmp_path):
     square = np.sign(np.sin(2 * np.pi * 200 * (np.arange(44100) + 0.5) / 44100))
     wav = (3.4e38 * square).astype("float32")  # the filter overshoots its edges
     path = write(tmp_path / "a.wav", wav, 44100)
     for model in loaded("esc10-lmac"):
         call = getattr(model, "explain_file", None) or model.classify_file
-        with pytest.raises(InputError, match="beyond the largest number"):
+        with pytest.raises(InputError, match="a.wav.* Hz"):
             call(path)
 
 

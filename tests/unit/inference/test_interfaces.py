@@ -1,6 +1,7 @@
 """The shipped models and the two classes that read models, as a user calls them."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -217,18 +218,18 @@ def test_a_padded_clip_is_classified_as_it_is_alone():
 
 
 @pytest.mark.parametrize(
-    "wavs, lens, said",
+    "wavs, lens, named",
     [
         (torch.zeros(16000), None, r"got \(16000,\)"),
-        (torch.zeros(2, 0), None, "at least one sample"),
+        (torch.zeros(2, 0), None, r"got \(2, 0\)"),
         (torch.zeros(1, 2, 100), None, r"got \(1, 2, 100\)"),
         (torch.tensor([[0.0, 1.0], [0.0, float("nan")]]), None, r"waveforms \[1\]"),
-        (torch.zeros(2, 100), torch.tensor([0.5]), "lens must have one share"),
-        (torch.zeros(1, 100), torch.tensor([1.5]), "lens must be above 0"),
+        (torch.zeros(2, 100), torch.tensor([0.5]), "lens"),
+        (torch.zeros(1, 100), torch.tensor([1.5]), "lens.*1.5"),
     ],
 )
-def test_a_batch_that_is_none_is_refused(loaded, wavs, lens, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_wrong_batch_is_refused(loaded, wavs, lens, named):
+    with pytest.raises(ValueError, match=named):
         loaded("esc10-lmac").explain_batch(wavs, lens)
 
 
@@ -251,23 +252,23 @@ def test_a_zero_shot_model_answers_each_prompt(loaded, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, asked, said",
+    "name, request_of, named",
     [
-        ("esc10-lmac", {"target": "dog"}, "is not told which class to explain"),
-        ("esc10-lmac", {"prompts": ["dog"]}, "reads no text"),
-        ("esc10-lmac-zs", {"prompts": [""]}, "every prompt needs words"),
-        ("esc10-lmac-zs", {"prompts": ["dog", "dog"]}, "once, got repeated dog"),
+        ("esc10-lmac", {"target": "dog"}, "lmac_conditional.yaml"),
+        ("esc10-lmac", {"prompts": ["dog"]}, "esc10_lmac_zs_stft.yaml"),
+        ("esc10-lmac-zs", {"prompts": [""]}, "every prompt"),
+        ("esc10-lmac-zs", {"prompts": ["dog", "dog"]}, "prompt.*dog"),
         ("esc10-lmac-zs", {"prompts": ["qwertz"]}, "qwertz"),
-        ("esc10-lmac-zs", {"prompts": ["dog"], "target": "dog"}, "give one of them"),
+        ("esc10-lmac-zs", {"prompts": ["dog"], "target": "dog"}, "target and prompts"),
         ("esc10-lmac-zs", {"target": "dgo"}, "did you mean dog"),
     ],
 )
-def test_what_a_model_would_not_listen_to_is_refused(
-    loaded, tmp_path, name, asked, said
+def test_a_target_or_prompt_that_the_mask_does_not_depend_on_is_refused(
+    loaded, tmp_path, name, request_of, named
 ):
     path = write(tmp_path / "a.wav", clip(0))
-    with pytest.raises(InputError, match=said):
-        loaded(name).explain_file(path, **asked)
+    with pytest.raises(InputError, match=named):
+        loaded(name).explain_file(path, **request_of)
 
 
 def test_targets_of_a_batch(loaded):
@@ -277,7 +278,7 @@ def test_targets_of_a_batch(loaded):
     assert both.labels == ["dog", "rain"]
     assert not torch.equal(both.mask[0], both.mask[1])
     assert model.explain_batch(wavs, target="rain").labels == ["rain", "rain"]
-    with pytest.raises(InputError, match="1 targets for 2 waveforms"):
+    with pytest.raises(InputError, match=r"\b1 targets .*\b2\b"):
         model.explain_batch(wavs, target=["dog"])
 
 
@@ -397,50 +398,50 @@ def test_a_long_file_is_classified_by_the_mean_of_its_windows(loaded, long_file)
 
 
 @pytest.mark.parametrize(
-    "source, said",
+    "source, named",
     [
-        ("esc10-lmca", "Did you mean esc10-lmac"),
-        ("results/esc10_lmac/1234/save", "no such folder"),
-        ("results/nothing", "no such folder"),
-        ("", "has no file"),
+        ("esc10-lmca", r"'esc10-lmca'.* esc10-lmac\?"),
+        ("results/esc10_lmac/1234/save", "'results/esc10_lmac/1234/save'"),
+        ("results/nothing", "'results/nothing'.*esc10-lmac"),
+        ("", "''|hyperparams.yaml"),
     ],
 )
-def test_a_model_that_there_is_not(source, said, tmp_path, monkeypatch):
+def test_an_unknown_model(source, named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=named):
         AudioExplainer.from_hparams(source)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "/etc/passwd", "", ".", ".."])
 def test_files_outside_of_a_model_are_refused(name):
-    with pytest.raises(InputError, match="is not the name of a file"):
+    with pytest.raises(InputError, match=re.escape(repr(name))):
         model_file(find_model("esc10-lmac"), name)
 
 
 def test_a_link_out_of_a_model_is_refused(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / RECORD).symlink_to(shipped_models()["esc10-lmac"] / RECORD)
-    with pytest.raises(InputError, match="leads out of its folder"):
+    with pytest.raises(InputError, match=f"{RECORD}.*link"):
         model_file(tmp_path / "model", RECORD)
 
 
 @pytest.mark.parametrize("name", ["hyperparams.yaml", "model.ckpt", "README.md"])
 @pytest.mark.parametrize("target", ["/dev/zero", "fifo", "loop", "nothing", "folder"])
-def test_what_is_no_file_is_one_error(copied, tmp_path, name, target):
+def test_a_file_that_cannot_be_read_is_one_error(copied, tmp_path, name, target):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (copied / name).unlink()
     (copied / name).symlink_to(target if target[0] == "/" else tmp_path / target)
-    with pytest.raises(InputError, match=f"{name} (cannot be read|is no file)") as told:
+    with pytest.raises(InputError, match=f"{name}.*(cannot be read|device)") as caught:
         model_file(find_model(copied), name)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_fifo_in_the_folder_is_one_error(copied):
     (copied / "model.ckpt").unlink()
     os.mkfifo(copied / "model.ckpt")
-    with pytest.raises(InputError, match="model.ckpt is no file of a model"):
+    with pytest.raises(InputError, match="model.ckpt.*device"):
         AudioExplainer.from_hparams(copied, run_opts=CPU)
 
 
@@ -462,7 +463,7 @@ def test_a_snapshot_in_the_cache_of_the_hub_is_a_model(copied, tmp_path):
     (tmp_path / "secret").write_text("secret")
     (snapshot / "README.md").unlink()
     (snapshot / "README.md").symlink_to("../../../secret")
-    with pytest.raises(InputError, match="leads out of its folder"):
+    with pytest.raises(InputError, match="README.md.*link"):
         model_file(find_model(snapshot), "README.md")
 
 
@@ -480,7 +481,7 @@ def test_a_folder_of_links_to_a_model_is_a_model(copied, tmp_path):
     # With a YAML of its own it is another model, whose links lead out.
     (links / "hyperparams.yaml").unlink()
     shutil.copy(copied / "hyperparams.yaml", links)
-    with pytest.raises(InputError, match="model.ckpt is a link that leads out of its"):
+    with pytest.raises(InputError, match="model.ckpt.*link"):
         AudioExplainer.from_hparams(links, run_opts=CPU)
 
 
@@ -495,7 +496,7 @@ def test_a_link_makes_no_model_of_any_folder(copied, tmp_path):
         link = copied / "hyperparams.yaml"
         link.unlink(missing_ok=True)
         link.symlink_to(tmp_path / "secrets" / yaml)
-        with pytest.raises(InputError, match="leads out of its folder"):
+        with pytest.raises(InputError, match="README.md.*link"):
             model_file(find_model(copied), "README.md")
 
 
@@ -514,30 +515,30 @@ def test_a_folder_called_like_a_shipped_model_is_one_only_with_a_yaml(
 
 
 @pytest.mark.parametrize(
-    "before, after, said",
+    "before, after, named",
     [
-        ("window_seconds: 5.0", "window_seconds: -1", "window_seconds must be a"),
-        ("window_seconds: 5.0", "window_seconds: x", "window_seconds must be a"),
-        ("!name:speechbrain_lmac.explainers.AmortizedExplainer", "x", "explainer must"),
+        ("window_seconds: 5.0", "window_seconds: -1", "window_seconds"),
+        ("window_seconds: 5.0", "window_seconds: x", "window_seconds"),
+        ("!name:speechbrain_lmac.explainers.AmortizedExplainer", "x", "explainer"),
         ("    model: !ref <model>\n    interp", "    interp", "do not fit together"),
-        ("        interpreter: !ref <interpreter>\n", "", "the weights of interpreter"),
-        ("channels: [16, 32", "channels: [8, 32", "does not fit CompactClassifier"),
-        ("n_mels: 80\nmodel", "n_mels: eighty\nmodel", "cannot be built"),
+        ("        interpreter: !ref <interpreter>\n", "", "interpreter"),
+        ("channels: [16, 32", "channels: [8, 32", "CompactClassifier"),
+        ("n_mels: 80\nmodel", "n_mels: eighty\nmodel", "n_mels|eighty"),
     ],
 )
-def test_a_model_whose_parts_do_not_fit_is_one_error(copied, before, after, said):
+def test_a_model_whose_parts_do_not_fit_is_one_error(copied, before, after, named):
     path = copied / "hyperparams.yaml"
     text = path.read_text(encoding="utf-8")
     assert before in text
     path.write_text(text.replace(before, after))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=named):
         AudioExplainer.from_hparams(copied, run_opts=CPU)
 
 
 @pytest.mark.parametrize("name", ["model.ckpt", "label_encoder.ckpt"])
-def test_a_model_that_lacks_a_file(copied, name):
+def test_a_missing_file_of_a_model(copied, name):
     (copied / name).unlink()
-    with pytest.raises(InputError, match=f"has no file {name}"):
+    with pytest.raises(InputError, match=f"(no|missing) file.* {name}"):
         AudioExplainer.from_hparams(copied, run_opts=CPU)
 
 
@@ -545,7 +546,7 @@ def test_class_names_of_another_model(copied):
     (copied / "label_encoder.ckpt").write_text(
         "'dog' => 0\n================\n'starting_index' => 0\n"
     )
-    with pytest.raises(InputError, match="names 1 classes, but the model has 10"):
+    with pytest.raises(InputError, match="label_encoder.ckpt .* 10 .* got 1$"):
         AudioExplainer.from_hparams(copied, run_opts=CPU)
 
 

@@ -89,28 +89,26 @@ def test_a_text_is_written_as_a_file_of_its_own(files, read, tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("parent: parent.yaml\nsplitt: 1\n", "mine: .*unknown key 'splitt'"),
-        ("parent: parent.yaml\nb: null\n", "mine: .*no key 'b' to drop"),
-        ("parent: one.yaml\na: 3\n", "mine is compared .* one.yaml: list that above"),
-        ("parent: no.yaml\n", "mine: .*there is no parent"),
+        ("parent: parent.yaml\nsplitt: 1\n", "mine: .*'splitt'"),
+        ("parent: parent.yaml\nb: null\n", "mine: .*'b'"),
+        ("parent: one.yaml\na: 3\n", "^mine: .*parent one.yaml .*above"),
+        ("parent: no.yaml\n", "mine: .*no.yaml"),
     ],
 )
-def test_what_is_wrong_with_a_text_is_told_with_its_row(
-    files, read, tmp_path, text, message
-):
+def test_errors_of_a_text_name_its_row(files, read, tmp_path, text, message):
     text = text.replace("parent: ", f"# Mine.\nparent: {tmp_path}/")
     with pytest.raises(InputError, match=message):
         read({"parent": files["parent"], "mine": text, "one": files["one"]})
 
 
 @pytest.mark.parametrize("other", [["parent"], 3, None, "no.yaml"])
-def test_what_is_no_experiment_is_told_with_its_row(files, read, other):
+def test_errors_of_an_experiment_name_its_row(files, read, other):
     with pytest.raises(InputError, match="^mine: "):
         read({"parent": files["parent"], "mine": other})
 
 
 def test_a_parent_stands_above_its_ablations(files, read):
-    with pytest.raises(InputError, match="parent parent.yaml: list that above it"):
+    with pytest.raises(InputError, match="^one: .*parent.yaml"):
         read({"one": files["one"], "parent": files["parent"]})
 
 
@@ -119,11 +117,11 @@ def test_a_reading_names_what_differs_and_its_direction():
     table = compare(per_clip[per_clip["method"] != "two"], "one", SCORES)
     line = reading(table, "parent", SCORES)
     parts = line.removeprefix("Against parent ").split("; ")
-    told = [
+    found = [
         re.fullmatch(r"(\w+: \w+) ([+-]\S+) \[.*\]", part).groups() for part in parts
     ]
-    assert [name for name, _ in told] == ["better: FF", "worse: AD", "changed: MM"]
-    values = [float(value) for _, value in told]
+    assert [name for name, _ in found] == ["better: FF", "worse: AD", "changed: MM"]
+    values = [float(value) for _, value in found]
     assert values == pytest.approx([0.5, 2.0, -0.3], abs=0.02)
     table = compare(per_clip[per_clip["method"] != "one"], "two", SCORES)
     assert reading(table, "parent", SCORES).startswith("No score differs from parent")
@@ -138,7 +136,7 @@ def test_each_row_has_a_line_under_it(files, read):
     assert table[2].startswith("| **parent** |") and table[3].startswith(
         "| *The parent"
     )
-    assert "Ablation of parent: one. Against parent worse: AD +2.0" in table[5]
+    assert "Ablation of parent: one. " in table[5] and "worse: AD +2.0" in table[5]
     assert {line.count("|") for line in table} == {len(SCORES) + 2}
     (summary,) = page.tables["summary"]
     assert summary["method"].tolist() == ["parent", "one", "two"]

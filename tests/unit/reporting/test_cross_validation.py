@@ -54,29 +54,31 @@ def test_us8k_is_an_experiment_with_folds(folds):
 @pytest.mark.parametrize(
     "options, folds, message",
     [
-        (["--fold=3"], [1], "name them with --folds"),
-        (["--fold", "3"], [1], "name them with --folds"),
-        ([], [1, 1], r"must name different folds, got \[1, 1\]"),
-        (["--output_folder=here"], [1, 2], "here would be the output folder of every"),
-        (["--output_folder=!ref <fold>/x"], [1, 2], "in one folder, got 1, 2"),
+        (["--fold=3"], [1], "--fold .*--folds"),
+        (["--fold", "3"], [1], "--fold .*--folds"),
+        ([], [1, 1], r"--folds .*\[1, 1\]"),
+        (["--output_folder=here"], [1, 2], "^here .*<fold>"),
+        (["--output_folder=!ref <fold>/x"], [1, 2], "got 1, 2"),
     ],
 )
-def test_what_cannot_be_collected_is_refused(experiment, options, folds, message):
+def test_folds_that_cannot_be_collected_are_refused(
+    experiment, options, folds, message
+):
     with pytest.raises(InputError, match=message):
         fold_runs(experiment, options, folds)
 
 
 def test_an_experiment_without_folds_is_refused():
-    with pytest.raises(InputError, match="toy_lmac.yaml has no key 'fold'"):
+    with pytest.raises(InputError, match="toy_lmac.yaml.*'fold'"):
         fold_runs("hparams/toy_lmac.yaml", [], [1])
 
 
 def test_an_experiment_that_is_broken_is_one_message(experiment):
     Path(experiment).write_text("seed: 1\nfold: 1\n")
-    with pytest.raises(InputError, match=r"lacks the keys \['output_folder'\]"):
+    with pytest.raises(InputError, match=r"mine.yaml.*'output_folder'"):
         fold_runs(experiment, [], [1])
     Path(experiment).write_text("fold: 1\nseed: [\n")
-    with pytest.raises(InputError, match="mine.yaml is not readable as YAML"):
+    with pytest.raises(InputError, match="mine.yaml.*YAML"):
         fold_runs(experiment, [], [1])
 
 
@@ -86,12 +88,12 @@ def test_a_fold_that_fails_stops_and_keeps_what_is_done(tmp_path, capfd):
         "import sys, pathlib\n"
         "fold = sys.argv[-1]\n"
         "pathlib.Path(sys.argv[2], fold).touch()\n"
-        "sys.exit('no clip in it' if fold == '--fold=2' else 0)\n"
+        "sys.exit('broken' if fold == '--fold=2' else 0)\n"
     )
-    with pytest.raises(InputError, match="fold 2 ended with the exit status 1"):
+    with pytest.raises(InputError, match="fold 2 .*exit status 1"):
         run_folds(script, "a.yaml", [str(tmp_path)], [1, 2, 3])
     assert sorted(p.name for p in tmp_path.glob("--*")) == ["--fold=1", "--fold=2"]
-    assert "no clip in it" in capfd.readouterr().err
+    assert "broken" in capfd.readouterr().err
 
 
 def write_training(folder, **test):
@@ -108,8 +110,8 @@ def test_mean_and_deviation_are_numpys_and_missing_values_are_counted(tmp_path):
     table = over_folds(scores).set_index("score")
     assert list(table.index) == ["loss", "SPS"]
     assert table.loc["loss", "mean"] == pytest.approx(np.mean(list(values.values())))
-    wanted = np.std(list(values.values()), ddof=1)
-    assert table.loc["loss", "std"] == pytest.approx(wanted)
+    expected = np.std(list(values.values()), ddof=1)
+    assert table.loc["loss", "std"] == pytest.approx(expected)
     assert table.loc["loss", ["fold 1", "fold 2", "fold 4"]].tolist() == [
         0.5,
         0.25,
@@ -164,6 +166,6 @@ def test_the_rows_of_tables_are_kept_apart(tmp_path):
     assert not list(tmp_path.glob(".part*"))
 
 
-def test_a_fold_without_results_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"neither training.json nor summary.csv"):
+def test_a_fold_without_results_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="training.json .*summary.csv"):
         read_scores(tmp_path)

@@ -164,7 +164,7 @@ def test_the_published_table_of_lmac_zs_is_whole():
     assert (numbers["AD-double-softmax"] < 63.3).all()
 
 
-def test_the_warning_tells_of_the_halved_table_and_the_second_softmax():
+def test_the_warning_has_the_halved_table_and_the_second_softmax():
     # Of the baselines in both tables, out of domain has twice the AD of in domain.
     numbers = published_numbers("lmac_esc50").set_index(
         ["condition", "block", "method"]
@@ -177,8 +177,8 @@ def test_the_warning_tells_of_the_halved_table_and_the_second_softmax():
             for name in names
         ]
         assert ratio == pytest.approx([2.0] * 5, abs=0.04)
-    assert "half its true value" in WARNINGS["lmac_esc50"]
-    assert "softmax applied twice" in WARNINGS["lmac_esc50"]
+    assert "half" in WARNINGS["lmac_esc50"]
+    assert "AD-double-softmax" in WARNINGS["lmac_esc50"]
 
 
 def test_unknown_publications_are_named():
@@ -220,7 +220,7 @@ def test_the_verdict_says_where_a_method_leads_and_who_is_ahead():
     first = verdict(summary, compared, "L-MAC", metrics_by_name(["AI"]))
     assert first == "L-MAC leads every other method (controls aside) on AI."
     last = verdict(summary, compared, "L-MAC", metrics_by_name(["AG"]))
-    assert "on none of AG. Ahead of it: IG" in last
+    assert "none of AG" in last and "Ahead of it: IG" in last
 
 
 def verdict_of(table, names):

@@ -177,7 +177,7 @@
     before = null;
     if (clip === null) {
       sounds = [];
-      detail.replaceChildren(element("p", { class: "none" }, "No clip is like this."));
+      detail.replaceChildren(element("p", { class: "none" }, "No matching clips."));
       mark();
       return;
     }
@@ -187,7 +187,7 @@
       ...methods.map(([, own]) => ({ explanation: sound(own.explanation), rest: sound(own.rest) }))];
     const classes = clip.label === null || clip.label === undefined ? ""
       : clip.label === clip.predicted ? `, ${clip.label}`
-        : `, ${clip.label}, heard as ${clip.predicted}`;
+        : `, ${clip.label}, predicted ${clip.predicted}`;
     const first = element("section", { class: "method", "data-row": 0, "aria-label": "input" },
       element("div", { class: "row" }, element("h4", {}, "Input"),
         button(0, "input", "the input", clip.input)),
@@ -195,9 +195,9 @@
     const rows = methods.map(([name, own], index) => {
       const row = index + 1;
       const says = element("span", { class: "says" }, "confidence in ",
-        element("b", {}, own.explained || "the class"), ` ${percent(own.p)}, as heard: explanation alone `,
+        element("b", {}, own.explained || "the class"), ` ${percent(own.p)}; decoded audio: explanation `,
         element("b", {}, percent(own.heard_confidence_in)),
-        `, rest ${percent(own.heard_confidence_out)}; of the masked representation: `,
+        `, rest ${percent(own.heard_confidence_out)}; masked representation: `,
         `${percent(own.p_in)} and ${percent(own.p_out)}`);
       const scores = Object.entries(own.scores || {}).filter(([, value]) => value !== null)
         .map(([score, value]) => element("li", { title: data.scores[score].about },

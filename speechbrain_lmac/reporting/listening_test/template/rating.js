@@ -30,8 +30,8 @@
     ratings: [],
     check: null,
   };
-  // Each participant has an order of trials and, within each, of sounds; the check of
-  // attention comes somewhere in the middle.
+  // Trials, and the sounds of each, are shuffled for each participant; the attention
+  // check comes in the middle.
   const trials = shuffled(test.trials).map((trial) => ({
     ...trial, order: shuffled(Object.keys(trial.stimuli)),
   }));
@@ -52,12 +52,12 @@
     window.scrollTo(0, 0);
   };
   const next = () => { at += 1; pages[at](); };
-  // Nothing is lost by a slip.
+  // Confirm before ratings are lost.
   window.addEventListener("beforeunload", (event) => {
     if (at > 0 && at < pages.length - 1) event.preventDefault();
   });
   const progress = () => element("progress",
-    { value: at, max: pages.length - 1, "aria-label": "how far you are" });
+    { value: at, max: pages.length - 1, "aria-label": "progress" });
 
   const player = (file, name, onended) => {
     const audio = new Audio(file);
@@ -94,7 +94,7 @@
       shown.textContent = input.value;
       oninput();
     };
-    // A slider that stays where it is was rated, too, once it was touched.
+    // A touched slider counts as rated, even if its value stays.
     for (const kind of ["input", "change", "pointerup", "keyup"]) {
       input.addEventListener(kind, (event) => {
         if (!input.disabled && (kind !== "keyup" || event.key !== "Tab")) set();
@@ -108,14 +108,14 @@
 
   function welcome() {
     show(element("h1", {}, test.title),
-      element("p", {}, "You will hear a sound, and then sounds that computers have taken "
-        + "from it. Each of them is to be the part of the sound that belongs to a class, for example the "
-        + "dog in a street. Please say of each how well it is that part, and how good its quality is."),
-      element("p", {}, "Use headphones, in a quiet room, at a level that is comfortable and "
-        + "that you then leave as it is. A slider can be moved when its sound has been heard to its end. "
-        + `There are ${trials.length} pages with ${Object.keys(trials[0].stimuli).length} sounds each, and one to train first.`),
-      element("p", { class: "soft" }, "What you say stays on this computer until you give the file "
-        + `that you get at the end to who asked you. Your code is ${result.participant}.`),
+      element("p", {}, "You will hear a recording, and then parts of it that were "
+        + "selected by computer programs. Each should be the part that belongs to a class, for example the "
+        + "dog in a street scene. Please rate how well it matches that part, and its audio quality."),
+      element("p", {}, "Use headphones in a quiet room, at a comfortable level that you "
+        + "do not change during the test. The sliders of a sound are enabled after it was played to its end. "
+        + `There are ${trials.length} pages with ${Object.keys(trials[0].stimuli).length} sounds each, after one page for training.`),
+      element("p", { class: "soft" }, "Your ratings stay on this computer until you send the file "
+        + `that is saved at the end to the organiser of the test. Your code is ${result.participant}.`),
       element("div", { class: "next" }, element("button", { type: "button", id: "next", onclick: next }, "begin")));
   }
 
@@ -150,13 +150,13 @@
       return box;
     });
     show(progress(),
-      element("h1", {}, training ? "To train: nothing of this page counts"
+      element("h1", {}, training ? "Training page (not scored)"
         : `The class is “${trial.label.replaceAll("_", " ")}”`),
-      training ? element("p", {}, `The class is “${trial.label.replaceAll("_", " ")}”. Hear the input, then each sound to its end, and move both of its sliders.`) : "",
+      training ? element("p", {}, `The class is “${trial.label.replaceAll("_", " ")}”. Play the input, then each sound to its end, and set both of its sliders.`) : "",
       element("section", { class: "sound", "aria-label": "input" }, element("h2", {}, "The input"),
         player(trial.input, "the input", () => {})),
       ...sounds, element("div", { class: "next" }, go,
-        element("span", { class: "soft" }, "Hear each sound to its end and move all sliders to go on.")));
+        element("span", { class: "soft" }, "Play each sound to its end and set all sliders to continue.")));
   }
 
   function check() {
@@ -168,7 +168,7 @@
     box.append(player(test.check, "the beeps", () => { box.querySelector("input").disabled = false; }),
       slider("check", "Set the slider to ten times the number of beeps that you hear.",
         ["", ""], () => { go.disabled = false; }));
-    show(progress(), element("h1", {}, "A question in between"), box, element("div", { class: "next" }, go));
+    show(progress(), element("h1", {}, "Attention check"), box, element("div", { class: "next" }, go));
   }
 
   function finish() {
@@ -177,7 +177,7 @@
     const file = URL.createObjectURL(new Blob([JSON.stringify(result, null, 1)], { type: "application/json" }));
     const save = element("a", { href: file, download: name, id: "save" }, name);
     show(progress(), element("h1", {}, "Thank you"),
-      element("p", {}, "Please save this file and send it to who asked you: ", save, "."));
+      element("p", {}, "Please save this file and send it to the organiser of the test: ", save, "."));
     save.click();
   }
 

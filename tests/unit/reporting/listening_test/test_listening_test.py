@@ -8,12 +8,10 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-import yaml
 from scipy import stats
 
 from speechbrain_lmac.dsp.loudness import equally_loud, loudness
 from speechbrain_lmac.reporting.listening_test.design import (
-    CHOICES,
     QUESTIONS,
     Trial,
     beeps,
@@ -81,7 +79,7 @@ def make(folder, n_clips=3, seed=1234):
     return write_test(trials, folder, RATE, seed, "A <b>test</b>")
 
 
-def test_nothing_on_the_pages_tells_the_method(tmp_path):
+def test_the_pages_do_not_reveal_the_method(tmp_path):
     key = make(tmp_path / "test")
     page = tmp_path / "test" / "page"
     assert set(key["method"]) == {"", *METHODS}
@@ -121,28 +119,14 @@ def test_another_seed_has_other_names_and_the_same_one_the_same(tmp_path):
     assert not set(first["stimulus"]) & set(other["stimulus"])
 
 
-def test_the_webmushra_configuration_has_a_page_per_clip_and_question(tmp_path):
-    make(tmp_path / "test")
+def test_the_table_of_stimuli_lists_the_scored_ones(tmp_path):
+    key = make(tmp_path / "test")
     page = tmp_path / "test" / "page"
-    config = yaml.safe_load((page / "webmushra.yaml").read_text())
-    (_, *pages), finish = config["pages"]
-    assert len(pages) == 3 * len(QUESTIONS)  # not the page to train
-    assert {p["type"] for p in pages} == {"likert_multi_stimulus"}
-    assert {p["id"] for p in pages} == {
-        f"t{n:02}_{q}" for n in (1, 2, 3) for q in QUESTIONS
-    }
-    for one in pages:
-        assert one["mustRate"] is True and one["mustPlayback"] is True
-        assert [int(r["value"]) for r in one["response"]] == list(CHOICES)
-        assert len(one["stimuli"]) == 3
-        for file in one["stimuli"].values():
-            name = file.removeprefix(f"configs/{config['testId']}/")
-            assert (page / name).is_file()
-    assert finish["type"] == "finish" and finish["writeResults"] is True
     table = pd.read_csv(page / "stimuli.csv")
-    assert len(table) == 9 and set(table) == {
-        *("trial", "class", "input", "stimulus", "file")
-    }
+    assert list(table) == ["trial", "class", "input", "stimulus", "file"]
+    scored = key[(key["trial"] != "training") & (key["method"] != "")]
+    assert sorted(table["stimulus"]) == sorted(scored["stimulus"]) and len(table) == 9
+    assert all((page / file).is_file() for file in (*table["file"], *table["input"]))
 
 
 def test_beeps_can_be_counted():
@@ -158,8 +142,8 @@ def test_beeps_can_be_counted():
 BASE = {"L-MAC": 80, "random blocks": 30, "silent": 5}
 
 
-def said(key, record, who, shift=0, check=None, drop=0, test_id=None):
-    """What a participant says: the value of the method, shifted by the person."""
+def answers_of(key, record, who, shift=0, check=None, drop=0, test_id=None):
+    """The file of a participant: the value of the method, shifted by the person."""
     rows = [
         {
             "trial": row.trial,
@@ -196,7 +180,7 @@ def files(tmp_path, *people):
 def test_scores_have_known_answers(made, tmp_path):
     key, record = made
     shifts = [-4, 0, 1, 3]
-    people = [said(key, record, f"p{s}", s) for s in shifts]
+    people = [answers_of(key, record, f"p{s}", s) for s in shifts]
     answers = read_answers(files(tmp_path, *people), key, record)
     assert len(answers.participants) == 4 and not answers.left_out
     scores = opinion_scores(answers).set_index(["question", "method"])
@@ -227,24 +211,24 @@ def test_holm_is_statsmodels():
 
 def test_one_participant_has_no_interval(made, tmp_path):
     key, record = made
-    answers = read_answers(files(tmp_path, said(key, record, "a")), key, record)
+    answers = read_answers(files(tmp_path, answers_of(key, record, "a")), key, record)
     scores = opinion_scores(answers)
     assert scores["low"].isna().all() and (scores["n"] == 1).all()
 
 
-def test_who_cannot_be_scored_is_left_out_and_told(made, tmp_path):
+def test_invalid_participants_are_excluded_with_a_reason(made, tmp_path):
     key, record = made
-    good = said(key, record, "good")
-    twice = said(key, record, "twice")
+    good = answers_of(key, record, "good")
+    twice = answers_of(key, record, "twice")
     twice["ratings"].append(twice["ratings"][0])
-    beyond = said(key, record, "beyond", shift=30)
-    stranger = said(key, record, "stranger")
+    beyond = answers_of(key, record, "beyond", shift=30)
+    stranger = answers_of(key, record, "stranger")
     stranger["ratings"][0]["stimulus"] = "00000000"
     people = [
         good,
-        said(key, record, "asleep", check=record["check_answer"] + 10),
-        said(key, record, "half", drop=3),
-        said(key, record, "other", test_id="0" * 12),
+        answers_of(key, record, "asleep", check=record["check_answer"] + 10),
+        answers_of(key, record, "half", drop=3),
+        answers_of(key, record, "other", test_id="0" * 12),
         twice,
         beyond,
         stranger,
@@ -257,57 +241,19 @@ def test_who_cannot_be_scored_is_left_out_and_told(made, tmp_path):
     answers = read_answers(paths, key, record)
     assert answers.participants == ["good"]
     why = dict(answers.left_out)
-    assert "failed the attention check" in why["asleep"]
-    assert "3 of 18 ratings are missing" in why["half"]
-    assert "is of another test" in why["other"]
-    assert "there twice" in why["twice"]
-    assert "not in 1 to 100" in why["beyond"]
-    assert "what the test does not have" in why["stranger"]
-    assert "the first file counts" in why["good"]
+    assert "attention check" in why["asleep"]
+    assert "3 of 18" in why["half"]
+    assert "0" * 12 in why["other"]
+    assert "duplicate ratings" in why["twice"]
+    assert "1 to 100" in why["beyond"]
+    assert "00000000" in why["stranger"]
+    assert "duplicate participant" in why["good"]
     for name in ("broken.json", "empty.json", "gone.json"):
-        assert "is not readable" in why[name]
-    with pytest.raises(InputError, match="nobody can be scored"):
+        assert "unreadable" in why[name]
+    with pytest.raises(InputError, match=r"no valid participants:\n  asleep: 1.json"):
         read_answers(paths[1:2], key, record)
 
 
-def lms(path, key, record, people):
-    """The csv that webMUSHRA's write.php makes, with its blanks around ratings."""
-    lines = ["session_test_id,participant,trial_id,stimuli_rating,stimuli,rating_time"]
-    for who, shift in people.items():
-        lines += [
-            f"{record['test_id']},{who},{row.trial}_{question},"
-            f'" {BASE[row.method] + shift} ",{row.stimulus},9000'
-            for row in key.itertuples()
-            if row.trial != "training" and row.method
-            for question in QUESTIONS
-        ]
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def test_webmushras_csv_is_read_beside_ours(made, tmp_path):
-    key, record = made
-    table = lms(tmp_path / "lms.csv", key, record, {"x": 2, "y": 4})
-    paths = [*files(tmp_path, said(key, record, "a", 0)), table]
-    answers = read_answers(paths, key, record)
-    assert answers.participants == ["a", "x", "y"]
-    scores = opinion_scores(answers).set_index(["question", "method"])
-    assert scores.loc[("match", "L-MAC"), "mos"] == 82
-    text = table.read_text().replace(" 82 ", " NA ", 1)
-    table.write_text(text)
-    answers = read_answers([table], key, record)
-    assert answers.participants == ["y"]
-    assert "1 of 18 ratings are missing" in dict(answers.left_out)["x"]
-
-
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "session_test_id,trial_id\n"])
-def test_a_csv_that_is_none_of_webmushra(made, tmp_path, text):
-    key, record = made
-    (tmp_path / "x.csv").write_text(text)
-    with pytest.raises(InputError, match="is no lms.csv"):
-        read_answers([tmp_path / "x.csv"], key, record)
-
-
 def test_a_folder_that_is_no_test(tmp_path):
-    with pytest.raises(InputError, match="holds no listening test"):
+    with pytest.raises(InputError, match="key.csv"):
         read_test(tmp_path)
