@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
 from speechbrain_lmac.data.conditions import ConditionClips
 from speechbrain_lmac.data.dataset import collate_clips
+from speechbrain_lmac.data.mixtures import MixtureClips
 from speechbrain_lmac.evaluation.blocks import open_blocks
 from speechbrain_lmac.evaluation.evaluate import Block, evaluate
 from speechbrain_lmac.evaluation.randomisation import randomisation_check
@@ -156,11 +157,13 @@ class Benchmark:
             )
         return exists
 
-    def clips(self, condition: str, n_clips: int | None = None) -> Dataset:
+    def clips(
+        self, condition: str, n_clips: int | None = None
+    ) -> MixtureClips | Subset:
         """Return the scored clips of a condition: `n_clips`, evenly spread, or all."""
         clips = self.conditions[condition].clips
         n_clips = self.n_clips if n_clips is None else n_clips
-        size = _size(clips)
+        size = len(clips)
         if n_clips is None or n_clips >= size:
             return clips
         return Subset(clips, [i * size // n_clips for i in range(n_clips)])
@@ -168,7 +171,7 @@ class Benchmark:
     def description(self, condition: str) -> str:
         """Return a line on the clips of a condition and the number of scored ones."""
         opened = self.conditions[condition]
-        size, n_scored = _size(opened.clips), _size(self.clips(condition))
+        size, n_scored = len(opened.clips), len(self.clips(condition))
         if n_scored == size:
             return opened.description
         some = f"{n_scored} of these {size} are scored, evenly spread"
@@ -202,7 +205,7 @@ class Benchmark:
             The rows of `evaluate` with the columns `condition` and `block` in front.
         """
         total = sum(
-            _size(self.clips(condition)) * len(block.explainers)
+            len(self.clips(condition)) * len(block.explainers)
             for condition in self.conditions
             for block in self.blocks.values()
         )
@@ -317,11 +320,6 @@ class Benchmark:
                 table.insert(1, "method", method)
                 tables.append(table)
         return pd.concat(tables, ignore_index=True) if tables else None
-
-
-def _size(clips: Dataset) -> int:
-    """Return the number of clips."""
-    return len(clips)  # type: ignore[arg-type]  # torch's Dataset declares no __len__
 
 
 def open_benchmark(

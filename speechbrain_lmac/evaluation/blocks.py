@@ -43,7 +43,7 @@ def open_blocks(hparams: Mapping[str, Any]) -> dict[str, Block]:
     methods = chosen_methods(hparams.get("methods"), _names(named), named)
     for name, rows in named.items():
         block = _opened(rows, methods, hparams) if isinstance(rows, Mapping) else rows
-        if block.explainers:
+        if block is not None and block.explainers:
             blocks[name] = block
             rates = {"dataset": hparams["dataset"], "domain": block.domain}
             check_sample_rates(rates)
@@ -137,8 +137,8 @@ def _flat(rows: Mapping[str, Any]) -> dict[str, Any]:
 
 def _opened(
     rows: Mapping[str, Any], methods: list[str] | None, hparams: Mapping[str, Any]
-) -> Block:
-    """Return the Block of rows by name."""
+) -> Block | None:
+    """Return the Block of rows by name; None if it has no domain."""
     flat = _flat(rows)
     classifier = flat.pop("classifier", hparams["classifier"])
     explainers, domain = open_explainers(
@@ -149,4 +149,5 @@ def _opened(
         hparams.get("seed", 1234),
         methods,
     )
-    return Block(domain, classifier, explainers)
+    # Without a chosen row there may be no domain.
+    return None if domain is None else Block(domain, classifier, explainers)

@@ -248,7 +248,7 @@ def model_file(
     source: Path | str,
     filename: str,
     revision: str | None = None,
-    token: str | None = None,
+    token: str | bool | None = None,
 ) -> Path:
     """Return the path of a file of a model, downloaded if the model is on the hub.
 
@@ -300,7 +300,7 @@ def has_file(
     source: Path | str,
     filename: str,
     revision: str | None = None,
-    token: str | None = None,
+    token: str | bool | None = None,
 ) -> bool:
     """Whether a model has a file.
 

@@ -82,7 +82,10 @@ def _request(endpoint: str, responses: list[bool]) -> None:
 
 
 def hub_file(
-    repo: str, filename: str, revision: str | None = None, token: str | None = None
+    repo: str,
+    filename: str,
+    revision: str | None = None,
+    token: str | bool | None = None,
 ) -> Path:
     """Download a file of a repository; if the hub is unreachable, find it in the cache.
 
@@ -273,7 +276,10 @@ def download_model(repo: str, folder: Path | str, revision: str | None = None) -
 
 
 def fetch_model_file(
-    repo: str, filename: str, revision: str | None = None, token: str | None = None
+    repo: str,
+    filename: str,
+    revision: str | None = None,
+    token: str | bool | None = None,
 ) -> Path:
     """Return the path of a file of a repository in the hub's cache.
 
@@ -303,7 +309,10 @@ def fetch_model_file(
 
 
 def has_model_file(
-    repo: str, filename: str, revision: str | None = None, token: str | None = None
+    repo: str,
+    filename: str,
+    revision: str | None = None,
+    token: str | bool | None = None,
 ) -> bool:
     """Whether a repository has a file, or, if the hub is unreachable, the cache.
 

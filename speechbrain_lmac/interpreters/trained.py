@@ -47,7 +47,9 @@ def hash_of_classifier(classifier: Classifier) -> str:
     fingerprint : str
         16 hexadecimal digits.
     """
-    return weights_hash(getattr(classifier, "clap", classifier))
+    module = getattr(classifier, "clap", classifier)  # a CLAP without its prompts
+    assert isinstance(module, torch.nn.Module)
+    return weights_hash(module)
 
 
 def check_classifier(interpreter: Interpreter, classifier: Classifier) -> None:

@@ -98,6 +98,7 @@ class Trained:
         if isinstance(self.classifier, ClapClassifier):
             modules[key] = hparams["clap"]
         else:
+            assert isinstance(self.classifier.model, torch.nn.Module)
             modules[key] = self.classifier.model
         if "codec" in hparams:
             modules["codec"] = hparams["codec"]

@@ -109,7 +109,7 @@ def _batches(
     benchmark: Benchmark, condition: str, ids: Sequence[str]
 ) -> Iterable[ClipBatch]:
     """Return batches of some clips of a condition."""
-    clips = benchmark.clips(condition)
+    clips = benchmark.conditions[condition].clips
     place = {str(clip): index for index, clip in enumerate(clips.ids)}
     some = Subset(clips, [place[clip] for clip in ids if clip in place])
     return DataLoader(some, benchmark.batch_size, collate_fn=collate_clips)
@@ -130,12 +130,12 @@ def _render_batch(
     clips: list[dict[str, Any]] = []
     with torch.no_grad():
         magnitude = domain.magnitude(domain.encode(wav, lens)).cpu().numpy()
-    for index, (clip, name) in enumerate(zip(batch.ids, names, strict=True)):
+    for index, (clip_id, name) in enumerate(zip(batch.ids, names, strict=True)):
         _write_sound(folder / f"{name}{SOUND}", wav[index], rate)
         _write(folder / f"{name}.png", spectrogram_png(magnitude[index]))
         clips.append(
             {
-                "id": str(clip),
+                "id": str(clip_id),
                 "seconds": wav.shape[1] / rate,
                 "top_hz": rate / 2,
                 "input": f"{name}{SOUND}",
