@@ -293,6 +293,171 @@ def test_no_command_and_a_wrong_one(cli):
     assert status == 2 and "explain" in err
 
 
+# --- Which function a command line calls, and with what ------------------------------
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Records the calls of the functions behind the commands, which do not run."""
+    calls = []
+
+    def record(name, result=None):
+        def called(*arguments, **options):
+            calls.append((name, *arguments, *sorted(options.items())))
+            return result
+
+        return called
+
+    class Model:
+        explainer, window_seconds = "explainer", 5.0
+
+        def requests(self, target, prompts):
+            return [target, prompts]
+
+    def from_hparams(source, **options):
+        return record(f"load {source}", Model())(**options)
+
+    def run_path(script, run_name):
+        calls.append((Path(script).stem, *sys.argv[1:]))
+
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr("runpy.run_path", run_path)
+    monkeypatch.setattr(
+        "speechbrain_lmac.inference.AudioExplainer.from_hparams", from_hparams
+    )
+    for name, result in {
+        "inference.explain_files.explain_files": None,
+        "hub.registry.model_lines": ["models"],
+        "hub.registry.find_model": "folder",
+        "hub.registry.model_text": "card",
+        "config.resolving.resolve": "lr: 1",
+        "config.differences.differences": [],
+    }.items():
+        recorder = record(name.rpartition(".")[2], result)
+        monkeypatch.setattr(f"speechbrain_lmac.{name}", recorder)
+    return calls
+
+
+LOADED = (("revision", None), ("run_opts", None), ("trust_remote_code", False))
+TOY, TABLE = "hparams/toy_lmac.yaml", "hparams/toy_table.yaml"
+
+
+def explained(files, target=None, prompts=None, pictures=("png",), again=False):
+    """The call of `explain_files`, without the fingerprint of the settings."""
+    options = [("again", again), ("pictures", list(pictures))]
+    return ("explain_files", files, [target, prompts], "o", *options)
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ("explain a.wav --output_folder o", explained(["a.wav"])),
+        (
+            "explain --output_folder=o a.wav - --pdf",
+            explained(["a.wav", "-"], pictures=("png", "pdf")),
+        ),
+        (
+            "--quiet explain a.wav --output_folder o --again",
+            explained(["a.wav"], again=True),
+        ),
+        (
+            "explain a --no_pictures b --output_folder o",
+            explained(["a", "b"], pictures=()),
+        ),
+        (
+            "explain a --prompt x --output_folder o --prompt=-y",
+            explained(["a"], None, ["x", "-y"]),
+        ),
+        (
+            "explain a --target dog --output_folder o --output_folder=o",
+            explained(["a"], "dog"),
+        ),
+        ("models list", ("model_lines",)),
+        ("models list esc10-lmac", ("model_lines",)),
+        ("--quiet models info esc10-lmac", ("model_text", "folder")),
+        (f"config {TOY}", ("resolve", "toy_lmac.yaml", {})),
+        (
+            f"config --lr -1 {TOY} --seed=2",
+            ("resolve", "toy_lmac.yaml", {"lr": "-1", "seed": "2"}),
+        ),
+        (f"config {TOY} --diff {TABLE}", ("differences", "lr: 1", "lr: 1")),
+        (f"train {TOY}", ("train_lmac", TOY)),
+        (f"train --lr -1 {TOY} --debug", ("train_lmac", "--lr", "-1", TOY, "--debug")),
+        (
+            f"train {TOY} --start_over --data_folder=~/x",
+            ("train_lmac", TOY, "--start_over", "--data_folder=~/x"),
+        ),
+        (f"--quiet train {TOY} --lr 1", ("train_lmac", TOY, "--lr", "1", "--quiet")),
+        (f"train {TOY} --quiet", ("train_lmac", TOY, "--quiet")),
+        (f"evaluate {TABLE} --device cpu", ("evaluate", TABLE, "--device", "cpu")),
+        (
+            "report results --n_clips 3 --figures",
+            ("report", "results", "--n_clips", "3", "--figures"),
+        ),
+        ("report --single_file results", ("report", "--single_file", "results")),
+        ("--quiet report results", ("report", "results", "--quiet")),
+        ("report --help", ("report", "--help")),
+        ("report", ("report",)),
+        (
+            "publish --dry-run results --repo a/b",
+            ("publish", "--dry-run", "results", "--repo", "a/b"),
+        ),
+        ("publish results --new -x --", ("publish", "results", "--new", "-x", "--")),
+    ],
+)
+def test_a_command_line_calls_its_function(cli, calls, arguments, expected):
+    status, _, err = cli(*arguments.split())
+    assert (status, err) == (0, "")
+    found = tuple(x.name if isinstance(x, Path) else x for x in calls[-1])
+    found = tuple(x for x in found if not (isinstance(x, tuple) and x[0] == "settings"))
+    assert found == expected
+
+
+def test_options_of_a_model_are_passed_to_its_loader(cli, calls):
+    command = "explain a --output_folder o --model m --device cpu --revision v1"
+    cli(*command.split(), "--trust_remote_code")
+    options = {"trust_remote_code": True, "revision": "v1"}
+    assert calls[0] == (
+        "load m",
+        *sorted([*options.items(), ("run_opts", {"device": "cpu"})]),
+    )
+    calls.clear()
+    cli("explain", "a", "--output_folder=o")
+    assert calls[0] == ("load esc10-lmac", *LOADED)
+
+
+@pytest.mark.parametrize(
+    "arguments, status",
+    [
+        ("--help", 0),
+        ("--help explain", 0),
+        ("--quiet --version", 0),
+        ("explain --help", 0),
+        (f"train {TOY} -h", 0),
+        ("models list --help", 0),
+        ("-x explain", 2),
+        ("--quiet", 2),
+        ("--quiet=1 models list", 2),
+        ("--model=esc10-lmac explain a.wav --output_folder o", 2),
+        ("--model esc10-lmac explain a.wav --output_folder o", 2),
+        ("--lr=1 config hparams/toy_lmac.yaml", 2),
+        ("expl a.wav --output_folder o", 2),
+        ("explain a.wav --out o", 2),
+        ("explain a.wav --output_folder o -x", 2),
+        ("models list a b", 2),
+        ("models show", 2),
+        (f"config {TOY} stray", 2),
+        (f"config {TOY} --debug=1", 2),
+        (f"train {TOY} stray", 2),
+        (f"train {TABLE}", 2),
+    ],
+)
+def test_a_command_line_ends_before_anything_is_called(cli, calls, arguments, status):
+    ended, out, err = cli(*arguments.split())
+    assert (ended, calls) == (status, [])
+    assert bool(out) == (status == 0) and err.count("\n") == (status == 2)
+
+
 # --- What the documentation tells a user to type -------------------------------------
 
 PAGES = [ROOT / "README.md", ROOT / "docs" / "guide" / "explain.md"]
