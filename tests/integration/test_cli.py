@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from speechbrain_lmac.cli import COMMANDS, main
+from speechbrain_lmac.cli import main
 from speechbrain_lmac.config.recipe_key import COMMAND, recipe_of, recipe_to_run
 from speechbrain_lmac.hub.registry import shipped_models
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = "explain models train evaluate config report publish".split()
 FAST = ("--no_pictures", "--device=cpu")
 
 
@@ -107,7 +108,7 @@ def test_what_is_finished_is_kept_when_it_is_interrupted(
     monkeypatch.setattr(explained_files, "open_sound", interrupted)
     out = tmp_path / "out"
     status, _, err = cli("explain", sounds, f"--output_folder={out}", *FAST)
-    assert status == 130 and "what is finished is kept" in err
+    assert status == 130 and "interrupted" in err
     assert list(pd.read_csv(out / "explanations.csv")["name"]) == ["a"]
 
 
@@ -164,7 +165,7 @@ def test_models_are_listed_and_told_of(cli):
         status, card, _ = cli("models", "info", name)
         assert card.strip() == (folder / "README.md").read_text("utf-8").strip()
     status, _, err = cli("models", "info")
-    assert status == 2 and "needs the name of a model" in err
+    assert status == 2 and "models info needs" in err
 
 
 def test_a_yaml_is_run_by_the_script_it_is_for(
@@ -233,7 +234,7 @@ def test_an_experiment_is_shown_with_everything_put_in(cli, tmp_path):
     assert f"lr: {rate} -> 0.25" in lines
     assert "objective.weights.guidance: 4.0 -> 16.0" in lines
     status, _, err = cli("config", "hparams/esc10_lmac.yaml", "--diff")
-    assert status == 2 and "has no parent: name what --diff compares it with" in err
+    assert status == 2 and "esc10_lmac.yaml has no parent" in err
 
 
 def test_every_experiment_file_says_which_script_it_is_for():
@@ -245,12 +246,13 @@ def test_every_experiment_file_says_which_script_it_is_for():
         assert recipe_of(path) == recipe_to_run(path) == head, path
 
 
-@pytest.mark.parametrize("command", list(COMMANDS))
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(cli, command):
     status, out, _ = cli(command, "--help")
     assert status == 0 and "usage: " in out
     status, out, _ = cli("--help")
     assert status == 0 and re.search(rf"speechbrain-lmac {command} ", out)
+    assert re.search(rf"^    {command}  +\w+", out, re.MULTILINE)  # with its summary
 
 
 @pytest.mark.parametrize(
