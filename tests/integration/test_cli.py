@@ -196,12 +196,12 @@ def test_a_yaml_is_run_by_the_script_it_is_for(
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["train", "hparams/nothing.yaml"], "no such hyperparameter file"),
+        (["train", "hparams/nothing.yaml"], "nothing.yaml"),
         (["train", "hparams/toy_table.yaml"], "is for evaluate.py, not for train"),
         (["evaluate", "hparams/toy_lmac.yaml"], "is for train_lmac.py, not for"),
-        (["train", "{folder}/headless.yaml"], "does not say which script it is for"),
+        (["train", "{folder}/headless.yaml"], "headless.yaml: missing key `recipe`"),
         # As a YAML file for version 0.2 names it.
-        (["train", "{folder}/codec.yaml"], "lacks the keys"),
+        (["train", "{folder}/codec.yaml"], "missing keys"),
         (["evaluate", "{folder}/codec.yaml"], "is for train_codec.py, not for"),
         (["publish", "{folder}", "--repo=me/it"], "holds no results of a training"),
     ],

@@ -53,7 +53,7 @@ def test_parts_of_speechbrain_are_taken(hparams):
         ("epoch_counter", EpochCounter(0), "epoch_counter.limit must be a whole"),
         ("checkpointer", Counter(), "checkpointer cannot be Counter"),
         ("train_logger", Counter(), "train_logger cannot be Counter.*no log_stats"),
-        ("lr_annealing", None, "lacks the keys ..lr_annealing"),
+        ("lr_annealing", None, "keys ..lr_annealing"),
         ("augment", AUGMENTER, "whose `waveform` and `feature` are Augmenters"),
         ("metrics", ["AL"], "called AL; known: AI"),
     ],
