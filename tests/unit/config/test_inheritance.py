@@ -145,7 +145,7 @@ def test_an_include_of_an_earlier_version_is_found_beside_the_parent(write):
         ("parent: parent.yaml\nseeds: null\n", "no key 'seeds' to drop.*mean 'seed'"),
         ("parent: parent.yaml\npart: [b, c]\n", "part has no c; .*: a, b"),
         ("parent: parent.yaml\npart: []\n", "part .*empty; .*: a, b"),
-        ("parent: parent.yaml\nfolder: {a: 1}\n", "folder is `!ref results/parent/<seed>`"),
+        ("parent: parent.yaml\nfolder: {a: 1}\n", "folder is `!ref results.parent"),
         ("parent: parent.yaml\nx: !include:no.yaml\n", "include: no.yaml"),
         ("parent: child.yaml\n", "its own parent"),
         ("parent: parent.yaml\npart: {aa: null}\n", "no key 'aa' to drop.*mean 'a'"),
