@@ -173,7 +173,7 @@ def zs_case(n_clips, n_prompts, settings):
     optimizer = adam(interpreter, fused=True)
     pairs = itertools.product(WORDS, WORDS)
     sentences = [f"{one} and {other}" for one, other in pairs if one < other]
-    asked = PromptMemory(classifier).ask(
+    asked = PromptMemory(classifier).embed(
         [sentences[clip % n_prompts] for clip in range(n_clips)]
     )
     wav = clips(settings, n_clips)

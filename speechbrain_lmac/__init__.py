@@ -5,7 +5,7 @@ explained = speechbrain_lmac.explain("dog.wav")
 explained.predicted, explained.confidence
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from speechbrain_lmac.api import explain
@@ -16,12 +16,12 @@ __all__ = ["AudioClassifier", "AudioExplainer", "explain"]
 
 
 def __dir__() -> list[str]:
-    """What a user sees; help() and completion ask for it."""
+    """Return the public names, for help() and completion."""
     return sorted({*globals(), *__all__})
 
 
-def __getattr__(name: str):
-    """What a user needs, imported with torch and all when it is asked for."""
+def __getattr__(name: str) -> Any:
+    """Import a public name, with torch, on first use."""
     if name == "explain":
         from speechbrain_lmac.api import explain
 

@@ -74,7 +74,7 @@ def gather_pairs(
         Whose condition is an embedding of a prompt.
     wav : torch.Tensor
         Shape (B, N).
-    asked : prompts.AskedPrompts
+    asked : prompts.UniquePrompts
         P prompts.
     lens : torch.Tensor or None
         See `MaskDomain.encode`.

@@ -137,7 +137,7 @@ def test_two_sources_want_a_domain_that_can_be_listened_to(
     blocks = f"--blocks={json.dumps({'STFT': rows}, default=str)}"
     script = [run_two_sources, "tests/hparams/toy_two_sources.yaml"]
     message = refused(*script, *tiny, classifier, blocks)
-    assert "the domain of the block STFT cannot be listened to" in message
+    assert "the block STFT is not listenable" in message
 
 
 def test_without_targets_the_predicted_class_is_asked_for(

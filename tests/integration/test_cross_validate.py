@@ -59,4 +59,4 @@ def test_one_message_for_what_a_user_can_put_right(refused):
     message = refused(cross_validate, "train_lmac.py", "hparams/toy_lmac.yaml")
     assert "has no key 'fold'" in message
     message = refused(cross_validate, "train.py", "hparams/us8k_lmac.yaml")
-    assert "no such recipe: train.py" in message
+    assert "recipe: train.py" in message

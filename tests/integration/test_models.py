@@ -23,7 +23,7 @@ def test_the_cards_are_true(call, esc10_folder, capsys, tmp_path, monkeypatch):
     out = tmp_path / "models.md"
     data = f"--data_folder={esc10_folder}"
     call(models, "check", *names, data, f"--output={out}")
-    assert "All numbers are those of the cards." in capsys.readouterr().out
+    assert "All scores equal those of the cards." in capsys.readouterr().out
     text = out.read_text(encoding="utf-8")
     for name in names:
         fid = read_record(shipped_models()[name]).metrics["Fid-In"]["mean"]

@@ -124,7 +124,7 @@ def test_a_training_of_an_earlier_version_goes_on(old_and_new, tmp_path):
     other = settings_of(resolve(new, {"lr": "0.5", "batch_size": "3"}), RunOptions())
     with pytest.raises(InputError) as refused:
         check_settings(tmp_path, settings=other)
-    for line in ("lr: ", "batch_size: ", "3 given"):
+    for line in ("lr: ", "batch_size: ", "now 3"):
         assert line in str(refused.value)
 
 
