@@ -116,10 +116,10 @@ def put_nan(path):
 
 
 BAD_CLIPS = [
-    (cut, "truncated or damaged audio file (1)"),
-    (lambda path: path.write_text("no sound\n"), "unreadable audio file (1)"),
-    (put_nan, "audio file with NaN or infinite samples (1)"),
-    (Path.unlink, "missing audio file (1)"),
+    (cut, "truncated"),
+    (lambda path: path.write_text("no sound\n"), "unreadable"),
+    (put_nan, "NaN"),
+    (Path.unlink, "missing"),
 ]
 
 
@@ -128,7 +128,7 @@ def test_damaged_clip_in_the_dataset(refused, data, clip, of, damage, kind):
     damage(clip)
     message = refused(train_classifier, CLASSIFIER_YAML, *of, OUT)
     assert str(data) in message
-    assert f"{kind}: {TRAINING_CLIP}" in message
+    assert re.search(rf"{kind}\b.*: {TRAINING_CLIP}", message)
 
 
 def test_split_without_a_clip(refused, data, of):
@@ -194,10 +194,7 @@ def test_misspelt_argument_of_a_part(refused, copy_of, tiny):
     old = "    save_file: !ref <output_folder>/train_log.txt\n"
     yaml = copy_of(CLASSIFIER_YAML, old, old + "    samples_evry: 2\n")
     message = refused(train_classifier, yaml, *tiny, OUT)
-    assert (
-        "Invalid argument to class speechbrain_lmac.training.loggers.TrainLoggers"
-        in message
-    )
+    assert "speechbrain_lmac.training.loggers.TrainLoggers" in message
     assert "samples_evry" in message
 
 
@@ -396,14 +393,12 @@ def test_no_classifier(refused, tiny):
 
 def test_no_interpreter(refused, toy, tiny, classifier):
     missing = [*tiny, classifier, "--interpreter_checkpoint=no/interpreter.ckpt"]
-    advice = "\n  Train it with the script that its YAML names"
-    wanted = f"no trained interpreter at no/interpreter.ckpt.{advice}"
     clip = toy / "audio" / TRAINING_CLIP
     message = refused(explain, LMAC_YAML, clip, "--output_folder", "out", *missing)
-    assert wanted in message
+    assert "interpreter at no/interpreter.ckpt" in message
     table = ["hparams/toy_table.yaml", *tiny, classifier, "--blocks=STFT"]
     message = refused(run_evaluation, *table, "--methods=L-MAC", OUT)
-    assert f"no trained interpreter at results/toy_lmac/1234.{advice}" in message
+    assert "interpreter at results/toy_lmac/1234" in message
 
 
 def test_truncated_interpreter(refused, toy, tiny, classifier, trained_lmac, tmp_path):
@@ -412,7 +407,7 @@ def test_truncated_interpreter(refused, toy, tiny, classifier, trained_lmac, tmp
     options = [*tiny, classifier, f"--interpreter_checkpoint={checkpoint}"]
     clip = toy / "audio" / TRAINING_CLIP
     message = refused(explain, LMAC_YAML, clip, "--output_folder", "out", *options)
-    assert f"{checkpoint} is not a readable checkpoint" in message
+    assert str(checkpoint) in message and "readable" in message
 
 
 # --- Files to explain ---------------------------------------------------------------
@@ -421,10 +416,10 @@ def test_truncated_interpreter(refused, toy, tiny, classifier, trained_lmac, tmp
 @pytest.mark.parametrize(
     "damage, reason",
     [
-        (Path.unlink, "missing audio file"),
-        (cut, "truncated or damaged audio file"),
-        (lambda path: path.write_text("no sound\n"), "unreadable audio file"),
-        (put_nan, "audio file with NaN or infinite samples"),
+        (Path.unlink, "missing"),
+        (cut, "truncated"),
+        (lambda path: path.write_text("no sound\n"), "unreadable"),
+        (put_nan, "NaN"),
     ],
 )
 def test_only_file_cannot_be_explained(
@@ -433,25 +428,25 @@ def test_only_file_cannot_be_explained(
     damage(clip)
     options = ["--output_folder", "out", *tiny, classifier, interpreter]
     message = refused(explain, LMAC_YAML, clip, *options)
-    assert "1 of 1 files could not be explained" in message
-    assert f"{clip}: {reason}" in message
+    assert "1 of 1 files" in message
+    assert re.search(rf"{clip}: .*{reason}\b", message)
 
 
 def test_one_of_several_files_is_missing(
     run, toy, tiny, classifier, interpreter, tmp_path
 ):
-    there = [toy / "audio" / name for name in ("1-0-A-0.wav", "1-1-A-1.wav")]
-    files = [there[0], tmp_path / "gone.wav", there[1]]
+    clips = [toy / "audio" / name for name in ("1-0-A-0.wav", "1-1-A-1.wav")]
+    files = [clips[0], tmp_path / "gone.wav", clips[1]]
     script = [sys.executable, "recipes/explain.py", LMAC_YAML, *files]
     options = ["--output_folder", tmp_path / "out", *tiny, classifier, interpreter]
     done = run([*script, *options])
 
     assert done.returncode == 2
-    assert "error: 1 of 3 files could not be explained" in done.stderr
-    assert f"{tmp_path / 'gone.wav'}: missing audio file" in done.stderr
+    assert "error: 1 of 3 files" in done.stderr
+    assert f"{tmp_path / 'gone.wav'}: missing" in done.stderr
     assert "Traceback" not in done.stderr
     table = pd.read_csv(tmp_path / "out" / "explanations.csv")
-    assert table["file"].tolist() == list(map(str, there))
+    assert table["file"].tolist() == list(map(str, clips))
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"1-0-A-0_explanation.wav", "1-1-A-1_explanation.wav"} < written
     assert not [name for name in written if "gone" in name or ".part" in name]
@@ -462,6 +457,6 @@ def test_literal_command_with_damaged_data(run, data, clip, of, tmp_path):
     script = [sys.executable, "recipes/train_classifier.py", CLASSIFIER_YAML]
     done = run([*script, *of, f"--output_folder={tmp_path / 'out'}"])
     assert done.returncode == 2
-    assert f"unreadable audio file (1): {TRAINING_CLIP}" in done.stderr
+    assert re.search(rf"unreadable .*: {TRAINING_CLIP}", done.stderr)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

@@ -141,7 +141,7 @@ def test_captions_are_not_mixed_as_targets(refused, options, tmp_path, key):
     kept = {"mixup": "blank", "blank": "mixup"}[key]
     path = with_augment(tmp_path, f"    {kept}: null\n")
     message = refused(train_clap, path, *options[1:], "--output_folder=no")
-    assert "set mixup and blank of the augmentation to null" in message
+    assert "mixup and blank" in message
 
 
 def test_sounds_are_augmented_one_by_one(call, capsys, options, trained, tmp_path):
@@ -159,4 +159,4 @@ def test_sounds_are_augmented_one_by_one(call, capsys, options, trained, tmp_pat
     with pytest.raises(SystemExit):
         call(train_clap, path, *options[1:], "--output_folder=twice")
     message = capsys.readouterr().err
-    assert "makes 12 clips of 6, and each has one caption" in message
+    assert "got 12 from 6" in message

@@ -165,7 +165,7 @@ def test_models_are_listed_and_told_of(cli):
         status, card, _ = cli("models", "info", name)
         assert card.strip() == (folder / "README.md").read_text("utf-8").strip()
     status, _, err = cli("models", "info")
-    assert status == 2 and "models info needs" in err
+    assert status == 2 and "models info" in err
 
 
 def test_a_yaml_is_run_by_the_script_it_is_for(
@@ -234,7 +234,7 @@ def test_an_experiment_is_shown_with_everything_put_in(cli, tmp_path):
     assert f"lr: {rate} -> 0.25" in lines
     assert "objective.weights.guidance: 4.0 -> 16.0" in lines
     status, _, err = cli("config", "hparams/esc10_lmac.yaml", "--diff")
-    assert status == 2 and "esc10_lmac.yaml has no parent" in err
+    assert status == 2 and "esc10_lmac.yaml" in err and "--diff" in err
 
 
 def test_every_experiment_file_says_which_script_it_is_for():

@@ -60,7 +60,7 @@ def test_differences_beyond_the_last_clip_are_told(name, now, n_lines):
 
 def test_an_unknown_model_and_missing_data(refused, tmp_path):
     data = f"--data_folder={tmp_path}"
-    assert "no model is called x" in refused(models, "check", "x", data)
+    assert "model x; known: esc10-classifier" in refused(models, "check", "x", data)
     assert "esc50.csv" in refused(models, "check", "esc10-classifier", data)
 
 
