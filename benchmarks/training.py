@@ -174,14 +174,14 @@ def zs_case(n_clips, n_prompts, settings):
     optimizer = adam(interpreter, fused=True)
     pairs = itertools.product(WORDS, WORDS)
     sentences = [f"{one} and {other}" for one, other in pairs if one < other]
-    asked = PromptMemory(classifier).ask(
+    prompts = PromptMemory(classifier).embed(
         [sentences[clip % n_prompts] for clip in range(n_clips)]
     )
     wav = clips(settings, n_clips)
 
     def step():
         evidence = gather_pairs(
-            domain, classifier, interpreter, wav, asked, None, PAIRS_AT_ONCE
+            domain, classifier, interpreter, wav, prompts, None, PAIRS_AT_ONCE
         )
         learn(objective, evidence, optimizer)
 

@@ -1,15 +1,15 @@
-"""Train experiments that differ by one thing, and judge them in one table.
+"""Train experiments that differ by one key, and compare them in one table.
 
     python ablations.py hparams/toy_ablations.yaml
 
-trains each of the YAML's `experiments` with train_lmac.py, or with the script that its
-key `trained_by` names (a finished training is only tested again), explains the clips of
-its `conditions` with all of them, and writes to `results/toy_ablations/1234`:
-`summary.md` (the table, with a line under each row that reads it), `summary.csv`,
-`comparison.csv` and `per_clip.csv`. `options` of the YAML go to every training. An
-experiment is a YAML file, or a mapping in the list with `what` it is and its `parent`:
-then its file is written as `experiments/NAME.yaml`, to be trained by hand as well.
-Interrupted, the same command goes on. Scroll to the bottom first.
+trains each of the YAML's `experiments` with train_lmac.py, or with the script of its
+key `trained_by` (a finished training is only tested again), explains the clips of its
+`conditions` with all of them, and writes to `results/toy_ablations/1234`: `summary.md`
+(the table, with a sentence on each row), `summary.csv`, `comparison.csv` and
+`per_clip.csv`. `options` of the YAML are passed to every training. An experiment is a
+YAML file, or a mapping in the list with a description `what` and its `parent`: its file
+is written as `experiments/NAME.yaml`, which can be trained alone, too. The same command
+resumes an interrupted run. Scroll to the bottom first.
 """
 
 import logging
@@ -39,7 +39,7 @@ RECIPES = Path(__file__).resolve().parent
 
 
 def run_ablations(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="ablations")
     require_keys(hparams, NEEDED, source[0])
     hparams["metrics"] = metrics_by_name(hparams["metrics"])
@@ -49,7 +49,7 @@ def run_ablations(argv):
     dataset, device = hparams["dataset"], check_device(run_opts.device)
     recipe = RECIPES / f"{trained_by(hparams)}.py"
     if not recipe.is_file():
-        raise InputError(f"{source[0]}: trained_by: there is no recipe {recipe.stem}")
+        raise InputError(f"{source[0]}: trained_by: unknown recipe {recipe.stem}")
     blocks = {}
     for ablation in ablations:
         show(f"{ablation.name}: {ablation.what}")
@@ -82,9 +82,9 @@ def run_ablations(argv):
 
 
 def trained_by(hparams):
-    """The name of the recipe that trains the experiments.
+    """Return the name of the recipe that trains the experiments.
 
-    Until version 0.3 the key was `recipe`, which is what the file itself is for now.
+    Until version 0.3 the key was `recipe`, which now names the file's own script.
 
     Example
     -------
@@ -100,15 +100,15 @@ def trained_by(hparams):
 
 
 def trained_block(recipe, ablation, options, device):
-    """Train an experiment by a recipe; what it explains with, and its classifier."""
+    """Train an experiment by a recipe; return its block and its classifier."""
     command = [sys.executable, str(recipe), str(ablation.path), *options]
     done = subprocess.run(
         [*command, "--noprogressbar", *quiet_options()], stderr=subprocess.PIPE
     )
     if done.returncode:
-        told = done.stderr.decode(errors="replace").strip()
+        message = done.stderr.decode(errors="replace").strip()
         raise InputError(
-            f"{ablation.name}: the training of {ablation.path} failed\n{told}"
+            f"{ablation.name}: the training of {ablation.path} failed\n{message}"
         )
     hparams, _, _ = load_experiment([str(ablation.path), *options], training=True)
     interpreter = TrainedInterpreter(

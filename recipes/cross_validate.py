@@ -1,4 +1,4 @@
-"""Run a recipe on each fold of a dataset, and collect the mean and the deviation.
+"""Run a recipe on each fold of a dataset, and write means and deviations.
 
     python cross_validate.py train_lmac.py hparams/us8k_lmac.yaml \
         --data_folder /path/to/UrbanSound8K
@@ -6,12 +6,12 @@
         --data_folder /path/to/UrbanSound8K
 
 runs `train_lmac.py hparams/us8k_lmac.yaml ... --fold=K` for each fold K (without
-`--folds`: 1 to 10), one after the other; all other options go to the recipe. A fold
-that fails stops it with the fold's message; the same command goes on, since each recipe
-does. Then `results/us8k_lmac/1234/folds.csv` and `folds.md` have each score of the test
-(of `training.json`, or of `summary.csv`): its mean and standard deviation over the
-folds, how many these are, and the value of each. Any YAML with a key `fold`, on which
-its `output_folder` depends, will do. Scroll to the bottom first.
+`--folds`: 1 to 10), one after the other; all other options are passed to the recipe. If
+a fold fails, the command ends with its message, and the same command resumes. Then
+`results/us8k_lmac/1234/folds.csv` and `folds.md` have each test score (of
+`training.json`, or of `summary.csv`): mean and standard deviation over the folds, the
+number of folds, and the value of each. Any YAML works with a key `fold`, on which its
+`output_folder` depends. Scroll to the bottom first.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ from speechbrain_lmac.utils.errors import InputError
 
 
 def cross_validate(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     parser = Parser(__doc__)
     parser.add_argument("recipe", help="a script in recipes/: train_lmac.py")
     parser.add_argument("hparams", help="a YAML with a key `fold`")
@@ -39,7 +39,7 @@ def cross_validate(argv):
     args, options = parser.parse_known_args(argv)
     script = Path(__file__).resolve().with_name(Path(args.recipe).name)
     if not script.is_file():
-        raise InputError(f"no such recipe: {args.recipe} (looked in {script.parent})")
+        raise InputError(f"missing recipe: {args.recipe} (searched {script.parent})")
     folders, seed = fold_runs(args.hparams, options, args.folds)
     run_folds(script, args.hparams, options, args.folds)
     table = over_folds({fold: read_scores(path) for fold, path in folders.items()})

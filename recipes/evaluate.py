@@ -1,17 +1,17 @@
-r"""Judge explainers side by side: datasets, conditions, domains, methods, controls.
+r"""Evaluate explainers: datasets, conditions, domains, methods, baselines.
 
     python evaluate.py hparams/esc10_table.yaml --data_folder /path/to/ESC-50 \
         --conditions clean,noise --blocks STFT,Mel
 
 explains the clips of the chosen `conditions` of the YAML with each explainer of the
-chosen `blocks` (or with those of them that `--methods` names), and writes to
+chosen `blocks` (or only those of `--methods`), and writes to
 `results/esc10_table/1234`: `per_clip.csv`, `summary.csv`, `summary.md` and
 `summary.tex` (means with bootstrap intervals, counts of empty masks and of scores that
 are not finite), `comparison.csv` (each method against the YAML's `reference`, clip by
-clip), and where the YAML asks for it `curves.csv` (faithfulness at equal sizes of the
-mask) and `sanity.csv` (maps of a randomised classifier), both with pictures.
-Interrupted, the same command goes on; finished rows are kept in `rows/`. With torchrun
-the batches are shared out over its processes, with the same result. Every score is
+clip), and with the keys `curves` and `sanity` of the YAML `curves.csv` (faithfulness at
+equal sizes of the mask) and `sanity.csv` (maps of a randomised classifier), with plots.
+The same command resumes an interrupted run; finished rows are in `rows/`. With torchrun
+the batches are distributed over the processes, with the same result. Every score is
 defined in `speechbrain_lmac.metrics`. Scroll to the bottom first.
 """
 
@@ -35,7 +35,7 @@ SPLITS = ("train", "valid", "test")
 
 
 def run_evaluation(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="evaluate")
     require_keys(hparams, NEEDED, source[0])
     check_counts(batch_size=hparams["batch_size"])
@@ -51,7 +51,7 @@ def run_evaluation(argv):
     folder, progress = Path(hparams["output_folder"]), not run_opts.noprogressbar
     per_clip = benchmark.score(folder / "rows", progress)
     if not if_main_process():
-        return  # what follows is made of everyone's rows, once
+        return  # only one process reads all rows
     sanity = hparams.get("sanity")
     if sanity is not None:
         rows = folder / "rows"
@@ -77,7 +77,7 @@ def run_evaluation(argv):
 
 
 def accuracies(per_clip, labels):
-    """What the classifier gets right in each condition, and what classes are absent."""
+    """Yield a line on each condition: the accuracy, and the absent classes."""
     for condition, rows in per_clip.groupby("condition", sort=False):
         clips = rows.drop_duplicates("id")
         line = (

@@ -1,27 +1,26 @@
-"""Explain audio files with a trained interpreter: listen to why the model decided.
+"""Explain audio files with a trained interpreter.
 
     python explain.py hparams/esc10_lmac.yaml clip.wav other.flac --output_folder out
 
-takes files of any rate, length and channel count, and writes for each: the
-explanation, the rest, the input as the model heard it (WAV, at the file's own rate
-and length), a picture, and a line of `explanations.csv`. The files stand right behind
-the YAML; `--key value` overrides keys of the YAML, as in training. A trained
-interpreter elsewhere is named by `--interpreter_checkpoint`. Another class than the
-predicted one is asked for by its name, of an interpreter that listens to it:
+takes files of any rate, length and channel count, and writes for each: the explanation,
+the rest, the model's input (WAV, at the file's own rate and length), a figure, and a
+row of `explanations.csv`. `--key value` overrides keys of the YAML, as in training;
+`--interpreter_checkpoint` names a trained interpreter elsewhere. `--target` explains
+another class than the predicted one, with a conditional interpreter:
 
     python explain.py hparams/esc10_lmac_conditional.yaml clip.wav --target rooster \
         --output_folder out
 
-A zero-shot classifier is asked about anything, once for each prompt; the table then
-tells how near each prompt is to the sound before and after:
+A zero-shot classifier is explained for each prompt; the table then has the similarity
+of each prompt to the audio before and after masking:
 
     python explain.py hparams/esc10_lmac_zs_stft.yaml clip.wav \
         --prompt "a dog barking" --prompt "rain on a roof" --output_folder out
 
-Folders, patterns in quotes ("clips/**/*.wav") and `-`, a list on standard input, are
-files too. One that is longer than the clips of the training is explained in windows,
-and one that cannot be read does not stop the others; it is named at the end. What is
-in the table of the output folder already is skipped, but with `--again`.
+FILES may be folders, patterns in quotes ("clips/**/*.wav") and `-`, a list on standard
+input. A file longer than the training's clips is explained in windows. Unreadable files
+are skipped and listed at the end. Files in the table of the output folder are skipped,
+except with `--again`.
 """
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
@@ -45,19 +44,15 @@ from speechbrain_lmac.utils.hashing import fingerprint_of
 
 
 def explain(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     parser = Parser(__doc__)
     parser.add_argument("param_file", metavar="FILE.yaml", help="of the training")
     parser.add_argument("files", nargs="+", help="audio files, folders, patterns")
     parser.add_argument("--output_folder", required=True, help="where to write")
     parser.add_argument("--target", help="class to explain (default: the predicted)")
-    parser.add_argument(
-        "--prompt", action="append", help="what to look for, in words; more than once"
-    )
-    parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
-    parser.add_argument(
-        "--again", action="store_true", help="redo what is already explained"
-    )
+    parser.add_argument("--prompt", action="append", help="text prompt (repeatable)")
+    parser.add_argument("--pdf", action="store_true", help="write figures as PDF, too")
+    parser.add_argument("--again", action="store_true", help="redo finished files")
     args, overrides = parser.parse_known_args(argv)
     check_folder(args.output_folder)
     hparams, run_opts, source = load_experiment([args.param_file, *overrides])
@@ -89,7 +84,7 @@ def explain(argv):
 
 
 def clip_seconds(hparams):
-    """How long the clips are that the interpreter was trained on, s, if it is known."""
+    """Return the length of the interpreter's training clips in seconds, or None."""
     dataset = hparams.get("dataset")
     return None if dataset is None else dataset.n_samples / dataset.sample_rate
 

@@ -5,13 +5,13 @@
     torchrun --nproc_per_node=2 explain_corpus.py hparams/esc10_lmac.yaml \
         --shards 'corpus-{000000..000099}.tar' --output_folder out
 
-reads a list of files, one in each line, or the shards of a WebDataset, as a stream: the
-memory does not grow with their number. Every clip is given the length of the training's
-(`clip_seconds`): longer ones are cut. `out/corpus.csv` has a row of each clip in the
-order of the corpus, with what the classifier says of it, of its explanation and of the
-rest, and the scores; a clip that cannot be read has a row that says why, and stops
-nothing. Interrupted, the same command goes on after the last finished part, with any
-number of processes. Scroll to the bottom first.
+reads a list of files, one per line, or the shards of a WebDataset, as a stream: memory
+does not grow with their number. Every clip is padded or cut to the length of the
+training's (`clip_seconds`). `out/corpus.csv` has a row for each clip in the order of
+the corpus, with the classifier's outputs for the clip, its explanation and the rest,
+and the scores; an unreadable clip has a row with the error. The same command resumes an
+interrupted run after the last finished part, with any number of processes. Scroll to
+the bottom first.
 """
 
 from pathlib import Path
@@ -31,17 +31,17 @@ from speechbrain_lmac.utils.files import check_folder
 
 
 def run(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     parser = Parser(__doc__)
     parser.add_argument("param_file", metavar="FILE.yaml", help="of the training")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--list", help="a text file, a path in each line")
+    source.add_argument("--list", help="a text file with one path per line")
     source.add_argument("--shards", help="tar archives, as 'name-{000..099}.tar'")
     parser.add_argument("--output_folder", required=True, help="where to write")
-    parser.add_argument("--part_size", type=int, default=1000, help="lines of a part")
+    parser.add_argument("--part_size", type=int, default=1000, help="rows of a part")
     parser.add_argument("--clips_at_once", type=int, default=32, help="in a batch")
     parser.add_argument("--workers", type=int, choices=[0, 1], default=1)
-    parser.add_argument("--sounds", action="store_true", help="write what is heard")
+    parser.add_argument("--sounds", action="store_true", help="write the audio")
     args, overrides = parser.parse_known_args(argv)
     check_folder(args.output_folder)
     hparams, run_opts, (path, _) = load_experiment([args.param_file, *overrides])
@@ -75,7 +75,7 @@ def run(argv):
         kinds = (f"{n} x {kind}" for kind, n in counts["errors"].most_common(10))
         raise InputError(
             f"{counts['failed']} of {counts['clips']} clips could not be explained; "
-            f"their rows in {table} say why:\n  " + "\n  ".join(kinds)
+            f"their rows in {table} have the errors:\n  " + "\n  ".join(kinds)
         )
 
 

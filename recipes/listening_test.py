@@ -1,18 +1,18 @@
-"""A listening test of explanations: make its pages, score what people say.
+"""A listening test of explanations: its pages, and the scores of the answers.
 
     python listening_test.py create results/esc10_table_ood/1234 \
         --methods "L-MAC" "GradCAM++" "random blocks" --clips 9 --output_folder test
 
 writes `test/page`: `index.html`, a blind and randomised test that runs from disk (the
-two questions of the papers' study, sliders from 1 to 100, a page to train, a check of
+two questions of the papers' study, sliders from 1 to 100, a training page, a check of
 attention; each participant gets a JSON file to send back), and the stimuli as a table
 for other tools (`stimuli.csv`). All sounds of a clip are equally loud (ITU-R BS.1770).
 `test/key.csv` has the method of each stimulus: keep it from the participants.
 
     python listening_test.py score test answers/*.json
 
-leaves out who did not finish or failed the check, and writes `mos.csv`, `pairs.csv`,
-`ratings.csv`, `mos.png` and `summary.md` into `test/scores`.
+excludes participants who did not finish or failed the check, and writes `mos.csv`,
+`pairs.csv`, `ratings.csv`, `mos.png` and `summary.md` to `test/scores`.
 """
 
 import json
@@ -42,20 +42,20 @@ from speechbrain_lmac.utils.system import command_line
 
 
 def listening_test(argv):
-    """Everything that the commands above do."""
+    """Run the commands above."""
     parser = Parser(__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    making = actions.add_parser("create", help="make the pages of a test")
+    making = actions.add_parser("create", help="write the pages of a test")
     making.add_argument("results", help="the output folder of evaluate.py")
     making.add_argument("--methods", nargs="+", required=True, help="of its table")
     making.add_argument("--clips", type=int, default=9, help="default: %(default)s")
     making.add_argument("--seed", type=int, default=1234, help="of clips and names")
     making.add_argument("--condition", help="default: the first of the table")
-    making.add_argument("--block", help="default: the first that can be listened to")
+    making.add_argument("--block", help="default: the first listenable one")
     making.add_argument("--output_folder", required=True, help="where to write")
-    making.add_argument("--data_folder", help="where the data lie now")
+    making.add_argument("--data_folder", help="the current folder of the data")
     making.add_argument("--title", default="What did the computer hear?")
-    scoring = actions.add_parser("score", help="score what people said")
+    scoring = actions.add_parser("score", help="score the answers")
     scoring.add_argument("test", help="the output folder of create")
     scoring.add_argument("answers", nargs="+", help="JSON files of the participants")
     args, overrides = parser.parse_known_args(argv)
@@ -66,14 +66,14 @@ def listening_test(argv):
 
 
 def create(args, overrides):
-    """Make the pages of a test."""
+    """Write the pages of a test."""
     if args.clips < 1:
         raise InputError(f"--clips must be at least 1, got {args.clips}")
     if len(set(args.methods)) != len(args.methods) or len(args.methods) < 2:
-        raise InputError("--methods needs two or more different methods to compare")
+        raise InputError("--methods needs two or more different methods")
     folder = Path(args.output_folder)
     if folder.exists() and not (folder / TEST_FILE).is_file():
-        raise InputError(f"{folder} holds something else than a test: name another")
+        raise InputError(f"{folder} is not a test: use another --output_folder")
     if args.data_folder is not None:
         overrides.append(f"--dataset={{data_folder: {json.dumps(args.data_folder)}}}")
     benchmark = open_results(args.results, overrides)
@@ -92,20 +92,20 @@ def create(args, overrides):
 
 
 def chosen_block(benchmark, name):
-    """A block that can be listened to."""
-    there = {n: b for n, b in benchmark.blocks.items() if b.domain.listenable}
-    if name is None and there:
-        return next(iter(there.values()))
-    if name not in there:
+    """Return a listenable block."""
+    blocks = {n: b for n, b in benchmark.blocks.items() if b.domain.listenable}
+    if name is None and blocks:
+        return next(iter(blocks.values()))
+    if name not in blocks:
         raise InputError(
-            f"no block that can be listened to is called {name!r}; there are "
-            f"{', '.join(there) or 'none'}"
+            f"--block: unknown listenable block {name!r}; known: "
+            f"{', '.join(blocks) or 'none'}"
         )
-    return there[name]
+    return blocks[name]
 
 
 def score(args, argv):
-    """Score what people said."""
+    """Score the answers."""
     key, record = read_test(args.test)
     answers = read_answers(args.answers, key, record)
     scores, pairs = opinion_scores(answers), paired_tests(answers)

@@ -1,12 +1,12 @@
-"""The curves of one or more trainings in one picture.
+"""Plot the curves of one or more trainings.
 
     python plot_training.py results/esc10_lmac/1234 results/esc10_lmac_finetune/1234 \
         --output curves.png
 
-draws what `epochs.csv` in each result folder has: every term of the loss, every metric
-and the learning rate, training dotted and validation solid, a colour for each run. The
-output is a PNG, or a PDF for a paper. An interrupted or a running training is drawn as
-far as it is.
+plots `epochs.csv` of each results folder: every term of the loss, every metric and the
+learning rate, training dotted and validation solid, a colour for each run. The output
+is a PNG, PDF or SVG. An interrupted or running training is plotted up to its last
+epoch.
 """
 
 from pathlib import Path
@@ -22,14 +22,14 @@ KINDS = (".png", ".pdf", ".svg")
 
 
 def plot_training(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     parser = Parser(__doc__)
     parser.add_argument("results", nargs="+", help="output folders of trainings")
-    parser.add_argument("--output", required=True, help="a png, pdf or svg")
+    parser.add_argument("--output", required=True, help="a PNG, PDF or SVG")
     args = parser.parse_args(argv)
     output = Path(args.output)
     if output.suffix not in KINDS:
-        raise InputError(f"--output {output}: it has to end in {', '.join(KINDS)}")
+        raise InputError(f"--output {output}: must end in {', '.join(KINDS)}")
     runs = {name: read_epochs(name) for name in dict.fromkeys(args.results)}
     write_training_curves(runs, output)
     for name, table in runs.items():
@@ -38,25 +38,25 @@ def plot_training(argv):
             f"{name}: {len(table)} epochs, the lowest validation loss is "
             f"{best['valid_loss']:.4g} in epoch {int(best['epoch'])}"
         )
-    show(f"look at {output}")
+    show(f"wrote {output}")
 
 
 def read_epochs(folder):
-    """The table of epochs of a training.
+    """Return the table of epochs of a training.
 
     Raises
     ------
     InputError
-        When it has none, or none that can be read.
+        If it is missing, unreadable or empty.
     """
     path = Path(folder) / "epochs.csv"
     try:
         table = read_csv(path)
         table[["epoch", "lr", "valid_loss"]].astype(float)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} has no epochs of a training: {error}") from error
+        raise InputError(f"unreadable table of epochs: {path}: {error}") from error
     if table.empty:
-        raise InputError(f"{path} has no epoch yet")
+        raise InputError(f"empty table of epochs: {path}")
     return table
 
 

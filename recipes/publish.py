@@ -1,20 +1,19 @@
-"""Publish a trained model: a folder that anybody can load, on the Hugging Face hub.
+"""Publish a trained model on the Hugging Face hub.
 
     python publish.py results/esc10_lmac/1234 --repo user/esc10-lmac --dry-run
 
-makes of the results of a training a self-contained folder, `results/esc10_lmac/1234/
-model` (`--model_folder` names another): hyperparams.yaml, the best weights, the class
-names, a card with the numbers of the test clips, an example with its explanation. It is
-loaded from another working directory, without a network, and compared with the trained
-model. Without `--dry-run` it is then uploaded to `--repo`; what is there already is not
-uploaded again, so that an interrupted command can be repeated. `--verify` downloads it
-and compares. The token is that of `hf auth login` or `HF_TOKEN`.
+writes a self-contained folder from the results of a training,
+`results/esc10_lmac/1234/model` (or `--model_folder`): hyperparams.yaml, the best
+weights, the class names, a card with the scores of the test clips, an example with its
+explanation. It is loaded from another working directory, without a network, and
+compared with the trained model. Without `--dry-run` it is then uploaded to `--repo`; a
+repeated command skips uploaded files. `--verify` downloads it and compares. The token
+is that of `hf auth login` or `HF_TOKEN`.
 
-The licence is the one that the dataset part of the YAML asks for; `--license` states
-another, and has to be given where the data are not for commercial use. The example is a
-generated sound, unless `--example` names another, that you may publish; `--credit` says
-whose it is, and under which licence. `--data_folder` tells where the data lie now, if
-they are not where they were.
+The licence is that of the dataset part of the YAML; `--license` sets another, and is
+required for data that exclude commercial use. The example is a generated sound, or the
+file of `--example`, which you may publish; `--credit` names its author and licence.
+`--data_folder` is the current folder of the data, if they were moved.
 """
 
 import json
@@ -30,7 +29,7 @@ from speechbrain_lmac.utils.errors import InputError
 
 
 def publish(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     parser = Parser(__doc__)
     parser.add_argument("results", help="the output folder of a training")
     parser.add_argument("--repo", required=True, help="USER/NAME on the hub")
@@ -38,18 +37,18 @@ def publish(argv):
     parser.add_argument("--dry-run", action="store_true", help="upload nothing")
     parser.add_argument("--verify", action="store_true", help="download and compare")
     parser.add_argument("--model_folder", help="default: RESULTS/model")
-    parser.add_argument("--example", help="a sound that you may publish")
-    parser.add_argument("--credit", help="whose it is, and under which licence")
+    parser.add_argument("--example", help="an audio file that you may publish")
+    parser.add_argument("--credit", help="author and licence of the example")
     parser.add_argument("--license", help="of the model, as cc-by-nc-4.0")
-    parser.add_argument("--data_folder", help="where the data of the card lie now")
+    parser.add_argument("--data_folder", help="the current folder of the data")
     args, overrides = parser.parse_known_args(argv)
     if args.data_folder is not None:
         overrides.append(f"--dataset={{data_folder: {json.dumps(args.data_folder)}}}")
     check_repo(args.repo)
     if (args.example is None) != (args.credit is None):
         raise InputError(
-            "--example and --credit go together: a sound, and the line that says whose "
-            "it is and that it may be published"
+            "--example and --credit must be used together: an audio file, and its "
+            "author and licence"
         )
     folder = Path(args.model_folder or Path(args.results) / "model")
     trained = open_trained(args.results, overrides)

@@ -1,15 +1,15 @@
-"""A page of an evaluation, to open from disk: tables, and clips to hear and to see.
+"""Write an HTML page of an evaluation: tables, audio and figures.
 
     python report.py results/toy_evaluate/1234
 
-takes what evaluate.py left, explains some clips of each condition once more with each
+reads the results of evaluate.py, explains some clips of each condition again with each
 method of its table, and writes `results/toy_evaluate/1234/report/index.html` with the
-sounds and pictures beside it: input, explanation and rest with a playhead over the
-spectrogram and the mask, each clip's scores, tables to sort, curves, checks, confusion.
-No server and no network is needed. `--n_clips` (default 12) are taken of each
-condition, of each class in turn; 0 takes all. `--single_file` puts everything into the
-page, to be sent. `--figures` adds a figure for a paper of each clip, as PDF.
-`--data_folder` tells where the data lie now, if they are not where they were.
+audio and figures beside it: input, explanation and rest with a playhead over the
+spectrogram and the mask, each clip's scores, sortable tables, curves, checks,
+confusions. It opens from disk. `--n_clips` (default 12) clips of each condition are
+shown, class by class; 0: all. `--single_file` embeds everything in the page.
+`--figures` adds a PDF figure of each clip. `--data_folder` is the current folder of the
+data, if they were moved.
 """
 
 import json
@@ -34,14 +34,18 @@ logger = logging.getLogger(__name__)
 
 
 def report(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     parser = Parser(__doc__)
     parser.add_argument("results", help="the output folder of evaluate.py")
     parser.add_argument("--n_clips", type=int, default=12, help="of each condition")
-    parser.add_argument("--single_file", action="store_true", help="all in the page")
-    parser.add_argument("--figures", action="store_true", help="PDFs of the clips")
+    parser.add_argument(
+        "--single_file", action="store_true", help="embed everything in the page"
+    )
+    parser.add_argument(
+        "--figures", action="store_true", help="add a PDF figure of each clip"
+    )
     parser.add_argument("--report_folder", help="default: RESULTS/report")
-    parser.add_argument("--data_folder", help="where the data lie now")
+    parser.add_argument("--data_folder", help="the current folder of the data")
     args, overrides = parser.parse_known_args(argv)
     if args.n_clips < 0:
         raise InputError(f"--n_clips must be 0 (all) or more, got {args.n_clips}")
@@ -49,16 +53,16 @@ def report(argv):
     page, per_clip = read_evaluation(results)
     folder = Path(args.report_folder or results / "report")
     if folder.exists() and not (folder / "index.html").is_file():
-        raise InputError(f"{folder} holds something else than a report: name another")
+        raise InputError(f"{folder} is not a report: use another --report_folder")
     if args.data_folder is not None:
         overrides.append(f"--dataset={{data_folder: {json.dumps(args.data_folder)}}}")
     with atomic_folder(folder) as draft:
         if not per_clip.empty:
             try:
                 benchmark = open_results(results, overrides)
-            except InputError as error:  # the tables can be seen all the same
-                page.notes.append(f"There are no clips to hear: {error}")
-                logger.warning("no clips to hear: %s", error)
+            except InputError as error:  # the tables need no clips
+                page.notes.append(f"No clips: {error}")
+                logger.warning("no clips in the report: %s", error)
             else:
                 chosen = spread(per_clip, args.n_clips or None)
                 clips = render_clips(benchmark, draft, chosen, args.figures)
@@ -71,7 +75,7 @@ def report(argv):
 
 
 def remove_all_but_the_page(folder):
-    """What is in the page need not lie beside it."""
+    """Remove the files that are embedded in the page."""
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir():
             path.rmdir()

@@ -1,15 +1,14 @@
-"""Remove and retrain: is what a method marks what the classes are told by?
+"""Remove and retrain (ROAR): accuracy without the cells that a method ranks highest.
 
     python roar.py hparams/toy_roar.yaml
 
-takes the cells that each of the YAML's `explainers` ranks highest out of all clips,
-and trains the YAML's `learner` anew on what is left, for each of the `shares` and so
-many times as `repeats` says. To `results/toy_roar/1234` go `roar.csv` (a row per
-retraining, written as it ends: the same command goes on where it was interrupted),
-`roar.md` and `roar.png`. The better a method's ranking, the lower its accuracies; the
-random control tells what the mere share costs. It runs on the CPU. Finished rows know
-their method by its name: remove `roar.csv` when an explainer's own settings change.
-Scroll to the bottom first.
+removes the cells that each of the YAML's `explainers` ranks highest from all clips, and
+trains the YAML's `learner` on the rest, for each of the `shares`, `repeats` times. It
+writes to `results/toy_roar/1234`: `roar.csv` (a row per retraining; the same command
+resumes an interrupted run), `roar.md` and `roar.png`. The better a method's ranking,
+the lower its accuracies; the random baseline shows the cost of the share alone. It runs
+on the CPU. Finished rows are matched by the name of the method: remove `roar.csv` when
+an explainer's own settings change. Scroll to the bottom first.
 """
 
 from pathlib import Path
@@ -41,13 +40,13 @@ KEYS += (
 
 
 def run_roar(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="roar")
     require_keys(hparams, KEYS, source[0])
     check_counts(repeats=hparams["repeats"])
     check_shares(hparams["shares"])
     if WHOLE in hparams["explainers"]:
-        raise InputError(f"no explainer can be called '{WHOLE}': its row is another")
+        raise InputError(f"explainers: the name '{WHOLE}' is reserved")
     learning = Learning(
         hparams["number_of_epochs"],
         hparams["batch_size"],

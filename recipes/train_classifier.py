@@ -1,12 +1,12 @@
-"""Train a sound classifier, the thing to be explained later.
+"""Train a sound classifier, to be explained later.
 
     python train_classifier.py hparams/esc10_classifier_compact.yaml \
         --data_folder /path/to/ESC-50
 
 writes to `results/esc10_classifier_compact/1234`: `classifier/` (weights and class
 names, which train_lmac.py reads), `epochs.csv`, `train_log.txt`, the confusion matrix
-of the test fold as csv and picture, `training.json` (accuracy, time, memory).
-Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
+of the test fold as csv and picture, `training.json` (accuracy, time, memory). The same
+command resumes an interrupted run. Scroll to the bottom first.
 """
 
 import speechbrain as sb
@@ -25,7 +25,7 @@ class ClassifierBrain(LabellingBrain):
     """A classifier of waveforms, trained with augmentation."""
 
     def compute_forward(self, batch, stage):
-        """Clips to logits, and to the targets that augmentation made of the labels."""
+        """Return logits (B, C) and targets (B, C), both of augmented clips."""
         batch, model = self.noisy(batch, stage), self.modules.model
         targets = F.one_hot(batch.label, len(self.hparams.labels)).to(batch.wav)
         augment = self.augment_of(stage)
@@ -41,7 +41,7 @@ class ClassifierBrain(LabellingBrain):
         return on_recordings(model, features, *padding).logits, targets
 
     def compute_objectives(self, predictions, batch, stage):
-        """Cross-entropy; in training with the label smoothing of the YAML."""
+        """Return the cross-entropy, with label smoothing in training."""
         logits, targets = predictions
         smoothing = self.hparams.label_smoothing if stage == sb.Stage.TRAIN else 0.0
         loss = F.cross_entropy(
@@ -53,7 +53,7 @@ class ClassifierBrain(LabellingBrain):
 
 
 def train_classifier(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="train_classifier")
     require_keys(hparams, ["dataset", "domain", "model"], source[0])
     check_numbers(0, 1, label_smoothing=hparams.get("label_smoothing", 0.0))

@@ -1,11 +1,11 @@
-"""Train the codec that LMAC-TD masks in: waveform to code, and back.
+"""Train the codec of LMAC-TD: waveform to code, and back.
 
     python train_codec.py hparams/esc10_codec.yaml --data_folder /path/to/ESC-50
 
 writes to `results/esc10_codec/1234`: `codec/` (which train_lmac_td.py reads),
-`epochs.csv`, `train_log.txt`, `training.json` (SI-SDR of the reconstruction on the
-test fold, time, memory). Interrupted, the same command goes on where it stopped.
-Scroll to the bottom first.
+`epochs.csv`, `train_log.txt`, `training.json` (SI-SDR of the reconstruction on the test
+fold, time, memory). The same command resumes an interrupted run. Scroll to the bottom
+first.
 """
 
 from pathlib import Path
@@ -22,16 +22,16 @@ from speechbrain_lmac.utils.distributed import one_process_only
 
 
 class CodecBrain(RecordingBrain):
-    """An encoder and a decoder that give back what they are given."""
+    """An encoder and a decoder, trained to reconstruct waveforms."""
 
     def compute_forward(self, batch, stage):
-        """Clips, with their noise, to their reconstruction and themselves, (B, N)."""
+        """Return the reconstructions of noisy clips, and the clips, (B, N) each."""
         wav, domain = self.noisy(batch, stage).wav, self.modules.domain
         return domain.decode(domain.encode(wav)), wav
 
     def compute_objectives(self, predictions, batch, stage):
-        """Minus the SI-SNR, up to a ceiling; recorded is the SI-SDR in dB, too, NaN for
-        a silent clip, which the mean leaves out."""
+        """Return minus the SI-SNR, up to a ceiling; record the SI-SDR in dB, too (NaN
+        for a silent clip, left out of the mean)."""
         loss = reconstruction(*predictions)
         self.record("si_sdr", si_sdr(*predictions))
         self.record("loss", loss)
@@ -39,7 +39,7 @@ class CodecBrain(RecordingBrain):
 
 
 def train_codec(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="train_codec")
     require_keys(hparams, ["dataset", "domain"], source[0])
     one_process_only("a codec")

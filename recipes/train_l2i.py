@@ -5,8 +5,8 @@
 needs the trained classifier that the YAML's `classifier_source` names and the
 dictionary that train_nmf.py wrote to `dictionary_checkpoint`, and writes to
 `results/esc10_l2i/1234`: `interpreter.ckpt` (the dictionary is in it), `epochs.csv`,
-`train_log.txt`, `training.json` (test fidelity and error, time, memory).
-Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
+`train_log.txt`, `training.json` (test fidelity and error, time, memory). The same
+command resumes an interrupted run. Scroll to the bottom first.
 """
 
 import speechbrain as sb
@@ -28,10 +28,10 @@ NEEDED += ["dictionary_checkpoint", "interpreter_checkpoint"]
 
 
 class L2I(RecordingBrain):
-    """Explain the input by spectra, and decide by them as the classifier does."""
+    """Explain the input by spectra that also predict the classifier's decision."""
 
     def compute_forward(self, batch, stage):
-        """Clips to an attempt: activations of spectra, what they sum up to, logits."""
+        """Return an attempt: activations of spectra, their sum, logits (B, C)."""
         wav, lens = batch.wav.to(self.device), lens_on(batch, self.device)
         with torch.no_grad():
             encoded = self.modules.domain.encode(wav, lens)
@@ -40,20 +40,20 @@ class L2I(RecordingBrain):
         return Attempt(encoded.rep, output.logits, interpretation)
 
     def compute_objectives(self, attempt, batch, stage):
-        """The terms of the objective (`losses.l2i`), and their weighted sum."""
+        """Return the weighted sum of the objective's terms (`losses.l2i`)."""
         terms = self.hparams.objective(attempt)
         loss = self.hparams.objective.total(terms)
         error = relative_error(attempt.interpretation.reconstruction, attempt.rep)
         self.record_all({**terms, "relative_error": error})
         self.record_all({"fidelity": fidelity(attempt), "loss": loss})
-        if stage == sb.Stage.VALID:  # look for dead masks
+        if stage == sb.Stage.VALID:  # detect dead masks
             predicted = attempt.logits.argmax(1)
             self.masks.update(masks_of(attempt.interpretation, predicted))
         return loss.mean()
 
 
 def train_l2i(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="train_l2i")
     require_keys(hparams, NEEDED, source[0])
     dictionary = hparams["interpreter"].dictionary

@@ -2,9 +2,10 @@
 
     python train_lmac.py hparams/esc10_lmac.yaml --data_folder /path/to/ESC-50
 
-needs the trained classifier that the YAML's `classifier_source` names, and writes to
+needs the trained classifier of the YAML's `classifier_source`, and writes to
 `results/esc10_lmac/1234`: `interpreter.ckpt`, `epochs.csv`, `train_log.txt`,
-`training.json`. Interrupted, the same command goes on. Scroll to the bottom first.
+`training.json`. The same command resumes an interrupted run. Scroll to the bottom
+first.
 """
 
 import torch
@@ -20,26 +21,26 @@ from speechbrain_lmac.utils.command import main
 
 
 class LMAC(InterpreterBrain):
-    """A mask that keeps what the classifier decides by, and no more."""
+    """A mask of the cells that the classifier's decision rests on."""
 
     def compute_forward(self, batch, stage):
-        """Clips to evidence: what the classifier says of what is kept and removed."""
+        """Return the evidence: logits of the masked-in and masked-out parts."""
         return self.explained(self.noisy(batch, stage), stage)[0]
 
     def explained(self, batch, stage):
-        """Evidence of clips as they are heard, and their representation."""
-        asked, domain = self.asked(batch, stage), self.modules.domain
+        """Return the evidence of noisy clips, and their representation."""
+        sampled, domain = self.sampled(batch, stage), self.modules.domain
         encoded = domain.encode(batch.wav, batch.lens)
         with torch.no_grad():
             output = classify(domain, self.hparams.classifier, encoded)
-        target = output.logits.argmax(1) if asked.target is None else asked.target
+        target = output.logits.argmax(1) if sampled.target is None else sampled.target
         mask = self.modules.interpreter(output.hidden, encoded, target)
         explanation = Explanation(mask, target, encoded, output.logits)
-        # The classifier hears what is kept, rep * mask, and removed, rep * (1 - mask).
-        return self.evidence_of(explanation, stage, asked.support), encoded
+        # Logits of the masked-in part, rep * mask, and of the rest, rep * (1 - mask).
+        return self.evidence_of(explanation, stage, sampled.support), encoded
 
     def compute_objectives(self, evidence, batch, stage):
-        """The terms of the objective (`losses.lmac`), and their weighted sum."""
+        """Return the weighted sum of the objective's terms (`losses.lmac`)."""
         terms = self.hparams.objective(evidence)  # mask_in, mask_out, mask_l1, ...
         loss = self.hparams.objective.total(terms)
         self.record_all({**terms, "loss": loss})
@@ -48,10 +49,10 @@ class LMAC(InterpreterBrain):
 
 
 class FinetunedLMAC(LMAC):
-    """L-MAC guided by the clip that lies under the noise (`losses.lmac_finetuning`)."""
+    """L-MAC guided by the clean clip (`losses.lmac_finetuning`)."""
 
     def compute_forward(self, batch, stage):
-        """Clips to evidence, with the clean representation."""
+        """Return the evidence, with the noisy and clean representations."""
         noisy, clean = self.noisy_and_clean(batch, stage)
         evidence, encoded = self.explained(noisy, stage)
         with torch.no_grad():
@@ -60,7 +61,7 @@ class FinetunedLMAC(LMAC):
 
 
 def train_lmac(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="train_lmac")
     require_keys(hparams, InterpreterBrain.NEEDED, source[0])
     write_interpreter(train(LMAC, hparams, run_opts, source), hparams, argv)

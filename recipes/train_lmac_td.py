@@ -3,10 +3,10 @@
     python train_lmac_td.py hparams/esc10_lmac_td.yaml --data_folder /path/to/ESC-50
 
 needs a classifier (train_classifier.py) and a codec (train_codec.py), and writes to
-`results/esc10_lmac_td/1234` what train_lmac.py writes; where the YAML trains the codec
-along (`pretrained_codec` in place of `frozen_codec`), also `codec/`, which belongs to
-that interpreter. `--alpha` tells what the mask sees: 1 the classifier's hidden maps, 0
-the waveform. Interrupted, the same command goes on. Scroll to the bottom first.
+`results/esc10_lmac_td/1234` the files of train_lmac.py; if the YAML trains the codec,
+too (`pretrained_codec` in place of `frozen_codec`), also `codec/`, which belongs to
+that interpreter. `--alpha` sets the input of the mask: 1 the classifier's hidden maps,
+0 the waveform. The same command resumes an interrupted run. Scroll to the bottom first.
 """
 
 from pathlib import Path
@@ -22,9 +22,9 @@ from speechbrain_lmac.utils.command import main
 class LMACTD(LMAC):
     """L-MAC in a `LearnedDomain`: rep is the code of the waveform, (B, T, F).
 
-    The codec's encoder makes it, the mask multiplies it, and the classifier hears the
-    STFT of what the decoder makes of the masked code. The objective has terms of these
-    sounds (`losses.lmac_td`).
+    The codec's encoder returns it, the mask multiplies it, and the classifier's input
+    is the STFT of the decoded waveform. The objective has terms of the decoded
+    waveforms (`losses.lmac_td`).
     """
 
     def save_codec(self):
@@ -34,7 +34,7 @@ class LMACTD(LMAC):
 
 
 def train_lmac_td(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="train_lmac_td")
     require_keys(hparams, ["codec", *LMACTD.NEEDED], source[0])
     check_one_process(hparams["codec"])

@@ -1,10 +1,10 @@
-"""Learn a dictionary of spectra, of which L2I composes its explanations.
+"""Learn a dictionary of spectra, for the explanations of L2I.
 
     python train_nmf.py hparams/esc10_nmf.yaml --data_folder /path/to/ESC-50
 
 writes to `results/esc10_nmf/1234`: `dictionary.ckpt` (which train_l2i.py reads),
-`epochs.csv`, `train_log.txt`, `training.json` (test error, time, memory).
-Interrupted, the same command goes on where it stopped. Scroll to the bottom first.
+`epochs.csv`, `train_log.txt`, `training.json` (test error, time, memory). The same
+command resumes an interrupted run. Scroll to the bottom first.
 """
 
 from pathlib import Path
@@ -30,13 +30,13 @@ class NMF(RecordingBrain):
     """An autoencoder whose decoder is the dictionary: all its weights are positive."""
 
     def compute_forward(self, batch, stage):
-        """Clips to their reconstruction and their representation, (B, T, F) each."""
+        """Return the reconstruction and the representation, (B, T, F) each."""
         with torch.no_grad():
             rep = self.modules.domain.encode(batch.wav.to(self.device)).rep
         return self.modules.autoencoder(rep).float(), rep
 
     def compute_objectives(self, predictions, batch, stage):
-        """The mean squared error."""
+        """Return the mean squared error."""
         loss = squared_error(*predictions)
         self.record("relative_error", relative_error(*predictions))
         self.record("loss", loss)
@@ -44,11 +44,11 @@ class NMF(RecordingBrain):
 
 
 def train_nmf(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="train_nmf")
     require_keys(hparams, NEEDED, source[0])
     domain, autoencoder = hparams["domain"], hparams["autoencoder"]
-    front_end_of(domain)  # refuses a domain that L2I cannot use
+    front_end_of(domain)  # raises for a domain that L2I cannot use
     brain = train(NMF, hparams, run_opts, source)
 
     def save():

@@ -1,14 +1,14 @@
-"""Ask for either of two sounds: does the explanation follow the question?
+"""Evaluate explanations of mixtures for the class of either source.
 
     python two_sources.py hparams/esc10_two_sources.yaml --data_folder /path/to/ESC-50
 
 mixes clips of different classes at equal energy (frozen in a manifest), explains each
-mixture for the class of either source and for one that is not there, and writes to
+mixture for the class of either source and for an absent one, and writes to
 `results/esc10_two_sources/1234`: `per_clip.csv`, `summary.csv`, `comparison.csv` and
-`summary.md` (how much nearer an explanation lies to the source it was asked for, in dB,
-with bootstrap intervals). Interrupted, the same command goes on; finished rows are kept
-in `rows/`. Every score is defined in `speechbrain_lmac.evaluation.two_sources`. Scroll
-to the bottom first.
+`summary.md` (how much closer an explanation is to its own source than to the other, in
+dB, with bootstrap intervals). The same command resumes an interrupted run; finished
+rows are in `rows/`. Every score is defined in
+`speechbrain_lmac.evaluation.two_sources`. Scroll to the bottom first.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ NEEDED = ["dataset", "classifier", "blocks", "conditions", "split", "batch_size"
 
 
 def run_two_sources(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="two_sources")
     require_keys(hparams, NEEDED, source[0])
     check_counts(batch_size=hparams["batch_size"])
@@ -40,8 +40,8 @@ def run_two_sources(argv):
     for name, block in hparams["blocks"].items():
         if not block.domain.listenable:
             raise InputError(
-                f"{source[0]}: the domain of the block {name} cannot be listened to, "
-                "so no explanation in it lies near a sound; take an STFTDomain"
+                f"{source[0]}: the domain of the block {name} is not listenable: use "
+                "an STFTDomain"
             )
     manifests = start_experiment(hparams, run_opts, source)
     dataset, classifier = hparams["dataset"], hparams["classifier"]
@@ -79,7 +79,7 @@ def run_two_sources(argv):
                         store,
                         bar,
                     )
-                finally:  # what is finished stays finished
+                finally:  # keep finished rows
                     store.save()
             rows.insert(0, "condition", condition)
             rows.insert(1, "block", name)

@@ -1,14 +1,13 @@
-"""Does an explanation of a zero-shot classifier follow its prompt, and the classifier?
+"""Check that explanations depend on the prompt and on the zero-shot classifier.
 
     python zero_shot_checks.py hparams/esc10_zs_checks.yaml --data_folder ESC50_FOLDER
 
 explains each clip for each prompt, and a few clips of a CLAP whose audio encoder is
 randomised layer by layer, and writes to `results/esc10_zs_checks/1234`: `summary.md`
-with pictures (mask mean against similarity; masks of sounds that are not there; masks
-of two prompts against their texts; randomisation), `summary.csv`, `comparison.csv`, and
-all that they are made of: `per_clip.csv`, `prompts.csv`, `swaps.csv`, `sanity.csv`.
-Every score is defined in `speechbrain_lmac.evaluation.prompt_checks`. Scroll to the
-bottom first.
+with plots (mask mean against similarity; masks of absent sounds; masks of two prompts
+against their texts; randomisation), `summary.csv`, `comparison.csv`, and the data of
+these: `per_clip.csv`, `prompts.csv`, `swaps.csv`, `sanity.csv`. Every score is defined
+in `speechbrain_lmac.evaluation.prompt_checks`. Scroll to the bottom first.
 """
 
 from pathlib import Path
@@ -31,15 +30,15 @@ NEEDED = "dataset classifier blocks conditions sanity split batch_size".split()
 
 
 def run_checks(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     hparams, run_opts, source = load_experiment(argv, recipe="zero_shot_checks")
     require_keys(hparams, NEEDED, source[0])
     check_counts(batch_size=hparams["batch_size"])
     classifier = hparams["classifier"]
     if not isinstance(classifier, ClapClassifier):
         raise InputError(
-            f"{source[0]}: a {type(classifier).__name__} has no prompts; these checks "
-            "are for a ClapClassifier (two_sources.py asks any classifier)"
+            f"{source[0]}: classifier must be a ClapClassifier, got "
+            f"{type(classifier).__name__} (two_sources.py takes any classifier)"
         )
     hparams["blocks"] = open_blocks(hparams)
     manifests = start_experiment(hparams, run_opts, source)
@@ -47,7 +46,7 @@ def run_checks(argv):
     benchmark = open_benchmark(hparams, run_opts, manifests, SCORES)
     benchmark.check_condition(hparams["sanity"].condition, "the checks of sanity")
     folder, progress = Path(hparams["output_folder"]), not run_opts.noprogressbar
-    prompts, swaps = ask(benchmark, progress)
+    prompts, swaps = explain_all(benchmark, progress)
     sanity = hparams["sanity"]
     sanity = benchmark.check_sanity(sanity, folder / "rows", seed, progress)
     header = provenance(
@@ -60,8 +59,8 @@ def run_checks(argv):
     show((folder / "summary.md").read_text(encoding="utf-8"))
 
 
-def ask(benchmark, progress):
-    """`explain_prompts` of all conditions, blocks and methods, in two tables."""
+def explain_all(benchmark, progress):
+    """Return `explain_prompts` of all conditions, blocks and methods: two tables."""
     tables = []
     for condition in benchmark.conditions:
         for name, block in benchmark.blocks.items():
@@ -72,7 +71,7 @@ def ask(benchmark, progress):
                     unit="clip",
                     disable=not progress,
                 ) as bar:
-                    answers = explain_prompts(
+                    results = explain_prompts(
                         explainer,
                         benchmark.batches(condition),
                         block.domain,
@@ -80,8 +79,8 @@ def ask(benchmark, progress):
                         benchmark.device,
                         bar,
                     )
-                where = {"condition": condition, "block": name, "method": method}
-                tables.append([placed(table, **where) for table in answers])
+                columns = {"condition": condition, "block": name, "method": method}
+                tables.append([placed(table, **columns) for table in results])
     return [pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True)]
 
 

@@ -1,31 +1,32 @@
-"""What a user imports: `speechbrain_lmac.explain`."""
+"""The function `speechbrain_lmac.explain`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from speechbrain_lmac.inference import AudioExplainer
+from speechbrain_lmac.inference.results import Explained
 
 
 def explain(
     path: Path | str,
-    model: AudioExplainer | str = "esc10-lmac",
+    model: AudioExplainer | str | Path = "esc10-lmac",
     target: str | None = None,
-    prompts: str | None = None,
-):
-    """Explain an audio file: which part of the sound made the classifier decide?
+    prompts: Sequence[str] | None = None,
+) -> Explained | list[Explained]:
+    """Return the part of an audio file that the classifier's decision rests on.
 
     Arguments
     ---------
     path : str or Path
-        WAV, FLAC, Ogg, MP3 or what else libsndfile reads; of any rate, length and
+        WAV, FLAC, Ogg, MP3 or another format of libsndfile; of any rate, length and
         number of channels.
     model : str, Path or AudioExplainer
-        The name of a model of the package, a folder as publish.py writes it, or a hub
-        id ("user/name"); for many files load it once with
-        `AudioExplainer.from_hparams`.
+        A shipped model, a folder of publish.py, or a hub id ("user/name"). For many
+        files load it once with `AudioExplainer.from_hparams`.
     target : str, optional
-        The class to explain, of the model's `labels`. Without: the predicted one.
+        The class to explain, of the model's `labels`. Default: the predicted one.
     prompts : sequence of str, optional
-        Of a zero-shot model: what to look for, in words.
+        Text prompts, for a zero-shot model.
 
     Returns
     -------
@@ -35,8 +36,8 @@ def explain(
     Raises
     ------
     InputError
-        When there is no such model, when the file cannot be read, for a target that is
-        no class, and for a target or prompts that the model would not listen to.
+        For an unknown model, an unreadable file, an unknown class, and for a target or
+        prompts that the model does not take.
     """
     if not isinstance(model, AudioExplainer):
         model = AudioExplainer.from_hparams(model)

@@ -1,4 +1,4 @@
-"""The command `speechbrain-lmac`: what the recipes do, from anywhere.
+"""The command line `speechbrain-lmac`.
 
     speechbrain-lmac explain clip.wav --model esc10-lmac --output_folder out
     speechbrain-lmac explain recordings "more/**/*.ogg" --model user/name \\
@@ -13,43 +13,66 @@
     speechbrain-lmac config hparams/esc10_lmac.yaml --diff hparams/esc50_lmac.yaml
     speechbrain-lmac publish results/esc10_lmac/1234 --repo user/name --dry-run
 
-Exit status: 0, or 2 with one line that says what is wrong and what to do. Of many files
-those that can be read are explained, whatever is wrong with the others.
+Exit status: 0, or 2 with an error message of one line. `explain` skips files that it
+cannot read, and lists them at the end.
 """
 
 import argparse
 import importlib.util
-import itertools
 import runpy
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 from speechbrain_lmac import __version__
 from speechbrain_lmac.utils.arguments import Parser, overrides_of
-from speechbrain_lmac.utils.console import complain, exit_status, show
+from speechbrain_lmac.utils.console import complain, exit_status, quiet_options, show
 from speechbrain_lmac.utils.errors import InputError
 
 RECIPES = "speechbrain_lmac.recipes"
+TABLES = ("evaluate", "two_sources", "zero_shot_checks", "ablations", "roar")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command line; ends the process with its exit status."""
+    """Run a command, and end the process with its exit status."""
     try:
         status = exit_status(_run_command, argv)
     except KeyboardInterrupt:
-        complain("interrupted; what is finished is kept")
+        complain("interrupted; finished files are complete")
         status = 130
     if status:
         sys.exit(status)
 
 
 def _run_command(argv: list[str]) -> None:
-    command, arguments = _command(argv)
-    COMMANDS[command](arguments)
+    args, others = command_parser().parse_known_args(argv)
+    args.run(args, others)
 
 
-def _command(argv: list[str]) -> tuple:
-    """The name of a command, and its arguments: options before the name are its too."""
-    options = list(itertools.takewhile(lambda word: word.startswith("-"), argv))
+class _CommandParser(Parser):
+    """The parser of one command. Its namespace also has the words as typed, `argv`.
+
+    Without `add_help` only a recipe script parses them.
+    """
+
+    def parse_known_args(
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Parse the arguments that this command has."""
+        argv, others = list(args or ()), list[str]()
+        if self.add_help:
+            namespace, others = super().parse_known_args(argv, namespace)
+        else:
+            namespace = argparse.Namespace(**self._defaults)
+        namespace.argv, namespace.parser = argv, self
+        return namespace, others
+
+
+def command_parser() -> Parser:
+    """Return the parser; `run` in its namespace is the function of the command.
+
+    `run(args, others)` takes the namespace, and the options for a YAML file.
+    """
     parser = Parser(
         prog="speechbrain-lmac",
         epilog=__doc__,
@@ -57,37 +80,77 @@ def _command(argv: list[str]) -> tuple:
     )
     version = f"speechbrain-lmac {__version__}"
     parser.add_argument("--version", action="version", version=version)
-    parser.add_argument("command", choices=list(COMMANDS))
-    rest = argv[len(options) :]
-    parser.parse_args([*rest[:1], *options])
-    return rest[0], [*rest[1:], *options]
+    commands = parser.add_subparsers(
+        dest="command", metavar="command", required=True, parser_class=_CommandParser
+    )
+
+    def add(
+        name: str, run: Any, summary: str, **options: Any
+    ) -> argparse.ArgumentParser:
+        options = {"description": f"{summary}.", **options}
+        command = commands.add_parser(name, help=summary, **options)
+        command.set_defaults(run=run)
+        return command
+
+    _add_explain(add("explain", explain, "Explain audio files with a model"))
+    command = add("models", models, "List the shipped models, or print a model card")
+    command.add_argument("action", choices=["list", "info"])
+    command.add_argument("model", nargs="?", help="of info: name, folder or USER/NAME")
+    recipe = {
+        "usage": "%(prog)s FILE.yaml [--key value ...]",
+        "description": "Run the script named by the key `recipe` of FILE.yaml. Options "
+        "are keys of the file, and run options of SpeechBrain, such as --device cuda.",
+    }
+    for name, kinds, summary in (
+        ("train", ("train_",), "Train the model of an experiment file"),
+        ("evaluate", TABLES, "Compute the table of an experiment file"),
+    ):
+        command = add(name, _run_recipe, summary, **recipe)
+        command.set_defaults(kinds=kinds)
+        command.add_argument("file", metavar="FILE.yaml")
+    command = add("config", config, "Print a resolved experiment file, or differences")
+    command.add_argument("file", metavar="FILE.yaml")
+    command.add_argument(
+        "--diff",
+        metavar="OTHER.yaml",
+        nargs="?",
+        const="",
+        help="print the differences, FILE -> OTHER; without a name: PARENT -> FILE",
+    )
+    summary = "Write an HTML page of an evaluation, with audio and figures"
+    add("report", _run_script, summary, add_help=False)
+    add("publish", _run_script, "Upload a trained model to the hub", add_help=False)
+    return parser
 
 
-def explain(argv: list[str]) -> None:
-    """`explain`: audio files with a model."""
-    parser = _parser("explain", "What made the classifier decide?")
-    parser.add_argument("files", nargs="+", help="files, folders, patterns, or -")
-    parser.add_argument(
+def _add_explain(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `explain`."""
+    command.add_argument("files", nargs="+", help="files, folders, patterns, or -")
+    command.add_argument(
         "--model",
         default="esc10-lmac",
-        help="of the package, a folder, or USER/NAME on the hub (default: %(default)s)",
+        help="a shipped model, a folder or USER/NAME on the hub (default: %(default)s)",
     )
-    parser.add_argument("--output_folder", required=True, help="where to write")
-    parser.add_argument("--target", help="class to explain (default: the predicted)")
-    parser.add_argument("--prompt", action="append", help="in words; more than once")
-    parser.add_argument("--no_pictures", action="store_true", help="which take time")
-    parser.add_argument("--pdf", action="store_true", help="pictures for a paper, too")
-    parser.add_argument(
-        "--again", action="store_true", help="redo what is already explained"
+    command.add_argument("--output_folder", required=True, help="where to write")
+    command.add_argument("--target", help="class to explain (default: the predicted)")
+    command.add_argument("--prompt", action="append", help="text prompt (repeatable)")
+    command.add_argument("--no_pictures", action="store_true", help="skip figures")
+    command.add_argument("--pdf", action="store_true", help="write figures as PDF, too")
+    command.add_argument("--again", action="store_true", help="redo finished files")
+    command.add_argument(
+        "--device", help="cpu, cuda, cuda:1 (default: the GPU, if any)"
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: what there is)")
-    parser.add_argument("--revision", help="of a model on the hub")
-    parser.add_argument(
+    command.add_argument("--revision", help="of a model on the hub")
+    command.add_argument(
         "--trust_remote_code",
         action="store_true",
-        help="build whatever the model's YAML says; for publishers that you trust",
+        help="build every class that the model's YAML names; for publishers you trust",
     )
-    args = parser.parse_args(argv)
+
+
+def explain(args: argparse.Namespace, others: list[str]) -> None:
+    """`explain`: explain audio files with a model."""
+    args.parser.check_known(others)
     from speechbrain_lmac.inference import AudioExplainer
     from speechbrain_lmac.inference.explain_files import explain_files
     from speechbrain_lmac.utils.hashing import fingerprint_of
@@ -110,12 +173,9 @@ def explain(argv: list[str]) -> None:
     )
 
 
-def models(argv: list[str]) -> None:
-    """`models`: those that come with the package, and what is known of one."""
-    parser = _parser("models", "Models of the package.")
-    parser.add_argument("action", choices=["list", "info"])
-    parser.add_argument("model", nargs="?", help="of info: a name, a folder, USER/NAME")
-    args = parser.parse_args(argv)
+def models(args: argparse.Namespace, others: list[str]) -> None:
+    """`models`: list the shipped models, or show a model card."""
+    args.parser.check_known(others)
     from speechbrain_lmac.hub.registry import find_model, model_lines, model_text
 
     if args.action == "list":
@@ -126,30 +186,8 @@ def models(argv: list[str]) -> None:
         show(model_text(find_model(args.model)), always=True)
 
 
-def train(argv: list[str]) -> None:
-    """`train`: the training script that a YAML file is for."""
-    _run_recipe("train", argv, ("train_",))
-
-
-def evaluate(argv: list[str]) -> None:
-    """`evaluate`: the script that a YAML file of a table is for."""
-    tables = ("evaluate", "two_sources", "zero_shot_checks", "ablations", "roar")
-    _run_recipe("evaluate", argv, tables)
-
-
-def config(argv: list[str]) -> None:
-    """`config`: an experiment with everything put in, or how two of them differ."""
-    parser = _parser("config", "What a YAML file says, with everything put in.")
-    parser.add_argument("file", metavar="FILE.yaml")
-    parser.add_argument(
-        "--diff",
-        metavar="OTHER.yaml",
-        nargs="?",
-        const="",
-        help="only what differs from that, here -> there; without a name: from the "
-        "parent, there -> here",
-    )
-    args, others = parser.parse_known_args(argv)
+def config(args: argparse.Namespace, others: list[str]) -> None:
+    """`config`: print a resolved experiment file, or how two of them differ."""
     from speechbrain_lmac.config.differences import differences
     from speechbrain_lmac.config.inheritance import find_hparams, parents_of
     from speechbrain_lmac.config.loading import extend_import_path
@@ -166,65 +204,36 @@ def config(argv: list[str]) -> None:
         extend_import_path(other)
         lines = differences(resolved, resolve(other))
     elif not parents_of(path):
-        raise InputError(f"{path} has no parent: name what --diff compares it with")
+        raise InputError(f"{path} has no parent: name a file behind --diff")
     else:
         lines = differences(resolve(parents_of(path)[0]), resolved)
     show("\n".join(lines) or "no difference", always=True)
 
 
-def report(argv: list[str]) -> None:
-    """`report`: a page of an evaluation, to hear and to see."""
-    _run("report", argv)
-
-
-def publish(argv: list[str]) -> None:
-    """`publish`: a trained model, to the hub."""
-    _run("publish", argv)
-
-
-def _parser(command: str, description: str | None) -> Parser:
-    return Parser(description, prog=f"speechbrain-lmac {command}")
-
-
-def _run_recipe(command: str, argv: list[str], kinds: tuple[str, ...]) -> None:
-    """Run the script that the key `recipe` of a YAML file names."""
-    if {"-h", "--help"} & set(argv):
-        print(
-            f"usage: speechbrain-lmac {command} FILE.yaml [--key value ...]\n\n"
-            "The script is the one that the key `recipe` of the file names; keys of "
-            "the file, and\noptions of SpeechBrain such as --device cuda, are set "
-            "behind it."
-        )
-        return
+def _run_recipe(args: argparse.Namespace, others: list[str]) -> None:
+    """`train` and `evaluate`: run the script of an experiment file."""
     from speechbrain_lmac.config.inheritance import find_hparams
     from speechbrain_lmac.config.recipe_key import recipe_to_run
 
-    parser = _parser(command, None)
-    parser.add_argument("file", metavar="FILE.yaml")
-    args, _ = parser.parse_known_args(argv)
     path = find_hparams(args.file)
     recipe = recipe_to_run(path)
-    if not recipe.startswith(kinds):
-        raise InputError(f"{path} is for {recipe}.py, not for {command}")
-    _run(recipe, argv)
+    if not recipe.startswith(args.kinds):
+        raise InputError(f"{path} is for {recipe}.py, not for {args.command}")
+    _run(recipe, args.argv)
+
+
+def _run_script(args: argparse.Namespace, others: list[str]) -> None:
+    """`report` and `publish`: run the script of that name."""
+    _run(args.command, args.argv)
 
 
 def _run(recipe: str, argv: list[str]) -> None:
     """Run a recipe as a script, with its own exit status."""
-    script = importlib.util.find_spec(f"{RECIPES}.{recipe}").origin
-    sys.argv = [script, *argv]
-    runpy.run_path(script, run_name="__main__")
-
-
-COMMANDS = {
-    "explain": explain,
-    "evaluate": evaluate,
-    "train": train,
-    "config": config,
-    "report": report,
-    "publish": publish,
-    "models": models,
-}
+    spec = importlib.util.find_spec(f"{RECIPES}.{recipe}")
+    assert spec is not None and spec.origin is not None
+    quiet = [] if "--quiet" in argv else quiet_options()  # typed before the command
+    sys.argv = [spec.origin, *argv, *quiet]
+    runpy.run_path(spec.origin, run_name="__main__")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What maintainers run: pages and examples that are written, not typed."""
+"""Scripts of maintainers: generated pages and examples."""

@@ -3,8 +3,8 @@
     python tools/example.py /path/to/ESC-50
 
 Two recordings of the test fold, both in the public domain (CC0), are mixed at 3 dB and
-explained by a shipped model, as `speechbrain-lmac explain` does it: a picture and three
-sounds. They are at the model's 16 kHz, so that the files are small.
+explained by a shipped model with `speechbrain-lmac explain`: a figure and three audio
+files, at the model's 16 kHz to keep them small.
 """
 
 import subprocess
@@ -28,7 +28,7 @@ COLOURS = 256  # of the picture: half the size
 
 
 def write_example(data_folder):
-    """Write the picture and the sounds of docs/example.
+    """Write the figure and the audio of docs/example.
 
     Arguments
     ---------

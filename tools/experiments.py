@@ -1,8 +1,8 @@
-"""Write docs/experiments.md, the table of the YAML files, from their head comments.
+"""Write docs/experiments.md, the table of the YAML files, from their first lines.
 
     python tools/experiments.py
 
-The first sentence says what a file is for, the command below it which recipe takes it.
+The first sentence describes a file, the command below it names its recipe.
 """
 
 import re
@@ -21,51 +21,50 @@ INTRODUCTION = """\
 
 Written by `make experiments` from the first lines of the files; not by hand.
 
-The parts that they are made of stand in `hparams/parts`, one object in each file.
-`explain.py` takes the YAML of a training of L-MAC, LMAC-TD or LMAC-ZS. A file of
-UrbanSound8K is for the test fold that `--fold` names ([datasets](guide/datasets.md)).
-An ablation has one key other than its parent ([training](guide/train.md#ablations));
-those of the generated sounds stand in the lists of `ablations.py`."""
+Their parts are in `hparams/parts`, one object in each file. `explain.py` takes the YAML
+of a training of L-MAC, LMAC-TD or LMAC-ZS. `--fold` sets the test fold of UrbanSound8K
+([datasets](guide/datasets.md)). An ablation differs from its parent in one key
+([training](guide/train.md#ablations)); those of the generated sounds are in the lists
+of `ablations.py`."""
 
 
 def page():
-    """The text of docs/experiments.md."""
+    """Return the text of docs/experiments.md."""
     lines = [INTRODUCTION]
     for title, folder in FOLDERS.items():
         lines += ["", f"## {title}", "", "| YAML | recipe | what |", "|---|---|---|"]
         for path in sorted((ROOT / folder).glob("*.yaml")):
-            what, recipe = read_head(path)
-            lines.append(f"| `{folder}/{path.name}` | `recipes/{recipe}` | {what} |")
+            summary, recipe = read_head(path)
+            lines.append(f"| `{folder}/{path.name}` | `recipes/{recipe}` | {summary} |")
     return "\n".join(lines) + "\n"
 
 
 def read_head(path):
-    """Read what a YAML file says of itself.
+    """Read the comment at the beginning of a YAML file.
 
     Arguments
     ---------
     path : Path
-        Of a file that begins with a comment.
 
     Returns
     -------
-    what, recipe : str
-        The first sentence of the comment, and the name of the script that it names.
+    summary, recipe : str
+        The first sentence of the comment, and the script in its command.
 
     Raises
     ------
     ValueError
-        When one of them is missing.
+        If one of them is missing.
     """
     comment = re.match(r"(?:#.*\n)*", path.read_text(encoding="utf-8"))[0]
     text = re.sub(r"^#", "", comment, flags=re.MULTILINE)
     recipe = RECIPE.search(text)
-    said = " ".join((text[: recipe.start()] if recipe else text).split())
-    sentence = re.match(r".+?[.?](?= |$)", said)
+    words = " ".join((text[: recipe.start()] if recipe else text).split())
+    sentence = re.match(r".+?[.?](?= |$)", words)
     if recipe is None or sentence is None:
         raise ValueError(
-            f"{path}: it must begin with a comment that says in a sentence what it is, "
-            "and below that the command: #   python RECIPE.py PATH"
+            f"{path}: must begin with a comment: one sentence, and below it the "
+            "command: #   python RECIPE.py PATH"
         )
     return sentence[0].rstrip("."), recipe[1]
 

@@ -1,13 +1,13 @@
-"""The models that come with the package: make them of trainings, check their numbers.
+"""The shipped models: build them from trainings, check their scores.
 
     python models.py make --data_folder /path/to/ESC-50
     python models.py check --data_folder /path/to/ESC-50
 
 `make` needs the finished trainings of `MODELS` in `results/` (`make models` trains
-them) and writes `speechbrain_lmac/pretrained`. `check` measures the shipped models
-again on the clean test clips and ends with status 2 if a number is another than in
-their card; with `--output docs/results/models.md` it writes a page of what it found,
-and how long the models take. Names of models behind either limit it to these.
+them) and writes `speechbrain_lmac/pretrained`. `check` scores the shipped models again
+on the clean test clips and ends with status 2 if a score differs from the card; with
+`--output docs/results/models.md` it writes a page of the scores and times. Names of
+models limit either to these.
 """
 
 import functools
@@ -48,7 +48,7 @@ MODELS = {
     "esc10-lmac-td": "results/esc10_lmac_td/1234",
     "esc10-lmac-zs": "results/esc10_lmac_zs_sources/1234",
 }
-# What was trained before, and is in the model too.
+# Earlier trainings, whose weights are in the model, too.
 BEFORE = {
     "esc10-lmac": ["esc10_classifier_compact"],
     "esc10-lmac-finetuned": ["esc10_classifier_compact", "esc10_lmac"],
@@ -61,16 +61,16 @@ TEST_FOLDS = {"train_folds": [1, 2, 3], "valid_folds": [4], "test_folds": [5]}
 
 
 def models(argv):
-    """Everything that the commands above do."""
+    """Run the commands above."""
     parser = Parser(__doc__)
     parser.add_argument("action", choices=["make", "check"])
     parser.add_argument("names", nargs="*", help="of models (default: all)")
     parser.add_argument("--data_folder", required=True, help="ESC-50 or ESC-10")
-    parser.add_argument("--output", help="of check: a page, as docs/results/models.md")
+    parser.add_argument("--output", help="of check: write a page")
     args = parser.parse_args(argv)
     unknown = sorted(set(args.names) - set(MODELS))
     if unknown:
-        raise InputError(f"no model is called {unknown[0]}: {', '.join(MODELS)}")
+        raise InputError(f"unknown model {unknown[0]}; known: {', '.join(MODELS)}")
     names = args.names or list(MODELS)
     if args.action == "make":
         make(names, args.data_folder)
@@ -83,26 +83,26 @@ def models(argv):
 
 def make(names, data_folder):
     """Write the models into the package."""
-    where = f"--dataset={{data_folder: {json.dumps(str(data_folder))}}}"
+    override = f"--dataset={{data_folder: {json.dumps(str(data_folder))}}}"
     for name in names:
-        trained = open_trained(MODELS[name], [where])
+        trained = open_trained(MODELS[name], [override])
         before = [read_training(f"results/{f}/1234") for f in BEFORE.get(name, [])]
         make_model(trained, SHIPPED / name, name, before=before)
         show(
             "\n".join([f"{name}:", *metrics_table(read_record(SHIPPED / name).metrics)])
         )
         for path in (SHIPPED / name).glob(f"*{SAFETENSORS}"):
-            path.unlink()  # the same weights once more
+            path.unlink()  # a second copy of the weights
     share_weights()
     sizes = {name: size_of(name) for name in shipped_models()}
     too_large = [name for name, size in sizes.items() if size > LARGEST]
     files = [path for path in SHIPPED.rglob("*") if path.is_file()]
     if too_large or sum(path.stat().st_size for path in files) > LARGEST_ALL:
-        raise InputError(f"the models are too large to come with the package: {sizes}")
+        raise InputError(f"the models are too large for the package: {sizes}")
 
 
 def check(names, data_folder):
-    """Measure the models once more, and refuse numbers that do not come out again."""
+    """Score the models again; raise if scores differ from their cards."""
     wrong, found = [], {}
     for name in names:
         record = read_record(SHIPPED / name)
@@ -119,15 +119,13 @@ def check(names, data_folder):
         found[name] = measured
         wrong += [f"{name}: {line}" for line in differences(record.metrics, measured)]
     if wrong:
-        raise InputError(
-            "numbers that did not come out again:\n  " + "\n  ".join(wrong)
-        )
-    show("All numbers are those of the cards.")
+        raise InputError("scores differ from the cards:\n  " + "\n  ".join(wrong))
+    show("All scores equal those of the cards.")
     return found
 
 
 def page(measured, command):
-    """The lines of a page on the models: their numbers, and how long they take."""
+    """Return the lines of a page on the models: scores and times."""
     lines = [
         "# The models of the package",
         "",

@@ -1,12 +1,11 @@
-"""Write the page of results from the files that trainings and evaluations left.
+"""Write the page of results from the files of trainings and evaluations.
 
     python tables.py --trainings results/esc10_classifier_compact/1234 \
         results/esc10_lmac/1234 --evaluations results/esc10_table_id/1234 \
         --output ../docs/results/results.md
 
-Nothing is computed here and nothing is typed in: each number stands in a
-`training.json`, a `summary.md` or a `roar.md`. Pictures are copied to a folder beside
-the page. `make tables` and `make roar` call it.
+Every number is copied from a `training.json`, `summary.md` or `roar.md`. Pictures are
+copied to a folder beside the page. `make tables` and `make roar` call it.
 """
 
 import json
@@ -36,7 +35,7 @@ COLUMNS = {
 
 
 def write_tables(argv):
-    """Everything that the command above does."""
+    """Run the command above."""
     parser = Parser(__doc__)
     parser.add_argument("--trainings", nargs="+", default=[], help="result folders")
     parser.add_argument("--evaluations", nargs="+", default=[], help="result folders")
@@ -68,7 +67,7 @@ def write_tables(argv):
 
 
 def evaluation_page(folder, output):
-    """The page of a folder, one level down, with its pictures beside `output`."""
+    """Return the page of a folder, one level down, with pictures beside `output`."""
     name = folder.parent.name
     if (folder / "roar.md").is_file():
         page = read(folder / "roar.md", "roar.py")
@@ -86,7 +85,7 @@ def evaluation_page(folder, output):
 
 
 def read_record(folder):
-    """`training.json` of a folder, with what the table wants of it."""
+    """Return the `training.json` of a folder, with the columns of the table."""
     record = json.loads(read(folder / "training.json", "the training"))
     kinds = ("*.ckpt", "classifier/*.ckpt", "classifier/*.safetensors", "clap/*.ckpt")
     models = [path for kind in kinds for path in folder.glob(kind)]
@@ -99,14 +98,14 @@ def read_record(folder):
 
 
 def read(path, maker):
-    """The text of a result file."""
+    """Return the text of a result file."""
     if not path.is_file():
-        raise InputError(f"no {path}: run {maker} first")
+        raise InputError(f"missing file: {path}: run {maker} first")
     return path.read_text(encoding="utf-8")
 
 
 def table(columns, records):
-    """Rows of a Markdown table."""
+    """Return the lines of a Markdown table."""
     rows = [[form.format(**record) for form in columns.values()] for record in records]
     return table_lines(columns, rows)
 

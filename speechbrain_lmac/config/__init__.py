@@ -1,1 +1,1 @@
-"""From a command line and a YAML file to the parts of an experiment."""
+"""Experiment files: the command line, the YAML, and building the objects."""

@@ -1,17 +1,20 @@
-"""Building an experiment; whose fault it is when a part cannot be built.
+"""Building the objects of an experiment, and the errors of building.
 
-A part raises `InputError` for a value that it cannot take. With any other exception it
-counts where it was raised: out of our code it is a bug and keeps its traceback; what a
-library or a class of the user's makes of the values is a line that names the place in
-the YAML file.
+A part raises `InputError` for a value that it does not take. Any other exception counts
+by where it was raised: in our code it is a bug and keeps its traceback; in a library or
+a user's class it becomes an `InputError` that names the place in the YAML file.
 """
 
 import shlex
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import Loader
+from ruamel.yaml.nodes import Node
 
 from speechbrain_lmac.config.checking import (
     OURS,
@@ -24,7 +27,7 @@ from speechbrain_lmac.utils.errors import InputError
 
 
 class Unbuilt(Exception):
-    """What building a node of the YAML has raised.
+    """An exception that building a node of the YAML raised.
 
     Arguments
     ---------
@@ -36,7 +39,9 @@ class Unbuilt(Exception):
     error : Exception
     """
 
-    def __init__(self, node, place: str, named: tuple[str, str] | None, error):
+    def __init__(
+        self, node: Node, place: str, named: tuple[str, str] | None, error: Exception
+    ) -> None:
         super().__init__(node, place, named, error)
         self.node, self.place, self.named, self.error = node, place, named, error
 
@@ -44,24 +49,24 @@ class Unbuilt(Exception):
 def build(
     resolved: str,
     path: Path | str,
-    folders: list[str],
+    folders: Sequence[str],
     overrides: dict[str, str] | None = None,
-    given: dict | None = None,
-) -> dict:
-    """What an experiment describes: HyperPyYAML's objects, looked at before.
+    existing: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Build the objects of an experiment by HyperPyYAML, after checking all of them.
 
     Arguments
     ---------
     resolved : str
         YAML without `!ref` and `!include:`.
-    path : Path
-        The file that it was made of, for errors.
-    folders : list of str
-        Where modules are looked for besides what is installed.
+    path : str or Path
+        The experiment file, for errors.
+    folders : sequence of str
+        Where modules are searched besides the installed ones.
     overrides : dict, optional
-        What the command line has changed, for errors.
-    given : dict, optional
-        Name to an object that is there already, which `!given NAME` stands for.
+        The keys of the command line, for errors.
+    existing : dict, optional
+        Name to an existing object, which `!given NAME` stands for.
 
     Returns
     -------
@@ -70,14 +75,16 @@ def build(
     Raises
     ------
     InputError
-        For what is not there or takes other arguments, before anything is built; for
-        what a part refuses; for what a class that is not ours raises.
+        Before anything is built: for a name that does not exist, or arguments that it
+        does not take. Then for a value that a part does not take, and for an exception
+        of a class that is not ours.
     """
+    objects = existing or {}
 
     class _Loader(Loader):
-        """Nodes that are checked as a whole, and named when they cannot be built."""
+        """Checks all nodes before the first is built; names the one that fails."""
 
-        def construct_document(self, node) -> dict:
+        def construct_document(self, node: Node) -> dict[str, Any]:
             self.root = node
             try:
                 check_parts(node, folders)
@@ -85,7 +92,7 @@ def build(
                 raise InputError(f"{path}: {error}") from error
             return super().construct_document(node)
 
-        def construct_object(self, node, deep: bool = True):
+        def construct_object(self, node: Node, deep: bool = True) -> Any:
             try:
                 return super().construct_object(node, deep)
             except (InputError, Unbuilt, MemoryError):
@@ -95,7 +102,7 @@ def build(
                 place = next(places, "")
                 raise Unbuilt(node, place, tag_and_name(node), error) from error
 
-    _Loader.add_constructor("!given", lambda _, node: given[node.value])
+    _Loader.add_constructor("!given", lambda _, node: objects[node.value])
     try:
         return load_hyperpyyaml(resolved, loader=_Loader)
     except Unbuilt as unbuilt:
@@ -107,18 +114,10 @@ def build(
         raise InputError(_why(unbuilt, path, overrides or {})) from error
 
 
-def is_ours(unbuilt: Unbuilt, folders: list[str]) -> bool:
-    """Whether code of ours is to blame: it raised the error, and no user's took part.
+def is_ours(unbuilt: Unbuilt, folders: Sequence[str]) -> bool:
+    """Return whether our code raised the error, with no user's code in the traceback.
 
-    Arguments
-    ---------
-    unbuilt : Unbuilt
-    folders : list of str
-        Where the user's modules are.
-
-    Returns
-    -------
-    ours : bool
+    `folders` are those of the user's modules.
     """
     if unbuilt.named is None or not unbuilt.named[1].startswith(OURS):
         return False
@@ -133,36 +132,36 @@ def is_ours(unbuilt: Unbuilt, folders: list[str]) -> bool:
     return _module_of(frames[-1]).startswith(OURS)
 
 
-def _check_kinds(unbuilt: Unbuilt, path: str) -> None:
-    """Raise `InputError` where our code stumbled over a value of another kind."""
+def _check_kinds(unbuilt: Unbuilt, path: Path | str) -> None:
+    """Raise `InputError` if an argument of our class has the wrong type."""
+    assert unbuilt.named is not None
     try:
         check_kinds(unbuilt.named[1], unbuilt.node, unbuilt.place)
     except InputError as error:
         raise InputError(f"{path}: {error}") from unbuilt.error
 
 
-def _is_users(frame, folders: list[str]) -> bool:
-    """Whether a frame's module lies in the user's folders: not ours, not installed."""
+def _is_users(frame: FrameType, folders: Sequence[str]) -> bool:
+    """Return whether a frame's module is the user's: not ours, not installed."""
     file = Path(frame.f_code.co_filename)
     inside = any(file.is_relative_to(folder) for folder in folders)
     installed = "site-packages" in file.parts
     return inside and not installed and not _module_of(frame).startswith(OURS)
 
 
-def _module_of(frame) -> str:
+def _module_of(frame: FrameType) -> str:
     return frame.f_globals.get("__name__", "")
 
 
 def _why(unbuilt: Unbuilt, path: Path | str, overrides: dict[str, str]) -> str:
-    """One line for what building a part raised."""
+    """Return the message of one line for a part that could not be built."""
     error = unbuilt.error
     words = [str(error)] if isinstance(error, OSError) else map(str, error.args)
     message = " ".join(" ".join(words).split())
-    given = shlex.join(f"--{key}={value}" for key, value in overrides.items())
-    given = f" with {given}" if given else ""
+    options = shlex.join(f"--{key}={value}" for key, value in overrides.items())
+    options = f" with {options}" if options else ""
     kind = type(error).__name__
     if unbuilt.named is None:
-        what = f"{unbuilt.place} is not readable as YAML{given}"
-        return f"{path}: {what}: {message} ({kind})"
-    by = f"{unbuilt.place}, {':'.join(unbuilt.named)}"
-    return f"{path} cannot be built{given}: {message} ({kind}), at {by}"
+        return f"{path}: invalid YAML at {unbuilt.place}{options}: {message} ({kind})"
+    place = f"{unbuilt.place}, {':'.join(unbuilt.named)}"
+    return f"{path} cannot be built{options}: {message} ({kind}), at {place}"

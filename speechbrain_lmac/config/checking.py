@@ -1,7 +1,6 @@
-"""Whether everything that an experiment names is there and takes its arguments.
+"""Checks of the names and arguments in an experiment file, before anything is built.
 
-Looked at before anything is built: a misspelt class or argument is a mistake in the
-YAML file, whatever the class would make of it.
+A misspelt class or argument is an error of the YAML file, not of the class.
 """
 
 import difflib
@@ -9,6 +8,7 @@ import inspect
 import pkgutil
 import pydoc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import Parameter, Signature
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
@@ -17,9 +17,9 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 OURS = "speechbrain_lmac."
-# Of plain values.
+# Begins the tags of plain values.
 PLAIN = "tag:yaml.org,2002:"
-# Tags of HyperPyYAML, and what they name.
+# Tags of HyperPyYAML, and the kind of object that each names.
 KINDS = {
     "!new": "class",
     "!name": "class or function",
@@ -28,41 +28,42 @@ KINDS = {
 }
 OTHERS = ("!tuple", "!given")  # of HyperPyYAML, and ours
 
+# Named arguments, by key, as nodes or as values.
+Arguments = dict[str, Any]
 
-def check_parts(root, folders: list[str]) -> None:
-    """Raise for the first part of an experiment that cannot be built as it is written.
+
+def check_parts(root: Node, folders: Sequence[str]) -> None:
+    """Raise for the first part of an experiment that cannot be built.
 
     Arguments
     ---------
     root : MappingNode
-        The composed YAML, all references and includes put in.
-    folders : list of str
-        Where modules are looked for besides what is installed.
+        The composed YAML, all references and includes resolved.
+    folders : sequence of str
+        Where modules are searched besides the installed ones.
 
     Raises
     ------
     InputError
-        For a name that cannot be imported, for one of another kind than its tag says,
-        and for arguments that it does not take. It begins with the dotted key.
+        For a name that cannot be imported, a name of another kind than its tag, and
+        arguments that it does not take. The message begins with the dotted key.
     """
     for place, node in parts_of(root):
         kind = str(node.tag or "").partition(":")[0]
         if kind.startswith("!") and kind not in (*KINDS, *OTHERS):
             close = difflib.get_close_matches(kind, KINDS, n=1)
             hint = f"; did you mean {close[0]}:?" if close else ""
-            raise InputError(
-                f"{place} is not readable as YAML: there is no tag {kind}{hint}"
-            )
+            raise InputError(f"{place}: invalid YAML: unknown tag {kind}{hint}")
         if named := tag_and_name(node):
             kind, name = named
             check_part(kind, _located(kind, name, place, folders), name, node, place)
 
 
-def parts_of(root):
-    """Yield (dotted key, node) for each node once, what it consists of before it."""
-    seen = set()
+def parts_of(root: Node) -> Iterator[tuple[str, Node]]:
+    """Yield (dotted key, node) for each node once, children first."""
+    seen: set[int] = set()
 
-    def walk(node, place: tuple[str, ...]) -> Iterator[tuple]:
+    def walk(node: Node, place: tuple[str, ...]) -> Iterator[tuple[str, Node]]:
         if id(node) in seen:
             return
         seen.add(id(node))
@@ -77,8 +78,8 @@ def parts_of(root):
     return walk(root, ())
 
 
-def tag_and_name(node) -> tuple[str, str] | None:
-    """The tag of HyperPyYAML and the dotted name of a node, None for plain YAML.
+def tag_and_name(node: Node) -> tuple[str, str] | None:
+    """Return the tag of HyperPyYAML and the dotted name of a node, None for plain YAML.
 
     Returns
     -------
@@ -89,16 +90,17 @@ def tag_and_name(node) -> tuple[str, str] | None:
     return (kind, name) if kind in KINDS and name else None
 
 
-def check_part(kind: str, named, name: str, node, place: str) -> None:
-    """Raise unless what a tag names is of its kind and takes the node's arguments.
+def check_part(kind: str, named: Any, name: str, node: Node, place: str) -> None:
+    """Raise unless an object has the kind of its tag and takes the node's arguments.
 
     Arguments
     ---------
     kind : str
         The tag, a key of `KINDS`.
     named : object
-        What the dotted `name` has led to.
+        The imported object.
     name : str
+        Its dotted name.
     node : Node
         The arguments: a mapping, a list, or an empty scalar.
     place : str
@@ -107,34 +109,35 @@ def check_part(kind: str, named, name: str, node, place: str) -> None:
     Raises
     ------
     InputError
+        Naming the place, the name, and the argument.
     """
-    listed, given = _arguments(node)
+    listed, values = _arguments(node)
     fits = {
         "!new": inspect.isclass(named),
-        "!name": callable(named) or not (listed or given),
+        "!name": callable(named) or not (listed or values),
         "!apply": inspect.isroutine(named),
         "!module": inspect.ismodule(named),
     }
     if not fits[kind]:
         raise InputError(
-            f"{place}: {kind}:{name} should name a {KINDS[kind]}, but is {named!r:.80}"
+            f"{place}: {kind}:{name} must name a {KINDS[kind]}, got {named!r:.80}"
         )
     if kind == "!module":
-        if listed or given:
+        if listed or values:
             raise InputError(f"{place}: a module takes no arguments: {kind}:{name}")
         return
-    ours = _is_ours(getattr(named, "__module__", None))
+    ours = _is_ours(getattr(named, "__module__", None) or "")
     try:
         signature = inspect.signature(named, eval_str=ours)
     except (TypeError, ValueError):  # a value, or a built-in function without one
         return
-    _check_bound(kind, named, name, signature, (listed, given), place)
-    if ours and kind == "!name":  # it is called later; others say it better themselves
-        _check_values(signature, given, place)
+    _check_bound(kind, named, name, signature, (listed, values), place)
+    if ours and kind == "!name":  # it is called later; others check on construction
+        _check_values(signature, values, place)
 
 
-def check_kinds(name: str, node, place: str) -> None:
-    """Raise where a part of ours was given a value of another kind than it takes.
+def check_kinds(name: str, node: Node, place: str) -> None:
+    """Raise if a plain value has another type than its argument of our class.
 
     Arguments
     ---------
@@ -148,32 +151,33 @@ def check_kinds(name: str, node, place: str) -> None:
     Raises
     ------
     InputError
-        Naming the argument. The kinds are those of a parameter's annotation, else of
-        its default where this is no None.
+        Naming the argument. The types are those of the parameter's annotation, else
+        of its default unless this is None.
     """
-    signature = inspect.signature(pydoc.locate(name), eval_str=True)
-    listed, given = _arguments(node)
-    _check_values(signature, given or signature.bind(*listed).arguments, place)
+    located: Any = pydoc.locate(name)
+    signature = inspect.signature(located, eval_str=True)
+    listed, values = _arguments(node)
+    _check_values(signature, values or signature.bind(*listed).arguments, place)
 
 
-def _located(kind: str, name: str, place: str, folders: list[str]):
-    """What a dotted name leads to."""
+def _located(kind: str, name: str, place: str, folders: Sequence[str]) -> Any:
+    """Return the object with a dotted name."""
     try:
         found = pydoc.locate(name)
     except pydoc.ErrorDuringImport as error:
         if isinstance(error.value, InputError):
             raise error.value from error
         missing = getattr(error.value, "name", None) or ""
-        lacks = isinstance(error.value, ImportError) and not _is_ours(missing)
-        if _is_ours(name) and not lacks:
-            raise  # our module, and so our fault
+        is_missing = isinstance(error.value, ImportError) and not _is_ours(missing)
+        if _is_ours(name) and not is_missing:
+            raise  # a bug in our module
         message = " ".join(str(error).split())
         raise InputError(f"{place}: cannot import {name}: {message}") from error
     if found is None:
         places = ", ".join(dict.fromkeys(folders))
         raise InputError(
-            f"{place}: There is no such {KINDS[kind]} as {name}{_close(name)} (looked "
-            f"in what is installed, in {places})"
+            f"{place}: unknown {KINDS[kind]} {name}{_close(name)} (searched installed "
+            f"packages, {places})"
         )
     return found
 
@@ -183,26 +187,26 @@ def _is_ours(name: str) -> bool:
 
 
 def _close(name: str) -> str:
-    """A hint at the name that a misspelt one may mean."""
+    """Return a hint at the existing name that is closest."""
     names = name.split(".")
     for end in range(len(names) - 1, 0, -1):
         found = pydoc.locate(".".join(names[:end]))
         if found is not None:
             modules = pkgutil.iter_modules(getattr(found, "__path__", []))
-            there = [*dir(found), *(module.name for module in modules)]
-            there = [name for name in there if name != names[end]]  # of another kind
-            close = difflib.get_close_matches(names[end], there, n=1)
-            close = close or [name for name in there if name.startswith(names[end])][:1]
+            known = [*dir(found), *(module.name for module in modules)]
+            known = [name for name in known if name != names[end]]  # of another kind
+            close = difflib.get_close_matches(names[end], known, n=1)
+            close = close or [name for name in known if name.startswith(names[end])][:1]
             meant = ".".join([*names[:end], *close])
             return f"; did you mean {meant}?" if close else ""
     return ""
 
 
-def _arguments(node) -> tuple:
-    """The listed and the named arguments of a node: a list and a dict of nodes."""
+def _arguments(node: Node) -> tuple[list[Node], Arguments]:
+    """Return the listed and the named arguments of a node."""
     if isinstance(node, SequenceNode):
         return node.value, {}
-    named = {}
+    named: Arguments = {}
     for key, value in node.value if isinstance(node, MappingNode) else ():
         if key.tag == f"{PLAIN}merge":
             merged = value.value if isinstance(value, SequenceNode) else [value]
@@ -214,13 +218,18 @@ def _arguments(node) -> tuple:
 
 
 def _check_bound(
-    kind: str, named, name: str, signature, arguments: tuple, place: str
+    kind: str,
+    named: Any,
+    name: str,
+    signature: Signature,
+    arguments: tuple[list[Node], Arguments],
+    place: str,
 ) -> None:
     """Raise unless a signature takes the arguments; `!name:` may leave some open."""
-    listed, given = arguments
+    listed, values = arguments
     bind = signature.bind_partial if kind == "!name" else signature.bind
     try:
-        bind(*listed, **given)
+        bind(*listed, **values)
     except TypeError as error:
         taken = [
             parameter.name
@@ -228,15 +237,15 @@ def _check_bound(
             if parameter.kind
             in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         ]
-        wrong = [key for key in given if key not in taken]
-        what = "class" if inspect.isclass(named) else "function"
-        why = str(error)
+        wrong = [key for key in values if key not in taken]
+        subject = "class" if inspect.isclass(named) else "function"
+        reason = str(error)
         if wrong:
             close = difflib.get_close_matches(wrong[0], taken, n=1)
             hint = f"did you mean '{close[0]}'?" if close else _takes(taken)
-            why = f"there is no argument '{wrong[0]}'; {hint}"
+            reason = f"unknown argument '{wrong[0]}'; {hint}"
         raise InputError(
-            f"{place}: Invalid argument to {what} {name}: {why}"
+            f"{place}: Invalid argument to {subject} {name}: {reason}"
         ) from error
 
 
@@ -244,25 +253,26 @@ def _takes(names: list[str]) -> str:
     return f"it takes {some_of(names, 30)}" if names else "it takes none"
 
 
-def _check_values(signature, given: dict, place: str) -> None:
-    """Raise for a plain value of another kind than its parameter takes."""
-    for key, value in given.items():
+def _check_values(signature: Signature, values: Arguments, place: str) -> None:
+    """Raise for a plain value of another type than its parameter."""
+    for key, value in values.items():
         if key in signature.parameters and isinstance(value, Node):
             _check_value(value, signature.parameters[key], f"{place}.{key}")
 
 
-def _check_value(node, parameter, place: str) -> None:
+def _check_value(node: Node, parameter: Parameter, place: str) -> None:
     kinds = _kinds_of(parameter)
     if not str(node.tag or "").startswith(PLAIN) or not kinds:
         return  # an object, a tuple
-    wanted = [WANTED[kind] for kind in kinds if kind in WANTED]
+    expected = [EXPECTED[kind] for kind in kinds if kind in EXPECTED]
     if not any(_is_kind(node, kind) for kind in kinds):
         got = repr(node.value) if isinstance(node, ScalarNode) else _container(node)
-        raise InputError(f"{place} must be {' or '.join(wanted) or OBJECT}, got {got}")
+        names = " or ".join(expected) or OBJECT
+        raise InputError(f"{place} must be {names}, got {got}")
 
 
 OBJECT = "an object, as !new:CLASS"
-WANTED = {
+EXPECTED = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -278,8 +288,8 @@ ANYTHING = {Any, Literal, object}
 CONCRETE: dict[Any, type] = {tuple: list, Sequence: list, Iterable: list, Mapping: dict}
 
 
-def _kinds_of(parameter) -> tuple:
-    """The types that a parameter takes, () for any."""
+def _kinds_of(parameter: Parameter) -> tuple[Any, ...]:
+    """Return the types of a parameter, () for any."""
     annotation = parameter.annotation
     if annotation is not parameter.empty:
         parts = (
@@ -292,16 +302,16 @@ def _kinds_of(parameter) -> tuple:
         kinds = [type(parameter.default)]
         if kinds[0] is int:
             kinds = [float]  # 1 where 0.5 is meant, too
-        elif kinds[0] not in WANTED and kinds[0] is not tuple:
+        elif kinds[0] not in EXPECTED and kinds[0] is not tuple:
             return ()
     if not ANYTHING.isdisjoint(kinds):
         return ()
     return tuple(dict.fromkeys(CONCRETE.get(kind, kind) for kind in kinds))
 
 
-def _is_kind(node, kind) -> bool:
-    """Whether a plain value is of a type. Objects of a class are no plain values."""
-    names = {
+def _is_kind(node: Node, kind: Any) -> bool:
+    """Return whether a plain value has a type. Objects are no plain values."""
+    names: dict[Any, tuple[str, ...]] = {
         bool: ("bool",),
         int: ("int",),
         float: ("int", "float"),
@@ -310,8 +320,8 @@ def _is_kind(node, kind) -> bool:
         list: ("seq",),
         dict: ("map", "omap"),
     }
-    return node.tag.removeprefix(PLAIN) in names.get(kind, ())
+    return str(node.tag).removeprefix(PLAIN) in names.get(kind, ())
 
 
-def _container(node) -> str:
+def _container(node: Node) -> str:
     return "a list" if isinstance(node, SequenceNode) else "a mapping"

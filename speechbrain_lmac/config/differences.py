@@ -1,14 +1,15 @@
-"""The values of a resolved experiment, key by key, and how two of them differ."""
+"""Differences between resolved experiments, key by key."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from ruamel.yaml import YAML
 
 MISSING = "nothing"
 
 
-def values_of(resolved: str) -> dict:
-    """The values of an experiment and the tags of its parts, by dotted key.
+def values_of(resolved: str) -> dict[str, Any]:
+    """Return the values of an experiment and the tags of its parts, by dotted key.
 
     Arguments
     ---------
@@ -18,7 +19,7 @@ def values_of(resolved: str) -> dict:
     Returns
     -------
     values : dict
-        Dotted key to a value as YAML has it; of a part the tag (`!new:...`), with its
+        Dotted key to the YAML value; for a part, the tag (`!new:...`), with its
         arguments below.
 
     Example
@@ -29,8 +30,10 @@ def values_of(resolved: str) -> dict:
     return dict(_flat(YAML().load(resolved), ""))
 
 
-def _flat(node, key: str, seen: dict[int, str] | None = None) -> Iterator[tuple]:
-    """(Key, value) of each value; of a part in `seen`, id to key, where it stands."""
+def _flat(
+    node: Any, key: str, seen: dict[int, str] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Yield (key, value) of each value; for a part in `seen`, id to key, that key."""
     if seen is not None and isinstance(node, dict | list):
         if id(node) in seen:
             yield key, f"<{seen[id(node)]}>"
@@ -53,16 +56,15 @@ def _flat(node, key: str, seen: dict[int, str] | None = None) -> Iterator[tuple]
         yield key, node
 
 
-def _is_part(node: int | str) -> bool:
-    """Whether a node of a list is more than a plain value."""
+def _is_part(node: Any) -> bool:
+    """Return whether a node of a list is more than a plain value."""
     return isinstance(node, dict | list) or getattr(node, "tag", None) is not None
 
 
 def differences(one: str, other: str) -> list[str]:
-    """A line for each value that two resolved experiments do not share.
+    """Return a line for each value that differs between two resolved experiments.
 
-    A part that stands at several keys is told at the first of them, and referred to at
-    the others.
+    A part that stands at several keys is listed at the first of them.
 
     Example
     -------

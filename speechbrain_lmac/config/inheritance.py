@@ -1,10 +1,9 @@
-"""YAML files of experiments: found by name, and put together with their parents.
+"""Inheritance of experiment files.
 
-A variant is a file of a few lines. `parent` names another experiment file; each other
-key is put into that one: a mapping without a tag is merged into the parent's, anything
-else takes its place, `null` drops the key (of a mapping without a tag, too), and a key
-that the parent does not have is added. Includes are relative to the file that they
-stand in.
+A variant is a file of a few lines. `parent` names another experiment file, and each
+other key changes it: a mapping without a tag is merged into the parent's, any other
+value replaces the parent's, `null` removes the key (of a mapping without a tag, too),
+and a new key is added. Includes are relative to the file that has them.
 
     parent: ../toy_lmac.yaml
     output_folder: !ref results/ablations/mine/<seed>
@@ -16,8 +15,9 @@ stand in.
 import difflib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 
@@ -35,13 +35,13 @@ PROJECT = next(f for f in (_PACKAGE.parent, _PACKAGE) if (f / "hparams").is_dir(
 HPARAMS = PROJECT / "hparams"
 
 
-def find_hparams(name: str) -> Path:
-    """The YAML file: as named, or in the project (where links are not supported).
+def find_hparams(name: str | Path) -> Path:
+    """Return the YAML file as named, or of the project (where links do not work).
 
     Raises
     ------
     InputError
-        When there is none; lists what there is.
+        Listing the available files, if there is none of that name.
     """
     name = Path(name).expanduser()
     for folder in (Path(), PROJECT):
@@ -49,23 +49,23 @@ def find_hparams(name: str) -> Path:
             return folder / name
     for folder in (Path(), PROJECT):
         if (folder / name).is_dir():
-            there = some_of(sorted(p.name for p in (folder / name).glob("*.yaml")))
+            files = some_of(sorted(p.name for p in (folder / name).glob("*.yaml")))
             raise InputError(
-                f"{name} is a folder: name a YAML file in it. There are: "
-                f"{there or 'none'}"
+                f"{name} is a folder: name a YAML file in it (available: "
+                f"{files or 'none'})"
             )
-    now = moved_hparams(name)
-    if now is not None:
-        raise InputError(f"there is no {name} any more: it is {now}")
+    moved = moved_hparams(name)
+    if moved is not None:
+        raise InputError(f"{name} has moved: it is now {moved}")
     shipped = sorted(path.name for path in HPARAMS.glob("*.yaml"))
     raise InputError(
-        f"no such hyperparameter file: {name} (looked in {Path.cwd()} and in the "
-        f"project). There are: {', '.join(shipped)}"
+        f"missing hyperparameter file: {name} (searched {Path.cwd()} and the project; "
+        f"available: {', '.join(shipped)})"
     )
 
 
-def open_hparams(path: Path):
-    """A stream of an experiment file, put together with its parents.
+def open_hparams(path: Path | str) -> io.StringIO:
+    """Return a stream of an experiment file, merged with its parents.
 
     Arguments
     ---------
@@ -75,8 +75,8 @@ def open_hparams(path: Path):
     Returns
     -------
     stream : io.StringIO
-        The file as it is where it has no parent; else with absolute includes. Its
-        `name` is the path.
+        The file as it is if it has no parent; else with absolute includes. Its `name`
+        is the path.
 
     Raises
     ------
@@ -86,15 +86,15 @@ def open_hparams(path: Path):
     path = Path(path)
     text = text_of(path)
     tree = parsed(text, path)
-    if isinstance(tree, Mapping) and PARENT in tree:
+    if isinstance(tree, MutableMapping) and PARENT in tree:
         text = dumped(read_tree(path))
     stream = io.StringIO(text)
     stream.name = str(path)
     return stream
 
 
-def read_tree(path: Path):
-    """An experiment file as a tree, put together with its parents.
+def read_tree(path: Path | str) -> CommentedMap:
+    """Return an experiment file as a tree, merged with its parents.
 
     Arguments
     ---------
@@ -109,32 +109,44 @@ def read_tree(path: Path):
     Raises
     ------
     InputError
-        For a file that is no YAML or has no keys, for a parent that is missing or
-        goes in circles, an include that leads nowhere, and a key to drop that the
-        parent does not have.
+        For a file that is no YAML or has no keys, for a missing or circular parent, a
+        missing include, and a key to drop that the parent does not have.
     """
-    return _put_together(lineage(path))
+    return _merged_lineage(lineage(path))
 
 
-def find_parent(named, folder: Path, where: Path | str) -> Path:
-    """The file that a `parent` names: from the folder, from here, or of the project.
+def find_parent(named: Any, folder: Path, place: Path | str) -> Path:
+    """Return the file that a `parent` names.
+
+    Arguments
+    ---------
+    named : str
+        The value of the key, relative to the folder, the current one, or the project.
+    folder : Path
+        That of the child.
+    place : str or Path
+        Begins the message of an error.
+
+    Returns
+    -------
+    parent : Path
 
     Raises
     ------
     InputError
-        Beginning with `where`, when there is none.
+        If the file is missing.
     """
     if not isinstance(named, str):
-        raise InputError(f"{where}: parent must be the name of a YAML file")
+        raise InputError(f"{place}: parent must be the name of a YAML file")
     name = Path(named).expanduser()
-    for place in (folder, Path(), PROJECT, HPARAMS):
-        if (place / name).is_file():
-            return place / name
-    raise InputError(f"{where}: there is no parent {named}")
+    for searched in (folder, Path(), PROJECT, HPARAMS):
+        if (searched / name).is_file():
+            return searched / name
+    raise InputError(f"{place}: missing parent: {named}")
 
 
 def blocks_of(text: str) -> dict[str, str]:
-    """The text of each key at the left margin, up to the next one.
+    """Return the text of each key at the left margin, up to the next one.
 
     Example
     -------
@@ -145,13 +157,13 @@ def blocks_of(text: str) -> dict[str, str]:
     return {part.split(":", 1)[0].strip(): part for part in parts}
 
 
-def top_level_keys(path: Path) -> list[str]:
-    """The keys of an experiment file, texts, its parents' included."""
+def top_level_keys(path: Path | str) -> list[str]:
+    """Return the keys of an experiment file and of its parents."""
     return [str(key) for key in read_tree(path)]
 
 
-def lineage(path: Path | str) -> list:
-    """An experiment file, its parent, the parent's, and so on.
+def lineage(path: Path | str) -> list[tuple[Path, CommentedMap]]:
+    """Return an experiment file, its parent, the parent's, and so on.
 
     Arguments
     ---------
@@ -161,43 +173,43 @@ def lineage(path: Path | str) -> list:
     Returns
     -------
     files : list of tuple
-        (Path, tree as it is written) of each.
+        (Path, tree as written) of each.
 
     Raises
     ------
     InputError
         As `read_tree`.
     """
-    files, path = [], Path(path)
-    while path is not None:
-        if path.resolve() in [file.resolve() for file, _ in files]:
-            raise InputError(f"{path} is its own parent, by way of {files[-1][0].name}")
-        tree = parsed(text_of(path), path)
-        if not isinstance(tree, Mapping):
-            raise InputError(f"{path} is no experiment: it has no `key: value` lines")
-        files.append((path, tree))
-        named = tree.get(PARENT)
-        here = path.resolve().parent
-        path = find_parent(named, here, path) if PARENT in tree else None
+    files: list[tuple[Path, CommentedMap]] = []
+    file: Path | None = Path(path)
+    while file is not None:
+        if file.resolve() in [other.resolve() for other, _ in files]:
+            raise InputError(f"{file} is its own parent, by way of {files[-1][0].name}")
+        tree = parsed(text_of(file), file)
+        if not isinstance(tree, CommentedMap):
+            raise InputError(f"{file} is no experiment: it has no `key: value` lines")
+        files.append((file, tree))
+        folder = file.resolve().parent
+        file = find_parent(tree[PARENT], folder, file) if PARENT in tree else None
     return files
 
 
 def parents_of(path: Path | str) -> list[Path]:
-    """The parent of a file, the parent of that, and so on: a list of Path."""
+    """Return the parent of a file, the parent's, and so on."""
     return [parent for parent, _ in lineage(path)[1:]]
 
 
-def merged(base, value, where: str):
-    """`value` in the place of `base`, or merged into it.
+def merged(base: Any, value: Any, place: str) -> Any:
+    """Return `value`, or `base` with `value` merged into it.
 
     Arguments
     ---------
     base, value : node
-        Of ruamel's round-trip trees. `base` is changed. A list of names keeps these
-        keys of a mapping, in their order there; `null` drops a key of a mapping
-        without a tag.
-    where : str
-        Names the place in an error.
+        Of ruamel's round-trip trees. `base` is changed. A list of names selects keys
+        of a mapping, in the mapping's order; `null` drops a key of a mapping without a
+        tag.
+    place : str
+        The dotted key, for errors.
 
     Returns
     -------
@@ -207,41 +219,45 @@ def merged(base, value, where: str):
     ------
     InputError
         For a mapping that would change a list or a reference, and for a list or a
-        `null` that names a key that there is not.
+        `null` that names an unknown key.
     """
-    if isinstance(value, list) and isinstance(base, Mapping) and not tag_of(base):
-        return _chosen(base, value, where)
-    if not isinstance(value, Mapping) or tag_of(value):
+    if (
+        isinstance(value, list)
+        and isinstance(base, MutableMapping)
+        and not tag_of(base)
+    ):
+        return _chosen(base, value, place)
+    if not isinstance(value, MutableMapping) or tag_of(value):
         return value
     if isinstance(base, TaggedScalar) and not base.value and ":" in tag_of(base):
         base = with_tag(CommentedMap(), tag_of(base))  # `!new:Class` without arguments
-    if not isinstance(base, Mapping):
+    if not isinstance(base, MutableMapping):
         if tag_of(base) in ("!ref", "!copy"):
             raise InputError(
-                f"{where} is `{tag_of(base)} {base.value}`: change it at the key that "
-                "this names"
+                f"{place} is `{tag_of(base)} {base.value}`: change the key that it "
+                "refers to"
             )
         if isinstance(base, CommentedSeq):
-            raise InputError(f"{where} is a list, and a mapping cannot change it")
+            raise InputError(f"{place} is a list, and a mapping cannot change it")
         return value
     for key, part in value.items():
         if part is None and not tag_of(base):  # of a class it is a value
-            _drop(base, key, where)
+            _drop(base, key, place)
         else:
-            base[key] = merged(base.get(key), part, f"{where}.{key}")
+            base[key] = merged(base.get(key), part, f"{place}.{key}")
     return base
 
 
-def place_includes(node, folders: list[Path]) -> None:
-    """Make the includes of a node absolute: the first of the folders that has one.
+def place_includes(node: Any, folders: Sequence[Path]) -> None:
+    """Make the includes of a node absolute, in the first folder that has the file.
 
     Raises
     ------
     InputError
-        When none has.
+        If no folder has it.
     """
-    parts = node.values() if isinstance(node, Mapping) else node
-    for part in parts if isinstance(node, Mapping | list) else ():
+    parts = node.values() if isinstance(node, MutableMapping) else node
+    for part in parts if isinstance(node, MutableMapping | list) else ():
         place_includes(part, folders)
     tag = tag_of(node)
     if not tag.startswith(INCLUDE):
@@ -252,46 +268,46 @@ def place_includes(node, folders: list[Path]) -> None:
         places = dict.fromkeys(str(folder.resolve()) for folder in folders)
         instead = replaced_part(name)
         raise InputError(
-            f"there is no file {name} to include (looked in {', '.join(places)})"
+            f"missing file to include: {name} (searched {', '.join(places)})"
             + (f"; write {instead}" if instead else "")
         )
     with_tag(node, f"{INCLUDE}{found[0].resolve()}")
 
 
 def text_of(path: Path) -> str:
-    """The text of a YAML file.
+    """Return the text of a YAML file.
 
     Raises
     ------
     InputError
-        When it cannot be read.
+        If it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
+        return path.read_text(encoding="utf-8-sig")  # some editors write a BOM
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no text that can be read: {error}") from error
+        raise InputError(f"unreadable text file: {path}: {error}") from error
 
 
-def _put_together(files: list):
-    """The tree of the first of a lineage's files, put into that of its parents."""
+def _merged_lineage(files: list[tuple[Path, CommentedMap]]) -> CommentedMap:
+    """Return the tree of the first file, merged with those of its parents."""
     (path, tree), *parents = files
     for key in tree:
         if not isinstance(key, str):
-            raise InputError(f"{path}: the key {key!r} must be a text")
+            raise InputError(f"{path}: a key must be a text, got {key!r}")
     lift_block(tree, path)
     folder = path.resolve().parent
     if not parents:
         place_includes(tree, [folder, Path.cwd(), HPARAMS])
         return tree
-    base, parent = _put_together(parents), parents[0][0]
-    # Those of earlier versions were relative to the parent.
+    base, parent = _merged_lineage(parents), parents[0][0]
+    # In earlier versions includes were relative to the parent.
     place_includes(tree, [folder, parent.resolve().parent, Path.cwd(), HPARAMS])
     del tree[PARENT]
-    base.ca.comment = tree.ca.comment  # the head: what the file is
+    base.ca.comment = tree.ca.comment  # the head of the file
     for key, value in tree.items():
         if value is not None:
             base[key] = merged(base.get(key), value, f"{path}: {key}")
-            base.ca.items.pop(key, None)  # what is said of the value that was there
+            base.ca.items.pop(key, None)  # the comment on the old value
             if key in tree.ca.items:
                 base.ca.items[key] = tree.ca.items[key]
         else:
@@ -299,21 +315,22 @@ def _put_together(files: list):
     return base
 
 
-def _drop(base, key, where: str) -> None:
+def _drop(base: Any, key: Any, place: str) -> None:
     """Remove a key of a mapping."""
     if key not in base:
         close = difflib.get_close_matches(str(key), map(str, base))
         meant = f"; did you mean '{close[0]}'?" if close else ""
-        raise InputError(f"{where} has no key '{key}' to drop{meant}")
+        raise InputError(f"{place} has no key '{key}' to drop{meant}")
     del base[key]
 
 
-def _chosen(base, names, where: str):
-    """A mapping with the named keys alone."""
+def _chosen(base: Any, names: Iterable[Any], place: str) -> Any:
+    """Return a mapping with the named keys only."""
+    names = list(names)
     unknown = [str(n) for n in names if not isinstance(n, str) or n not in base]
     if unknown or not names:
-        what = f"has no {some_of(unknown)}" if unknown else "would be empty"
-        raise InputError(f"{where} {what}; there are: {some_of(base, 30)}")
+        reason = f"has no {some_of(unknown)}" if unknown else "would be empty"
+        raise InputError(f"{place} {reason}; available: {some_of(base, 30)}")
     for key in [key for key in base if key not in names]:
         del base[key]
     return base

@@ -1,4 +1,4 @@
-"""Experiments that stand in the list `experiments` of a YAML file, as texts.
+"""Experiments in the list `experiments` of a YAML file, as texts.
 
     experiments:
         L-MAC: hparams/toy_lmac.yaml
@@ -8,12 +8,13 @@
             output_folder: !ref results/ablations/toy_no_mask_out/<seed>
             objective: {weights: {mask_out: 0.0}}
 
-The mapping is a file with a `parent` (see `config.inheritance`), and `!ref` in it names
-keys of that. So it is no part of the list's own experiment, which has its text.
+A mapping is like a file with a `parent` (see `config.inheritance`), and `!ref` in it
+names keys of the parent. The experiment of the list has it as text.
 """
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml.scalarstring import LiteralScalarString
 
@@ -25,32 +26,31 @@ ROWS = "experiments"
 WHAT = "what"
 
 
-def put_in_texts(tree, path: Path) -> None:
-    """Put the text of a file in the place of each experiment that is a mapping.
+def put_in_texts(tree: Any, path: Path | str) -> None:
+    """Replace each experiment that is a mapping by the text of a file.
 
     Arguments
     ---------
     tree : CommentedMap
-        Of the list, its includes absolute; it is changed.
+        The experiment with the list, its includes absolute; it is changed.
     path : str or Path
-        The list's file. Parents may be relative to its folder.
+        The file of the list. Parents may be relative to its folder.
 
     Raises
     ------
     InputError
-        Naming the row, when it does not say `what` it is or of which `parent`, and
-        when there is no such file.
+        Naming the row, if the key `what` or `parent` or the parent's file is missing.
     """
     rows = tree.get(ROWS)
-    for name, row in rows.items() if isinstance(rows, Mapping) else ():
-        if not isinstance(row, Mapping) or tag_of(row):
+    for name, row in rows.items() if isinstance(rows, MutableMapping) else ():
+        if not isinstance(row, MutableMapping) or tag_of(row):
             continue
         place = f"{path}: {ROWS}.{name}"
         for key in (WHAT, PARENT):
             if not isinstance(row.get(key), str):
-                raise InputError(f"{place} lacks the key `{key}`, a text")
+                raise InputError(f"{place}: missing key `{key}` (a text)")
         parent = find_parent(row[PARENT], Path(path).resolve().parent, place)
         row[PARENT] = str(parent.resolve())
-        what = " ".join(row.pop(WHAT).split()).rstrip(".")
-        head = f"# Ablation of {parent.stem}: {what}.\n# {Path(path).resolve()}\n"
+        summary = " ".join(row.pop(WHAT).split()).rstrip(".")
+        head = f"# Ablation of {parent.stem}: {summary}.\n# {Path(path).resolve()}\n"
         rows[name] = LiteralScalarString(head + dumped(row))

@@ -1,11 +1,13 @@
-"""Loading an experiment: the command line and the YAML file, checked and built."""
+"""Loading of experiments: command line and YAML file, checks, and building."""
 
 import difflib
 import logging
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from speechbrain_lmac.config.building import build
 from speechbrain_lmac.config.inheritance import (
@@ -17,7 +19,12 @@ from speechbrain_lmac.config.inheritance import (
 )
 from speechbrain_lmac.config.recipe_key import check_recipe
 from speechbrain_lmac.config.resolving import resolve
-from speechbrain_lmac.config.run_options import RUN_KEYS, read_command, with_values_of
+from speechbrain_lmac.config.run_options import (
+    RUN_KEYS,
+    RunOptions,
+    read_command,
+    with_values_of,
+)
 from speechbrain_lmac.config.training_keys import check_training_keys
 from speechbrain_lmac.utils.compiling import check_compile
 from speechbrain_lmac.utils.devices import check_data_parallel, check_precision
@@ -27,7 +34,7 @@ from speechbrain_lmac.utils.old_names import with_current_names
 logger = logging.getLogger(__name__)
 
 # Top-level keys that the code reads. Any other key must be referred to in the file
-# itself, or it is a misspelling.
+# itself; else it is a misspelling.
 KNOWN_KEYS = {
     "augment",
     "autoencoder",
@@ -84,29 +91,29 @@ KNOWN_KEYS = {
     "trunk_source",
 }
 
-# Options of SpeechBrain that every recipe obeys; the others are for trainings.
+# Options of SpeechBrain that every recipe has; the others are for trainings.
 ALWAYS_OBEYED = {"device", "distributed_backend", "log_config", "noprogressbar"}
-# How the resolved file in an output folder begins.
+# Begins the resolved file in an output folder.
 RESOLVED = "# Generated"
-# The file that another one was made of: a resolved one, or an experiment of a list.
+# The source of a generated file: of a resolved one, or of an experiment of a list.
 ORIGIN = re.compile(rf"(?:{RESOLVED}|# Ablation of) .*\n# (\S.*)\n")
 
 
 def load_experiment(
     argv: list[str], training: bool = False, recipe: str | None = None
-) -> tuple:
-    """Read the command line and build what the YAML file describes.
+) -> tuple[dict[str, Any], RunOptions, tuple[Path, str]]:
+    """Read the command line and build the objects of the YAML file.
 
     Arguments
     ---------
-    argv : list
+    argv : list of str
         `FILE.yaml [--key value ...] [run options of SpeechBrain]`; see
         `run_options.read_command` and `resolving.resolve`.
     training : bool
-        Whether the command trains, so that there is `--start_over`.
+        Whether the command trains, and has the option `--start_over`.
     recipe : str, optional
-        The script that reads it, as `train_lmac`: a file whose key `recipe` names
-        another one is refused. One that is called `train_...` trains.
+        The script that reads it, as `train_lmac`: the key `recipe` of the file must
+        not name another. A script named `train_...` trains.
 
     Returns
     -------
@@ -115,14 +122,14 @@ def load_experiment(
     run_opts : RunOptions
         SpeechBrain's: of the command line, else of the top of the YAML.
     source : tuple
-        (path of the YAML file, the resolved YAML text that `hparams` is built of).
+        (path of the YAML file, the resolved YAML text of `hparams`).
 
     Raises
     ------
     InputError
-        For a file that is missing or no YAML, for a misspelt key or argument, for a
-        device or precision that this machine does not have, and for whatever the
-        objects themselves refuse.
+        For a missing or invalid file, a misspelt key or argument, a device or
+        precision that this machine does not have, and values that an object does not
+        take.
     """
     training = training or (recipe or "").startswith("train_")
     param_file, run_opts, overrides = read_command(argv, training)
@@ -132,12 +139,12 @@ def load_experiment(
     if recipe is not None:
         check_recipe(path, recipe)
     check_keys(path)
-    folders = extend_import_path(path)  # of functions of `!applyref:`, too
+    folders = extend_import_path(path)  # for functions of `!applyref:`, too
     resolved = in_current_names(resolve(path, overrides), path)
     obeyed = RUN_KEYS if training else ALWAYS_OBEYED
     run_opts = with_values_of(resolved, run_opts, obeyed)
     if run_opts.log_config is not None and not Path(run_opts.log_config).is_file():
-        raise InputError(f"--log_config {run_opts.log_config}: there is no such file")
+        raise InputError(f"--log_config: missing file: {run_opts.log_config}")
     check_precision(run_opts)
     check_data_parallel(run_opts)
     check_compile(run_opts)
@@ -148,8 +155,8 @@ def load_experiment(
     return hparams, run_opts, (path, resolved)
 
 
-def in_current_names(text: str, path: Path) -> str:
-    """The text of a YAML file, names of earlier versions replaced, and warned of."""
+def in_current_names(text: str, path: Path | str) -> str:
+    """Return the text of a YAML file with current names; warn of the old ones."""
     text, moved = with_current_names(text)
     if moved:
         named = "; ".join(f"{old} is now {new}" for old, new in moved.items())
@@ -157,8 +164,8 @@ def in_current_names(text: str, path: Path) -> str:
     return text
 
 
-def check_run_options(run_opts) -> None:
-    """Refuse options of SpeechBrain that only a training obeys.
+def check_run_options(run_opts: RunOptions) -> None:
+    """Raise if an option of SpeechBrain is one that only trainings have.
 
     Raises
     ------
@@ -172,37 +179,36 @@ def check_run_options(run_opts) -> None:
         )
 
 
-def check_checkpoints(run_opts) -> None:
-    """Refuse two intervals of checkpoints within epochs.
+def check_checkpoints(run_opts: RunOptions) -> None:
+    """Raise if both intervals of checkpoints within epochs are set.
 
     Raises
     ------
     InputError
-        Where both are above 0: SpeechBrain obeys one of them.
+        If both are above 0: SpeechBrain uses only one of them.
     """
     if run_opts.ckpt_interval_minutes > 0 and run_opts.ckpt_interval_steps > 0:
         raise InputError(
-            "--ckpt_interval_minutes and --ckpt_interval_steps are both given: take "
-            "one of them"
+            "--ckpt_interval_minutes and --ckpt_interval_steps cannot both be set"
         )
 
 
-def extend_import_path(path: Path) -> list[str]:
-    """Let `!new:module.Class` find modules beside the YAML file and where we are.
+def extend_import_path(path: Path | str) -> list[str]:
+    """Add the folders of the YAML file and the current one to `sys.path`.
 
-    They come last, so that nothing installed is hidden; processes that are spawned get
-    them too.
+    Then `!new:module.Class` finds modules there. They come last, and cannot hide
+    installed modules; spawned processes inherit them.
 
     Returns
     -------
     folders : list of str
-        That of the file (of a resolved one, and of an experiment of a list, also that
-        of the file it was made of), those of its parents, and the current one.
+        Those of the file, of its source (for a resolved file or an experiment of a
+        list), of its parents, and the current one.
     """
     head = ORIGIN.match(Path(path).read_text(encoding="utf-8"))
     origin = path if head is None else head[1]
     files = [path, origin]
-    with suppress(InputError):  # the file of a finished run may be gone by now
+    with suppress(InputError):  # the file of a finished run may have been removed
         files += parents_of(origin)
     places = dict.fromkeys(Path(file).resolve().parent for file in files)
     folders = [str(folder) for folder in (*places, Path.cwd()) if folder.is_dir()]
@@ -211,18 +217,18 @@ def extend_import_path(path: Path) -> list[str]:
 
 
 def check_keys(path: Path) -> None:
-    """Look at top-level keys that nothing reads: misspelt ones, and a user's own.
+    """Raise for a misspelt top-level key, and warn of other unknown keys.
 
     Raises
     ------
     InputError
-        For a key that is one or two letters from a known one. Others are warned of.
+        For a key that is one or two letters from a known one.
     """
     texts = [text_of(file) for file, _ in lineage(path)]
     if any(text.startswith(RESOLVED) for text in texts):
-        return  # of a finished run: what the keys were for is in their places
+        return  # of a finished run: references to keys are resolved
     keys = top_level_keys(path)
-    # A child may have dropped what one of its parents has the key for.
+    # A child may have dropped the reference that its parent has the key for.
     known = KNOWN_KEYS | RUN_KEYS | set(re.findall(r"<(\w+)", " ".join(texts)))
     for key in keys:
         if key in known or key.startswith("__"):
@@ -232,36 +238,52 @@ def check_keys(path: Path) -> None:
         unknown = f"{path}: unknown key '{key}'{meant}"
         if any(_is_misspelt(key, name) for name in close):
             raise InputError(unknown)
-        logger.warning("%s", unknown if meant else f"{unknown}: nothing reads it")
+        logger.warning("%s", unknown if meant else f"{unknown} is not used")
 
 
 def _is_misspelt(key: str, name: str) -> bool:
-    """Whether a key is another one but for a letter or two."""
+    """Return whether two keys differ by a letter or two."""
     alike = difflib.SequenceMatcher(None, key, name).ratio()
     return alike > 0.8 and abs(len(key) - len(name)) < 3
 
 
-def check_sample_rates(hparams: dict) -> None:
-    """Refuse parts that hear at different rates.
+def check_sample_rates(hparams: Mapping[str, Any]) -> None:
+    """Raise if parts of the experiment have different sample rates.
 
-    A trained classifier of waveforms brings its own rate; one that hears features
-    has none.
+    A trained classifier of waveforms has its own rate; one of features has none.
     """
     parts = {key: hparams.get(key) for key in ("dataset", "domain", "model")}
     parts["classifier"] = hparams.get("classifier")
     rates = {key: getattr(part, "sample_rate", None) for key, part in parts.items()}
     rates = {key: rate for key, rate in rates.items() if rate is not None}
     if len(set(rates.values())) > 1:
-        told = ", ".join(f"{key} {rate} Hz" for key, rate in rates.items())
+        found = ", ".join(f"{key} {rate} Hz" for key, rate in rates.items())
         raise InputError(
-            f"the parts of the experiment hear at different rates: {told}. Set "
-            "sample_rate to what the classifier was trained at"
+            f"sample rates differ: {found}. Set sample_rate to that of the trained "
+            "classifier"
         )
 
 
-def require_keys(hparams, names: list[str] | tuple[str, ...], path: Path | str) -> None:
-    """Raise unless the experiment has what the recipe needs: `null` is nothing."""
-    there = {key for key, value in hparams.items() if value is not None} | {"augment"}
-    missing = [name for name in names if name not in there or name not in hparams]
+def require_keys(
+    hparams: Mapping[str, Any], names: Iterable[str], path: Path | str
+) -> None:
+    """Raise if a key that the recipe needs is missing or `null`.
+
+    Arguments
+    ---------
+    hparams : Mapping
+        A built experiment.
+    names : iterable of str
+        The keys. `augment` may be null.
+    path : str or Path
+        The experiment file, for the error.
+
+    Raises
+    ------
+    InputError
+        Listing the missing keys.
+    """
+    present = {key for key, value in hparams.items() if value is not None} | {"augment"}
+    missing = [name for name in names if name not in present or name not in hparams]
     if missing:
-        raise InputError(f"{path} lacks the keys {missing}, which this recipe needs")
+        raise InputError(f"{path}: missing keys {missing} (needed by this recipe)")

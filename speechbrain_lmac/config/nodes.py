@@ -1,7 +1,8 @@
-"""Nodes of ruamel's round-trip trees: their text and their tags."""
+"""Nodes of ruamel's round-trip trees: text and tags."""
 
 import io
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from ruamel.yaml import YAML, YAMLError
@@ -10,13 +11,13 @@ from ruamel.yaml.tag import Tag
 from speechbrain_lmac.utils.errors import InputError
 
 
-def parsed(text: str, name: Path | str):
-    """A text as ruamel's round-trip tree.
+def parsed(text: str, name: Path | str) -> Any:
+    """Return a text as ruamel's round-trip tree.
 
     Raises
     ------
     InputError
-        Naming `name`, for what is no YAML.
+        Naming `name`, for invalid YAML.
     """
     yaml = YAML()
     yaml.preserve_quotes = True  # HyperPyYAML reads (dog) as a tuple, '(dog)' as text
@@ -24,11 +25,11 @@ def parsed(text: str, name: Path | str):
         return _without_anchors(yaml.load(text))
     except YAMLError as error:
         line = " ".join(str(error).split("\n\n")[0].split())
-        raise InputError(f"{name} is not readable as YAML: {line}") from error
+        raise InputError(f"{name}: invalid YAML: {line}") from error
 
 
-def dumped(tree) -> str:
-    """The text of a tree, each value on one line."""
+def dumped(tree: Any) -> str:
+    """Return the text of a tree, each value on one line."""
     yaml, stream = YAML(), io.StringIO()
     yaml.indent(mapping=4, sequence=6, offset=4)
     yaml.width = 10_000
@@ -36,9 +37,9 @@ def dumped(tree) -> str:
     return stream.getvalue()
 
 
-def _without_anchors(tree):
-    """The tree; what is shared stays so, but parts of two files may have one name."""
-    seen, nodes = set(), [tree]
+def _without_anchors(tree: Any) -> Any:
+    """Return the tree without names of anchors: two files may use the same name."""
+    seen, nodes = set[int](), [tree]
     while nodes:
         node = nodes.pop()
         if id(node) in seen:
@@ -51,8 +52,8 @@ def _without_anchors(tree):
     return tree
 
 
-def tag_of(node) -> str:
-    """The tag of a node as it is written, "" without one."""
+def tag_of(node: Any) -> str:
+    """Return the tag of a node as written, "" without one."""
     tag = getattr(node, "tag", None)
     value = "" if tag is None or tag.value is None else str(tag.value)
     try:
@@ -61,7 +62,7 @@ def tag_of(node) -> str:
         return value
 
 
-def with_tag(node, tag: str):
-    """The node, with another tag."""
+def with_tag(node: Any, tag: str) -> Any:
+    """Set the tag of a node, and return the node."""
     node.yaml_set_ctag(Tag(suffix=quote(tag, safe="!:/")))
     return node

@@ -1,4 +1,4 @@
-"""Part files of earlier versions, and what a YAML file says in their place."""
+"""Part files of earlier versions, and their replacements."""
 
 _TINY = "widths: [12, 16, 24, 32], head_width: 8"
 _TINY_MAPS = "hidden_channels: [12, 24, 48, 64]"
@@ -8,7 +8,7 @@ _CNN14 = (
 )
 _MEL = "frequency: !new:speechbrain_lmac.interpreters.SameBins {}"
 _CAPTIONS = "speechbrain_lmac.data_prep.captions_prepare."
-# Below hparams/parts: old file to the new one, and arguments of that.
+# Below hparams/parts: old file to the new one and its arguments.
 REPLACED = {
     **{
         f"dataset/{name}.yaml": (
@@ -54,7 +54,7 @@ REPLACED = {
         f"interpreter: {{{_TINY_MAPS}, decoder: {{{_TINY}, {_MEL}}}}}, channels: 64",
     ),
 }
-# Folders that are gone, and what stands in their place.
+# Removed folders, and their replacements.
 GONE = {
     "explainer/": "the method by name and what differs, as SmoothGrad: {n_samples: 20}",
     "baselines/": "the methods by name (see `baselines` of hparams/esc10_table.yaml)",
@@ -63,7 +63,7 @@ GONE = {
 
 
 def replaced_part(name: str) -> str | None:
-    """What stands in the place of an include, or None.
+    """Return the replacement of an include of an earlier version, or None.
 
     Example
     -------

@@ -1,7 +1,9 @@
-"""Some keys of a finished experiment, built again of its resolved YAML file."""
+"""Rebuilding some keys of a finished experiment from its resolved YAML file."""
 
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -11,18 +13,20 @@ from speechbrain_lmac.config.nodes import parsed
 from speechbrain_lmac.utils.errors import InputError
 
 
-def build_keys(path: Path, names: tuple[str, str, str], given: dict) -> dict:
-    """Build some keys of a resolved YAML file, and nothing that they do not need.
+def build_keys(
+    path: Path | str, names: Sequence[str], existing: dict[str, Any]
+) -> dict[str, Any]:
+    """Build some keys of a resolved YAML file, and only the parts that they need.
 
     Arguments
     ---------
     path : str or Path
         `hyperparams.yaml` of a folder of results, also of an earlier version.
     names : sequence of str
-        Keys at its top; those that it does not have are left out.
-    given : dict
-        Key at its top to an object: what refers to the key gets the object, and the
-        key is not built.
+        Keys at its top; missing ones are skipped.
+    existing : dict
+        Key at its top to an object. References to the key get the object, and the key
+        is not built.
 
     Returns
     -------
@@ -32,7 +36,7 @@ def build_keys(path: Path, names: tuple[str, str, str], given: dict) -> dict:
     Raises
     ------
     InputError
-        When the file is no YAML, or an object cannot be built.
+        If the file is no YAML, or an object cannot be built.
     """
     text = in_current_names(Path(path).read_text(encoding="utf-8"), path)
     tree = parsed(text, path)
@@ -40,22 +44,22 @@ def build_keys(path: Path, names: tuple[str, str, str], given: dict) -> dict:
         raise InputError(f"{path} is no experiment: it has no `key: value` lines")
     marks = {
         id(tree[key]): parsed(f"it: !given '{key}'", path)["it"]
-        for key in given
+        for key in existing
         if isinstance(tree.get(key), dict)
     }
     for key in [key for key in tree if key not in names]:
         del tree[key]
-    wanted = io.StringIO()
-    YAML().dump(_replaced(tree, marks), wanted)
+    text_of_keys = io.StringIO()
+    YAML().dump(_replaced(tree, marks), text_of_keys)
     folders = extend_import_path(path)
-    return build(wanted.getvalue(), path, folders, given=given)
+    return build(text_of_keys.getvalue(), path, folders, existing=existing)
 
 
-def _replaced(node, marks: dict):
-    """The tree with a mark in the place of each node whose id has one."""
+def _replaced(node: Any, marks: dict[int, Any]) -> Any:
+    """Return the tree with each node whose id has a mark replaced by it."""
     if id(node) in marks:
         return marks[id(node)]
-    places = ()
+    places: Iterable[tuple[Any, Any]] = ()
     if isinstance(node, dict | list):
         places = list(node.items() if isinstance(node, dict) else enumerate(node))
     for place, part in places:

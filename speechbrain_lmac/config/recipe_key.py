@@ -1,4 +1,4 @@
-"""The key `recipe` of an experiment file: the script that it is for."""
+"""The key `recipe` of an experiment file: its script."""
 
 import difflib
 import re
@@ -8,14 +8,14 @@ from pathlib import Path
 from speechbrain_lmac.config.inheritance import PROJECT, read_tree
 from speechbrain_lmac.utils.errors import InputError, some_of
 
-# Files of earlier versions say it in their head, as a command.
+# Files of earlier versions have it in their head, as a command.
 COMMAND = re.compile(r"^#\s+python (?:\S*/)?(\w+)\.py ", flags=re.MULTILINE)
 RECIPES = PROJECT / "recipes"
 RENAMED = {"pretrain_codec": "train_codec"}  # in YAML files for version 0.2
 
 
-def recipe_of(path: Path) -> str | None:
-    """The recipe that an experiment file is for.
+def recipe_of(path: Path | str) -> str | None:
+    """Return the recipe of an experiment file.
 
     Arguments
     ---------
@@ -25,9 +25,9 @@ def recipe_of(path: Path) -> str | None:
     Returns
     -------
     recipe : str or None
-        `train_lmac`, as its key `recipe` says, or that of its parents. Without the
-        key it is None. So it is in a list of ablations for version 0.3, where the key
-        names the script of the trainings: `train_lmac.py`.
+        The key `recipe` of the file or of its parents, as `train_lmac`. None without
+        the key, and in a list of ablations for version 0.3, where the key names the
+        script of the trainings: `train_lmac.py`.
     """
     named = read_tree(path).get("recipe")
     if not isinstance(named, str) or not re.fullmatch(r"\w+", named):
@@ -36,7 +36,7 @@ def recipe_of(path: Path) -> str | None:
 
 
 def recipe_to_run(path: Path) -> str:
-    """The recipe that runs an experiment file: of its key, else of its head.
+    """Return the recipe that runs an experiment file: of its key, else of its head.
 
     Arguments
     ---------
@@ -51,27 +51,27 @@ def recipe_to_run(path: Path) -> str:
     Raises
     ------
     InputError
-        For a file that does not say it, and for one that names no recipe of ours.
+        If the file names no recipe, or an unknown one.
     """
     recipe = recipe_of(path)
     if recipe is None:
         command = COMMAND.search(path.read_text(encoding="utf-8"))
         if command is None:
             raise InputError(
-                f"{path} does not say which script it is for: begin it with a line "
-                "like `recipe: train_lmac`"
+                f"{path}: missing key `recipe`: begin the file with a line like "
+                "`recipe: train_lmac`"
             )
         recipe = RENAMED.get(command[1], command[1])
     ours = sorted(file.stem for file in RECIPES.glob("[!_]*.py"))
     if recipe not in ours:
         close = difflib.get_close_matches(recipe, ours)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are {some_of(ours)}"
-        raise InputError(f"{path}: there is no recipe '{recipe}'; {hint}")
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {some_of(ours)}"
+        raise InputError(f"{path}: unknown recipe '{recipe}'; {hint}")
     return recipe
 
 
 def check_recipe(path: Path, recipe: str) -> None:
-    """Refuse a file that is for another recipe than the one that reads it.
+    """Raise if a file is for another recipe than the one that reads it.
 
     Arguments
     ---------

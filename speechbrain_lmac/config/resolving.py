@@ -1,9 +1,9 @@
-"""Experiment files with their overrides, includes and references put in.
+"""Resolution of experiment files: overrides, includes and references.
 
 The semantics are HyperPyYAML's, but for overrides and arguments of includes: a node
-with a tag (`!new:`, `!name:`, `!include:`, ...) takes the place of the one before,
-where HyperPyYAML keeps the old tag. A mapping without a tag is merged into the node; a
-list in the place of a mapping keeps the keys it names (`--conditions clean,noise`).
+with a tag (`!new:`, `!name:`, `!include:`, ...) replaces the old node, where
+HyperPyYAML keeps the old tag. A mapping without a tag is merged into the node; a list
+in the place of a mapping selects its keys (`--conditions clean,noise`).
 """
 
 import io
@@ -11,9 +11,10 @@ import math
 import os
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from hyperpyyaml.core import _applyref_function, recursive_resolve
 from ruamel.yaml import YAML
@@ -40,28 +41,30 @@ from speechbrain_lmac.utils.old_names import current_name
 TAGGED = re.compile(
     r"!(ref|copy|PLACEHOLDER|(new|name|module|apply|applyref|include):)"
 )
-# Keys whose value is text, also where the file has null or a placeholder.
+# Keys whose value is text, also if the file has null or a placeholder.
 TEXT_KEY = re.compile(r"(folder|file|path|source|checkpoint)$")
-# The keys at the top that a reference names.
+# The top-level keys in a reference.
 REFERRED = re.compile(r"<([^<>\[\].]+)")
-# Tags of what a value stands behind.
+# Tags of nodes that lead to another value.
 LEADING = ("!ref", "!copy", "!applyref:", INCLUDE)
 # What HyperPyYAML raises for a reference that has no value.
 NO_VALUE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
 HOME = re.compile(r"~[\w.-]*(/|$)")
 
+Place = tuple[str | int, ...]  # the keys and indices that lead to a node
 
-def resolve(path: Path, overrides: dict[str, str] | None = None) -> str:
-    """An experiment file as it is built: one text, in which nothing is open.
+
+def resolve(path: Path | str, overrides: dict[str, str] | None = None) -> str:
+    """Return an experiment file as one text without references.
 
     Arguments
     ---------
     path : str or Path
         The file.
     overrides : dict, optional
-        Key at the top of the file to its new value, a str. Where the file has text, it
-        is the text as it stands, but for `null` and values with a tag of HyperPyYAML;
-        elsewhere it is YAML. A `~` at the beginning of a path is expanded.
+        Key at the top of the file to its new value, a str. If the file has text there,
+        it is text, except `null` and values with a tag of HyperPyYAML; else it is YAML.
+        A `~` at the beginning of a path is expanded.
 
     Returns
     -------
@@ -71,8 +74,8 @@ def resolve(path: Path, overrides: dict[str, str] | None = None) -> str:
     Raises
     ------
     InputError
-        For what is no YAML, an unknown key, a value of another kind than the file's, an
-        include or reference that leads nowhere, and placeholders that are left.
+        For invalid YAML, an unknown key, a value of another type than the file's, a
+        missing include or reference, and placeholders without a value.
     """
     tree = read_tree(path)
     place = Path(path).resolve().parent
@@ -86,52 +89,56 @@ def resolve(path: Path, overrides: dict[str, str] | None = None) -> str:
     resolver = _Resolver(path)
     tree = resolver.resolve(tree, place, ())
     resolver.raise_if_open()
-    text = io.StringIO()
-    YAML().dump(_expanded(tree), text)
-    return text.getvalue()
+    stream = io.StringIO()
+    YAML().dump(_expanded(tree), stream)
+    return stream.getvalue()
 
 
 class _Override:
-    """The value of an option `--key text`, of the kind that the file has there."""
+    """The value of an option `--key text`, of the type that the file has there."""
 
-    def __init__(self, key: str, text: str, tree):
+    def __init__(self, key: str, text: str, tree: Any) -> None:
         self.key, self.text = key, text
-        self.value = self._node(_now(tree[key], tree))
+        self.value = self._node(_current(tree[key], tree))
 
-    def _node(self, now):
+    def _node(self, current: Any) -> Any:
         if TAGGED.match(self.text) or self.text == "null":
             return self._yaml()
-        if isinstance(now, str) or (_is_open(now) and TEXT_KEY.search(self.key)):
+        if isinstance(current, str) or (
+            _is_open(current) and TEXT_KEY.search(self.key)
+        ):
             return self._plain_text()
-        if _is_open(now):
+        if _is_open(current):
             try:
                 value = self._yaml()
             except InputError:
                 value = self.text
             return self._plain_text() if isinstance(value, str) else value
         value = self._yaml()
-        if isinstance(now, bool):
+        if isinstance(current, bool):
             self._check(isinstance(value, bool), "true or false")
-        elif isinstance(now, int | float):
+        elif isinstance(current, int | float):
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            kind = "whole" if isinstance(now, int) else "finite"
+            kind = "whole" if isinstance(current, int) else "finite"
             self._check(number and math.isfinite(value), f"a {kind} number")
-        elif isinstance(now, CommentedSeq) and not tag_of(now):
+        elif isinstance(current, CommentedSeq) and not tag_of(current):
             value = _names(value)
             self._check(isinstance(value, CommentedSeq), "a list, as '[a, b]'")
-        elif isinstance(now, Mapping) and not tag_of(now):
+        elif isinstance(current, MutableMapping) and not tag_of(current):
             value = _names(value)
-            what = "names of its keys, as '[a, b]', or a mapping of what to change"
-            self._check(isinstance(value, Mapping | list), what)
-        elif isinstance(now, Mapping) or tag_of(now):
-            what = "a mapping of what to change, as '{key: value}', or begin with a tag"
-            self._check(isinstance(value, Mapping) or tag_of(value), what)
+            expected = "names of its keys, as '[a, b]', or a mapping of changes"
+            self._check(isinstance(value, MutableMapping | list), expected)
+        elif isinstance(current, MutableMapping) or tag_of(current):
+            expected = "a mapping of changes, as '{key: value}', or begin with a tag"
+            self._check(
+                isinstance(value, MutableMapping) or bool(tag_of(value)), expected
+            )
         return value
 
-    def _yaml(self):
+    def _yaml(self) -> Any:
         return parsed(self.text, f"--{self.key} {self.text}")
 
-    def _plain_text(self):
+    def _plain_text(self) -> DoubleQuotedScalarString:
         if re.fullmatch(r"\(.*\)", self.text, re.DOTALL):
             raise InputError(
                 f"--{self.key} {self.text}: HyperPyYAML reads (...) as a tuple; write "
@@ -139,13 +146,13 @@ class _Override:
             )
         return DoubleQuotedScalarString(self.text)
 
-    def _check(self, right: bool | str, wanted: str) -> None:
+    def _check(self, right: bool, expected: str) -> None:
         if not right:
-            raise InputError(f"--{self.key} must be {wanted}, got {self.text!r}")
+            raise InputError(f"--{self.key} must be {expected}, got {self.text!r}")
 
 
 class _Resolver:
-    """Puts in includes and references, as HyperPyYAML does, and collects placeholders.
+    """Resolves includes and references, as HyperPyYAML does; collects placeholders.
 
     Arguments
     ---------
@@ -153,48 +160,51 @@ class _Resolver:
         Of the experiment, for errors.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path | str) -> None:
         self.path = path
-        self.open = {}  # id of a placeholder to its place
-        self.files = [Path(path).resolve()]  # that lead to where we are, by includes
-        self.begun = set()  # ids of the nodes that lead there
+        self.open: dict[int, Place] = {}  # id of a placeholder to its place
+        self.files = [Path(path).resolve()]  # that include the current one
+        self.begun: set[int] = set()  # ids of the nodes that lead to the current one
 
-    def resolve(self, tree, folder: Path, place: tuple[str, ...]):
-        """The tree of a file, to which references in it belong.
+    def resolve(self, tree: Any, folder: Path, place: Place) -> Any:
+        """Return the tree of a file, with the references in it resolved.
 
         Arguments
         ---------
         tree : node
         folder : Path
             That includes are relative to.
-        place : tuple
-            Keys that lead to it in the experiment.
-        """
+        place : tuple of (str or int)
+            Keys and indices that lead to the tree in the experiment.
 
-        settled = set()
+        Returns
+        -------
+        tree : node
+        """
+        settled: set[str] = set()
 
         def settle(key: str) -> None:
-            if isinstance(tree, Mapping) and key in tree and key not in settled:
+            if isinstance(tree, MutableMapping) and key in tree and key not in settled:
                 settled.add(key)
                 tree[key] = walk(tree[key], (*place, key))
 
-        def walk(node, place: tuple):
+        def walk(node: Any, place: Place) -> Any:
             if id(node) in self.begun:
                 raise InputError(f"{self.path}: {_dotted(place)} refers to itself")
             self.begun.add(id(node))
             try:
-                return put_in(node, place)
+                return resolved(node, place)
             finally:
                 self.begun.discard(id(node))
 
-        def put_in(node, place: tuple):
+        def resolved(node: Any, place: Place) -> Any:
             if isinstance(node, list):
                 for index, part in enumerate(node):
                     node[index] = walk(part, (*place, index))
-            elif node is tree and isinstance(node, Mapping):
+            elif node is tree and isinstance(node, MutableMapping):
                 for key in node:
                     settle(key)
-            elif isinstance(node, Mapping):
+            elif isinstance(node, MutableMapping):
                 for key, part in node.items():
                     node[key] = walk(part, (*place, key))
             tag = tag_of(node)
@@ -204,7 +214,7 @@ class _Resolver:
                 for name in REFERRED.findall(str(node.value)):
                     settle(name)  # it may stand below, and be an include
                 found = self._reference(node, tree, place)
-                # Of a key that is begun, and what stands there is still to be put in.
+                # Of a key that is begun, or a node that is still to be resolved.
                 again = id(found) in self.begun or tag_of(found).startswith(LEADING)
                 return walk(found, place) if again else found
             elif tag.startswith(INCLUDE):
@@ -216,16 +226,16 @@ class _Resolver:
         return walk(tree, place)
 
     def raise_if_open(self) -> None:
-        """Raise `InputError` if there are placeholders, naming all."""
+        """Raise `InputError` if placeholders are left, listing all."""
         if self.open:
             names = [_dotted(place) for place in self.open.values()]
             verb = "is a !PLACEHOLDER" if len(names) == 1 else "are !PLACEHOLDERs"
             raise InputError(
-                f"{self.path}: {some_of(names, 30)} {verb}: give a value in the file "
-                "or on the command line"
+                f"{self.path}: {some_of(names, 30)} {verb}: set a value in the file or "
+                "on the command line"
             )
 
-    def _reference(self, node, tree, place: tuple):
+    def _reference(self, node: Any, tree: Any, place: Place) -> Any:
         copies = tag_of(node) == "!copy"
         try:
             return recursive_resolve(node.value, [], tree, copies)
@@ -233,14 +243,14 @@ class _Resolver:
             message = f"{self.path}: {_dotted(place)} refers to itself: {node.value}"
             raise InputError(message) from error
         except NO_VALUE as error:
-            self.raise_if_open()  # which may be why
+            self.raise_if_open()  # which may be the reason
             raise InputError(
-                f"{self.path}: {_dotted(place)}: {tag_of(node)} {node.value} leads to "
-                f"nothing ({error})"
+                f"{self.path}: {_dotted(place)}: {tag_of(node)} {node.value} has no "
+                f"value ({error})"
             ) from error
 
-    def _applied(self, node, place: tuple[str, ...]):
-        """What the function of an `!applyref:` returns."""
+    def _applied(self, node: Any, place: Place) -> Any:
+        """Return the result of the function of an `!applyref:`."""
         name = current_name(tag_of(node).removeprefix("!applyref:"))
         try:
             return _applyref_function(name, node)
@@ -256,10 +266,10 @@ class _Resolver:
                 f"({type(error).__name__})"
             ) from error
 
-    def _include(self, node, file: Path, place: tuple[str, ...]):
+    def _include(self, node: Any, file: Path, place: Place) -> Any:
         if not file.is_file():
             raise InputError(
-                f"{self.path}: {_dotted(place)}: there is no file {file} to include"
+                f"{self.path}: {_dotted(place)}: missing file to include: {file}"
             )
         if file.resolve() in self.files:
             raise InputError(
@@ -269,7 +279,7 @@ class _Resolver:
         tree = parsed(text_of(file), file)
         if tree is None:
             raise InputError(f"{self.path}: {_dotted(place)}: {file} is empty")
-        if isinstance(node, Mapping):
+        if isinstance(node, MutableMapping):
             arguments = CommentedMap(node.items())
             tree = merged(tree, arguments, f"{file}, included at {_dotted(place)}")
         self.files.append(file.resolve())
@@ -278,48 +288,48 @@ class _Resolver:
         return tree
 
 
-def _dotted(place: tuple[str, ...]) -> str:
-    """A place in the tree, in words."""
+def _dotted(place: Place) -> str:
+    """Return the dotted key of a node."""
     return ".".join(map(str, place))
 
 
-def _now(node, tree):
-    """What stands at a key: the node, or what it refers to."""
+def _current(node: Any, tree: Any) -> Any:
+    """Return the node, or the one that it refers to."""
     if tag_of(node) in ("!ref", "!copy"):
         try:
             return recursive_resolve(node.value, [], tree)
         except (*NO_VALUE, RecursionError):
-            return None  # into an include: it is no text
+            return None  # a reference into an include is no text
     return node
 
 
-def _names(value):
-    """A list of names where a text has them, as `clean,noise`."""
+def _names(value: Any) -> Any:
+    """Return the list of names in a text like `clean,noise`; else the value."""
     if not isinstance(value, str) or tag_of(value):
         return value
     return CommentedSeq(name.strip() for name in value.split(","))
 
 
-def _is_open(node) -> bool:
-    """Whether the file says nothing of the kind of a value: null or a placeholder."""
+def _is_open(node: Any) -> bool:
+    """Return whether the type of a value is open: null or a placeholder."""
     return node is None or tag_of(node) == "!PLACEHOLDER"
 
 
-def _hint(key: str, tree) -> str:
-    """The key or run option that a misspelt one may have meant."""
+def _hint(key: str, tree: Any) -> str:
+    """Return a hint at the key or run option that is closest."""
     if key == BLOCK:
         return f" In this version {NOW}"
     options = [name.removeprefix("--") for name in run_options()]
     if key in options:
-        return " It is an option of the recipes, and no key of the file"
+        return " It is an option of the recipes, not a key of the file"
     names = [*tree, *options]
     close = get_close_matches(key, names)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
-def _expanded(node):
-    """The node, `~` at the beginning of its texts expanded."""
-    if isinstance(node, Mapping):
+def _expanded(node: Any) -> Any:
+    """Return the node with `~` at the beginning of its texts expanded."""
+    if isinstance(node, MutableMapping):
         for key, part in node.items():
             node[key] = _expanded(part)
     elif isinstance(node, list):

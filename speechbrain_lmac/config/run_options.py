@@ -1,9 +1,10 @@
-"""Run options, of the command line and of YAML files: SpeechBrain's, and ours."""
+"""Run options of the command line and of YAML files: SpeechBrain's, and ours."""
 
 import math
 import typing
 from dataclasses import dataclass, replace
 from types import UnionType
+from typing import Any
 
 from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
@@ -37,37 +38,39 @@ class TrainingOptions(RunOptions):
     Arguments
     ---------
     start_over : bool
-        Move what the output folder holds aside, and train anew.
+        Move the content of the output folder aside, and train from the start.
     """
 
     start_over: bool = False
 
 
-def read_command(argv: list[str], training: bool = False) -> tuple:
-    """The command line of a recipe.
+def read_command(
+    argv: list[str], training: bool = False
+) -> tuple[str, RunOptions, dict[str, str]]:
+    """Parse the command line of a recipe.
 
     Arguments
     ---------
     argv : list of str
-        `FILE.yaml [--key value ...] [run options of SpeechBrain]`. A value is whatever
-        stands behind a name, unless it begins with `--`; `--key=value` takes any.
+        `FILE.yaml [--key value ...] [run options of SpeechBrain]`. A value is the word
+        behind a name, unless it begins with `--`; `--key=value` takes any.
     training : bool
-        Whether there is `--start_over`.
+        Whether `--start_over` is an option.
 
     Returns
     -------
     param_file : str
     run_opts : RunOptions
-        SpeechBrain's. Without a progress bar where the terminal hides them; of a
-        training with `start_over`, bool.
+        SpeechBrain's, without a progress bar if the terminal hides them;
+        `TrainingOptions` of a training.
     overrides : dict
-        Key of the YAML file to its value as it was written, both str.
+        Key of the YAML file to its value as written, both str.
 
     Raises
     ------
     InputError
-        For an option without a value, one given twice with different values, one that
-        does not take its value, and for a stray argument.
+        For an option without a value, one repeated with different values, a value that
+        an option does not take, and an unexpected argument.
 
     Example
     -------
@@ -82,20 +85,20 @@ def read_command(argv: list[str], training: bool = False) -> tuple:
         parser.add_argument(
             START_OVER,
             action="store_true",
-            help="move what the output folder holds aside, and train anew",
+            help="move the output folder's content aside, and train from the start",
         )
     parsed, others = parser.parse_known_args(argv)
     if START_OVER in others:
         raise InputError(
             f"{START_OVER} has no effect on this command: it is an option of trainings"
         )
-    given = {word.partition("=")[0] for word in map(str, argv)}
+    names = {word.partition("=")[0] for word in map(str, argv)}
     for name, value in vars(parsed).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"--{name} must be a finite number, got {value}")
     check_counts(grad_accumulation_factor=parsed.grad_accumulation_factor)
     check_counts(low=0, nonfinite_patience=parsed.nonfinite_patience)
-    overridden = {name[2:] for name in run_options() if name in given}
+    overridden = {name[2:] for name in run_options() if name in names}
     kind = TrainingOptions if training else RunOptions
     run_opts = kind(**vars(parsed), overridden_args=overridden)
     if hides_progress():
@@ -104,20 +107,22 @@ def read_command(argv: list[str], training: bool = False) -> tuple:
     return parsed.param_file, run_opts, overrides_of(others)
 
 
-def with_values_of(resolved: str, run_opts, names: set[str] = RUN_KEYS):
-    """Run options with those that stand at the top of a YAML file, as sb.Brain's.
+def with_values_of(
+    resolved: str, run_opts: RunOptions, names: set[str] = RUN_KEYS
+) -> RunOptions:
+    """Return run options with those at the top of a YAML file, as sb.Brain does.
 
-    The command line (`overridden_args`, which stays as it is) comes first, then the
-    file, then SpeechBrain's default.
+    The command line (`overridden_args`, unchanged) comes first, then the file, then
+    SpeechBrain's default.
 
     Arguments
     ---------
     resolved : str
-        The YAML file with all references resolved.
+        The YAML text with all references resolved.
     run_opts : RunOptions
         Of the command line.
     names : set of str
-        Which of them are taken from the file.
+        The options to take from the file.
 
     Returns
     -------
@@ -126,7 +131,7 @@ def with_values_of(resolved: str, run_opts, names: set[str] = RUN_KEYS):
     Raises
     ------
     InputError
-        For a value that the option cannot have.
+        For a value that the option does not take.
 
     Example
     -------
@@ -141,10 +146,10 @@ def with_values_of(resolved: str, run_opts, names: set[str] = RUN_KEYS):
     kinds = typing.get_type_hints(RunOptions)
     for name, value in values.items():
         if not _fits(value, kinds[name]):
-            wanted = getattr(kinds[name], "__name__", str(kinds[name]))
+            expected = getattr(kinds[name], "__name__", str(kinds[name]))
             raise InputError(
                 f"{name} at the top of the YAML is a run option of SpeechBrain, of "
-                f"type {wanted.replace('typing.', '')}; got {value!r}"
+                f"type {expected.replace('typing.', '')}, got {value!r}"
             )
     if "grad_accumulation_factor" in values:
         check_counts(grad_accumulation_factor=values["grad_accumulation_factor"])
@@ -153,8 +158,8 @@ def with_values_of(resolved: str, run_opts, names: set[str] = RUN_KEYS):
     return replace(run_opts, **values)
 
 
-def _fits(value, kind) -> bool:
-    """Whether a value of a YAML file has the type of a run option."""
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a value of a YAML file has the type of a run option."""
     if typing.get_origin(kind) is typing.Literal:
         return value in typing.get_args(kind)
     is_union = typing.get_origin(kind) in (typing.Union, UnionType)

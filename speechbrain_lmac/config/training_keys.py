@@ -2,7 +2,9 @@
 
 import difflib
 import inspect
+from collections.abc import Callable, Container
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, TaggedScalar
 
@@ -16,12 +18,12 @@ from speechbrain_lmac.utils.errors import (
 from speechbrain_lmac.utils.old_names import current_name
 
 BLOCK = "training"
-# The class of the block, as it is called now that it is gone.
+# The removed class of the block, by its last name.
 CLASS = "speechbrain_lmac.training.experiment.Training"
 SCHEDULES = "speechbrain_lmac.training.schedules."
-# Schedules that gave way to SpeechBrain's: their class, their arguments with the
-# defaults of then, and what these are called now.
-REPLACED = {
+# Schedules that SpeechBrain's replaced: the new class, the old arguments with their
+# defaults, and the new names of these.
+REPLACED: dict[str, tuple[str, dict[str, float], dict[str, str]]] = {
     f"{SCHEDULES}PlateauSchedule": (
         "speechbrain.nnet.schedulers.ReduceLROnPlateau",
         {"factor": 0.5, "patience": 3, "first_epoch": 100},
@@ -34,7 +36,7 @@ REPLACED = {
     ),
 }
 TRIANGULAR = f"{SCHEDULES}TriangularSchedule"
-# What stands in an experiment now. What is trained is known by its recipe's keys.
+# The modules that recipes train, and the keys of an experiment now.
 TRAINED = ("interpreter", "autoencoder", "clap", "model")
 KEYS = """
 epoch_counter: !new:speechbrain.utils.epoch_loop.EpochCounter
@@ -50,36 +52,36 @@ dataloader_options:
     num_workers: !ref <num_workers>
 """
 NOW = (
-    "the block `training:` is gone. Its parts stand at the top of the YAML: opt_class, "
+    "the block `training:` was removed. Its parts are top-level keys now: opt_class, "
     "lr_annealing (the schedule), epoch_counter, checkpointer, train_logger "
     "(tensorboard, wandb, samples_every, n_samples) and dataloader_options, beside "
     "number_of_epochs, batch_size, num_workers and lr; max_skipped_batches is the "
     "option --nonfinite_patience. See hparams/esc10_lmac.yaml"
 )
-# Names of the keys where they were fields of the block, in the settings of a training.
+# Former fields of the block to keys, in the settings of a training.
 SETTINGS = {"opt_class": "opt_class", "schedule": "lr_annealing"}
 NUMBERS = ("number_of_epochs", "batch_size", "lr")
 FIELDS = {"num_workers", "max_skipped_batches", "samples_every", *NUMBERS, *SETTINGS}
 
 
-def check_training_keys(hparams: dict) -> None:
-    """Refuse numbers, an optimizer or options of the loader that cannot be.
+def check_training_keys(hparams: dict[str, Any]) -> None:
+    """Raise for an invalid number, optimizer or option of the loader.
 
     Arguments
     ---------
     hparams : dict
-        A built experiment. Keys that it lacks are not looked at.
+        A built experiment. Missing keys are skipped.
 
     Raises
     ------
     InputError
-        Naming the first of them.
+        Naming the first invalid key.
     """
     if "opt_class" not in hparams:
         return
-    given = {name: hparams[name] for name in NUMBERS if name in hparams}
-    lr = {name: given.pop(name) for name in ("lr",) if name in given}
-    check_counts(**given)
+    counts = {name: hparams[name] for name in NUMBERS if name in hparams}
+    lr = {name: counts.pop(name) for name in ("lr",) if name in counts}
+    check_counts(**counts)
     if "num_workers" in hparams:
         check_counts(low=0, num_workers=hparams["num_workers"])
     check_numbers(low=0, **lr)
@@ -87,19 +89,19 @@ def check_training_keys(hparams: dict) -> None:
     check_loader(hparams.get("dataloader_options", {}))
 
 
-def check_optimizer(opt_class) -> None:
-    """Raise `InputError` unless a callable makes an optimizer of parameters."""
+def check_optimizer(opt_class: Callable[..., Any]) -> None:
+    """Raise `InputError` unless a callable returns an optimizer of parameters."""
     import torch
 
     check_arguments(opt_class)
     try:
         opt_class([torch.nn.Parameter(torch.zeros(1))]).step()
     except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"opt_class makes no optimizer: {error}") from error
+        raise InputError(f"opt_class must make an optimizer: {error}") from error
 
 
-def check_loader(options: dict) -> None:
-    """Raise `InputError` for what torch's DataLoader does not take."""
+def check_loader(options: Any) -> None:
+    """Raise `InputError` for options that torch's DataLoader does not take."""
     from torch.utils.data import DataLoader
 
     if not isinstance(options, dict):
@@ -109,26 +111,27 @@ def check_loader(options: dict) -> None:
         if name not in names or name == "dataset":
             close = difflib.get_close_matches(str(name), names, 1)
             meant = f"; did you mean '{close[0]}'?" if close else ""
-            raise InputError(f"dataloader_options: there is no option '{name}'{meant}")
+            raise InputError(f"dataloader_options: unknown option '{name}'{meant}")
     if "batch_size" in options and options.get("batch_sampler") is None:
         check_counts(batch_size=options["batch_size"])
     if "num_workers" in options:
         check_counts(low=0, num_workers=options["num_workers"])
-    given = {name: options[name] for name in names if name in options}
-    given.pop("looped_nominal_epoch", None)
+    values = {name: options[name] for name in names if name in options}
+    values.pop("looped_nominal_epoch", None)
+    one_item: Any = [0]
     try:
-        len(DataLoader([0], **given))
+        len(DataLoader(one_item, **values))
     except (TypeError, ValueError) as error:
         raise InputError(f"dataloader_options: {error}") from error
 
 
-def lift_block(tree, path: Path) -> bool:
-    """Put the block `training:` of an earlier version into the keys of today.
+def lift_block(tree: CommentedMap, path: Path | str) -> bool:
+    """Replace the block `training:` of an earlier version by the current keys.
 
     Arguments
     ---------
     tree : ruamel.yaml.comments.CommentedMap
-        An experiment file. It is changed, unless it has no such block.
+        An experiment file. It is changed if it has such a block.
     path : str or Path
         Its name, for errors.
 
@@ -139,7 +142,7 @@ def lift_block(tree, path: Path) -> bool:
     Raises
     ------
     InputError
-        When the block is an include of a file that is gone.
+        If the block includes a file that was removed.
     """
     block = tree.get(BLOCK)
     tag = tag_of(block)
@@ -184,8 +187,8 @@ def lift_block(tree, path: Path) -> bool:
     return True
 
 
-def current_settings(stored: dict) -> dict:
-    """Settings of a training, from `settings.json`, with the keys of today.
+def current_settings(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a training, from `settings.json`, with current keys.
 
     Example
     -------
@@ -199,7 +202,7 @@ def current_settings(stored: dict) -> dict:
     tag = str(stored.get(f"{BLOCK}.schedule", ""))
     old = current_name(tag.removeprefix("!new:"))
     kind, defaults, names = REPLACED.get(old, (old, {}, {}))
-    settings = {}
+    settings: dict[str, Any] = {}
     for key, value in stored.items():
         first, _, rest = key.partition(".")
         if first != BLOCK:
@@ -223,24 +226,26 @@ def current_settings(stored: dict) -> dict:
     return settings
 
 
-def _replaced(schedule, kind: str, defaults: dict[str, float], names: dict[str, str]):
-    """A schedule of ours as SpeechBrain's."""
+def _replaced(
+    schedule: Any, kind: str, defaults: dict[str, float], names: dict[str, str]
+) -> CommentedMap:
+    """Return the node of a former schedule of ours as SpeechBrain's."""
     values = {**defaults, **(schedule if isinstance(schedule, dict) else {})}
     node = with_tag(CommentedMap(), f"!new:{kind}")
     node.update({names.get(name, name): value for name, value in values.items()})
     return node
 
 
-def modules_of(keys) -> tuple[str, ...]:
-    """Names of the modules of a training: what it trains, if not the domain; that."""
+def modules_of(keys: Container[str]) -> tuple[str, ...]:
+    """Return the names of a training's modules: the trained one, and the domain."""
     names = TRAINED[:3] if "classifier" in keys else TRAINED
     return (*[name for name in names if name in keys][:1], "domain")
 
 
-def _refers_to(node, name: str) -> bool:
+def _refers_to(node: Any, name: str) -> bool:
     return tag_of(node) == "!ref" and node.value == f"<{name}>"
 
 
-def _reference(name: str):
+def _reference(name: str) -> TaggedScalar:
     node = TaggedScalar(f"<{name}>")
     return with_tag(node, "!ref")

@@ -1,12 +1,14 @@
-"""What all trainings share: seeds, schedule, curves, checkpoints, faults."""
+"""The common base of all Brains: seeds, schedule, curves, checkpoints, faults."""
 
 import logging
 import random
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,7 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import if_main_process
 from torch.nn.parallel import DistributedDataParallel
 
-from speechbrain_lmac.data.dataset import lens_on
+from speechbrain_lmac.data.dataset import ClipBatch, lens_on
 from speechbrain_lmac.training.checkpoints import UNFIT
 from speechbrain_lmac.training.dead_masks import DeadMaskDetector
 from speechbrain_lmac.training.schedules import Annealing
@@ -31,7 +33,7 @@ from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.seeding import seed_of
 from speechbrain_lmac.utils.system import peak_memory_mib
 
-# Which part of a noise each stage draws from.
+# The part of a noise that each stage draws from.
 NOISE_PARTS = {
     sb.Stage.TRAIN: "train",
     sb.Stage.VALID: "valid",
@@ -43,34 +45,36 @@ logger = logging.getLogger(__name__)
 
 
 class NotFiniteError(Exception):
-    """A loss or a gradient with a NaN or an infinity: nothing to learn from."""
+    """A NaN or infinity in a loss or gradient."""
 
 
 @register_checkpoint_hooks
 class RecordingBrain(sb.Brain):
-    """What all trainings share: seeds, schedule, curves, checkpoints.
+    """The base of all Brains: seeds, schedule, curves, checkpoints.
 
-    Every random draw of a step is seeded by (seed, epoch, step, rank), those of Python
-    and NumPy too, so that a resumed run draws what an undisturbed one does. After each
-    epoch the means over clips go to `train_log.txt`, TensorBoard and `epochs.csv`, and
-    a checkpoint is kept if it is the newest or the one with the lowest validation loss,
-    which is what the test uses.
+    Every random draw of a step, in torch, Python and NumPy, is seeded by (seed, epoch,
+    step, rank): a resumed run equals an uninterrupted one. After each epoch the means
+    over clips go to `train_log.txt`, TensorBoard and `epochs.csv`; the newest
+    checkpoints and the one with the lowest validation loss, which is tested, are kept.
 
     A subclass calls `record(name, values)` with one value per clip, "loss" among
-    them, or `record_all`. One that makes masks gives those of the validation to
-    `masks`, which notices when they are dead: such an epoch is not taken as the best.
+    them, or `record_all`. A subclass with masks passes those of the validation to
+    `masks.update`: an epoch with dead masks is never the best one.
 
-    Of the YAML it reads `seed`, `output_folder`, `noise`, `lr_annealing`,
+    Keys of the YAML: `seed`, `output_folder`, `noise`, `lr_annealing`,
     `epoch_counter` and `train_logger`.
     """
 
+    modules: Any  # torch.nn.ModuleDict, with the YAML's modules as attributes
+    scores: defaultdict[str, list[torch.Tensor]]  # of the stage, a tensor per batch
+
     @cached_property
     def annealing(self) -> Annealing:
-        """Calls the YAML's `lr_annealing`."""
+        """The schedule of the YAML's `lr_annealing`."""
         return Annealing(self.hparams.lr_annealing)
 
     def before_training(self, wav: torch.Tensor) -> None:
-        """Look for what would make the training useless, before it begins.
+        """Check that the training can succeed, before it begins.
 
         Arguments
         ---------
@@ -78,29 +82,29 @@ class RecordingBrain(sb.Brain):
             Clips of the validation, (B, N), on the brain's device.
         """
 
-    def _fit_train(self, train_set, epoch: int, enable: bool) -> None:
-        """Tell the schedule how long an epoch is, then train it."""
+    def _fit_train(self, train_set: Any, epoch: int, enable: bool) -> None:
+        """Train an epoch; its length is known to the schedule."""
         self.steps_per_epoch = -(-len(train_set) // self.grad_accumulation_factor)
         super()._fit_train(train_set, epoch, enable)
 
     def _compile(self) -> None:
-        """Compile what has a `forward`; checkpoints are those of the modules as is.
+        """Compile the modules that have a `forward`; checkpoints do not change.
 
         Raises
         ------
         InputError
-            When `--compile_module_keys` names a module that there is not.
+            If `--compile_module_keys` names an unknown module.
         """
         named = self.compile_module_keys if self.compile else None
         unknown = sorted(set(named or ()) - set(self.modules))
         if unknown:
             raise InputError(
-                f"--compile_module_keys names {some_of(unknown)}; the modules of this "
-                f"training are {some_of(self.modules)}"
+                f"--compile_module_keys: unknown module {some_of(unknown)}; known: "
+                f"{some_of(self.modules)}"
             )
         left = without_forward(self.modules) if self.compile and not named else []
         if left:
-            logger.info("not compiled, having no forward: %s", some_of(left))
+            logger.info("not compiled (no forward): %s", some_of(left))
         everything = self.modules
         self.modules = torch.nn.ModuleDict(
             {name: module for name, module in everything.items() if name not in left}
@@ -109,16 +113,20 @@ class RecordingBrain(sb.Brain):
         everything.update(self.modules)  # in place: the optimizer's state has an order
         self.modules = everything
 
-    def _wrap_distributed(self):
-        """On the CPU without SyncBatchNorm, which needs a GPU."""
+    def _wrap_distributed(self) -> None:
+        """Wrap modules in DDP, on the CPU without SyncBatchNorm (it needs a GPU)."""
         if not self.distributed_launch or torch.device(self.device).type != "cpu":
-            return super()._wrap_distributed()
+            super()._wrap_distributed()
+            return
         for name, module in self.modules.items():
             if any(p.requires_grad for p in module.parameters()):
                 self.modules[name] = DistributedDataParallel(module)
 
-    def fit_batch(self, batch) -> torch.Tensor:
-        """One step; it changes nothing where loss or gradient are not finite."""
+    def fit_batch(self, batch: ClipBatch) -> torch.Tensor:
+        """Train one step and return the loss, shape ().
+
+        Nothing changes, and the loss is NaN, if loss or gradient are not finite.
+        """
         recorded = {name: len(values) for name, values in self.scores.items()}
         buffers = {
             buffer: buffer.clone()
@@ -137,27 +145,30 @@ class RecordingBrain(sb.Brain):
             self.skip(batch, str(reason))
             return torch.tensor(float("nan"))
 
-    def skip(self, batch, reason: str) -> None:
-        """Count a batch that could not be learned from, and stop where it is too much.
+    def skip(self, batch: ClipBatch, reason: str) -> None:
+        """Count a skipped batch, and raise if there are too many.
 
         Raises
         ------
         InputError
-            Beyond `nonfinite_patience`, SpeechBrain's option, in an epoch.
+            After more than `nonfinite_patience`, SpeechBrain's option, in an epoch.
         """
         self.skipped += 1
-        where = f"epoch {self.epoch}, step {self.step}, clips {some_of(batch.ids, 3)}"
-        logger.warning("%s is not finite (%s): skipped", reason, where)
+        place = f"epoch {self.epoch}, step {self.step}, clips {some_of(batch.ids, 3)}"
+        logger.warning("%s is not finite (%s): skipped", reason, place)
         if self.skipped > self.nonfinite_patience:
             raise InputError(
                 f"{reason} was not finite in {self.skipped} batches of epoch "
                 f"{self.epoch}, the last at step {self.step} with the clips "
-                f"{some_of(batch.ids, 3)}. Lower the learning rate (--lr) or, if they "
-                f"are to be skipped, raise --nonfinite_patience {2 * self.skipped}"
+                f"{some_of(batch.ids, 3)}. Lower the learning rate (--lr) or, to skip "
+                f"more of them, raise --nonfinite_patience {2 * self.skipped}"
             )
 
     def check_loss_isfinite(self, loss: torch.Tensor) -> None:
-        """In all processes together: one that steps alone would wait for ever."""
+        """Raise `NotFiniteError` if the loss, shape (), is not finite in any process.
+
+        All processes raise together: one that stepped alone would wait for ever.
+        """
         finite = loss.detach().isfinite().all().float()
         if self.distributed_launch:
             torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
@@ -165,7 +176,7 @@ class RecordingBrain(sb.Brain):
             raise NotFiniteError("the loss")
 
     def optimizers_step(self) -> None:
-        """A step, unless the gradient is not finite (mixed precision sees to it)."""
+        """Step, unless the gradient is not finite (mixed precision checks itself)."""
         gradients = [p.grad for p in self.modules.parameters() if p.grad is not None]
         if not self.scaler.is_enabled() and gradients:
             if not torch.nn.utils.get_total_norm(gradients).isfinite():
@@ -174,24 +185,26 @@ class RecordingBrain(sb.Brain):
         self.annealing.after_step(self.optimizer, self.optimizer_step)
 
     def record(self, name: str, values: torch.Tensor) -> None:
-        """Keep one value per clip of this stage; their mean is reported."""
+        """Record one value per clip, shape (B,); the stage reports their mean."""
         self.scores[name].append(values.detach().float().cpu())
 
-    def record_all(self, values: dict[str, torch.Tensor]) -> None:
-        """`record` each of a dict."""
+    def record_all(self, values: Mapping[str, torch.Tensor]) -> None:
+        """`record` each value, shape (B,), of a dict."""
         for name, value in values.items():
             self.record(name, value)
 
-    def noisy(self, batch, stage):
-        """The batch with the noise of the YAML, if any, on the brain's device.
+    def noisy(self, batch: ClipBatch, stage: sb.Stage) -> ClipBatch:
+        """Return the batch with the noise of the YAML, if any, on the brain's device.
 
-        The noise is drawn for each epoch and clip in the training; in validation and
-        test a clip has the same noise whenever it is heard.
+        In training the noise is drawn for each epoch and clip; in validation and test
+        a clip has the same noise in every epoch.
         """
         return self.noisy_and_clean(batch, stage)[0]
 
-    def noisy_and_clean(self, batch, stage) -> tuple:
-        """The noisy batch, and what is clip in its waveforms, (B, N)."""
+    def noisy_and_clean(
+        self, batch: ClipBatch, stage: sb.Stage
+    ) -> tuple[ClipBatch, torch.Tensor]:
+        """Return the noisy batch, and the clip's part of its waveforms, (B, N)."""
         noise = getattr(self.hparams, "noise", None)  # an optional key
         clean = batch.wav
         if noise is not None:
@@ -201,18 +214,23 @@ class RecordingBrain(sb.Brain):
         wav, lens = batch.wav.to(self.device), lens_on(batch, self.device)
         return replace(batch, wav=wav, lens=lens), clean.to(self.device)
 
-    def augment_of(self, stage):
-        """The augmentation of the YAML, an optional key; None but in training."""
+    def augment_of(self, stage: sb.Stage) -> Any:
+        """Return the augmentation of the YAML in training, else None."""
         augment = getattr(self.hparams, "augment", None)
         return augment if stage == sb.Stage.TRAIN else None
 
-    def keys(self, batch, stage) -> list:
-        """What the draws for each clip depend on; not on the epoch but in training."""
+    def keys(
+        self, batch: ClipBatch, stage: sb.Stage
+    ) -> list[tuple[int, int | str | None, str]]:
+        """Return the seeds of each clip's draws: (seed, epoch, clip).
+
+        Outside training the epoch is always "every epoch".
+        """
         when = self.epoch if stage == sb.Stage.TRAIN else "every epoch"
         return [(self.hparams.seed, when, clip) for clip in batch.ids]
 
-    def on_stage_start(self, stage, epoch: int | None = None) -> None:
-        """Forget the last stage, but not what a checkpoint within this epoch knew."""
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Reset the scores, unless a checkpoint within this epoch restored them."""
         if stage != sb.Stage.TRAIN or not self.step:
             self.scores = defaultdict(list)
             if stage == sb.Stage.TRAIN:
@@ -221,23 +239,39 @@ class RecordingBrain(sb.Brain):
             self.masks = DeadMaskDetector()
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
-            self.rate = None  # of its last step
+            self.rate: float | None = None  # of its last step
             self.started = time.perf_counter()
 
-    def on_fit_batch_start(self, batch, should_step: bool) -> None:
+    def on_fit_batch_start(self, batch: ClipBatch, should_step: bool) -> None:
         """Seed the draws of the step, and set its learning rate."""
         rank = getattr(self, "rank", 0)
         seed = seed_of(self.hparams.seed, self.epoch, self.step, rank)
         torch.manual_seed(seed)
         random.seed(seed)  # SpeechBrain's Augmenter draws from it
-        np.random.seed(seed % 2**32)  # as augmentations of others do
+        np.random.seed(seed % 2**32)  # for augmentations of other libraries
         self.annealing.before_step(
             self.optimizer, self.optimizer_step, self.steps_per_epoch
         )
         self.rate = self.optimizer.param_groups[0]["lr"]
 
-    def on_stage_end(self, stage, stage_loss: float, epoch: int | None = None) -> None:
-        """Report the means over clips; after the validation keep a checkpoint."""
+    def on_stage_end(
+        self, stage: sb.Stage, stage_loss: float | None, epoch: int | None = None
+    ) -> None:
+        """Report the means over clips; after the validation keep a checkpoint.
+
+        Arguments
+        ---------
+        stage : sb.Stage
+        stage_loss : float or None
+            SpeechBrain's mean over batches. Not used.
+        epoch : int, optional
+            From 1; None in the test.
+
+        Raises
+        ------
+        InputError
+            If no loss of the stage is finite, or no batch was trained.
+        """
         means = {
             name: float(torch.cat(values).nanmean())
             for name, values in self.scores.items()
@@ -246,24 +280,25 @@ class RecordingBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             if "loss" not in means and not self.skipped:
                 raise InputError(
-                    f"epoch {epoch} had no batch to learn from: look at drop_last, "
-                    "batch_size and the sampler of dataloader_options"
+                    f"epoch {epoch} had no batches: check drop_last, batch_size and "
+                    "the sampler of dataloader_options"
                 )
             if "loss" not in means:
-                self.refuse(
-                    f"nothing was learned in epoch {epoch}: loss or gradient were not "
-                    f"finite in all {self.skipped} batches"
+                self.stop(
+                    f"epoch {epoch} trained nothing: loss or gradient were not finite "
+                    f"in all {self.skipped} batches"
                 )
             self.train_means = means
         elif stage == sb.Stage.VALID:
             loss = torch.cat(self.scores["loss"])
             finite = loss.isfinite()
             if not finite.any():
-                self.refuse(
+                self.stop(
                     f"the validation loss of epoch {epoch} is not finite in any of "
                     f"{len(loss)} clips"
                 )
             means["loss"] = float(loss[finite].mean())
+            assert epoch is not None
             self.end_epoch(epoch, means)
         else:
             self.test_means = means
@@ -271,15 +306,15 @@ class RecordingBrain(sb.Brain):
                 {"epoch loaded": self.loaded_epoch()}, test_stats=means
             )
 
-    def refuse(self, what: str) -> None:
-        """End the training with one line: nothing can be learned."""
+    def stop(self, reason: str) -> NoReturn:
+        """End the training with a message: it cannot go on."""
         raise InputError(
-            f"{what}. Lower the learning rate (--lr), or start from another seed; what "
-            "was reached before is kept"
+            f"{reason}. Lower the learning rate (--lr), or change the seed; earlier "
+            "checkpoints are kept"
         )
 
     def unfit(self) -> str | None:
-        """Why the weights must not be the best ones, or None; after a validation."""
+        """Return why the validated weights must not be the best ones, or None."""
         infinite = ~torch.cat(self.scores["loss"]).isfinite()
         if infinite.any():
             return f"validation loss not finite in {int(infinite.sum())} clips"
@@ -287,18 +322,18 @@ class RecordingBrain(sb.Brain):
         return None if dead is None else f"dead masks: {dead}"
 
     def end_epoch(self, epoch: int, valid_means: dict[str, float]) -> None:
-        """Log an epoch, move the schedule on, keep a checkpoint."""
+        """Log an epoch, step the schedule, and keep a checkpoint."""
         unfit = self.unfit()
         if unfit is not None:
             logger.warning(
-                "epoch %d: %s. It is not taken as the best while there is another",
+                "epoch %d: %s. It is not the best epoch unless all are like it",
                 epoch,
                 unfit,
             )
         lr = self.rate or self.optimizer.param_groups[0]["lr"]
         self.annealing.after_epoch(self.optimizer, epoch, valid_means["loss"])
         counter = self.hparams.epoch_counter
-        if hasattr(counter, "update_metric"):  # SpeechBrain's that stops early
+        if hasattr(counter, "update_metric"):  # SpeechBrain's early stopping
             counter.update_metric(valid_means["loss"])
         self.hparams.train_logger.log_stats(
             {"epoch": epoch, "lr": lr},
@@ -323,13 +358,13 @@ class RecordingBrain(sb.Brain):
 
     @mark_as_saver
     def _save(self, path: Path) -> None:
-        """Also the scores so far, for a checkpoint within an epoch."""
+        """Save the scores so far, too, for a checkpoint within an epoch."""
         super()._save(path)
-        # Of a batch that was skipped an empty list may be left.
+        # A skipped batch may leave an empty list.
         scores = {n: torch.cat(v).tolist() for n, v in self.scores.items() if v}
         with open(path, "a", encoding="utf-8") as file:
             saved = {"scores": scores, "skipped": self.skipped}
-            yaml.dump(saved, file, sort_keys=False)  # they are columns in their order
+            yaml.dump(saved, file, sort_keys=False)  # in the order of the columns
 
     @mark_as_loader
     def _recover(self, path: Path, end_of_epoch: bool) -> None:
@@ -338,17 +373,17 @@ class RecordingBrain(sb.Brain):
             with open(path, encoding="utf-8") as file:
                 saved = yaml.safe_load(file)
             self.skipped, scores = saved["skipped"], saved["scores"]
-            kept = {name: [torch.tensor(values)] for name, values in scores.items()}
-            self.scores = defaultdict(list, kept)
+            restored = {name: [torch.tensor(v)] for name, v in scores.items()}
+            self.scores = defaultdict(list, restored)
 
-    def loaded_epoch(self) -> int:
-        """The epoch of the checkpoint with the lowest validation loss."""
+    def loaded_epoch(self) -> int | None:
+        """Return the epoch of the checkpoint with the lowest validation loss."""
         found = self.checkpointer.find_checkpoint(min_key="loss")
         return None if found is None else found.meta["epoch"]
 
 
-def append_epoch(path: Path, row: dict[str, float]) -> None:
-    """Add a row to the table of epochs, atomically; rows from there on are replaced."""
+def append_epoch(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to the table of epochs, atomically; replace later epochs."""
     rows = pd.DataFrame([row])
     if path.is_file():
         before = read_csv(path)

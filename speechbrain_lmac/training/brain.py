@@ -1,4 +1,4 @@
-"""What the Brains of classifiers and of interpreters share beside the method."""
+"""Base Brains of classifiers and of interpreters."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -13,24 +13,27 @@ from speechbrain_lmac.classifiers.padding import (
     masks_padding,
     warn_of_padding,
 )
+from speechbrain_lmac.data.dataset import ClipBatch
 from speechbrain_lmac.evidence import gather_evidence, training_evidence
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.explainers.gradient_check import check_gradient
 from speechbrain_lmac.interpreters.trained import check_classifier
 from speechbrain_lmac.training.base_brain import NOISE_PARTS, RecordingBrain
 from speechbrain_lmac.training.listening_samples import write_samples
-from speechbrain_lmac.training.targets import PredictedClass
+from speechbrain_lmac.training.targets import PredictedClass, Targets
+from speechbrain_lmac.types import Evidence, Explanation
 
 
 class LabellingBrain(RecordingBrain):
-    """What the training of a classifier needs: padding, accuracy, confusions."""
+    """A Brain for the training of a classifier: padding, accuracy, confusions."""
 
-    def padding_of(self, lengths: torch.Tensor | None, stage) -> tuple:
-        """Lengths (B,) of padded features as they are heard, and whether the model
-        masks the padding.
+    def padding_of(
+        self, lengths: torch.Tensor | None, stage: sb.Stage
+    ) -> tuple[torch.Tensor | None, bool]:
+        """Return the lengths (B,) to use, and whether the model masks padding.
 
-        One that does not is trained on it, too, and the lengths are None: clip by clip,
-        batch norm would have nothing to average.
+        A model that does not is trained on the padding, too, and the lengths are None:
+        clip by clip, batch norm would have nothing to average.
         """
         masks = masks_padding(self.modules.model)
         if stage == sb.Stage.TRAIN and lengths is not None and not masks:
@@ -39,18 +42,34 @@ class LabellingBrain(RecordingBrain):
         return lengths, masks
 
     def record_labels(
-        self, logits: torch.Tensor, targets: torch.Tensor, batch, stage
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        batch: ClipBatch,
+        stage: sb.Stage,
     ) -> None:
-        """Record the accuracy of logits (B, C); in the test count confusions."""
+        """Record the accuracy; in the test count confusions.
+
+        Arguments
+        ---------
+        logits : torch.Tensor
+            Shape (B, C).
+        targets : torch.Tensor
+            Probabilities of the classes, (B, C).
+        batch : ClipBatch
+            With labels.
+        stage : sb.Stage
+        """
         predicted = logits.argmax(1)
         self.record("accuracy", (predicted == targets.argmax(1)).float())
         if stage == sb.Stage.TEST:
+            assert batch.label is not None
             pairs = zip(batch.label.tolist(), predicted.tolist(), strict=True)
             for true, guess in pairs:
                 self.confusion[true, guess] += 1
 
-    def on_stage_start(self, stage, epoch: int | None = None) -> None:
-        """Count confusions in the test."""
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Reset the confusions before the test."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TEST:
             n_classes = len(self.hparams.labels)
@@ -58,7 +77,7 @@ class LabellingBrain(RecordingBrain):
 
 
 class InterpreterBrain(RecordingBrain):
-    """What the training of an interpreter for a frozen classifier needs.
+    """A Brain for the training of an interpreter of a frozen classifier.
 
     A subclass has `compute_forward` and `compute_objectives`; see
     recipes/train_lmac.py.
@@ -68,57 +87,80 @@ class InterpreterBrain(RecordingBrain):
 
     @cached_property
     def explainer(self) -> AmortizedExplainer:
-        """The interpreter in training (wrapped for DDP, if so) as an explainer.
+        """The interpreter in training (wrapped by DDP, if used) as an explainer.
 
-        It is made by the first batch: `fit` has wrapped and compiled the modules then.
+        It is created at the first batch, after `fit` wrapped and compiled the modules.
         """
         return AmortizedExplainer(
             self.modules.domain, self.hparams.classifier, self.modules.interpreter
         )
 
     def before_training(self, wav: torch.Tensor) -> None:
-        """Refuse a classifier that no gradient passes through, or another one's."""
+        """Raise if the interpreter is of another classifier, or gradients vanish.
+
+        `wav` are clips of the validation, (B, N).
+        """
         check_classifier(self.modules.interpreter, self.hparams.classifier)
         check_gradient(self.modules.domain, self.hparams.classifier, wav)
 
-    def asked(self, batch, stage):
-        """Which classes are asked for: `targets.Asked`; the predicted ones, unless the
-        YAML has `targets`."""
+    def sampled(self, batch: ClipBatch, stage: sb.Stage) -> Targets:
+        """Return the classes to explain: the predicted ones without `targets`."""
         targets = getattr(self.hparams, "targets", None) or PredictedClass()
-        return targets.ask(self.keys(batch, stage), NOISE_PARTS[stage])
+        return targets.sample(self.keys(batch, stage), NOISE_PARTS[stage])
 
-    def evidence_of(self, explanation, stage, support: torch.Tensor | None = None):
-        """What the classifier says of `rep * mask` and of `rep * (1 - mask)`: the
-        `types.Evidence` of an explanation, in training with gradient."""
+    def evidence_of(
+        self,
+        explanation: Explanation,
+        stage: sb.Stage,
+        support: torch.Tensor | None = None,
+    ) -> Evidence:
+        """Return the logits of `rep * mask` and of `rep * (1 - mask)`.
+
+        Arguments
+        ---------
+        explanation : Explanation
+            With masks (B, T, F).
+        stage : sb.Stage
+            In training the evidence has a gradient.
+        support : torch.Tensor, optional
+            Shape (B,), see `types.Evidence`.
+
+        Returns
+        -------
+        evidence : Evidence
+        """
         gather = training_evidence if stage == sb.Stage.TRAIN else gather_evidence
         evidence = gather(self.modules.domain, self.hparams.classifier, explanation)
         if support is None:
             return evidence
         return replace(evidence, support=support.to(self.device))
 
-    def judge(self, evidence, stage) -> None:
-        """But in training record the metrics; in the validation look for dead masks."""
-        if stage == sb.Stage.TRAIN:
-            return  # LMAC-ZS has no evidence then
+    def judge(self, evidence: Evidence | None, stage: sb.Stage) -> None:
+        """Record the metrics, except in training; detect dead masks in the validation.
+
+        Without evidence, as in trainings of LMAC-ZS, nothing is recorded.
+        """
+        if stage == sb.Stage.TRAIN or evidence is None:
+            return
         for metric in self.hparams.metrics:
             self.record(metric.name, metric(evidence))
         if stage == sb.Stage.VALID:
             self.masks.update(evidence.mask, evidence.frames)
 
-    def on_stage_start(self, stage, epoch: int | None = None) -> None:
-        """Forget the first batch of the last validation."""
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Reset the first batch of the validation."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.VALID:
-            self.first_batch = None
+            self.first_batch: ClipBatch | None = None
 
-    def evaluate_batch(self, batch, stage) -> torch.Tensor:
-        """Remember the first batch of a validation."""
+    def evaluate_batch(self, batch: ClipBatch, stage: sb.Stage) -> torch.Tensor:
+        """Store the first batch of a validation; return the loss, shape ()."""
         if stage == sb.Stage.VALID and self.first_batch is None:
             self.first_batch = batch
         return super().evaluate_batch(batch, stage)
 
     def end_epoch(self, epoch: int, valid_means: dict[str, float]) -> None:
-        """See `RecordingBrain`; then a few clips to be heard and seen, if asked for."""
+        """See `RecordingBrain`; then write samples, if `samples_every` is set."""
         super().end_epoch(epoch, valid_means)
         # SpeechBrain's loggers take numbers only.
         every = getattr(self.hparams.train_logger, "samples_every", 0)
@@ -129,6 +171,7 @@ class InterpreterBrain(RecordingBrain):
     @torch.no_grad()
     def write_samples(self, epoch: int) -> None:
         """Explain the first clips of the validation."""
+        assert self.first_batch is not None
         classifier, train_logger = self.hparams.classifier, self.hparams.train_logger
         batch = self.noisy(self.first_batch, sb.Stage.VALID)
         some = slice(train_logger.n_samples)

@@ -1,11 +1,13 @@
-"""Checkpoints that are whole, or not there, or told to be damaged."""
+"""A checkpointer with atomic writes and checksums."""
 
 import json
 import logging
 import math
 import os
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from speechbrain.utils.checkpoints import (
     CKPT_PREFIX,
@@ -23,70 +25,79 @@ logger = logging.getLogger(__name__)
 
 CHECKSUMS = "checksums.json"
 UNFINISHED = "unfinished+"
-KEPT = 2  # of the newest; if one is damaged, there is the other
-# In the meta of a checkpoint: why it must not be the best while there is another.
+KEPT = 2  # the newest; if one is damaged, the other is loaded
+# In the meta of a checkpoint: why it must not be the best unless all have a reason.
 UNFIT = "unfit"
 
 
 class WholeCheckpointer(Checkpointer):
-    """SpeechBrain's Checkpointer, for machines that fail.
+    """SpeechBrain's Checkpointer, safe against crashes.
 
-    A checkpoint is written under another name and renamed when it is whole: a process
-    that is killed leaves none by halves. With it stand the checksums of its files. One
-    that no longer fits them is passed over with a warning, and the one before it is
-    loaded; so the two newest are kept, besides the best.
+    A checkpoint is written under another name and renamed when it is complete: a killed
+    process leaves no partial one. It has the checksums of its files. A checkpoint that
+    does not match them is skipped with a warning, and the one before it is loaded; so
+    the two newest are kept, besides the best.
 
-    The best checkpoint is that of the lowest value; of equal ones the earliest, in
-    every process. One whose meta has a reason at `UNFIT`, or whose value is NaN, is the
-    best only where all are like that.
+    The best checkpoint has the lowest value; of equal ones it is the earliest, in every
+    process. A checkpoint with a reason at `UNFIT` in its meta, or with a NaN, is the
+    best only if all are like that.
 
-    Arguments are those of `speechbrain.utils.checkpoints.Checkpointer`. The folder is
-    made by `open`: a YAML file that names it is read for other ends, too.
+    Arguments
+    ---------
+    checkpoints_dir : str or Path
+        It is created by `open`, not here: evaluations read the YAML file, too.
+    recoverables : dict, optional
+        Name to object.
+    custom_load_hooks, custom_save_hooks : dict, optional
+        See `speechbrain.utils.checkpoints.Checkpointer`.
+    allow_partial_load : bool
+        Whether recoverables may be missing in a checkpoint.
     """
 
     def __init__(
         self,
         checkpoints_dir: Path | str,
-        recoverables: dict | None = None,
-        custom_load_hooks=None,
-        custom_save_hooks=None,
+        recoverables: Mapping[str, Any] | None = None,
+        custom_load_hooks: Mapping[str, Callable] | None = None,
+        custom_save_hooks: Mapping[str, Callable] | None = None,
         allow_partial_load: bool = False,
-    ):
-        # Not SpeechBrain's `__init__`, which makes the folder at once.
+    ) -> None:
+        # Not SpeechBrain's `__init__`, which creates the folder.
         self.checkpoints_dir = Path(checkpoints_dir)
-        self.recoverables, self.optional_recoverables = {}, {}
+        self.recoverables: dict[str, Any] = {}
+        self.optional_recoverables: dict[str, bool] = {}
         self.custom_load_hooks = dict(custom_load_hooks or {})
         self.custom_save_hooks = dict(custom_save_hooks or {})
         self.allow_partial_load = allow_partial_load
         self.add_recoverables(recoverables or {})
-        self._whole = {}  # path -> whether its files are as they were written
+        self._intact: dict[Path, bool] = {}  # whether the checksums match
 
     def open(self) -> None:
-        """Make the folder, and remove what a process that was killed left by halves."""
+        """Create the folder, and remove partial checkpoints of killed processes."""
         self.checkpoints_dir.mkdir(parents=True, exist_ok=True)
         if if_main_process():
             for left in self.checkpoints_dir.glob(f"{UNFINISHED}*"):
                 shutil.rmtree(left)
 
-    def save_checkpoint(self, *args, **kwargs):
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> Checkpoint | None:
         """Save under another name, then rename; see SpeechBrain's."""
         self.checkpoints_dir.mkdir(parents=True, exist_ok=True)
         with writing(self.checkpoints_dir):
             saved = super().save_checkpoint(*args, **kwargs)
             if saved is not None:
                 saved = self._finish(saved)
-        wait_for_all()  # before another process looks for it
+        wait_for_all()  # before another process lists checkpoints
         return saved
 
     def _new_checkpoint_dirpath(self) -> Path:
         path = super()._new_checkpoint_dirpath()
         return path.with_name(UNFINISHED + path.name)
 
-    def _finish(self, saved):
+    def _finish(self, saved: Checkpoint) -> Checkpoint:
         path = saved.path.with_name(saved.path.name.removeprefix(UNFINISHED))
         write_text(json.dumps(_checksums(saved.path)), saved.path / CHECKSUMS)
         os.replace(saved.path, path)
-        self._whole[path] = True
+        self._intact[path] = True
         files = {
             name: path / file.relative_to(saved.path)
             for name, file in saved.paramfiles.items()
@@ -95,24 +106,24 @@ class WholeCheckpointer(Checkpointer):
 
     def save_and_keep_only(
         self,
-        meta: dict,
-        min_keys: list[str] | tuple = (),
+        meta: dict[str, Any],
+        min_keys: Sequence[str] = (),
         num_to_keep: int = KEPT,
-        ckpt_predicate=None,
-        **kwargs,
+        ckpt_predicate: Callable[[Checkpoint], bool] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Save, and keep the newest and the best.
 
         Arguments
         ---------
         meta : dict
-            What is known of the checkpoint.
-        min_keys : sequence
-            Of these the checkpoint with the lowest value is kept.
+            Values of the checkpoint.
+        min_keys : sequence of str
+            For each the checkpoint with the lowest value is kept.
         num_to_keep : int
-            Of the newest; there are always `KEPT` at least.
+            How many of the newest are kept, at least `KEPT`.
         ckpt_predicate : callable, optional
-            Only checkpoints of which it is true may be deleted.
+            Only checkpoints for which it is true may be deleted.
         **kwargs
             Of `save_checkpoint`.
         """
@@ -120,10 +131,10 @@ class WholeCheckpointer(Checkpointer):
         if not if_main_process():
             return
         checkpoints = self.list_checkpoints()
-        kept = sorted(checkpoints, key=ckpt_recency)[-max(KEPT, num_to_keep) :]
+        needed = sorted(checkpoints, key=ckpt_recency)[-max(KEPT, num_to_keep) :]
         for key in min_keys:
-            kept += self.find_checkpoints(min_key=key, max_num_checkpoints=1)
-        paths = {checkpoint.path for checkpoint in kept}
+            needed += self.find_checkpoints(min_key=key, max_num_checkpoints=1)
+        paths = {checkpoint.path for checkpoint in needed}
         for checkpoint in checkpoints:
             removable = ckpt_predicate is None or ckpt_predicate(checkpoint)
             if removable and checkpoint.path not in paths:
@@ -131,13 +142,25 @@ class WholeCheckpointer(Checkpointer):
 
     def find_checkpoints(
         self,
-        importance_key=None,
-        max_key=None,
+        importance_key: Callable[[Checkpoint], Any] | None = None,
+        max_key: str | None = None,
         min_key: str | None = None,
-        ckpt_predicate=None,
+        ckpt_predicate: Callable[[Checkpoint], bool] | None = None,
         max_num_checkpoints: int | None = None,
-    ) -> list:
-        """SpeechBrain's, but with `min_key` in the order of the class's docstring."""
+    ) -> list[Checkpoint]:
+        """Return checkpoints as SpeechBrain's, but for the order of `min_key`.
+
+        Arguments
+        ---------
+        importance_key, max_key, ckpt_predicate, max_num_checkpoints
+            See `speechbrain.utils.checkpoints.Checkpointer`.
+        min_key : str, optional
+            A key of the meta; the best checkpoint, by the rule of the class, is first.
+
+        Returns
+        -------
+        checkpoints : list of Checkpoint
+        """
         if min_key is None or max_key is not None or importance_key is not None:
             return super().find_checkpoints(
                 importance_key, max_key, min_key, ckpt_predicate, max_num_checkpoints
@@ -151,27 +174,26 @@ class WholeCheckpointer(Checkpointer):
         return sorted(found, key=_by_lowest(min_key))[:max_num_checkpoints]
 
     def _list_checkpoint_dirs(self) -> list[Path]:
-        # Not SpeechBrain's, which says nothing of one that lost its meta file.
+        # Not SpeechBrain's, which skips one without a meta file silently.
         paths = Path(self.checkpoints_dir).glob(f"{CKPT_PREFIX}*")
-        return [path for path in paths if path.is_dir() and self._is_whole(path)]
+        return [path for path in paths if path.is_dir() and self._is_intact(path)]
 
-    def _is_whole(self, path: Path) -> bool:
-        if path not in self._whole:
-            self._whole[path] = _checksums(path) == _written(path)
-            if not self._whole[path]:
+    def _is_intact(self, path: Path) -> bool:
+        if path not in self._intact:
+            self._intact[path] = _checksums(path) == _written(path)
+            if not self._intact[path]:
                 logger.warning(
-                    "the checkpoint %s is damaged (its files are not those that were "
-                    "written) and passed over; the one before it is used, if there is "
-                    "one",
+                    "skipped a damaged checkpoint (its files do not match their "
+                    "checksums): %s. The one before it is used, if any",
                     path,
                 )
-        return self._whole[path]
+        return self._intact[path]
 
 
-def _by_lowest(key: str):
-    """A sort key of checkpoints: the best of them first."""
+def _by_lowest(key: str) -> Callable[[Checkpoint], tuple]:
+    """Return a sort key of checkpoints: the best first."""
 
-    def rank(checkpoint) -> tuple:
+    def rank(checkpoint: Checkpoint) -> tuple:
         value = checkpoint.meta[key]
         unfit = bool(checkpoint.meta.get(UNFIT)) or math.isnan(value)
         earlier = (checkpoint.meta.get("epoch", 0), checkpoint.meta["unixtime"])
@@ -181,7 +203,7 @@ def _by_lowest(key: str):
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """File name to a hash of its content."""
+    """Return file name to a hash of the content."""
     sums = {}
     for path in sorted(Path(folder).rglob("*")):
         if path.is_file() and path.name != CHECKSUMS:
@@ -190,8 +212,8 @@ def _checksums(folder: Path) -> dict[str, str]:
     return sums
 
 
-def _written(folder: Path) -> dict[str, str]:
-    """The checksums that stand with a checkpoint; None where they cannot be read."""
+def _written(folder: Path) -> dict[str, str] | None:
+    """Return the stored checksums of a checkpoint; None if they are unreadable."""
     try:
         return json.loads((Path(folder) / CHECKSUMS).read_text(encoding="utf-8"))
     except (OSError, ValueError):

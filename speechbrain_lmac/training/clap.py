@@ -1,14 +1,17 @@
-"""What a CLAP's training needs beside the method: embeddings, and what is found."""
+"""The base Brain of CLAP: embeddings, and retrieval with prompts."""
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import speechbrain as sb
 import torch
 
 from speechbrain_lmac.classifiers.clap.miniclap import load_trunk, save_clap
 from speechbrain_lmac.classifiers.padding import embed, lengths_of
+from speechbrain_lmac.data.dataset import ClipBatch
 from speechbrain_lmac.evaluation.retrieval import Prompts
 from speechbrain_lmac.training.base_brain import NOISE_PARTS, RecordingBrain
 from speechbrain_lmac.training.training_record import write_record
@@ -17,30 +20,30 @@ from speechbrain_lmac.utils.distributed import one_process_only
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.seeding import generator
 
-FORGOTTEN = 0.05  # share of the words that a training reads as unknown
-SILENT_DB = (-100.0, -50.0)  # of a clip that shall be like no caption
+FORGOTTEN = 0.05  # share of the words that a training replaces by the unknown word
+SILENT_DB = (-100.0, -50.0)  # gains of a clip that should match no caption
 
 
 class CaptionBrain(RecordingBrain):
-    """What the training of a CLAP needs: embeddings, and what prompts find.
+    """A Brain for the training of a CLAP: embeddings, and retrieval with prompts.
 
-    `record_found` records, but in training,
+    `record_retrieval` records, except in training,
 
     - `accuracy`: of the class among the standard prompts of all classes,
     - `template_seen`, `template_unseen`: the same with each template, the mean over
-      those that the clip's class was trained with, or was not,
+      those in the training captions of the clip's class, or over the others,
     - `pair_seen`, `pair_unseen`: with another clip mixed in, whether the caption that
       names both classes is the best among those of all pairs,
     - `attribute_seen`, `attribute_unseen`: whether the right value is better than its
       opposite, the mean over the attributes that are clear. Unseen: no training caption
-      said one of the two of this class,
+      of this class has one of the two,
     - `nonsense`: accuracy with made-up names for the classes.
 
     A value that a clip does not have is NaN, and left out of the means.
     """
 
-    def read(self, captions: list, stage) -> torch.Tensor:
-        """Captions to embeddings (B, D), in training with some words forgotten."""
+    def embed_captions(self, captions: Sequence[Any], stage: sb.Stage) -> torch.Tensor:
+        """Return the embeddings (B, D) of captions; training drops some words."""
         clap = self.modules.clap
         tokens = clap.vocabulary([caption.text for caption in captions])
         forget = None
@@ -48,12 +51,12 @@ class CaptionBrain(RecordingBrain):
             forget = torch.rand(tokens.ids.shape) < FORGOTTEN
         return clap.read(tokens.ids, forget)
 
-    def embed(self, batch, stage) -> torch.Tensor:
-        """Clips to embeddings (B, D), with noise and in training with augmentation."""
+    def embed(self, batch: ClipBatch, stage: sb.Stage) -> torch.Tensor:
+        """Return the embeddings (B, D) of noisy clips, augmented in training."""
         batch = self.noisy(batch, stage)
         augment = self.augment_of(stage)
         if augment is None:
-            return self.hear(batch.wav, batch.lens)
+            return self.embed_audio(batch.wav, batch.lens)
         domain, clips = self.modules.domain, torch.arange(len(batch.wav))
         wav, lens, places = augment.waveforms(batch.wav, batch.lens, clips)
         encoded = domain.encode(wav, lens)
@@ -62,34 +65,36 @@ class CaptionBrain(RecordingBrain):
         )
         if not torch.equal(places, clips):
             raise InputError(
-                f"the augmentation makes {len(places)} clips of {len(clips)}, and each "
-                "has one caption: let it concatenate and repeat nothing"
+                f"augment must keep the number of clips, got {len(places)} from "
+                f"{len(clips)}: each has one caption. Do not concatenate or repeat"
             )
         return self.modules.clap.audio(features, lengths).embedding.float()
 
-    def hear(self, wav: torch.Tensor, lens=None) -> torch.Tensor:
-        """Waveforms (B, N) as they are, of relative lengths `lens` (B,), to embeddings
-        (B, D)."""
+    def embed_audio(
+        self, wav: torch.Tensor, lens: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the embeddings (B, D) of waveforms (B, N), relative lengths (B,)."""
         encoded = self.modules.domain.encode(wav, lens)
         return embed(self.modules.domain, self.modules.clap, encoded).embedding.float()
 
-    def record_found(self, batch, stage) -> None:
-        """Record what is found with the prompts, but in training."""
+    def record_retrieval(self, batch: ClipBatch, stage: sb.Stage) -> None:
+        """Record `retrieval`, except in training."""
         if stage != sb.Stage.TRAIN:
             for name, values in self.retrieval(batch, stage).items():
                 self.record(name, torch.tensor(values))
 
-    def on_stage_start(self, stage, epoch: int | None = None) -> None:
-        """Forget the prompts, whose embeddings the training has changed."""
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Reset the prompts, whose embeddings the training has changed."""
         super().on_stage_start(stage, epoch)
-        self.prompts = None
+        self.prompts: Prompts | None = None
 
-    def retrieval(self, batch, stage) -> dict:
-        """What is found with the prompts: name to B values, 0 to 1 or NaN."""
+    def retrieval(
+        self, batch: ClipBatch, stage: sb.Stage
+    ) -> dict[str, Sequence[float]]:
+        """Return the scores with the prompts: name to B values, 0 to 1 or NaN."""
         captioned, labels = self.hparams.captioned, self.hparams.labels
-        if (
-            self.prompts is None
-        ):  # not at the start of the stage: in eval mode only here
+        assert batch.label is not None
+        if self.prompts is None:  # the modules are in eval mode only from here on
             self.prompts = Prompts(captioned.captions, self.modules.clap)
         categories = [labels[label] for label in batch.label.tolist()]
         mixtures, pairs = captioned.pairs(
@@ -105,20 +110,20 @@ class CaptionBrain(RecordingBrain):
         }
 
 
-def nearly_silent(wav: torch.Tensor, keys: list) -> torch.Tensor:
-    """Clips (B, N) turned down by 50 to 100 dB, drawn for each key."""
+def nearly_silent(wav: torch.Tensor, keys: Sequence[tuple]) -> torch.Tensor:
+    """Return clips (B, N) attenuated by 50 to 100 dB, drawn for each key."""
     low, high = SILENT_DB
     draws = [torch.rand((), generator=generator("silence", *key)) for key in keys]
     return wav * 10 ** ((low + (high - low) * torch.stack(draws)[:, None]) / 20)
 
 
-def prepare_clap(hparams: dict[str, int | str]) -> None:
-    """Give a `MiniClap` the words of its captions and the trunk that the YAML names.
+def prepare_clap(hparams: dict[str, Any]) -> None:
+    """Set the words of a `MiniClap`, and load the trunk that the YAML names.
 
     Raises
     ------
     InputError
-        After `torchrun`, and for an augmentation that mixes targets.
+        With several processes (`torchrun`), and for an augmentation that mixes targets.
     """
     one_process_only("a CLAP")
     check_augment(hparams.get("augment"))
@@ -128,10 +133,20 @@ def prepare_clap(hparams: dict[str, int | str]) -> None:
         load_trunk(clap, hparams["trunk_source"])
 
 
-def write_clap(brain, hparams: dict[str, int | str], argv: list[str]) -> None:
-    """Save what was trained, and write and print what it finds beside chance."""
-    found = {n: v for n, v in brain.test_means.items() if not math.isnan(v)}
-    brain.test_means = {**found, **hparams["captioned"].captions.chance()}
+def write_clap(brain: RecordingBrain, hparams: dict[str, Any], argv: list[str]) -> None:
+    """Save the trained CLAP, and write and print its scores and the chance levels.
+
+    Arguments
+    ---------
+    brain : RecordingBrain
+        After its test.
+    hparams : dict
+        The experiment: `clap`, `captioned`, `output_folder`.
+    argv : list of str
+        The arguments of the command.
+    """
+    scores = {n: v for n, v in brain.test_means.items() if not math.isnan(v)}
+    brain.test_means = {**scores, **hparams["captioned"].captions.chance()}
     clap, folder = hparams["clap"], Path(hparams["output_folder"])
 
     def save() -> None:
@@ -141,10 +156,10 @@ def write_clap(brain, hparams: dict[str, int | str], argv: list[str]) -> None:
         show(json.dumps(brain.test_means, indent=2))
 
 
-def check_augment(augment) -> None:
-    """Refuse transforms of targets: captions cannot be mixed as those are."""
+def check_augment(augment: Any) -> None:
+    """Raise if an augmentation mixes targets: captions cannot be mixed."""
     if getattr(augment, "mixup", None) or getattr(augment, "blank", None):
         raise InputError(
-            "captions cannot be mixed as shares of classes are: set mixup and blank of "
-            "the augmentation to null (mixtures are made by `captioned`)"
+            "captions cannot be mixed: set mixup and blank of augment to null "
+            "(`captioned` makes mixtures)"
         )

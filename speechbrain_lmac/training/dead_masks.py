@@ -4,9 +4,9 @@ import torch
 
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 
-# A mask of a validation counts as equal to another where the mean absolute difference
-# of their cells is below this. A tone in one of 513 bins for a tenth of the clip, the
-# least that can be heard of one, has a mean of 2e-4.
+# Two masks of a validation are equal if the mean absolute difference of their cells is
+# below this. A tone in one of 513 bins for a tenth of the clip, the least audible one,
+# has a mean of 2e-4.
 EQUAL = 1e-4
 
 ALL_ZERO = "all 0"
@@ -15,9 +15,9 @@ THE_SAME = "the same for every clip"
 
 
 class DeadMaskDetector:
-    """Tell whether the masks of a set of clips say nothing about any of them.
+    """Detects masks that do not depend on the clips of a set.
 
-    Give it the masks batch by batch, then ask for the `cause`.
+    Call `update` with the masks of each batch, then read `cause`.
 
     Example
     -------
@@ -31,21 +31,21 @@ class DeadMaskDetector:
     True
     """
 
-    def __init__(self):
-        self._first = None  # the mask of the first clip, (1, T, F)
+    def __init__(self) -> None:
+        self._first: torch.Tensor | None = None  # mask of the first clip, (1, T, F)
         self._n_clips = 0
         self._largest = {ALL_ZERO: 0.0, ALL_ONE: 0.0, THE_SAME: 0.0}
 
     def update(self, mask: torch.Tensor, frames: torch.Tensor | None = None) -> None:
-        """Look at the masks of a batch.
+        """Update with the masks of a batch.
 
         Arguments
         ---------
         mask : torch.Tensor
-            Shape (B, T, F), in 0..1. A NaN belongs to no dead mask.
+            Shape (B, T, F), in 0..1. A mask with a NaN is not dead.
         frames : torch.Tensor or None
-            The frames of each clip that hold recording, (B,); see `types.Encoded`.
-            Masks are compared with each other over all T.
+            Frames of each clip that hold recording, (B,); see `types.Encoded`. Masks
+            are compared with each other over all T.
         """
         mask = mask.detach().float()
         if self._first is None:
@@ -61,9 +61,9 @@ class DeadMaskDetector:
 
     @property
     def cause(self) -> str | None:
-        """Which kind of dead they are, `ALL_ZERO`, `ALL_ONE` or `THE_SAME`; or None.
+        """`ALL_ZERO`, `ALL_ONE` or `THE_SAME` if the masks are dead, else None.
 
-        One clip alone has no other to be the same as.
+        A single clip is never `THE_SAME`.
         """
         for cause, largest in self._largest.items():
             comparable = self._n_clips > (1 if cause == THE_SAME else 0)
@@ -73,5 +73,5 @@ class DeadMaskDetector:
 
 
 def _mean(mask: torch.Tensor) -> torch.Tensor:
-    """Mean of masks (B, T, F) over time and frequency, (B,)."""
+    """Return the mean of masks (B, T, F) over time and frequency, (B,)."""
     return mask.mean((1, 2))

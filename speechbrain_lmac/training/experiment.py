@@ -1,4 +1,4 @@
-"""From a command line to a finished experiment: what the recipe scripts share."""
+"""Start, training and test of an experiment, as called by the recipe scripts."""
 
 import logging
 import shlex
@@ -7,34 +7,35 @@ import sys
 from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
+from typing import Any, TypeVar
 
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 
 from speechbrain_lmac.classifiers.batch_norm_folding import fold_batch_norms
-from speechbrain_lmac.config.loading import RESOLVED, require_keys
-from speechbrain_lmac.config.training_keys import modules_of
+from speechbrain_lmac.config.loading import RESOLVED
+from speechbrain_lmac.config.run_options import RunOptions, TrainingOptions
 from speechbrain_lmac.data.dataset import collate_clips, with_sound
 from speechbrain_lmac.explainers.gradient_check import N_CLIPS
 from speechbrain_lmac.interpreters.trained import hash_of_classifier, load_interpreter
-from speechbrain_lmac.metrics import metrics_by_name
-from speechbrain_lmac.training.schedules import Annealing
+from speechbrain_lmac.training.base_brain import RecordingBrain
+from speechbrain_lmac.training.parts import check_training, complete
 from speechbrain_lmac.training.training_settings import (
     SETTINGS_FILE,
     check_settings,
     data_tables,
     has_training,
     is_adopted,
-    kept_unless_accepted,
     moved_aside,
+    restored_on_error,
     settings_of,
     weights_before,
     write_settings,
 )
 from speechbrain_lmac.utils.console import quiet_logs
 from speechbrain_lmac.utils.distributed import own_share
-from speechbrain_lmac.utils.errors import InputError, check_counts
+from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_text
 from speechbrain_lmac.utils.locks import lock_folder
 from speechbrain_lmac.utils.seeding import generator
@@ -43,70 +44,14 @@ from speechbrain_lmac.utils.system import environment_description
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest"  # the folder of the manifests, in an output folder
+Brain = TypeVar("Brain", bound=RecordingBrain)
 
 
-# What a training's YAML names; see hparams/esc10_lmac.yaml.
-TRAINING_KEYS = (
-    "modules",
-    "opt_class",
-    "lr_annealing",
-    "epoch_counter",
-    "checkpointer",
-    "train_logger",
-    "dataloader_options",
-)
-# What of them is called, as SpeechBrain's have it.
-METHODS = {
-    "epoch_counter": "__next__",
-    "checkpointer": "save_and_keep_only",
-    "train_logger": "log_stats",
-}
+def loader_options(hparams: dict[str, Any], train: bool = False) -> dict[str, Any]:
+    """Return the YAML's `dataloader_options`, for training or for the other splits.
 
-
-def check_training(hparams: dict[str, int | str], path: Path | str) -> None:
-    """Refuse an experiment that does not name what a training needs.
-
-    The names among its `metrics`, if it has any, become metrics.
-
-    Raises
-    ------
-    InputError
-        For missing keys, modules that are none, a schedule, counter, checkpointer or
-        logger that cannot be called, and what `metrics_by_name` refuses.
-    """
-    require_keys(hparams, TRAINING_KEYS, path)
-    modules = hparams["modules"]
-    if not isinstance(modules, dict):
-        raise InputError(f"modules must be a mapping of name to module, got {modules}")
-    missing = [name for name in modules_of(hparams) if name not in modules]
-    if missing:
-        raise InputError(f"{path}: modules lacks {missing}, which this recipe needs")
-    for name, module in modules.items():
-        if not isinstance(module, torch.nn.Module):
-            kind = type(module).__name__
-            raise InputError(f"modules: {name} must be a torch.nn.Module, got {kind}")
-    for name, needed in METHODS.items():
-        if not hasattr(hparams[name], needed):
-            kind = type(hparams[name]).__name__
-            raise InputError(f"{name} cannot be {kind}, which has no {needed}")
-    limit = getattr(hparams["epoch_counter"], "limit", 1)
-    check_counts(**{"epoch_counter.limit": limit})
-    Annealing(hparams["lr_annealing"])
-    augment = hparams.get("augment")
-    if augment is not None and not hasattr(augment, "waveforms"):
-        raise InputError(
-            "augment must be a speechbrain_lmac.data.augment.Augment, whose `waveform` "
-            f"and `feature` are Augmenters of SpeechBrain; got {type(augment).__name__}"
-        )
-    if "metrics" in hparams:
-        hparams["metrics"] = metrics_by_name(hparams["metrics"])
-
-
-def loader_options(hparams: dict[str, int | str], train: bool = False) -> dict:
-    """The YAML's `dataloader_options`, for the training or for what comes after it.
-
-    Clips are shuffled in the training, unless it says otherwise; in validation and test
-    none is left out and none drawn twice.
+    In training, clips are shuffled by default; in validation and test each clip is used
+    exactly once.
     """
     options = {"collate_fn": collate_clips, **hparams["dataloader_options"]}
     if train:
@@ -119,11 +64,10 @@ def loader_options(hparams: dict[str, int | str], train: bool = False) -> dict:
     return options
 
 
-def load_splits(hparams: dict[str, int | str], manifests: Path) -> dict:
-    """The clips of "train", "valid" and "test": a dict of Datasets.
+def load_splits(hparams: dict[str, Any], manifests: Path) -> dict[str, Any]:
+    """Return the Datasets of "train", "valid" and "test", and set `hparams["labels"]`.
 
-    Their classes are in the order of the classifier, if one is to be explained, else of
-    their names: `hparams["labels"]`.
+    Classes are in the order of the explained classifier, if any, else of their names.
     """
     dataset = hparams["dataset"]
     if "classifier" in hparams:
@@ -135,11 +79,11 @@ def load_splits(hparams: dict[str, int | str], manifests: Path) -> dict:
 
 
 def start_experiment(
-    hparams: dict[str, int | str], run_opts, source: tuple[Path, str]
+    hparams: dict[str, Any], run_opts: RunOptions, source: tuple[Path, str]
 ) -> Path:
-    """Prepare the data, then make the output folder and write down what runs.
+    """Prepare the data, then create the output folder and describe the experiment.
 
-    The data come first: when something is wrong with them, nothing is left behind.
+    The data come first: an error in them leaves no files.
 
     Arguments
     ---------
@@ -153,7 +97,7 @@ def start_experiment(
     Returns
     -------
     manifest_folder : Path
-        Where the manifests are.
+        The folder of the manifests.
     """
     folder = open_output_folder(hparams, run_opts)
     manifests, _ = prepare_data(hparams, folder / MANIFEST)
@@ -162,29 +106,29 @@ def start_experiment(
 
 
 def start_training(
-    hparams: dict[str, int | str], run_opts, source: tuple[Path, str]
+    hparams: dict[str, Any], run_opts: TrainingOptions, source: tuple[Path, str]
 ) -> Path:
-    """`start_experiment`, for a training: its output folder holds no other training.
+    """`start_experiment` of a training: its output folder has no other training.
 
-    One that is there goes on, or is tested again, if all that its weights depend on is
-    the same; see `training_settings`. With `--start_over` it is moved aside.
+    An existing training is resumed, or tested again, if everything that its weights
+    depend on is equal; see `training_settings`. `--start_over` moves it aside.
 
     Arguments
     ---------
     hparams, run_opts, source
-        As `start_experiment`, of `load_experiment(argv, training=True)`. What the
-        training starts from is loaded by now.
+        As `start_experiment`, of `load_experiment(argv, training=True)`. Weights to
+        start from are loaded before.
 
     Returns
     -------
     manifest_folder : Path
-        Where the manifests are.
+        The folder of the manifests.
 
     Raises
     ------
     InputError
-        When the folder has a training with other settings, other data, or other
-        weights to start from. Then nothing in it is changed.
+        If the folder has a training with other settings, other data, or other weights
+        to start from. Then nothing in it is changed.
     """
     check_training(hparams, source[0])
     folder, is_main = open_output_folder(hparams, run_opts), if_main_process()
@@ -196,7 +140,7 @@ def start_training(
     starts_over = is_main and run_opts.start_over and has_training(folder)
     with (
         moved_aside(folder) if starts_over else nullcontext() as aside,
-        kept_unless_accepted(folder / MANIFEST),
+        restored_on_error(folder / MANIFEST),
     ):
         if is_main:
             check_settings(folder, **known)
@@ -207,11 +151,11 @@ def start_training(
     adopted = is_main and is_adopted(folder)
     describe_experiment(hparams, run_opts, source, manifests)
     if aside is not None:
-        logger.warning("--start_over: what was in %s is now in %s", folder, aside)
+        logger.warning("--start_over: moved the content of %s to %s", folder, aside)
     if adopted:
         logger.warning(
-            "%s holds a training without %s (of an earlier version): it is taken to "
-            "have the settings that are given now",
+            "%s has a training without %s (of an earlier version): it is resumed with "
+            "the current settings",
             folder,
             SETTINGS_FILE,
         )
@@ -220,26 +164,22 @@ def start_training(
     return folder / MANIFEST
 
 
-def check_run(run_opts, folder: Path) -> None:
-    """Refuse options of a training that contradict each other, or its folder."""
+def check_run(run_opts: TrainingOptions, folder: Path) -> None:
+    """Raise if options of a training contradict each other or its folder."""
     for name in ("test_only", "debug"):
         if run_opts.start_over and getattr(run_opts, name):
-            raise InputError(
-                f"--start_over trains anew, so that --{name} cannot go along"
-            )
+            raise InputError(f"--start_over and --{name} cannot be combined")
     if run_opts.debug_persistently:
         raise InputError(
-            "--debug_persistently would leave checkpoints of a few batches where a "
-            "training is looked for: give --debug alone, or --optimizer_step_limit"
+            "--debug_persistently would leave checkpoints of a few batches in the "
+            "output folder: use --debug alone, or --optimizer_step_limit"
         )
     if run_opts.test_only and not has_training(folder):
-        raise InputError(
-            f"--test_only: {folder} holds no training that could be tested"
-        )
+        raise InputError(f"--test_only: {folder} has no training")
 
 
-def open_output_folder(hparams: dict[str, int | str], run_opts) -> Path:
-    """Keep the output folder for this run; after `torchrun` for all its processes."""
+def open_output_folder(hparams: dict[str, Any], run_opts: RunOptions) -> Path:
+    """Lock the output folder for this run, for all processes of `torchrun`."""
     ddp_init_group(run_opts)  # does nothing unless torchrun started us
     folder = Path(hparams["output_folder"])
     if if_main_process():
@@ -247,7 +187,7 @@ def open_output_folder(hparams: dict[str, int | str], run_opts) -> Path:
     return folder
 
 
-def prepare_data(hparams: dict[str, int | str], manifest_folder: Path) -> tuple:
+def prepare_data(hparams: dict[str, Any], manifest_folder: Path) -> tuple[Any, Any]:
     """Prepare noise and dataset in the main process.
 
     Returns
@@ -262,9 +202,20 @@ def prepare_data(hparams: dict[str, int | str], manifest_folder: Path) -> tuple:
 
 
 def describe_experiment(
-    hparams: dict[str, int | str], run_opts, source: tuple[Path, str], manifests
+    hparams: dict[str, Any],
+    run_opts: RunOptions,
+    source: tuple[Path, str],
+    manifests: Any,
 ) -> None:
-    """Write the resolved YAML, logs and the script into the output folder."""
+    """Write the resolved YAML, logs and the script into the output folder.
+
+    Arguments
+    ---------
+    hparams, run_opts, source
+        As `start_experiment`.
+    manifests : Manifests
+        Of `prepare_data`; their warnings are logged.
+    """
     folder, dataset = Path(hparams["output_folder"]), hparams["dataset"]
     path, resolved = source
     log = {} if run_opts.log_config is None else {"log_config": run_opts.log_config}
@@ -274,7 +225,7 @@ def describe_experiment(
         write_text(environment_description(), folder / "env.log")
         head = f"{RESOLVED} {date.today()} from:\n# {path}\n# yamllint disable\n"
         write_text(head + resolved, folder / "hyperparams.yaml")
-        for warning in manifests.warnings:  # log.txt did not exist when they came
+        for warning in manifests.warnings:  # log.txt did not exist before
             logger.warning("%s: %s", dataset.data_folder, warning)
         script = Path(getattr(sys.modules["__main__"], "__file__", ""))
         if script.suffix == ".py":
@@ -282,14 +233,17 @@ def describe_experiment(
 
 
 def train(
-    brain_class, hparams: dict[str, int | str], run_opts, source: tuple[Path, str]
-):
-    """`load_pretrained`, `start_training`, and `fit_and_test` on the dataset's splits.
+    brain_class: type[Brain],
+    hparams: dict[str, Any],
+    run_opts: TrainingOptions,
+    source: tuple[Path, str],
+) -> Brain:
+    """Load weights, start the experiment, train, and test the best checkpoint.
 
     Arguments
     ---------
     brain_class, hparams, run_opts, source
-        As theirs.
+        As of `start_training` and `fit_and_test`.
 
     Returns
     -------
@@ -302,8 +256,8 @@ def train(
     return fit_and_test(brain_class, hparams, run_opts, splits)
 
 
-def load_pretrained(hparams: dict[str, int | str]) -> None:
-    """Load the weights of `pretrained_interpreter`, if the YAML names any."""
+def load_pretrained(hparams: dict[str, Any]) -> None:
+    """Load the weights of the YAML's `pretrained_interpreter`, if any."""
     start = hparams.get("pretrained_interpreter")
     if start is not None:
         load_interpreter(
@@ -314,13 +268,18 @@ def load_pretrained(hparams: dict[str, int | str]) -> None:
         )
 
 
-def fit_and_test(brain_class, hparams: dict[str, int | str], run_opts, datasets: dict):
-    """Train with checkpoints, then test the best one once.
+def fit_and_test(
+    brain_class: type[Brain],
+    hparams: dict[str, Any],
+    run_opts: TrainingOptions,
+    datasets: dict[str, Any],
+) -> Brain:
+    """Train with checkpoints, then test the best one.
 
     Arguments
     ---------
     brain_class : type
-        A `RecordingBrain`; `brain` of the YAML takes its place.
+        A `RecordingBrain`; the key `brain` of the YAML replaces it.
     hparams : dict
         The experiment.
     run_opts : RunOptions
@@ -364,31 +323,7 @@ def fit_and_test(brain_class, hparams: dict[str, int | str], run_opts, datasets:
     return brain
 
 
-def complete(hparams: dict[str, int | str]):
-    """The YAML's checkpointer, with whatever of the training it lacks.
-
-    That is the counter, the schedule if it has a state, and each module with parameters
-    under its own name: nothing that is trained gets lost.
-    """
-    checkpointer, schedule = hparams["checkpointer"], hparams["lr_annealing"]
-    kept = checkpointer.recoverables
-    wanted = {"counter": hparams["epoch_counter"]}
-    if hasattr(schedule, "load"):
-        wanted["schedule"] = schedule
-    for name, module in hparams["modules"].items():
-        if any(True for _ in module.parameters()):
-            wanted[name] = module
-    for name, part in wanted.items():
-        if not any(part is other for other in kept.values()):
-            checkpointer.add_recoverable(name, part)
-    for name, part in kept.items():
-        # In checkpoints of version 0.3 a cyclic schedule has no state.
-        optional = part is schedule and hasattr(schedule, "on_batch_end")
-        checkpointer.optional_recoverables[name] = optional
-    return checkpointer
-
-
-def fold_for_training(classifier, domain) -> None:
+def fold_for_training(classifier: Any, domain: Any) -> None:
     """Fold the batch norms of a classifier (`fold_batch_norms`)."""
     with torch.no_grad():
         noise = torch.rand(

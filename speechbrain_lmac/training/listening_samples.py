@@ -1,6 +1,8 @@
-"""What an interpreter in training makes of a few clips, to be heard as it learns."""
+"""Audio and figures of a few explanations during training."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,36 +12,40 @@ from speechbrain_lmac.dsp.audio import write_sound
 from speechbrain_lmac.inference.explain_batch import explain_batch
 from speechbrain_lmac.plots.figures import write_explanation_picture
 
+if TYPE_CHECKING:
+    from speechbrain_lmac.training.loggers import TrainLoggers
+
 
 def write_samples(
-    explainer,
+    explainer: Any,
     wavs: torch.Tensor,
-    lens,
-    ids: list[str],
+    lens: torch.Tensor | None,
+    ids: Sequence[str],
     labels: list[str],
-    folder: Path,
+    folder: Path | str,
     epoch: int,
-    logger=None,
+    logger: "TrainLoggers | None" = None,
 ) -> None:
-    """Write the explanation and a picture of some clips after an epoch.
+    """Write the explanation and a figure of some clips after an epoch.
 
     Arguments
     ---------
     explainer : Explainer
-        With `domain`, which can be listened to, and `classifier`.
+        With `domain` (listenable) and `classifier`.
     wavs : torch.Tensor
         Shape (B, N), on the explainer's device.
     lens : torch.Tensor or None
-        Shape (B,): the share of each that is recording.
+        Shape (B,): share of each that is recording.
     ids : sequence of str
         B names of clips.
-    labels : list
+    labels : list of str
         Class names in the order of the logits.
-    folder : Path
-        `epoch_NNN/ID_explanation.wav`, `ID_rest.wav` and `ID.png` go there.
+    folder : str or Path
+        Of `epoch_NNN/ID_explanation.wav`, `ID_rest.wav` and `ID.png`.
     epoch : int
-    logger : loggers.TrainLoggers or None
-        Gets the sounds and the picture, too.
+        From 1.
+    logger : loggers.TrainLoggers, optional
+        Logs the audio and the figure, too.
     """
     domain = explainer.domain
     explained = explain_batch(explainer, wavs, labels, None, lens)

@@ -1,7 +1,8 @@
-"""Where the numbers, sounds and pictures of a training go: files, TensorBoard, W&B."""
+"""Loggers of numbers, audio and figures: files, TensorBoard, Weights & Biases."""
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +11,11 @@ from speechbrain.utils.distributed import if_main_process
 from speechbrain_lmac.utils.errors import InputError, check_counts
 
 
-def _drop(record):
+def _drop(record: logging.LogRecord) -> bool:
     return False
 
 
-# When it is imported it warns of a missing torchvision, which nothing here uses.
+# Its import warns of a missing torchvision, which is not used here.
 _log = logging.getLogger("speechbrain.utils.train_logger")
 _log.addFilter(_drop)
 from speechbrain.utils.train_logger import (  # noqa: E402
@@ -27,7 +28,7 @@ _log.removeFilter(_drop)
 
 
 class TensorboardSamples(TensorboardLogger):
-    """TensorBoard, also for sounds and pictures."""
+    """TensorBoard, with audio and figures."""
 
     def log_sample(
         self,
@@ -37,43 +38,43 @@ class TensorboardSamples(TensorboardLogger):
         sample_rate: int,
         epoch: int,
     ) -> None:
-        """Sounds (N,) by name, and a picture (H, W, 3) of bytes."""
+        """See `TrainLoggers.log_sample`: waveforms (N,), a picture (H, W, 3)."""
         for part, wav in sounds.items():
             self.writer.add_audio(f"{name}/{part}", wav[None], epoch, sample_rate)
         self.writer.add_image(f"{name}/picture", picture, epoch, dataformats="HWC")
 
 
 class WandBSamples(WandBLogger):
-    """Weights & Biases, also for sounds and pictures.
+    """Weights & Biases, with audio and figures.
 
     Arguments
     ---------
     folder : Path
-        Of the training: its files are kept there, and its path is the run's id, so
-        that a training that goes on is one run.
+        Of the training, for its files. The path is the run's id: a resumed training
+        is the same run.
     settings : dict
         Of `wandb.init`: project, name, mode ("offline" needs no network), ...
 
     Raises
     ------
     InputError
-        When wandb is not installed, or does not take the settings.
+        If wandb is not installed, or does not take the settings.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, str]):
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         try:
             import wandb
         except ImportError as error:
             raise InputError(
-                "train_logger: wandb needs the package wandb: pip install wandb"
+                "train_logger: missing package wandb: pip install wandb"
             ) from error
         self.wandb = wandb
         chosen = {"dir": str(folder), "id": run_id(folder), "resume": "allow"}
         try:
             super().__init__(wandb.init, **{**chosen, **settings})
-        except TypeError as error:  # what SpeechBrain raises when wandb.init fails
+        except TypeError as error:  # SpeechBrain's, if wandb.init fails
             raise InputError(
-                f"train_logger: wandb.init refused {settings}: {error.__context__}"
+                f"train_logger: wandb.init({settings}) failed: {error.__context__}"
             ) from error
 
     def log_sample(
@@ -84,7 +85,7 @@ class WandBSamples(WandBLogger):
         sample_rate: int,
         epoch: int,
     ) -> None:
-        """Sounds (N,) by name, and a picture (H, W, 3) of bytes."""
+        """See `TrainLoggers.log_sample`: waveforms (N,), a picture (H, W, 3)."""
         logged = {f"{name}/picture": self.wandb.Image(picture)}
         for part, wav in sounds.items():
             audio = self.wandb.Audio(np.asarray(wav), sample_rate=sample_rate)
@@ -93,7 +94,7 @@ class WandBSamples(WandBLogger):
 
 
 def run_id(folder: Path | str) -> str:
-    """The id of a folder's run: the last two parts of its path.
+    """Return the id of a folder's run: the last two parts of its path.
 
     Example
     -------
@@ -104,34 +105,34 @@ def run_id(folder: Path | str) -> str:
 
 
 class TrainLoggers:
-    """`train_log.txt`, and TensorBoard or Weights & Biases if asked for.
+    """`train_log.txt`, and optionally TensorBoard and Weights & Biases.
 
-    It takes the place of one of SpeechBrain's loggers as `train_logger` of the YAML,
-    and also logs sounds and pictures.
+    It replaces SpeechBrain's loggers as `train_logger` of the YAML, and also logs
+    audio and figures.
 
     Arguments
     ---------
     save_file : str
-        The log. `tb_logs` of TensorBoard and the files of W&B come beside it.
+        The log. `tb_logs` of TensorBoard and the files of W&B are beside it.
     tensorboard : bool
-        Write the curves to TensorBoard as well.
-    wandb : dict
-        Settings of `wandb.init`: write them to Weights & Biases as well. Empty: do not.
+        Whether to log to TensorBoard, too.
+    wandb : dict, optional
+        Settings of `wandb.init`, to log to Weights & Biases, too. Empty: do not.
     samples_every : int
-        After so many epochs the first clips of the validation are explained, to be
-        heard and seen in `samples` beside the log (and in TensorBoard, W&B); 0: never.
+        Interval, in epochs, at which the first clips of the validation are explained,
+        in `samples` beside the log (and in TensorBoard, W&B); 0: never.
     n_samples : int
-        How many clips these are, at most a batch.
+        Number of these clips, at most a batch.
     """
 
     def __init__(
         self,
         save_file: str,
         tensorboard: bool = False,
-        wandb: dict[str, str] | None = None,
-        samples_every: float = 0,
+        wandb: dict[str, Any] | None = None,
+        samples_every: int = 0,
         n_samples: int = 3,
-    ):
+    ) -> None:
         check_counts(n_samples=n_samples)
         check_counts(low=0, samples_every=samples_every)
         self.save_file = Path(save_file)
@@ -139,11 +140,11 @@ class TrainLoggers:
         self.wandb = dict(wandb or {})
         self.samples_every = samples_every
         self.n_samples = n_samples
-        self.opened = None
+        self.opened: list[Any] = []
 
     def open(self) -> None:
-        """Open what is asked for, in the main process, before the training begins."""
-        if self.opened is not None:
+        """Open the loggers, in the main process, before the training begins."""
+        if self.opened:
             return
         folder = self.save_file.parent
         self.opened = [FileTrainLogger(str(self.save_file), precision=4)]
@@ -152,7 +153,7 @@ class TrainLoggers:
         if self.wandb and if_main_process():
             self.opened.append(WandBSamples(folder, self.wandb))
 
-    def log_stats(self, *args, **kwargs) -> None:
+    def log_stats(self, *args: Any, **kwargs: Any) -> None:
         """Log numbers; see `speechbrain.utils.train_logger.TrainLogger`."""
         self.open()
         for train_logger in self.opened:
@@ -166,7 +167,20 @@ class TrainLoggers:
         sample_rate: int,
         epoch: int,
     ) -> None:
-        """Log sounds (N,) by name, and a picture (H, W, 3) of bytes."""
+        """Log the audio and the figure of an explanation.
+
+        Arguments
+        ---------
+        name : str
+            Of the clip.
+        sounds : dict
+            Name of the part to waveform, (N,).
+        picture : np.ndarray
+            Shape (H, W, 3), uint8.
+        sample_rate : int
+            Of the waveforms, in Hz.
+        epoch : int
+        """
         self.open()
         for train_logger in self.opened:
             if hasattr(train_logger, "log_sample"):

@@ -1,67 +1,72 @@
-"""Which sentences a batch of clips is asked about, and their embeddings.
+"""Prompts of a batch of clips, and their embeddings.
 
-A choice is an object with ``of(batch) -> sentences``, one for each clip. Equal
-sentences are asked once, and counted.
+A choice of prompts is an object with ``of(batch) -> sentences``, one for each clip.
+Equal sentences are embedded once, and counted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from speechbrain_lmac.data.dataset import ClipBatch
+
 
 class ClassPrompts:
-    """Each clip is asked about its class.
+    """The prompt of each clip's class.
 
     Arguments
     ---------
     classifier : ClapClassifier
-        Whose prompts are the classes, in the order of the labels.
+        Its prompts are the classes, in the order of the labels.
     """
 
-    def __init__(self, classifier):
+    def __init__(self, classifier: Any) -> None:
         self.prompts = classifier.prompts
 
-    def of(self, batch) -> list[str]:
-        """The prompt of each clip of a `ClipBatch` with labels, B sentences."""
+    def of(self, batch: ClipBatch) -> list[str]:
+        """Return the prompt of each clip of a batch with labels, B sentences."""
+        assert batch.label is not None
         return [self.prompts[label] for label in batch.label.tolist()]
 
 
 @dataclass(frozen=True)
-class AskedPrompts:
+class UniquePrompts:
     """The different prompts of a batch."""
 
     text: torch.Tensor  # (P, D), each of length 1
     counts: torch.Tensor  # (P,), how many clips have each; their sum is B
-    own: torch.Tensor  # (B,) int64, which one each clip has
+    own: torch.Tensor  # (B,) int64, the index of each clip's prompt
 
 
 class PromptMemory:
-    """Embeds every sentence once, however often it is asked.
+    """A cache of text embeddings.
 
-    Each by itself: in a batch rounding would depend on what else is in it, and a
-    resumed training would not be the undisturbed one.
+    Each sentence is embedded by itself: in a batch its rounding would depend on the
+    others, and a resumed training would differ from an uninterrupted one.
 
     Arguments
     ---------
     classifier : ClapClassifier
-        What embeds them.
+        Embeds the sentences.
     """
 
-    def __init__(self, classifier):
+    def __init__(self, classifier: Any) -> None:
         self.classifier = classifier
-        self._embedded = {}
+        self._embedded: dict[str, torch.Tensor] = {}
 
-    def ask(self, sentences: list[str]) -> AskedPrompts:
-        """B sentences to an `AskedPrompts`, in the order of their first appearance.
+    def embed(self, sentences: Sequence[str]) -> UniquePrompts:
+        """Return the unique prompts of B clips, in the order of first appearance.
 
         Arguments
         ---------
-        sentences : list
-            One of each clip.
+        sentences : sequence of str
+            One for each clip.
 
         Returns
         -------
-        asked : AskedPrompts
+        prompts : UniquePrompts
             On the classifier's device.
         """
         different = list(dict.fromkeys(sentences))
@@ -70,7 +75,7 @@ class PromptMemory:
                 self._embedded[prompt] = self.classifier.embed([prompt])[0]
         device = self.classifier.text.device
         own = torch.tensor([different.index(prompt) for prompt in sentences])
-        return AskedPrompts(
+        return UniquePrompts(
             text=torch.stack([self._embedded[prompt] for prompt in different]),
             counts=own.bincount().to(device),
             own=own.to(device),

@@ -1,10 +1,12 @@
-"""`training.json`: what a finished training has reached, and what it took."""
+"""`training.json`: scores and resources of a finished training."""
 
 import json
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import torch
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.interpreters.trained import save_interpreter
@@ -15,43 +17,49 @@ from speechbrain_lmac.utils.files import write_text
 from speechbrain_lmac.utils.hashing import weights_hash
 from speechbrain_lmac.utils.system import command_line, versions
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from speechbrain_lmac.training.base_brain import RecordingBrain
+    from speechbrain_lmac.training.brain import InterpreterBrain, LabellingBrain
+
 logger = logging.getLogger(__name__)
 
-# What a training writes last: it is finished.
+# The last file of a training: with it, the training is finished.
 RECORD_FILE = "training.json"
 
 
 def write_record(
-    brain,
+    brain: "RecordingBrain",
     folder: Path,
-    module,
+    module: torch.nn.Module,
     argv: list[str],
-    save,
-    before: dict[str, float] | None = None,
+    save: Callable[[], None],
+    before: Mapping[str, float] | None = None,
 ) -> bool:
-    """Save what was trained, then write `training.json`, which describes it.
+    """Save the trained weights, then write their `training.json`.
 
     Arguments
     ---------
     brain : RecordingBrain
-        After its test, with the weights that were tested.
+        After its test, with the tested weights.
     folder : Path
         The output folder.
     module : torch.nn.Module
-        What was trained.
-    argv : list
+        The trained module.
+    argv : list of str
         The arguments of the command.
     save : callable
-        Takes nothing and writes the weights. It is called first: a record beside
-        weights is always theirs.
+        Writes the weights, without arguments. It is called first: a record always
+        belongs to the weights beside it.
     before : dict, optional
-        What was known before the training.
+        Scores from before the training.
 
     Returns
     -------
     written : bool
-        False, and nothing is saved, in debug mode (its results are not kept) and on
-        all processes but the main one.
+        False, and nothing is saved, in debug mode and in all processes but the main
+        one.
     """
     if brain.debug or not if_main_process():
         return False
@@ -63,7 +71,7 @@ def write_record(
         **(before or {}),
         "epochs": int(epochs["epoch"].max()),
         "epoch_tested": tested,
-        "unfit": unfit.get(tested),
+        "unfit": None if tested is None else unfit.get(tested),
         "unfit_epochs": list(unfit),
         "seconds_per_epoch": float(epochs["seconds"].median()),
         "seconds": float(epochs["seconds"].sum()),
@@ -76,13 +84,15 @@ def write_record(
     write_text(json.dumps(record, indent=2) + "\n", folder / RECORD_FILE)
     if record["unfit"] is not None:
         logger.warning(
-            "no epoch of this training was fit; the best one has %s", record["unfit"]
+            "every epoch of this training is unfit; the best one: %s", record["unfit"]
         )
     return True
 
 
-def write_classifier(brain, hparams: dict[str, int | str], argv: list[str]) -> bool:
-    """`write_record` of a classifier, with its class names and its confusions.
+def write_classifier(
+    brain: "LabellingBrain", hparams: dict[str, Any], argv: list[str]
+) -> bool:
+    """Save a classifier: `write_record`, class names and confusions.
 
     Arguments
     ---------
@@ -106,13 +116,13 @@ def write_classifier(brain, hparams: dict[str, int | str], argv: list[str]) -> b
 
 
 def write_interpreter(
-    brain,
-    hparams: dict[str, int | str],
+    brain: "InterpreterBrain | RecordingBrain",
+    hparams: dict[str, Any],
     argv: list[str],
-    before: dict[str, float] | None = None,
-    save_also=None,
+    before: Mapping[str, float] | None = None,
+    save_also: Callable[[], None] | None = None,
 ) -> bool:
-    """`write_record` of an interpreter, whose checkpoint knows its classifier.
+    """Save an interpreter: `write_record`, and the hash of its classifier.
 
     Arguments
     ---------
@@ -121,7 +131,7 @@ def write_interpreter(
     hparams : dict
         The experiment: `interpreter`, `interpreter_checkpoint`, `output_folder`.
     save_also : callable, optional
-        Takes nothing; writes what was trained along.
+        Writes other trained parts, without arguments.
 
     Returns
     -------
@@ -141,8 +151,8 @@ def write_interpreter(
     return write_record(brain, folder, interpreter, argv, save, before)
 
 
-def unfit_epochs(epochs: pd.DataFrame) -> dict[int, str]:
-    """The epochs that must not be the best one, and why.
+def unfit_epochs(epochs: "pd.DataFrame") -> dict[int, str]:
+    """Return the epochs that must not be the best one, with the reasons.
 
     Arguments
     ---------
@@ -166,8 +176,8 @@ def unfit_epochs(epochs: pd.DataFrame) -> dict[int, str]:
     return dict(zip(unfit["epoch"].astype(int).tolist(), unfit["unfit"], strict=True))
 
 
-def read_training(folder: Path) -> dict:
-    """What a finished training has written down.
+def read_training(folder: Path | str) -> dict[str, Any]:
+    """Return the record of a finished training.
 
     Arguments
     ---------
@@ -182,44 +192,46 @@ def read_training(folder: Path) -> dict:
     Raises
     ------
     InputError
-        When it is not finished.
+        If it is not finished.
     """
     path = Path(folder) / RECORD_FILE
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if "test" not in record:
         raise InputError(
-            f"the training in {folder} is not finished: give its command once more, "
-            "and it goes on"
+            f"the training in {folder} is not finished: run its command again to "
+            "resume it"
         )
     return record
 
 
-def check_publishable(record: dict, module, folder: Path) -> None:
-    """Refuse a training whose weights should not be passed on.
+def check_publishable(
+    record: Mapping[str, Any], module: torch.nn.Module, folder: Path | str
+) -> None:
+    """Raise if the weights of a training should not be published.
 
     Arguments
     ---------
     record : dict
-        From `read_training`. One of an earlier version lacks some fields, and passes.
+        From `read_training`. Records of earlier versions, with fewer fields, pass.
     module : torch.nn.Module
-        What was trained, with the weights of the folder.
+        The trained module, with the weights of the folder.
     folder : str or Path
         For the message.
 
     Raises
     ------
     InputError
-        When the best epoch was unfit (dead masks), or when the record describes other
-        weights than those beside it.
+        If the best epoch was unfit (dead masks), or if the record is not of the weights
+        beside it.
     """
     if record.get("unfit"):
         raise InputError(
-            f"{folder}: no epoch of the training was fit to be published, the best one "
-            f"had {record['unfit']}. Train again with a lower learning rate, other "
-            "weights of the objective, or another seed"
+            f"{folder}: cannot publish, every epoch is unfit; the best one: "
+            f"{record['unfit']}. Train with a lower learning rate, other weights of "
+            "the objective, or another seed"
         )
     if "weights" in record and record["weights"] != weights_hash(module):
         raise InputError(
-            f"{Path(folder) / RECORD_FILE} describes other weights than those beside "
-            "it: give the training's command once more, which tests them again"
+            f"{Path(folder) / RECORD_FILE} is not of the weights beside it: run the "
+            "training's command again, to test them"
         )

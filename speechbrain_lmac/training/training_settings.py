@@ -1,9 +1,9 @@
-"""The settings that trained weights depend on, kept in the output folder.
+"""`settings.json`: the settings that trained weights depend on.
 
-A training that goes on in a folder, or is tested again there, must be the training that
-began in it. `settings.json` holds the resolved values of the YAML, hashes of the data
-tables and of the weights that the training starts from. Not among them is what changes
-no weight: paths, device, workers, logging, checkpoint intervals, metrics.
+A training that is resumed or tested in a folder must be the one that began there.
+`settings.json` has the resolved values of the YAML, and hashes of the data tables and
+of the weights that the training starts from; but not paths, device, workers, logging,
+checkpoint intervals and metrics, which change no weight.
 """
 
 import json
@@ -12,7 +12,9 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -27,10 +29,10 @@ from speechbrain_lmac.utils.locks import HOLDER, LOCK
 from speechbrain_lmac.utils.old_names import with_current_names
 
 SETTINGS_FILE = "settings.json"
-# What a training leaves: the folder holds one as soon as one of these is there.
+# A folder has a training if one of these exists.
 TRACES = ("epochs.csv", "save/CKPT*")
 
-# Settings of any depth that no weight depends on; all below them is left out, too.
+# Settings of any depth that no weight depends on, with all keys below them.
 WITHOUT_EFFECT = {
     "metrics",
     "num_workers",
@@ -45,10 +47,10 @@ WITHOUT_EFFECT = {
     "recipe",
     "train_logger",
 }
-# The counter of SpeechBrain that only counts: what changes no weight is not told.
+# SpeechBrain's counter that only counts: it changes no weight.
 PLAIN_COUNTER = {"epoch_counter": "!new:speechbrain.utils.epoch_loop.EpochCounter"}
-# Paths that may change, at the top: `data` and `weights` tell whether the same lies
-# there. Any other path, as of weights that a model of the user's loads, is a setting.
+# Top-level paths that may change: `data` and `weights` have hashes of their files. Any
+# other path, as of weights that a user's model loads, is a setting.
 SOURCES = {
     "classifier_source",
     "clap_source",
@@ -58,9 +60,9 @@ SOURCES = {
     "pretrained_interpreter",
     "trunk_source",
 }
-# It may be raised: the training goes on.
+# It may be raised, to resume the training.
 EPOCHS = "number_of_epochs"
-# Options of SpeechBrain that change the weights, or which of them are the best.
+# Options of SpeechBrain that change the weights, or the choice of the best ones.
 RUN_OPTIONS = (
     "precision",
     "auto_mix_prec",
@@ -73,8 +75,10 @@ RUN_OPTIONS = (
 )
 
 
-def settings_of(resolved: str, run_opts, n_processes: int = 1) -> dict:
-    """The values of an experiment that its weights depend on.
+def settings_of(
+    resolved: str, run_opts: RunOptions, n_processes: int = 1
+) -> dict[str, Any]:
+    """Return the values of an experiment that its weights depend on.
 
     Arguments
     ---------
@@ -83,13 +87,12 @@ def settings_of(resolved: str, run_opts, n_processes: int = 1) -> dict:
     run_opts : RunOptions
         SpeechBrain's.
     n_processes : int
-        How many processes train; `batch_size` is that of each.
+        Number of training processes; `batch_size` is that of each.
 
     Returns
     -------
     settings : dict
-        Dotted key to value, as JSON has it; `--option` to value where it is not
-        SpeechBrain's default.
+        Dotted key to JSON value; `--option` to value if it is not the default.
 
     Example
     -------
@@ -112,31 +115,31 @@ def settings_of(resolved: str, run_opts, n_processes: int = 1) -> dict:
     settings = {
         key: _without_paths(value, paths)
         for key, value in values.items()
-        # The run options are in `run_opts`, with the values that count.
+        # Run options are in `run_opts`, with their final values.
         if key.partition(".")[0] not in RUN_KEYS and not _is_left_out(key)
         if not _is_nothing(key, value)
     }
     usual = {name: getattr(RunOptions(), name) for name in RUN_OPTIONS}
-    given = {name: getattr(run_opts, name) for name in RUN_OPTIONS}
-    usual["processes"], given["processes"] = 1, n_processes
-    settings |= {f"--{n}": value for n, value in given.items() if value != usual[n]}
+    options = {name: getattr(run_opts, name) for name in RUN_OPTIONS}
+    usual["processes"], options["processes"] = 1, n_processes
+    settings |= {f"--{n}": value for n, value in options.items() if value != usual[n]}
     return settings
 
 
-def _is_nothing(key: str, value) -> bool:
-    """Whether a setting is as good as absent: a null at the top."""
+def _is_nothing(key: str, value: Any) -> bool:
+    """Return whether a setting is like a missing one: a null at the top."""
     return value is None and "." not in key
 
 
 def _doubles(resolved: str) -> set[str]:
-    """The dotted keys of modules that also stand elsewhere in an experiment."""
+    """Return the dotted keys of modules that have another key in an experiment."""
     tree = YAML().load(resolved)
     modules = tree.get("modules")
     if not isinstance(modules, dict):
         return set()
-    others = set()
+    others: set[int] = set()
 
-    def collect(node) -> None:
+    def collect(node: Any) -> None:
         others.add(id(node))
         parts = node.values() if isinstance(node, dict) else node
         for part in parts if isinstance(node, dict | list) else ():
@@ -149,21 +152,21 @@ def _doubles(resolved: str) -> set[str]:
 
 
 def _is_path(key: str) -> bool:
-    """Whether the value is a path to what `data` and `weights` have hashes of."""
+    """Return whether a value is a path to files hashed in `data` or `weights`."""
     first, _, last = key.rpartition(".")
     of_classifier = first == "classifier" and last in ("source", "checkpoint")
     return last.endswith("folder") or key in SOURCES or of_classifier
 
 
 def _is_left_out(key: str) -> bool:
-    """Whether a value, or what it is a part of, has no effect on the weights."""
+    """Return whether a value, or a key above it, has no effect on the weights."""
     names = key.split(".")
     wholes = (".".join(names[:end]) for end in range(1, len(names) + 1))
     return any(whole in WITHOUT_EFFECT or _is_path(whole) for whole in wholes)
 
 
-def _without_paths(value, paths: dict[str, str]):
-    """A value that JSON can hold; where it begins with a path of the YAML, its key."""
+def _without_paths(value: Any, paths: dict[str, str]) -> Any:
+    """Return a JSON value, with a path of the YAML at its beginning as the key."""
     if isinstance(value, bool | int | float) or value is None:
         return value
     text = str(value)
@@ -173,8 +176,8 @@ def _without_paths(value, paths: dict[str, str]):
     return text
 
 
-def weights_before(hparams: dict[str, int | str]) -> dict[str, str]:
-    """Hashes of the weights that a training starts from, as they were loaded.
+def weights_before(hparams: dict[str, Any]) -> dict[str, str]:
+    """Return hashes of the loaded weights that a training starts from.
 
     Arguments
     ---------
@@ -184,8 +187,7 @@ def weights_before(hparams: dict[str, int | str]) -> dict[str, str]:
     Returns
     -------
     hashes : dict
-        Part to hash. Weights drawn at random are none: the seed is a
-        setting.
+        Part to hash. Random weights have none: the seed is a setting.
     """
     loaded, hashes = {}, {}
     if "classifier" in hparams:
@@ -202,13 +204,13 @@ def weights_before(hparams: dict[str, int | str]) -> dict[str, str]:
     return {f"weights of the {name}": value for name, value in hashes.items()}
 
 
-def data_tables(*manifests) -> dict[str, str]:
-    """Hashes of the tables of a dataset and its noise: what a clip is, and where.
+def data_tables(*manifests: Any) -> dict[str, str]:
+    """Return hashes of the tables of a dataset and its noise.
 
     Arguments
     ---------
     *manifests : Manifests or None
-        As the preparations return them.
+        Of the dataset and of the noise.
 
     Returns
     -------
@@ -223,26 +225,21 @@ def data_tables(*manifests) -> dict[str, str]:
     }
 
 
-def has_training(folder: Path) -> bool:
-    """Whether a training has left something in a folder.
-
-    Returns
-    -------
-    found : bool
-    """
+def has_training(folder: Path | str) -> bool:
+    """Return whether a folder has files of a training."""
     return any(path for trace in TRACES for path in Path(folder).glob(trace))
 
 
-def is_adopted(folder: Path) -> bool:
-    """Whether a folder holds a training of an earlier version, without its settings.
+def is_adopted(folder: Path | str) -> bool:
+    """Return whether a folder has a training of an earlier version, without settings.
 
-    It is taken to have those that are given now.
+    It gets the current ones.
     """
     return has_training(folder) and not (Path(folder) / SETTINGS_FILE).exists()
 
 
-def check_settings(folder: Path, **parts) -> None:
-    """Refuse to go on in a folder whose training had other settings.
+def check_settings(folder: Path | str, **parts: dict[str, Any]) -> None:
+    """Raise if the training in a folder had other settings.
 
     A folder with a training but without `settings.json` passes, see `is_adopted`.
 
@@ -251,12 +248,12 @@ def check_settings(folder: Path, **parts) -> None:
     folder : str or Path
         The output folder.
     **parts : dict
-        `settings`, `weights`, `data`: what is known of them by now.
+        `settings`, `weights`, `data`: the current ones.
 
     Raises
     ------
     InputError
-        With a line for each difference, and what to do.
+        With a line for each difference, and the remedy.
     """
     folder = Path(folder)
     if not has_training(folder) or is_adopted(folder):
@@ -266,8 +263,8 @@ def check_settings(folder: Path, **parts) -> None:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read {path} ({error}): {_ways_on('')}, or remove this file to go "
-            "on with the settings that are given now"
+            f"cannot read {path} ({error}): {_ways_on('')}, or remove this file to "
+            "resume with the current settings"
         ) from error
     lines = [
         line
@@ -276,14 +273,14 @@ def check_settings(folder: Path, **parts) -> None:
     ]
     if lines:
         raise InputError(
-            f"{folder} holds a training with other settings:\n  "
+            f"{folder} has a training with other settings:\n  "
             + "\n  ".join(lines)
             + f"\n  {_ways_on('To train with these, ')}"
         )
 
 
-def _current(settings: dict) -> dict:
-    """Settings of an earlier version, with names of classes and keys as now."""
+def _current(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the current names of classes and keys."""
     return current_settings(
         {
             key: with_current_names(value)[0] if isinstance(value, str) else value
@@ -294,77 +291,71 @@ def _current(settings: dict) -> dict:
 
 
 def _ways_on(aim: str) -> str:
-    moved = "which moves what is there aside"
-    return f"{aim}give another --output_folder, or --start_over, {moved}"
+    return f"{aim}use another --output_folder, or --start_over to move this one aside"
 
 
-def differences(stored: dict, given: dict) -> list[str]:
-    """A line for each value that differs; the number of epochs may be raised.
+def differences(stored: dict[str, Any], current: dict[str, Any]) -> list[str]:
+    """Return a line for each value that differs; the number of epochs may be raised.
 
     Example
     -------
     >>> differences({"lr": 0.1, "number_of_epochs": 2}, {"number_of_epochs": 3})
-    ['lr: 0.1 there, nothing given']
+    ['lr: 0.1 in the folder, now nothing']
     >>> differences({"number_of_epochs": 2}, {"number_of_epochs": 1})
-    ['number_of_epochs: 2 there, 1 given (it can only be raised)']
+    ['number_of_epochs: 2 in the folder, now 1 (it can only be raised)']
     """
     lines = []
-    for key in [*stored, *(key for key in given if key not in stored)]:
-        old, new = stored.get(key, "nothing"), given.get(key, "nothing")
+    for key in [*stored, *(key for key in current if key not in stored)]:
+        old, new = stored.get(key, "nothing"), current.get(key, "nothing")
         raised = ""
         if key.rpartition(".")[2] == EPOCHS and isinstance(old, int):
             if isinstance(new, int) and new >= old:
                 continue
             raised = " (it can only be raised)"
         if old != new:
-            lines.append(f"{key}: {old} there, {new} given{raised}")
+            lines.append(f"{key}: {old} in the folder, now {new}{raised}")
     return lines
 
 
-def write_settings(folder: Path, **parts) -> None:
+def write_settings(folder: Path | str, **parts: dict[str, Any]) -> None:
     """Write `settings.json`: `settings`, `weights` and `data`."""
     text = json.dumps(parts, indent=2) + "\n"
     write_text(text, Path(folder) / SETTINGS_FILE)
 
 
 @contextmanager
-def kept_unless_accepted(folder: Path) -> Iterator[None]:
-    """Give a folder of small files its old content back when the body refuses.
+def restored_on_error(folder: Path) -> Iterator[None]:
+    """Restore the small files of a folder if the body raises an `InputError`.
 
-    Arguments
-    ---------
-    folder : Path
-        It may be missing; then it stays as the body leaves it.
+    A missing folder is not restored.
     """
     before = {path: path.read_bytes() for path in folder.glob("*") if path.is_file()}
     try:
         yield
     except InputError:
         for path, content in before.items():
-            write_atomically(
-                path, lambda part, content=content: part.write_bytes(content)
-            )
+            write_atomically(path, partial(Path.write_bytes, data=content))
         raise
 
 
 @contextmanager
 def moved_aside(folder: Path) -> Iterator[Path]:
-    """Move what is in an output folder aside; where the body fails, back again.
+    """Move the content of an output folder aside; back again if the body fails.
 
     Arguments
     ---------
     folder : Path
-        Locked by this process; the lock stays.
+        Locked by this process; the lock is not moved.
 
     Yields
     ------
     aside : Path
-        `FOLDER_before_DATE-TIME`, where everything is now.
+        `FOLDER_before_DATE-TIME`, with the content.
 
     Raises
     ------
     InputError
-        When it cannot be moved.
+        If it cannot be moved.
     """
     folder = folder.resolve()
     stem = f"{folder.name}_before_{time.strftime('%Y%m%d-%H%M%S')}"
@@ -377,14 +368,14 @@ def moved_aside(folder: Path) -> Iterator[Path]:
             _move(folder, aside)
         except OSError as error:
             raise InputError(
-                f"--start_over: cannot move {folder} to {aside} ({error}): give "
+                f"--start_over: cannot move {folder} to {aside} ({error}): use "
                 "another --output_folder"
             ) from error
         yield aside
     except BaseException:
         if aside.is_dir():
             for path in _own(folder):
-                if (aside / path.name).exists():  # made anew
+                if (aside / path.name).exists():  # created since
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             _move(aside, folder)
             aside.rmdir()
@@ -392,7 +383,7 @@ def moved_aside(folder: Path) -> Iterator[Path]:
 
 
 def _own(folder: Path) -> list[Path]:
-    """What is in an output folder, without its lock."""
+    """Return the files and folders of an output folder, without its lock."""
     return [path for path in folder.iterdir() if path.name not in (LOCK, HOLDER)]
 
 

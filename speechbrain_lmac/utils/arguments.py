@@ -1,12 +1,15 @@
-"""Arguments of a command: its own, and SpeechBrain's run options."""
+"""Command-line arguments: of a command, and SpeechBrain's run options."""
 
 import argparse
 import difflib
 import functools
+import itertools
 import sys
 import typing
+from collections.abc import Iterable
 from dataclasses import fields
 from os.path import expanduser
+from typing import Any, NoReturn
 
 from speechbrain_lmac.utils.console import be_quiet
 from speechbrain_lmac.utils.errors import InputError
@@ -15,29 +18,14 @@ START_OVER = "--start_over"  # of trainings
 
 
 class _Quiet(argparse.Action):
-    """`--quiet` takes effect where it is parsed, and leaves nothing behind."""
+    """`--quiet` takes effect where it is parsed, and is not in the namespace."""
 
-    def __init__(self, option_strings: list[str], dest: str, **options):
-        super().__init__(
-            option_strings,
-            dest=argparse.SUPPRESS,
-            default=argparse.SUPPRESS,
-            nargs=0,
-            **options,
-        )
-
-    def __call__(
-        self,
-        parser: "Parser",
-        namespace: argparse.Namespace,
-        values: list,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, *_: Any) -> None:
         be_quiet()
 
 
-def run_option_parser():
-    """SpeechBrain's parser of a YAML file and run options."""
+def run_option_parser() -> argparse.ArgumentParser:
+    """Return SpeechBrain's parser of a YAML file and run options."""
     from speechbrain.utils.run_opts import RunOptions  # imports torch
 
     parser = RunOptions._create_parser()
@@ -54,8 +42,8 @@ def run_option_parser():
 
 
 @functools.cache
-def run_options() -> dict[str, int | str]:
-    """Name of each of SpeechBrain's run options, and ours, to argparse's `nargs`."""
+def run_options() -> dict[str, int | str | None]:
+    """Return argparse's `nargs` of each of SpeechBrain's run options, and ours."""
     return {
         name: action.nargs
         for action in run_option_parser()._actions
@@ -64,7 +52,7 @@ def run_options() -> dict[str, int | str]:
 
 
 def overrides_of(others: list[str]) -> dict[str, str]:
-    """Key to text of the options that `Parser.parse_known_args` did not know.
+    """Return key to text of the other options of `Parser.parse_known_args`.
 
     Example
     -------
@@ -76,8 +64,8 @@ def overrides_of(others: list[str]) -> dict[str, str]:
 
 
 @functools.cache
-def run_keys():
-    """Keys at the top of a YAML that sb.Brain takes for run options."""
+def run_keys() -> set[str]:
+    """Return the keys at the top of a YAML that sb.Brain takes for run options."""
     from speechbrain.utils.run_opts import RunOptions  # imports torch
 
     return {f.name for f in fields(RunOptions)} - {"param_file", "overridden_args"}
@@ -87,15 +75,15 @@ class Parser(argparse.ArgumentParser):
     """An argument parser with errors of one line, for options in any order.
 
     Differences from argparse's: an error is an `InputError`; names are not abbreviated;
-    an option that is given twice with different values is an error; arguments and
-    options may be mixed; `~` is the home folder also behind `=`; every command has
-    `--quiet`. `parse_known_args` takes an unknown option for a run option of
-    SpeechBrain or for a key of a YAML file, and returns it as `--key=value`.
+    an option repeated with different values is an error; arguments and options may be
+    mixed; a value may begin with `-`; `~` is the home folder also behind `=`; every
+    command has `--quiet`. `parse_known_args` returns an unknown option, a key of a YAML
+    file or a run option of SpeechBrain, as `--key=value`.
 
     Arguments
     ---------
-    description : str
-        The first line of it is shown.
+    description : str or None
+        Its first line is shown.
     **options
         Of `argparse.ArgumentParser`.
 
@@ -108,18 +96,27 @@ class Parser(argparse.ArgumentParser):
     (['a', 'b'], ['--debug', '--lr=-1'])
     """
 
-    def __init__(self, description: str | None = None, **options):
+    def __init__(self, description: str | None = None, **options: Any) -> None:
         description = description and description.splitlines()[0]
         super().__init__(description=description, allow_abbrev=False, **options)
-        self.add_argument("--quiet", action=_Quiet, help="only warnings and errors")
+        self.add_argument(
+            "--quiet",
+            action=_Quiet,
+            nargs=0,
+            dest=argparse.SUPPRESS,
+            default=argparse.SUPPRESS,
+            help="only warnings and errors",
+        )
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """Raise `InputError`."""
         message = message[:1].lower() + message[1:]
         raise InputError(f"{message} ({self.prog} --help lists the options)")
 
-    def parse_known_args(self, args: list[str] | None = None, namespace=None) -> tuple:
-        """Parse what this parser knows.
+    def parse_known_args(
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Parse the arguments that this parser has.
 
         Returns
         -------
@@ -127,62 +124,62 @@ class Parser(argparse.ArgumentParser):
         others : list of str
             The other options, as `--key=value`, or `--flag` of SpeechBrain's flags.
         """
-        if self._subparsers is not None:  # each of them parses its own
-            return super().parse_known_args(args, namespace)
-        own, others = self._sorted_out(sys.argv[1:] if args is None else args)
+        argv = list(map(str, sys.argv[1:] if args is None else args))
+        if self._subparsers is not None:  # each of them parses its own options
+            first = itertools.takewhile(lambda word: word.startswith("-"), argv)
+            names = (word.partition("=")[0] for word in first)
+            self.check_known([x for x in names if x not in self._option_string_actions])
+            return super().parse_known_args(argv, namespace)
+        own, others = self._sorted_out(argv)
         namespace, stray = super().parse_known_args(own, namespace)
         if stray:
             self.error(f"unexpected argument {stray[0]!r}")
         return namespace, others
 
     def parse_args(
-        self, args: list[str] | None = None, namespace=None
-    ) -> argparse.Namespace:
-        """Parse all; an option that this parser does not know is an error."""
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """Parse all; an option that this parser does not have is an error."""
         namespace, others = self.parse_known_args(args, namespace)
+        self.check_known(others)
+        return namespace
+
+    def check_known(self, others: list[str]) -> None:
+        """Raise if `parse_known_args` returned other options."""
         if others:
             name = others[0].partition("=")[0]
             self.error(f"unknown option {name}{self._did_you_mean(name)}")
-        return namespace
 
-    def _sorted_out(self, argv: list[str]) -> tuple:
+    def _sorted_out(self, argv: list[str]) -> tuple[list[str], list[str]]:
         """(words for argparse, other options): arguments first, values by `=`."""
-        arguments, own, others, seen, place = [], [], [], {}, 0
-        argv = list(map(str, argv))
-        while place < len(argv):
-            word = argv[place]
-            place += 1
-            if not word.startswith("--"):
-                arguments.append(expanduser(word))
-                continue
-            name, equals, value = word.partition("=")
+        groups = [[""]]  # each option, with the words up to the next
+        for word in argv:
+            if word.startswith("--"):
+                groups.append([])
+            groups[-1].append(word)
+        arguments, own, others = groups[0][1:], list[str](), list[str]()
+        texts: dict[str, str] = {}
+        for option, *values in groups[1:]:
+            name, equals, value = option.partition("=")
             action = self._option_string_actions.get(name)
             nargs = action.nargs if action else run_options().get(name)
-            end = place
-            while end < len(argv) and not argv[end].startswith("--"):
-                end += 1
-            if nargs == 0:
-                if equals:
-                    self.error(f"{name} takes no value, got {value!r}")
-                words = [name]
-            elif nargs is None:
-                if not equals:
-                    if place == end:
-                        self.error(f"{name} has no value{self._did_you_mean(name)}")
-                    value = argv[place]
-                    place += 1
-                words = [f"{name}={expanduser(value) if action else value}"]
-            else:
-                values = [value] if equals else argv[place:end]
-                place = place if equals else end
-                words = [name, *values]
-            if not isinstance(action, argparse._AppendAction) and nargs != 0:
-                given = " ".join(words).removeprefix(name)[1:]
-                before = seen.setdefault(name, given)
-                if before != given:
-                    self.error(f"{name} is given twice: {before!r} and {given!r}")
-            (others if action is None else own).extend(words)
-        return [*arguments, *own], others
+            if nargs == 0 and equals:
+                self.error(f"{name} takes no value, got {value!r}")
+            if nargs is None and not (equals or values):
+                self.error(f"{name} has no value{self._did_you_mean(name)}")
+            n = 0 if equals or nargs == 0 else 1 if nargs is None else len(values)
+            arguments += values[n:]
+            values = [value] if equals else values[:n]
+            if action and nargs is None:
+                values = [expanduser(values[0])]
+            text = " ".join(values)
+            if nargs != 0 and not isinstance(action, argparse._AppendAction):
+                before = texts.setdefault(name, text)
+                if before != text:
+                    self.error(f"{name} is given twice: {before!r} and {text!r}")
+            words = [f"{name}={text}"] if nargs is None else [name, *values]
+            (own if action else others).extend(words)
+        return [*map(expanduser, arguments), *own], others
 
     def _did_you_mean(self, name: str) -> str:
         known = {*self._option_string_actions, *run_options()} - {name}

@@ -1,6 +1,7 @@
-"""How a script runs: what a user can put right is one message, not a traceback."""
+"""The entry point of recipe scripts."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch.distributed as dist
@@ -13,27 +14,27 @@ from speechbrain_lmac.utils.files import why_refused
 from speechbrain_lmac.utils.locks import release_folders
 
 
-def main(run) -> None:
-    """Run a recipe; what a user can put right is one message, not a traceback."""
+def main(run: Callable[[list[str]], object]) -> None:
+    """Run a recipe; an error of the user is one message, without a traceback."""
     open_console()
     try:
         run(sys.argv[1:])
     except InputError as error:
         refuse(message_of(error))
     except RuntimeError as error:
-        told = why_uncompiled(error)
-        if told is None:
+        message = why_uncompiled(error)
+        if message is None:
             raise
-        refuse(told)
+        refuse(message)
     except OSError as error:
-        told = why_refused(error, getattr(error, "filename", None) or Path.cwd())
-        if told is None:
+        message = why_refused(error, getattr(error, "filename", None) or Path.cwd())
+        if message is None:
             raise
-        refuse(told)
+        refuse(message)
     finally:
         release_folders()
     if dist.is_available() and dist.is_initialized():
-        # Together: threads of a process that leaves while others still talk to it
-        # abort it now and then, and torchrun takes that for a failure.
+        # Together: a process that exits while others still communicate with it may
+        # abort, and torchrun counts that as a failure.
         wait_for_all()
         dist.destroy_process_group()

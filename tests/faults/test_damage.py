@@ -87,7 +87,7 @@ def test_a_damaged_newest_checkpoint(
     newest = max(cut_in_epoch_3, key=lambda path: path.stat().st_mtime_ns)
     damage(newest / file)
     call(train_lmac, *options, "--output_folder=part")
-    warned = told("part", "is damaged")
+    warned = told("part", "damaged")
     assert len(warned) == 1 and str(newest) in warned[0] and "WARNING" in warned[0]
     assert same(weights("part"), weights(whole))
 

@@ -92,7 +92,7 @@ def test_folder_of_something_else(refused, tmp_path, tiny):
     (tmp_path / "music" / "song.wav").touch()
     options = ["--data_folder=music", *tiny[1:], OUT]
     message = refused(train_classifier, CLASSIFIER_YAML, *options)
-    assert "music" in message and "missing: meta/esc50.csv" in message
+    assert "music" in message and "meta/esc50.csv" in message
     assert "--data_folder" in message
 
 
@@ -100,7 +100,7 @@ def test_table_without_a_column(refused, data, of):
     table = data / "meta" / "esc50.csv"
     pd.read_csv(table).drop(columns="category").to_csv(table, index=False)
     message = refused(train_classifier, CLASSIFIER_YAML, *of, OUT)
-    assert f"{table}: category; found: filename, fold" in message
+    assert re.search(rf"{re.escape(str(table))}.* category.* filename, fold", message)
 
 
 def cut(path):
@@ -116,10 +116,10 @@ def put_nan(path):
 
 
 BAD_CLIPS = [
-    (cut, "truncated or damaged audio file (1)"),
-    (lambda path: path.write_text("no sound\n"), "unreadable audio file (1)"),
-    (put_nan, "audio file with NaN or infinite samples (1)"),
-    (Path.unlink, "missing audio file (1)"),
+    (cut, "truncated"),
+    (lambda path: path.write_text("no sound\n"), "unreadable"),
+    (put_nan, "NaN"),
+    (Path.unlink, "missing"),
 ]
 
 
@@ -127,8 +127,8 @@ BAD_CLIPS = [
 def test_damaged_clip_in_the_dataset(refused, data, clip, of, damage, kind):
     damage(clip)
     message = refused(train_classifier, CLASSIFIER_YAML, *of, OUT)
-    assert f"{data} has 1 fault" in message
-    assert f"{kind}: {TRAINING_CLIP}" in message
+    assert str(data) in message
+    assert re.search(rf"{kind}\b.*: {TRAINING_CLIP}", message)
 
 
 def test_split_without_a_clip(refused, data, of):
@@ -136,7 +136,7 @@ def test_split_without_a_clip(refused, data, of):
     rows = pd.read_csv(table)
     rows[rows["fold"] != 4].to_csv(table, index=False)
     message = refused(train_classifier, CLASSIFIER_YAML, *of, OUT)
-    assert "fold without clips (there are 1, 2, 3, 5) (1): 4" in message
+    assert re.search(r"fold.* 1, 2, 3, 5.* 4$", message, re.MULTILINE)
 
 
 def test_all_kinds_of_clips_that_are_no_fault(
@@ -180,24 +180,21 @@ def test_misspelt_key(refused, copy_of, tiny):
     yaml = copy_of(CLASSIFIER_YAML, "label_smoothing:", "label_smothing:")
     message = refused(train_classifier, yaml, *tiny, OUT)
     assert "unknown key 'label_smothing'" in message
-    assert "did you mean 'label_smoothing'?" in message
+    assert "'label_smoothing'?" in message
     assert str(yaml) in message
 
 
 def test_misspelt_key_on_the_command_line(refused, tiny):
     message = refused(train_classifier, CLASSIFIER_YAML, *tiny, OUT, "--batchsize=4")
     assert "batchsize" in message
-    assert "Did you mean 'batch_size'?" in message
+    assert "'batch_size'?" in message
 
 
 def test_misspelt_argument_of_a_part(refused, copy_of, tiny):
     old = "    save_file: !ref <output_folder>/train_log.txt\n"
     yaml = copy_of(CLASSIFIER_YAML, old, old + "    samples_evry: 2\n")
     message = refused(train_classifier, yaml, *tiny, OUT)
-    assert (
-        "Invalid argument to class speechbrain_lmac.training.loggers.TrainLoggers"
-        in message
-    )
+    assert "speechbrain_lmac.training.loggers.TrainLoggers" in message
     assert "samples_evry" in message
 
 
@@ -230,7 +227,7 @@ def test_misspelt_argument_of_the_augmentation(refused, tiny):
 def test_unreadable_yaml(refused, copy_of, tiny):
     yaml = copy_of(CLASSIFIER_YAML, "seed: 1234", "seed: [1234")
     message = refused(train_classifier, yaml, *tiny, OUT)
-    assert f"{yaml} is not readable as YAML" in message
+    assert f"{yaml}: invalid YAML" in message
     assert "line" in message
 
 
@@ -304,7 +301,7 @@ def test_output_folder_that_is_a_file(refused, tmp_path, tiny, folder):
     option = f"--output_folder={folder}"
     message = refused(train_classifier, CLASSIFIER_YAML, *tiny, option)
     assert one_line(message)
-    assert f"cannot write {folder}: file is a file" in message
+    assert f"cannot write {folder}: file " in message
     assert (tmp_path / "file").read_text() == "mine\n"
     for recipe, words in (
         (tables.write_tables, [f"--output={folder}/page.md"]),
@@ -331,26 +328,25 @@ def test_quiet_training_with_other_parts(call, tiny, short, capfd, tmp_path):
 def test_counts_that_are_none(refused, tiny, key, value):
     options = [*tiny, OUT, f"--{key}={value}"]
     message = refused(train_classifier, CLASSIFIER_YAML, *options)
-    wanted = f"{key} must be a whole number"
-    assert wanted in message and f"got {value}" in message.replace("'", "")
+    assert re.search(rf"{key} .*whole number.* '?{value}\b", message)
 
 
 def test_numbers_of_an_evaluation(refused, one_method):
     command = [run_evaluation, *one_method, OUT]
     message = refused(*command, "--batch_size=0")
-    assert "batch_size must be a whole number from 1, got 0" in message
+    assert re.search(r"batch_size .*whole number.* 0$", message)
     message = refused(*command, "--split=tets")
-    assert "split must be one of train, valid, test, got 'tets'" in message
+    assert re.search(r"split .*train, valid, test.*'tets'", message)
 
 
 def test_unknown_metric(refused, one_method):
     message = refused(run_evaluation, *one_method, OUT, "--metrics=[AI, ADD]")
-    assert "ADD; known: AI, AD," in message
+    assert re.search(r"\bADD\b.*: AI, AD,", message)
 
 
 def test_recipe_with_the_yaml_of_another(refused, tiny):
     message = refused(train_lmac, CLASSIFIER_YAML, *tiny, OUT)
-    assert f"{CLASSIFIER_YAML} is for train_classifier.py, not for" in message
+    assert re.search(f"{CLASSIFIER_YAML} .*train_lmac.py", message)
     yaml = ROOT / CLASSIFIER_YAML
     assert f"run `python recipes/train_classifier.py {yaml}`" in message
 
@@ -358,7 +354,7 @@ def test_recipe_with_the_yaml_of_another(refused, tiny):
 def test_recipe_with_the_keys_of_another(refused, copy_of, tiny):
     yaml = copy_of(CLASSIFIER_YAML, "recipe: train_classifier\n", "")
     message = refused(train_lmac, yaml, *tiny, OUT)
-    assert "lacks the keys ['classifier', 'interpreter', 'objective']" in message
+    assert "keys ['classifier', 'interpreter', 'objective']" in message
 
 
 # --- Trained models ------------------------------------------------------------
@@ -369,8 +365,8 @@ def test_classifier_of_another_class_count(refused, tiny, classifier):
     other = f"--dataset={{clip_seconds: 1.0, n_classes: 7, categories: {categories}}}"
     options = [tiny[0], other, *tiny[2:], classifier, OUT]
     message = refused(train_lmac, LMAC_YAML, *options)
-    assert "model.ckpt does not fit CompactClassifier" in message
-    assert "(6, 64) in the file and (7, 64) in the model" in message
+    assert re.search(r"model.ckpt .*CompactClassifier", message)
+    assert re.search(r"\(6, 64\).*\(7, 64\)", message)
     assert "n_classes" in message
 
 
@@ -390,21 +386,19 @@ def test_no_classifier(refused, tiny):
     message = refused(
         train_lmac, LMAC_YAML, *tiny, OUT, "--classifier_source=no/such/folder"
     )
-    assert "cannot load model.ckpt from 'no/such/folder'" in message
+    assert re.search("model.ckpt .*'no/such/folder'", message)
     assert "train_classifier.py" in message
     assert "--classifier_source" in message
 
 
 def test_no_interpreter(refused, toy, tiny, classifier):
     missing = [*tiny, classifier, "--interpreter_checkpoint=no/interpreter.ckpt"]
-    advice = "\n  Train it with the script that its YAML names"
-    wanted = f"no trained interpreter at no/interpreter.ckpt.{advice}"
     clip = toy / "audio" / TRAINING_CLIP
     message = refused(explain, LMAC_YAML, clip, "--output_folder", "out", *missing)
-    assert wanted in message
+    assert "interpreter at no/interpreter.ckpt" in message
     table = ["hparams/toy_table.yaml", *tiny, classifier, "--blocks=STFT"]
     message = refused(run_evaluation, *table, "--methods=L-MAC", OUT)
-    assert f"no trained interpreter at results/toy_lmac/1234.{advice}" in message
+    assert "interpreter at results/toy_lmac/1234" in message
 
 
 def test_truncated_interpreter(refused, toy, tiny, classifier, trained_lmac, tmp_path):
@@ -413,7 +407,7 @@ def test_truncated_interpreter(refused, toy, tiny, classifier, trained_lmac, tmp
     options = [*tiny, classifier, f"--interpreter_checkpoint={checkpoint}"]
     clip = toy / "audio" / TRAINING_CLIP
     message = refused(explain, LMAC_YAML, clip, "--output_folder", "out", *options)
-    assert f"{checkpoint} is not a readable checkpoint" in message
+    assert str(checkpoint) in message and "readable" in message
 
 
 # --- Files to explain ---------------------------------------------------------------
@@ -422,10 +416,10 @@ def test_truncated_interpreter(refused, toy, tiny, classifier, trained_lmac, tmp
 @pytest.mark.parametrize(
     "damage, reason",
     [
-        (Path.unlink, "missing audio file"),
-        (cut, "truncated or damaged audio file"),
-        (lambda path: path.write_text("no sound\n"), "unreadable audio file"),
-        (put_nan, "audio file with NaN or infinite samples"),
+        (Path.unlink, "missing"),
+        (cut, "truncated"),
+        (lambda path: path.write_text("no sound\n"), "unreadable"),
+        (put_nan, "NaN"),
     ],
 )
 def test_only_file_cannot_be_explained(
@@ -434,25 +428,25 @@ def test_only_file_cannot_be_explained(
     damage(clip)
     options = ["--output_folder", "out", *tiny, classifier, interpreter]
     message = refused(explain, LMAC_YAML, clip, *options)
-    assert "1 of 1 files could not be explained" in message
-    assert f"{clip}: {reason}" in message
+    assert "1 of 1 files" in message
+    assert re.search(rf"{clip}: .*{reason}\b", message)
 
 
 def test_one_of_several_files_is_missing(
     run, toy, tiny, classifier, interpreter, tmp_path
 ):
-    there = [toy / "audio" / name for name in ("1-0-A-0.wav", "1-1-A-1.wav")]
-    files = [there[0], tmp_path / "gone.wav", there[1]]
+    clips = [toy / "audio" / name for name in ("1-0-A-0.wav", "1-1-A-1.wav")]
+    files = [clips[0], tmp_path / "gone.wav", clips[1]]
     script = [sys.executable, "recipes/explain.py", LMAC_YAML, *files]
     options = ["--output_folder", tmp_path / "out", *tiny, classifier, interpreter]
     done = run([*script, *options])
 
     assert done.returncode == 2
-    assert "error: 1 of 3 files could not be explained" in done.stderr
-    assert f"{tmp_path / 'gone.wav'}: missing audio file" in done.stderr
+    assert "error: 1 of 3 files" in done.stderr
+    assert f"{tmp_path / 'gone.wav'}: missing" in done.stderr
     assert "Traceback" not in done.stderr
     table = pd.read_csv(tmp_path / "out" / "explanations.csv")
-    assert table["file"].tolist() == list(map(str, there))
+    assert table["file"].tolist() == list(map(str, clips))
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"1-0-A-0_explanation.wav", "1-1-A-1_explanation.wav"} < written
     assert not [name for name in written if "gone" in name or ".part" in name]
@@ -463,6 +457,6 @@ def test_literal_command_with_damaged_data(run, data, clip, of, tmp_path):
     script = [sys.executable, "recipes/train_classifier.py", CLASSIFIER_YAML]
     done = run([*script, *of, f"--output_folder={tmp_path / 'out'}"])
     assert done.returncode == 2
-    assert f"unreadable audio file (1): {TRAINING_CLIP}" in done.stderr
+    assert re.search(rf"unreadable .*: {TRAINING_CLIP}", done.stderr)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

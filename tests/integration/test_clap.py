@@ -1,7 +1,6 @@
 """train_clap.py: what it writes, what it refuses, and that it resumes."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +141,7 @@ def test_captions_are_not_mixed_as_targets(refused, options, tmp_path, key):
     other = {"mixup": "blank", "blank": "mixup"}[key]
     path = with_augment(tmp_path, f"    {other}: null\n")
     message = refused(train_clap, path, *options[1:], "--output_folder=no")
-    assert re.search("mixup.*blank.*null", message)
+    assert "mixup and blank" in message
 
 
 def test_sounds_are_augmented_one_by_one(call, capsys, options, trained, tmp_path):
@@ -160,4 +159,4 @@ def test_sounds_are_augmented_one_by_one(call, capsys, options, trained, tmp_pat
     with pytest.raises(SystemExit):
         call(train_clap, path, *options[1:], "--output_folder=twice")
     message = capsys.readouterr().err
-    assert re.search(r"\b12\b.*\b6\b", message)
+    assert "got 12 from 6" in message

@@ -181,7 +181,8 @@ def test_a_yaml_that_is_not_there_gets_a_list_of_those_that_are(run, tmp_path):
     script = [sys.executable, ROOT / "recipes" / "train_lmac.py"]
     done = run([*script, "hparams/toy_lmax.yaml"], tmp_path)
     assert done.returncode == 2
-    assert "error: no such hyperparameter file: hparams/toy_lmax.yaml" in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "hparams/toy_lmax.yaml" in done.stderr
     assert "toy_lmac.yaml" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []

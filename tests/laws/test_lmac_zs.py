@@ -22,7 +22,7 @@ from speechbrain_lmac.interpreters import (
 from speechbrain_lmac.losses.audio_text_pairs import Pairs, gather_pairs
 from speechbrain_lmac.losses.lmac import WeightedObjective
 from speechbrain_lmac.losses.lmac_zs import diversity, keep, mask_l1, mask_out, match
-from speechbrain_lmac.training.prompts import AskedPrompts, PromptMemory
+from speechbrain_lmac.training.prompts import PromptMemory, UniquePrompts
 from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.seeding import generator
@@ -295,7 +295,7 @@ def gradient_of(total, interpreter):
 
 
 def prompts_of(classifier, sentences):
-    return PromptMemory(classifier).ask(sentences)
+    return PromptMemory(classifier).embed(sentences)
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -452,11 +452,11 @@ def test_equal_prompts_are_embedded_once_and_each_by_itself():
     clap = Clap()
     memory = PromptMemory(ClapClassifier(clap, ["dog"]))
     clap.sentences.clear()
-    prompts = memory.ask(["b", "a", "b"])
-    assert isinstance(prompts, AskedPrompts)
+    prompts = memory.embed(["b", "a", "b"])
+    assert isinstance(prompts, UniquePrompts)
     assert (prompts.own.tolist(), prompts.counts.tolist()) == ([0, 1, 0], [2, 1])
     torch.testing.assert_close(prompts.text, clap.text(["b", "a"]))
-    memory.ask(["a", "b", "c"])
+    memory.embed(["a", "b", "c"])
     assert clap.sentences == [["b"], ["a"], ["b", "a"], ["c"]]
 
 

@@ -44,44 +44,31 @@ def nothing_built():
 @pytest.mark.parametrize(
     "part, message",
     [
-        (
-            "!new:torch.nn.Lineer {{}}",
-            "part.0: There is no such class as torch.nn.Lineer",
-        ),
-        ("!new:torch.nn.Lineer {{}}", "did you mean torch.nn.Linear?"),
-        ("!new:torch.optm.SGD {{}}", "did you mean torch.optim?"),
+        ("!new:torch.nn.Lineer {{}}", "part.0: unknown class torch.nn.Lineer"),
+        ("!new:torch.nn.Lineer {{}}", "mean torch.nn.Linear?"),
+        ("!new:torch.optm.SGD {{}}", "mean torch.optim?"),
         ("!new:speechbrain.nnet.schedulers.NewBob", "schedulers.NewBobScheduler?"),
-        (
-            "!nwe:torch.nn.Linear {{}}",
-            "there is no tag !nwe; did you mean !new:?",
-        ),
-        (
-            "!name:torch.nn.functional.leakyrelu",
-            "did you mean torch.nn.functional.leaky_relu?",
-        ),
-        (
-            "!apply:nothing_like.it [1]",
-            "no such function as nothing_like.it (looked in",
-        ),
-        ("!module:nothing_like", "no such module as nothing_like"),
-        ("!new:math.sqrt {{}}", "part.0: !new:math.sqrt should name a class, but is"),
-        ("!apply:torch.nn.Linear [1, 2]", "should name a function, but is"),
-        ("!module:math.sqrt", "should name a module, but is"),
-        ("!module:math [1]", "a module takes no arguments"),
-        ("!name:math.pi [1]", "should name a class or function, but is"),
-        ("!new:{here}.Part {{siz: 1}}", "no argument 'siz'; did you mean 'size'?"),
+        ("!nwe:torch.nn.Linear {{}}", "tag !nwe; did you mean !new:?"),
+        ("!name:torch.nn.functional.leakyrelu", "torch.nn.functional.leaky_relu?"),
+        ("!apply:nothing_like.it [1]", "function nothing_like.it (searched "),
+        ("!module:nothing_like", "module nothing_like"),
+        ("!new:math.sqrt {{}}", "part.0: !new:math.sqrt must name a class,"),
+        ("!apply:torch.nn.Linear [1, 2]", "must name a function,"),
+        ("!module:math.sqrt", "must name a module,"),
+        ("!module:math [1]", "no arguments: !module:math"),
+        ("!name:math.pi [1]", "must name a class or function,"),
+        ("!new:{here}.Part {{siz: 1}}", "argument 'siz'; did you mean 'size'?"),
         ("!new:{here}.Part {{zzzzz: 1}}", "'zzzzz'; it takes size, name, other"),
-        ("!new:{here}.Part [1, 2]", "Invalid argument to class {here}.Part: too many"),
-        ("!new:torch.nn.Linear {{in_features: 1}}", "missing a required argument"),
-        ("!name:torch.optim.SGD {{momentun: 0.9}}", "did you mean 'momentum'?"),
-        (
-            "{{a: {{b: !new:{here}.Part {{c: 1}}}}}}",
-            "part.0.a.b: Inv",
-        ),
+        ("!new:{here}.Part [1, 2]", "class {here}.Part: too many"),
+        ("!new:torch.nn.Linear {{in_features: 1}}", "argument: 'out_features'"),
+        ("!name:torch.optim.SGD {{momentun: 0.9}}", "mean 'momentum'?"),
+        ("{{a: {{b: !new:{here}.Part {{c: 1}}}}}}", "part.0.a.b: "),
         ("!apply:{here}.make {{}}", "part.0: Invalid argument to function {here}.make"),
     ],
 )
-def test_what_is_not_there_is_told_before_anything_is_built(part, message, tmp_path):
+def test_an_unknown_name_or_argument_is_an_error_before_anything_is_built(
+    part, message, tmp_path
+):
     part, message = (text.format(here=HERE) for text in (part, message))
     text = f"first: !new:{HERE}.Part {{}}\npart:\n- {part}\n"
     with pytest.raises(InputError) as refused:
@@ -117,7 +104,7 @@ def test_arguments_that_are_merged_in(tmp_path):
     text = "__a: &a {name: y}\npart: !new:%s.Part\n    <<: *a\n    size: 2\n"
     load(text % HERE, tmp_path)
     assert built == [(2, "y", None)]
-    with pytest.raises(InputError, match="no argument 'nme'; did you mean 'name'"):
+    with pytest.raises(InputError, match="'nme'.*'name'"):
         load(text.replace("{name", "{nme") % HERE, tmp_path)
 
 
@@ -190,25 +177,24 @@ def ours(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("count: many", "part.count must be a whole number, got 'many'"),
-        ("count: 2.5", "part.count must be a whole number, got '2.5'"),
-        ("count: true", "part.count must be a whole number, got 'true'"),
-        ("count: null", "part.count must be a whole number, got 'null'"),
-        ("count: [1]", "part.count must be a whole number, got a list"),
-        ("count: 1, share: half", "part.share must be a number, got 'half'"),
-        ("count: 1, share: {a: 1}", "part.share must be a number, got a mapping"),
-        ("count: 1, on: 1", "part.on must be true or false, got '1'"),
-        ("count: 1, name: 3", "part.name must be a text, got '3'"),
-        ("count: 1, sizes: 3", "part.sizes must be a list, got '3'"),
-        ("count: 1, maybe: x", "part.maybe must be a whole number or null, got 'x'"),
-        ("count: 1, net: x", "part.net must be an object, as !new:CLASS, got 'x'"),
-        ("count: 1, term: 3", "part.term must be an object, as !new:CLASS, got '3'"),
+        ("count: many", "part.count .* whole number, .*'many'"),
+        ("count: 2.5", "part.count .* whole number, .*'2.5'"),
+        ("count: true", "part.count .* whole number, .*'true'"),
+        ("count: null", "part.count .* whole number, .*'null'"),
+        ("count: [1]", "part.count .* whole number, .*a list"),
+        ("count: 1, share: half", "part.share .* a number, .*'half'"),
+        ("count: 1, share: {a: 1}", "part.share .* a number, .*a mapping"),
+        ("count: 1, on: 1", "part.on .* true or false, .*'1'"),
+        ("count: 1, name: 3", "part.name .* text, .*'3'"),
+        ("count: 1, sizes: 3", "part.sizes .* list, .*'3'"),
+        ("count: 1, maybe: x", "part.maybe .* whole number or null, .*'x'"),
+        ("count: 1, net: x", "part.net .* object, .*!new:CLASS, .*'x'"),
+        ("count: 1, term: 3", "part.term .* object, .*!new:CLASS, .*'3'"),
     ],
 )
 def test_a_value_of_another_kind(arguments, message, ours, tmp_path):
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError, match=f"^mine.yaml: {message}$"):
         load(f"part: !name:{ours}.Typed {{{arguments}}}\n", tmp_path)
-    assert str(refused.value) == f"mine.yaml: {message}"
 
 
 @pytest.mark.parametrize(
@@ -232,13 +218,15 @@ def test_abstract_annotations_take_plain_values(ours, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", ["{half: x}", "\n- x"])
-def test_a_kind_over_which_our_code_stumbles(arguments, ours, tmp_path):
-    with pytest.raises(InputError, match="part.half must be a number, got 'x'$"):
+def test_an_argument_of_the_wrong_type_that_raises_in_our_code(
+    arguments, ours, tmp_path
+):
+    with pytest.raises(InputError, match="part.half .* number, .*'x'$"):
         load(f"part: !new:{ours}.Halved {arguments}\n", tmp_path)
     assert load(f"part: !new:{ours}.Halved {{half: '3'}}\n", tmp_path)  # it did not
 
 
-# --- Whose fault it is ----------------------------------------------------------------
+# --- Bugs and errors of the user ------------------------------------------------------
 
 
 USERS = """\
@@ -277,7 +265,7 @@ def test_a_bug_of_ours_keeps_its_traceback(kind, error, ours, tmp_path):
 
 
 def test_the_words_of_an_error_decide_nothing(ours, tmp_path):
-    with pytest.raises(ValueError, match="No such file") as raised:
+    with pytest.raises(ValueError, match="^Invalid argument to x") as raised:
         load(f"a: !new:{ours}.Faulty {{kind: text}}\n", tmp_path)
     assert not isinstance(raised.value, InputError)
 
@@ -291,7 +279,7 @@ def test_the_words_of_an_error_decide_nothing(ours, tmp_path):
     ],
 )
 def test_what_is_not_the_fault_of_our_code(kind, message, ours, tmp_path):
-    with pytest.raises(InputError, match=f"mine.yaml cannot be built: .*{message}"):
+    with pytest.raises(InputError, match=f"^mine.yaml .*{message}"):
         load(f"a: !new:{ours}.Faulty {{kind: {kind}}}\n", tmp_path)
 
 
@@ -300,15 +288,15 @@ def test_what_is_not_the_fault_of_our_code(kind, message, ours, tmp_path):
     [("odd", r"no way \(Odd\), at a, !new:"), ("key", r"nothing \(KeyError\), at a")],
 )
 def test_what_a_users_class_raises_is_a_line(kind, message, users, tmp_path):
-    wanted = rf"mine.yaml cannot be built with --lr=2: {message}"
-    with pytest.raises(InputError, match=wanted) as refused:
+    message = rf"^mine.yaml .*--lr=2: {message}"
+    with pytest.raises(InputError, match=message) as refused:
         load(f"a: !new:{users}.Net {{kind: {kind}}}\n", tmp_path, {"lr": "2"})
-    assert refused.value.__cause__ is not None  # for who looks for the traceback
+    assert refused.value.__cause__ is not None  # the traceback
 
 
 def test_a_users_function_that_a_class_of_ours_calls(ours, users, tmp_path):
     text = f"a: !new:{ours}.Faulty\n- call\n- !name:{users}.boom\n"
-    with pytest.raises(InputError, match=r"no way \(TypeError\), at a, !new:"):
+    with pytest.raises(InputError, match=r"no way \(TypeError\), .*a, !new:"):
         load(text, tmp_path)
 
 
@@ -320,7 +308,7 @@ def test_too_little_memory_is_nobodys_mistake(ours, users, tmp_path):
 
 @pytest.mark.parametrize("value", ["!what 3", "(1, [)"])
 def test_a_value_that_yaml_cannot_read(value, tmp_path):
-    with pytest.raises(InputError, match=r"^mine.yaml: a.b is not readable as YAML"):
+    with pytest.raises(InputError, match=r"^mine.yaml: (?=.*YAML).*\ba\.b: "):
         load(f"a:\n  b: {value}\n", tmp_path)
 
 

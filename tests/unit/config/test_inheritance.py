@@ -16,7 +16,7 @@ from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.old_names import HPARAMS
 
 PARENT = """\
-# What the parent is.
+# The parent.
 seed: 1
 folder: !ref results/parent/<seed>
 part:  # with a comment
@@ -88,14 +88,10 @@ def test_null_drops_a_key_of_a_mapping_and_is_a_value_of_a_class(write):
 
 
 def test_the_head_is_that_of_the_child(write):
-    child = (
-        "# What the child is.\n#   python x.py child.yaml\nparent: parent.yaml\na: 1\n"
-    )
+    child = "# The child.\n#   python x.py child.yaml\nparent: parent.yaml\na: 1\n"
     text = open_hparams(write("child.yaml", child)).getvalue()
-    assert text.startswith(
-        "# What the child is.\n#   python x.py child.yaml\nseed: 1\n"
-    )
-    assert "What the parent is" not in text
+    assert text.startswith("# The child.\n#   python x.py child.yaml\nseed: 1\n")
+    assert "The parent." not in text
     bare = open_hparams(write("bare.yaml", "parent: parent.yaml\n")).getvalue()
     assert bare.startswith("seed: 1\n")
 
@@ -145,15 +141,15 @@ def test_an_include_of_an_earlier_version_is_found_beside_the_parent(write):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("parent: no.yaml\n", "there is no parent no.yaml"),
+        ("parent: no.yaml\n", "parent: no.yaml"),
         ("parent: parent.yaml\nseeds: null\n", "no key 'seeds' to drop.*mean 'seed'"),
-        ("parent: parent.yaml\npart: [b, c]\n", "part has no c; there are: a, b"),
-        ("parent: parent.yaml\npart: []\n", "part would be empty; there are: a, b"),
-        ("parent: parent.yaml\nfolder: {a: 1}\n", "change it at the key that this"),
-        ("parent: parent.yaml\nx: !include:no.yaml\n", "no file no.yaml to include"),
+        ("parent: parent.yaml\npart: [b, c]\n", "part has no c; .*: a, b"),
+        ("parent: parent.yaml\npart: []\n", "part .*empty; .*: a, b"),
+        ("parent: parent.yaml\nfolder: {a: 1}\n", "folder is `!ref results.parent"),
+        ("parent: parent.yaml\nx: !include:no.yaml\n", "include: no.yaml"),
         ("parent: child.yaml\n", "its own parent"),
         ("parent: parent.yaml\npart: {aa: null}\n", "no key 'aa' to drop.*mean 'a'"),
-        ("parent: parent.yaml\n1: 2\n", "the key 1 must be a text"),
+        ("parent: parent.yaml\n1: 2\n", "key must be a text, .*1$"),
         ("parent: [parent.yaml]\n", "parent must be the name of a YAML file"),
     ],
 )
@@ -196,7 +192,7 @@ def test_anchors_of_two_files_may_have_one_name(write):
 
 def test_a_table_that_is_a_run_of_another_file_now_is_told():
     name = "hparams/esc10_table_td.yaml"
-    with pytest.raises(InputError, match="run of the dataset's table") as refused:
+    with pytest.raises(InputError, match="hparams/esc10_table.*--blocks") as refused:
         find_hparams(name)
     command = str(refused.value).partition("of its own: ")[2]
     file, *options = shlex.split(command)

@@ -77,7 +77,7 @@ def test_a_child_of_a_finished_run_may_have_its_keys(experiment, caplog):
 
 @pytest.mark.parametrize("key", ["trainig", "batchsize", "datasets", "objectives"])
 def test_a_misspelt_key_is_refused(experiment, key):
-    with pytest.raises(InputError, match=f"unknown key '{key}'; did you mean '"):
+    with pytest.raises(InputError, match=f"'{key}'; did you mean '"):
         check_keys(experiment(f"{key}: 1\n"))
 
 
@@ -135,15 +135,13 @@ def test_a_resolved_file_finds_what_lies_beside_the_one_it_was_made_of(tmp_path)
     assert set(expected) <= set(sys.path)
 
 
-def test_a_class_that_is_not_found_and_where_it_was_looked_for(
-    experiment, tmp_path, monkeypatch
-):
+def test_a_missing_class_and_the_searched_folders(experiment, tmp_path, monkeypatch):
     (tmp_path / "current").mkdir()
     monkeypatch.chdir(tmp_path / "current")
     path = experiment("model: !new:no_such_net.Net\n")
     with pytest.raises(InputError) as refused:
         load_experiment([str(path)])
-    assert "There is no such class as no_such_net.Net" in str(refused.value)
+    assert "class no_such_net.Net" in str(refused.value)
     assert f"{tmp_path}, {tmp_path / 'current'})" in str(refused.value)
 
 
@@ -157,7 +155,7 @@ def test_what_a_user_s_class_refuses_is_one_line(experiment, tmp_path):
     (tmp_path / "net_fussy.py").write_text(
         "class Net:\n    def __init__(self):\n        raise ValueError('no\\nway')\n"
     )
-    with pytest.raises(InputError, match=r"cannot be built: no way \(ValueError\)"):
+    with pytest.raises(InputError, match=r"no way \(ValueError\)"):
         load_experiment([str(experiment("model: !new:net_fussy.Net\n"))])
 
 
@@ -202,7 +200,7 @@ def test_a_number_that_a_part_cannot_take(option, message):
 @pytest.mark.parametrize("weight", [".nan", "hello", "true"])
 def test_a_weight_that_is_no_number(experiment, weight):
     path = experiment("objective: !include:parts/objective/lmac.yaml {}\n")
-    with pytest.raises(InputError, match="weight of mask_l1 must be a finite number"):
+    with pytest.raises(InputError, match="mask_l1 .* finite number"):
         load_experiment([str(path), f"--objective={{weights: {{mask_l1: {weight}}}}}"])
 
 
@@ -222,16 +220,16 @@ def test_a_warning_of_a_key_is_one_line_on_standard_error(experiment, capsys):
     check_keys(experiment("my_note: 1\n"))
     err = capsys.readouterr().err
     assert err.startswith("warning: ") and err.count("\n") == 1
-    assert err.endswith("unknown key 'my_note': nothing reads it\n")
+    assert "'my_note'" in err
 
 
 @pytest.mark.parametrize("option", ["--max_grad_norm=1", "--precision=bf16", "--debug"])
 def test_options_of_trainings_are_refused_elsewhere(option):
     argv = [TOY, option]
     assert "modules" in load_experiment(argv, training=True)[0]
-    with pytest.raises(InputError, match=f"{option.split('=')[0]} has no effect"):
+    with pytest.raises(InputError, match=f"{option.split('=')[0]} .*trainings"):
         load_experiment(argv)
-    with pytest.raises(InputError, match="--start_over has no effect"):
+    with pytest.raises(InputError, match="--start_over .*trainings"):
         load_experiment([argv[0], "--start_over"])
 
 
@@ -241,11 +239,11 @@ def test_options_of_trainings_are_refused_elsewhere(option):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--compile", "--device=banana"], "device banana: no such kind of device"),
+        (["--compile", "--device=banana"], "device banana: "),
         (["--device=cpu", "--data_parallel_backend"], "--data_parallel_backend needs"),
         (
             ["--ckpt_interval_minutes=1", "--ckpt_interval_steps=1"],
-            "--ckpt_interval_minutes and --ckpt_interval_steps are both given",
+            "--ckpt_interval_minutes and --ckpt_interval_steps",
         ),
     ],
 )
@@ -257,14 +255,17 @@ def test_run_options_that_cannot_work(options, message):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("device: banana", "device banana: no such kind of device"),
+        ("device: banana", "device banana: "),
         ("device: cpu\nprecision: fp16", "--precision fp16 needs a GPU"),
         ("device: cpu\ndata_parallel_backend: true", "--data_parallel_backend needs"),
-        ("ckpt_interval_minutes: 1\nckpt_interval_steps: 1", "are both given"),
+        (
+            "ckpt_interval_minutes: 1\nckpt_interval_steps: 1",
+            "--ckpt_interval_minutes and --ckpt_interval_steps",
+        ),
         ("precision: fp17", "precision at the top of the YAML .* got 'fp17'"),
-        ("max_grad_norm: hello", "max_grad_norm .* type float; got 'hello'"),
+        ("max_grad_norm: hello", "max_grad_norm .* type float.*'hello'"),
         ("grad_accumulation_factor: 0", "grad_accumulation_factor must be"),
-        ("ckpt_interval_steps: true", "type int; got True"),
+        ("ckpt_interval_steps: true", "ckpt_interval_steps .*type int.*True"),
     ],
 )
 def test_run_options_in_the_file_are_checked_like_those_of_the_command(
@@ -295,5 +296,5 @@ def test_run_options_in_a_file_whose_parent_has_none(tmp_path):
     hparams, run_opts, _ = load_experiment([str(child)], training=True)
     assert (hparams["lr"], run_opts.max_grad_norm) == (2, 1.5)
     child.write_text("parent: parent.yaml\nmax_gradnorm: 1.5\n")
-    with pytest.raises(InputError, match="unknown key 'max_gradnorm'; did you mean"):
+    with pytest.raises(InputError, match="'max_gradnorm'.*'max_grad_norm'"):
         load_experiment([str(child)], training=True)

@@ -1,4 +1,4 @@
-"""What the error says in the place of a part of an earlier version."""
+"""Parts of earlier versions: the error names the replacement."""
 
 import re
 
@@ -11,24 +11,24 @@ from speechbrain_lmac.utils.errors import InputError
 
 
 @pytest.mark.parametrize("old", REPLACED)
-def test_what_is_told_can_be_written(tmp_path, old):
+def test_the_replacement_in_the_message_resolves(tmp_path, old):
     path = tmp_path / "mine.yaml"
     path.write_text(f"part: !include:parts/{old}\n")
-    with pytest.raises(InputError, match=f"no file parts/{old} to include") as refused:
+    with pytest.raises(InputError, match=f"include: parts/{old} ") as refused:
         resolve(path)
-    told = str(refused.value).rpartition("; write ")[2]
-    path.write_text(f"part: {told}\n")
+    replacement = str(refused.value).rpartition("; write ")[2]
+    path.write_text(f"part: {replacement}\n")
     try:
         resolve(path)
-    except InputError as still_open:  # what an experiment gives
+    except InputError as still_open:  # values that an experiment sets
         assert " !PLACEHOLDER" in str(still_open)
 
 
 @pytest.mark.parametrize("old", ["explainer/ig", "baselines/papers", "table/esc10"])
-def test_what_stands_in_the_place_of_a_folder_is_told(tmp_path, old):
+def test_the_replacement_of_a_folder_exists(tmp_path, old):
     path = tmp_path / "mine.yaml"
     path.write_text(f"part: !include:parts/{old}.yaml {{}}\n")
-    with pytest.raises(InputError, match="to include .*; write the ") as refused:
+    with pytest.raises(InputError, match=f"include: parts/{old}.*; write ") as refused:
         resolve(path)
     for named in re.findall(r"hparams/\w+\.yaml", str(refused.value)):
         assert find_hparams(named).is_file()

@@ -54,9 +54,9 @@ def test_a_child_has_the_recipe_of_its_parent(experiment):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "does not say which script it is for"),
-        ("recipe: train_lmca\n", "no recipe 'train_lmca'; did you mean 'train_lmac'?"),
-        ("recipe: xyz\n", "no recipe 'xyz'; there are ablations, "),
+        ("", "missing key `recipe`"),
+        ("recipe: train_lmca\n", "recipe 'train_lmca'; .*'train_lmac'?"),
+        ("recipe: xyz\n", "recipe 'xyz'; .*ablations, "),
     ],
 )
 def test_a_file_for_no_recipe(experiment, text, message):
@@ -68,7 +68,7 @@ def test_the_file_of_another_recipe_is_refused_before_anything_else(tmp_path):
     path = tmp_path / "my file.yaml"
     path.write_text("recipe: train_codec\nmodel: !new:nothing.Nothing\n")
     message = f"run `python recipes/train_codec.py '{path}'`"
-    with pytest.raises(InputError, match="for train_codec.py, not for train_lmac.py"):
+    with pytest.raises(InputError, match="train_codec.py, .*train_lmac.py"):
         load_experiment([str(path)], recipe="train_lmac")
     with pytest.raises(InputError, match=message):
         load_experiment([str(path), "--no_such=1"], recipe="train_lmac")

@@ -226,7 +226,7 @@ def test_includes_of_an_option_are_looked_for_beside_the_file_first(
     assert changed(path, part="!include:other.yaml")["part"]["here"] == "current"
     stft = changed(path, part="!include:parts/domain/mel.yaml {sample_rate: 1}")["part"]
     assert tag_of(stft) == "!new:speechbrain_lmac.domains.MelDomain"
-    with pytest.raises(InputError, match=f"no file no.yaml.*looked in {tmp_path}/mine"):
+    with pytest.raises(InputError, match=f"no.yaml .*{tmp_path}/mine"):
         changed(path, part="!include:no.yaml")
 
 
@@ -248,7 +248,7 @@ def test_where_the_file_has_text_the_text_arrives(experiment, key, text):
 def test_what_is_not_text_where_the_file_has_text(experiment):
     assert changed(experiment, folder="null")["folder"] is None
     assert changed(experiment, folder="!ref a/<seed>")["below"] == "a/1/below"
-    with pytest.raises(InputError, match="write a path as ./"):
+    with pytest.raises(InputError, match=r"--folder \(a\): .*\./"):
         changed(experiment, folder="(a)")
 
 
@@ -291,9 +291,9 @@ def test_elsewhere_the_value_is_yaml(experiment, key, text, value):
         ("flag", "maybe", "--flag must be true or false"),
         ("names", "3", "--names must be a list"),
         ("counter", "3", "--counter must be a mapping"),
-        ("counter", "{a: [}", "--counter {a: [} is not readable as YAML"),
-        ("seen", "{a: 1}", "--seen is `!ref <counter>`: change it at the key"),
-        ("cuont", "3", "unknown key 'cuont'. Did you mean 'count'?"),
+        ("counter", "{a: [}", "--counter {a: [}: invalid YAML"),
+        ("seen", "{a: 1}", "--seen is `!ref <counter>`"),
+        ("cuont", "3", "'cuont'. Did you mean 'count'?"),
         ("dev", "cpu", "unknown key 'dev'"),
     ],
 )
@@ -319,7 +319,7 @@ def test_all_placeholders_are_named_with_the_file(tmp_path):
     with pytest.raises(InputError) as refused:
         resolve(path)
     assert str(refused.value).startswith(
-        f"{path}: folder, list.1, part.b.c are !PLACEHOLDERs: give a value"
+        f"{path}: folder, list.1, part.b.c are !PLACEHOLDERs"
     )
     filled = changed(path, folder="2024", list="[1]", part="{b: {c: 2}}")
     assert filled["other"] == "2024/x"
@@ -329,11 +329,11 @@ def test_all_placeholders_are_named_with_the_file(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("a: !ref <b>\n", "a: !ref <b> leads to nothing"),
-        ("a: [1\n", "is not readable as YAML"),
+        ("a: !ref <b>\n", "a: !ref <b> "),
+        ("a: [1\n", "experiment.yaml: .*YAML"),
         ("- 1\n", "it has no `key: value` lines"),
         ("", "it has no `key: value` lines"),
-        ("a: !include:no.yaml\n", "there is no file no.yaml to include"),
+        ("a: !include:no.yaml\n", "file to include: no.yaml"),
     ],
 )
 def test_files_that_are_refused(tmp_path, text, message):
@@ -382,24 +382,24 @@ def test_text_that_a_model_s_yaml_gets_stays_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, message",
     [
         ("a: !ref <b>\nb: !ref <a>\n", "b refers to itself"),
         ("a: !ref <a>\n", "a refers to itself"),
         ("a: !ref x/<b>\nb: !ref <a>/y\n", "refers to itself"),
         ("a:\n    inner: !ref <a>\n", "a.inner refers to itself"),
         ("a: !include:experiment.yaml\n", "includes itself, by way of experiment"),
-        ("a: !ref 1 / <b>\nb: 0\n", "a: !ref 1 / <b> leads to nothing"),
+        ("a: !ref 1 / <b>\nb: 0\n", "a: !ref 1 / <b> .*zero"),
         ("a: !applyref:os.path.joni [x]\n", "no such callable as os.path.joni"),
         ("a: !applyref:os.listdir [no/folder]\n", "a, !applyref:os.listdir: .*No such"),
         ("a: !applyref:os.path.join {b: 1}\n", "Invalid argument .*'b'"),
         ("a: !include:empty.yaml\n", "empty.yaml is empty"),
     ],
 )
-def test_what_leads_nowhere_is_told(tmp_path, text, told):
+def test_a_reference_without_a_value(tmp_path, text, message):
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     (tmp_path / "experiment.yaml").write_text(text)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         resolve(tmp_path / "experiment.yaml")
 
 

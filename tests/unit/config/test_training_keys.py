@@ -124,8 +124,8 @@ def test_a_training_of_an_earlier_version_goes_on(old_and_new, tmp_path):
     other = settings_of(resolve(new, {"lr": "0.5", "batch_size": "3"}), RunOptions())
     with pytest.raises(InputError) as refused:
         check_settings(tmp_path, settings=other)
-    for told in ("lr: ", "batch_size: ", "3 given"):
-        assert told in str(refused.value)
+    for line in ("lr: ", "batch_size: ", "now 3"):
+        assert line in str(refused.value)
 
 
 def test_a_resolved_file_of_today_is_the_same_training(old_and_new, tmp_path):
@@ -171,5 +171,5 @@ def test_the_include_of_a_part_that_is_gone_says_what_to_write(tmp_path):
     with pytest.raises(InputError, match="opt_class, lr_annealing") as refused:
         load_experiment([str(path)], training=True)
     assert "\n" not in str(refused.value)
-    with pytest.raises(InputError, match="unknown key 'training'.*--nonfinite_patie"):
+    with pytest.raises(InputError, match="'training'.*--nonfinite_patience"):
         load_experiment(["hparams/toy_lmac.yaml", "--training={lr: 0.1}"])

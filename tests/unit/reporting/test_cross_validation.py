@@ -75,10 +75,10 @@ def test_an_experiment_without_folds_is_refused():
 
 def test_an_experiment_that_is_broken_is_one_message(experiment):
     Path(experiment).write_text("seed: 1\nfold: 1\n")
-    with pytest.raises(InputError, match=r"mine.yaml.*'output_folder'"):
+    with pytest.raises(InputError, match=r"keys \['output_folder'\]"):
         fold_runs(experiment, [], [1])
     Path(experiment).write_text("fold: 1\nseed: [\n")
-    with pytest.raises(InputError, match="mine.yaml.*YAML"):
+    with pytest.raises(InputError, match="mine.yaml.*invalid YAML"):
         fold_runs(experiment, [], [1])
 
 

@@ -39,7 +39,7 @@ def test_the_loss_is_the_contrastive_one_and_the_weighted_silence():
     brain = SimpleNamespace(
         hparams=SimpleNamespace(silence_weight=4.0),
         record_all=recorded.update,
-        record_found=lambda *_: None,
+        record_retrieval=lambda *_: None,
     )
     cosines = torch.tensor([[0.6, -0.8], [0.0, 0.0]])  # 1/2 and 0: 1/4 in the mean
     predictions = torch.zeros(2, 2), torch.eye(2).bool(), cosines
