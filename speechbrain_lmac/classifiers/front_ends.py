@@ -78,6 +78,22 @@ def kaldi_mel_matrix(
 
     They are torchaudio's, with its rounding, as `ASTFeatureExtractor` uses them;
     torchaudio leaves out the last bin, which has the weight 0.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Hz.
+    n_fft : int
+        Samples.
+    n_mels : int
+        Number of triangles, more than 3.
+    low_hz : float
+        Lower edge of the first triangle in Hz.
+
+    Returns
+    -------
+    matrix : torch.Tensor
+        Shape (n_fft // 2 + 1, n_mels), in 0..1.
     """
     # 0 stands for half the rate; the rest would warp the scale to a speaker's voice.
     half_rate, *unwarped = 0.0, 100.0, -500.0, 1.0

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from speechbrain_lmac.utils.errors import some_of
@@ -20,6 +19,7 @@ from speechbrain_lmac.utils.escaping import escape, visible
 from speechbrain_lmac.utils.files import write_atomically
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
@@ -300,7 +300,7 @@ def write_method_grid(
 
 
 @in_style
-def write_training_curves(runs: Mapping[str, pd.DataFrame], path: Path | str) -> None:
+def write_training_curves(runs: Mapping[str, "pd.DataFrame"], path: Path | str) -> None:
     """Draw the epochs of training runs: a panel per quantity, a colour per run.
 
     Arguments

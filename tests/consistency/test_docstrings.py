@@ -53,7 +53,7 @@ def missing_sections(function, of_class):
     if len(parameters(function, of_class)) < MANY:
         return []
     text = docstring(function, of_class)
-    if "are those of" in text:  # another function, which has them
+    if re.search(r"are those of|^See `", text):  # another function has them
         return []
     returns = ast.unparse(function.returns) if function.returns else "None"
     needed = ["Arguments"]
