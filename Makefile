@@ -229,7 +229,7 @@ faults: .venv/.installed-test  ## kill, fill disks, damage, fuzz, and compare wi
 	    --junitxml=results/faults/junit.xml
 	$(PY) -m tests.faults.page
 
-check: .venv/.installed-test lint  ## what to run before a commit: lint, unit tests, laws, doctests (a minute)
+check: .venv/.installed-test lint  ## what to run before a commit: lint with types, unit tests, laws, doctests (minutes)
 	@$(MAKE) --no-print-directory doctest
 	$(PY) -m pytest tests/unit tests/laws
 
@@ -241,7 +241,7 @@ dist: .venv/.installed-demo  ## build sdist and wheel into dist/, and try the wh
 	$(PY) -m tests.release --torch_index "$(TORCH_INDEX)"
 
 clean:  ## remove caches, toy data and its results; keeps .venv and what was trained on real recordings
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache data/toy results/demo results/toy_* \
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache data/toy results/demo results/toy_* \
 	    results/ablations/toy_*
 	find . -path ./.venv -prune -o -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -252,6 +252,7 @@ lint: .venv/.installed-test
 	$(PY) -m ruff format --check .
 	$(PY) -m yamllint --strict .
 	$(PY) -m codespell_lib
+	$(PY) -m mypy
 
 doctest: .venv/.installed-test
 	$(PY) -m pytest --doctest-modules $(CODE)
