@@ -4,8 +4,7 @@
 
 needs the trained classifier of the YAML's `classifier_source`, and writes to
 `results/esc10_lmac/1234`: `interpreter.ckpt`, `epochs.csv`, `train_log.txt`,
-`training.json`. The same command resumes an interrupted run. Scroll to the bottom
-first.
+`training.json`. The same command resumes a run. Scroll to the bottom first.
 """
 
 import torch
