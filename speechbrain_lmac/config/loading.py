@@ -44,6 +44,7 @@ KNOWN_KEYS = {
     "brain",
     "captioned",
     "checkpointer",
+    "checks",
     "clap",
     "classifier",
     "conditions",

@@ -19,7 +19,7 @@ from speechbrain_lmac.evaluation.evaluate import Block, evaluate
 from speechbrain_lmac.evaluation.randomisation import randomisation_check
 from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
 from speechbrain_lmac.explainers.by_name import CONTROLS
-from speechbrain_lmac.metrics import Score, identity_of, metrics_by_name
+from speechbrain_lmac.metrics import Check, Score, identity_of, metrics_by_name
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.separation import scores_of
 from speechbrain_lmac.types import Classifier
@@ -95,6 +95,8 @@ class Benchmark:
     n_clips : int, optional
         Number of clips of each condition, evenly spread. Without: all.
     curves : Curves, optional
+    checks : sequence
+        Of `metrics.Check`.
     device : str or torch.device
         Of the models.
 
@@ -114,6 +116,7 @@ class Benchmark:
         batch_size: int = 8,
         n_clips: int | None = None,
         curves: Curves | None = None,
+        checks: Sequence[Check] = (),
         device: str | torch.device = "cpu",
     ) -> None:
         if n_clips is not None:
@@ -135,6 +138,7 @@ class Benchmark:
         self.batch_size = batch_size
         self.n_clips = n_clips
         self.curves = curves
+        self.checks = tuple(checks)
         self.device = device
 
     def check_condition(self, condition: str, where: str) -> None:
@@ -230,6 +234,8 @@ class Benchmark:
         identities = [identity_of(metric) for metric in metrics]
         truth = [score.name for score in self.scores(condition, name)["truth"]]
         setup = (block.domain, block.classifier, identities, truth, shares)
+        if self.checks:  # rows without checks stay valid
+            setup = (*setup, self.checks)
         about = fingerprint_of(opened.fingerprint, *setup)
         prints = {
             method: fingerprint_of(about, explainer)
@@ -247,6 +253,7 @@ class Benchmark:
                 class_names=self.labels,
                 stems=opened.stems,
                 shares=shares,
+                checks=self.checks,
                 device=self.device,
                 store=store,
                 bar=bar,
@@ -255,12 +262,13 @@ class Benchmark:
             store.save()
 
     def scores(self, condition: str, block: str) -> dict[str, Sequence[Score]]:
-        """Return the scores of a condition in a block: `metrics`, `truth`, `areas`."""
+        """Return the scores of a condition in a block: `metrics`, `truth`, `areas`, `checks`."""
         known = self.conditions[condition].stems is not None
         return {
             "metrics": self.metrics,
             "truth": scores_of(self.blocks[block].domain) if known else (),
             "areas": AREAS if self.shares(condition) else (),
+            "checks": [score for check in self.checks for score in check.scores()],
         }
 
     def check_sanity(
@@ -334,7 +342,7 @@ def open_benchmark(
     ---------
     hparams : dict
         With `dataset`, `classifier`, `conditions`, `split`, `batch_size`, `blocks` and
-        the other keys of `open_blocks`; optional: `n_clips` and `curves`.
+        the other keys of `open_blocks`; optional: `n_clips`, `curves` and `checks`.
     run_opts : RunOptions
         With the device.
     manifests : Path
@@ -368,5 +376,6 @@ def open_benchmark(
         batch_size=hparams["batch_size"],
         n_clips=hparams.get("n_clips"),
         curves=hparams.get("curves"),
+        checks=hparams.get("checks") or (),
         device=device,
     )

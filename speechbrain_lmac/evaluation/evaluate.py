@@ -17,7 +17,7 @@ from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.evaluation.row_store import RowStore
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.explainers import Baselines, Remembered
-from speechbrain_lmac.metrics import PAPER_METRICS
+from speechbrain_lmac.metrics import PAPER_METRICS, Check
 from speechbrain_lmac.metrics.curves import size_areas, size_curves
 from speechbrain_lmac.metrics.faithfulness import saturated, target_probability
 from speechbrain_lmac.metrics.separation import source_scores
@@ -88,6 +88,7 @@ def evaluate(
     class_names: Sequence[str] | None = None,
     stems: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None = None,
     shares: Sequence[float] = (),
+    checks: Sequence[Check] = (),
     device: str | torch.device = "cpu",
     store: RowStore | None = None,
     bar: "tqdm | None" = None,
@@ -114,6 +115,8 @@ def evaluate(
         Of float: shares of kept cells, above 0 and at most 1, at which the faithfulness
         is computed, with the areas under these curves (`metrics.curves`). Columns:
         `curve_column`.
+    checks : sequence
+        Of `metrics.Check`: their scores are added.
     device : str
         Of the models, which are there already.
     store : RowStore
@@ -166,6 +169,8 @@ def evaluate(
                         columns = [curve_column(name, share) for share in shares]
                         _add(table, dict(zip(columns, values.T, strict=True)))
                     _add(table, size_areas(curves, shares))
+                for check in checks:
+                    _add(table, check(domain, classifier, explanation))
                 table["seconds"] = seconds / len(batch.ids)
                 store.add(table)
             if bar is not None:

@@ -174,7 +174,7 @@ class EvaluationPage(MarkdownPage):
         self.add_rows("summary", placed(summary, condition=condition, block=block))
         self.add(f"### {condition}, {block}")
         self.add(markdown_table(summary, kinds["metrics"], COUNTS))
-        for kind in ("truth", "areas"):
+        for kind in ("truth", "areas", "checks"):
             if kinds[kind]:
                 self.add(markdown_table(summary, kinds[kind]))
         if self.published is not None and self.numbers is not None:
