@@ -28,7 +28,7 @@ from speechbrain_lmac.data_prep.manifest import (
     write_manifests,
 )
 from speechbrain_lmac.dsp.audio import AUDIO
-from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, doubt_lines
+from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, header_warnings
 from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.console import exit_status, progress_bar, show
 from speechbrain_lmac.utils.errors import InputError, some_of
@@ -244,7 +244,7 @@ def write_captions(
     Returns
     -------
     manifests : Manifests
-        With warnings about missing, silent and doubtful recordings.
+        With warnings about missing, silent recordings, and header errors.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def write_captions(
         return manifests
     faults = Faults()
     splits: dict[str, dict[str, dict]] = {split: {} for split in SPLITS}
-    doubtful: dict[str, list[str]] = {}
+    by_warning: dict[str, list[str]] = {}
     missing, silent = [], []
     listed = zip(recordings, found, strict=True)
     for recording, file in progress_bar(
@@ -296,8 +296,8 @@ def write_captions(
             continue
         if audio.silent:
             silent.append(recording.name)
-        if audio.doubt:
-            doubtful.setdefault(audio.doubt, []).append(recording.name)
+        if audio.header_warning:
+            by_warning.setdefault(audio.header_warning, []).append(recording.name)
         splits[recording.split][clip_id] = {
             "wav": f"{{data_root}}/{file}",
             "duration": audio.duration,
@@ -313,7 +313,7 @@ def write_captions(
         for kind, names in (("missing audio", missing), ("silent recordings", silent))
         if names
     ]
-    warnings += doubt_lines(doubtful)
+    warnings += header_warnings(by_warning)
     return write_manifests(manifest_folder, splits, state, warnings)
 
 

@@ -16,7 +16,7 @@ from speechbrain_lmac.data_prep.manifest import (
     load_manifests,
     write_manifests,
 )
-from speechbrain_lmac.dsp.audio_check import AudioCheck, AudioFault, doubt_lines
+from speechbrain_lmac.dsp.audio_check import AudioCheck, AudioFault, header_warnings
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.errors import InputError, some_of
 
@@ -153,7 +153,7 @@ def prepare_folds(
         faults = Faults()
         for fault in table_faults:
             faults.add(*fault)
-        splits, silent, doubtful = _check_clips(
+        splits, silent, by_warning = _check_clips(
             faults, data_folder, clips, split_of, categories, check
         )
         _check_coverage(faults, clips, split_of, categories)
@@ -161,7 +161,7 @@ def prepare_folds(
         warnings = []
         if silent:
             warnings.append(f"silent clips ({len(silent)}): {some_of(silent)}")
-        warnings += doubt_lines(doubtful)
+        warnings += header_warnings(by_warning)
         manifests = write_manifests(manifest_folder, splits, state, warnings)
     for warning in manifests.warnings:
         logger.warning("%s: %s", data_folder, warning)
@@ -176,9 +176,9 @@ def _check_clips(
     categories: list[str],
     check: Callable[[Path], AudioCheck],
 ) -> tuple[dict[str, dict[str, dict]], list[str], dict[str, list[str]]]:
-    """Return the entries of each split, silent and doubtful clips; record faults."""
+    """Return the entries of each split, silent clips, clips by header warning."""
     splits: dict[str, dict[str, dict]] = {"train": {}, "valid": {}, "test": {}}
-    doubtful: dict[str, list[str]] = {}
+    by_warning: dict[str, list[str]] = {}
     seen, silent = set(), []
     for clip in progress_bar(clips, desc=f"checking {data_folder.name}"):
         clip_id = Path(clip.file).stem
@@ -199,8 +199,8 @@ def _check_clips(
             continue
         if audio.silent:
             silent.append(clip.name)
-        if audio.doubt:
-            doubtful.setdefault(audio.doubt, []).append(clip.name)
+        if audio.header_warning:
+            by_warning.setdefault(audio.header_warning, []).append(clip.name)
         splits[split_of[clip.fold]][clip_id] = {
             "wav": f"{{data_root}}/{clip.file}",
             "duration": audio.duration,
@@ -208,7 +208,7 @@ def _check_clips(
             "category": clip.category,
             "fold": clip.fold,
         }
-    return splits, silent, doubtful
+    return splits, silent, by_warning
 
 
 def _check_coverage(

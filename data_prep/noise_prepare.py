@@ -34,7 +34,7 @@ from speechbrain_lmac.data_prep.manifest import (
     write_manifests,
 )
 from speechbrain_lmac.dsp.audio import AUDIO
-from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, doubt_lines
+from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, header_warnings
 from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.console import exit_status, progress_bar, show
 from speechbrain_lmac.utils.errors import InputError, some_of
@@ -307,7 +307,7 @@ def _check_corpus(
 ) -> tuple[dict[str, dict[str, dict]], list[str]]:
     """Return the files of each part and the warnings; raise all faults at once."""
     faults, silent, copies = Faults(), [], []
-    doubtful: dict[str, list[str]] = {}
+    by_warning: dict[str, list[str]] = {}
     parts: dict[str, dict[str, dict]] = {part: {} for part in SPLITS}
     home: dict[str, tuple[str, list[str]]] = {}  # checksum -> (part, names in it)
     for name in progress_bar(names, desc=f"checking {root.name}"):
@@ -319,8 +319,8 @@ def _check_corpus(
         if audio.silent:
             silent.append(name)
             continue
-        if audio.doubt:
-            doubtful.setdefault(audio.doubt, []).append(name)
+        if audio.header_warning:
+            by_warning.setdefault(audio.header_warning, []).append(name)
         digest = checksum(root / name)
         part = part_of_file(name, digest)
         other, twins = home.get(digest, (part, []))
@@ -350,7 +350,7 @@ def _check_corpus(
             f"files left out, same content in another part ({len(copies)}): "
             f"{some_of(copies)}"
         )
-    return parts, warnings + doubt_lines(doubtful)
+    return parts, warnings + header_warnings(by_warning)
 
 
 def _fetch(

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from speechbrain.lobes.models.Cnn14 import Cnn14
 
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
-from speechbrain_lmac.classifiers.padding import pool_over_time, zeros_behind
-from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_behind
+from speechbrain_lmac.classifiers.padding import pool_over_time, zero_layer_padding
+from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_after
 from speechbrain_lmac.types import ClassifierOutput
 
 N_BLOCKS = 6  # all but the last halve time and frequency
@@ -80,7 +80,7 @@ class CNN14Classifier(torch.nn.Module):
 
         `features` (B, T, n_mels); `lengths` (B,), int64, in frames.
         """
-        features = pad_frames(zero_behind(features, lengths), MIN_FRAMES)
+        features = pad_frames(zero_after(features, lengths), MIN_FRAMES)
         lengths = lengths.clamp(min=MIN_FRAMES)
         inputs, outputs = [], []
         for number in range(1, N_BLOCKS + 1):
@@ -89,7 +89,7 @@ class CNN14Classifier(torch.nn.Module):
             if number < N_BLOCKS:
                 lengths = lengths // 2
             outputs.append((block, lengths))
-        with zeros_behind(inputs, outputs):
+        with zero_layer_padding(inputs, outputs):
             _, hidden = self.embedding_model(features)
         # As Cnn14's pooling, without the padding.
         maps = F.dropout(hidden[0], DROPOUT, self.training)

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
-from speechbrain_lmac.classifiers.padding import pool_over_time, zeros_behind
-from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_behind
+from speechbrain_lmac.classifiers.padding import pool_over_time, zero_layer_padding
+from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_after
 from speechbrain_lmac.types import ClassifierOutput
 from speechbrain_lmac.utils.errors import InputError
 
@@ -100,7 +100,7 @@ class CompactClassifier(torch.nn.Module):
         self, features: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> ClassifierOutput:
         if lengths is not None:
-            features = zero_behind(features, lengths)
+            features = zero_after(features, lengths)
             lengths = lengths.clamp(min=self.min_frames)
         features = pad_frames(features, self.min_frames)
         maps = self.norm(features.transpose(1, 2)).transpose(1, 2)[:, None]
@@ -116,7 +116,9 @@ class CompactClassifier(torch.nn.Module):
                     if place
                     else (lengths, (lengths + 1) // 2)
                 )
-                with zeros_behind([(convolution, in_lengths)], [(block, lengths)]):
+                with zero_layer_padding(
+                    [(convolution, in_lengths)], [(block, lengths)]
+                ):
                     maps = block(maps)
             hidden.append(maps)
         pooled = pool_over_time(maps.mean(3), lengths)

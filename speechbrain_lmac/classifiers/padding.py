@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.dsp.pad_crop import zero_behind
+from speechbrain_lmac.dsp.pad_crop import zero_after
 from speechbrain_lmac.types import Classifier, ClassifierOutput, Encoded, MaskDomain
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def one_by_one(
 
 
 @contextmanager
-def zeros_behind(
+def zero_layer_padding(
     inputs: Sequence[tuple[torch.nn.Module, torch.Tensor]],
     outputs: Sequence[tuple[torch.nn.Module, torch.Tensor]],
 ) -> Iterator[None]:
@@ -212,7 +212,7 @@ def zeros_behind(
     def of_input(
         module: torch.nn.Module, args: tuple[torch.Tensor, ...], lengths: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        return (zero_behind(args[0], lengths, dim=2), *args[1:])
+        return (zero_after(args[0], lengths, dim=2), *args[1:])
 
     def of_output(
         module: torch.nn.Module,
@@ -220,7 +220,7 @@ def zeros_behind(
         output: torch.Tensor,
         lengths: torch.Tensor,
     ) -> torch.Tensor:
-        return zero_behind(output, lengths, dim=2)
+        return zero_after(output, lengths, dim=2)
 
     with ExitStack() as hooks:
         for module, lengths in inputs:

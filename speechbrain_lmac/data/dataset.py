@@ -15,7 +15,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain_lmac.dsp.audio import (
     AudioReader,
     fix_length,
-    recorded_share,
+    relative_length,
     to_model_level,
 )
 from speechbrain_lmac.utils.errors import (
@@ -258,7 +258,7 @@ def load_clip(
     """
     wav = reader(path)
     yield to_model_level(fix_length(wav, n_samples))
-    yield recorded_share(len(wav), n_samples)
+    yield relative_length(len(wav), n_samples)
 
 
 def read_manifest(path: Path | str) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from speechbrain_lmac.dsp.audio import fix_length, recorded_share, to_model_level
+from speechbrain_lmac.dsp.audio import fix_length, relative_length, to_model_level
 from speechbrain_lmac.dsp.mixing import mix
 from speechbrain_lmac.dsp.noise import GENERATORS
 
@@ -223,7 +223,7 @@ def lens_of(entry: Entry, sounds: Sounds, n_samples: int) -> float:
             return 1.0
         added = sum(len(sounds.cut(piece)) for piece in background["pieces"])
         recorded = max(recorded, added)
-    return recorded_share(recorded, n_samples)
+    return relative_length(recorded, n_samples)
 
 
 class MixtureClips(torch.utils.data.Dataset):

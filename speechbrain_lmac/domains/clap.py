@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from speechbrain_lmac.classifiers.clap.front_ends import ClapSpectrogram
 
 
-class WithFrontEnd(Protocol):
+class HasFrontEnd(Protocol):
     """A CLAP on waveforms: `HuggingFaceClap` or `MicrosoftClap`."""
 
     @property
@@ -29,7 +29,7 @@ class WithFrontEnd(Protocol):
         """Its mel spectrogram."""
 
 
-def stft_of(clap: WithFrontEnd) -> dict[str, Any]:
+def stft_of(clap: HasFrontEnd) -> dict[str, Any]:
     """Return the sizes of a CLAP's front end, as arguments of `STFTDomain`."""
     front_end = clap.front_end
     to_ms = 1000 / front_end.sample_rate
@@ -61,7 +61,7 @@ class ClapSTFTDomain(WaveformSTFTDomain):
     ``features``: (B, T, F) to (B, N).
     """
 
-    def __init__(self, clap: WithFrontEnd) -> None:
+    def __init__(self, clap: HasFrontEnd) -> None:
         super().__init__(**stft_of(clap))
         front_end = clap.front_end
         self.from_bands = SlaneyToBins(
@@ -93,7 +93,7 @@ class ClapMelDomain(MelDomain):
     ``features``: to the window (B, W, n_mels), dB.
     """
 
-    def __init__(self, clap: WithFrontEnd) -> None:
+    def __init__(self, clap: HasFrontEnd) -> None:
         super().__init__(**stft_of(clap))
         self.front_end = clap.front_end
 

@@ -9,7 +9,7 @@ from speechbrain_lmac.domains.stft import (
     STFTDomain,
     check_wav,
     recorded_samples,
-    silent_behind,
+    zero_padding,
 )
 from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError
@@ -109,7 +109,7 @@ class LearnedDomain(torch.nn.Module):
         check_wav(wav)
         frames = bin_frames = None
         if lens is not None:
-            wav = silent_behind(wav, lens)
+            wav = zero_padding(wav, lens)
             frames = self.frames_of(lens, wav.shape[1])
             bin_frames = self.stft.frames_of(lens, wav.shape[1])
         with torch.autocast(wav.device.type, enabled=False):
@@ -132,7 +132,7 @@ class LearnedDomain(torch.nn.Module):
         """Return the STFT, rep (B, T', F'), of the input or of a decoded part."""
         wav = self.decode(encoded) if encoded.wav is None else encoded.wav
         if encoded.lens is not None:  # a kernel extends beyond the end of a recording
-            wav = silent_behind(wav, encoded.lens.expand(len(wav)))
+            wav = zero_padding(wav, encoded.lens.expand(len(wav)))
         return self.stft.encode(wav)
 
     def magnitude(self, encoded: Encoded) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from speechbrain.processing.features import Filterbank
 
 from speechbrain_lmac.dsp.mel_to_bins import MelToBins
-from speechbrain_lmac.dsp.pad_crop import zero_behind
+from speechbrain_lmac.dsp.pad_crop import zero_after
 from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError, check_counts, check_numbers
 
@@ -63,16 +63,16 @@ def recorded_samples(lens: torch.Tensor, n_samples: int) -> torch.Tensor:
     return (lens.double() * n_samples).round().long()
 
 
-def silent_behind(wavs: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+def zero_padding(wavs: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
     """Return waveforms (B, N) with zeros after the recording, the shares `lens` (B,).
 
     Example
     -------
-    >>> silent_behind(torch.ones(1, 4), torch.tensor([0.5]))
+    >>> zero_padding(torch.ones(1, 4), torch.tensor([0.5]))
     tensor([[1., 1., 0., 0.]])
     """
     check_lens(lens, len(wavs))
-    return zero_behind(wavs, recorded_samples(lens, wavs.shape[1]))
+    return zero_after(wavs, recorded_samples(lens, wavs.shape[1]))
 
 
 class STFTDomain(torch.nn.Module):
@@ -205,7 +205,7 @@ class STFTDomain(torch.nn.Module):
         check_wav(wav)
         frames = None
         if lens is not None:
-            wav = silent_behind(wav, lens)
+            wav = zero_padding(wav, lens)
             frames = self.frames_of(lens, wav.shape[1])
         with torch.autocast(wav.device.type, enabled=False):
             spectrum = torch.stft(

@@ -1,4 +1,4 @@
-"""Arguments of a command: its own, and SpeechBrain's run options."""
+"""Command-line arguments: those of a command, and SpeechBrain's run options."""
 
 import argparse
 import difflib
@@ -15,7 +15,7 @@ START_OVER = "--start_over"  # of trainings
 
 
 class _Quiet(argparse.Action):
-    """`--quiet` takes effect where it is parsed, and leaves nothing behind."""
+    """`--quiet`: takes effect when parsed, and adds no attribute to the namespace."""
 
     def __init__(self, option_strings: list[str], dest: str, **options):
         super().__init__(
@@ -37,7 +37,7 @@ class _Quiet(argparse.Action):
 
 
 def run_option_parser():
-    """SpeechBrain's parser of a YAML file and run options."""
+    """Return SpeechBrain's parser of a YAML file and run options."""
     from speechbrain.utils.run_opts import RunOptions  # imports torch
 
     parser = RunOptions._create_parser()
@@ -55,7 +55,7 @@ def run_option_parser():
 
 @functools.cache
 def run_options() -> dict[str, int | str]:
-    """Name of each of SpeechBrain's run options, and ours, to argparse's `nargs`."""
+    """Map each run option, SpeechBrain's or ours, to argparse's `nargs`."""
     return {
         name: action.nargs
         for action in run_option_parser()._actions
@@ -64,7 +64,7 @@ def run_options() -> dict[str, int | str]:
 
 
 def overrides_of(others: list[str]) -> dict[str, str]:
-    """Key to text of the options that `Parser.parse_known_args` did not know.
+    """Map the unknown options of `Parser.parse_known_args` to their text.
 
     Example
     -------
@@ -77,27 +77,27 @@ def overrides_of(others: list[str]) -> dict[str, str]:
 
 @functools.cache
 def run_keys():
-    """Keys at the top of a YAML that sb.Brain takes for run options."""
+    """Return the top-level YAML keys that sb.Brain uses as run options."""
     from speechbrain.utils.run_opts import RunOptions  # imports torch
 
     return {f.name for f in fields(RunOptions)} - {"param_file", "overridden_args"}
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser with errors of one line, for options in any order.
+    """An argument parser with one-line errors and options in any order.
 
     Differences from argparse's: an error is an `InputError`; names are not abbreviated;
-    an option that is given twice with different values is an error; arguments and
-    options may be mixed; `~` is the home folder also behind `=`; every command has
-    `--quiet`. `parse_known_args` takes an unknown option for a run option of
-    SpeechBrain or for a key of a YAML file, and returns it as `--key=value`.
+    an option with two different values is an error; arguments and
+    options may be mixed; `~` is the home folder also after `=`; every command has
+    `--quiet`. `parse_known_args` assumes that an unknown option is a run option
+    of SpeechBrain or a key of a YAML file, and returns it as `--key=value`.
 
     Arguments
     ---------
     description : str
-        The first line of it is shown.
+        Only its first line is shown.
     **options
-        Of `argparse.ArgumentParser`.
+        Further arguments of `argparse.ArgumentParser`.
 
     Example
     -------
@@ -119,7 +119,7 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} ({self.prog} --help lists the options)")
 
     def parse_known_args(self, args: list[str] | None = None, namespace=None) -> tuple:
-        """Parse what this parser knows.
+        """Parse the options of this parser; return the others.
 
         Returns
         -------
@@ -138,7 +138,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(
         self, args: list[str] | None = None, namespace=None
     ) -> argparse.Namespace:
-        """Parse all; an option that this parser does not know is an error."""
+        """Parse all arguments; an unknown option is an error."""
         namespace, others = self.parse_known_args(args, namespace)
         if others:
             name = others[0].partition("=")[0]
@@ -146,7 +146,7 @@ class Parser(argparse.ArgumentParser):
         return namespace
 
     def _sorted_out(self, argv: list[str]) -> tuple:
-        """(words for argparse, other options): arguments first, values by `=`."""
+        """Return (argparse's words, other options): arguments first, values by `=`."""
         arguments, own, others, seen, place = [], [], [], {}, 0
         argv = list(map(str, argv))
         while place < len(argv):

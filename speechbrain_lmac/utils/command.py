@@ -1,4 +1,4 @@
-"""How a script runs: what a user can put right is one message, not a traceback."""
+"""Entry point of recipe scripts: user errors are messages, not tracebacks."""
 
 import sys
 from pathlib import Path
@@ -14,26 +14,26 @@ from speechbrain_lmac.utils.locks import release_folders
 
 
 def main(run) -> None:
-    """Run a recipe; what a user can put right is one message, not a traceback."""
+    """Run a recipe; print user errors without a traceback."""
     open_console()
     try:
         run(sys.argv[1:])
     except InputError as error:
         refuse(message_of(error))
     except RuntimeError as error:
-        told = why_uncompiled(error)
-        if told is None:
+        message = why_uncompiled(error)
+        if message is None:
             raise
-        refuse(told)
+        refuse(message)
     except OSError as error:
-        told = why_refused(error, getattr(error, "filename", None) or Path.cwd())
-        if told is None:
+        message = why_refused(error, getattr(error, "filename", None) or Path.cwd())
+        if message is None:
             raise
-        refuse(told)
+        refuse(message)
     finally:
         release_folders()
     if dist.is_available() and dist.is_initialized():
-        # Together: threads of a process that leaves while others still talk to it
-        # abort it now and then, and torchrun takes that for a failure.
+        # All at once: a process that exits while others are still connected to it may
+        # abort, which torchrun counts as a failure.
         wait_for_all()
         dist.destroy_process_group()
