@@ -14,11 +14,11 @@ from speechbrain_lmac.utils.errors import InputError
 
 
 class CompactClassifier(torch.nn.Module):
-    """Blocks of 3x3 convolution, batch norm and ReLU, each at half the resolution.
+    """Blocks of 3x3 convolution, batch norm and ReLU; each halves the resolution.
 
     The first block halves time and frequency by its stride, the others by average
-    pooling before the convolution, which saves arithmetic. At the end the
-    frequencies are averaged, then maximum and mean over time are added, as in CNN14
+    pooling before the convolution, which saves computation. At the end the output is
+    averaged over frequency, then maximum and mean over time are added, as in CNN14
     (PANNs, arXiv 1912.10211).
 
     Arguments
@@ -30,13 +30,13 @@ class CompactClassifier(torch.nn.Module):
     channels : list
         Channels of each block.
     dropout : float
-        Before the linear layer, in training mode, 0 to 1.
+        Dropout probability before the linear layer, 0 to 1.
 
     Shape
     -----
     features (B, T, n_mels) to logits (B, C) and one hidden map
     (B, channels[i], T', F') for each block, the shallowest first: T' is about
-    T / 2^(i+1), and its step j lies at frame j 2^(i+1). Inputs shorter than
+    T / 2^(i+1), and step j is at frame j 2^(i+1). Inputs shorter than
     2^len(channels) frames are padded with silence. With `lengths` (B,), int64, later
     frames have no influence on the logits, and hidden maps are 0 there.
 

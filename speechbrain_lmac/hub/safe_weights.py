@@ -56,7 +56,8 @@ def find_weights(
     for name, kind in kinds.items():
         if not NAME.fullmatch(name):
             raise InputError(
-                f"names of weight files must be letters and digits, got {name!r}"
+                f"{name!r} is not a valid name of a weight file: use letters, digits "
+                "and _, with a letter first"
             )
         safetensors = f"{name}{SAFETENSORS}"
         if kind == ENCODER or missing(safetensors):
