@@ -168,8 +168,8 @@ class PartnerClips:
         ]
         if not fit:
             raise InputError(
-                f"no clip to mix with {clip}: all clips of {self.split} have its class "
-                f"{category}"
+                f"no clip to mix with {clip}: {self.split} has no clip of a class "
+                f"other than {category}"
             )
         return fit
 

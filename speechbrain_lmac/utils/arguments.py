@@ -147,18 +147,18 @@ class Parser(argparse.ArgumentParser):
 
     def _sorted_out(self, argv: list[str]) -> tuple:
         """Return (argparse's words, other options): arguments first, values by `=`."""
-        arguments, own, others, seen, place = [], [], [], {}, 0
+        arguments, own, others, seen, index = [], [], [], {}, 0
         argv = list(map(str, argv))
-        while place < len(argv):
-            word = argv[place]
-            place += 1
+        while index < len(argv):
+            word = argv[index]
+            index += 1
             if not word.startswith("--"):
                 arguments.append(expanduser(word))
                 continue
             name, equals, value = word.partition("=")
             action = self._option_string_actions.get(name)
             nargs = action.nargs if action else run_options().get(name)
-            end = place
+            end = index
             while end < len(argv) and not argv[end].startswith("--"):
                 end += 1
             if nargs == 0:
@@ -167,20 +167,20 @@ class Parser(argparse.ArgumentParser):
                 words = [name]
             elif nargs is None:
                 if not equals:
-                    if place == end:
+                    if index == end:
                         self.error(f"{name} has no value{self._did_you_mean(name)}")
-                    value = argv[place]
-                    place += 1
+                    value = argv[index]
+                    index += 1
                 words = [f"{name}={expanduser(value) if action else value}"]
             else:
-                values = [value] if equals else argv[place:end]
-                place = place if equals else end
+                values = [value] if equals else argv[index:end]
+                index = index if equals else end
                 words = [name, *values]
             if not isinstance(action, argparse._AppendAction) and nargs != 0:
-                given = " ".join(words).removeprefix(name)[1:]
-                before = seen.setdefault(name, given)
-                if before != given:
-                    self.error(f"{name} is given twice: {before!r} and {given!r}")
+                text = " ".join(words).removeprefix(name)[1:]
+                earlier = seen.setdefault(name, text)
+                if earlier != text:
+                    self.error(f"{name} is given twice: {earlier!r} and {text!r}")
             (others if action is None else own).extend(words)
         return [*arguments, *own], others
 

@@ -201,7 +201,7 @@ def test_a_part_without_a_file(folder, tmp_path):
     corpus = SoundFolder(folder, tmp_path / "json", (1.0, 0.0, 0.0))
     assert corpus.prepare().counts == {"train": 60, "valid": 0, "test": 0}
     assert len(read_part(corpus, "train")) == 60
-    with pytest.raises(InputError, match="/sounds .*test part"):
+    with pytest.raises(InputError, match="test part of .*/sounds is empty"):
         read_part(corpus, "test")
 
 
