@@ -75,10 +75,26 @@ class KaldiFbank(torch.nn.Module):
 def kaldi_mel_matrix(
     sample_rate: int, n_fft: int, n_mels: int, low_hz: float = 20.0
 ) -> torch.Tensor:
-    """Return Kaldi's mel filters, (n_fft // 2 + 1, n_mels), up to sample_rate / 2.
+    """Return Kaldi's mel filters, up to sample_rate / 2.
 
     Computed by torchaudio, with its rounding, as in `ASTFeatureExtractor`. torchaudio
     omits the last bin, whose weight is 0.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Hz.
+    n_fft : int
+        FFT size; n_fft // 2 + 1 bins.
+    n_mels : int
+        Number of filters.
+    low_hz : float
+        Lower edge of the first filter, Hz.
+
+    Returns
+    -------
+    matrix : torch.Tensor
+        Shape (n_fft // 2 + 1, n_mels).
     """
     # 0.0: up to half the rate. The others switch vocal tract length warping off.
     half_rate, *unwarped = 0.0, 100.0, -500.0, 1.0
