@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from speechbrain_lmac.dsp.audio import (
     fix_length,
-    recorded_share,
+    relative_length,
     to_model_level,
     write_sound,
 )
@@ -143,7 +143,7 @@ class Batches(IterableDataset):
             except (InputError, OSError, MemoryError) as error:
                 errors[place] = " ".join(str(error).split())
                 continue
-            lens.append(recorded_share(len(wav), self.n_samples))
+            lens.append(relative_length(len(wav), self.n_samples))
             wavs.append(to_model_level(fix_length(wav, self.n_samples)))
         wav = torch.stack(wavs) if wavs else torch.empty(0, self.n_samples)
         names = [name for name, _ in clips]

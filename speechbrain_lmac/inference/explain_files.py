@@ -9,7 +9,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, doubt_lines
+from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, header_warnings
 from speechbrain_lmac.dsp.audio_streams import MonoFile
 from speechbrain_lmac.inference.batches.inputs import Inputs, find_inputs
 from speechbrain_lmac.inference.batches.names import file_stem, prompt_names
@@ -132,7 +132,7 @@ class _Batch:
         self.pictures = pictures
         self.again = again
         self.failures: list[str] = []
-        self.doubtful: dict[str, list[str]] = {}  # doubt -> files
+        self.header_warnings: dict[str, list[str]] = {}  # warning -> files
         self.parts: list[str] = []  # names in the table, in the order of the files
         self.new: list[str] = []  # of these, those explained in this run
         self.n_skipped = 0
@@ -152,7 +152,7 @@ class _Batch:
                     logger.debug("%s", path, exc_info=True)
             self.table.sort(self.parts)
         finally:
-            for line in doubt_lines(self.doubtful):
+            for line in header_warnings(self.header_warnings):
                 logger.warning(line)
 
     def _explain(self, path: str) -> None:
@@ -165,8 +165,10 @@ class _Batch:
             self.parts += known.parts
             return
         sound = open_sound(path)
-        if sound.doubt:
-            self.doubtful.setdefault(sound.doubt, []).append(readable(path))
+        if sound.header_warning:
+            self.header_warnings.setdefault(sound.header_warning, []).append(
+                readable(path)
+            )
         parts = self.table.begin(source, file_stem(path), self.slugs)
         try:
             rows = [
@@ -219,7 +221,7 @@ def open_sound(path: str) -> MonoFile:
     except InputError:
         check_audio(path)  # raises with the reason
         raise
-    if sound.n_samples < sound.promised:
+    if sound.n_samples < sound.declared_samples:
         check_audio(path)  # raises if that is a fault of the file
     return sound
 

@@ -17,7 +17,7 @@ from speechbrain.inference.interfaces import Pretrained
 
 from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.classifiers.frozen import Frozen
-from speechbrain_lmac.domains.stft import silent_behind
+from speechbrain_lmac.domains.stft import zero_padding
 from speechbrain_lmac.dsp.audio_streams import MonoFile
 from speechbrain_lmac.hub.registry import find_model, is_shipped
 from speechbrain_lmac.inference.explain_batch import (
@@ -367,7 +367,7 @@ class AudioClassifier(_Trained):
         """
         wavs, lens = self._wavs(wavs, lens)
         if lens is not None:
-            wavs = silent_behind(wavs, lens)
+            wavs = zero_padding(wavs, lens)
         logits = classify_waveforms(self.mods.domain, self.classifier, wavs, lens)
         return self._decision(logits.softmax(1))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_lmac.dsp.audio_streams import MonoFile, SoundWriter
+from speechbrain_lmac.dsp.audio_streams import MonoFile, WavWriter
 from speechbrain_lmac.inference.explain_file import explain_source
 from speechbrain_lmac.inference.requests import ClassRequest, PromptRequest
 from speechbrain_lmac.inference.results import (
@@ -115,12 +115,12 @@ class _Files:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
-        self.writers: dict[str, SoundWriter] = {}
+        self.writers: dict[str, WavWriter] = {}
 
     def begin(self, sample_rate: int, n_samples: int, n_frames: int) -> None:
         for sound in ("input", *SOUNDS):
             path = self.folder / f"{self.name}_{sound}.wav"
-            self.writers[sound] = SoundWriter(path, sample_rate, n_samples)
+            self.writers[sound] = WavWriter(path, sample_rate, n_samples)
         self.columns = {key: Columns(n_frames) for key in MAPS}
 
     def sounds(self, **blocks: torch.Tensor) -> None:

@@ -72,7 +72,7 @@ def run_keys() -> set[str]:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser with errors of one line, for options in any order.
+    """An argument parser with one-line errors and options in any order.
 
     Differences from argparse's: an error is an `InputError`; names are not abbreviated;
     an option repeated with different values is an error; arguments and options may be
@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
     description : str or None
         Its first line is shown.
     **options
-        Of `argparse.ArgumentParser`.
+        Further arguments of `argparse.ArgumentParser`.
 
     Example
     -------

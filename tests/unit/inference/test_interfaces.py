@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_lmac.domains.stft import silent_behind
+from speechbrain_lmac.domains.stft import zero_padding
 from speechbrain_lmac.dsp.toy_sounds import render_clip
 from speechbrain_lmac.hub.registry import (
     RECORD,
@@ -176,7 +176,7 @@ def test_what_lies_behind_a_recording_does_not_count(loaded):
     assert torch.equal(one.explanation, two.explanation)
     assert not torch.equal(one.mask, model.explain_batch(wavs).mask)
     assert torch.equal(model(wavs, lens).mask, one.mask)
-    assert not silent_behind(other, lens)[0, RATE // 2 :].any()
+    assert not zero_padding(other, lens)[0, RATE // 2 :].any()
 
 
 @pytest.mark.parametrize("name", EXPLAINERS)
