@@ -397,14 +397,12 @@ def test_no_classifier(refused, tiny):
 
 def test_no_interpreter(refused, toy, tiny, classifier):
     missing = [*tiny, classifier, "--interpreter_checkpoint=no/interpreter.ckpt"]
-    advice = "\n  Train it with the script that its YAML names"
-    wanted = f"no trained interpreter at no/interpreter.ckpt.{advice}"
     clip = toy / "audio" / TRAINING_CLIP
     message = refused(explain, LMAC_YAML, clip, "--output_folder", "out", *missing)
-    assert wanted in message
+    assert "no trained interpreter at no/interpreter.ckpt" in message
     table = ["hparams/toy_table.yaml", *tiny, classifier, "--blocks=STFT"]
     message = refused(run_evaluation, *table, "--methods=L-MAC", OUT)
-    assert f"no trained interpreter at results/toy_lmac/1234.{advice}" in message
+    assert "no trained interpreter at results/toy_lmac/1234" in message
 
 
 def test_truncated_interpreter(refused, toy, tiny, classifier, trained_lmac, tmp_path):

@@ -254,7 +254,7 @@ def test_an_interpreter_refuses_another_classifier(
 ):
     clip = toy / "audio" / "5-24-A-0.wav"
     other = f"--classifier_source={other_classifier(trained_classifier)}"
-    told = "interpreter.ckpt was trained for another classifier: weights "
+    told = "interpreter.ckpt was trained for a different classifier"
     message = refused(
         explain, YAML, clip, "--output_folder", "heard", *tiny, other, interpreter
     )
