@@ -203,7 +203,7 @@ def test_a_yaml_is_run_by_the_script_it_is_for(
         # As a YAML file for version 0.2 names it.
         (["train", "{folder}/codec.yaml"], "missing keys"),
         (["evaluate", "{folder}/codec.yaml"], "is for train_codec.py, not for"),
-        (["publish", "{folder}", "--repo=me/it"], "holds no results of a training"),
+        (["publish", "{folder}", "--repo=me/it"], "missing hyperparams.yaml"),
     ],
 )
 def test_a_yaml_for_something_else_is_refused(cli, tmp_path, arguments, said):

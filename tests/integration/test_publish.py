@@ -289,7 +289,7 @@ def test_a_classifier_that_is_not_where_it_was(
         lambda text: re.sub(r"( +source:)\s+\S+", r"\1 gone/classifier", text),
     )
     message = refused(publish, moved, *DRY)
-    assert "gone/classifier" in message and "Folders in" in message
+    assert "gone/classifier" in message and "hyperparams.yaml" in message
 
 
 def test_without_the_terms_of_the_data_nothing_is_published(
