@@ -146,7 +146,7 @@ def test_a_missing_part_is_named(tmp_path, classifier):
     folder = training(tmp_path / "lmac", conv(), classifier)
     path = folder / "hyperparams.yaml"
     path.write_text(path.read_text().split("interpreter:")[0])
-    with pytest.raises(InputError, match=r"keys \['interpreter'\]"):
+    with pytest.raises(InputError, match=r"keys: \['interpreter'\]"):
         TrainedExplainer(folder).open(classifier)
     path.write_text("")
     with pytest.raises(InputError, match="hyperparams.yaml.*`key: value`"):
