@@ -44,7 +44,7 @@ class LMAC(InterpreterBrain):
         terms = self.hparams.objective(evidence)  # mask_in, mask_out, mask_l1, ...
         loss = self.hparams.objective.total(terms)
         self.record_all({**terms, "loss": loss})
-        self.judge(evidence, stage)
+        self.record_metrics(evidence, stage)
         return loss.mean()
 
 

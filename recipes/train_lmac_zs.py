@@ -39,7 +39,7 @@ class LMACZS(PromptBrain):
             batch.lens,
             self.hparams.pairs_at_once,
         )
-        return pairs, self.scored(batch, stage)
+        return pairs, self.predicted_evidence(batch, stage)
 
     def compute_objectives(self, predictions, batch, stage):
         """Return the weighted sum of the objective's terms (`losses.lmac_zs`)."""
@@ -48,7 +48,7 @@ class LMACZS(PromptBrain):
         loss = self.hparams.objective.total(terms)
         self.record_all({**terms, "loss": loss})
         self.record_all({"mm_own": pairs.own_size, "mm_other": pairs.other_size})
-        self.judge(evidence, stage)
+        self.record_metrics(evidence, stage)
         return loss.mean()
 
 

@@ -18,8 +18,8 @@ from ruamel.yaml.nodes import Node
 
 from speechbrain_lmac.config.checking import (
     OURS,
-    check_kinds,
     check_parts,
+    check_types,
     parts_of,
     tag_and_name,
 )
@@ -108,7 +108,7 @@ def build(
     except Unbuilt as unbuilt:
         error = unbuilt.error
         if is_ours(unbuilt, folders):
-            _check_kinds(unbuilt, path)
+            _check_types(unbuilt, path)
             error.add_note(f"in building {unbuilt.place} of {path}")
             raise error from None
         raise InputError(_why(unbuilt, path, overrides or {})) from error
@@ -132,11 +132,11 @@ def is_ours(unbuilt: Unbuilt, folders: Sequence[str]) -> bool:
     return _module_of(frames[-1]).startswith(OURS)
 
 
-def _check_kinds(unbuilt: Unbuilt, path: Path | str) -> None:
+def _check_types(unbuilt: Unbuilt, path: Path | str) -> None:
     """Raise `InputError` if an argument of our class has the wrong type."""
     assert unbuilt.named is not None
     try:
-        check_kinds(unbuilt.named[1], unbuilt.node, unbuilt.place)
+        check_types(unbuilt.named[1], unbuilt.node, unbuilt.place)
     except InputError as error:
         raise InputError(f"{path}: {error}") from unbuilt.error
 

@@ -25,8 +25,8 @@ from speechbrain_lmac.config.checking import OURS
 from speechbrain_lmac.config.inheritance import (
     HPARAMS,
     INCLUDE,
+    make_includes_absolute,
     merged,
-    place_includes,
     read_tree,
     text_of,
 )
@@ -83,7 +83,7 @@ def resolve(path: Path | str, overrides: dict[str, str] | None = None) -> str:
         if key not in tree:
             raise InputError(f"{path}: unknown key '{key}'.{_hint(key, tree)}")
         value = _Override(key, text, tree).value
-        place_includes(value, [place, Path.cwd(), HPARAMS])
+        make_includes_absolute(value, [place, Path.cwd(), HPARAMS])
         tree[key] = merged(tree[key], value, f"--{key}")
     put_in_texts(tree, path)
     resolver = _Resolver(path)
