@@ -2,9 +2,9 @@
 
     python train_lmac_zs.py hparams/esc10_lmac_zs_stft.yaml --data_folder ESC50_FOLDER
 
-needs a CLAP (train_clap.py) and first prints its zero-shot accuracy on the test split,
-by the prompts of the classes. Then it trains on all pairs of clips and prompts of a
-batch, and writes to `results/esc10_lmac_zs_stft/1234` the files of train_lmac.py;
+It needs a CLAP (train_clap.py) and first prints its zero-shot accuracy on the test
+split, by the prompts of the classes. Then it trains on all pairs of clips and prompts
+of a batch, and writes to `results/esc10_lmac_zs_stft/1234` the files of train_lmac.py;
 `training.json` has the zero-shot accuracy. The same command resumes an interrupted run.
 explain.py takes any prompt. Scroll to the bottom first.
 """

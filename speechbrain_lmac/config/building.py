@@ -1,8 +1,8 @@
 """Building the objects of an experiment, and the errors of building.
 
-A part raises `InputError` for a value that it does not take. Any other exception counts
-by where it was raised: in our code it is a bug and keeps its traceback; in a library or
-a user's class it becomes an `InputError` that names the place in the YAML file.
+A part raises `InputError` for an invalid value. Any other exception is treated by its
+origin: in our code it is a bug and keeps its traceback; in a library or a user's class
+it becomes an `InputError` that names the place in the YAML file.
 """
 
 import shlex
@@ -60,13 +60,13 @@ def build(
     resolved : str
         YAML without `!ref` and `!include:`.
     path : str or Path
-        The experiment file, for errors.
+        The experiment file, for error messages.
     folders : sequence of str
-        Where modules are searched besides the installed ones.
+        Folders to search for modules, besides the installed packages.
     overrides : dict, optional
-        The keys of the command line, for errors.
+        The keys of the command line, for error messages.
     existing : dict, optional
-        Name to an existing object, which `!given NAME` stands for.
+        Name to an existing object, used for `!given NAME`.
 
     Returns
     -------
@@ -75,9 +75,8 @@ def build(
     Raises
     ------
     InputError
-        Before anything is built: for a name that does not exist, or arguments that it
-        does not take. Then for a value that a part does not take, and for an exception
-        of a class that is not ours.
+        Before anything is built: for an unknown name or invalid arguments. Then for an
+        invalid value of a part, and for an exception of a class that is not ours.
     """
     objects = existing or {}
 
@@ -122,7 +121,7 @@ def is_ours(unbuilt: Unbuilt, folders: Sequence[str]) -> bool:
     if unbuilt.named is None or not unbuilt.named[1].startswith(OURS):
         return False
     error = unbuilt.error
-    if isinstance(error, OSError):  # of a file or a folder
+    if isinstance(error, OSError):  # a problem of a file or folder
         return False
     if isinstance(error, ImportError) and not f"{error.name}.".startswith(OURS):
         return False  # a package that is not installed

@@ -26,8 +26,8 @@ DTYPES = (
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 )
 CLASSIFIER_ADVICE = """\
-  Either put {filename} into a folder and name the folder (--classifier_source FOLDER),
-  or train a classifier (train_classifier.py hparams/NAME.yaml) and name
+  Either put {filename} into a folder and pass the folder (--classifier_source FOLDER),
+  or train a classifier (train_classifier.py hparams/NAME.yaml) and pass
   its folder (results/NAME/SEED/classifier)."""
 
 

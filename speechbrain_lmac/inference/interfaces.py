@@ -64,9 +64,9 @@ class _Trained(Pretrained):
         missing = [name for name in self.HPARAMS_NEEDED if name not in hparams]
         if missing:
             raise InputError(
-                f"{type(self).__name__} needs {missing[0]!r} in a model, got "
-                f"{', '.join(hparams)}. Use AudioClassifier for a classifier alone, "
-                "AudioExplainer for one with an interpreter"
+                f"the model has no {missing[0]!r}, which {type(self).__name__} needs "
+                f"(it has {', '.join(hparams)}). Use AudioClassifier for a classifier "
+                "alone, AudioExplainer for a model with an interpreter"
             )
         super().__init__(modules, hparams, run_opts, freeze_params)
         self.window_seconds = hparams.get("window_seconds")

@@ -186,4 +186,4 @@ def refuse(message: str) -> NoReturn:
 
 def renamed(script: str) -> NoReturn:
     """Print the new name of a script and exit with status 2."""
-    refuse(f"this script is now {script}: call that with the same arguments")
+    refuse(f"this script is now {script}: run that with the same arguments")
