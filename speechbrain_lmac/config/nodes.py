@@ -25,7 +25,7 @@ def parsed(text: str, name: Path | str) -> Any:
         return _without_anchors(yaml.load(text))
     except YAMLError as error:
         line = " ".join(str(error).split("\n\n")[0].split())
-        line = line.replace(' in "<unicode string>",', "")
+        line = line.replace(' in "<unicode string>",', ",")
         raise InputError(f"{name}: invalid YAML: {line}") from error
 
 

@@ -276,7 +276,7 @@ def read_manifest(path: Path | str) -> dict[str, dict[str, Any]]:
             f"cannot read the manifest {path} ({error}); remove its folder to remake it"
         ) from error
     if not isinstance(clips, dict):
-        raise InputError(f"{path} is no manifest: it must map names to clips")
+        raise InputError(f"{path} is not a manifest: it must map names to clips")
     for name, clip in clips.items():
         fields = {str(key) for key in clip} if isinstance(clip, dict) else None
         if fields is None or "id" in fields:

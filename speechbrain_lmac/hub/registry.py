@@ -287,7 +287,7 @@ def model_file(
         reason = getattr(error, "strerror", None) or "a loop of links"
         raise InputError(f"{path} cannot be read: {reason}") from error
     if not regular:
-        raise InputError(f"{path} is no file of a model: it is a folder or a device")
+        raise InputError(f"{path} is not a model file but a folder or a device")
     folders = [path.parent.resolve(), *model_folders(source)]
     if not any(folder in target.parents for folder in folders):
         raise InputError(

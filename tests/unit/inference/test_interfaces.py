@@ -551,5 +551,5 @@ def test_class_names_of_another_model(copied):
 
 
 def test_a_classifier_explains_nothing():
-    with pytest.raises(InputError, match="AudioExplainer needs 'interpreter'"):
+    with pytest.raises(InputError, match="'interpreter', which AudioExplainer needs"):
         AudioExplainer.from_hparams("esc10-classifier")
