@@ -173,7 +173,7 @@ def check_repo(repo: Any) -> None:
         if repo.count("/") != 1:
             raise HFValidationError("one / is needed")
     except HFValidationError as error:
-        raise InputError(f"--repo must be USER/NAME, got {repo} ({error})") from error
+        raise InputError(f"--repo must be USER/NAME, got {repo!r} ({error})") from error
 
 
 def upload_model(folder: Path | str, repo: str, private: bool = False) -> Upload:

@@ -26,9 +26,9 @@ DTYPES = (
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 )
 CLASSIFIER_ADVICE = """\
-  Either put {filename} into a folder and set --classifier_source FOLDER,
-  or train a classifier (train_classifier.py hparams/NAME.yaml) and set it to
-  the training's folder (results/NAME/SEED/classifier)."""
+  Either put {filename} into a folder and pass the folder (--classifier_source FOLDER),
+  or train a classifier (train_classifier.py hparams/NAME.yaml) and pass
+  its folder (results/NAME/SEED/classifier)."""
 
 
 def save_weights(module: torch.nn.Module, path: Path | str, **facts: str) -> None:

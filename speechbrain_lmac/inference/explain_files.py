@@ -195,7 +195,7 @@ class _Batch:
         if self.n_skipped:
             show(f"{self.n_skipped} already explained; --again to redo")
         if self.parts:
-            show(f"audio and pictures in {readable(self.table.folder)}")
+            show(f"audio and figures in {readable(self.table.folder)}")
         failures = [*map(readable, inputs.failures), *self.failures]
         if failures:
             n_named = len(inputs.files) + len(inputs.failures)

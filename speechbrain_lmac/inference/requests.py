@@ -223,9 +223,9 @@ def check_target(names: Sequence[str], interpreter: Interpreter) -> None:
     """Raise InputError if the mask of an interpreter does not depend on the target."""
     if not takes_target(interpreter):
         raise InputError(
-            f"target {some_of(sorted(set(names)))}: the mask of this interpreter does "
-            "not depend on the target, but on the predicted class; use one trained for "
-            "any class, e.g. by hparams/esc10_lmac_conditional.yaml"
+            f"target {some_of(sorted(set(names)))}: this interpreter explains only "
+            "the predicted class; use one trained for any class, such as that of "
+            "hparams/esc10_lmac_conditional.yaml"
         )
 
 
@@ -255,8 +255,8 @@ def check_prompts(
         raise InputError("target and prompts are mutually exclusive: set only one")
     if not isinstance(classifier, ClapClassifier):
         raise InputError(
-            "prompts: this classifier has no text input; use a model with a CLAP, e.g. "
-            "esc10-lmac-zs or hparams/esc10_lmac_zs_stft.yaml, or set a target"
+            "prompts: this classifier takes no text; use a model with a CLAP, e.g. "
+            "esc10-lmac-zs or hparams/esc10_lmac_zs_stft.yaml, or give a target class"
         )
     if not isinstance(_unwrapped(interpreter), TEXT_CONDITIONED):
         raise InputError(

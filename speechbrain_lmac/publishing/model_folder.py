@@ -133,7 +133,8 @@ def open_trained(folder: str | Path, overrides: Sequence[str] = ()) -> Trained:
     path = folder / YAML_FILE
     if not path.is_file():
         raise InputError(
-            f"no results of a training run in {folder}: missing {YAML_FILE}"
+            f"{folder} has no training (missing {YAML_FILE}): give the output "
+            "folder of a training"
         )
     record = read_training(folder)
     try:

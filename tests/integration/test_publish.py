@@ -221,7 +221,7 @@ def test_a_classifier_is_published_and_named_as_a_source(
     probabilities, score, index, labels = model.classify_file(folder / "example.wav")
     assert probabilities.shape == (1, 6) and labels == [model.labels[int(index)]]
     assert score.item() == pytest.approx(probabilities.max().item())
-    with pytest.raises(InputError, match="AudioExplainer needs 'interpreter'"):
+    with pytest.raises(InputError, match="'interpreter', which AudioExplainer needs"):
         AudioExplainer.from_hparams(folder)
     source = f"--classifier_source={folder}"
     out = f"--output_folder={tmp_path / 'trained'}"

@@ -77,8 +77,8 @@ def read_evaluation(folder: str | Path) -> tuple[ReportPage, pd.DataFrame]:
     folder = Path(folder)
     if not (folder / "per_clip.csv").is_file():
         raise InputError(
-            f"no evaluation in {folder}: missing per_clip.csv. Use the output_folder "
-            "of evaluate.py"
+            f"{folder} has no evaluation (missing per_clip.csv): give the output "
+            "folder of evaluate.py"
         )
     page = ReportPage(title=folder.resolve().parent.name)
     page.facts = _facts(folder / "summary.md")

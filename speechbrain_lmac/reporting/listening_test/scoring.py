@@ -54,7 +54,10 @@ def read_test(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
         key = read_csv(folder / KEY_FILE, dtype=str)
         record = json.loads((folder / TEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"no listening test in {folder}: {error}") from error
+        raise InputError(
+            f"{folder} has no listening test ({error}): give the output folder of "
+            "`listening_test.py create`"
+        ) from error
     return key, record
 
 
