@@ -7,8 +7,8 @@
 An entry of ``train.json``, ``valid.json`` and ``test.json`` is ``"train-rain": {"wav":
 "{data_root}/development/rain.wav", "duration", "sample_rate", "captions": ["Rain
 falls.", ...]}`` with the duration in s and the rate in Hz of the file. Missing
-recordings are left out with a warning, because those of AudioCaps vanish from their
-source. All other faults are in one error message.
+recordings are skipped with a warning, because those of AudioCaps disappear from their
+source. All other errors are reported in one message.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from speechbrain_lmac.data_prep.manifest import (
     write_manifests,
 )
 from speechbrain_lmac.dsp.audio import AUDIO
-from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, doubt_lines
+from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, header_warnings
 from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.console import exit_status, progress_bar, show
 from speechbrain_lmac.utils.errors import InputError, some_of
@@ -56,12 +56,12 @@ TERMS = {
         "of AudioSet; the recordings belong to their authors",
     },
 }
-SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, if a table has no split
+SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, for a table without a split column
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording as a dataset's table lists it."""
+    """A recording of a dataset's table."""
 
     split: str
     files: tuple[str, ...]  # possible paths, relative to the dataset's folder
@@ -89,8 +89,8 @@ def caption_terms(dataset: str) -> dict[str, str]:
 def prepare_clotho(data_folder: Path | str, manifest_folder: Path | str) -> Manifests:
     """Check Clotho (Drossos et al. 2020, version 2) and write its manifests.
 
-    Its development, validation and evaluation parts are train, valid and test. Tables
-    and audio may also be in the folders in parentheses.
+    Its development, validation and evaluation parts are train, valid and test. Folders
+    in parentheses are optional.
 
         data_folder/(clotho_csv_files/)clotho_captions_development.csv
                 file_name, caption_1, ..., caption_5
@@ -108,7 +108,7 @@ def prepare_clotho(data_folder: Path | str, manifest_folder: Path | str) -> Mani
     Raises
     ------
     InputError
-        Another layout, or faults: all of them in one message.
+        The folder has another layout, or faults, all of which are in one message.
     """
     data_folder = Path(data_folder)
     recordings = []
@@ -129,7 +129,7 @@ def prepare_audiocaps(
     """Check AudioCaps (Kim et al. 2019) and write its manifests.
 
     Rows of one recording (five in the val and test parts) become one entry. Tables may
-    also be in ``dataset/``; audio of any ending in `audio.AUDIO` may be in the folder
+    also be in ``dataset/``; audio with any suffix in `audio.AUDIO` may be in the folder
     of its part, in ``audio/PART/`` or in ``audio/``.
 
         data_folder/train.csv     audiocap_id, youtube_id, start_time, caption
@@ -166,7 +166,7 @@ def prepare_caption_table(
         data_folder/captions.csv    path, caption   and, optionally, split
 
     Rows of one path become one entry. ``split`` is train, valid or test; without this
-    column a path's checksum decides, whatever the order and the other rows.
+    column a hash of each path selects the split, independent of the other rows.
 
     Arguments
     ---------
@@ -182,7 +182,7 @@ def prepare_caption_table(
     Raises
     ------
     InputError
-        Another layout, or faults: all of them in one message.
+        The folder has another layout, or faults, all of which are in one message.
     """
     data_folder = Path(data_folder)
     captions: dict[str, list[str]] = {}
@@ -199,7 +199,7 @@ def prepare_caption_table(
 
 
 def split_of(path: str, shares: Sequence[float] = SHARES) -> str:
-    """Return the split of a path, by its checksum alone.
+    """Return the split of a path, from its checksum.
 
     Example
     -------
@@ -224,15 +224,15 @@ def first_existing(data_folder: Path, names: list[str]) -> Path:
         if (data_folder / name).is_file():
             return data_folder / name
     raise InputError(
-        f"{data_folder} has no {' and no '.join(names)}: give the folder with tables "
-        "and audio, --data_folder"
+        f"{data_folder} has no {' and no '.join(names)}: set --data_folder to the "
+        "folder with tables and audio"
     )
 
 
 def write_captions(
     data_folder: Path, manifest_folder: Path | str, recordings: list[Recording]
 ) -> Manifests:
-    """Write the manifests of recordings, unless they are up to date.
+    """Write the manifests of recordings if they are missing or out of date.
 
     Arguments
     ---------
@@ -244,7 +244,7 @@ def write_captions(
     Returns
     -------
     manifests : Manifests
-        With warnings about missing, silent and doubtful recordings.
+        With warnings about missing and silent recordings, and header errors.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def write_captions(
         return manifests
     faults = Faults()
     splits: dict[str, dict[str, dict]] = {split: {} for split in SPLITS}
-    doubtful: dict[str, list[str]] = {}
+    by_warning: dict[str, list[str]] = {}
     missing, silent = [], []
     listed = zip(recordings, found, strict=True)
     for recording, file in progress_bar(
@@ -296,8 +296,8 @@ def write_captions(
             continue
         if audio.silent:
             silent.append(recording.name)
-        if audio.doubt:
-            doubtful.setdefault(audio.doubt, []).append(recording.name)
+        if audio.header_warning:
+            by_warning.setdefault(audio.header_warning, []).append(recording.name)
         splits[recording.split][clip_id] = {
             "wav": f"{{data_root}}/{file}",
             "duration": audio.duration,
@@ -313,7 +313,7 @@ def write_captions(
         for kind, names in (("missing audio", missing), ("silent recordings", silent))
         if names
     ]
-    warnings += doubt_lines(doubtful)
+    warnings += header_warnings(by_warning)
     return write_manifests(manifest_folder, splits, state, warnings)
 
 

@@ -1,7 +1,7 @@
 """Download of a dataset's archive.
 
-Only the standard library. A broken download is resumed, the archive is checked, and
-the dataset's folder is written atomically.
+Uses only the standard library. An interrupted download is resumed, the archive is
+checked, and the dataset's folder is written atomically.
 """
 
 import http.client
@@ -28,10 +28,10 @@ def is_absent(folder: Path, option: str) -> bool:
     Raises
     ------
     InputError
-        The path is a file; `option` names the option that changes it.
+        The path is a file; `option` is the option that sets it, for the message.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; give {option}")
+        raise InputError(f"{folder} is not a folder; set {option}")
     return not folder.exists() or not any(folder.iterdir())
 
 
@@ -49,25 +49,25 @@ def fetch_dataset(
     Arguments
     ---------
     data_folder : str or Path
-        Where the archive's content goes, without its top folder. A partial download
-        is kept beside it, as ``<data_folder>.download.part``.
+        Folder for the archive's content, without its top folder. A partial download is
+        kept beside it, as ``<data_folder>.download.part``.
     url : str
         URL of a zip or (compressed) tar archive.
     expects : str
         A file of the dataset, named in the instructions for a manual download.
     check : callable, optional
-        Takes the unpacked folder before it gets its name; raises InputError if
-        something is missing.
+        Called with the unpacked folder before it is renamed to `data_folder`; raises
+        InputError if something is missing.
     n_bytes, md5 : int and str, optional
         Expected size and checksum of the archive.
     option : str
-        The option for another folder, named in the same instructions.
+        The option that sets the folder, named in the same instructions.
 
     Raises
     ------
     InputError
-        No network, a broken download or a wrong archive, with the URL and the
-        instructions.
+        The network failed, the download was interrupted, or the archive is wrong; with
+        the URL and the instructions.
     """
     data_folder = Path(data_folder).resolve()
     archive = data_folder.with_name(data_folder.name + ".download")
@@ -78,7 +78,7 @@ def fetch_dataset(
     except InputError as error:
         raise InputError(
             f"{error}\nManual download: unpack {url} so that {data_folder / expects} "
-            f"exists, or give the folder of the dataset: {option}"
+            f"exists, or set the folder of the dataset: {option}"
         ) from error
     archive.unlink()
 
@@ -90,17 +90,17 @@ def download_file(
     md5: str | None = None,
     timeout: float = TIMEOUT_S,
 ) -> Path:
-    """Download a file, or resume a broken download.
+    """Download a file, or resume an interrupted download.
 
-    The bytes go to ``<path>.part``. A server without range requests sends the file
-    from its beginning, and the download starts again.
+    Data is written to ``<path>.part``. If the server does not support range requests,
+    the download starts again.
 
     Arguments
     ---------
     url : str
         URL of the file.
     path : str or Path
-        Written only when complete. Parents are made.
+        Output file, written only when complete. Its folder is created if missing.
     n_bytes, md5 : int and str, optional
         Expected size and checksum.
     timeout : float
@@ -114,8 +114,8 @@ def download_file(
     Raises
     ------
     InputError
-        The server cannot be reached or broke off (the part is kept), or size or
-        checksum differ (the part is deleted).
+        The server cannot be reached or the download was interrupted (the part is kept),
+        or size or checksum are wrong (the part is deleted).
     """
     path = Path(path)
     part = path.with_name(path.name + ".part")
@@ -129,7 +129,7 @@ def download_file(
             size = _save(response, url, part, start, total)
         _compare(part, url, size, n_bytes, md5)
         os.replace(part, path)
-    except OSError as error:  # those of the network are InputErrors by now
+    except OSError as error:  # network errors are already InputErrors
         raise InputError(f"cannot write {part}: {error}") from error
     return path
 
@@ -137,7 +137,7 @@ def download_file(
 def _request(
     url: str, start: int, timeout: float
 ) -> tuple[http.client.HTTPResponse, int, int | None]:
-    """Open a URL from byte `start` on: response, its first byte, size of the file."""
+    """Open a URL at byte `start`; return response, its first byte, and file size."""
     headers = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(url, headers=headers)
     try:
@@ -145,7 +145,7 @@ def _request(
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
             raise
-        # No bytes left: killed before the renaming, or the file changed.
+        # No bytes left: complete but not renamed, or the file on the server changed.
         error.close()
         return _request(url, 0, timeout)
     if response.status != http.HTTPStatus.PARTIAL_CONTENT:
@@ -161,7 +161,7 @@ def _save(
     start: int,
     total: int | None,
 ) -> int:
-    """Write a response behind the first `start` bytes of `part`; return its size."""
+    """Append a response to `part`, which has `start` bytes; return its new size."""
     part.parent.mkdir(parents=True, exist_ok=True)
     bar = progress_bar(
         desc=f"downloading {part.stem}",
@@ -176,7 +176,7 @@ def _save(
             bar.update(len(block))
         size = file.tell()
     if total is not None and size < total:
-        raise _broke_off(url, f"got {size} of {total} bytes")
+        raise _interrupted(url, f"got {size} of {total} bytes")
     return size
 
 
@@ -184,19 +184,19 @@ def _read(response: http.client.HTTPResponse, url: str) -> bytes:
     try:
         return response.read(BLOCK_BYTES)
     except (OSError, http.client.HTTPException) as error:
-        raise _broke_off(url, error) from error
+        raise _interrupted(url, error) from error
 
 
-def _broke_off(url: str, reason: object) -> InputError:
+def _interrupted(url: str, reason: object) -> InputError:
     return InputError(
-        f"the download of {url} broke off: {reason}. The same command resumes it"
+        f"the download of {url} was interrupted: {reason}. Repeat the command to resume"
     )
 
 
 def _compare(
     part: Path, url: str, size: int, n_bytes: int | None, md5: str | None
 ) -> None:
-    """Delete a file of another size or checksum than expected, and raise."""
+    """Delete the file and raise if its size or checksum is wrong."""
     fault = None
     if n_bytes is not None and size != n_bytes:
         fault = f"has {size} bytes, expected {n_bytes}"
@@ -206,7 +206,7 @@ def _compare(
             fault = f"has the md5 {found}, expected {md5}"
     if fault:
         part.unlink()
-        raise InputError(f"{url} {fault}; the download is deleted")
+        raise InputError(f"{url} {fault}; the download was deleted")
 
 
 def unpack_archive(
@@ -216,9 +216,9 @@ def unpack_archive(
 ) -> None:
     """Unpack a zip or tar archive as `folder`, atomically.
 
-    A single top folder of the archive (``ESC-50-master/``) is left out. The checksums
+    A single top folder of the archive (``ESC-50-master/``) is stripped. The checksums
     inside the archive are verified. An archive that is damaged or fails `check` is
-    deleted, because resuming the download would not mend it.
+    deleted, because resuming the download would not repair it.
 
     Arguments
     ---------
@@ -227,14 +227,14 @@ def unpack_archive(
     folder : str or Path
         Must not exist, or be empty.
     check : callable, optional
-        Takes the unpacked folder before it gets its name; raises InputError if
-        something is missing.
+        Called with the unpacked folder before it is renamed to `folder`; raises
+        InputError if something is missing.
 
     Raises
     ------
     InputError
-        The archive is damaged, is no archive, or a tar archive has links, devices or
-        paths outside the folder; or `folder` is not empty.
+        The archive is damaged or of another format, or a tar archive has links, devices
+        or paths outside the folder; or `folder` is not empty.
     """
     archive, folder = Path(archive), Path(folder)
     if folder.exists() and any(folder.iterdir()):
@@ -251,9 +251,9 @@ def unpack_archive(
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    """Extract a zip or tar archive; paths of a zip outside `folder` end up within it.
+    """Extract a zip or tar archive; zip paths that lead outside end up in `folder`.
 
-    Not by shutil.unpack_archive: it stops before the checksum at the end of a
+    shutil.unpack_archive is not used: it stops before the checksum at the end of a
     compressed tar archive, and skips files of a zip with ".." in their names.
     """
     is_zip = zipfile.is_zipfile(archive)
@@ -270,14 +270,14 @@ def _extract(archive: Path, folder: Path) -> None:
                 bundle.extractall(folder, members, filter=_no_links)
                 while bundle.fileobj.read(BLOCK_BYTES):  # to the checksum at the end
                     pass
-    except Exception as error:  # each compression has its own for damage
+    except Exception as error:  # each compression raises its own error for damage
         if getattr(error, "errno", None) is not None:
-            raise  # of the disk
-        raise InputError(f"{archive} is damaged and deleted: {error}") from error
+            raise  # a disk error
+        raise InputError(f"{archive} is damaged and was deleted: {error}") from error
 
 
 def _no_links(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """tarfile's filter "data", which links could evade until 2025 (CVE-2025-4517)."""
+    """Apply tarfile's "data" filter; reject links, which evaded it (CVE-2025-4517)."""
     if member.issym() or member.islnk():
         raise tarfile.SpecialFileError(member)
     return tarfile.data_filter(member, folder)

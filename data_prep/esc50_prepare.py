@@ -1,8 +1,8 @@
-"""ESC-50 (K. J. Piczak 2015) to SpeechBrain manifests; ESC-10 is its subset.
+"""Prepare ESC-50 (K. J. Piczak 2015) and its subset ESC-10: SpeechBrain manifests.
 
-2000 recordings of 5 s in 50 classes and 5 folds; clips cut from one recording stay in
-one fold, so a split by folds is a split by recordings. Any folder in the same layout
-works: `toy_prepare.make_toy` makes one.
+2000 recordings of 5 s in 50 classes and 5 folds; clips cut from one recording are in
+one fold, so a split by folds is a split by recordings. Any folder with the same layout
+works, such as that of `toy_prepare.make_toy`.
 
     data_folder/meta/esc50.csv         filename, fold, category, esc10, ...
     data_folder/audio/1-100032-A-0.wav   or .flac or .ogg, as the table names them
@@ -83,9 +83,9 @@ def prepare_esc50(
     manifest_folder : str or Path
         Folder for the manifests.
     categories : sequence of str
-        The valid class names. Each needs a clip in the training folds.
+        The class names. Each must have a clip in the training folds.
     train_folds, valid_folds, test_folds : sequences of int
-        Folds of each split. A fold in none of them is left out.
+        Folds of each split; other folds are not used.
     subset : str, optional
         "esc10" keeps the rows whose esc10 is True.
     download : bool
@@ -107,8 +107,8 @@ def prepare_esc50(
     Raises
     ------
     InputError
-        No dataset and no download, another layout, invalid options, or faults in the
-        dataset: all of them in one message.
+        The dataset is missing or has another layout, an option is invalid, or the
+        dataset has faults, all of which are in one message.
 
     Example
     -------
@@ -131,7 +131,7 @@ def prepare_esc50(
         if not download:
             raise InputError(
                 f"no dataset in {data_folder}: unpack ESC-50 ({url}) so that "
-                f"{data_folder / TABLE} exists, or give its folder: --data_folder"
+                f"{data_folder / TABLE} exists, or set its folder: --data_folder"
             )
         fetch_dataset(
             data_folder,
@@ -169,8 +169,8 @@ def _rows(data_folder: Path, subset: str | None) -> list[dict[str, str]]:
     if missing:
         raise InputError(
             f"{data_folder} does not have the layout of ESC-50, missing: "
-            f"{', '.join(missing)}; give the folder with meta/ and audio/: "
-            "--data_folder"
+            f"{', '.join(missing)}; set --data_folder to the folder with "
+            "meta/ and audio/"
         )
     columns = ["filename", "fold", "category"]
     if subset == "esc10":

@@ -1,6 +1,6 @@
-"""Datasets with folds in a table (ESC-50, UrbanSound8K), checked and split by folds.
+"""Checks and manifests of datasets with folds in a table (ESC-50, UrbanSound8K).
 
-Clips cut from one recording stay in one fold, so a split by folds is a split by
+Clips cut from one recording are in one fold, so a split by folds is a split by
 recordings; folds are never reshuffled.
 """
 
@@ -16,7 +16,7 @@ from speechbrain_lmac.data_prep.manifest import (
     load_manifests,
     write_manifests,
 )
-from speechbrain_lmac.dsp.audio_check import AudioCheck, AudioFault, doubt_lines
+from speechbrain_lmac.dsp.audio_check import AudioCheck, AudioFault, header_warnings
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.errors import InputError, some_of
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip as a dataset's table lists it."""
+    """A clip of a dataset's table."""
 
     file: str  # relative to the dataset's folder; its stem is the clip's id
     fold: int  # 0 if the table has no valid fold
@@ -64,8 +64,8 @@ def split_of_folds(**folds: Sequence[int]) -> dict[int, str]:
     Raises
     ------
     InputError
-        A list is empty, has another value than whole numbers from 1, or shares a fold
-        with another list.
+        A list is empty, has values other than whole numbers from 1, or has a fold of
+        another list.
 
     Example
     -------
@@ -89,7 +89,7 @@ def split_of_folds(**folds: Sequence[int]) -> dict[int, str]:
 
 
 def fold_number(text: str) -> int:
-    """Return the number of a fold, 0 if the text is no number.
+    """Return the number of a fold, 0 if the text is not a number.
 
     Example
     -------
@@ -109,23 +109,23 @@ def prepare_folds(
     check: Callable[[Path], AudioCheck],
     table_faults: Sequence[tuple[str, str]] = (),
 ) -> Manifests:
-    """Write the manifests of a dataset, unless they are up to date.
+    """Write the manifests of a dataset if they are missing or out of date.
 
     Arguments
     ---------
     data_folder, manifest_folder : Path
-        The dataset, and where the manifests go.
+        The dataset, and the folder for the manifests.
     rows : list of dict
-        The dataset's table (`manifest.read_table`); any change in it is a change of the
-        dataset.
+        The dataset's table (`manifest.read_table`); if it changes, manifests are
+        rewritten.
     clip_of : callable
         Maps a row to its `Clip`.
     split_of : dict
         Fold to split, from `split_of_folds`. The audio of other folds is not checked.
     categories : list
-        The valid class names.
+        The class names.
     check : callable
-        `audio_check.check_audio`, or a function with the same contract.
+        `audio_check.check_audio`, or a function with the same signature.
     table_faults : sequence of (kind, clip)
         Further faults of the table.
 
@@ -153,7 +153,7 @@ def prepare_folds(
         faults = Faults()
         for fault in table_faults:
             faults.add(*fault)
-        splits, silent, doubtful = _check_clips(
+        splits, silent, by_warning = _check_clips(
             faults, data_folder, clips, split_of, categories, check
         )
         _check_coverage(faults, clips, split_of, categories)
@@ -161,7 +161,7 @@ def prepare_folds(
         warnings = []
         if silent:
             warnings.append(f"silent clips ({len(silent)}): {some_of(silent)}")
-        warnings += doubt_lines(doubtful)
+        warnings += header_warnings(by_warning)
         manifests = write_manifests(manifest_folder, splits, state, warnings)
     for warning in manifests.warnings:
         logger.warning("%s: %s", data_folder, warning)
@@ -176,9 +176,9 @@ def _check_clips(
     categories: list[str],
     check: Callable[[Path], AudioCheck],
 ) -> tuple[dict[str, dict[str, dict]], list[str], dict[str, list[str]]]:
-    """Return the entries of each split, silent and doubtful clips; record faults."""
+    """Return the entries of each split, silent clips, clips by header warning."""
     splits: dict[str, dict[str, dict]] = {"train": {}, "valid": {}, "test": {}}
-    doubtful: dict[str, list[str]] = {}
+    by_warning: dict[str, list[str]] = {}
     seen, silent = set(), []
     for clip in progress_bar(clips, desc=f"checking {data_folder.name}"):
         clip_id = Path(clip.file).stem
@@ -199,8 +199,8 @@ def _check_clips(
             continue
         if audio.silent:
             silent.append(clip.name)
-        if audio.doubt:
-            doubtful.setdefault(audio.doubt, []).append(clip.name)
+        if audio.header_warning:
+            by_warning.setdefault(audio.header_warning, []).append(clip.name)
         splits[split_of[clip.fold]][clip_id] = {
             "wav": f"{{data_root}}/{clip.file}",
             "duration": audio.duration,
@@ -208,7 +208,7 @@ def _check_clips(
             "category": clip.category,
             "fold": clip.fold,
         }
-    return splits, silent, doubtful
+    return splits, silent, by_warning
 
 
 def _check_coverage(

@@ -1,8 +1,8 @@
-"""Tables, faults and manifests, for the preparation of every dataset.
+"""Manifests, tables and fault lists of dataset preparation.
 
-A manifest is SpeechBrain's JSON: clip id -> fields, the path beginning with
-``{data_root}``, which the loader replaces. All clips of a dataset are checked before
-anything is written, and one message has all faults.
+A manifest is SpeechBrain's JSON: clip id -> fields. Paths begin with ``{data_root}``,
+which the loader replaces. All clips of a dataset are checked before anything is
+written, and all faults are reported in one error.
 """
 
 import csv
@@ -17,7 +17,7 @@ from speechbrain_lmac.utils.files import write_together
 from speechbrain_lmac.utils.hashing import content_hash
 
 FINGERPRINT = "manifest.fingerprint.json"
-FORMAT = 1  # one more when the manifests' content changes: old ones are remade
+FORMAT = 1  # increment when the content changes: old manifests are then rewritten
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Manifests:
     valid: Path
     test: Path
     counts: dict[str, int]  # split -> number of clips
-    warnings: tuple[str, ...]  # harmless oddities, one string each
+    warnings: tuple[str, ...]  # harmless faults, one string per kind
 
 
 class Faults:
@@ -67,24 +67,24 @@ written:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read the rows of a csv file as dicts of strings.
+    """Read the rows of a CSV file as dicts of strings.
 
     Arguments
     ---------
     path : str or Path
-        Comma-separated, UTF-8, its first line naming the columns.
+        Comma-separated, UTF-8, with the column names in the first line.
     columns : sequence of str
         The required columns; others are kept.
 
     Returns
     -------
     rows : list of dict
-        Column -> text without surrounding blanks, "" where a row is short.
+        Column -> text without surrounding whitespace, "" for missing cells.
 
     Raises
     ------
     InputError
-        The file or a column is missing, or the file is no table.
+        The file or a column is missing, or the file is not a CSV.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -105,17 +105,17 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 def fingerprint(
     options: Mapping[str, object], root: str | Path, files: Iterable[str]
 ) -> str:
-    """Return a hash of everything that manifests are made from.
+    """Return a hash of all inputs of the manifests.
 
     Arguments
     ---------
     options : dict
-        Any JSON values, including the content of the dataset's table.
+        JSON values, including the content of the dataset's table.
     root : str or Path
-        The dataset's folder; its place does not change the hash.
+        The dataset's folder; its location does not change the hash.
     files : iterable of str
-        The audio files used, relative to root; names, sizes and modification times
-        enter the hash, contents do not.
+        The audio files used, relative to root. Their names, sizes and modification
+        times are hashed, not their content.
 
     Returns
     -------
@@ -158,13 +158,13 @@ def write_manifests(
     Arguments
     ---------
     folder : str or Path
-        Made if missing.
+        Created if missing.
     splits : dict
         "train", "valid", "test" -> clip id -> fields.
     fingerprint : str
         The hash from `fingerprint`.
     warnings : sequence of str
-        Stored, for a later call with nothing to do.
+        Stored, and returned by `load_manifests`.
 
     Returns
     -------

@@ -4,7 +4,7 @@
     python data_prep/mixture_prepare.py esc10 speech --data_folder /path/to/ESC-50 \
         --corpus folder --corpus_folder /path/to/speech --render results/heard
 
-writes one JSON file with the complete recipe of each mixture (see
+This writes one JSON file with the complete recipe of each mixture (see
 `speechbrain_lmac.data.mixtures`) and a checksum of every audio file used. `--render`
 writes mixtures and stems as WAV, and a table of their levels.
 """
@@ -72,7 +72,7 @@ def write_audio(folder: str | Path, clips: MixtureClips) -> None:
     Arguments
     ---------
     folder : str or Path
-        An old one is replaced if it has no other files.
+        An existing one is replaced if it has no other files.
     clips : MixtureClips
     """
     folder = Path(folder)
@@ -80,7 +80,7 @@ def write_audio(folder: str | Path, clips: MixtureClips) -> None:
     others -= {"audio", "stems", "mixtures.csv"}
     if others or (folder.exists() and not folder.is_dir()):
         raise InputError(
-            f"{folder} also has {some_of(sorted(others))}; give another folder"
+            f"{folder} also has {some_of(sorted(others))}; use another folder"
         )
     rows = []
     with atomic_folder(folder) as draft:

@@ -1,10 +1,10 @@
-"""Manifests of corpora of noise or speech, with parts that share no file.
+"""Prepare noise and speech corpora: manifests of disjoint parts.
 
     python data_prep/noise_prepare.py wham data/wham_noise
     python data_prep/noise_prepare.py ljspeech data/LJSpeech-1.1
     python data_prep/noise_prepare.py folder /path/to/recordings
 
-WHAM! has its own parts; other corpora are split by the content of their files
+WHAM! has published parts; other corpora are split by a hash of each file's content
 (`speechbrain_lmac.data.corpora`).
 """
 
@@ -34,7 +34,7 @@ from speechbrain_lmac.data_prep.manifest import (
     write_manifests,
 )
 from speechbrain_lmac.dsp.audio import AUDIO
-from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, doubt_lines
+from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, header_warnings
 from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.console import exit_status, progress_bar, show
 from speechbrain_lmac.utils.errors import InputError, some_of
@@ -75,7 +75,7 @@ class WhamNoise:
     manifest_folder: str | Path
     download: bool = True
     url: str = WHAM_URL
-    # The public code takes `tr` for every split.
+    # The public code uses `tr` for every split.
     published_parts: ClassVar[tuple[str, ...]] = ("train",)
 
     def prepare(self) -> Manifests:
@@ -102,7 +102,7 @@ class WhamNoise:
 
 
 def _wham_root(folder: Path) -> Path:
-    """Return the folder with ``tr``: `folder`, or the one of the archive in it."""
+    """Return the folder with ``tr``: `folder`, or the archive's top folder in it."""
     inside = folder / "wham_noise"
     return inside if not (folder / "tr").is_dir() and inside.is_dir() else folder
 
@@ -123,7 +123,7 @@ def _wham_files(root: Path) -> dict[str, list[str]]:
 
 
 def _wham_missing(root: Path, files: dict[str, list[str]]) -> list[str]:
-    """Return a warning about missing files of the tables of WHAM!."""
+    """Return a warning if files in the metadata of WHAM! are missing."""
     missing = []
     for part, name in WHAM_PARTS.items():
         table = root / "metadata" / f"noise_meta_{name}.csv"
@@ -136,7 +136,7 @@ def _wham_missing(root: Path, files: dict[str, list[str]]) -> list[str]:
 
 @dataclass
 class LJSpeech:
-    """Read English sentences of one speaker (Ito and Johnson 2017), 22.05 kHz.
+    """English sentences read by one speaker (Ito and Johnson 2017), 22.05 kHz.
 
         data_folder/metadata.csv     LJ001-0001|text|normalised text
         data_folder/wavs/LJ001-0001.wav
@@ -151,7 +151,7 @@ class LJSpeech:
     manifest_folder : str or Path
         Folder for the manifests.
     first : int
-        Number of utterances used, from the top of the table; the public code takes
+        Number of utterances used, from the top of the table; the public code uses
         10,000 of 13,100.
     download, url : bool and str
         Whether to download it, and the URL of the archive.
@@ -185,7 +185,7 @@ class LJSpeech:
 
 
 def _ljspeech_root(folder: Path) -> Path:
-    """Return the folder with ``wavs``: `folder`, or the one of the archive in it."""
+    """Return the folder with ``wavs``: `folder`, or the archive's top folder in it."""
     inside = folder / "LJSpeech-1.1"
     return inside if not (folder / "wavs").is_dir() and inside.is_dir() else folder
 
@@ -205,18 +205,17 @@ def _ljspeech_names(folder: Path) -> list[str]:
 
 @dataclass
 class SoundFolder:
-    """Any folder of audio, with subfolders.
+    """Any folder of audio, including its subfolders.
 
-    Every file with the ending of audio (.wav, .flac, .ogg, .mp3, ...) is used. Split by
-    content, see `part_of`: several files of one place or speaker may be in several
-    parts.
+    Every file with an audio suffix (.wav, .flac, .ogg, .mp3, ...) is used. Split by
+    content, see `part_of`: files of one place or speaker can be in different parts.
 
     Arguments
     ---------
     data_folder, manifest_folder : str or Path
         The corpus, and the folder for the manifests.
     shares : sequence
-        Of train, valid and test; they sum to 1.
+        Shares of train, valid and test, which sum to 1.
     """
 
     data_folder: str | Path
@@ -229,7 +228,7 @@ class SoundFolder:
         shares = check_shares(self.shares)
         root = self.root
         if not root.is_dir():
-            raise InputError(f"no folder of audio: {root}; give {OPTION}")
+            raise InputError(f"{root} is not a folder; set {OPTION}")
         names = sorted(
             path.relative_to(root).as_posix()
             for path in root.rglob("*")
@@ -261,9 +260,10 @@ def prepare_corpus(
     ``test.json``.
 
     An entry is ``"tr/a.wav": {"wav": "{data_root}/tr/a.wav", "n_frames": 160000,
-    "sample_rate": 16000, "checksum": "..."}``, in the file's frames and Hz. Silent
-    files are left out; of equal files in several parts only the one nearest to the test
-    stays. Both are warnings. With an unchanged corpus a second call does nothing.
+    "sample_rate": 16000, "checksum": "..."}``, with the length and rate (Hz) of the
+    file. Silent files are skipped; of identical files in different parts only those of
+    the last part (test, then valid) are kept. Both are reported as warnings. With an
+    unchanged corpus a second call does nothing.
 
     Arguments
     ---------
@@ -274,9 +274,9 @@ def prepare_corpus(
     part_of_file : callable
         Maps name and checksum to "train", "valid" or "test".
     options : dict
-        JSON values that the choice of files and parts depends on.
+        JSON values that determine the choice of files and parts.
     warnings : sequence of str
-        Earlier warnings.
+        Further warnings.
 
     Returns
     -------
@@ -286,10 +286,10 @@ def prepare_corpus(
     Raises
     ------
     InputError
-        No file, or faults: all of them in one message.
+        The corpus is empty or has faults, all of which are in one message.
     """
     if not names:
-        raise InputError(f"{root} has no audio file; give {OPTION}")
+        raise InputError(f"{root} has no audio files; set {OPTION}")
     options = {**options, "names": names, "warnings": list(warnings)}
     state = fingerprint(options, root, names)
     manifests = load_manifests(manifest_folder, state)
@@ -307,9 +307,9 @@ def _check_corpus(
 ) -> tuple[dict[str, dict[str, dict]], list[str]]:
     """Return the files of each part and the warnings; raise all faults at once."""
     faults, silent, copies = Faults(), [], []
-    doubtful: dict[str, list[str]] = {}
+    by_warning: dict[str, list[str]] = {}
     parts: dict[str, dict[str, dict]] = {part: {} for part in SPLITS}
-    home: dict[str, tuple[str, list[str]]] = {}  # checksum -> (part, names in it)
+    seen: dict[str, tuple[str, list[str]]] = {}  # checksum -> (part, names in it)
     for name in progress_bar(names, desc=f"checking {root.name}"):
         try:
             audio = check_audio(root / name)
@@ -319,11 +319,11 @@ def _check_corpus(
         if audio.silent:
             silent.append(name)
             continue
-        if audio.doubt:
-            doubtful.setdefault(audio.doubt, []).append(name)
+        if audio.header_warning:
+            by_warning.setdefault(audio.header_warning, []).append(name)
         digest = checksum(root / name)
         part = part_of_file(name, digest)
-        other, twins = home.get(digest, (part, []))
+        other, twins = seen.get(digest, (part, []))
         if SPLITS.index(other) > SPLITS.index(part):
             copies.append(name)
             continue
@@ -332,7 +332,7 @@ def _check_corpus(
             for twin in twins:
                 del parts[other][twin]
             twins = []
-        home[digest] = part, [*twins, name]
+        seen[digest] = part, [*twins, name]
         parts[part][name] = {
             "wav": f"{{data_root}}/{name}",
             "n_frames": audio.n_frames,
@@ -340,17 +340,17 @@ def _check_corpus(
             "checksum": digest,
         }
     faults.raise_if_any(root)
-    if not home:
-        raise InputError(f"{root} has silent files only ({len(silent)})")
+    if not seen:
+        raise InputError(f"{root} has only silent files ({len(silent)})")
     warnings = []
     if silent:
-        warnings.append(f"silent files left out ({len(silent)}): {some_of(silent)}")
+        warnings.append(f"silent files skipped ({len(silent)}): {some_of(silent)}")
     if copies:
         warnings.append(
-            f"files left out, same content in another part ({len(copies)}): "
+            f"files skipped, same content in another part ({len(copies)}): "
             f"{some_of(copies)}"
         )
-    return parts, warnings + doubt_lines(doubtful)
+    return parts, warnings + header_warnings(by_warning)
 
 
 def _fetch(
@@ -363,7 +363,7 @@ def _fetch(
     if not corpus.download:
         raise InputError(
             f"no corpus in {folder}: unpack {corpus.url} so that {folder / expects} "
-            f"exists, or give {OPTION}"
+            f"exists, or set {OPTION}"
         )
     fetch_dataset(folder, corpus.url, expects=expects, check=check, option=OPTION)
 

@@ -1,7 +1,8 @@
 """A toy dataset with known ground truth, in ESC-50's layout.
 
-Every clip is the sum of a foreground, which has the class, and a background of coloured
-noise; both stems are stored, so an explanation can be compared with the foreground.
+Every clip is the sum of a foreground, a sound of the class, and a background of
+coloured noise; both stems are stored, so an explanation can be compared with the
+foreground.
 Each foreground is narrow in frequency or in time, so a mask in the time-frequency plane
 can separate the two.
 
@@ -29,7 +30,7 @@ N_FOLDS = 5
 LEAST = {"n_clips": 1, "seed": 0, "sample_rate": 16000, "seconds": 1}
 RECORD = "toy.json"
 MADE_BY = "speechbrain_lmac.data_prep.toy_prepare"
-VERSION = 2  # one more when audio or table change: old folders are remade
+VERSION = 2  # increment when audio or table change: old folders are then rewritten
 STEMS = ("foreground", "background")
 MEASURED = ("snr_db", "pitch_hz", "n_events", "start_s", "end_s")
 COLUMNS = (
@@ -52,19 +53,19 @@ def make_toy(
     seconds: float = 5.0,
     progress: bool = True,
 ) -> Path:
-    """Make the toy dataset, unless it exists.
+    """Write the toy dataset if it does not exist.
 
-    ``meta/esc50.csv`` has ESC-50's columns and those of `MEASURED`, which
-    `render_clip` explains; ``audio/NAME.wav`` is, as 16 bit integers, exactly
+    ``meta/esc50.csv`` has ESC-50's columns and those of `MEASURED`, which are
+    those of `render_clip`; ``audio/NAME.wav`` is, as 16 bit integers, exactly
     ``stems/foreground/NAME.wav`` plus ``stems/background/NAME.wav``. Classes and folds
-    alternate: with a multiple of 30 clips both are balanced. Clip i depends on (seed,
-    i) alone, so a smaller set is the beginning of a larger one. 240 clips take 4 s and
+    alternate: with a multiple of 30 clips both are balanced. Clip i depends only on
+    (seed, i), so a smaller set is the beginning of a larger one. 240 clips take 4 s and
     115 MB.
 
     Arguments
     ---------
     data_folder : str or Path
-        Made with its parents. A toy dataset with other options is replaced.
+        Created with its parents. A toy dataset with other options is replaced.
     n_clips : int
         At least 1.
     seed : int
@@ -147,8 +148,10 @@ def _record_in(data_folder: Path) -> dict[str, float | str] | None:
         ours = False
     others -= {RECORD, "meta", "audio", "stems"}
     if not ours or others:
-        fault = f"also has {some_of(sorted(others))}" if ours else "is no toy dataset"
-        raise InputError(f"{data_folder} {fault}; give another folder")
+        fault = (
+            f"also has {some_of(sorted(others))}" if ours else "is not a toy dataset"
+        )
+        raise InputError(f"{data_folder} {fault}; use another folder")
     return record
 
 
@@ -187,12 +190,12 @@ def prepare_toy(
     valid_folds: Sequence[int] = (4,),
     test_folds: Sequence[int] = (5,),
 ) -> Manifests:
-    """Run `prepare_esc50` for the toy dataset, which is made first if missing.
+    """Run `prepare_esc50` for the toy dataset; write it first if it is missing.
 
     Arguments
     ---------
     data_folder : str or Path
-        The toy dataset; made with the defaults of `make_toy` if missing.
+        The toy dataset; if missing, written with the defaults of `make_toy`.
     manifest_folder, categories, train_folds, valid_folds, test_folds
         As in `esc50_prepare.prepare_esc50`.
 

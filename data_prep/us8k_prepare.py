@@ -1,8 +1,8 @@
-"""UrbanSound8K (Salamon, Jacoby and Bello 2014) to SpeechBrain manifests.
+"""Prepare UrbanSound8K (Salamon, Jacoby and Bello 2014): SpeechBrain manifests.
 
-8732 slices of 0.05 to 4 s in 10 classes and 10 folds. Slices of one recording stay in
+8732 slices of 0.05 to 4 s in 10 classes and 10 folds. Slices of one recording are in
 one fold, and results are comparable only with the original folds: they are never
-reshuffled. The files have any sample rate, bit depth and number of channels.
+reshuffled. Sample rate, bit depth and number of channels vary between files.
 
     data_folder/metadata/UrbanSound8K.csv   slice_file_name, fold, classID, class, ...
     data_folder/audio/fold5/100032-3-0-0.wav
@@ -56,7 +56,8 @@ def prepare_us8k(
 
     Entries are those of `folds.prepare_folds`. The whole table is checked, and every
     clip is decoded. With the same options and an unchanged dataset a second call
-    decodes and writes nothing. No download: the dataset's page requires a form.
+    decodes and writes nothing. There is no automatic download: the dataset's page
+    requires a form.
 
     Arguments
     ---------
@@ -65,7 +66,7 @@ def prepare_us8k(
     manifest_folder : str or Path
         Folder for the manifests.
     categories : sequence of str
-        The valid class names. Each needs a clip in the training folds.
+        The class names. Each must have a clip in the training folds.
     fold : int
         The test fold, 1 to 10; see `us8k_folds`.
 
@@ -77,8 +78,8 @@ def prepare_us8k(
     Raises
     ------
     InputError
-        No dataset, another layout, invalid options, or faults in the dataset: all of
-        them in one message.
+        The dataset is missing or has another layout, an option is invalid, or the
+        dataset has faults, all of which are in one message.
     """
     data_folder = Path(data_folder)
     split_of = split_of_folds(**us8k_folds(fold))
@@ -104,8 +105,8 @@ def prepare_us8k(
 def us8k_folds(fold: int) -> dict[str, list[int]]:
     """Return the folds of each split for one of the ten test folds.
 
-    The one before it (10 before 1) is the validation, the other eight the training. At
-    10 these are the splits of SpeechBrain's recipe: 1 to 8, 9 and 10.
+    The fold before it (10 before 1) is the validation fold, the other eight are for
+    training. Test fold 10 gives the splits of SpeechBrain's recipe: 1 to 8, 9 and 10.
 
     Arguments
     ---------
@@ -139,7 +140,7 @@ def _check_layout(data_folder: Path) -> None:
         raise InputError(
             f"no dataset in {data_folder}, and no automatic download: the page of "
             f"UrbanSound8K requires a form. Get it from {US8K_URL} and unpack it so "
-            f"that {layout} exist, or give its folder: --data_folder"
+            f"that {layout} exist, or set its folder: --data_folder"
         )
     missing = [name for name in (TABLE, "audio") if not (data_folder / name).exists()]
     if not missing:
@@ -164,7 +165,7 @@ def _clip(row: dict[str, str]) -> Clip:
 
 
 def _class_faults(row: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield a fault if the number of the class is that of another class."""
+    """Yield a fault if the class ID is that of another class."""
     name, number = row["class"], row["classID"]
     if name in US8K_CLASSES and number != str(US8K_CLASSES.index(name)):
         clip = f"{row['slice_file_name']} ({number or 'none'}, {name})"
@@ -172,7 +173,7 @@ def _class_faults(row: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _check_audio(path: Path) -> AudioCheck:
-    """Run `check_audio`; a clip in another fold's folder has its own fault."""
+    """Run `check_audio`; report a clip that is in another fold's folder."""
     if not path.is_file():
         folders = sorted(p for p in path.parents[1].iterdir() if p.is_dir())
         for folder in folders:

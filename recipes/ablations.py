@@ -2,7 +2,7 @@
 
     python ablations.py hparams/toy_ablations.yaml
 
-trains each of the YAML's `experiments` with train_lmac.py, or with the script of its
+It trains each of the YAML's `experiments` with train_lmac.py, or with the script of its
 key `trained_by` (a finished training is only tested again), explains the clips of its
 `conditions` with all of them, and writes to `results/toy_ablations/1234`: `summary.md`
 (the table, with a sentence on each row), `summary.csv`, `comparison.csv` and
@@ -94,7 +94,7 @@ def trained_by(hparams):
     old = str(hparams.get("recipe", ""))
     if "trained_by" not in hparams and (old.endswith(".py") or old[:6] == "train_"):
         name = old.removesuffix(".py")
-        logger.warning("the key `recipe: %s` is `trained_by: %s` now", old, name)
+        logger.warning("the key `recipe: %s` is now `trained_by: %s`", old, name)
         return name
     return str(hparams.get("trained_by", "train_lmac")).removesuffix(".py")
 

@@ -3,7 +3,7 @@ r"""Evaluate explainers: datasets, conditions, domains, methods, baselines.
     python evaluate.py hparams/esc10_table.yaml --data_folder /path/to/ESC-50 \
         --conditions clean,noise --blocks STFT,Mel
 
-explains the clips of the chosen `conditions` of the YAML with each explainer of the
+It explains the clips of the chosen `conditions` of the YAML with each explainer of the
 chosen `blocks` (or only those of `--methods`), and writes to
 `results/esc10_table/1234`: `per_clip.csv`, `summary.csv`, `summary.md` and
 `summary.tex` (means with bootstrap intervals, counts of empty masks and of scores that

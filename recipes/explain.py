@@ -2,11 +2,11 @@
 
     python explain.py hparams/esc10_lmac.yaml clip.wav other.flac --output_folder out
 
-takes files of any rate, length and channel count, and writes for each: the explanation,
-the rest, the model's input (WAV, at the file's own rate and length), a figure, and a
-row of `explanations.csv`. `--key value` overrides keys of the YAML, as in training;
-`--interpreter_checkpoint` names a trained interpreter elsewhere. `--target` explains
-another class than the predicted one, with a conditional interpreter:
+It takes files of any rate, length and channel count, and writes for each: the
+explanation, the rest, the model's input (WAV, at the file's own rate and length), a
+figure, and a row of `explanations.csv`. `--key value` overrides keys of the YAML, as in
+training; `--interpreter_checkpoint` names a trained interpreter elsewhere. `--target`
+explains another class than the predicted one, with a conditional interpreter:
 
     python explain.py hparams/esc10_lmac_conditional.yaml clip.wav --target rooster \
         --output_folder out
@@ -24,6 +24,7 @@ except with `--again`.
 """
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.config.recipe_key import check_trains
 from speechbrain_lmac.inference.explain_files import explain_files
 from speechbrain_lmac.inference.loading import (
     EXPLAINER_PARTS,
@@ -46,15 +47,20 @@ from speechbrain_lmac.utils.hashing import fingerprint_of
 def explain(argv):
     """Run the command above."""
     parser = Parser(__doc__)
-    parser.add_argument("param_file", metavar="FILE.yaml", help="of the training")
-    parser.add_argument("files", nargs="+", help="audio files, folders, patterns")
-    parser.add_argument("--output_folder", required=True, help="where to write")
-    parser.add_argument("--target", help="class to explain (default: the predicted)")
+    parser.add_argument(
+        "param_file", metavar="FILE.yaml", help="YAML file of the training"
+    )
+    parser.add_argument(
+        "files", nargs="+", help="audio files, folders, quoted patterns, or -"
+    )
+    parser.add_argument("--output_folder", required=True, help="folder of the results")
+    parser.add_argument("--target", help="class to explain (default: predicted)")
     parser.add_argument("--prompt", action="append", help="text prompt (repeatable)")
     parser.add_argument("--pdf", action="store_true", help="write figures as PDF, too")
     parser.add_argument("--again", action="store_true", help="redo finished files")
     args, overrides = parser.parse_known_args(argv)
     check_folder(args.output_folder)
+    check_trains(args.param_file, "explain.py")
     hparams, run_opts, source = load_experiment([args.param_file, *overrides])
     require_keys(hparams, EXPLAINER_PARTS, source[0])
     classifier = hparams["classifier"]

@@ -5,8 +5,8 @@
     torchrun --nproc_per_node=2 explain_corpus.py hparams/esc10_lmac.yaml \
         --shards 'corpus-{000000..000099}.tar' --output_folder out
 
-reads a list of files, one per line, or the shards of a WebDataset, as a stream: memory
-does not grow with their number. Every clip is padded or cut to the length of the
+It reads a list of files, one per line, or the shards of a WebDataset, as a stream:
+memory does not grow with their number. Every clip is padded or cut to the length of the
 training's (`clip_seconds`). `out/corpus.csv` has a row for each clip in the order of
 the corpus, with the classifier's outputs for the clip, its explanation and the rest,
 and the scores; an unreadable clip has a row with the error. The same command resumes an
@@ -19,6 +19,7 @@ from pathlib import Path
 from speechbrain.utils.distributed import ddp_init_group
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
+from speechbrain_lmac.config.recipe_key import check_trains
 from speechbrain_lmac.data.streams import ListedClips, ShardedClips
 from speechbrain_lmac.evaluation.corpus import explain_corpus
 from speechbrain_lmac.inference.loading import class_names, open_explainer
@@ -33,17 +34,22 @@ from speechbrain_lmac.utils.files import check_folder
 def run(argv):
     """Run the command above."""
     parser = Parser(__doc__)
-    parser.add_argument("param_file", metavar="FILE.yaml", help="of the training")
+    parser.add_argument(
+        "param_file", metavar="FILE.yaml", help="YAML file of the training"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--list", help="a text file with one path per line")
-    source.add_argument("--shards", help="tar archives, as 'name-{000..099}.tar'")
-    parser.add_argument("--output_folder", required=True, help="where to write")
-    parser.add_argument("--part_size", type=int, default=1000, help="rows of a part")
-    parser.add_argument("--clips_at_once", type=int, default=32, help="in a batch")
-    parser.add_argument("--workers", type=int, choices=[0, 1], default=1)
-    parser.add_argument("--sounds", action="store_true", help="write the audio")
+    source.add_argument("--shards", help="tar archives, such as 'name-{000..099}.tar'")
+    parser.add_argument("--output_folder", required=True, help="folder of the results")
+    parser.add_argument("--part_size", type=int, default=1000, help="rows per part")
+    parser.add_argument("--clips_at_once", type=int, default=32, help="batch size")
+    parser.add_argument(
+        "--workers", type=int, choices=[0, 1], default=1, help="loaders"
+    )
+    parser.add_argument("--sounds", action="store_true", help="also write the audio")
     args, overrides = parser.parse_known_args(argv)
     check_folder(args.output_folder)
+    check_trains(args.param_file, "explain_corpus.py")
     hparams, run_opts, (path, _) = load_experiment([args.param_file, *overrides])
     require_keys(hparams, ["dataset"], path)
     ddp_init_group(run_opts)  # does nothing unless torchrun started us
@@ -75,7 +81,7 @@ def run(argv):
         kinds = (f"{n} x {kind}" for kind, n in counts["errors"].most_common(10))
         raise InputError(
             f"{counts['failed']} of {counts['clips']} clips could not be explained; "
-            f"their rows in {table} have the errors:\n  " + "\n  ".join(kinds)
+            f"errors, as in their rows of {table}:\n  " + "\n  ".join(kinds)
         )
 
 

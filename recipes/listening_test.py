@@ -1,18 +1,18 @@
-"""A listening test of explanations: its pages, and the scores of the answers.
+"""Create a listening test of explanations, or score its answers.
 
     python listening_test.py create results/esc10_table_ood/1234 \
         --methods "L-MAC" "GradCAM++" "random blocks" --clips 9 --output_folder test
 
-writes `test/page`: `index.html`, a blind and randomised test that runs from disk (the
-two questions of the papers' study, sliders from 1 to 100, a training page, a check of
-attention; each participant gets a JSON file to send back), and the stimuli as a table
-for other tools (`stimuli.csv`). All sounds of a clip are equally loud (ITU-R BS.1770).
-`test/key.csv` has the method of each stimulus: keep it from the participants.
+It writes `test/page`: `index.html`, a blind and randomised test that runs from disk
+(the two questions of the papers' study, sliders from 1 to 100, a training page, an
+attention check; each participant gets a JSON file to send back), and the stimuli as a
+table for other tools (`stimuli.csv`). All stimuli of a clip are equally loud (ITU-R
+BS.1770). `test/key.csv` has the method of each stimulus: keep it from the participants.
 
     python listening_test.py score test answers/*.json
 
-excludes participants who did not finish or failed the check, and writes `mos.csv`,
-`pairs.csv`, `ratings.csv`, `mos.png` and `summary.md` to `test/scores`.
+It excludes participants who did not finish or failed the attention check, and writes
+`mos.csv`, `pairs.csv`, `ratings.csv`, `mos.png` and `summary.md` to `test/scores`.
 """
 
 import json
@@ -47,14 +47,22 @@ def listening_test(argv):
     actions = parser.add_subparsers(dest="action", required=True)
     making = actions.add_parser("create", help="write the pages of a test")
     making.add_argument("results", help="the output folder of evaluate.py")
-    making.add_argument("--methods", nargs="+", required=True, help="of its table")
-    making.add_argument("--clips", type=int, default=9, help="default: %(default)s")
-    making.add_argument("--seed", type=int, default=1234, help="of clips and names")
-    making.add_argument("--condition", help="default: the first of the table")
-    making.add_argument("--block", help="default: the first listenable one")
-    making.add_argument("--output_folder", required=True, help="where to write")
-    making.add_argument("--data_folder", help="the current folder of the data")
-    making.add_argument("--title", default="What did the computer hear?")
+    making.add_argument(
+        "--methods", nargs="+", required=True, help="names in its table"
+    )
+    making.add_argument(
+        "--clips", type=int, default=9, help="number of clips (default: %(default)s)"
+    )
+    making.add_argument("--seed", type=int, default=1234, help="seed of the draws")
+    making.add_argument("--condition", help="default: the first in the table")
+    making.add_argument("--block", help="default: the first listenable block")
+    making.add_argument("--output_folder", required=True, help="folder of the test")
+    making.add_argument(
+        "--data_folder", help="where the dataset is now (default: as recorded)"
+    )
+    making.add_argument(
+        "--title", default="What did the computer hear?", help="title of the pages"
+    )
     scoring = actions.add_parser("score", help="score the answers")
     scoring.add_argument("test", help="the output folder of create")
     scoring.add_argument("answers", nargs="+", help="JSON files of the participants")
@@ -70,7 +78,7 @@ def create(args, overrides):
     if args.clips < 1:
         raise InputError(f"--clips must be at least 1, got {args.clips}")
     if len(set(args.methods)) != len(args.methods) or len(args.methods) < 2:
-        raise InputError("--methods needs two or more different methods")
+        raise InputError("--methods needs at least two different methods")
     folder = Path(args.output_folder)
     if folder.exists() and not (folder / TEST_FILE).is_file():
         raise InputError(f"{folder} is not a test: use another --output_folder")
@@ -86,13 +94,13 @@ def create(args, overrides):
     with atomic_folder(folder) as draft:
         write_test(trials, draft, block.domain.sample_rate, args.seed, args.title)
     show(
-        f"give to the participants: {folder / 'page'} (index.html opens from disk)\n"
-        f"keep to yourself: {folder / 'key.csv'}, {folder / TEST_FILE}"
+        f"for the participants: {folder / 'page'} (index.html opens from disk)\n"
+        f"not for the participants: {folder / 'key.csv'}, {folder / TEST_FILE}"
     )
 
 
 def chosen_block(benchmark, name):
-    """Return a listenable block."""
+    """Return the listenable block of a name, or the first one."""
     blocks = {n: b for n, b in benchmark.blocks.items() if b.domain.listenable}
     if name is None and blocks:
         return next(iter(blocks.values()))

@@ -1,12 +1,12 @@
-"""Plot the curves of one or more trainings.
+"""Plot the learning curves of one or more trainings.
 
     python plot_training.py results/esc10_lmac/1234 results/esc10_lmac_finetune/1234 \
         --output curves.png
 
-plots `epochs.csv` of each results folder: every term of the loss, every metric and the
-learning rate, training dotted and validation solid, a colour for each run. The output
-is a PNG, PDF or SVG. An interrupted or running training is plotted up to its last
-epoch.
+It plots `epochs.csv` of each results folder: every term of the loss, every metric and
+the learning rate, training dotted and validation solid, a colour for each run. The
+output is a PNG, PDF or SVG. An interrupted or running training is plotted up to its
+last epoch.
 """
 
 from pathlib import Path
@@ -25,11 +25,11 @@ def plot_training(argv):
     """Run the command above."""
     parser = Parser(__doc__)
     parser.add_argument("results", nargs="+", help="output folders of trainings")
-    parser.add_argument("--output", required=True, help="a PNG, PDF or SVG")
+    parser.add_argument("--output", required=True, help="a PNG, PDF or SVG file")
     args = parser.parse_args(argv)
     output = Path(args.output)
     if output.suffix not in KINDS:
-        raise InputError(f"--output {output}: must end in {', '.join(KINDS)}")
+        raise InputError(f"--output must end in {', '.join(KINDS)}, got {output}")
     runs = {name: read_epochs(name) for name in dict.fromkeys(args.results)}
     write_training_curves(runs, output)
     for name, table in runs.items():
@@ -50,6 +50,11 @@ def read_epochs(folder):
         If it is missing, unreadable or empty.
     """
     path = Path(folder) / "epochs.csv"
+    if not path.is_file():
+        raise InputError(
+            f"{folder} has no training (missing {path.name}): give the output folder "
+            "of a training"
+        )
     try:
         table = read_csv(path)
         table[["epoch", "lr", "valid_loss"]].astype(float)

@@ -2,7 +2,7 @@
 
     python publish.py results/esc10_lmac/1234 --repo user/esc10-lmac --dry-run
 
-writes a self-contained folder from the results of a training,
+It writes a self-contained folder from the results of a training,
 `results/esc10_lmac/1234/model` (or `--model_folder`): hyperparams.yaml, the best
 weights, the class names, a card with the scores of the test clips, an example with its
 explanation. It is loaded from another working directory, without a network, and
@@ -33,14 +33,24 @@ def publish(argv):
     parser = Parser(__doc__)
     parser.add_argument("results", help="the output folder of a training")
     parser.add_argument("--repo", required=True, help="USER/NAME on the hub")
-    parser.add_argument("--private", action="store_true", help="for a new repository")
-    parser.add_argument("--dry-run", action="store_true", help="upload nothing")
-    parser.add_argument("--verify", action="store_true", help="download and compare")
-    parser.add_argument("--model_folder", help="default: RESULTS/model")
+    parser.add_argument(
+        "--private", action="store_true", help="create a private repository"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="write the folder, upload nothing"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="download the model and compare"
+    )
+    parser.add_argument(
+        "--model_folder", help="the folder to write (default: RESULTS/model)"
+    )
     parser.add_argument("--example", help="an audio file that you may publish")
     parser.add_argument("--credit", help="author and licence of the example")
-    parser.add_argument("--license", help="of the model, as cc-by-nc-4.0")
-    parser.add_argument("--data_folder", help="the current folder of the data")
+    parser.add_argument("--license", help="licence of the model, such as cc-by-nc-4.0")
+    parser.add_argument(
+        "--data_folder", help="where the dataset is now (default: as recorded)"
+    )
     args, overrides = parser.parse_known_args(argv)
     if args.data_folder is not None:
         overrides.append(f"--dataset={{data_folder: {json.dumps(args.data_folder)}}}")
@@ -64,11 +74,11 @@ def publish(argv):
         show("Nothing was uploaded (--dry-run).")
         return
     upload = upload_model(folder, args.repo, private=args.private)
-    state = "uploaded" if upload.changed else "is there already, nothing was changed"
+    state = "uploaded" if upload.changed else "was already uploaded, unchanged"
     show(f"{upload.url} {state}, commit {upload.commit}")
     if args.verify:
         verify_upload(folder, upload)
-        show("What the hub has was downloaded, and is the same.")
+        show("verified: the files on the hub are equal to the local ones")
 
 
 if __name__ == "__main__":

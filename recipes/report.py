@@ -2,12 +2,12 @@
 
     python report.py results/toy_evaluate/1234
 
-reads the results of evaluate.py, explains some clips of each condition again with each
-method of its table, and writes `results/toy_evaluate/1234/report/index.html` with the
-audio and figures beside it: input, explanation and rest with a playhead over the
-spectrogram and the mask, each clip's scores, sortable tables, curves, checks,
-confusions. It opens from disk. `--n_clips` (default 12) clips of each condition are
-shown, class by class; 0: all. `--single_file` embeds everything in the page.
+It reads the results of evaluate.py, explains some clips of each condition again with
+each method of its table, and writes `results/toy_evaluate/1234/report/index.html` with
+the audio and figures beside it: input, explanation and rest with a playhead over the
+spectrogram and the mask, each clip's scores, sortable tables, curves, sanity checks,
+confusion matrices. It opens from disk. `--n_clips` (default 12) clips of each condition
+are shown, class by class; 0: all. `--single_file` embeds everything in the page.
 `--figures` adds a PDF figure of each clip. `--data_folder` is the current folder of the
 data, if they were moved.
 """
@@ -37,15 +37,21 @@ def report(argv):
     """Run the command above."""
     parser = Parser(__doc__)
     parser.add_argument("results", help="the output folder of evaluate.py")
-    parser.add_argument("--n_clips", type=int, default=12, help="of each condition")
+    parser.add_argument(
+        "--n_clips", type=int, default=12, help="clips per condition, 0: all"
+    )
     parser.add_argument(
         "--single_file", action="store_true", help="embed everything in the page"
     )
     parser.add_argument(
         "--figures", action="store_true", help="add a PDF figure of each clip"
     )
-    parser.add_argument("--report_folder", help="default: RESULTS/report")
-    parser.add_argument("--data_folder", help="the current folder of the data")
+    parser.add_argument(
+        "--report_folder", help="the folder to write (default: RESULTS/report)"
+    )
+    parser.add_argument(
+        "--data_folder", help="where the dataset is now (default: as recorded)"
+    )
     args, overrides = parser.parse_known_args(argv)
     if args.n_clips < 0:
         raise InputError(f"--n_clips must be 0 (all) or more, got {args.n_clips}")

@@ -2,9 +2,9 @@
 
     python roar.py hparams/toy_roar.yaml
 
-removes the cells that each of the YAML's `explainers` ranks highest from all clips, and
-trains the YAML's `learner` on the rest, for each of the `shares`, `repeats` times. It
-writes to `results/toy_roar/1234`: `roar.csv` (a row per retraining; the same command
+It removes the cells that each of the YAML's `explainers` ranks highest from all clips,
+and trains the YAML's `learner` on the rest, for each of the `shares`, `repeats` times.
+It writes to `results/toy_roar/1234`: `roar.csv` (a row per retraining; the same command
 resumes an interrupted run), `roar.md` and `roar.png`. The better a method's ranking,
 the lower its accuracies; the random baseline shows the cost of the share alone. It runs
 on the CPU. Finished rows are matched by the name of the method: remove `roar.csv` when

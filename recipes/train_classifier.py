@@ -3,7 +3,7 @@
     python train_classifier.py hparams/esc10_classifier_compact.yaml \
         --data_folder /path/to/ESC-50
 
-writes to `results/esc10_classifier_compact/1234`: `classifier/` (weights and class
+It writes to `results/esc10_classifier_compact/1234`: `classifier/` (weights and class
 names, which train_lmac.py reads), `epochs.csv`, `train_log.txt`, the confusion matrix
 of the test fold as csv and picture, `training.json` (accuracy, time, memory). The same
 command resumes an interrupted run. Scroll to the bottom first.

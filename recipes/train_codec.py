@@ -2,7 +2,7 @@
 
     python train_codec.py hparams/esc10_codec.yaml --data_folder /path/to/ESC-50
 
-writes to `results/esc10_codec/1234`: `codec/` (which train_lmac_td.py reads),
+It writes to `results/esc10_codec/1234`: `codec/` (which train_lmac_td.py reads),
 `epochs.csv`, `train_log.txt`, `training.json` (SI-SDR of the reconstruction on the test
 fold, time, memory). The same command resumes an interrupted run. Scroll to the bottom
 first.
@@ -30,8 +30,8 @@ class CodecBrain(RecordingBrain):
         return domain.decode(domain.encode(wav)), wav
 
     def compute_objectives(self, predictions, batch, stage):
-        """Return minus the SI-SNR, up to a ceiling; record the SI-SDR in dB, too (NaN
-        for a silent clip, left out of the mean)."""
+        """Return the negative SI-SNR, up to a ceiling; record the SI-SDR in dB, too
+        (NaN for a silent clip, left out of the mean)."""
         loss = reconstruction(*predictions)
         self.record("si_sdr", si_sdr(*predictions))
         self.record("loss", loss)

@@ -2,7 +2,7 @@
 
     python train_l2i.py hparams/esc10_l2i.yaml --data_folder /path/to/ESC-50
 
-needs the trained classifier that the YAML's `classifier_source` names and the
+It needs the trained classifier that the YAML's `classifier_source` names and the
 dictionary that train_nmf.py wrote to `dictionary_checkpoint`, and writes to
 `results/esc10_l2i/1234`: `interpreter.ckpt` (the dictionary is in it), `epochs.csv`,
 `train_log.txt`, `training.json` (test fidelity and error, time, memory). The same
@@ -28,10 +28,10 @@ NEEDED += ["dictionary_checkpoint", "interpreter_checkpoint"]
 
 
 class L2I(RecordingBrain):
-    """Explain the input by spectra that also predict the classifier's decision."""
+    """Activations of dictionary spectra that also predict the classifier's decision."""
 
     def compute_forward(self, batch, stage):
-        """Return an attempt: activations of spectra, their sum, logits (B, C)."""
+        """Return an `Attempt`: activations of spectra, their sum, logits (B, C)."""
         wav, lens = batch.wav.to(self.device), lens_on(batch, self.device)
         with torch.no_grad():
             encoded = self.modules.domain.encode(wav, lens)

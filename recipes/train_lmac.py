@@ -2,7 +2,7 @@
 
     python train_lmac.py hparams/esc10_lmac.yaml --data_folder /path/to/ESC-50
 
-needs the trained classifier of the YAML's `classifier_source`, and writes to
+It needs the trained classifier of the YAML's `classifier_source`, and writes to
 `results/esc10_lmac/1234`: `interpreter.ckpt`, `epochs.csv`, `train_log.txt`,
 `training.json`. The same command resumes a run. Scroll to the bottom first.
 """
@@ -20,14 +20,14 @@ from speechbrain_lmac.utils.command import main
 
 
 class LMAC(InterpreterBrain):
-    """A mask of the cells that the classifier's decision rests on."""
+    """Masks of the cells that the classifier's decisions rest on."""
 
     def compute_forward(self, batch, stage):
         """Return the evidence: logits of the masked-in and masked-out parts."""
-        return self.explained(self.noisy(batch, stage), stage)[0]
+        return self.explain(self.noisy(batch, stage), stage)[0]
 
-    def explained(self, batch, stage):
-        """Return the evidence of noisy clips, and their representation."""
+    def explain(self, batch, stage):
+        """Return the evidence of noisy clips, and their encoded representation."""
         sampled, domain = self.sampled(batch, stage), self.modules.domain
         encoded = domain.encode(batch.wav, batch.lens)
         with torch.no_grad():
@@ -43,7 +43,7 @@ class LMAC(InterpreterBrain):
         terms = self.hparams.objective(evidence)  # mask_in, mask_out, mask_l1, ...
         loss = self.hparams.objective.total(terms)
         self.record_all({**terms, "loss": loss})
-        self.judge(evidence, stage)
+        self.record_metrics(evidence, stage)
         return loss.mean()
 
 
@@ -53,7 +53,7 @@ class FinetunedLMAC(LMAC):
     def compute_forward(self, batch, stage):
         """Return the evidence, with the noisy and clean representations."""
         noisy, clean = self.noisy_and_clean(batch, stage)
-        evidence, encoded = self.explained(noisy, stage)
+        evidence, encoded = self.explain(noisy, stage)
         with torch.no_grad():
             clean = self.modules.domain.encode(clean).rep
         return GuidedEvidence(**vars(evidence), rep=encoded.rep, rep_clean=clean)

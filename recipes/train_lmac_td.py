@@ -2,7 +2,7 @@
 
     python train_lmac_td.py hparams/esc10_lmac_td.yaml --data_folder /path/to/ESC-50
 
-needs a classifier (train_classifier.py) and a codec (train_codec.py), and writes to
+It needs a classifier (train_classifier.py) and a codec (train_codec.py), and writes to
 `results/esc10_lmac_td/1234` the files of train_lmac.py; if the YAML trains the codec,
 too (`pretrained_codec` in place of `frozen_codec`), also `codec/`, which belongs to
 that interpreter. `--alpha` sets the input of the mask: 1 the classifier's hidden maps,

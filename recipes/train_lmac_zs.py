@@ -2,9 +2,9 @@
 
     python train_lmac_zs.py hparams/esc10_lmac_zs_stft.yaml --data_folder ESC50_FOLDER
 
-needs a CLAP (train_clap.py) and first prints its zero-shot accuracy on the test split,
-by the prompts of the classes. Then it trains on all pairs of clips and prompts of a
-batch, and writes to `results/esc10_lmac_zs_stft/1234` the files of train_lmac.py;
+It needs a CLAP (train_clap.py) and first prints its zero-shot accuracy on the test
+split, by the prompts of the classes. Then it trains on all pairs of clips and prompts
+of a batch, and writes to `results/esc10_lmac_zs_stft/1234` the files of train_lmac.py;
 `training.json` has the zero-shot accuracy. The same command resumes an interrupted run.
 explain.py takes any prompt. Scroll to the bottom first.
 """
@@ -39,7 +39,7 @@ class LMACZS(PromptBrain):
             batch.lens,
             self.hparams.pairs_at_once,
         )
-        return pairs, self.scored(batch, stage)
+        return pairs, self.predicted_evidence(batch, stage)
 
     def compute_objectives(self, predictions, batch, stage):
         """Return the weighted sum of the objective's terms (`losses.lmac_zs`)."""
@@ -48,7 +48,7 @@ class LMACZS(PromptBrain):
         loss = self.hparams.objective.total(terms)
         self.record_all({**terms, "loss": loss})
         self.record_all({"mm_own": pairs.own_size, "mm_other": pairs.other_size})
-        self.judge(evidence, stage)
+        self.record_metrics(evidence, stage)
         return loss.mean()
 
 

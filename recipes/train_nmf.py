@@ -2,7 +2,7 @@
 
     python train_nmf.py hparams/esc10_nmf.yaml --data_folder /path/to/ESC-50
 
-writes to `results/esc10_nmf/1234`: `dictionary.ckpt` (which train_l2i.py reads),
+It writes to `results/esc10_nmf/1234`: `dictionary.ckpt` (which train_l2i.py reads),
 `epochs.csv`, `train_log.txt`, `training.json` (test error, time, memory). The same
 command resumes an interrupted run. Scroll to the bottom first.
 """

@@ -2,8 +2,8 @@
 
     python two_sources.py hparams/esc10_two_sources.yaml --data_folder /path/to/ESC-50
 
-mixes clips of different classes at equal energy (frozen in a manifest), explains each
-mixture for the class of either source and for an absent one, and writes to
+It mixes clips of different classes at equal energy (frozen in a manifest), explains
+each mixture for the class of either source and for an absent one, and writes to
 `results/esc10_two_sources/1234`: `per_clip.csv`, `summary.csv`, `comparison.csv` and
 `summary.md` (how much closer an explanation is to its own source than to the other, in
 dB, with bootstrap intervals). The same command resumes an interrupted run; finished
@@ -55,11 +55,11 @@ def run_two_sources(argv):
         for name, block in benchmark.blocks.items():
             n_clips = len(benchmark.clips(condition))
             common = (opened.fingerprint, block.domain, classifier, seed)
-            prints = {
+            fingerprints = {
                 method: fingerprint_of("two sources", *common, explainer)
                 for method, explainer in block.explainers.items()
             }
-            store = RowStore(folder / "rows" / f"{condition} {name}.csv", prints)
+            store = RowStore(folder / "rows" / f"{condition} {name}.csv", fingerprints)
             with progress_bar(
                 total=n_clips * len(block.explainers),
                 desc=f"{condition}, {name}",

@@ -2,9 +2,9 @@
 
     python zero_shot_checks.py hparams/esc10_zs_checks.yaml --data_folder ESC50_FOLDER
 
-explains each clip for each prompt, and a few clips of a CLAP whose audio encoder is
+It explains each clip for each prompt, and a few clips of a CLAP whose audio encoder is
 randomised layer by layer, and writes to `results/esc10_zs_checks/1234`: `summary.md`
-with plots (mask mean against similarity; masks of absent sounds; masks of two prompts
+with plots (mask mean against similarity; masks of absent classes; masks of two prompts
 against their texts; randomisation), `summary.csv`, `comparison.csv`, and the data of
 these: `per_clip.csv`, `prompts.csv`, `swaps.csv`, `sanity.csv`. Every score is defined
 in `speechbrain_lmac.evaluation.prompt_checks`. Scroll to the bottom first.

@@ -21,23 +21,23 @@ def explain(
         WAV, FLAC, Ogg, MP3 or another format of libsndfile; of any rate, length and
         number of channels.
     model : str, Path or AudioExplainer
-        A shipped model, a folder of publish.py, or a hub id ("user/name"). For many
-        files load it once with `AudioExplainer.from_hparams`.
+        A shipped model, a folder written by publish.py, or a hub id ("user/name"). For
+        many files load it once with `AudioExplainer.from_hparams`.
     target : str, optional
-        The class to explain, of the model's `labels`. Default: the predicted one.
+        The class to explain, one of the model's `labels`. Default: the predicted one.
     prompts : sequence of str, optional
         Text prompts, for a zero-shot model.
 
     Returns
     -------
     explained : FileExplanation, or list of PromptExplanation
-        Of `speechbrain_lmac.inference.results`; with prompts a list, one for each.
+        See `speechbrain_lmac.inference.results`; with prompts a list, one for each.
 
     Raises
     ------
     InputError
         For an unknown model, an unreadable file, an unknown class, and for a target or
-        prompts that the model does not take.
+        prompts that the model cannot use.
     """
     if not isinstance(model, AudioExplainer):
         model = AudioExplainer.from_hparams(model)

@@ -1,4 +1,4 @@
-"""The command line `speechbrain-lmac`.
+"""The command `speechbrain-lmac`.
 
     speechbrain-lmac explain clip.wav --model esc10-lmac --output_folder out
     speechbrain-lmac explain recordings "more/**/*.ogg" --model user/name \\
@@ -13,19 +13,20 @@
     speechbrain-lmac config hparams/esc10_lmac.yaml --diff hparams/esc50_lmac.yaml
     speechbrain-lmac publish results/esc10_lmac/1234 --repo user/name --dry-run
 
-Exit status: 0, or 2 with an error message of one line. `explain` skips files that it
-cannot read, and lists them at the end.
+Exit status: 0, or 2 after an error message. `explain` skips unreadable files, and lists
+them at the end.
 """
 
 import argparse
 import importlib.util
 import runpy
+import shlex
 import sys
 from collections.abc import Iterable
 from typing import Any
 
 from speechbrain_lmac import __version__
-from speechbrain_lmac.utils.arguments import Parser, overrides_of
+from speechbrain_lmac.utils.arguments import Parser, overrides_of, set_program
 from speechbrain_lmac.utils.console import complain, exit_status, quiet_options, show
 from speechbrain_lmac.utils.errors import InputError
 
@@ -50,15 +51,15 @@ def _run_command(argv: list[str]) -> None:
 
 
 class _CommandParser(Parser):
-    """The parser of one command. Its namespace also has the words as typed, `argv`.
+    """The parser of a subcommand; its namespace also has the raw arguments, `argv`.
 
-    Without `add_help` only a recipe script parses them.
+    With `add_help=False` it parses nothing: a recipe script does.
     """
 
     def parse_known_args(
         self, args: Iterable[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Parse the arguments that this command has."""
+        """Return the namespace and the other options, like `Parser`."""
         argv, others = list(args or ()), list[str]()
         if self.add_help:
             namespace, others = super().parse_known_args(argv, namespace)
@@ -71,11 +72,11 @@ class _CommandParser(Parser):
 def command_parser() -> Parser:
     """Return the parser; `run` in its namespace is the function of the command.
 
-    `run(args, others)` takes the namespace, and the options for a YAML file.
+    `run(args, others)` takes the namespace, and the options for keys of a YAML file.
     """
     parser = Parser(
         prog="speechbrain-lmac",
-        epilog=__doc__,
+        epilog=__doc__.replace(__doc__.splitlines()[0], "examples:", 1),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     version = f"speechbrain-lmac {__version__}"
@@ -95,11 +96,14 @@ def command_parser() -> Parser:
     _add_explain(add("explain", explain, "Explain audio files with a model"))
     command = add("models", models, "List the shipped models, or print a model card")
     command.add_argument("action", choices=["list", "info"])
-    command.add_argument("model", nargs="?", help="of info: name, folder or USER/NAME")
+    command.add_argument(
+        "model", nargs="?", help="for info: a shipped model, a folder or USER/NAME"
+    )
     recipe = {
-        "usage": "%(prog)s FILE.yaml [--key value ...]",
-        "description": "Run the script named by the key `recipe` of FILE.yaml. Options "
-        "are keys of the file, and run options of SpeechBrain, such as --device cuda.",
+        "usage": "%(prog)s FILE.yaml [--KEY VALUE ...]",
+        "description": "Run the script named by the key `recipe` of FILE.yaml. --KEY "
+        "VALUE sets a top-level key of the file, or a run option of SpeechBrain, such "
+        "as --device cuda.",
     }
     for name, kinds, summary in (
         ("train", ("train_",), "Train the model of an experiment file"),
@@ -115,7 +119,7 @@ def command_parser() -> Parser:
         metavar="OTHER.yaml",
         nargs="?",
         const="",
-        help="print the differences, FILE -> OTHER; without a name: PARENT -> FILE",
+        help="print differences, FILE -> OTHER (default: its parent -> FILE)",
     )
     summary = "Write an HTML page of an evaluation, with audio and figures"
     add("report", _run_script, summary, add_help=False)
@@ -125,14 +129,18 @@ def command_parser() -> Parser:
 
 def _add_explain(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `explain`."""
-    command.add_argument("files", nargs="+", help="files, folders, patterns, or -")
+    command.add_argument(
+        "files",
+        nargs="+",
+        help="audio files, folders, patterns in quotes, or - (list on stdin)",
+    )
     command.add_argument(
         "--model",
         default="esc10-lmac",
         help="a shipped model, a folder or USER/NAME on the hub (default: %(default)s)",
     )
-    command.add_argument("--output_folder", required=True, help="where to write")
-    command.add_argument("--target", help="class to explain (default: the predicted)")
+    command.add_argument("--output_folder", required=True, help="folder of the results")
+    command.add_argument("--target", help="class to explain (default: predicted)")
     command.add_argument("--prompt", action="append", help="text prompt (repeatable)")
     command.add_argument("--no_pictures", action="store_true", help="skip figures")
     command.add_argument("--pdf", action="store_true", help="write figures as PDF, too")
@@ -140,11 +148,11 @@ def _add_explain(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device", help="cpu, cuda, cuda:1 (default: the GPU, if any)"
     )
-    command.add_argument("--revision", help="of a model on the hub")
+    command.add_argument("--revision", help="commit, tag or branch of a hub model")
     command.add_argument(
         "--trust_remote_code",
         action="store_true",
-        help="build every class that the model's YAML names; for publishers you trust",
+        help="allow any class in the model's YAML: only for publishers you trust",
     )
 
 
@@ -181,7 +189,7 @@ def models(args: argparse.Namespace, others: list[str]) -> None:
     if args.action == "list":
         show("\n".join(model_lines()), always=True)
     elif args.model is None:
-        raise InputError("models info needs the name of a model, as esc10-lmac")
+        raise InputError("models info needs a model, such as esc10-lmac")
     else:
         show(model_text(find_model(args.model)), always=True)
 
@@ -204,7 +212,7 @@ def config(args: argparse.Namespace, others: list[str]) -> None:
         extend_import_path(other)
         lines = differences(resolved, resolve(other))
     elif not parents_of(path):
-        raise InputError(f"{path} has no parent: name a file behind --diff")
+        raise InputError(f"{path} has no parent: give a file after --diff")
     else:
         lines = differences(resolve(parents_of(path)[0]), resolved)
     show("\n".join(lines) or "no difference", always=True)
@@ -218,12 +226,17 @@ def _run_recipe(args: argparse.Namespace, others: list[str]) -> None:
     path = find_hparams(args.file)
     recipe = recipe_to_run(path)
     if not recipe.startswith(args.kinds):
-        raise InputError(f"{path} is for {recipe}.py, not for {args.command}")
+        command = "speechbrain-lmac " + ("evaluate" if recipe in TABLES else "train")
+        raise InputError(
+            f"{path} is for {recipe}.py, not for {args.command}: run "
+            f"`{command} {shlex.quote(args.file)}`"
+        )
     _run(recipe, args.argv)
 
 
 def _run_script(args: argparse.Namespace, others: list[str]) -> None:
     """`report` and `publish`: run the script of that name."""
+    set_program(f"speechbrain-lmac {args.command}")
     _run(args.command, args.argv)
 
 
@@ -231,7 +244,7 @@ def _run(recipe: str, argv: list[str]) -> None:
     """Run a recipe as a script, with its own exit status."""
     spec = importlib.util.find_spec(f"{RECIPES}.{recipe}")
     assert spec is not None and spec.origin is not None
-    quiet = [] if "--quiet" in argv else quiet_options()  # typed before the command
+    quiet = [] if "--quiet" in argv else quiet_options()  # given before the command
     sys.argv = [spec.origin, *argv, *quiet]
     runpy.run_path(spec.origin, run_name="__main__")
 

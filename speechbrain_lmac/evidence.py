@@ -22,12 +22,12 @@ MASK_TOLERANCE = 1e-6
 def gather_evidence(
     domain: MaskDomain, classifier: Classifier, explanation: Explanation
 ) -> Evidence:
-    """Return evidence for scores: without gradient, with the rounding of p(X).
+    """Return evidence for metrics, without gradients, comparable bit by bit.
 
-    The masked-in and the masked-out part are classified in two passes of B, each as the
-    explainer classified the whole: by the same `domain.features`, in a batch of the
-    same size and order. Then rounding is the same, too, and a mask of ones changes no
-    bit of the logits; in other shapes, rounding alone would raise its confidence.
+    The masked-in and the masked-out parts are classified in two batches of B, exactly
+    as the explainer classified the whole clips: same `domain.features`, same batch size
+    and order. Rounding is therefore identical, and an all-ones mask reproduces the
+    logits bit for bit. With other batch shapes, rounding alone could raise confidences.
 
     Arguments
     ---------
@@ -37,7 +37,7 @@ def gather_evidence(
         The classifier that is explained.
     explanation : Explanation
         Its mask (B, T, F) has the shape of `explanation.encoded.rep` and values in
-        0..1. A NaN is accepted: it makes NaN scores, which are counted. Its logits are
+        0..1. NaN is accepted: the scores become NaN and are counted. Its logits must be
         ``classify(domain, classifier, explanation.encoded).logits``.
 
     Returns
@@ -48,7 +48,7 @@ def gather_evidence(
     Raises
     ------
     ValueError
-        When the mask has another shape, or values outside of 0..1.
+        When the mask has the wrong shape, or values outside 0..1.
     """
     check_mask(explanation.mask, explanation.encoded.rep)
     with torch.no_grad():
@@ -73,14 +73,14 @@ def gather_evidence(
 def training_evidence(
     domain: MaskDomain, classifier: Classifier, explanation: Explanation
 ) -> Evidence:
-    """Return evidence for training: with gradient, in one pass of 2B.
+    """Return evidence for training, with gradients, from a single batch of 2B.
 
-    The logits of the parts differ from those of `gather_evidence` by rounding.
+    Up to rounding, the logits equal those of `gather_evidence`.
 
     Arguments
     ---------
     domain, classifier, explanation
-        As `gather_evidence`; the mask may need a gradient.
+        As for `gather_evidence`; the mask may require a gradient.
 
     Returns
     -------
@@ -107,8 +107,8 @@ def training_evidence(
         logits_in=logits_in,
         logits_out=logits_out,
         frames=explanation.encoded.frames,
-        # Not `parts`: terms on waveforms would add their gradients in another order,
-        # and the trained weights would change in their last bits.
+        # A new object, not `parts`: sharing it would change the order in which
+        # gradients are summed, and so the last bits of the trained weights.
         masked_audio=MaskedAudio(domain, explanation.encoded, explanation.mask),
     )
 

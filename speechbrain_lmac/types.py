@@ -20,19 +20,18 @@ class Encoded:
 
     rep: torch.Tensor  # (B, T, F), not negative
     phasor: torch.Tensor | None  # (B, T, F) complex, of modulus 1 (0 where |X| is 0)
-    length: int  # samples N of the waveforms, which decode gives back
-    # (B,) int64: frames of each clip that hold recording; padding comes after them.
-    # None: nothing is padded.
+    length: int  # number of samples N of the waveforms, restored by `decode`
+    # (B,) int64: frames of each clip before its padding. None: nothing is padded.
     frames: torch.Tensor | None = None
-    # The same of a map on the bins, see `MaskDomain.on_bins`.
+    # As `frames`, for the map that `MaskDomain.on_bins` returns.
     bin_frames: torch.Tensor | None = None
-    wav: torch.Tensor | None = None  # (B, N), what was encoded; None once rep changed
-    sound: torch.Tensor | None = None  # (B, N), the decoded waveform, once computed
-    # (B,) share of the samples that is recording, above 0, at most 1. None: all.
+    wav: torch.Tensor | None = None  # (B, N), the input; None after a change of rep
+    sound: torch.Tensor | None = None  # (B, N), cache of the decoded waveform
+    # (B,) relative lengths without padding, in (0, 1]. None: nothing is padded.
     lens: torch.Tensor | None = None
 
     def with_rep(self, rep: torch.Tensor) -> "Encoded":
-        """Return the same phase and lengths with another representation (B, T, F)."""
+        """Return a copy with a new representation (B, T, F) and no cached waveforms."""
         return replace(self, rep=rep, wav=None, sound=None)
 
 
@@ -48,7 +47,7 @@ class ClassifierOutput:
 class Explanation:
     """A mask for each clip, and the class that it explains."""
 
-    mask: torch.Tensor  # (B, T, F), in 0..1, the shape of encoded.rep
+    mask: torch.Tensor  # (B, T, F), as encoded.rep, in 0..1
     target: torch.Tensor  # (B,), the class that is explained
     encoded: Encoded
     logits: torch.Tensor  # (B, C), of the whole input
@@ -56,7 +55,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Inputs of objectives and metrics.
+    """Mask and logits, the inputs of objectives and metrics.
 
     `logits` of the whole input, `logits_in` of the masked-in part, `logits_out` of
     the masked-out part.
@@ -68,7 +67,7 @@ class Evidence:
     logits_in: torch.Tensor  # (B, C)
     logits_out: torch.Tensor  # (B, C)
     frames: torch.Tensor | None = None  # (B,) int64, see `Encoded`
-    # (B,), 0 to 1: how far the target is present in the clip. Only in training.
+    # (B,), 0 to 1: degree to which the target is present in the clip. Training only.
     support: torch.Tensor | None = None
     masked_audio: "MaskedAudio | None" = field(default=None, kw_only=True)
 
@@ -90,24 +89,24 @@ class MaskDomain(Protocol):
 
     @property
     def hop_length(self) -> int:
-        """Samples from one frame of `magnitude` and `on_bins` to the next."""
+        """Hop of the frames of `magnitude` and `on_bins`, in samples."""
 
     @property
     def n_mels(self) -> int:
-        """Frequency bands of the classifier's features."""
+        """Number of frequency bands of the classifier's features."""
 
     @property
     def from_bands(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Interpolation of a map over those bands, (..., n_mels), to (..., F).
+        """Function that interpolates maps from bands (..., n_mels) to bins (..., F).
 
-        Only class activation maps and decoders on bands use it.
+        Used by class activation maps and by decoders that work on bands.
         """
 
     def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
         """Encode waveforms (B, N).
 
-        `lens` (B,) is the share of each clip's samples that is recording, above 0 and
-        at most 1; the rest, at the end, is padding. None: nothing is padded.
+        `lens` (B,) are the relative lengths of the clips, in (0, 1]; the samples after
+        them are padding. None: nothing is padded.
         """
 
     def apply_mask(self, encoded: Encoded, mask: torch.Tensor) -> Encoded:
@@ -117,14 +116,14 @@ class MaskDomain(Protocol):
         """Return the classifier's input: (B, T, n_mels), or waveforms (B, N)."""
 
     def feature_lengths(self, encoded: Encoded) -> torch.Tensor | None:
-        """Return how many steps of the features hold recording, (B,) int64.
+        """Return the lengths of the features without padding, (B,) int64.
 
-        As many as the clip has alone: frames, or samples of waveforms. Of padded clips
-        only. None: the features have no padding.
+        In frames, or in samples where the features are waveforms; equal to the length
+        of the clip on its own. None: nothing is padded.
         """
 
     def decode(self, encoded: Encoded) -> torch.Tensor:
-        """Return waveforms (B, N): `encoded.sound`, if it is set."""
+        """Return waveforms (B, N); `encoded.sound` if already computed."""
 
     def magnitude(self, encoded: Encoded) -> torch.Tensor:
         """Return the magnitude spectrogram of the representation, (B, T', F')."""
@@ -136,22 +135,22 @@ class MaskDomain(Protocol):
 class Classifier(Protocol):
     """A frozen classifier. Features in, logits and hidden maps out.
 
-    One whose `masks_padding` is True takes lengths (B,) as a second argument where
-    clips are padded, and gives each clip the logits that it has alone. Without the
-    attribute the clips of each length are classified separately
-    (`speechbrain_lmac.classifiers.padding`).
+    If it has an attribute `masks_padding` that is True, it is called with lengths (B,)
+    as a second argument for padded clips, and must return for each clip the logits of
+    the clip without padding. Otherwise clips of different lengths are classified
+    separately (`speechbrain_lmac.classifiers.padding`).
     """
 
     @property
     def cam_layer(self) -> torch.nn.Module:
-        """The module whose output (B, C', T', F') class activation maps use."""
+        """Module whose output (B, C', T', F') is used for class activation maps."""
 
     @property
     def cam_stride(self) -> tuple[float, float]:
-        """Frames and bands of the features per step of that output.
+        """Strides of the output of `cam_layer`, in frames and bands of the features.
 
-        Step (i, j) stands for the frames from i * ``cam_stride[0]`` on and the bands
-        from j * ``cam_stride[1]`` on, as many as the stride says (whole or not).
+        Cell (i, j) covers frames i * ``cam_stride[0]`` to (i + 1) * ``cam_stride[0]``,
+        and bands likewise. Strides need not be integers.
         """
 
     def __call__(self, features: torch.Tensor) -> ClassifierOutput:
@@ -159,7 +158,7 @@ class Classifier(Protocol):
 
 
 class Interpreter(Protocol):
-    """Hidden maps to a mask in 0..1 in the shape of `encoded.rep`."""
+    """Decoder from hidden maps to a mask in 0..1 of the shape of `encoded.rep`."""
 
     def __call__(
         self,
@@ -174,9 +173,9 @@ class Interpreter(Protocol):
         hidden : tuple
             Maps (B, C', T', F') of `ClassifierOutput`.
         encoded : Encoded
-            The clips.
+            The encoded clips.
         condition : torch.Tensor
-            Classes (B,), or embeddings of prompts (B, D), that are explained.
+            Target classes (B,), or embeddings (B, D) of target prompts.
 
         Returns
         -------
@@ -186,7 +185,7 @@ class Interpreter(Protocol):
 
 
 class Explainer(Protocol):
-    """Any method that explains. It never trains."""
+    """An explanation method, trained or not; `explain` updates no weights."""
 
     def explain(
         self,
@@ -194,7 +193,7 @@ class Explainer(Protocol):
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """Explain a class of each clip.
+        """Explain one class per clip.
 
         Arguments
         ---------
@@ -203,7 +202,7 @@ class Explainer(Protocol):
         target : torch.Tensor or None
             Classes (B,), int64. None: the predicted ones.
         lens : torch.Tensor or None
-            Shares (B,) of recording, see `MaskDomain.encode`.
+            Relative lengths (B,), see `MaskDomain.encode`.
 
         Returns
         -------
@@ -217,11 +216,11 @@ class Metric(Protocol):
 
     @property
     def name(self) -> str:
-        """Column of results and tables."""
+        """Name of its column in results and tables."""
 
     @property
     def higher_is_better(self) -> bool | None:
-        """None: neither direction is better."""
+        """Whether higher scores are better; None if neither direction is."""
 
     def __call__(self, evidence: Evidence) -> torch.Tensor:
         """Return scores (B,)."""

@@ -24,7 +24,7 @@ MODEL = "esc10-lmac"
 DOG, HELICOPTER = "5-203128-A-0", "5-220955-A-40"
 SNR_DB = 3.0  # of the dog over the helicopter
 SAMPLE_RATE = 16000  # Hz
-COLOURS = 256  # of the picture: half the size
+COLOURS = 256  # of the PNG: half the file size
 
 
 def write_example(data_folder):

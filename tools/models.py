@@ -7,7 +7,7 @@
 them) and writes `speechbrain_lmac/pretrained`. `check` scores the shipped models again
 on the clean test clips and ends with status 2 if a score differs from the card; with
 `--output docs/results/models.md` it writes a page of the scores and times. Names of
-models limit either to these.
+models limit either command to them.
 """
 
 import functools
@@ -48,7 +48,7 @@ MODELS = {
     "esc10-lmac-td": "results/esc10_lmac_td/1234",
     "esc10-lmac-zs": "results/esc10_lmac_zs_sources/1234",
 }
-# Earlier trainings, whose weights are in the model, too.
+# Earlier trainings whose weights are in the model.
 BEFORE = {
     "esc10-lmac": ["esc10_classifier_compact"],
     "esc10-lmac-finetuned": ["esc10_classifier_compact", "esc10_lmac"],
@@ -64,9 +64,9 @@ def models(argv):
     """Run the commands above."""
     parser = Parser(__doc__)
     parser.add_argument("action", choices=["make", "check"])
-    parser.add_argument("names", nargs="*", help="of models (default: all)")
+    parser.add_argument("names", nargs="*", help="models (default: all)")
     parser.add_argument("--data_folder", required=True, help="ESC-50 or ESC-10")
-    parser.add_argument("--output", help="of check: write a page")
+    parser.add_argument("--output", help="for check: Markdown page to write")
     args = parser.parse_args(argv)
     unknown = sorted(set(args.names) - set(MODELS))
     if unknown:

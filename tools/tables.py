@@ -39,7 +39,7 @@ def write_tables(argv):
     parser = Parser(__doc__)
     parser.add_argument("--trainings", nargs="+", default=[], help="result folders")
     parser.add_argument("--evaluations", nargs="+", default=[], help="result folders")
-    parser.add_argument("--title", default="Results", help="of the page")
+    parser.add_argument("--title", default="Results", help="title of the page")
     parser.add_argument("--output", required=True, help="the Markdown file to write")
     args = parser.parse_args(argv)
     records = [read_record(Path(folder)) for folder in args.trainings]

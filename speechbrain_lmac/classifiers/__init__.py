@@ -1,4 +1,4 @@
-"""Classifiers: features or waveforms in, logits and hidden maps out."""
+"""Classifiers of features or waveforms, with logits and hidden maps."""
 
 from speechbrain_lmac.classifiers.checkpoint import read_labels
 from speechbrain_lmac.classifiers.clap.huggingface import (

@@ -15,21 +15,20 @@ CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d)
 def fold_batch_norms(classifier: torch.nn.Module, features: torch.Tensor) -> None:
     """Fold batch norms into convolutions, in place.
 
-    In eval mode a batch norm multiplies and adds constants, which the convolution
-    before it can do at no cost (`torch.nn.utils.fusion`). In a training against the
-    classifier that saves a third of the backward pass, and half of the memory: the
-    convolution's output need not be kept for the norm. The logits differ by rounding.
+    In eval mode a batch norm multiplies and adds constants, which can be merged into
+    the weights of the convolution before it (`torch.nn.utils.fusion`). When gradients
+    flow through the classifier, that saves a third of the backward pass and half of the
+    memory, as the convolution's output is not stored. The logits differ by rounding.
 
-    The pairs are found by one forward pass. Where the output of a convolution or of a
-    norm is a hidden map or used twice, folding would change the outputs; then the
-    model stays as it is. The model is not copied: a large one would need its memory
-    twice.
+    Pairs of a convolution and its batch norm are found by one forward pass. If the
+    output of either is a hidden map or used twice, folding would change the outputs;
+    the model is then left unchanged. It is not copied, which would double the memory.
 
     Arguments
     ---------
     classifier : torch.nn.Module
-        features to `ClassifierOutput`, in eval mode, on the device of the features.
-        Its submodules and `state_dict` change.
+        Maps features to `ClassifierOutput`; in eval mode, on the device of the
+        features. Its submodules and `state_dict` are changed.
     features : torch.Tensor
         Any valid input: features (B, T, n_mels) or waveforms (B, N).
     """
@@ -50,9 +49,9 @@ def fold_batch_norms(classifier: torch.nn.Module, features: torch.Tensor) -> Non
 def _pairs(
     classifier: torch.nn.Module, features: torch.Tensor
 ) -> list[tuple[str, str]]:
-    """Return the names of each convolution and of the batch norm of its output.
+    """Return pairs of names: a convolution and the batch norm of its output.
 
-    Both are called once in a forward pass.
+    Only modules that are called once in a forward pass.
     """
     outputs: dict[int, tuple[str, torch.Tensor]] = {}
     pairs: list[tuple[str, str]] = []

@@ -1,7 +1,7 @@
-"""Weights and class names of a trained classifier, in files.
+"""Checkpoint files of classifiers: weights and class names.
 
-A model's `CHECKPOINTS` maps each file of weights to the submodule that it holds ("" is
-the model itself), so that public checkpoints and our own are read and written alike.
+A model's `CHECKPOINTS` maps each weight file to its submodule ("" is the model itself),
+so that public checkpoints and our own are read and written in the same way.
 """
 
 import logging
@@ -67,13 +67,13 @@ def load_classifier(model: StoredModel, source: Path | str) -> list[str] | None:
     model : torch.nn.Module
         A classifier with `CHECKPOINTS` and `n_classes`.
     source : str or Path
-        A folder, a hub id ("user/name"), or, for a model of one checkpoint, the file of
-        its state dict.
+        A folder, a hub id ("user/name"), or, for a model with one checkpoint, the file
+        of its state dict.
 
     Returns
     -------
     labels : list or None
-        C class names in the order of the logits; None where the source has no
+        C class names in the order of the logits; None if the source has no
         `label_encoder.txt`.
 
     Raises
@@ -98,8 +98,8 @@ def load_classifier(model: StoredModel, source: Path | str) -> list[str] | None:
         n_labels = len(encoder)
     except Exception as error:
         raise InputError(
-            f"{path} holds no class names ({type(error).__name__}): write it again "
-            "with train_classifier.py, or remove it to go without names"
+            f"{path} has no class names ({type(error).__name__}): write it again "
+            "with train_classifier.py, or remove it to use no names"
         ) from error
     if n_labels != model.n_classes:
         raise InputError(
@@ -142,5 +142,5 @@ def read_labels(path: Path | str) -> list[str]:
         raise InputError(f"cannot read class names from {path}: {error}") from error
     labels = [line.strip() for line in lines if line.strip()]
     if not labels:
-        raise InputError(f"{path} holds no class names: write one per line")
+        raise InputError(f"{path} has no class names: write one per line")
     return labels

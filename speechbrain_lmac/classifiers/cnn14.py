@@ -5,20 +5,20 @@ import torch.nn.functional as F
 from speechbrain.lobes.models.Cnn14 import Cnn14
 
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
-from speechbrain_lmac.classifiers.padding import pool_over_time, zeros_behind
-from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_behind
+from speechbrain_lmac.classifiers.padding import pool_over_time, zero_layer_padding
+from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_after
 from speechbrain_lmac.types import ClassifierOutput
 
 N_BLOCKS = 6  # all but the last halve time and frequency
-MIN_FRAMES = 32  # five halvings leave one step
-DROPOUT = 0.2  # of SpeechBrain's Cnn14, after each block
+MIN_FRAMES = 32  # one step after five halvings
+DROPOUT = 0.2  # after each block, as in SpeechBrain's Cnn14
 
 
 class CNN14Classifier(torch.nn.Module):
     """SpeechBrain's CNN14 with a linear layer (PANNs, arXiv 1912.10211).
 
-    The parameters are named as in SpeechBrain's ESC-50 recipe, so that its public
-    checkpoints (`embedding_model.ckpt`, `classifier.ckpt`) fit.
+    Parameters have the names of SpeechBrain's ESC-50 recipe, so its public checkpoints
+    (`embedding_model.ckpt`, `classifier.ckpt`) can be loaded.
 
     Arguments
     ---------
@@ -80,7 +80,7 @@ class CNN14Classifier(torch.nn.Module):
 
         `features` (B, T, n_mels); `lengths` (B,), int64, in frames.
         """
-        features = pad_frames(zero_behind(features, lengths), MIN_FRAMES)
+        features = pad_frames(zero_after(features, lengths), MIN_FRAMES)
         lengths = lengths.clamp(min=MIN_FRAMES)
         inputs, outputs = [], []
         for number in range(1, N_BLOCKS + 1):
@@ -89,8 +89,8 @@ class CNN14Classifier(torch.nn.Module):
             if number < N_BLOCKS:
                 lengths = lengths // 2
             outputs.append((block, lengths))
-        with zeros_behind(inputs, outputs):
+        with zero_layer_padding(inputs, outputs):
             _, hidden = self.embedding_model(features)
-        # As Cnn14's pooling, without the padding.
+        # Cnn14's pooling, without the padding.
         maps = F.dropout(hidden[0], DROPOUT, self.training)
         return pool_over_time(maps.mean(3), lengths), hidden

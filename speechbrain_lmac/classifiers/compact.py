@@ -7,18 +7,18 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
-from speechbrain_lmac.classifiers.padding import pool_over_time, zeros_behind
-from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_behind
+from speechbrain_lmac.classifiers.padding import pool_over_time, zero_layer_padding
+from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_after
 from speechbrain_lmac.types import ClassifierOutput
 from speechbrain_lmac.utils.errors import InputError
 
 
 class CompactClassifier(torch.nn.Module):
-    """Blocks of 3x3 convolution, batch norm and ReLU, each at half the resolution.
+    """Blocks of 3x3 convolution, batch norm and ReLU; each halves the resolution.
 
     The first block halves time and frequency by its stride, the others by average
-    pooling before the convolution, which saves arithmetic. At the end the
-    frequencies are averaged, then maximum and mean over time are added, as in CNN14
+    pooling before the convolution, which saves computation. At the end the output is
+    averaged over frequency, then maximum and mean over time are added, as in CNN14
     (PANNs, arXiv 1912.10211).
 
     Arguments
@@ -30,13 +30,13 @@ class CompactClassifier(torch.nn.Module):
     channels : list
         Channels of each block.
     dropout : float
-        Before the linear layer, in training mode, 0 to 1.
+        Dropout probability before the linear layer, 0 to 1.
 
     Shape
     -----
     features (B, T, n_mels) to logits (B, C) and one hidden map
     (B, channels[i], T', F') for each block, the shallowest first: T' is about
-    T / 2^(i+1), and its step j lies at frame j 2^(i+1). Inputs shorter than
+    T / 2^(i+1), and step j is at frame j 2^(i+1). Inputs shorter than
     2^len(channels) frames are padded with silence. With `lengths` (B,), int64, later
     frames have no influence on the logits, and hidden maps are 0 there.
 
@@ -100,7 +100,7 @@ class CompactClassifier(torch.nn.Module):
         self, features: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> ClassifierOutput:
         if lengths is not None:
-            features = zero_behind(features, lengths)
+            features = zero_after(features, lengths)
             lengths = lengths.clamp(min=self.min_frames)
         features = pad_frames(features, self.min_frames)
         maps = self.norm(features.transpose(1, 2)).transpose(1, 2)[:, None]
@@ -116,7 +116,9 @@ class CompactClassifier(torch.nn.Module):
                     if place
                     else (lengths, (lengths + 1) // 2)
                 )
-                with zeros_behind([(convolution, in_lengths)], [(block, lengths)]):
+                with zero_layer_padding(
+                    [(convolution, in_lengths)], [(block, lengths)]
+                ):
                     maps = block(maps)
             hidden.append(maps)
         pooled = pool_over_time(maps.mean(3), lengths)

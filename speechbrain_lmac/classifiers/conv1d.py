@@ -7,9 +7,9 @@ import torch
 
 
 class Conv1dNet(torch.nn.Module):
-    """Strided 1-D convolutions with batch norm and ReLU, then pooling and a layer.
+    """Strided 1-D convolutions with batch norm and ReLU, pooling and a linear layer.
 
-    A plain module, independent of this package: a stand-in for a user's own model, see
+    A plain module, independent of this package: an example of a user's own model for
     `WaveformClassifier`.
 
     Arguments
@@ -17,7 +17,7 @@ class Conv1dNet(torch.nn.Module):
     n_classes : int
         Number of classes C.
     channels, kernels, strides : list
-        One value per convolution; kernels are odd, and padded by half.
+        One value per convolution; kernels are odd, with padding of half a kernel.
 
     Shape
     -----

@@ -1,9 +1,9 @@
-"""Feature extraction of public models in torch: batched and differentiable."""
+"""Batched, differentiable feature extraction of public models, in torch."""
 
 import torch
 from torchaudio.compliance.kaldi import get_mel_banks
 
-# Kaldi's floor of a band's energy before the logarithm (FLT_EPSILON).
+# Kaldi's floor of the energy of a band, before the logarithm (FLT_EPSILON).
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
 # Added to the variance by Wav2Vec2FeatureExtractor.
 VARIANCE_FLOOR = 1e-7
@@ -12,26 +12,27 @@ VARIANCE_FLOOR = 1e-7
 class KaldiFbank(torch.nn.Module):
     """Kaldi's log mel spectrogram with a fixed number of frames.
 
-    Frames of 25 ms every 10 ms, each minus its mean, pre-emphasised by 0.97, with a
-    Hann window; power at the bins of the next power of two; triangles that are
-    even on the mel scale 1127 ln(1 + f / 700) from 20 Hz to sample_rate / 2; natural
-    logarithm. Followed by frames of 0, or cut, to `n_frames`; then (x - mean) / (2
-    std). Equal to transformers' ASTFeatureExtractor, which is NumPy.
+    Frames of 25 ms every 10 ms, minus their mean, pre-emphasised by 0.97, with a Hann
+    window; power spectrum of the next power of two; triangular filters evenly spaced on
+    the mel scale 1127 ln(1 + f / 700) from 20 Hz to sample_rate / 2; natural logarithm.
+    Zero-padded or cut to `n_frames`; then (x - mean) / (2 std). Equal to transformers'
+    ASTFeatureExtractor, which uses NumPy.
 
     Arguments
     ---------
     sample_rate : int
         In Hz.
     n_mels : int
-        Mel bands.
+        Number of mel bands.
     n_frames : int
-        Frames of the output.
+        Number of frames of the output.
     mean, std : float
-        Of the log mel spectrograms of the training set; 0 and 0.5 change nothing.
+        Statistics of the log mel spectrograms of the training set; 0 and 0.5 change
+        nothing.
 
     Shape
     -----
-    (B, N), N of 25 ms at least, to (B, n_frames, n_mels).
+    (B, N), at least 25 ms, to (B, n_frames, n_mels).
 
     Example
     -------
@@ -61,8 +62,8 @@ class KaldiFbank(torch.nn.Module):
         frames = wav.unfold(1, self.frame_length, self.hop_length)
         frames = frames[:, : self.n_frames]
         frames = frames - frames.mean(2, keepdim=True)
-        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-        frames = (frames - 0.97 * before) * self.window
+        previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
+        frames = (frames - 0.97 * previous) * self.window
         spectrum = torch.fft.rfft(frames, self.n_fft)
         power = spectrum.real.square() + spectrum.imag.square()
         features = (power @ self.mel_matrix).clamp(min=ENERGY_FLOOR).log()
@@ -74,28 +75,28 @@ class KaldiFbank(torch.nn.Module):
 def kaldi_mel_matrix(
     sample_rate: int, n_fft: int, n_mels: int, low_hz: float = 20.0
 ) -> torch.Tensor:
-    """Return Kaldi's triangles, (n_fft // 2 + 1, n_mels), up to sample_rate / 2.
+    """Return Kaldi's mel filters, up to sample_rate / 2.
 
-    They are torchaudio's, with its rounding, as `ASTFeatureExtractor` uses them;
-    torchaudio leaves out the last bin, which has the weight 0.
+    Computed by torchaudio, with its rounding, as in `ASTFeatureExtractor`. torchaudio
+    omits the last bin, whose weight is 0.
 
     Arguments
     ---------
     sample_rate : int
         Hz.
     n_fft : int
-        Samples.
+        FFT size; n_fft // 2 + 1 bins.
     n_mels : int
-        Number of triangles, more than 3.
+        Number of filters.
     low_hz : float
-        Lower edge of the first triangle in Hz.
+        Lower edge of the first filter, Hz.
 
     Returns
     -------
     matrix : torch.Tensor
-        Shape (n_fft // 2 + 1, n_mels), in 0..1.
+        Shape (n_fft // 2 + 1, n_mels).
     """
-    # 0 stands for half the rate; the rest would warp the scale to a speaker's voice.
+    # 0.0: up to half the rate. The others switch vocal tract length warping off.
     half_rate, *unwarped = 0.0, 100.0, -500.0, 1.0
     triangles, _ = get_mel_banks(
         n_mels, n_fft, float(sample_rate), low_hz, half_rate, *unwarped
@@ -106,8 +107,8 @@ def kaldi_mel_matrix(
 class ZeroMeanUnitVariance(torch.nn.Module):
     """Standardisation of each clip, as in wav2vec 2.0.
 
-    (x - mean x) / sqrt(var x + 1e-7), the variance over N. Equal to transformers'
-    Wav2Vec2FeatureExtractor, which is NumPy.
+    (x - mean x) / sqrt(var x + 1e-7), with the variance over N samples (not N - 1).
+    Equal to transformers' Wav2Vec2FeatureExtractor, which uses NumPy.
 
     Shape
     -----

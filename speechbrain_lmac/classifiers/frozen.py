@@ -1,4 +1,4 @@
-"""A trained classifier that stays as it is."""
+"""Frozen classifiers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from speechbrain_lmac.utils.errors import InputError, some_of
 
 
 class ClassifierModel(Protocol):
-    """A module from features to `ClassifierOutput`."""
+    """A module that maps features to `ClassifierOutput`."""
 
     @property
     def n_classes(self) -> int:
@@ -42,14 +42,14 @@ class StoredClassifier(ClassifierModel, StoredModel, Protocol):
 class Frozen(torch.nn.Module):
     """The classifier under explanation: in eval mode, without gradients.
 
-    It stays in eval mode (`Brain` calls ``modules.train()`` in every epoch), so neither
-    parameters nor batch-norm statistics ever change. Gradients flow through it to its
-    input.
+    Calls of `train` are ignored (`Brain` calls ``modules.train()`` in every epoch), so
+    neither parameters nor batch-norm statistics change. Gradients flow through it to
+    its input.
 
     Arguments
     ---------
     model : torch.nn.Module
-        features to `ClassifierOutput`, with its weights and `n_classes`.
+        Maps features to `ClassifierOutput`; with weights and `n_classes`.
     labels : sequence of str or None
         C class names in the order of the logits, if known.
 
@@ -113,7 +113,7 @@ class Frozen(torch.nn.Module):
         return self.model.cam_stride
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode."""
+        """Do nothing: stay in eval mode."""
         return super().train(False)
 
     def forward(
@@ -121,24 +121,24 @@ class Frozen(torch.nn.Module):
     ) -> ClassifierOutput:
         """Return logits (B, C) and hidden maps of features or waveforms (B, N).
 
-        `lengths` (B,), int64: frames or samples of padded clips without the padding.
-        Each clip has the logits that it has alone, to rounding: by masks in the model,
-        or, if it has none, by a forward pass for each length.
+        `lengths` (B,), int64: frames or samples of each clip without its padding. The
+        logits are those of each clip alone, up to rounding: by masks in the model, or
+        by a forward pass for each length.
         """
         model = self.model
         return on_recordings(model, features, lengths, masks_padding(model))
 
 
 class FrozenClassifier(Frozen):
-    """A frozen classifier with the weights of a folder, a hub id or a file.
+    """A frozen classifier with weights from a folder, a hub id or a file.
 
     Arguments
     ---------
     model : torch.nn.Module
-        features to `ClassifierOutput`, with `n_classes` and `CHECKPOINTS`.
+        Maps features to `ClassifierOutput`; with `n_classes` and `CHECKPOINTS`.
     source : str or Path
         A folder written by train_classifier.py, a hub id ("user/name"), or, for a model
-        of one checkpoint, the file of its state dict.
+        with one checkpoint, the file of its state dict.
     labels : sequence of str or None
         C class names in the order of the logits. None: those of the source's
         `label_encoder.txt`, if it has one. `read_labels` reads them from a file.

@@ -1,7 +1,7 @@
 """Audio classifiers of Hugging Face transformers, with gradients to the waveform.
 
-transformers is the extra `hf`, imported only when a model is made. Its feature
-extractors are NumPy; `front_ends` has their equals in torch.
+transformers is the extra `hf`, imported only when a model is built. Its feature
+extractors use NumPy; `front_ends` has their equivalents in torch.
 """
 
 import shutil
@@ -48,8 +48,7 @@ def transformers_module() -> ModuleType:
 def spectrogram_parts(config: Any, extractor: Any) -> dict[str, Any]:
     """Return front end and layout of AST: patches of a Kaldi spectrogram.
 
-    The position of a patch is the middle of its frames, that of a frame the middle of
-    its samples.
+    A patch is at the middle of its frames, a frame at the middle of its samples.
     """
     for name in ("max_length", "num_mel_bins"):
         if getattr(config, name) != getattr(extractor, name):
@@ -86,9 +85,9 @@ def spectrogram_parts(config: Any, extractor: Any) -> dict[str, Any]:
 
 
 def waveform_parts(config: Any, extractor: Any) -> dict[str, Any]:
-    """Return front end and layout of wav2vec 2.0 and its kin: strided convolutions.
+    """Return front end and layout of models like wav2vec 2.0: strided convolutions.
 
-    A step has a receptive field of `reach` samples; its position is their middle.
+    A step is at the middle of its receptive field of `reach` samples.
     """
     reach = 1
     for kernel, stride in zip(
@@ -103,7 +102,7 @@ def waveform_parts(config: Any, extractor: Any) -> dict[str, Any]:
     }
 
 
-# Architecture (config.json's model_type) to feature extractor and parts.
+# Architecture (config.json's model_type) to feature extractor and parts function.
 SUPPORTED = {
     "audio-spectrogram-transformer": ("ASTFeatureExtractor", spectrogram_parts),
     "hubert": ("Wav2Vec2FeatureExtractor", waveform_parts),
@@ -193,12 +192,12 @@ class HuggingFaceModel(WaveformClassifier):
 def spread_blocks(model: Any) -> list[str]:
     """Return the names of four transformer blocks, evenly spaced, including the last.
 
-    All blocks of a model with fewer.
+    A model with fewer blocks: all of them.
 
     Raises
     ------
     InputError
-        When the model has no blocks where transformers' models have them.
+        When no blocks are found under the usual names.
     """
     prefix = model.base_model_prefix
     for place in BLOCKS:
@@ -223,9 +222,9 @@ class NewHuggingFaceModel(HuggingFaceModel):
     n_classes : int
         Number of classes C.
     config : dict
-        Changes of the architecture's defaults.
+        Changes to the architecture's defaults.
     preprocessor : dict
-        Changes of the feature extractor's defaults.
+        Changes to the feature extractor's defaults.
     hidden_layers : list or None
         As `HuggingFaceModel`.
 
@@ -276,7 +275,7 @@ def check_known(settings: Iterable[str], defaults: Any, name: str) -> None:
     defaults : object
         A configuration of transformers: `to_dict` has the known keys.
     name : str
-        Of `defaults`, for the message.
+        Name of `defaults` for the message.
     """
     known = defaults.to_dict()
     unknown = sorted(set(settings) - set(known))
@@ -294,8 +293,8 @@ class HuggingFaceClassifier(Frozen):
     ---------
     source : str
         A folder written by save_pretrained (config.json, weights,
-        preprocessor_config.json), or a hub id ("user/name"). Nothing is fetched for a
-        folder, or with HF_HUB_OFFLINE=1.
+        preprocessor_config.json), or a hub id ("user/name"). Nothing is downloaded for
+        a folder, or with HF_HUB_OFFLINE=1.
     hidden_layers : list or None
         As `HuggingFaceModel`.
     labels : sequence of str or None
@@ -308,7 +307,7 @@ class HuggingFaceClassifier(Frozen):
     Raises
     ------
     InputError
-        When it cannot be loaded, has an unsupported architecture, or no trained head.
+        When it cannot be loaded, is not supported, or has no trained head.
     """
 
     def __init__(
@@ -335,7 +334,7 @@ def load_pretrained(source: Path | str) -> tuple[Any, Any]:
     source = str(source)
     if not Path(source).is_dir() and source.count("/") != 1:
         raise InputError(
-            f"no folder and no hub id (user/name): {source}. Name a folder written by "
+            f"not a folder or a hub id (user/name): {source}. Use a folder written by "
             "save_pretrained or train_classifier.py"
         )
     cached = only_cached(source, "config.json", "a transformers classifier")

@@ -1,4 +1,4 @@
-"""Class names in files, in SpeechBrain's format."""
+"""Label encoder files in SpeechBrain's format."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ class _Quoted(str):
 
 
 class LabelEncoder(CategoricalEncoder):
-    """SpeechBrain's encoder, whose files SpeechBrain can read for any names.
+    """SpeechBrain's label encoder, with files that SpeechBrain can read for any name.
 
-    SpeechBrain's own cannot read back a name that contains ` => `.
+    SpeechBrain's own encoder cannot read a name that contains ` => `.
 
     Example
     -------

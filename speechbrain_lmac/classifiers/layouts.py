@@ -1,7 +1,7 @@
 """Layouts of a layer's output in time and frequency.
 
-A layout turns the output of a layer into a map (B, C, T', F'), time before frequency.
-`steps` are the positions of its steps in time, `bands` those of its bands on the
+A layout converts the output of a layer to a map (B, C, T', F'), time before frequency.
+`steps` are the positions of its T' steps in time, `bands` those of its F' bands on the
 model's frequency axis. None: evenly spaced.
 """
 
@@ -30,14 +30,14 @@ class Layout(Protocol):
 
 @dataclass(frozen=True)
 class Places:
-    """Evenly spaced positions: step j lies at `first + j * hop`.
+    """Evenly spaced positions: step j is at `first + j * hop`.
 
     Arguments
     ---------
     first : float
         Middle of the first step, in samples or as a share of the frequency axis.
     hop : float
-        Distance of neighbouring middles, above 0.
+        Distance between adjacent steps, above 0.
     """
 
     first: float
@@ -48,9 +48,9 @@ class Places:
             raise InputError(f"hop of Places must be above 0, got {self.hop}")
 
     def steps_at(self, places: torch.Tensor, n_steps: int) -> torch.Tensor:
-        """Return the fractional steps at positions (n,), (n,), 0 to `n_steps` - 1.
+        """Return positions (n,) as fractional steps (n,), 0 to `n_steps` - 1.
 
-        Positions before the first or beyond the last step get that step.
+        Positions before the first or after the last step are clamped to it.
 
         Example
         -------
@@ -77,9 +77,9 @@ class Axes:
     Arguments
     ---------
     order : str
-        The letters of the axes: B and T, with or without C and F; a missing axis has
-        the size 1. Examples: "BCTF" and "BCFT" of CNNs, "BTC" of
-        transformers, "BCT" of 1-D CNNs.
+        Letters of the axes: B and T, optionally C and F; a missing axis has size 1.
+        Examples: "BCTF" and "BCFT" for CNNs, "BTC" for transformers, "BCT" for 1-D
+        CNNs.
     steps : Places or None
         Positions of the steps, in samples. None: evenly over the waveform, which is
         exact to about a step.
@@ -91,7 +91,7 @@ class Axes:
     Raises
     ------
     InputError
-        When the order is not one of these axes, each once.
+        When the order has other axes, or one of them twice.
 
     Example
     -------
@@ -125,21 +125,21 @@ class Axes:
 
 
 class Patches:
-    """Tokens of a transformer on the patches of a spectrogram, as AST.
+    """Tokens of a transformer on the patches of a spectrogram, as in AST.
 
     Tokens before the patches (class, distillation) are dropped.
 
     Arguments
     ---------
     n_bands : int
-        Patches from the lowest to the highest frequency.
+        Number of patches over frequency.
     n_steps : int
-        Patches from the beginning to the end.
+        Number of patches over time.
     n_prefix_tokens : int
-        Tokens before the patches.
+        Number of tokens before the patches.
     order : str
-        "FT", as AST: all patches of the lowest frequency first, in the order of time.
-        "TF": all frequencies of the first time first.
+        "FT", as in AST: first all patches of the lowest band, in order of time. "TF":
+        first all bands of the first step.
     steps : Places or None
         As `Axes`.
     bands : Places or None
@@ -151,8 +151,8 @@ class Patches:
 
     Example
     -------
-    Token 3 is the second patch in time of the lowest frequency, token 4 the first of
-    the next frequency.
+    Token 3 is the second patch in time of the lowest band, token 4 the first of the
+    next band.
 
     >>> tokens = torch.arange(6.0).view(1, 6, 1)
     >>> Patches(n_bands=2, n_steps=2, n_prefix_tokens=2).maps(tokens)[0, 0]
@@ -195,11 +195,11 @@ class Patches:
 
 
 class FoldedTime:
-    """Tokens of a model that folds time into strips of the frequency axis, as HTSAT.
+    """Tokens of a model that folds time into strips of the frequency axis, as in HTSAT.
 
     HTSAT (the audio tower of CLAP) cuts a spectrogram into strips of equal time and
     stacks them into a square image: row f + k F' of column t is band f at time t + k
-    T'. The layout puts the strips one after the other again.
+    T'. The layout concatenates the strips in time.
 
     Arguments
     ---------
@@ -245,14 +245,14 @@ class FoldedTime:
 
 
 def first_tensor(output: Any) -> torch.Tensor:
-    """Return a layer's output (B, ...), or the first of a tuple of outputs.
+    """Return the output (B, ...) of a layer, or the first of a tuple of outputs.
 
-    Layers of transformers return tuples with the sequence first.
+    Layers of transformers return tuples that begin with the sequence.
 
     Raises
     ------
     InputError
-        When that is not a tensor.
+        When it is not a tensor.
     """
     if isinstance(output, (tuple, list)) and output:
         output = output[0]

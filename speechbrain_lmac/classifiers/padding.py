@@ -1,9 +1,9 @@
-"""Classifiers on padded batches: each clip gets the logits that it has alone.
+"""Classification of padded batches, with the logits of each clip alone.
 
 A batch of clips of different lengths has relative lengths, `Encoded.lens`. A domain
-computes the length of each clip at the classifier's input (`feature_lengths`). A model
-whose `masks_padding` is True takes these lengths and sets the padding to 0; any other
-is applied to the clips of each length separately, cut to that length.
+converts them to lengths of the classifier's input (`feature_lengths`). A model whose
+`masks_padding` is True gets these lengths and sets the padding to 0; any other is
+applied to the clips of each length separately, cut to that length.
 """
 
 import functools
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.dsp.pad_crop import zero_behind
+from speechbrain_lmac.dsp.pad_crop import zero_after
 from speechbrain_lmac.types import Classifier, ClassifierOutput, Encoded, MaskDomain
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Output = TypeVar("Output")
 
 
 class AudioEmbedder(Protocol):
-    """Features to an `AudioEmbedding`: a `ClapClassifier`."""
+    """Maps features to an `AudioEmbedding`: a `ClapClassifier`."""
 
     def audio(
         self, features: torch.Tensor, lengths: torch.Tensor | None = None
@@ -50,7 +50,7 @@ def classify(
     Returns
     -------
     output : ClassifierOutput
-        Logits (B, C); hidden maps (B, C', T', F'), 0 behind the end of each clip.
+        Logits (B, C); hidden maps (B, C', T', F'), 0 in the padding.
     """
     lengths = lengths_of(domain, encoded)
     masks = masks_padding(classifier)
@@ -79,12 +79,12 @@ def embed(
 
 
 def lengths_of(domain: MaskDomain, encoded: Encoded) -> torch.Tensor | None:
-    """Return the lengths (B,) of the features without padding, or None for all."""
+    """Return the lengths (B,) of features without padding; None: nothing is padded."""
     return None if encoded.lens is None else domain.feature_lengths(encoded)
 
 
 def masks_padding(model: Any) -> bool:
-    """Return whether a model, wrapped by DDP or not, takes lengths."""
+    """Return whether a model, also if wrapped by DDP, accepts lengths."""
     return getattr(getattr(model, "module", model), "masks_padding", False)
 
 
@@ -99,15 +99,15 @@ def on_recordings(
     Arguments
     ---------
     function : callable
-        Features (B, T, ...) to a dataclass of a result (B, ...) and of `hidden` maps
+        Maps features (B, T, ...) to a dataclass of a result (B, ...) and `hidden` maps
         (B, C', T', F'): a classifier, or the audio tower of a CLAP.
     features : torch.Tensor
         Shape (B, T, ...).
     lengths : torch.Tensor or None
-        Steps of each item without its padding, (B,) int64, 1 to T; (1,) if the same for
+        Steps of each item without its padding, (B,) int64, 1 to T; (1,) if equal for
         all items. None: nothing is padded.
     masks : bool
-        Whether the function takes the lengths.
+        Whether the function accepts the lengths.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def on_recordings(
 
 
 def by_length(lengths: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:
-    """Yield the items of each length, the shortest first.
+    """Yield the indices of the items of each length, the shortest first.
 
     Arguments
     ---------
@@ -154,8 +154,8 @@ def one_by_one(
 ) -> Output:
     """Apply a function to the items of each length separately, cut to that length.
 
-    Hidden maps are followed by zeros. Where the longest item has T' steps over n of N
-    steps, all have round(T' N / n): evenly spaced maps stay evenly spaced.
+    Hidden maps are zero-padded. If the longest item has T' steps for n of N input
+    steps, all have round(T' N / n) steps, so evenly spaced maps stay evenly spaced.
 
     Arguments
     ---------
@@ -196,23 +196,23 @@ def one_by_one(
 
 
 @contextmanager
-def zeros_behind(
+def zero_layer_padding(
     inputs: Sequence[tuple[torch.nn.Module, torch.Tensor]],
     outputs: Sequence[tuple[torch.nn.Module, torch.Tensor]],
 ) -> Iterator[None]:
-    """Set the padding of layers' inputs and outputs to 0, while entered.
+    """Set the padding of layers' inputs and outputs to 0, within the context.
 
     Arguments
     ---------
     inputs, outputs : sequence of tuple
-        Pairs of a module and of lengths (B,), int64: the steps of its input or output
-        maps (B, C', T', F') without padding.
+        Pairs of a module and lengths (B,), int64: the steps of its input or output maps
+        (B, C', T', F') without padding.
     """
 
     def of_input(
         module: torch.nn.Module, args: tuple[torch.Tensor, ...], lengths: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        return (zero_behind(args[0], lengths, dim=2), *args[1:])
+        return (zero_after(args[0], lengths, dim=2), *args[1:])
 
     def of_output(
         module: torch.nn.Module,
@@ -220,7 +220,7 @@ def zeros_behind(
         output: torch.Tensor,
         lengths: torch.Tensor,
     ) -> torch.Tensor:
-        return zero_behind(output, lengths, dim=2)
+        return zero_after(output, lengths, dim=2)
 
     with ExitStack() as hooks:
         for module, lengths in inputs:
@@ -228,7 +228,7 @@ def zeros_behind(
             hooks.callback(module.register_forward_pre_hook(pre_hook).remove)
         for module, lengths in outputs:
             hook = functools.partial(of_output, lengths=lengths)
-            # Before other hooks: class activation maps use the zeroed output.
+            # Before other hooks, so that class activation maps use the zeroed output.
             handle = module.register_forward_hook(hook, prepend=True)
             hooks.callback(handle.remove)
         yield
@@ -257,11 +257,11 @@ def pool_over_time(
     return maps.amax(2) + maps.sum(2) / lengths[:, None]
 
 
-@functools.cache  # once per model is enough
+@functools.cache  # warns once per model
 def warn_of_padding(name: str) -> None:
-    """Log that padding influences the training of a model."""
+    """Warn that padding influences the training of a model."""
     logger.warning(
-        "%s cannot mask padding: it is trained on clips that are shorter than the "
-        "batch with the silence behind them",
+        "%s cannot mask padding: shorter clips of a batch are trained with the silence "
+        "after them",
         name,
     )

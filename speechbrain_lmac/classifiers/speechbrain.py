@@ -19,14 +19,14 @@ HPARAMS_FILE = "hyperparams.yaml"
 
 
 class EncoderNet(torch.nn.Module):
-    """The modules of an `EncoderClassifier` after its features.
+    """The modules of an `EncoderClassifier` after its feature extraction.
 
     Arguments
     ---------
     mods : dict
         `mean_var_norm`, `embedding_model` and `classifier`.
     scale : float
-        Of the classifier's output; see `SpeechBrainClassifier`.
+        Factor of the classifier's output; see `SpeechBrainClassifier`.
 
     Shape
     -----
@@ -56,11 +56,11 @@ class SpeechBrainClassifier(Frozen):
     Arguments
     ---------
     source : str
-        A folder with hyperparams.yaml and the files it names, or a hub id
-        ("user/name"). Nothing is fetched for a folder: its `pretrained_path` is the
-        folder itself. hyperparams.yaml can run code: use only files that you trust.
+        A folder with hyperparams.yaml and the files it refers to, or a hub id
+        ("user/name"). Nothing is downloaded for a folder: its `pretrained_path` is set
+        to the folder. hyperparams.yaml can run code: use only files that you trust.
     hidden_layers : list
-        Names of layers in `embedding_model` and `classifier`, for example
+        Names of layers of `embedding_model` and `classifier`, for example
         "embedding_model.blocks.1".
     layout : Layout or list of Layout
         See `WaveformClassifier`.
@@ -68,13 +68,13 @@ class SpeechBrainClassifier(Frozen):
         The logits are `scale` times the classifier's output. 1 for log-probabilities,
         which are logits. ECAPA's classifier returns cosines, whose softmax is nearly
         uniform; SpeechBrain's recipe trains them with additive angular margin at scale
-        30, so 30 gives the probabilities of its training, without the margin.
+        30, so 30 gives its training's probabilities, without the margin.
     min_samples : int
         Shorter waveforms are padded with silence.
     labels : sequence of str or None
         Class names in the order of the logits. None: those of the label encoder.
     trust_remote_code : bool
-        Whether to load from the hub: the YAML there can run any code with your rights.
+        Whether to load from the hub: its YAML can run any code with your permissions.
 
     Shape
     -----
@@ -133,12 +133,12 @@ def load_encoder_classifier(
         if re.search(r"^pretrained_path:", path.read_text(encoding="utf-8"), re.M):
             overrides = {"pretrained_path": source}
     elif source.count("/") != 1:
-        raise InputError(f"no folder and no hub id (user/name): {source}")
+        raise InputError(f"not a folder or a hub id (user/name): {source}")
     elif not trust_remote_code:
         raise InputError(
             f"the {HPARAMS_FILE} of {source} on the hub can run any code. If you trust "
             "its publisher, set trust_remote_code: true in the YAML, for "
-            "SpeechBrainClassifier; else download it into a folder and read it"
+            "SpeechBrainClassifier; else download it into a folder and check it"
         )
     cached = only_cached(source, HPARAMS_FILE, "a SpeechBrain classifier")
     try:

@@ -1,4 +1,4 @@
-"""Any model from waveforms to logits, with hidden maps of named layers."""
+"""Wrapper of any waveform classifier: logits and hidden maps of named layers."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from speechbrain_lmac.utils.errors import InputError, check_counts, some_of
 
 
 def logits_as_returned(output: torch.Tensor) -> torch.Tensor:
-    """Return the model's output (B, C)."""
+    """Return the model's output (B, C), unchanged."""
     return output
 
 
@@ -26,45 +26,45 @@ def logits_first(output: Sequence[Any]) -> torch.Tensor:
 
 
 def logits_field(output: Any) -> torch.Tensor:
-    """Return the field `logits` (B, C) of the model's output, as of transformers."""
+    """Return the field `logits` (B, C) of the output of a transformers model."""
     return output.logits
 
 
 @dataclass(frozen=True)
 class MapGrid:
-    """Size and positions of a hidden map, which a decoder is built for."""
+    """Size and positions of a hidden map, for building a decoder."""
 
     channels: int  # C
     n_bands: int  # F', the same for inputs of any length
-    steps: Places | None  # in samples; None: evenly over the waveform
-    bands: Places  # as a share of the frequency axis
+    steps: Places | None  # positions in samples; None: evenly over the waveform
+    bands: Places  # positions as a share of the frequency axis
 
 
 class WaveformClassifier(torch.nn.Module):
-    """A user's model from waveforms to logits, with hidden maps by name.
+    """A user's waveform model, with hidden maps of named layers.
 
-    The outputs of layers are read by hooks that exist during a forward pass only:
-    outside of it the model is unchanged and can be copied, pickled and moved.
+    The outputs of layers are read by hooks that exist only during a forward pass:
+    otherwise the model is unchanged and can be copied, pickled and moved.
 
     Arguments
     ---------
     model : torch.nn.Module
-        From the output of `front_end` for waveforms (B, N) to the input of
+        Maps the output of `front_end` for waveforms (B, N) to the input of
         `read_logits`.
     n_classes : int
         Number of classes C.
     sample_rate : int
-        Of the model's waveforms, in Hz.
+        Sample rate of the model's waveforms, in Hz.
     hidden_layers : list
         Names of layers as in `model.named_modules()`, the shallowest first.
     layout : Layout or list of Layout
         From `speechbrain_lmac.classifiers.layouts`: one for all layers, or one for
         each.
     front_end : torch.nn.Module or None
-        Waveforms (B, N) to the model's input; differentiable. In float32 also under
-        autocast. None: the waveforms themselves.
+        Maps waveforms (B, N) to the model's input; differentiable. Runs in float32
+        also under autocast. None: the waveforms themselves.
     read_logits : callable
-        The model's output to logits (B, C).
+        Maps the model's output to logits (B, C).
     min_samples : int
         Shorter waveforms are padded with silence.
 
@@ -190,9 +190,9 @@ class WaveformClassifier(torch.nn.Module):
         Arguments
         ---------
         name : str
-            Of the layer.
+            Name of the layer.
         outputs : sequence
-            One per call of the layer, in its layout.
+            One output per call of the layer, in its layout.
         layout : Layout
 
         Returns
@@ -203,7 +203,8 @@ class WaveformClassifier(torch.nn.Module):
         Raises
         ------
         InputError
-            When the layer was not called once, or its output does not fit the layout.
+            When the layer was not called exactly once, or its output does not fit the
+            layout.
         """
         if len(outputs) != 1:
             raise InputError(
@@ -253,7 +254,7 @@ def find_layer(model: torch.nn.Module, name: str) -> torch.nn.Module:
     Raises
     ------
     InputError
-        When it is unknown, with the model's layers, similar names first.
+        When the name is unknown; lists the model's layers, similar names first.
     """
     names = [known for known, _ in model.named_modules() if known]
     if name not in names:

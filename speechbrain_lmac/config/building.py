@@ -1,8 +1,8 @@
 """Building the objects of an experiment, and the errors of building.
 
-A part raises `InputError` for a value that it does not take. Any other exception counts
-by where it was raised: in our code it is a bug and keeps its traceback; in a library or
-a user's class it becomes an `InputError` that names the place in the YAML file.
+A part raises `InputError` for an invalid value. Any other exception is treated by its
+origin: in our code it is a bug and keeps its traceback; in a library or a user's class
+it becomes an `InputError` that names the place in the YAML file.
 """
 
 import shlex
@@ -18,8 +18,8 @@ from ruamel.yaml.nodes import Node
 
 from speechbrain_lmac.config.checking import (
     OURS,
-    check_kinds,
     check_parts,
+    check_types,
     parts_of,
     tag_and_name,
 )
@@ -60,13 +60,13 @@ def build(
     resolved : str
         YAML without `!ref` and `!include:`.
     path : str or Path
-        The experiment file, for errors.
+        The experiment file, for error messages.
     folders : sequence of str
-        Where modules are searched besides the installed ones.
+        Folders to search for modules, besides the installed packages.
     overrides : dict, optional
-        The keys of the command line, for errors.
+        The keys of the command line, for error messages.
     existing : dict, optional
-        Name to an existing object, which `!given NAME` stands for.
+        Name to an existing object, used for `!given NAME`.
 
     Returns
     -------
@@ -75,9 +75,8 @@ def build(
     Raises
     ------
     InputError
-        Before anything is built: for a name that does not exist, or arguments that it
-        does not take. Then for a value that a part does not take, and for an exception
-        of a class that is not ours.
+        Before anything is built: for an unknown name or invalid arguments. Then for an
+        invalid value of a part, and for an exception of a class that is not ours.
     """
     objects = existing or {}
 
@@ -108,7 +107,7 @@ def build(
     except Unbuilt as unbuilt:
         error = unbuilt.error
         if is_ours(unbuilt, folders):
-            _check_kinds(unbuilt, path)
+            _check_types(unbuilt, path)
             error.add_note(f"in building {unbuilt.place} of {path}")
             raise error from None
         raise InputError(_why(unbuilt, path, overrides or {})) from error
@@ -122,7 +121,7 @@ def is_ours(unbuilt: Unbuilt, folders: Sequence[str]) -> bool:
     if unbuilt.named is None or not unbuilt.named[1].startswith(OURS):
         return False
     error = unbuilt.error
-    if isinstance(error, OSError):  # of a file or a folder
+    if isinstance(error, OSError):  # a problem of a file or folder
         return False
     if isinstance(error, ImportError) and not f"{error.name}.".startswith(OURS):
         return False  # a package that is not installed
@@ -132,11 +131,11 @@ def is_ours(unbuilt: Unbuilt, folders: Sequence[str]) -> bool:
     return _module_of(frames[-1]).startswith(OURS)
 
 
-def _check_kinds(unbuilt: Unbuilt, path: Path | str) -> None:
+def _check_types(unbuilt: Unbuilt, path: Path | str) -> None:
     """Raise `InputError` if an argument of our class has the wrong type."""
     assert unbuilt.named is not None
     try:
-        check_kinds(unbuilt.named[1], unbuilt.node, unbuilt.place)
+        check_types(unbuilt.named[1], unbuilt.node, unbuilt.place)
     except InputError as error:
         raise InputError(f"{path}: {error}") from unbuilt.error
 

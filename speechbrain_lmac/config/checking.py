@@ -17,7 +17,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 OURS = "speechbrain_lmac."
-# Begins the tags of plain values.
+# Prefix of the tags of plain values.
 PLAIN = "tag:yaml.org,2002:"
 # Tags of HyperPyYAML, and the kind of object that each names.
 KINDS = {
@@ -40,13 +40,13 @@ def check_parts(root: Node, folders: Sequence[str]) -> None:
     root : MappingNode
         The composed YAML, all references and includes resolved.
     folders : sequence of str
-        Where modules are searched besides the installed ones.
+        Folders to search for modules, besides the installed packages.
 
     Raises
     ------
     InputError
-        For a name that cannot be imported, a name of another kind than its tag, and
-        arguments that it does not take. The message begins with the dotted key.
+        For a name that cannot be imported or does not fit its tag, and for invalid
+        arguments. The message begins with the dotted key.
     """
     for place, node in parts_of(root):
         kind = str(node.tag or "").partition(":")[0]
@@ -84,7 +84,7 @@ def tag_and_name(node: Node) -> tuple[str, str] | None:
     Returns
     -------
     named : tuple or None
-        As `("!new", "torch.nn.Linear")`.
+        For example `("!new", "torch.nn.Linear")`.
     """
     kind, _, name = str(node.tag or "").partition(":")
     return (kind, name) if kind in KINDS and name else None
@@ -124,20 +124,23 @@ def check_part(kind: str, named: Any, name: str, node: Node, place: str) -> None
         )
     if kind == "!module":
         if listed or values:
-            raise InputError(f"{place}: a module takes no arguments: {kind}:{name}")
+            raise InputError(f"{place}: {kind}:{name} takes no arguments")
         return
     ours = _is_ours(getattr(named, "__module__", None) or "")
     try:
         signature = inspect.signature(named, eval_str=ours)
-    except (TypeError, ValueError):  # a value, or a built-in function without one
+    except (
+        TypeError,
+        ValueError,
+    ):  # a value, or a built-in without signature
         return
     _check_bound(kind, named, name, signature, (listed, values), place)
     if ours and kind == "!name":  # it is called later; others check on construction
         _check_values(signature, values, place)
 
 
-def check_kinds(name: str, node: Node, place: str) -> None:
-    """Raise if a plain value has another type than its argument of our class.
+def check_types(name: str, node: Node, place: str) -> None:
+    """Raise if a plain value has the wrong type for an argument of our class.
 
     Arguments
     ---------
@@ -151,8 +154,8 @@ def check_kinds(name: str, node: Node, place: str) -> None:
     Raises
     ------
     InputError
-        Naming the argument. The types are those of the parameter's annotation, else
-        of its default unless this is None.
+        Naming the argument. The expected types are those of the annotation, or else
+        that of a default other than None.
     """
     located: Any = pydoc.locate(name)
     signature = inspect.signature(located, eval_str=True)
@@ -187,14 +190,14 @@ def _is_ours(name: str) -> bool:
 
 
 def _close(name: str) -> str:
-    """Return a hint at the existing name that is closest."""
+    """Return "; did you mean X?" with the closest existing name, or ""."""
     names = name.split(".")
     for end in range(len(names) - 1, 0, -1):
         found = pydoc.locate(".".join(names[:end]))
         if found is not None:
             modules = pkgutil.iter_modules(getattr(found, "__path__", []))
             known = [*dir(found), *(module.name for module in modules)]
-            known = [name for name in known if name != names[end]]  # of another kind
+            known = [name for name in known if name != names[end]]  # not a KINDS[kind]
             close = difflib.get_close_matches(names[end], known, n=1)
             close = close or [name for name in known if name.startswith(names[end])][:1]
             meant = ".".join([*names[:end], *close])
@@ -225,7 +228,7 @@ def _check_bound(
     arguments: tuple[list[Node], Arguments],
     place: str,
 ) -> None:
-    """Raise unless a signature takes the arguments; `!name:` may leave some open."""
+    """Raise unless a signature takes the arguments; `!name:` may omit some."""
     listed, values = arguments
     bind = signature.bind_partial if kind == "!name" else signature.bind
     try:
@@ -244,9 +247,7 @@ def _check_bound(
             close = difflib.get_close_matches(wrong[0], taken, n=1)
             hint = f"did you mean '{close[0]}'?" if close else _takes(taken)
             reason = f"unknown argument '{wrong[0]}'; {hint}"
-        raise InputError(
-            f"{place}: Invalid argument to {subject} {name}: {reason}"
-        ) from error
+        raise InputError(f"{place}: {subject} {name}: {reason}") from error
 
 
 def _takes(names: list[str]) -> str:
@@ -254,42 +255,42 @@ def _takes(names: list[str]) -> str:
 
 
 def _check_values(signature: Signature, values: Arguments, place: str) -> None:
-    """Raise for a plain value of another type than its parameter."""
+    """Raise for a plain value that has the wrong type for its parameter."""
     for key, value in values.items():
         if key in signature.parameters and isinstance(value, Node):
             _check_value(value, signature.parameters[key], f"{place}.{key}")
 
 
 def _check_value(node: Node, parameter: Parameter, place: str) -> None:
-    kinds = _kinds_of(parameter)
+    kinds = _types_of(parameter)
     if not str(node.tag or "").startswith(PLAIN) or not kinds:
         return  # an object, a tuple
     expected = [EXPECTED[kind] for kind in kinds if kind in EXPECTED]
-    if not any(_is_kind(node, kind) for kind in kinds):
+    if not any(_has_type(node, kind) for kind in kinds):
         got = repr(node.value) if isinstance(node, ScalarNode) else _container(node)
         names = " or ".join(expected) or OBJECT
         raise InputError(f"{place} must be {names}, got {got}")
 
 
-OBJECT = "an object, as !new:CLASS"
+OBJECT = "an object, such as !new:CLASS"
 EXPECTED = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
-    str: "a text",
+    str: "a string",
     list: "a list",
     dict: "a mapping",
     NoneType: "null",
 }
 
 
-# Annotations that take any value, and those that stand for a plain value of YAML.
+# Annotations of any value, and the plain types of YAML for abstract annotations.
 ANYTHING = {Any, Literal, object}
 CONCRETE: dict[Any, type] = {tuple: list, Sequence: list, Iterable: list, Mapping: dict}
 
 
-def _kinds_of(parameter: Parameter) -> tuple[Any, ...]:
-    """Return the types of a parameter, () for any."""
+def _types_of(parameter: Parameter) -> tuple[Any, ...]:
+    """Return the types that a parameter takes, () if any."""
     annotation = parameter.annotation
     if annotation is not parameter.empty:
         parts = (
@@ -301,7 +302,7 @@ def _kinds_of(parameter: Parameter) -> tuple[Any, ...]:
     else:
         kinds = [type(parameter.default)]
         if kinds[0] is int:
-            kinds = [float]  # 1 where 0.5 is meant, too
+            kinds = [float]  # a default of 1 may be meant as 1.0
         elif kinds[0] not in EXPECTED and kinds[0] is not tuple:
             return ()
     if not ANYTHING.isdisjoint(kinds):
@@ -309,8 +310,8 @@ def _kinds_of(parameter: Parameter) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(CONCRETE.get(kind, kind) for kind in kinds))
 
 
-def _is_kind(node: Node, kind: Any) -> bool:
-    """Return whether a plain value has a type. Objects are no plain values."""
+def _has_type(node: Node, kind: Any) -> bool:
+    """Return whether a plain value, not an object, has a type."""
     names: dict[Any, tuple[str, ...]] = {
         bool: ("bool",),
         int: ("int",),

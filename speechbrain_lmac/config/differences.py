@@ -5,7 +5,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-MISSING = "nothing"
+UNSET = "unset"
 
 
 def values_of(resolved: str) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def values_of(resolved: str) -> dict[str, Any]:
 def _flat(
     node: Any, key: str, seen: dict[int, str] | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """Yield (key, value) of each value; for a part in `seen`, id to key, that key."""
+    """Yield (dotted key, value) pairs; a part in `seen` (id to key) as `<key>`."""
     if seen is not None and isinstance(node, dict | list):
         if id(node) in seen:
             yield key, f"<{seen[id(node)]}>"
@@ -64,14 +64,14 @@ def _is_part(node: Any) -> bool:
 def differences(one: str, other: str) -> list[str]:
     """Return a line for each value that differs between two resolved experiments.
 
-    A part that stands at several keys is listed at the first of them.
+    A part used at several keys is listed at the first of them.
 
     Example
     -------
     >>> print(*differences("lr: 0.1\\nseed: 1", "lr: 0.2\\nsplit: test"), sep="\\n")
     lr: 0.1 -> 0.2
-    seed: 1 -> nothing
-    split: nothing -> test
+    seed: 1 -> unset
+    split: unset -> test
     >>> differences("sizes: [1, 2]", "sizes: [1, 2, 4]")
     ['sizes: [1, 2] -> [1, 2, 4]']
     >>> differences(
@@ -81,5 +81,5 @@ def differences(one: str, other: str) -> list[str]:
     """
     first, second = (dict(_flat(YAML().load(text), "", {})) for text in (one, other))
     keys = [*first, *(key for key in second if key not in first)]
-    pairs = ((key, first.get(key, MISSING), second.get(key, MISSING)) for key in keys)
+    pairs = ((key, first.get(key, UNSET), second.get(key, UNSET)) for key in keys)
     return [f"{key}: {a} -> {b}" for key, a, b in pairs if a != b]

@@ -1,9 +1,9 @@
 """Inheritance of experiment files.
 
-A variant is a file of a few lines. `parent` names another experiment file, and each
-other key changes it: a mapping without a tag is merged into the parent's, any other
-value replaces the parent's, `null` removes the key (of a mapping without a tag, too),
-and a new key is added. Includes are relative to the file that has them.
+A variant is a file of a few lines. `parent` names another experiment file; the other
+keys change it. A mapping without a tag is merged into the parent's, any other value
+replaces the parent's, and a new key is added. `null` removes a key, at the top or in a
+mapping without a tag. Includes are relative to the file that has them.
 
     parent: ../toy_lmac.yaml
     output_folder: !ref results/ablations/mine/<seed>
@@ -29,19 +29,21 @@ from speechbrain_lmac.utils.old_names import moved_hparams
 
 PARENT = "parent"
 INCLUDE = "!include:"
-# Of the project: beside the package, or in it where it is installed.
+# The project's folder: beside the package, or the package itself if installed.
 _PACKAGE = Path(__file__).resolve().parents[1]
 PROJECT = next(f for f in (_PACKAGE.parent, _PACKAGE) if (f / "hparams").is_dir())
 HPARAMS = PROJECT / "hparams"
 
 
 def find_hparams(name: str | Path) -> Path:
-    """Return the YAML file as named, or of the project (where links do not work).
+    """Return the path of a YAML file: as given, or below the project's folder.
+
+    The latter is for systems without symbolic links.
 
     Raises
     ------
     InputError
-        Listing the available files, if there is none of that name.
+        If there is no such file; the message has close or available names.
     """
     name = Path(name).expanduser()
     for folder in (Path(), PROJECT):
@@ -51,16 +53,18 @@ def find_hparams(name: str | Path) -> Path:
         if (folder / name).is_dir():
             files = some_of(sorted(p.name for p in (folder / name).glob("*.yaml")))
             raise InputError(
-                f"{name} is a folder: name a YAML file in it (available: "
+                f"{name} is a folder: give a YAML file in it (available: "
                 f"{files or 'none'})"
             )
     moved = moved_hparams(name)
     if moved is not None:
         raise InputError(f"{name} has moved: it is now {moved}")
     shipped = sorted(path.name for path in HPARAMS.glob("*.yaml"))
+    close = difflib.get_close_matches(name.name, shipped, cutoff=0.8)
+    hint = f"did you mean {HPARAMS.name}/{close[0]}?" if close else None
     raise InputError(
-        f"missing hyperparameter file: {name} (searched {Path.cwd()} and the project; "
-        f"available: {', '.join(shipped)})"
+        f"missing hyperparameter file: {name} (searched {Path.cwd()} and the project); "
+        f"{hint or f'available: {some_of(shipped)}'}"
     )
 
 
@@ -75,13 +79,13 @@ def open_hparams(path: Path | str) -> io.StringIO:
     Returns
     -------
     stream : io.StringIO
-        The file as it is if it has no parent; else with absolute includes. Its `name`
-        is the path.
+        The file as written if it has no parent; else the merged one, with absolute
+        includes. Its `name` is the path.
 
     Raises
     ------
     InputError
-        As `read_tree`.
+        See `read_tree`.
     """
     path = Path(path)
     text = text_of(path)
@@ -104,12 +108,12 @@ def read_tree(path: Path | str) -> CommentedMap:
     Returns
     -------
     tree : CommentedMap
-        Of ruamel; its includes are absolute.
+        ruamel's tree, with absolute includes.
 
     Raises
     ------
     InputError
-        For a file that is no YAML or has no keys, for a missing or circular parent, a
+        For a file that is not YAML or has no keys, a missing or circular parent, a
         missing include, and a key to drop that the parent does not have.
     """
     return _merged_lineage(lineage(path))
@@ -121,11 +125,12 @@ def find_parent(named: Any, folder: Path, place: Path | str) -> Path:
     Arguments
     ---------
     named : str
-        The value of the key, relative to the folder, the current one, or the project.
+        The value of the key: a path relative to `folder`, the current folder or the
+        project.
     folder : Path
-        That of the child.
+        Folder of the child.
     place : str or Path
-        Begins the message of an error.
+        Prefix of the error message.
 
     Returns
     -------
@@ -137,7 +142,7 @@ def find_parent(named: Any, folder: Path, place: Path | str) -> Path:
         If the file is missing.
     """
     if not isinstance(named, str):
-        raise InputError(f"{place}: parent must be the name of a YAML file")
+        raise InputError(f"{place}: parent must be a path to a YAML file")
     name = Path(named).expanduser()
     for searched in (folder, Path(), PROJECT, HPARAMS):
         if (searched / name).is_file():
@@ -146,7 +151,7 @@ def find_parent(named: Any, folder: Path, place: Path | str) -> Path:
 
 
 def blocks_of(text: str) -> dict[str, str]:
-    """Return the text of each key at the left margin, up to the next one.
+    """Return the YAML source of each top-level key.
 
     Example
     -------
@@ -163,7 +168,7 @@ def top_level_keys(path: Path | str) -> list[str]:
 
 
 def lineage(path: Path | str) -> list[tuple[Path, CommentedMap]]:
-    """Return an experiment file, its parent, the parent's, and so on.
+    """Return an experiment file and its ancestors, its parent first.
 
     Arguments
     ---------
@@ -178,16 +183,19 @@ def lineage(path: Path | str) -> list[tuple[Path, CommentedMap]]:
     Raises
     ------
     InputError
-        As `read_tree`.
+        See `read_tree`.
     """
     files: list[tuple[Path, CommentedMap]] = []
     file: Path | None = Path(path)
     while file is not None:
         if file.resolve() in [other.resolve() for other, _ in files]:
-            raise InputError(f"{file} is its own parent, by way of {files[-1][0].name}")
+            names = " -> ".join(path.name for path in (*(f for f, _ in files), file))
+            raise InputError(f"{file}: circular parents: {names}")
         tree = parsed(text_of(file), file)
         if not isinstance(tree, CommentedMap):
-            raise InputError(f"{file} is no experiment: it has no `key: value` lines")
+            raise InputError(
+                f"{file} is not an experiment file: it has no `key: value` lines"
+            )
         files.append((file, tree))
         folder = file.resolve().parent
         file = find_parent(tree[PARENT], folder, file) if PARENT in tree else None
@@ -195,7 +203,7 @@ def lineage(path: Path | str) -> list[tuple[Path, CommentedMap]]:
 
 
 def parents_of(path: Path | str) -> list[Path]:
-    """Return the parent of a file, the parent's, and so on."""
+    """Return the ancestors of a file, its parent first."""
     return [parent for parent, _ in lineage(path)[1:]]
 
 
@@ -205,11 +213,11 @@ def merged(base: Any, value: Any, place: str) -> Any:
     Arguments
     ---------
     base, value : node
-        Of ruamel's round-trip trees. `base` is changed. A list of names selects keys
-        of a mapping, in the mapping's order; `null` drops a key of a mapping without a
-        tag.
+        Nodes of ruamel's round-trip trees. `base` is changed. A list of names selects
+        keys of a mapping, in the mapping's order; `null` drops a key of a mapping
+        without a tag.
     place : str
-        The dotted key, for errors.
+        The dotted key, for error messages.
 
     Returns
     -------
@@ -226,7 +234,7 @@ def merged(base: Any, value: Any, place: str) -> Any:
         and isinstance(base, MutableMapping)
         and not tag_of(base)
     ):
-        return _chosen(base, value, place)
+        return _select_keys(base, value, place)
     if not isinstance(value, MutableMapping) or tag_of(value):
         return value
     if isinstance(base, TaggedScalar) and not base.value and ":" in tag_of(base):
@@ -238,27 +246,27 @@ def merged(base: Any, value: Any, place: str) -> Any:
                 "refers to"
             )
         if isinstance(base, CommentedSeq):
-            raise InputError(f"{place} is a list, and a mapping cannot change it")
+            raise InputError(f"{place} is a list, got a mapping: give the whole list")
         return value
     for key, part in value.items():
-        if part is None and not tag_of(base):  # of a class it is a value
+        if part is None and not tag_of(base):  # an argument of a class may be null
             _drop(base, key, place)
         else:
             base[key] = merged(base.get(key), part, f"{place}.{key}")
     return base
 
 
-def place_includes(node: Any, folders: Sequence[Path]) -> None:
+def make_includes_absolute(node: Any, folders: Sequence[Path]) -> None:
     """Make the includes of a node absolute, in the first folder that has the file.
 
     Raises
     ------
     InputError
-        If no folder has it.
+        If none of the folders has the file.
     """
     parts = node.values() if isinstance(node, MutableMapping) else node
     for part in parts if isinstance(node, MutableMapping | list) else ():
-        place_includes(part, folders)
+        make_includes_absolute(part, folders)
     tag = tag_of(node)
     if not tag.startswith(INCLUDE):
         return
@@ -293,15 +301,15 @@ def _merged_lineage(files: list[tuple[Path, CommentedMap]]) -> CommentedMap:
     (path, tree), *parents = files
     for key in tree:
         if not isinstance(key, str):
-            raise InputError(f"{path}: a key must be a text, got {key!r}")
+            raise InputError(f"{path}: keys must be strings, got {key!r}")
     lift_block(tree, path)
     folder = path.resolve().parent
     if not parents:
-        place_includes(tree, [folder, Path.cwd(), HPARAMS])
+        make_includes_absolute(tree, [folder, Path.cwd(), HPARAMS])
         return tree
     base, parent = _merged_lineage(parents), parents[0][0]
     # In earlier versions includes were relative to the parent.
-    place_includes(tree, [folder, parent.resolve().parent, Path.cwd(), HPARAMS])
+    make_includes_absolute(tree, [folder, parent.resolve().parent, Path.cwd(), HPARAMS])
     del tree[PARENT]
     base.ca.comment = tree.ca.comment  # the head of the file
     for key, value in tree.items():
@@ -324,8 +332,8 @@ def _drop(base: Any, key: Any, place: str) -> None:
     del base[key]
 
 
-def _chosen(base: Any, names: Iterable[Any], place: str) -> Any:
-    """Return a mapping with the named keys only."""
+def _select_keys(base: Any, names: Iterable[Any], place: str) -> Any:
+    """Remove all keys of a mapping but the named ones, and return it."""
     names = list(names)
     unknown = [str(n) for n in names if not isinstance(n, str) or n not in base]
     if unknown or not names:

@@ -1,4 +1,4 @@
-"""Experiments in the list `experiments` of a YAML file, as texts.
+"""Experiments in the list `experiments` of a YAML file, as YAML text.
 
     experiments:
         L-MAC: hparams/toy_lmac.yaml
@@ -48,7 +48,7 @@ def put_in_texts(tree: Any, path: Path | str) -> None:
         place = f"{path}: {ROWS}.{name}"
         for key in (WHAT, PARENT):
             if not isinstance(row.get(key), str):
-                raise InputError(f"{place}: missing key `{key}` (a text)")
+                raise InputError(f"{place}: missing key `{key}` (a string)")
         parent = find_parent(row[PARENT], Path(path).resolve().parent, place)
         row[PARENT] = str(parent.resolve())
         summary = " ".join(row.pop(WHAT).split()).rstrip(".")

@@ -92,11 +92,11 @@ KNOWN_KEYS = {
     "trunk_source",
 }
 
-# Options of SpeechBrain that every recipe has; the others are for trainings.
-ALWAYS_OBEYED = {"device", "distributed_backend", "log_config", "noprogressbar"}
-# Begins the resolved file in an output folder.
+# Run options of SpeechBrain for all recipes; the others are for trainings.
+GENERAL_OPTIONS = {"device", "distributed_backend", "log_config", "noprogressbar"}
+# First words of the resolved file in an output folder.
 RESOLVED = "# Generated"
-# The source of a generated file: of a resolved one, or of an experiment of a list.
+# Matches the source of a generated file: a resolved one, or an experiment of a list.
 ORIGIN = re.compile(rf"(?:{RESOLVED}|# Ablation of) .*\n# (\S.*)\n")
 
 
@@ -113,24 +113,23 @@ def load_experiment(
     training : bool
         Whether the command trains, and has the option `--start_over`.
     recipe : str, optional
-        The script that reads it, as `train_lmac`: the key `recipe` of the file must
-        not name another. A script named `train_...` trains.
+        The script that reads the file, such as `train_lmac`: the key `recipe` of the
+        file must not name another. A script named `train_...` trains.
 
     Returns
     -------
     hparams : dict
         The built experiment.
     run_opts : RunOptions
-        SpeechBrain's: of the command line, else of the top of the YAML.
+        SpeechBrain's, from the command line or else from the top of the YAML.
     source : tuple
         (path of the YAML file, the resolved YAML text of `hparams`).
 
     Raises
     ------
     InputError
-        For a missing or invalid file, a misspelt key or argument, a device or
-        precision that this machine does not have, and values that an object does not
-        take.
+        For a missing or invalid file, a misspelt key or argument, an unavailable device
+        or precision, and invalid values.
     """
     training = training or (recipe or "").startswith("train_")
     param_file, run_opts, overrides = read_command(argv, training)
@@ -142,8 +141,8 @@ def load_experiment(
     check_keys(path)
     folders = extend_import_path(path)  # for functions of `!applyref:`, too
     resolved = in_current_names(resolve(path, overrides), path)
-    obeyed = RUN_KEYS if training else ALWAYS_OBEYED
-    run_opts = with_values_of(resolved, run_opts, obeyed)
+    supported = RUN_KEYS if training else GENERAL_OPTIONS
+    run_opts = with_values_of(resolved, run_opts, supported)
     if run_opts.log_config is not None and not Path(run_opts.log_config).is_file():
         raise InputError(f"--log_config: missing file: {run_opts.log_config}")
     check_precision(run_opts)
@@ -173,10 +172,10 @@ def check_run_options(run_opts: RunOptions) -> None:
     InputError
         Naming the first of them.
     """
-    idle = sorted(run_opts.overridden_args - ALWAYS_OBEYED)
-    if idle:
+    unsupported = sorted(run_opts.overridden_args - GENERAL_OPTIONS)
+    if unsupported:
         raise InputError(
-            f"--{idle[0]} has no effect on this command: it is an option of trainings"
+            f"--{unsupported[0]} has no effect on this command: it is for trainings"
         )
 
 
@@ -197,14 +196,14 @@ def check_checkpoints(run_opts: RunOptions) -> None:
 def extend_import_path(path: Path | str) -> list[str]:
     """Add the folders of the YAML file and the current one to `sys.path`.
 
-    Then `!new:module.Class` finds modules there. They come last, and cannot hide
+    Then `!new:module.Class` finds modules there. They come last, and cannot shadow
     installed modules; spawned processes inherit them.
 
     Returns
     -------
     folders : list of str
-        Those of the file, of its source (for a resolved file or an experiment of a
-        list), of its parents, and the current one.
+        The folders of the file, its source (for a resolved file or an experiment of a
+        list) and its parents, and the current folder.
     """
     head = ORIGIN.match(Path(path).read_text(encoding="utf-8"))
     origin = path if head is None else head[1]
@@ -227,9 +226,9 @@ def check_keys(path: Path) -> None:
     """
     texts = [text_of(file) for file, _ in lineage(path)]
     if any(text.startswith(RESOLVED) for text in texts):
-        return  # of a finished run: references to keys are resolved
+        return  # a finished run's: references to keys are resolved
     keys = top_level_keys(path)
-    # A child may have dropped the reference that its parent has the key for.
+    # A child may drop the reference that its parent's key is for.
     known = KNOWN_KEYS | RUN_KEYS | set(re.findall(r"<(\w+)", " ".join(texts)))
     for key in keys:
         if key in known or key.startswith("__"):

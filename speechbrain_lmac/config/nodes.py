@@ -12,12 +12,12 @@ from speechbrain_lmac.utils.errors import InputError
 
 
 def parsed(text: str, name: Path | str) -> Any:
-    """Return a text as ruamel's round-trip tree.
+    """Return ruamel's round-trip tree of a YAML text.
 
     Raises
     ------
     InputError
-        Naming `name`, for invalid YAML.
+        For invalid YAML; the message begins with `name`.
     """
     yaml = YAML()
     yaml.preserve_quotes = True  # HyperPyYAML reads (dog) as a tuple, '(dog)' as text
@@ -25,11 +25,12 @@ def parsed(text: str, name: Path | str) -> Any:
         return _without_anchors(yaml.load(text))
     except YAMLError as error:
         line = " ".join(str(error).split("\n\n")[0].split())
+        line = line.replace(' in "<unicode string>",', ",")
         raise InputError(f"{name}: invalid YAML: {line}") from error
 
 
 def dumped(tree: Any) -> str:
-    """Return the text of a tree, each value on one line."""
+    """Return the YAML text of a tree, each value on one line."""
     yaml, stream = YAML(), io.StringIO()
     yaml.indent(mapping=4, sequence=6, offset=4)
     yaml.width = 10_000
@@ -38,7 +39,7 @@ def dumped(tree: Any) -> str:
 
 
 def _without_anchors(tree: Any) -> Any:
-    """Return the tree without names of anchors: two files may use the same name."""
+    """Remove the anchor names of a tree: files to merge may have the same ones."""
     seen, nodes = set[int](), [tree]
     while nodes:
         node = nodes.pop()
@@ -53,11 +54,11 @@ def _without_anchors(tree: Any) -> Any:
 
 
 def tag_of(node: Any) -> str:
-    """Return the tag of a node as written, "" without one."""
+    """Return the tag of a node as written, or ""."""
     tag = getattr(node, "tag", None)
     value = "" if tag is None or tag.value is None else str(tag.value)
     try:
-        return value.encode("latin-1").decode()  # ruamel reads %C3%A9 as two letters
+        return value.encode("latin-1").decode()  # ruamel reads %C3%A9 as 2 characters
     except UnicodeError:
         return value
 

@@ -36,12 +36,14 @@ def build_keys(
     Raises
     ------
     InputError
-        If the file is no YAML, or an object cannot be built.
+        If the file is not YAML, or an object cannot be built.
     """
     text = in_current_names(Path(path).read_text(encoding="utf-8"), path)
     tree = parsed(text, path)
     if not isinstance(tree, dict):
-        raise InputError(f"{path} is no experiment: it has no `key: value` lines")
+        raise InputError(
+            f"{path} is not an experiment file: it has no `key: value` lines"
+        )
     marks = {
         id(tree[key]): parsed(f"it: !given '{key}'", path)["it"]
         for key in existing

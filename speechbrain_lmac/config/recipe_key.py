@@ -5,10 +5,10 @@ import re
 import shlex
 from pathlib import Path
 
-from speechbrain_lmac.config.inheritance import PROJECT, read_tree
+from speechbrain_lmac.config.inheritance import PROJECT, find_hparams, read_tree
 from speechbrain_lmac.utils.errors import InputError, some_of
 
-# Files of earlier versions have it in their head, as a command.
+# Files of earlier versions name it in their first comment, as a command.
 COMMAND = re.compile(r"^#\s+python (?:\S*/)?(\w+)\.py ", flags=re.MULTILINE)
 RECIPES = PROJECT / "recipes"
 RENAMED = {"pretrain_codec": "train_codec"}  # in YAML files for version 0.2
@@ -25,9 +25,9 @@ def recipe_of(path: Path | str) -> str | None:
     Returns
     -------
     recipe : str or None
-        The key `recipe` of the file or of its parents, as `train_lmac`. None without
-        the key, and in a list of ablations for version 0.3, where the key names the
-        script of the trainings: `train_lmac.py`.
+        The key `recipe` of the file or of its parents, such as `train_lmac`. None
+        without the key, and in a list of ablations for version 0.3, where the key names
+        the script of the trainings: `train_lmac.py`.
     """
     named = read_tree(path).get("recipe")
     if not isinstance(named, str) or not re.fullmatch(r"\w+", named):
@@ -36,7 +36,7 @@ def recipe_of(path: Path | str) -> str | None:
 
 
 def recipe_to_run(path: Path) -> str:
-    """Return the recipe that runs an experiment file: of its key, else of its head.
+    """Return the recipe of an experiment file: its key, or else its first comment.
 
     Arguments
     ---------
@@ -46,7 +46,7 @@ def recipe_to_run(path: Path) -> str:
     Returns
     -------
     recipe : str
-        As `train_lmac`.
+        For example `train_lmac`.
 
     Raises
     ------
@@ -71,14 +71,14 @@ def recipe_to_run(path: Path) -> str:
 
 
 def check_recipe(path: Path, recipe: str) -> None:
-    """Raise if a file is for another recipe than the one that reads it.
+    """Raise if a file is for another recipe.
 
     Arguments
     ---------
     path : Path
         The file. Without the key `recipe` any script may run it.
     recipe : str
-        As `train_lmac`.
+        For example `train_lmac`.
 
     Raises
     ------
@@ -90,4 +90,27 @@ def check_recipe(path: Path, recipe: str) -> None:
         raise InputError(
             f"{path} is for {its}.py, not for {recipe}.py: run "
             f"`python recipes/{its}.py {shlex.quote(str(path))}`"
+        )
+
+
+def check_trains(path: Path | str, command: str) -> None:
+    """Raise unless a file is the experiment file of a training.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file. One without the key `recipe` passes.
+    command : str
+        Name of the script that reads it, for the message.
+
+    Raises
+    ------
+    InputError
+        Naming the file's own script.
+    """
+    path = find_hparams(path)
+    recipe = recipe_of(path)
+    if recipe is not None and not recipe.startswith("train_"):
+        raise InputError(
+            f"{path} is for {recipe}.py: {command} needs the YAML file of a training"
         )

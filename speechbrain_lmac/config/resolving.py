@@ -1,9 +1,9 @@
 """Resolution of experiment files: overrides, includes and references.
 
 The semantics are HyperPyYAML's, but for overrides and arguments of includes: a node
-with a tag (`!new:`, `!name:`, `!include:`, ...) replaces the old node, where
+with a tag (`!new:`, `!name:`, `!include:`, ...) replaces the old node, whereas
 HyperPyYAML keeps the old tag. A mapping without a tag is merged into the node; a list
-in the place of a mapping selects its keys (`--conditions clean,noise`).
+in place of a mapping selects its keys (`--conditions clean,noise`).
 """
 
 import io
@@ -25,8 +25,8 @@ from speechbrain_lmac.config.checking import OURS
 from speechbrain_lmac.config.inheritance import (
     HPARAMS,
     INCLUDE,
+    make_includes_absolute,
     merged,
-    place_includes,
     read_tree,
     text_of,
 )
@@ -41,11 +41,11 @@ from speechbrain_lmac.utils.old_names import current_name
 TAGGED = re.compile(
     r"!(ref|copy|PLACEHOLDER|(new|name|module|apply|applyref|include):)"
 )
-# Keys whose value is text, also if the file has null or a placeholder.
+# Keys with text values, even where the file has null or a placeholder.
 TEXT_KEY = re.compile(r"(folder|file|path|source|checkpoint)$")
 # The top-level keys in a reference.
 REFERRED = re.compile(r"<([^<>\[\].]+)")
-# Tags of nodes that lead to another value.
+# Tags of references and includes.
 LEADING = ("!ref", "!copy", "!applyref:", INCLUDE)
 # What HyperPyYAML raises for a reference that has no value.
 NO_VALUE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
@@ -83,12 +83,12 @@ def resolve(path: Path | str, overrides: dict[str, str] | None = None) -> str:
         if key not in tree:
             raise InputError(f"{path}: unknown key '{key}'.{_hint(key, tree)}")
         value = _Override(key, text, tree).value
-        place_includes(value, [place, Path.cwd(), HPARAMS])
+        make_includes_absolute(value, [place, Path.cwd(), HPARAMS])
         tree[key] = merged(tree[key], value, f"--{key}")
     put_in_texts(tree, path)
     resolver = _Resolver(path)
     tree = resolver.resolve(tree, place, ())
-    resolver.raise_if_open()
+    resolver.raise_if_placeholders()
     stream = io.StringIO()
     YAML().dump(_expanded(tree), stream)
     return stream.getvalue()
@@ -105,10 +105,10 @@ class _Override:
         if TAGGED.match(self.text) or self.text == "null":
             return self._yaml()
         if isinstance(current, str) or (
-            _is_open(current) and TEXT_KEY.search(self.key)
+            _is_untyped(current) and TEXT_KEY.search(self.key)
         ):
             return self._plain_text()
-        if _is_open(current):
+        if _is_untyped(current):
             try:
                 value = self._yaml()
             except InputError:
@@ -123,13 +123,13 @@ class _Override:
             self._check(number and math.isfinite(value), f"a {kind} number")
         elif isinstance(current, CommentedSeq) and not tag_of(current):
             value = _names(value)
-            self._check(isinstance(value, CommentedSeq), "a list, as '[a, b]'")
+            self._check(isinstance(value, CommentedSeq), "a list, such as '[a, b]'")
         elif isinstance(current, MutableMapping) and not tag_of(current):
             value = _names(value)
-            expected = "names of its keys, as '[a, b]', or a mapping of changes"
+            expected = "names of its keys, such as '[a, b]', or a mapping of changes"
             self._check(isinstance(value, MutableMapping | list), expected)
         elif isinstance(current, MutableMapping) or tag_of(current):
-            expected = "a mapping of changes, as '{key: value}', or begin with a tag"
+            expected = "a mapping, such as '{key: value}', or begin with a tag"
             self._check(
                 isinstance(value, MutableMapping) or bool(tag_of(value)), expected
             )
@@ -157,12 +157,12 @@ class _Resolver:
     Arguments
     ---------
     path : str or Path
-        Of the experiment, for errors.
+        The experiment file, for error messages.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = path
-        self.open: dict[int, Place] = {}  # id of a placeholder to its place
+        self.placeholders: dict[int, Place] = {}  # id of a placeholder to its place
         self.files = [Path(path).resolve()]  # that include the current one
         self.begun: set[int] = set()  # ids of the nodes that lead to the current one
 
@@ -173,7 +173,7 @@ class _Resolver:
         ---------
         tree : node
         folder : Path
-            That includes are relative to.
+            Folder that includes are relative to.
         place : tuple of (str or int)
             Keys and indices that lead to the tree in the experiment.
 
@@ -209,12 +209,12 @@ class _Resolver:
                     node[key] = walk(part, (*place, key))
             tag = tag_of(node)
             if tag == "!PLACEHOLDER":
-                self.open.setdefault(id(node), place)
+                self.placeholders.setdefault(id(node), place)
             elif tag in ("!ref", "!copy"):
                 for name in REFERRED.findall(str(node.value)):
                     settle(name)  # it may stand below, and be an include
                 found = self._reference(node, tree, place)
-                # Of a key that is begun, or a node that is still to be resolved.
+                # The reference is circular, or leads to an unresolved node.
                 again = id(found) in self.begun or tag_of(found).startswith(LEADING)
                 return walk(found, place) if again else found
             elif tag.startswith(INCLUDE):
@@ -225,10 +225,10 @@ class _Resolver:
 
         return walk(tree, place)
 
-    def raise_if_open(self) -> None:
+    def raise_if_placeholders(self) -> None:
         """Raise `InputError` if placeholders are left, listing all."""
-        if self.open:
-            names = [_dotted(place) for place in self.open.values()]
+        if self.placeholders:
+            names = [_dotted(place) for place in self.placeholders.values()]
             verb = "is a !PLACEHOLDER" if len(names) == 1 else "are !PLACEHOLDERs"
             raise InputError(
                 f"{self.path}: {some_of(names, 30)} {verb}: set a value in the file or "
@@ -243,7 +243,7 @@ class _Resolver:
             message = f"{self.path}: {_dotted(place)} refers to itself: {node.value}"
             raise InputError(message) from error
         except NO_VALUE as error:
-            self.raise_if_open()  # which may be the reason
+            self.raise_if_placeholders()  # which may be the reason
             raise InputError(
                 f"{self.path}: {_dotted(place)}: {tag_of(node)} {node.value} has no "
                 f"value ({error})"
@@ -273,7 +273,7 @@ class _Resolver:
             )
         if file.resolve() in self.files:
             raise InputError(
-                f"{self.path}: {_dotted(place)}: {file} includes itself, by way of "
+                f"{self.path}: {_dotted(place)}: {file} includes itself, through "
                 f"{self.files[-1].name}"
             )
         tree = parsed(text_of(file), file)
@@ -299,7 +299,7 @@ def _current(node: Any, tree: Any) -> Any:
         try:
             return recursive_resolve(node.value, [], tree)
         except (*NO_VALUE, RecursionError):
-            return None  # a reference into an include is no text
+            return None  # a reference into an include is not text
     return node
 
 
@@ -310,13 +310,13 @@ def _names(value: Any) -> Any:
     return CommentedSeq(name.strip() for name in value.split(","))
 
 
-def _is_open(node: Any) -> bool:
-    """Return whether the type of a value is open: null or a placeholder."""
+def _is_untyped(node: Any) -> bool:
+    """Return whether a value has no type yet: null or a placeholder."""
     return node is None or tag_of(node) == "!PLACEHOLDER"
 
 
 def _hint(key: str, tree: Any) -> str:
-    """Return a hint at the key or run option that is closest."""
+    """Return a hint for an unknown key: the closest key or run option, or ""."""
     if key == BLOCK:
         return f" In this version {NOW}"
     options = [name.removeprefix("--") for name in run_options()]
@@ -328,7 +328,7 @@ def _hint(key: str, tree: Any) -> str:
 
 
 def _expanded(node: Any) -> Any:
-    """Return the node with `~` at the beginning of its texts expanded."""
+    """Expand `~` at the beginning of the strings in a node, and return it."""
     if isinstance(node, MutableMapping):
         for key, part in node.items():
             node[key] = _expanded(part)

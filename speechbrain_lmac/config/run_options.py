@@ -53,7 +53,7 @@ def read_command(
     ---------
     argv : list of str
         `FILE.yaml [--key value ...] [run options of SpeechBrain]`. A value is the word
-        behind a name, unless it begins with `--`; `--key=value` takes any.
+        after a name, unless it begins with `--`; `--key=value` takes any.
     training : bool
         Whether `--start_over` is an option.
 
@@ -64,7 +64,7 @@ def read_command(
         SpeechBrain's, without a progress bar if the terminal hides them;
         `TrainingOptions` of a training.
     overrides : dict
-        Key of the YAML file to its value as written, both str.
+        Key of the YAML file to its value as typed, both str.
 
     Raises
     ------
@@ -80,7 +80,12 @@ def read_command(
     >>> param_file, run_opts.device, overrides
     ('a.yaml', 'cpu', {'lr': '-1', 'data_folder': 'a = b'})
     """
-    parser = Parser(parents=[run_option_parser()], add_help=False)
+    parser = Parser(
+        "Run an experiment file. --KEY VALUE sets a top-level key of it.",
+        usage="%(prog)s FILE.yaml [--KEY VALUE ...] [run options]",
+        parents=[run_option_parser()],
+        add_help=False,
+    )
     if training:
         parser.add_argument(
             START_OVER,
@@ -90,7 +95,7 @@ def read_command(
     parsed, others = parser.parse_known_args(argv)
     if START_OVER in others:
         raise InputError(
-            f"{START_OVER} has no effect on this command: it is an option of trainings"
+            f"{START_OVER} has no effect on this command: it is for trainings"
         )
     names = {word.partition("=")[0] for word in map(str, argv)}
     for name, value in vars(parsed).items():
@@ -122,7 +127,7 @@ def with_values_of(
     run_opts : RunOptions
         Of the command line.
     names : set of str
-        The options to take from the file.
+        The options to read from the file.
 
     Returns
     -------

@@ -97,11 +97,11 @@ def check_optimizer(opt_class: Callable[..., Any]) -> None:
     try:
         opt_class([torch.nn.Parameter(torch.zeros(1))]).step()
     except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"opt_class must make an optimizer: {error}") from error
+        raise InputError(f"opt_class must return an optimizer: {error}") from error
 
 
 def check_loader(options: Any) -> None:
-    """Raise `InputError` for options that torch's DataLoader does not take."""
+    """Raise `InputError` for invalid options of torch's DataLoader."""
     from torch.utils.data import DataLoader
 
     if not isinstance(options, dict):
@@ -133,7 +133,7 @@ def lift_block(tree: CommentedMap, path: Path | str) -> bool:
     tree : ruamel.yaml.comments.CommentedMap
         An experiment file. It is changed if it has such a block.
     path : str or Path
-        Its name, for errors.
+        Its name, for error messages.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Augmentations for classifiers, in addition to those of SpeechBrain's `Augmenter`.
 
-All draw from the global generators, which a training seeds before each step, so a
-resumed training has the same draws.
+All use the global generators, which a training seeds before each step, so a resumed
+training has the same draws.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from speechbrain_lmac.types import MaskDomain
 from speechbrain_lmac.utils.errors import InputError, check_numbers
 from speechbrain_lmac.utils.seeding import uniform
 
-# Classes of this module until version 0.3, and their equivalents in SpeechBrain.
+# Classes of this module up to version 0.3, and their equivalents in SpeechBrain.
 REPLACED = {
     "ColouredNoise": "time_domain.AddNoise",
     "Gain": "time_domain.RandAmp",
@@ -26,12 +26,12 @@ REPLACED = {
 
 def __getattr__(name: str) -> type:
     if name in REPLACED:
-        return type(name, (Gone,), {})
+        return type(name, (Removed,), {})
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class Gone(torch.nn.Module):
-    """A class of `REPLACED`: the YAML of an old training loads, but cannot train."""
+class Removed(torch.nn.Module):
+    """A class of `REPLACED`, so that old YAMLs can be loaded, but not trained."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Gone(torch.nn.Module):
 
 
 class Augment:
-    """Augmenter of waveforms, blanks, mixup, Augmenter of features, in this order.
+    """Waveform Augmenter, blanks, mixup and feature Augmenter, in this order.
 
     Arguments
     ---------
@@ -98,7 +98,7 @@ class Augment:
             wav, targets = self.blank(wav, targets)
         if self.mixup is not None:
             wav, targets = self.mixup(wav, targets)
-        return wav, reach(wav, lens), targets
+        return wav, lens_with_sound(wav, lens), targets
 
     def features(
         self,
@@ -113,7 +113,7 @@ class Augment:
         features : torch.Tensor
             Shape (B, T, ...).
         lengths : torch.Tensor or None
-            Steps of each clip that hold recording, (B,) int64; None for all.
+            Valid steps of each clip, (B,) int64; None: all.
         targets : torch.Tensor
             Class probabilities, (B, C).
 
@@ -135,7 +135,7 @@ class Augment:
 
 
 def augmenter_of(value: Augmenter | Sequence | None) -> Augmenter | None:
-    """Return an `Augmenter`, or build one from a list; None without augmentations."""
+    """Return an `Augmenter`, built from a list if necessary; None: no augmentations."""
     if isinstance(value, list | tuple):
         options = {"min_augmentations": len(value), "augmentations": list(value)}
         return Augmenter(**options) if value else None
@@ -171,7 +171,7 @@ def augmented(
     Raises
     ------
     InputError
-        It returns more clips than targets, as an Augmenter within another one can.
+        It returns more clips than targets, as a nested Augmenter can.
     """
     if augmenter is None:
         return batch, lens, targets
@@ -188,14 +188,17 @@ def augmented(
     return batch, None if (lengths >= 1).all() else lengths, targets
 
 
-def reach(wav: torch.Tensor, lens: torch.Tensor | None) -> torch.Tensor | None:
-    """Set the relative length of a clip to 1 if it has sound in its padding.
+def lens_with_sound(
+    wav: torch.Tensor, lens: torch.Tensor | None
+) -> torch.Tensor | None:
+    """Return relative lengths, 1 for clips with sound in their padding.
 
     Shapes: (B, N) and (B,) or None to (B,) or None.
 
     Example
     -------
-    >>> reach(torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]), torch.full((2,), 2 / 3))
+    >>> wav = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    >>> lens_with_sound(wav, torch.full((2,), 2 / 3))
     tensor([0.6667, 1.0000])
     """
     if lens is None:
@@ -209,16 +212,16 @@ def reach(wav: torch.Tensor, lens: torch.Tensor | None) -> torch.Tensor | None:
 class Blank:
     """Replace some clips by noise without a class, with a uniform target.
 
-    Otherwise one class may become the default, whose explanation is empty.
+    Without it a class may become the default for noise, with empty explanations.
 
     Arguments
     ---------
     probability : float
-        Share of the clips that are replaced, 0 to 1.
+        Probability that a clip is replaced, 0 to 1.
     level_db : (float, float)
         Range of the noise's level relative to the clip's, in dB.
     slope : (float, float)
-        Range of the slope of its power, 1 / f^slope: 0 is white, 1 pink, 2 brown.
+        Range of the slope of its power 1 / f^slope: 0 is white, 1 pink, 2 brown.
     """
 
     def __init__(
@@ -246,15 +249,15 @@ class Blank:
 
 
 class Mixup:
-    """Mix some clips and their targets with another one of the batch.
+    """Mix some clips and their targets with another clip of the batch.
 
-    The share of the clip itself is 0.5 to 1 (after Zhang et al. 2018, arXiv
-    1710.09412, with a uniform share).
+    The weight of the clip itself is uniform in 0.5 to 1 (after Zhang et al. 2018, arXiv
+    1710.09412).
 
     Arguments
     ---------
     probability : float
-        Share of the clips that are mixed, 0 to 1.
+        Probability that a clip is mixed, 0 to 1.
     """
 
     def __init__(self, probability: float = 0.5) -> None:
@@ -280,7 +283,7 @@ class OfSomeClips(torch.nn.Module):
     Arguments
     ---------
     probability : float
-        Share of the clips that are changed, 0 to 1.
+        Probability that a clip is changed, 0 to 1.
     """
 
     def __init__(self, probability: float) -> None:
@@ -300,16 +303,16 @@ class OfSomeClips(torch.nn.Module):
 
 
 class Equalizer(OfSomeClips):
-    """A random smooth frequency response, as of another microphone or room.
+    """A random smooth frequency response, like that of another microphone or room.
 
     Arguments
     ---------
     probability : float
-        Share of the clips that are filtered, 0 to 1.
+        Probability that a clip is filtered, 0 to 1.
     deviation_db : float
         Standard deviation of the gain at each node, in dB.
     nodes : int
-        Number of nodes, evenly spaced over the bands, between which it is interpolated.
+        Number of nodes, evenly spaced over the bands; gains are interpolated between.
     """
 
     def __init__(
@@ -331,17 +334,17 @@ class Equalizer(OfSomeClips):
 class BlockMask(OfSomeClips):
     """Silence random tiles of a coarse grid over time and frequency.
 
-    Like SpeechBrain's `SpectrogramDrop`, with holes like those of a mask, so a
-    classifier predicts masked inputs from the remaining parts.
+    Like SpeechBrain's `SpectrogramDrop`, with holes like those of a mask, so that a
+    classifier learns to classify masked inputs.
 
     Arguments
     ---------
     probability : float
-        Share of the clips that are masked, 0 to 1.
+        Probability that a clip is masked, 0 to 1.
     time_tiles, frequency_tiles : (int, int)
         Range of the number of tiles along each axis.
     keep : (float, float)
-        Range of the share of tiles that stay.
+        Range of the share of tiles that are kept.
     """
 
     def __init__(
@@ -366,7 +369,7 @@ class BlockMask(OfSomeClips):
 
 
 class OnSpectrogram(torch.nn.Module):
-    """Augmentation of spectrograms for a classifier of waveforms: encode and decode.
+    """Augmentation of spectrograms for a waveform classifier: encode, change, decode.
 
     Arguments
     ---------

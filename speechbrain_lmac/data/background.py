@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingClips:
-    """Training clips, equally many of each class.
+    """A class-balanced sample of training clips.
 
-    They are loaded at the first call and cached. The draw depends on the seed and on
-    the existing clips, not on their order.
+    It is loaded at the first call and cached. The draw depends on the seed and on the
+    set of clips, not on their order.
 
     Arguments
     ---------
@@ -24,7 +24,8 @@ class TrainingClips:
     manifest_folder : str or Path
         The recipe's folder with `train.json`; it may be missing until the first call.
     n_clips : int
-        Number of clips, from 1. All clips, with a warning, if there are fewer.
+        Number of clips, at least 1. If the split has fewer, all are used, with a
+        warning.
     seed : int
     """
 
@@ -62,30 +63,30 @@ class TrainingClips:
         chosen = balanced_draw(classes, self.n_clips, self.seed)
         if len(chosen) < self.n_clips:
             logger.warning(
-                "background: expected %d clips, %s has %d",
+                "background: expected %d clips, using the %d of %s",
                 self.n_clips,
-                manifest,
                 len(chosen),
+                manifest,
             )
-        places = {item: place for place, item in enumerate(clips.data_ids)}
-        return torch.stack([clips[places[item]]["signal"] for item in chosen])
+        indices = {item: index for index, item in enumerate(clips.data_ids)}
+        return torch.stack([clips[indices[item]]["signal"] for item in chosen])
 
 
 def balanced_draw(classes: dict[str, str], n: int, seed: int) -> list[str]:
-    """Draw names in a random order with alternating classes.
+    """Draw clip names at random, cycling through the classes.
 
     Arguments
     ---------
     classes : dict
-        Name to class.
+        Clip name to class.
     n : int
-        Largest number of names.
+        Maximum number of names.
     seed : int
 
     Returns
     -------
     names : list
-        The counts of any two classes differ by 1 at most, as long as there are enough.
+        The counts of two classes differ by at most 1, unless one has too few clips.
 
     Example
     -------
@@ -97,16 +98,16 @@ def balanced_draw(classes: dict[str, str], n: int, seed: int) -> list[str]:
     remaining: dict[str, list[str]] = {}
     for name in _shuffled(sorted(classes), draw):
         remaining.setdefault(classes[name], []).append(name)
-    turns = _shuffled(sorted(remaining), draw)
+    class_order = _shuffled(sorted(remaining), draw)
     rounds = max(map(len, remaining.values()), default=0)
     order = [
-        remaining[turn][place]
-        for place in range(rounds)
-        for turn in turns
-        if place < len(remaining[turn])
+        remaining[category][turn]
+        for turn in range(rounds)
+        for category in class_order
+        if turn < len(remaining[category])
     ]
     return order[:n]
 
 
 def _shuffled(items: list[str], draw: torch.Generator) -> list[str]:
-    return [items[place] for place in torch.randperm(len(items), generator=draw)]
+    return [items[index] for index in torch.randperm(len(items), generator=draw)]

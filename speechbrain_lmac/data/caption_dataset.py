@@ -1,4 +1,4 @@
-"""Datasets of recordings with written captions instead of classes."""
+"""Datasets of recordings with captions instead of classes."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -76,7 +76,7 @@ class CaptionDataset(ClipDataset):
 
 
 class WrittenPrompts:
-    """One of its own captions as the prompt of each clip; see `prompts`.
+    """A caption of each clip as its prompt; see `prompts`.
 
     The draw depends on the clip and on its batch: it differs between the epochs of a
     training and is constant in a validation.
@@ -84,7 +84,7 @@ class WrittenPrompts:
     Arguments
     ---------
     manifest_folder : str or Path
-        The recipe's manifests, OUTPUT_FOLDER/manifest; read for the first batch.
+        The recipe's manifests, OUTPUT_FOLDER/manifest; read at the first batch.
     """
 
     def __init__(self, manifest_folder: str | Path) -> None:
@@ -92,7 +92,7 @@ class WrittenPrompts:
         self._captions: dict[str, list[str]] | None = None
 
     def of(self, batch: ClipBatch) -> list[str]:
-        """Return a caption of each clip of a batch, B sentences."""
+        """Return a caption for each clip of a batch, B sentences."""
         if self._captions is None:
             self._captions = {}
             for split in ("train", "valid", "test"):

@@ -1,4 +1,4 @@
-"""Captioned clips and mixtures of two clips, for the training of a CLAP."""
+"""Captioned clips and mixtures of two clips, for training a CLAP."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class Captioned:
     wav: torch.Tensor  # (B, N)
     facts: list[frozenset[Fact]]  # B sets: all true facts
     captions: list[Caption]  # B, each with the facts that it states
-    mixed: list[bool]  # B: is the clip a mixture of two?
+    mixed: list[bool]  # B: whether the clip is a mixture of two
 
 
 class CaptionedClips:
-    """Captions for clips of known classes, some of them mixed with another clip.
+    """Captioned clips of known classes; some are mixed with a clip of another class.
 
-    A mixture has both classes at about equal energy, and the caption names both. All
-    draws are functions of the clip's key.
+    A mixture has both classes at about equal energy, and its caption names both. All
+    draws depend only on the clip's key.
 
     Arguments
     ---------
@@ -34,9 +34,9 @@ class CaptionedClips:
         The training clips, also added to each other.
     captions : class_captions.ClassCaptions
     mixed : float
-        Share of the clips that are mixed, 0 to 1.
+        Probability that a clip is mixed, 0 to 1.
     snr_db : (float, float)
-        Range of the clip's energy over the other's, in dB.
+        Range of the SNR of a mixture, clip over added clip, in dB.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class CaptionedClips:
         keys : sequence of tuple
             B keys (seed, epoch, clip).
         part : str
-            "train", "valid" or "test": clips are mixed with those of their part.
+            "train", "valid" or "test": clips are mixed with clips of this split.
 
         Returns
         -------
@@ -93,7 +93,7 @@ class CaptionedClips:
     def pairs(
         self, wav: torch.Tensor, keys: Sequence[tuple], part: str
     ) -> tuple[torch.Tensor, list[tuple[str, str]]]:
-        """Mix every clip with one of another class, also for held-out pairs.
+        """Mix every clip with one of another class, held-out pairs of classes included.
 
         Arguments
         ---------

@@ -1,13 +1,13 @@
 """Captions made from the classes and attributes of clips.
 
-The training of a CLAP needs captions, which a dataset of classes does not have. They
-are made from facts: the class of a clip, and its attributes (`ToyAttributes`). Every
-draw is a function of the key of a clip.
+Training a CLAP needs captions, which a dataset of classes does not have. They are built
+from facts: the class of a clip, and its attributes (`ToyAttributes`). Every draw
+depends only on the key of a clip.
 
 Some combinations are held out of every training: of a class and a template, of a class
-and an attribute, and of two classes in one mixture. "Unseen" means such a new
-combination of words that are known one by one. A hash of the names decides
-(`is_held_out`), the same for every seed.
+and an attribute, and of two classes in a mixture. "Unseen" means such a combination of
+words that are known individually. A hash of the names selects them (`is_held_out`), the
+same for every seed.
 """
 
 import csv
@@ -62,7 +62,7 @@ class Caption:
 
 
 class Attributes(Protocol):
-    """The attributes of each clip; `values` has the tuples of exclusive ones."""
+    """The attributes of each clip; `values` are the tuples of exclusive attributes."""
 
     values: Sequence[Sequence[str]]
 
@@ -78,7 +78,7 @@ def is_held_out(combination: Sequence[str], share: float) -> bool:
     combination : sequence of str
         Names, in any order.
     share : float
-        Share of all combinations, 0 to 1.
+        Share of held-out combinations, 0 to 1.
 
     Example
     -------
@@ -90,7 +90,7 @@ def is_held_out(combination: Sequence[str], share: float) -> bool:
 
 
 def choose(options: Sequence[str], draw: torch.Generator) -> str:
-    """Choose one of several, with equal probability."""
+    """Draw one of several strings, with equal probability."""
     return options[int(torch.randint(len(options), (), generator=draw))]
 
 
@@ -116,17 +116,17 @@ class NoAttributes:
 
 
 class ToyAttributes:
-    """Pitch, rate and loudness of a generated sound, if they are clear.
+    """Pitch, rate and loudness of a generated sound, if they are distinct.
 
-    Of the clips of a class, the third with the lowest and the third with the highest
-    value have the attribute; the others have none.
+    The third of a class's clips with the lowest values and the third with the highest
+    have the attribute; the others have none.
 
     - "low" or "high": the median frequency of the foreground,
-    - "slow" or "fast": sounds per second, for classes of several sounds,
-    - "quiet" or "loud": foreground over background (clips are brought to one level).
+    - "slow" or "fast": events per second, for classes of several events,
+    - "quiet" or "loud": foreground over background (clips are normalised).
 
-    The position in time is none of them: the audio towers take maximum and mean over
-    time, which do not depend on it (docs/methods.md, small CLAP).
+    The position in time is not an attribute: the audio towers pool by maximum and mean
+    over time, which do not depend on it (docs/methods.md, small CLAP).
 
     Arguments
     ---------
@@ -152,8 +152,8 @@ class ToyAttributes:
             return self._of_clip[clip]
         except KeyError:
             raise InputError(
-                f"clip {clip} is missing in the table of {self.data_folder}; the "
-                "manifests are of another folder"
+                f"clip {clip} is missing from the table of {self.data_folder}; the "
+                "manifests belong to another folder"
             ) from None
 
     def _read(self) -> dict[str, tuple[str, ...]]:
@@ -164,8 +164,8 @@ class ToyAttributes:
             measured = [_measured(clip) for clip in clips]
         except (OSError, KeyError, ValueError) as error:
             raise InputError(
-                f"{path} has no pitch, events and level of each clip ({error}): remake "
-                "the dataset, python data_prep/toy_prepare.py FOLDER"
+                f"{path} has no pitch, events and level of each clip ({error}): make "
+                "the dataset again, python data_prep/toy_prepare.py FOLDER"
             ) from error
         words_of_clip: dict[str, list[str]] = {
             Path(clip["filename"]).stem: [] for clip in clips
@@ -184,7 +184,7 @@ class ToyAttributes:
 
 
 def _measured(row: dict[str, str]) -> tuple[float, float, float]:
-    """Return pitch in Hz, sounds per second (0 for a single one) and level in dB."""
+    """Return pitch in Hz, events per second (0 for a single one) and level in dB."""
     events = int(row["n_events"])
     seconds = float(row["end_s"]) - float(row["start_s"])
     rate = events / seconds if events > 1 else 0.0
@@ -204,7 +204,7 @@ class ClassCaptions:
     attributes : Attributes
         `NoAttributes` or `ToyAttributes`.
     held_out : float
-        Share of the combinations that are held out of trainings, 0 to below 1.
+        Share of the combinations that are held out of training, 0 to below 1.
     templates : sequence of str
         Sentences with "{}". The first is the prompt of evaluations.
 
@@ -251,7 +251,7 @@ class ClassCaptions:
         ]
 
     def partners(self, category: str) -> list[str]:
-        """Return the classes that trainings mix with a class."""
+        """Return the classes that a class is mixed with in training."""
         others = [other for other in self.categories if other != category]
         return [other for other in others if not self.is_unseen(category, other)]
 
@@ -278,7 +278,7 @@ class ClassCaptions:
         categories : list of str
             One class, or the two of a mixture that is not held out.
         attributes : sequence of str
-            Of a single class; empty for a mixture.
+            Attributes of a single class; empty for a mixture.
         draw : torch.Generator
 
         Returns

@@ -1,4 +1,4 @@
-"""The conditions of an evaluation: clean clips and mixtures.
+"""Conditions of an evaluation: clean clips and mixtures.
 
 A condition is an object with ``open(dataset, manifest_folder, split, labels)``, which
 prepares missing files and returns `ConditionClips`.
@@ -28,7 +28,7 @@ class ConditionClips:
     """The clips of a condition, with their stems if these are known."""
 
     clips: MixtureClips  # items for `dataset.collate_clips`
-    # Ids to (foreground, background), each (B, N); None: unknown.
+    # Returns (foreground, background), each (B, N), of B ids; None: unknown stems.
     stems: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None
     fingerprint: str  # a hash of all inputs of the samples
     description: str  # one line
@@ -48,9 +48,9 @@ class MixtureCondition:
     snr_db : float, optional
         SNR in dB, instead of gains.
     per_clip : int
-        Mixtures of each clip.
+        Number of mixtures per clip.
     seed : int
-        Seed of all draws.
+        Seed of all random draws.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class MixtureCondition:
         split: str,
         labels: Sequence[str],
     ) -> ConditionClips:
-        """Freeze the mixtures unless that is done, and check their files.
+        """Freeze the mixtures if they are not yet frozen, and check their files.
 
         Arguments
         ---------
@@ -99,8 +99,8 @@ class MixtureCondition:
         Raises
         ------
         InputError
-            As `prepare_mixtures`; or a file is missing or changed; or a class is none
-            of `labels`.
+            As `prepare_mixtures`; or a file is missing or changed; or a class is not in
+            `labels`.
         """
         dataset.check_labels(labels)
         path, record = prepare_mixtures(
@@ -158,7 +158,7 @@ class StemCondition(MixtureCondition):
     Arguments
     ---------
     folder : str or Path
-        With ``foreground/ID.wav`` and ``background/ID.wav``, whose sum is the clip.
+        Contains ``foreground/ID.wav`` and ``background/ID.wav``, whose sum is the clip.
     """
 
     def __init__(self, folder: str | Path) -> None:

@@ -1,7 +1,7 @@
-"""Contaminants of test mixtures, and the protocols of their choice.
+"""Contaminants of test mixtures, and the protocols that choose them.
 
-Every draw is a function of (seed, kind, split, clip), whatever the other clips and
-their order.
+Every draw depends only on (seed, kind, split, clip), not on the other clips or their
+order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,9 +64,9 @@ class OwnProtocol:
 class PublishedProtocol:
     """The protocol of the papers' tables (public code), on the valid split.
 
-    Fold 4 (valid) is mixed with fold 5 (test), whatever split is requested; both may
+    Fold 4 (valid) is mixed with fold 5 (test) for any requested split; both clips may
     have the same class. All of LJSpeech is used, and the training part of WHAM!; a file
-    is cut after the clip's length, or padded with silence.
+    is cut to the clip's length, or padded with silence.
     """
 
     def base_split(self, split: str) -> str:
@@ -101,13 +101,13 @@ class PublishedProtocol:
         n_samples : int
             Length of a clip.
         sample_rate : int
-            Of the model, Hz.
+            Sample rate of the model, Hz.
         draw : torch.Generator
 
         Returns
         -------
         pieces : list of dict
-            One with `wav`, `start`, `length`.
+            One piece: `wav`, `start`, `length`.
         """
         file = files[int(torch.randint(len(files), (), generator=draw))]
         length = resampled_length(file["n_frames"], file["sample_rate"], sample_rate)
@@ -120,10 +120,10 @@ PROTOCOLS: dict[str, Rule] = {"own": OwnProtocol(), "published": PublishedProtoc
 
 @dataclass(frozen=True)
 class Scene:
-    """All inputs for the choice of contaminants."""
+    """The inputs for choosing contaminants."""
 
     protocol: Rule
-    split: str  # as requested
+    split: str  # the requested split
     others: dict[str, dict[str, str]]  # id to {"wav", "category"}, clips to be added
     n_samples: int
     sample_rate: int  # Hz
@@ -132,16 +132,16 @@ class Scene:
 
 
 class Contaminant:
-    """Interference for the clips of an evaluation; each subclass has a source.
+    """Interference for the clips of an evaluation; a subclass for each source.
 
-    A subclass has `listing`, `description`, and `background` or its own `backgrounds`.
+    A subclass defines `listing`, `description`, and `background` or `backgrounds`.
 
     Arguments
     ---------
     kind : str
         Name of the condition.
     gains : (float, float)
-        Gains of clip and contaminant, unless the condition has others.
+        Gains of clip and contaminant, unless the condition sets them.
     """
 
     def __init__(self, kind: str, gains: Sequence[float]) -> None:
@@ -150,11 +150,11 @@ class Contaminant:
 
     @property
     def noise_root(self) -> str | Path | None:
-        """The folder of a corpus, None without one."""
+        """The folder of the corpus; None: no corpus."""
         return None
 
     def prepare(self) -> None:
-        """Nothing to prepare."""
+        """Do nothing: no files to prepare."""
 
     def listing(self, scene: Scene) -> list:
         """Return all candidates; mixtures are frozen again when they change."""
@@ -170,9 +170,9 @@ class Contaminant:
         Arguments
         ---------
         clip : str
-            Its id.
+            Id of the clip.
         k : int
-            From 0 to below `scene.per_clip`.
+            0 to `scene.per_clip` - 1.
         scene : Scene
 
         Returns
@@ -204,7 +204,7 @@ class Nothing(Contaminant):
     def backgrounds(
         self, bases: Mapping[str, dict[str, str]], scene: Scene
     ) -> dict[str, list[Entry | None]]:
-        """Return no background for each clip."""
+        """Map each clip to one entry without a background."""
         return {clip: [None] for clip in bases}
 
     def description(self, scene: Scene) -> str:
@@ -219,13 +219,13 @@ class OtherClips(Contaminant):
         super().__init__("mixtures", gains=(0.8, 0.2))
 
     def listing(self, scene: Scene) -> list:
-        """Return id, file and class of the candidates."""
+        """Return id, file and class of each candidate."""
         return [[clip, c["wav"], c["category"]] for clip, c in scene.others.items()]
 
     def backgrounds(
         self, bases: Mapping[str, dict[str, str]], scene: Scene
     ) -> dict[str, list[Entry | None]]:
-        """Draw different clips for each clip, as long as there are enough."""
+        """Draw different clips for each clip; they repeat if there are too few."""
         others = dict(sorted(scene.others.items()))
         source = PartnerClips(
             {name: other["category"] for name, other in others.items()},
@@ -256,7 +256,7 @@ class Generated(Contaminant):
     kind : str
         Name of the condition.
     gains : (float, float)
-        Gains of clip and noise, unless the condition has others.
+        Gains of clip and noise, unless the condition sets them.
     names : sequence of str
         Keys of `noise.GENERATORS`.
     """
@@ -275,7 +275,7 @@ class Generated(Contaminant):
         return self.source.names
 
     def background(self, clip: str, k: int, scene: Scene) -> Entry:
-        """Draw kind and seed of the k-th noise, which no training has.
+        """Draw kind and seed of the k-th noise, which no training uses.
 
         Arguments
         ---------
@@ -312,7 +312,7 @@ class FromCorpus(Contaminant):
     kind : str
         Name of the condition.
     gains : (float, float)
-        Gains of clip and recording, unless the condition has others.
+        Gains of clip and recording, unless the condition sets them.
     """
 
     def __init__(self, corpus: Corpus, kind: str, gains: Sequence[float]) -> None:
@@ -375,9 +375,8 @@ class CorpusNoise(FromCorpus):
 class CorpusSpeech(FromCorpus):
     """Speech of a corpus; published: LJSpeech, gains 0.8 and 0.2, 12.04 dB.
 
-    For evaluations only, never for training. Mind the licence of the recordings: those
-    of the Free Spoken Digit Dataset, for example, are CC BY-SA 4.0, and so are
-    published mixtures with them.
+    For evaluations only, never for training. The licence of the recordings applies to
+    published mixtures: CC BY-SA 4.0 for the Free Spoken Digit Dataset, for example.
     """
 
     def __init__(self, corpus: Corpus) -> None:

@@ -1,8 +1,8 @@
-"""The parts of a corpus of noise or speech, which share no file.
+"""Disjoint train, valid and test parts of noise and speech corpora.
 
-A corpus without published parts is split by the content of its files, whatever their
-order and names, so copies of a file stay together. Its recordings have any length;
-`mixtures.draw_pieces` joins and cuts them.
+A corpus without published parts is split by a hash of each file's content, so identical
+files are in the same part, and order and names have no influence. Recordings have any
+length; `mixtures.draw_pieces` joins and cuts them.
 """
 
 import json
@@ -16,8 +16,8 @@ from speechbrain_lmac.utils.hashing import file_hash
 if TYPE_CHECKING:
     from speechbrain_lmac.data_prep.manifest import Manifests
 
-SPLITS = ("train", "valid", "test")  # of a dataset, parts of a corpus
-SHARES = (0.6, 0.2, 0.2)  # of these, for a corpus without published parts
+SPLITS = ("train", "valid", "test")  # of a dataset; parts of a corpus
+SHARES = (0.6, 0.2, 0.2)  # of the parts, for a corpus without published ones
 
 
 class Corpus(Protocol):
@@ -40,46 +40,46 @@ def checksum(path: Path | str) -> str:
 
 
 def part_of(digest: str, shares: Sequence[float] = SHARES) -> str:
-    """Return the part of a file, by its checksum alone.
+    """Return the part that a file belongs to, from its checksum.
 
-    The first eight digits of the checksum, as a number in [0, 1), fall into one of
-    three stretches of the lengths `shares`.
+    The first eight digits of the checksum, read as a number in [0, 1), select one of
+    three intervals with the lengths `shares`.
 
     Arguments
     ---------
     digest : str
         From `checksum`.
     shares : sequence
-        Of "train", "valid" and "test"; they sum to 1.
+        Shares of "train", "valid" and "test", which sum to 1.
 
     Example
     -------
     >>> part_of("00000000" + 24 * "0"), part_of("9999999a" + 24 * "0")
     ('train', 'valid')
-    >>> part_of("cccccccd" + 24 * "0")  # 0.8 and a little
+    >>> part_of("cccccccd" + 24 * "0")  # just above 0.8
     'test'
     """
-    place = int(digest[:8], 16) / 16**8
-    if place < shares[0]:
+    position = int(digest[:8], 16) / 16**8
+    if position < shares[0]:
         return "train"
-    return "valid" if place < shares[0] + shares[1] else "test"
+    return "valid" if position < shares[0] + shares[1] else "test"
 
 
 def check_shares(shares: Sequence[float]) -> list[float]:
-    """Return the shares as a list; raise unless they are three with the sum 1.
+    """Return the shares as a list; raise unless they are three that sum to 1.
 
     Example
     -------
     >>> check_shares((0.5, 0.2, 0.2))
     Traceback (most recent call last):
     ...
-    speechbrain_lmac.utils.errors.InputError: shares must be three numbers from 0 \
-with the sum 1, got [0.5, 0.2, 0.2]
+    speechbrain_lmac.utils.errors.InputError: shares must be three numbers of \
+at least 0 that sum to 1, got [0.5, 0.2, 0.2]
     """
     shares = list(shares)
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise InputError(
-            f"shares must be three numbers from 0 with the sum 1, got {shares}"
+            f"shares must be three numbers of at least 0 that sum to 1, got {shares}"
         )
     return shares
 
@@ -90,14 +90,14 @@ def read_part(corpus: Corpus, part: str) -> list[dict]:
     Arguments
     ---------
     corpus : WhamNoise, LJSpeech or SoundFolder
-        `prepare` was called.
+        A prepared corpus: its `prepare` was called.
     part : str
         "train", "valid" or "test".
 
     Returns
     -------
     files : list of dict
-        The entries of `prepare_corpus`, sorted by checksum, so names do not count.
+        The entries of `prepare_corpus`, sorted by checksum, not by name.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def read_part(corpus: Corpus, part: str) -> list[dict]:
     files = json.loads(path.read_text(encoding="utf-8")).values()
     if not files:
         raise InputError(
-            f"no file of {corpus.root} is in the {part} part (a hash of each file "
-            "decides): give a folder with more files, or other shares"
+            f"the {part} part of {corpus.root} is empty (a hash assigns each file to a "
+            "part): use a folder with more files, or other shares"
         )
     return sorted(files, key=lambda file: (file["checksum"], file["wav"]))

@@ -1,4 +1,4 @@
-"""Datasets of clips: manifests, loading, batches."""
+"""Datasets of clips: manifests, loading and batches."""
 
 import functools
 import json
@@ -15,7 +15,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain_lmac.dsp.audio import (
     AudioReader,
     fix_length,
-    recorded_share,
+    relative_length,
     to_model_level,
 )
 from speechbrain_lmac.utils.errors import (
@@ -46,14 +46,14 @@ class ClipBatch:
     ids: list[str]  # B names
     wav: torch.Tensor  # (B, N)
     label: torch.Tensor | None = None  # (B,) class indices, if known
-    # (B,) share of the samples that is recording, the rest is padding at the end:
-    # SpeechBrain's relative lengths. None: nothing is padded.
+    # (B,) SpeechBrain's relative lengths: the share of the samples before the padding
+    # at the end. None: nothing is padded.
     lens: torch.Tensor | None = None
 
     def with_wav(self, wav: torch.Tensor, changed: Sequence[bool]) -> "ClipBatch":
-        """Return the batch with other waveforms; a changed clip has no padding.
+        """Return the batch with new waveforms; a changed clip has no padding.
 
-        Noise, another clip or a shift in time covers the whole length.
+        Added noise, an added clip or a shift in time fills the whole length.
 
         Arguments
         ---------
@@ -79,7 +79,7 @@ class ClipBatch:
 
 
 class ClipDataset:
-    """A prepared dataset of labelled clips, as an experiment's YAML describes it.
+    """A prepared dataset of labelled clips, for the YAML of an experiment.
 
     Arguments
     ---------
@@ -87,15 +87,15 @@ class ClipDataset:
         ``prepare(data_folder, manifest_folder, categories)`` writes `train.json`,
         `valid.json` and `test.json` in `manifest_folder`.
     data_folder : str or Path
-        The dataset.
+        The dataset's folder.
     categories : list of str
         All class names.
     n_classes : int
-        Their number, for references in the YAML.
+        Number of class names, for references in the YAML.
     sample_rate : int
         Rate of the waveforms, Hz.
     clip_seconds : float
-        Length of every clip: shorter ones are padded with silence at their end, longer
+        Length of every clip: shorter ones are padded with silence at the end, longer
         ones are cut.
     cache_folder : str or Path, optional
         Cache of audio converted to `sample_rate` mono, for later epochs and runs. None:
@@ -134,7 +134,7 @@ class ClipDataset:
         self.reader = AudioReader(sample_rate, cache_folder)
 
     def prepare_manifests(self, manifest_folder: Path | str) -> "Manifests":
-        """Check the dataset and write its manifests (only when it changed)."""
+        """Check the dataset and write its manifests, if it changed."""
         return self.prepare(self.data_folder, manifest_folder, self.categories)
 
     def class_order(
@@ -149,7 +149,7 @@ class ClipDataset:
         stored : list of str or None
             The classifier's own class names. None: the order of first appearance in the
             training manifest, as in SpeechBrain's ESC-50 recipe and its published
-            checkpoints. The accuracy of every evaluation shows whether that is right;
+            checkpoints. The accuracy of an evaluation shows whether that is correct;
             explanations of the predicted class do not depend on it.
 
         Returns
@@ -163,7 +163,7 @@ class ClipDataset:
         return list(dict.fromkeys(clip["category"] for clip in clips))
 
     def check_labels(self, labels: Sequence[str]) -> None:
-        """Raise InputError when a category of the dataset is none of the labels."""
+        """Raise InputError if a category of the dataset is not in the labels."""
         unknown = sorted(set(self.categories) - set(labels))
         if unknown:
             raise InputError(
@@ -188,13 +188,13 @@ class ClipDataset:
         Returns
         -------
         dataset : DynamicItemDataset
-            With `id`, `signal` (N,), `lens` (the share of it that is recording) and
-            `label`. Collate with `collate_clips`.
+            Items with `id`, `signal` (N,), `lens` (relative length) and `label`.
+            Collate with `collate_clips`.
 
         Raises
         ------
         InputError
-            A category of the dataset is none of the labels.
+            A category of the dataset is not in the labels.
         """
         self.check_labels(labels)
         dataset = self.signals(manifest_folder, split)
@@ -212,7 +212,7 @@ class ClipDataset:
         """Load the clips of one split without labels: `id`, `signal` (N,), `lens`."""
         path = Path(manifest_folder) / f"{split}.json"
         clips = read_manifest(path)
-        # Not SpeechBrain's replacements, which also act on braces in names.
+        # Not SpeechBrain's replacements, which also replace braces in names.
         for clip in clips.values():
             clip["wav"] = in_root(clip["wav"], self.data_folder)
         dataset = DynamicItemDataset(clips)
@@ -239,7 +239,7 @@ def load_clip(
 ) -> Iterator[float | torch.Tensor]:
     """Load a clip and its relative length.
 
-    A module-level function, which worker processes can unpickle.
+    At module level, so that worker processes can unpickle it.
 
     Arguments
     ---------
@@ -254,11 +254,11 @@ def load_clip(
     signal : torch.Tensor
         Shape (N,), at the model's level.
     lens : float
-        The share of it that is recording, above 0 to 1.
+        Relative length, in (0, 1].
     """
     wav = reader(path)
     yield to_model_level(fix_length(wav, n_samples))
-    yield recorded_share(len(wav), n_samples)
+    yield relative_length(len(wav), n_samples)
 
 
 def read_manifest(path: Path | str) -> dict[str, dict[str, Any]]:
@@ -267,16 +267,16 @@ def read_manifest(path: Path | str) -> dict[str, dict[str, Any]]:
     Raises
     ------
     InputError
-        The file is missing, broken or no manifest.
+        The file is missing, damaged or not a manifest.
     """
     try:
         clips = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read the manifest {path} ({error}); remove its folder to remake it"
+            f"cannot read the manifest {path} ({error}); delete its folder and retry"
         ) from error
     if not isinstance(clips, dict):
-        raise InputError(f"{path} is no manifest: it must map names to clips")
+        raise InputError(f"{path} is not a manifest: it must map names to clips")
     for name, clip in clips.items():
         fields = {str(key) for key in clip} if isinstance(clip, dict) else None
         if fields is None or "id" in fields:
@@ -290,9 +290,9 @@ def read_manifest(path: Path | str) -> dict[str, dict[str, Any]]:
 
 
 class ClipsById:
-    """The clips of each split by their names.
+    """The clips of each split, by name.
 
-    A split is opened with its first clip; the manifests may be missing until then.
+    A split is opened at the first access; the manifests may be missing until then.
 
     Arguments
     ---------
@@ -317,7 +317,7 @@ class ClipsById:
         return self._clip(name, split)["signal"]
 
     def lens(self, name: str, split: str) -> float:
-        """Return the relative length of a clip, above 0 to 1: 1 without padding."""
+        """Return the relative length of a clip, in (0, 1]; 1: no padding."""
         return self._clip(name, split)["lens"]
 
     def _clip(self, name: str, split: str) -> dict[str, Any]:
@@ -341,7 +341,7 @@ class ClipsById:
 def collate_clips(items: Sequence[Mapping[str, Any]]) -> ClipBatch:
     """Collate items of `ClipDataset.load`, `signal` (N,), into a `ClipBatch`.
 
-    An item without `lens` has no padding, one without `label` no known class.
+    Without `lens` an item is not padded; without `label` its class is unknown.
     """
     labelled = all("label" in item for item in items)
     lens = torch.tensor([item.get("lens", 1.0) for item in items])

@@ -21,7 +21,7 @@ from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.files import write_text
 from speechbrain_lmac.utils.hashing import json_hash
 
-FORMAT = 1  # one more when the manifests' content changes: old ones are remade
+FORMAT = 1  # increment when the content changes: old manifests are then rewritten
 
 logger = logging.getLogger(__name__)
 
@@ -37,19 +37,19 @@ def prepare_mixtures(
     per_clip: int = 2,
     seed: int = 1234,
 ) -> tuple[Path, dict[str, Any]]:
-    """Freeze the mixtures of one condition, unless that is done.
+    """Freeze the mixtures of one condition in a manifest, if they are not yet frozen.
 
-    The manifest is remade if the options or the lists of clips and recordings change.
-    It is not remade if the content of a file changes: then `check_files` raises.
+    The manifest is rewritten if the options or the lists of clips and recordings
+    change, but not if the content of a file changes: then `check_files` raises.
 
     Arguments
     ---------
     dataset : ClipDataset
-        Its manifests are in `manifest_folder`.
+        With its manifests in `manifest_folder`.
     manifest_folder : str or Path
-        The mixtures go to its folder ``mixtures``.
+        The mixtures are written to its subfolder ``mixtures``.
     split : str
-        "train", "valid" or "test"; the published protocol has its own.
+        "train", "valid" or "test"; the published protocol uses its own splits.
     contaminants : Contaminant
         From `speechbrain_lmac.data.contaminants`.
     protocol : str
@@ -60,9 +60,9 @@ def prepare_mixtures(
     snr_db : float, optional
         SNR in dB, instead of gains.
     per_clip : int
-        Mixtures of each clip.
+        Number of mixtures per clip.
     seed : int
-        Seed of all draws.
+        Seed of all random draws.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def prepare_mixtures(
         "n_samples": dataset.n_samples,
         "categories": dataset.categories,
     }
-    # The description too: each corpus of a kind has its own manifest.
+    # With the description, as each corpus of a kind has its own manifest.
     listing = contaminants.listing(scene)
     place = json_hash([options, contaminants.description(scene)])
     path = Path(manifest_folder) / "mixtures"
@@ -152,7 +152,7 @@ def choose_gains(
     Returns
     -------
     gains : list of float
-        Of clip and contaminant.
+        Gains of clip and contaminant.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def choose_gains(
     ([0.8, 0.2], [1.0, 0.1])
     """
     if gains is not None and snr_db is not None:
-        raise InputError(f"give gains or snr_db, not both: {gains}, {snr_db}")
+        raise InputError(f"set gains or snr_db, not both: {gains}, {snr_db}")
     if snr_db is not None:
         if isinstance(snr_db, bool) or not isinstance(snr_db, (int, float)):
             raise InputError(f"snr_db must be a number, got {snr_db!r}")
@@ -181,7 +181,7 @@ def read_clips(manifest_folder: Path | str, split: str) -> dict[str, dict[str, s
     path = Path(manifest_folder) / f"{split}.json"
     clips = json.loads(path.read_text(encoding="utf-8"))
     if not clips:
-        raise InputError(f"the split {split} has no clip ({path})")
+        raise InputError(f"the split {split} is empty ({path})")
     return {
         clip: {"wav": entry["wav"], "category": entry["category"]}
         for clip, entry in clips.items()
@@ -189,7 +189,7 @@ def read_clips(manifest_folder: Path | str, split: str) -> dict[str, dict[str, s
 
 
 def load_mixtures(path: Path, state: str) -> dict[str, Any] | None:
-    """Load the record of a manifest; None if it is missing or out of date."""
+    """Return the content of a manifest; None if it is missing or out of date."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return record if record["fingerprint"] == state else None
@@ -212,7 +212,7 @@ def draw_mixtures(
     contaminants : Contaminant
     scene : Scene
     gains : list of float
-        Of clip and contaminant.
+        Gains of clip and contaminant.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def draw_mixtures(
 
 
 def sounds_of(dataset: ClipDataset, contaminants: Contaminant) -> Sounds:
-    """Return a reader of both; the dataset's files with its cache."""
+    """Return a reader of files of the dataset, with its cache, and of the corpus."""
     return Sounds(
         {
             "data_root": (dataset.data_folder, dataset.reader),
@@ -309,7 +309,7 @@ def missing_classes(
     Returns
     -------
     warnings : list of str
-        One, or none.
+        One warning, or an empty list.
     """
     existing = {base["category"] for base in bases.values()}
     missing = [category for category in dataset.categories if category not in existing]
@@ -335,7 +335,7 @@ def describe(
     contaminants : Contaminant
     scene : Scene
     gains : list of float
-        Of clip and contaminant.
+        Gains of clip and contaminant.
     clips, bases : dict
         From `draw_mixtures` and `read_clips`.
 
@@ -367,7 +367,7 @@ def check_files(path: Path, record: Mapping[str, Any], sounds: Sounds) -> None:
     Raises
     ------
     InputError
-        With the files, the first ten of each fault.
+        With the files, the first ten of each error.
     """
     missing, changed = [], []
     for name, expected in progress_bar(record["files"].items(), desc="checking"):

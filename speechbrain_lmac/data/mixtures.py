@@ -1,4 +1,4 @@
-"""Mixtures frozen in a manifest, rendered to the same samples everywhere.
+"""Frozen mixtures: manifest entries, rendered to the same samples everywhere.
 
 An entry of the manifest is the complete recipe of a mixture:
 
@@ -8,7 +8,7 @@ An entry of the manifest is the complete recipe of a mixture:
       "background": {"pieces": [{"wav": "{noise_root}/a.wav", "start": 0, "length": 8}]}
     }
 
-with `start` and `length` in samples of the model's rate; or ``"background":
+with `start` and `length` in samples at the model's rate; or ``"background":
 {"generated": "white", "seed": 5}``; or null for the unchanged clip.
 """
 
@@ -18,22 +18,22 @@ from typing import Any
 
 import torch
 
-from speechbrain_lmac.dsp.audio import fix_length, recorded_share, to_model_level
+from speechbrain_lmac.dsp.audio import fix_length, relative_length, to_model_level
 from speechbrain_lmac.dsp.mixing import mix
 from speechbrain_lmac.dsp.noise import GENERATORS
 
-Entry = dict[str, Any]  # of a manifest, or a part of one
+Entry = dict[str, Any]  # an entry of a manifest, or a part of it
 
 
 def resampled_length(n_frames: int, file_rate: int, sample_rate: int) -> int:
-    """Return the samples of a file after resampling: the ratio, rounded up.
+    """Return the number of samples of a file after resampling, rounded up.
 
     Arguments
     ---------
     n_frames : int
         Length of the file.
     file_rate, sample_rate : int
-        Of the file and of the model, Hz.
+        Sample rates of the file and the model, Hz.
 
     Returns
     -------
@@ -50,11 +50,11 @@ def resampled_length(n_frames: int, file_rate: int, sample_rate: int) -> int:
 def draw_pieces(
     files: Sequence[Entry], n_samples: int, sample_rate: int, draw: torch.Generator
 ) -> list[Entry]:
-    """Cut and join recordings of any length to one of `n_samples`.
+    """Cut and join recordings of any length to `n_samples`.
 
-    The files come in a drawn order. One longer than the missing length is cut from a
-    drawn offset and is the last piece; a shorter one is used whole and the next one
-    follows. After the last file comes the first.
+    The files are in a random order. One that is longer than the missing length is cut
+    from a random offset and is the last piece; a shorter one is used whole and followed
+    by the next. After the last file the first is used again.
 
     Arguments
     ---------
@@ -63,7 +63,7 @@ def draw_pieces(
     n_samples : int
         Length at the model's rate.
     sample_rate : int
-        Of the model, Hz.
+        Sample rate of the model, Hz.
     draw : torch.Generator
 
     Returns
@@ -97,8 +97,8 @@ class Sounds:
     Arguments
     ---------
     sources : dict
-        "data_root" or "noise_root" to (its folder, a function from a path to a waveform
-        (N,) at the model's rate).
+        "data_root" or "noise_root" to (its folder, a function that reads a path as a
+        waveform (N,) at the model's rate).
     """
 
     def __init__(
@@ -108,12 +108,12 @@ class Sounds:
         self.sources = sources
 
     def path(self, name: str) -> str:
-        """Return the path of "{data_root}/audio/a.wav"."""
+        """Return the path of a name such as "{data_root}/audio/a.wav"."""
         root, _, rest = name.removeprefix("{").partition("}/")
         return f"{self.sources[root][0]}/{rest}"
 
     def read(self, name: str) -> torch.Tensor:
-        """Read the waveform (N,) of "{data_root}/audio/a.wav"."""
+        """Read the waveform (N,) of a name such as "{data_root}/audio/a.wav"."""
         root = name.removeprefix("{").partition("}/")[0]
         return self.sources[root][1](self.path(name))
 
@@ -127,12 +127,12 @@ class Sounds:
 
 
 def foreground_of(entry: Entry, sounds: Sounds, n_samples: int) -> torch.Tensor:
-    """Read the clip at the file's level.
+    """Read the clip of an entry, at the file's level.
 
     Arguments
     ---------
     entry : dict
-        Of a mixture manifest.
+        An entry of a mixture manifest.
     sounds : Sounds
     n_samples : int
         Length of a clip.
@@ -148,7 +148,7 @@ def foreground_of(entry: Entry, sounds: Sounds, n_samples: int) -> torch.Tensor:
 def background_of(
     entry: Entry, sounds: Sounds, n_samples: int, sample_rate: int
 ) -> torch.Tensor:
-    """Read or generate the background of a clip, at any level.
+    """Read or generate the background of an entry, at any level.
 
     Arguments
     ---------
@@ -174,23 +174,23 @@ def render(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Render one mixture and its stems.
 
-    A function of the entry and of the files alone: no state, one thread.
+    Depends only on the entry and the files: no state, one thread.
 
     Arguments
     ---------
     entry : dict
-        Of a mixture manifest.
+        An entry of a mixture manifest.
     sounds : Sounds
     n_samples : int
         Length of a clip.
     sample_rate : int
-        Of the model, Hz.
+        Sample rate of the model, Hz.
 
     Returns
     -------
     mixture, foreground, background : torch.Tensor
-        Shape (N,), float32, at the model's level. The sum of the stems is the mixture,
-        bit by bit. A clip without a background equals that of `ClipDataset`.
+        Shape (N,), float32, at the model's level. The stems sum to the mixture exactly.
+        A clip without a background equals that of `ClipDataset`.
     """
     foreground = foreground_of(entry, sounds, n_samples)
     background = background_of(entry, sounds, n_samples, sample_rate)
@@ -206,7 +206,7 @@ def lens_of(entry: Entry, sounds: Sounds, n_samples: int) -> float:
     Arguments
     ---------
     entry : dict
-        Of a mixture manifest. Generated noise has the whole length.
+        An entry of a mixture manifest. Generated noise has the whole length.
     sounds : Sounds
     n_samples : int
         Length of a clip.
@@ -214,16 +214,16 @@ def lens_of(entry: Entry, sounds: Sounds, n_samples: int) -> float:
     Returns
     -------
     lens : float
-        The share of the samples that is recording, above 0 to 1.
+        Relative length, in (0, 1].
     """
     recorded = len(sounds.read(entry["foreground"]))
     background = entry["background"] or {"pieces": []}
-    if recorded < n_samples:  # else no background is longer
+    if recorded < n_samples:  # else the background cannot be longer
         if "generated" in background:
             return 1.0
         added = sum(len(sounds.cut(piece)) for piece in background["pieces"])
         recorded = max(recorded, added)
-    return recorded_share(recorded, n_samples)
+    return relative_length(recorded, n_samples)
 
 
 class MixtureClips(torch.utils.data.Dataset):

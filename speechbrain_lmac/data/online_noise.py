@@ -1,13 +1,13 @@
-"""Noise augmentation of a training.
+"""Noise augmentation in training.
 
 A noise is an object with ``prepare()`` and ``mix(wav, keys, part)``, which returns the
-noisy and the clean clips. It has three parts, "train", "valid" and "test", which share
-no file of a corpus and no seed of generated noise. Every draw is a function of the key
+noisy and the clean clips. It has three parts, "train", "valid" and "test", without
+common files of a corpus or seeds of generated noise. Every draw depends only on the key
 (seed, epoch, clip), so a resumed training has the same noise.
 
-``sources(key, part)`` are the clips of the dataset in the noisy clip: that of the key
-and, with `OtherClips`, the added one. ``adds(key, part)`` is whether the clip of the
-key gets noise.
+``sources(key, part)`` returns the clips of the dataset in the noisy clip: that of the
+key and, with `OtherClips`, the added one. ``adds(key, part)`` returns whether the clip
+of the key gets noise.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class AddedNoise:
-    """Noise at a given SNR; each subclass has its own source and its own `noise`.
+    """Noise at a given SNR; a subclass defines its source and `noise`.
 
     Arguments
     ---------
@@ -46,7 +46,7 @@ class AddedNoise:
         self.gains = gains_of_snr(snr_db)
 
     def prepare(self) -> "Manifests | None":
-        """Nothing to prepare."""
+        """Do nothing: no files to prepare."""
         return None
 
     def noise(self, key: tuple, n_samples: int, part: str) -> torch.Tensor:
@@ -76,7 +76,7 @@ class AddedNoise:
         Arguments
         ---------
         wav : torch.Tensor
-            Shape (B, N), on the CPU. A silent clip becomes noise alone.
+            Shape (B, N), on the CPU. A silent clip is replaced by the noise.
         keys : sequence of tuple
             B keys (seed, epoch, clip).
         part : str
@@ -99,7 +99,7 @@ class AddedNoise:
         return torch.stack(noisy), torch.stack(clean)
 
     def adds(self, key: tuple, part: str) -> bool:
-        """Return whether the clip of this key gets noise: True."""
+        """Return True: every clip gets noise."""
         return True
 
     def sources(self, key: tuple, part: str) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ class CorpusNoise(AddedNoise):
     corpus : Corpus
         From `data_prep.noise_prepare`.
     sample_rate : int
-        Of the model, Hz.
+        Sample rate of the model, Hz.
     snr_db : float
         10 log10 of the clip's energy over the noise's.
     """
@@ -124,7 +124,7 @@ class CorpusNoise(AddedNoise):
         super().__init__(snr_db)
         self.source = CorpusSounds(corpus)
         self.sample_rate = sample_rate
-        # The folder exists after `prepare` only.
+        # Set later: the folder exists only after `prepare`.
         self.reader: Sounds | None = None
 
     def prepare(self) -> "Manifests":
@@ -152,20 +152,20 @@ class CorpusNoise(AddedNoise):
 
 
 class GeneratedNoise(AddedNoise):
-    """Generated noise: a stock for each part, generated once and kept in memory.
+    """Generated noise: a pool for each part, generated once and kept in memory.
 
-    A clip gets one noise of the stock, rotated by an offset, both drawn for its key.
+    A clip gets a noise of the pool, rotated by an offset, both drawn for its key.
 
     Arguments
     ---------
     sample_rate : int
-        Of the model, Hz.
+        Sample rate of the model, Hz.
     snr_db : float
         10 log10 of the clip's energy over the noise's.
     names : sequence of str
-        Keys of `noise.GENERATORS`, alternating in the stock.
+        Keys of `noise.GENERATORS`, alternating in the pool.
     n_noises : int
-        Size of the stock of a part.
+        Size of the pool of a part.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class GeneratedNoise(AddedNoise):
         self._stock: dict[tuple[str, int, int], torch.Tensor] = {}
 
     def noise(self, key: tuple, n_samples: int, part: str) -> torch.Tensor:
-        """Draw a noise of the stock for a clip.
+        """Draw a noise of the pool for a clip.
 
         Arguments
         ---------
@@ -214,7 +214,7 @@ class OtherClips(AddedNoise):
     clips : dataset.ClipsById
         The training clips, also added to each other.
     snr_db : float
-        10 log10 of the clip's energy over the other's.
+        10 log10 of the clip's energy over the added clip's.
     """
 
     def __init__(self, clips: ClipsById, snr_db: float = 0.0) -> None:
@@ -222,7 +222,7 @@ class OtherClips(AddedNoise):
         self.clips = clips
 
     def noise(self, key: tuple, n_samples: int, part: str) -> torch.Tensor:
-        """Return the other clip.
+        """Draw a clip of another class.
 
         Arguments
         ---------
@@ -237,7 +237,7 @@ class OtherClips(AddedNoise):
         return self.clips.wav(self.sources(key, part)[1], part)
 
     def sources(self, key: tuple, part: str) -> tuple[str, str]:
-        """Return the names of the clip and of the other one."""
+        """Return the names of the clip and the added clip."""
         clip = key[-1]
         categories = self.clips.categories(part)
         source = PartnerClips(categories, f"the part {part} of the dataset")
@@ -246,13 +246,13 @@ class OtherClips(AddedNoise):
 
 
 class Sometimes:
-    """Noise for some of the clips, for a training on clean and noisy clips.
+    """Noise for some of the clips, to train on clean and noisy clips.
 
     Arguments
     ---------
     noise : AddedNoise
     probability : float
-        Probability of noise, 0 to 1, drawn for the key of a clip.
+        Probability that a clip gets noise, 0 to 1; drawn for its key.
     """
 
     def __init__(self, noise: AddedNoise, probability: float) -> None:
@@ -293,21 +293,21 @@ class Sometimes:
         return bool(torch.rand((), generator=draw) < self.probability)
 
     def sources(self, key: tuple, part: str) -> tuple[str, ...]:
-        """Return the clips of the dataset in the returned clip."""
+        """Return the clips of the dataset in the clip of the key after `mix`."""
         return self.noise.sources(key, part) if self.adds(key, part) else (key[-1],)
 
 
 class MixedAlready:
-    """Clips that are mixtures already, with their stems in a folder.
+    """Clips that are already mixtures, with their stems in a folder.
 
     Nothing is added; the finetuning stage gets the clean stems (generated sounds).
 
     Arguments
     ---------
     folder : str or Path
-        With ``foreground/ID.wav`` and ``background/ID.wav``, whose sum is the clip.
+        Contains ``foreground/ID.wav`` and ``background/ID.wav``, whose sum is the clip.
     sample_rate : int
-        Of the model, Hz.
+        Sample rate of the model, Hz.
     """
 
     def __init__(self, folder: str | Path, sample_rate: int) -> None:
@@ -315,7 +315,7 @@ class MixedAlready:
         self.sample_rate = sample_rate
 
     def prepare(self) -> None:
-        """Nothing to prepare: the stems are made with the clips."""
+        """Do nothing: the stems were written with the clips."""
 
     def mix(
         self, wav: torch.Tensor, keys: Sequence[tuple], part: str
@@ -347,5 +347,5 @@ class MixedAlready:
         return (key[-1],)
 
     def adds(self, key: tuple, part: str) -> bool:
-        """Return whether the clip of this key gets noise: False."""
+        """Return False: no clip gets noise."""
         return False

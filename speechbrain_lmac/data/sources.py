@@ -1,8 +1,8 @@
 """Sources of interference: corpora, generators, other clips, stems.
 
-A source is used in two ways. `online_noise` draws and adds in a training, for the key
-of a clip in an epoch. `contaminants` draws once, and a manifest freezes the draw
-(`mixtures`).
+A source is used in two ways. In training, `online_noise` draws and adds noise for the
+key of a clip in an epoch. For evaluations, `contaminants` draws once, and a manifest
+stores the draw (`mixtures`).
 """
 
 import operator
@@ -72,7 +72,7 @@ class CorpusSounds:
             Length and rate (Hz) of the clip.
         draw : torch.Generator
         cut : callable
-            `draw_pieces`, or a function with the same contract.
+            `draw_pieces`, or a function with the same signature.
 
         Returns
         -------
@@ -90,7 +90,7 @@ class CorpusSounds:
 
 
 class GeneratedSounds:
-    """Noise without recordings, of several kinds.
+    """Generated noise of several kinds.
 
     Arguments
     ---------
@@ -114,9 +114,9 @@ class GeneratedSounds:
         Arguments
         ---------
         number : int
-            From 0.
+            Number in the series, at least 0.
         key : tuple
-            Strings and numbers, the seed of the series.
+            Strings and numbers that seed the series.
         n_samples, sample_rate : int
             Length and rate (Hz).
 
@@ -130,17 +130,17 @@ class GeneratedSounds:
 
 
 class PartnerClips:
-    """The clips of a split, as partners of each other.
+    """Clips of a split that may be mixed with each other.
 
     Arguments
     ---------
     categories : dict
-        Clip to class.
+        Clip name to class.
     split : str
-        Name of the split in messages.
+        Name of the split for messages.
     may_be_added : callable
-        Whether a clip of one class may be added to a clip of another. Default: if the
-        classes differ.
+        Returns whether a clip of one class may be added to one of another. Default:
+        True for different classes.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class PartnerClips:
         Raises
         ------
         InputError
-            None may.
+            There is no such clip.
         """
         fit = [
             name
@@ -168,8 +168,8 @@ class PartnerClips:
         ]
         if not fit:
             raise InputError(
-                f"no clip to mix with {clip}: {self.split} has no clip of another "
-                f"class than {category}"
+                f"no clip to mix with {clip}: {self.split} has no clip of a class "
+                f"other than {category}"
             )
         return fit
 
@@ -192,7 +192,7 @@ class PartnerClips:
     def draw_several(
         self, clip: str, category: str, n: int, draw: torch.Generator
     ) -> list[str]:
-        """Draw n different partners; they repeat if there are fewer.
+        """Draw n different partners; they repeat if fewer exist.
 
         Arguments
         ---------
@@ -216,9 +216,9 @@ class FolderStems:
     Arguments
     ---------
     folder : str
-        With ``foreground/ID.wav`` and ``background/ID.wav``.
+        Contains ``foreground/ID.wav`` and ``background/ID.wav``.
     sample_rate : int
-        Of the model, Hz.
+        Sample rate of the model, Hz.
     n_samples : int
         Length of a clip.
     """
@@ -233,7 +233,7 @@ class FolderStems:
         stems = torch.stack(
             [torch.stack([self.read(path) for path in self.paths(c)]) for c in ids]
         )
-        # The clip is divided by its largest absolute sample; so are its parts.
+        # The stems are divided by the largest absolute sample of the clip.
         peak = stems.sum(1).abs().amax(1)[:, None, None]
         stems = stems / torch.where(peak > 0, peak, 1.0)
         return stems[:, 0], stems[:, 1]

@@ -1,7 +1,7 @@
 """Streams of clips for large corpora: lists of files, and shards of a WebDataset.
 
-A corpus is a stream of parts (runs of lines of the list, or shards), and a part is a
-stream of clips; neither is ever in memory as a whole.
+A corpus is a stream of parts (consecutive lines of the list, or shards), and a part is
+a stream of clips; neither is ever in memory as a whole.
 """
 
 import io
@@ -21,7 +21,7 @@ from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.escaping import in_utf8
 from speechbrain_lmac.utils.hashing import fingerprint_of
 
-TAR_END = 1024  # zeros, two blocks, at the end of a whole archive
+TAR_END = 1024  # bytes of zeros, two blocks, at the end of a complete archive
 Clip = tuple[str, Callable[[], torch.Tensor]]
 
 
@@ -30,30 +30,30 @@ class Part:
     """A part of a corpus: its content, and the function that reads its clips."""
 
     index: int
-    content: tuple  # names, or name and size: the key of its results
-    # () -> (name, () -> samples (N,) at the model's rate), in order
+    content: tuple  # names, or name and size; its hash names the results file
+    # Returns pairs (name, function that returns samples (N,) at the model's rate).
     clips: Callable[[], Iterator[Clip]]
 
     @property
     def name(self) -> str:
-        """The name of its file of results."""
+        """The name of its results file."""
         return f"part-{self.index:06d}-{fingerprint_of(self.content)}.csv"
 
 
 class ListedClips:
-    """A text file of paths, one a line, read line by line.
+    """A text file with one path per line, read line by line.
 
     Arguments
     ---------
     path : str or Path
     part_size : int
-        Lines of a part.
+        Number of lines per part.
     """
 
     def __init__(self, path: Path | str, part_size: int = 1000) -> None:
         check_counts(part_size=part_size)
         if not Path(path).is_file():
-            raise InputError(f"missing list of files: {path}")
+            raise InputError(f"missing file list: {path}")
         self.path = Path(path)
         self.part_size = part_size
 
@@ -70,7 +70,7 @@ class ListedClips:
 
 
 class _Listed:
-    """The clips of a part of a list; a class, because processes can pickle it."""
+    """The clips of a part of a list; a class, so that processes can pickle it."""
 
     def __init__(self, names: tuple[str, ...], sample_rate: int) -> None:
         self.names = names
@@ -95,7 +95,7 @@ class ShardedClips:
     Arguments
     ---------
     pattern : str or Path
-        Path of a shard, or of many as `corpus-{000000..000099}.tar`.
+        Path of a shard, or a pattern such as `corpus-{000000..000099}.tar`.
     """
 
     def __init__(self, pattern: Path | str) -> None:
@@ -132,7 +132,7 @@ class _Shard:
         from webdataset.tariterators import group_by_keys, tar_file_expander
 
         try:
-            # Opened here: webdataset reads a path as a URL, which # and ? would end.
+            # Opened here: webdataset parses a path as a URL, which # and ? would end.
             with open(self.path, "rb") as stream:
                 files = tar_file_expander([{"url": self.path, "stream": stream}])
                 for sample in group_by_keys(files):
@@ -146,7 +146,7 @@ class _Shard:
             yield Path(self.path).name, partial(_refuse, reason)
             return
         if not _ends_whole(self.path):
-            message = "the archive is truncated, clips at its end are missing"
+            message = "the archive is truncated: clips at its end are missing"
             yield Path(self.path).name, partial(_refuse, message)
 
     def read(self, data: bytes, name: str) -> torch.Tensor:
@@ -159,7 +159,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _ends_whole(path: str) -> bool:
-    """Return whether a tar archive has its end marker."""
+    """Return whether a tar archive ends with its end marker."""
     with open(path, "rb") as file:
         file.seek(0, io.SEEK_END)
         file.seek(max(0, file.tell() - TAR_END))

@@ -1,4 +1,4 @@
-"""Mask domains for CLAPs with their own front end: on its frames and bands."""
+"""Mask domains on the frames and mel bands of a CLAP's front end."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from speechbrain_lmac.classifiers.clap.front_ends import ClapSpectrogram
 
 
-class WithFrontEnd(Protocol):
+class HasFrontEnd(Protocol):
     """A CLAP on waveforms: `HuggingFaceClap` or `MicrosoftClap`."""
 
     @property
     def front_end(self) -> "ClapSpectrogram":
-        """Its mel spectrogram."""
+        """The mel spectrogram of the CLAP."""
 
 
-def stft_of(clap: WithFrontEnd) -> dict[str, Any]:
+def stft_of(clap: HasFrontEnd) -> dict[str, Any]:
     """Return the sizes of a CLAP's front end, as arguments of `STFTDomain`."""
     front_end = clap.front_end
     to_ms = 1000 / front_end.sample_rate
@@ -43,12 +43,12 @@ def stft_of(clap: WithFrontEnd) -> dict[str, Any]:
 
 
 class ClapSTFTDomain(WaveformSTFTDomain):
-    """The mask multiplies log(1 + |X|); the CLAP gets the decoded waveform.
+    """Mask domain on log(1 + |X|) for a CLAP, whose input is the decoded waveform.
 
     The frames are the CLAP's, and `from_bands` interpolates the CLAP's mel bands at the
-    bins; bins outside of them, which its features leave out, take the nearest band. A
-    clip that is shorter than the CLAP's window is repeated after masking, and the mask
-    with it.
+    bins; bins outside of them, which its features ignore, get the nearest band. A clip
+    that is shorter than the CLAP's window is repeated after masking, so the mask is
+    repeated, too.
 
     Arguments
     ---------
@@ -61,7 +61,7 @@ class ClapSTFTDomain(WaveformSTFTDomain):
     ``features``: (B, T, F) to (B, N).
     """
 
-    def __init__(self, clap: WithFrontEnd) -> None:
+    def __init__(self, clap: HasFrontEnd) -> None:
         super().__init__(**stft_of(clap))
         front_end = clap.front_end
         self.from_bands = SlaneyToBins(
@@ -74,18 +74,18 @@ class ClapSTFTDomain(WaveformSTFTDomain):
 
 
 class ClapMelDomain(MelDomain):
-    """The mask multiplies log(1 + |mel|) on the frames of the clip: not listenable.
+    """Mask domain on log(1 + |mel|) on the frames of the clip; not listenable.
 
     |mel| is the root of the power in the CLAP's mel bands, as its front end computes
     it. The masked spectrogram fills the CLAP's window as the audio would (repeated,
     cut) and is converted to dB: a mask of ones gives the CLAP's own input, a mask of
-    zeros silence, -100 dB. Where a repetition begins, and where a long clip is cut, a
-    frame of the waveform covers both sides; here it is one of the clip's own frames.
+    zeros silence, -100 dB. Frames differ from the waveform's, which overlap both sides,
+    only at seams: where a repetition begins or a long clip is cut.
 
     Arguments
     ---------
     clap : HuggingFaceClap or MicrosoftClap
-        Its front end is used; the classifier has `MelClap` around it.
+        Its front end is used; the classifier wraps it in `MelClap`.
 
     Shape
     -----
@@ -93,24 +93,24 @@ class ClapMelDomain(MelDomain):
     ``features``: to the window (B, W, n_mels), dB.
     """
 
-    def __init__(self, clap: WithFrontEnd) -> None:
+    def __init__(self, clap: HasFrontEnd) -> None:
         super().__init__(**stft_of(clap))
         self.front_end = clap.front_end
 
     def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
         """Encode waveforms (B, N), with rep (B, T, n_mels).
 
-        A padded clip, a share `lens` (B,) of which is recording, has the rep of the
-        unpadded clip, followed by zeros.
+        `lens` (B,) are relative lengths: a padded clip has the rep of the unpadded
+        clip, followed by zeros.
         """
         check_wav(wav)
         n_samples = wav.shape[1]
         if lens is not None:
             check_lens(lens, len(wav))
             frames = self.frames_of(lens, n_samples)
-            own = recorded_samples(lens, n_samples).clamp(min=1).tolist()
+            lengths = recorded_samples(lens, n_samples).clamp(min=1).tolist()
             parts = [
-                self.encode(w[None, :n]).rep for w, n in zip(wav, own, strict=True)
+                self.encode(w[None, :n]).rep for w, n in zip(wav, lengths, strict=True)
             ]
             rep = join_recordings(parts, n_samples // self.hop_length + 1)
             return Encoded(rep, None, n_samples, frames, frames, lens=lens)
@@ -130,17 +130,16 @@ class ClapMelDomain(MelDomain):
             if encoded.lens is None:
                 window = self.front_end.folded(magnitude, encoded.length)
             else:
-                own = recorded_samples(encoded.lens, encoded.length).clamp(min=1)
+                lengths = recorded_samples(encoded.lens, encoded.length).clamp(min=1)
+                lengths = lengths.expand(len(magnitude))
                 window = torch.cat(
                     [
                         self.front_end.folded(part[None, : n // self.hop_length + 1], n)
-                        for part, n in zip(
-                            magnitude, own.expand(len(magnitude)).tolist(), strict=True
-                        )
+                        for part, n in zip(magnitude, lengths.tolist(), strict=True)
                     ]
                 )
             return decibels(window.square())
 
     def feature_lengths(self, encoded: Encoded) -> None:
-        """Return None in place of lengths (B,): the window has no padding."""
+        """Return None, not lengths (B,): the window has no padding."""
         return None

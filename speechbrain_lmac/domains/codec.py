@@ -1,8 +1,8 @@
 """A learned codec: waveforms to channels over time, and back.
 
 The encoder and the decoder of SepFormer (Subakan et al. 2021, arXiv 2010.13154), as in
-LMAC-TD (arXiv 2409.08655). They start as a codec that is exact up to rounding; training
-(`train_codec.py`) keeps that or, with few channels, comes near it.
+LMAC-TD (arXiv 2409.08655). Initialised to invert each other up to rounding; with few
+channels training (`train_codec.py`) approximates that.
 """
 
 import json
@@ -22,35 +22,35 @@ from speechbrain_lmac.utils.seeding import generator
 WEIGHTS_FILE = "codec.ckpt"
 SETTING_FILE = "codec.json"
 ADVICE = """\
-  Train a codec with train_codec.py hparams/NAME_codec.yaml and name its output
-  (results/NAME_codec/SEED/codec), a folder with {filename} in it, or a hub id:
-  --codec_source SOURCE."""
+  Train a codec with train_codec.py hparams/NAME_codec.yaml, and set --codec_source
+  to its output (results/NAME_codec/SEED/codec), to a folder with {filename}, or to a
+  hub id."""
 
 
 class Codec(torch.nn.Module):
     """SepFormer's encoder and decoder, for waveforms of any length.
 
     Encoder: Conv1d from 1 to C channels, no bias, ReLU; the stride is half the kernel.
-    Decoder: the transposed convolution back. A stride of zeros is padded before the
-    clip, and one or more after it: every sample lies in two frames, and frame t is
-    centred on sample t * stride. (Without them, as published, the first and last stride
-    of samples lie in one frame, and lengths that do not fit lose their end; 5 s at 16
-    kHz have 9,999 frames of 16 samples there and 10,001 here.)
+    Decoder: the transposed convolution back. The clip is padded with one stride of
+    zeros before and at least one after, so every sample is in two frames, and frame t
+    is centred on sample t * stride. (Without padding, as published, the first and last
+    stride of samples are in one frame, and the end is lost if the length does not fit;
+    5 s at 16 kHz have 9,999 frames of 16 samples there and 10,001 here.)
 
-    The filters start as pairs w and -w, of which the ReLU passes one at a time:
-    relu(w . x) - relu(-w . x) = w . x. The first kernel_size of the w are cosines, the
-    others random directions, under a sine window; the decoder is their least-squares
-    inverse under the same window, whose squares add up to 1 over two frames. From 2 *
-    kernel_size channels on decoding is exact up to rounding.
+    The filters are initialised as pairs w and -w, so that relu(w . x) - relu(-w . x) =
+    w . x. The first kernel_size of the w are cosines, the others random, under a sine
+    window; the decoder is their least-squares inverse under the same window, whose
+    squares sum to 1 over two frames. With at least 2 * kernel_size channels decoding is
+    exact up to rounding.
 
     Arguments
     ---------
     sample_rate : int
-        Of the waveforms, Hz.
+        Sample rate of the waveforms, Hz.
     kernel_size : int
-        Samples of a frame, even. Published: 16.
+        Samples per frame, even. Published: 16.
     n_channels : int
-        Channels C, even. Published: 256.
+        Number of channels C, even. Published: 256.
 
     Shape
     -----
@@ -118,7 +118,7 @@ class Codec(torch.nn.Module):
 def inverse_pairs(
     kernel_size: int, n_channels: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return filters in pairs w, -w, and their inverse at an overlap of half.
+    """Return filters in pairs w, -w, and their inverse at 50 % overlap.
 
     Arguments
     ---------
@@ -128,7 +128,7 @@ def inverse_pairs(
     Returns
     -------
     encoding, decoding : torch.Tensor
-        Shape (C, K). w and -w lie side by side.
+        Shape (C, K). w and -w are adjacent.
 
     Example
     -------
@@ -165,7 +165,7 @@ def save_codec(codec: Codec, folder: Path | str) -> None:
 
 
 def pretrained_codec(codec: Codec, source: str) -> Codec:
-    """Return the codec with the weights of train_codec.py, to be trained on. For YAML.
+    """Return the codec with the weights of train_codec.py, trainable. For YAML.
 
     Arguments
     ---------
@@ -187,27 +187,27 @@ def pretrained_codec(codec: Codec, source: str) -> Codec:
     if setting != codec.setting:
         raise InputError(
             f"the codec in {source} has {setting}, the YAML has {codec.setting}: "
-            "make them the same, or train a codec (train_codec.py)"
+            "make them equal, or train a codec (train_codec.py)"
         )
     load_weights(codec, fetch(source, WEIGHTS_FILE, ADVICE))
     return codec
 
 
 def frozen_codec(codec: Codec, source: str) -> Codec:
-    """Return the same as `pretrained_codec`, without gradients. For YAML."""
+    """Return the codec of `pretrained_codec`, without gradients. For YAML."""
     return pretrained_codec(codec, source).requires_grad_(False)
 
 
 def is_trained(codec: Codec) -> bool:
-    """Return whether any weight of the codec is trained."""
+    """Return whether any weight of the codec is trainable."""
     return any(weight.requires_grad for weight in codec.parameters())
 
 
 def check_one_process(codec: Codec) -> None:
-    """Raise if a codec is trained on several processes.
+    """Raise if a codec is trained in several processes.
 
-    Its encoder and decoder run outside of the interpreter, whose gradients alone are
-    averaged over processes.
+    Only the gradients of the interpreter are averaged over processes, and the codec is
+    not a part of it.
     """
     if is_trained(codec):
         frozen = ", or freeze the codec (frozen_codec in the YAML)"
@@ -222,7 +222,7 @@ def check_codec_of(codec: Codec, checkpoint: Path | str) -> None:
     codec : Codec
         The codec of the YAML, loaded.
     checkpoint : str or Path
-        `interpreter.ckpt`; a codec that was trained with it is in `codec` beside it.
+        `interpreter.ckpt`; the codec trained with it is in `codec` beside it.
     """
     beside = Path(checkpoint).parent / "codec"
     if not (beside / WEIGHTS_FILE).is_file():

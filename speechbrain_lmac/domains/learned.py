@@ -1,4 +1,4 @@
-"""The domain of LMAC-TD: the mask multiplies a learned code of the waveform."""
+"""The mask domain of LMAC-TD: a learned codec of the waveform."""
 
 from typing import TYPE_CHECKING, NoReturn
 
@@ -9,7 +9,7 @@ from speechbrain_lmac.domains.stft import (
     STFTDomain,
     check_wav,
     recorded_samples,
-    silent_behind,
+    zero_padding,
 )
 from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class LearnedDomain(torch.nn.Module):
-    """The mask multiplies the codec's channels; the input's phase is not used.
+    """Mask domain on the channels of a codec; the input's phase is not used.
 
     The features of a masked part are those of its decoded waveform. The features of
     the whole input (`encode`) are those of the waveform itself, so p(X) does not
-    depend on the codec; a mask of ones shows the loss of the codec. LMAC-TD (arXiv
+    depend on the codec; a mask of ones shows its reconstruction error. LMAC-TD (arXiv
     2409.08655).
 
     Arguments
@@ -66,20 +66,20 @@ class LearnedDomain(torch.nn.Module):
 
     @property
     def hop_length(self) -> int:
-        """Samples from one frame of the STFT, and of maps on its bins, to the next."""
+        """Hop of the STFT, and of maps on its bins, in samples."""
         return self.stft.hop_length
 
     def frames_of(self, lens: torch.Tensor, n_samples: int) -> torch.Tensor:
-        """Return how many frames of each clip hold recording.
+        """Return the number of valid frames of each clip.
 
-        Those whose kernel overlaps it: frame t covers the samples from (t - 1) stride
-        to (t + 1) stride, which makes ceil(n / stride) + 1 frames of n = round(lens N)
-        samples of recording.
+        Frame t covers the samples from (t - 1) stride to (t + 1) stride; valid frames
+        overlap the clip without its padding. A clip of n = round(lens N) samples has
+        ceil(n / stride) + 1 of them.
 
         Arguments
         ---------
         lens : torch.Tensor
-            Share of the samples that is recording, shape (B,), above 0, at most 1.
+            Relative lengths of the clips, shape (B,), in (0, 1].
         n_samples : int
             Samples N of the padded clips.
 
@@ -102,14 +102,13 @@ class LearnedDomain(torch.nn.Module):
     def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
         """Encode waveforms (B, N), with rep (B, T, F).
 
-        `lens` (B,) is the share of each clip that is recording, see `frames_of`;
-        samples after it are replaced by zeros. On the bins of `on_bins` the frames
-        are the STFT's.
+        `lens` (B,) are relative lengths, see `frames_of`; the padding is replaced by
+        zeros. `bin_frames` counts frames of the STFT, for maps of `on_bins`.
         """
         check_wav(wav)
         frames = bin_frames = None
         if lens is not None:
-            wav = silent_behind(wav, lens)
+            wav = zero_padding(wav, lens)
             frames = self.frames_of(lens, wav.shape[1])
             bin_frames = self.stft.frames_of(lens, wav.shape[1])
         with torch.autocast(wav.device.type, enabled=False):
@@ -131,8 +130,8 @@ class LearnedDomain(torch.nn.Module):
     def spectrum(self, encoded: Encoded) -> Encoded:
         """Return the STFT, rep (B, T', F'), of the input or of a decoded part."""
         wav = self.decode(encoded) if encoded.wav is None else encoded.wav
-        if encoded.lens is not None:  # a kernel extends beyond the end of a recording
-            wav = silent_behind(wav, encoded.lens.expand(len(wav)))
+        if encoded.lens is not None:  # the last kernel extends into the padding
+            wav = zero_padding(wav, encoded.lens.expand(len(wav)))
         return self.stft.encode(wav)
 
     def magnitude(self, encoded: Encoded) -> torch.Tensor:
@@ -152,7 +151,7 @@ class LearnedDomain(torch.nn.Module):
         if encoded.sound is not None:
             return encoded.sound
         with torch.autocast(encoded.rep.device.type, enabled=False):
-            # The encoder's ReLU is not below 0; gradient methods add noise to rep.
+            # Gradient methods add noise to rep, which the encoder's ReLU keeps >= 0.
             rep = encoded.rep.float().clamp(min=0)
             return self.codec.decode(rep, encoded.length)
 
@@ -161,7 +160,7 @@ class LearnedDomain(torch.nn.Module):
         return masked_audio.map
 
     def from_bands(self, maps: torch.Tensor) -> NoReturn:
-        """Raise: maps (..., n_mels) have no place among the channels.
+        """Raise: mel-band maps (..., n_mels) do not fit the codec's channels.
 
         Raises
         ------
@@ -169,6 +168,6 @@ class LearnedDomain(torch.nn.Module):
             Always.
         """
         raise InputError(
-            "a map over mel bands (Grad-CAM) has no place among the channels of a "
+            "a map over mel bands (Grad-CAM) cannot be applied to the channels of a "
             "learned codec; use a YAML whose domain is STFTDomain"
         )

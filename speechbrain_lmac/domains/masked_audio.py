@@ -1,7 +1,7 @@
 """Audio of the masked-in and masked-out parts, and its saliency map.
 
-Masks of different domains cannot be compared: one lies on the bins of an STFT, another
-on the channels of a learned codec. Their masked audio can.
+Masks of different domains, on the bins of an STFT or the channels of a learned codec,
+cannot be compared. Their masked audio can.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ import torch
 
 from speechbrain_lmac.types import Encoded, MaskDomain
 
-# Below this magnitude a cell of the input is silent, and the map is 0 there.
+# Cells of the input below this magnitude are silent: the map is 0 there.
 LEAST_MAGNITUDE = 1e-6
 
 
@@ -19,12 +19,12 @@ LEAST_MAGNITUDE = 1e-6
 class MaskedAudio:
     """Both parts of clips under a mask, each computed once, on first use.
 
-    In a domain that is not `listenable` their waveforms raise, as `decode` does.
+    In a domain that is not `listenable`, their waveforms raise the error of `decode`.
     """
 
     domain: MaskDomain
-    encoded: Encoded  # of the input, as `domain.encode` gave it
-    mask: torch.Tensor  # (B, T, F), in 0..1
+    encoded: Encoded  # the input, from `domain.encode`
+    mask: torch.Tensor  # (B, T, F), 0 to 1
 
     @property
     def wav(self) -> torch.Tensor:
@@ -35,7 +35,7 @@ class MaskedAudio:
 
     @property
     def frames(self) -> torch.Tensor | None:
-        """Frames of `map` that hold recording, (B,) int64; None: all."""
+        """Valid frames of `map`, (B,) int64; None: all."""
         return self.encoded.bin_frames
 
     @cached_property
@@ -71,7 +71,7 @@ class MaskedAudio:
 
     @cached_property
     def map(self) -> torch.Tensor:
-        """Saliency map of the waveform, (B, T', F') on the STFT, in 0..1.
+        """Saliency map of the waveform, (B, T', F') on the STFT, 0 to 1.
 
         |STFT(explanation)| / |STFT(input)|, at most 1; 0 where the input is silent.
         """

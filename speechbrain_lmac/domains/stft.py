@@ -1,6 +1,6 @@
 """Mask domains on the short-time Fourier transform.
 
-Logarithm, mel filterbank and phase stand in the domains alone.
+Logarithm, mel filterbank and phase are computed only in the domains.
 """
 
 from dataclasses import replace
@@ -10,7 +10,7 @@ import torch
 from speechbrain.processing.features import Filterbank
 
 from speechbrain_lmac.dsp.mel_to_bins import MelToBins
-from speechbrain_lmac.dsp.pad_crop import zero_behind
+from speechbrain_lmac.dsp.pad_crop import zero_after
 from speechbrain_lmac.types import Encoded
 from speechbrain_lmac.utils.errors import InputError, check_counts, check_numbers
 
@@ -32,7 +32,7 @@ def check_wav(wav: torch.Tensor) -> None:
 
 
 def check_lens(lens: torch.Tensor, n_clips: int) -> None:
-    """Raise ValueError unless `lens` (B,) has a share in (0, 1] for each clip.
+    """Raise ValueError unless `lens` (B,) has a value in (0, 1] for each clip.
 
     Example
     -------
@@ -42,7 +42,7 @@ def check_lens(lens: torch.Tensor, n_clips: int) -> None:
     """
     if lens.shape != (n_clips,):
         raise ValueError(
-            f"lens must have shape ({n_clips},), one share for each clip, "
+            f"lens must have shape ({n_clips},), one for each clip, "
             f"got {tuple(lens.shape)}"
         )
     if not ((lens > 0) & (lens <= 1)).all():
@@ -53,7 +53,7 @@ def check_lens(lens: torch.Tensor, n_clips: int) -> None:
 
 
 def recorded_samples(lens: torch.Tensor, n_samples: int) -> torch.Tensor:
-    """Return how many of N samples are recording, (B,) int64, from shares `lens` (B,).
+    """Return relative lengths (B,) of N samples as samples, (B,) int64.
 
     Example
     -------
@@ -63,20 +63,20 @@ def recorded_samples(lens: torch.Tensor, n_samples: int) -> torch.Tensor:
     return (lens.double() * n_samples).round().long()
 
 
-def silent_behind(wavs: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-    """Return waveforms (B, N) with zeros after the recording, the shares `lens` (B,).
+def zero_padding(wavs: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+    """Return waveforms (B, N) with zeros after the relative lengths `lens` (B,).
 
     Example
     -------
-    >>> silent_behind(torch.ones(1, 4), torch.tensor([0.5]))
+    >>> zero_padding(torch.ones(1, 4), torch.tensor([0.5]))
     tensor([[1., 1., 0., 0.]])
     """
     check_lens(lens, len(wavs))
-    return zero_behind(wavs, recorded_samples(lens, wavs.shape[1]))
+    return zero_after(wavs, recorded_samples(lens, wavs.shape[1]))
 
 
 class STFTDomain(torch.nn.Module):
-    """The mask multiplies log(1 + |X|) of the STFT; mel comes after the mask.
+    """Mask domain on log(1 + |X|) of the STFT, before the mel filterbank.
 
     This is the listenable domain of L-MAC (arXiv 2403.13086): a masked representation
     goes both to the classifier (expm1, mel filterbank, log1p) and back to a waveform
@@ -87,7 +87,7 @@ class STFTDomain(torch.nn.Module):
     Arguments
     ---------
     sample_rate : int
-        Of the waveforms, Hz.
+        Sample rate of the waveforms, Hz.
     n_fft : int
         FFT size in samples; F = n_fft // 2 + 1 bins.
     hop_length_ms, win_length_ms : float
@@ -153,8 +153,8 @@ class STFTDomain(torch.nn.Module):
             log_mel=False,
         )
         # SpeechBrain's triangles are symmetric in Hz, those of other libraries are not.
-        # Without the logarithm the filterbank is linear: applied to the identity it
-        # gives its matrix, (F, n_mels).
+        # Without the logarithm the filterbank is linear: of the identity it returns its
+        # matrix, (F, n_mels).
         mel_matrix = filterbank(torch.eye(self.n_bins)[None])[0].detach()
         self.register_buffer("mel_matrix", mel_matrix, persistent=False)
         self.from_bands = MelToBins(sample_rate, n_fft, n_mels)
@@ -168,16 +168,16 @@ class STFTDomain(torch.nn.Module):
         return rep.expm1()
 
     def frames_of(self, lens: torch.Tensor, n_samples: int) -> torch.Tensor:
-        """Return how many frames of each clip hold recording.
+        """Return the number of valid frames of each clip.
 
-        Those whose window overlaps it: with n = round(lens N) samples of recording,
-        ceil((n + reach) / hop) frames and at most all T. The reach is half a window,
-        which is a hop for the published sizes: ceil(n / hop) + 1.
+        The window of a valid frame overlaps the clip without its padding. A clip of n =
+        round(lens N) samples has ceil((n + reach) / hop) of them, at most T. The reach
+        is half a window, which is a hop for the published sizes: ceil(n / hop) + 1.
 
         Arguments
         ---------
         lens : torch.Tensor
-            Share of the samples that is recording, shape (B,), above 0, at most 1.
+            Relative lengths of the clips, shape (B,), in (0, 1].
         n_samples : int
             Samples N of the padded clips.
 
@@ -199,13 +199,13 @@ class STFTDomain(torch.nn.Module):
     def encode(self, wav: torch.Tensor, lens: torch.Tensor | None = None) -> Encoded:
         """Encode waveforms (B, N), with rep (B, T, F).
 
-        `lens` (B,) is the share of each clip that is recording, see `frames_of`;
-        samples after it are replaced by zeros.
+        `lens` (B,) are relative lengths, see `frames_of`; the padding is replaced by
+        zeros.
         """
         check_wav(wav)
         frames = None
         if lens is not None:
-            wav = silent_behind(wav, lens)
+            wav = zero_padding(wav, lens)
             frames = self.frames_of(lens, wav.shape[1])
         with torch.autocast(wav.device.type, enabled=False):
             spectrum = torch.stft(
@@ -240,7 +240,7 @@ class STFTDomain(torch.nn.Module):
 
     def magnitude(self, encoded: Encoded) -> torch.Tensor:
         """Return the magnitude |X| of the representation, (B, T, F)."""
-        # Below 0 (gradient methods add noise to rep) expm1 and log1p would give NaN.
+        # Gradient methods add noise to rep: below 0, expm1 and log1p could return NaN.
         return self.expand(encoded.rep.float().clamp(min=0))
 
     def features(self, encoded: Encoded) -> torch.Tensor:
@@ -274,7 +274,7 @@ class STFTDomain(torch.nn.Module):
 
 
 class MagnitudeSTFTDomain(STFTDomain):
-    """The mask multiplies the magnitude |X| itself, as in the formula of the slides.
+    """Mask domain on the magnitude |X|, as in the formula of the authors' slides.
 
     An interpreter trained with `STFTDomain` is not valid here (docs/methods.md, two
     ways to mask).
@@ -290,9 +290,9 @@ class MagnitudeSTFTDomain(STFTDomain):
 
 
 class MelDomain(STFTDomain):
-    """The mask multiplies the classifier's own input, log(1 + mel |X|).
+    """Mask domain on the classifier's input, log(1 + mel |X|).
 
-    The "Mel" rows of L-MAC's tables. A masked mel spectrogram has no waveform: this
+    The "Mel" rows of L-MAC's tables. A masked mel spectrogram cannot be decoded: this
     domain is not listenable, and `decode` raises.
 
     Arguments
@@ -334,11 +334,11 @@ class MelDomain(STFTDomain):
 
     def features(self, encoded: Encoded) -> torch.Tensor:
         """Return the representation itself, (B, T, n_mels)."""
-        # log1p of a magnitude is not below 0; see `STFTDomain.magnitude`.
+        # Not below 0, as log1p of a magnitude; see `STFTDomain.magnitude`.
         return encoded.rep.clamp(min=0)
 
     def decode(self, encoded: Encoded) -> NoReturn:
-        """Raise: there are no waveforms (B, N).
+        """Raise: mel spectrograms cannot be decoded to waveforms (B, N).
 
         Raises
         ------
@@ -346,22 +346,21 @@ class MelDomain(STFTDomain):
             Always.
         """
         raise InputError(
-            "a mask on the mel spectrogram cannot be listened to: it has no waveform. "
-            "Use a YAML whose domain is STFTDomain"
+            "a masked mel spectrogram cannot be decoded to a waveform; use a YAML "
+            "whose domain is STFTDomain"
         )
 
 
 class WaveformSTFTDomain(STFTDomain):
-    """The mask multiplies log(1 + |X|); the classifier gets the decoded waveform.
+    """Mask domain on log(1 + |X|) for classifiers of waveforms.
 
-    For classifiers whose input is the waveform: the masked representation goes
-    through expm1, the input's phase and the inverse STFT to the classifier, whose
-    input is exactly the audio of the explanation. The whole input is decoded in the
-    same way, so a mask of ones changes nothing; the error of decoding is below -60 dB.
+    The masked representation is decoded (expm1, the input's phase, inverse STFT), and
+    the classifier's input is exactly the audio of the explanation. The whole input is
+    decoded in the same way, so a mask of ones changes nothing; the error of decoding is
+    below -60 dB.
 
-    Arguments are those of `STFTDomain`. `n_mels` are the bands that a decoder works
-    on, which `from_bands` interpolates at the bins; the classifier has its own front
-    end.
+    Arguments are those of `STFTDomain`. `n_mels` are the bands of a decoder's output,
+    which `from_bands` interpolates at the bins; the classifier has its own front end.
 
     Shape
     -----

@@ -1,4 +1,4 @@
-"""Audio files and streams as mono waveforms of one sample rate, length and level."""
+"""Audio files and streams as mono waveforms at the model's rate, length and level."""
 
 import io
 import math
@@ -13,7 +13,7 @@ import soundfile
 import torch
 import torchaudio
 
-# Of the module itself: `from speechbrain.dataio import audio_io` is a lazy one, which
+# Imported from the module itself: `from speechbrain.dataio import audio_io` is lazy and
 # searches all modules at its first use (60 ms).
 from speechbrain.dataio.audio_io import load as load_audio
 from speechbrain.dataio.audio_io import save as save_audio
@@ -24,17 +24,17 @@ from speechbrain_lmac.utils.files import write_atomically
 from speechbrain_lmac.utils.hashing import content_hash
 from speechbrain_lmac.utils.system import one_thread
 
-# Suffixes that are searched for in folders; a named file may have any.
+# Suffixes of audio files in a folder; a file given by path may have any suffix.
 AUDIO = (
     ".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd "
     ".caf"
 ).split()
-# Largest reduced rate for which torchaudio's filter is small.
+# Largest rate, divided by the greatest common divisor, with a small torchaudio filter.
 LARGEST_FACTOR = 2000
-# If the mean is so far below its channels, they cancel each other, dB.
+# Channels cancel if their mean is this far below them, dB.
 CANCELS_DB = -20.0
-MEAN = None  # the channel that is the mean of all
-FORMAT = "mono 2"  # of the cache; changed with the conversion
+MEAN = None  # stands for the mean of all channels
+FORMAT = "mono 2"  # of the cache; change it when the conversion changes
 
 
 class AudioReader:
@@ -111,7 +111,7 @@ def decode_mono(data: bytes, name: str, sample_rate: int) -> torch.Tensor:
     data : bytes
         Content of an audio file.
     name : str
-        Its name in errors.
+        File name for error messages.
     sample_rate : int
         Rate of the result, Hz.
 
@@ -152,9 +152,9 @@ def choose_channel(powers: np.ndarray, power_of_mean: float) -> int | None:
     Returns
     -------
     channel : int or None
-        `MEAN`, None, unless the mean is more than 20 dB below the channels: then they
-        cancel each other (stereo out of phase), and the loudest is taken. 0 of one
-        channel.
+        `MEAN` (None), unless the mean is more than 20 dB below the channels: then they
+        cancel each other (stereo out of phase), and the loudest is returned. 0 for
+        one channel.
 
     Example
     -------
@@ -208,7 +208,7 @@ def resample(wav: torch.Tensor, from_rate: int, to_rate: int) -> torch.Tensor:
 
 
 def read_audio(path: Path | str) -> tuple[torch.Tensor, int]:
-    """Read an audio file with its own channels and rate.
+    """Read an audio file with all channels, at its own rate.
 
     Returns
     -------
@@ -230,34 +230,34 @@ def read_audio(path: Path | str) -> tuple[torch.Tensor, int]:
 
 @contextmanager
 def opened(path: Path | str) -> Iterator[str | BinaryIO]:
-    """Yield a path for soundfile, or a stream if its name is not UTF-8.
+    """Yield the path for soundfile, or an open file if its name is not UTF-8.
 
     Raises
     ------
     InputError
-        Unless it is a file.
+        When the file is missing.
     """
     if "\0" in str(path) or not Path(path).is_file():
         raise InputError(f"no such audio file: {path}")
     if _is_utf8(path):
         yield str(path)
-    else:  # soundfile would encode its name
+    else:  # soundfile encodes names in UTF-8
         with open(path, "rb") as stream:
             yield stream
 
 
 def _is_utf8(path: Path | str) -> bool:
-    """Return whether a name is UTF-8; bytes of another encoding are surrogates."""
+    """Return whether a path is valid UTF-8 (has no surrogates)."""
     return not any("\udc80" <= c <= "\udcff" for c in str(path))
 
 
 def check_length(path: Path | str) -> str:
-    """Raise if a file is truncated, which libsndfile reads as a shorter one.
+    """Raise if a file is truncated, which libsndfile does not report.
 
     Returns
     -------
-    doubt : str
-        A harmless error of the header; mostly "".
+    warning : str
+        A harmless error of the header, or "".
 
     Raises
     ------
@@ -265,11 +265,11 @@ def check_length(path: Path | str) -> str:
         When the header declares more than the file has (`audio_headers.length_of`).
     """
     length = length_of(path)
-    if length.cut:
+    if length.truncated:
         raise InputError(
             f"{path} is truncated: its header declares more samples than the file has"
         )
-    return length.doubt
+    return length.warning
 
 
 def check_samples(name: Path | str, n_samples: int, n_bad: int) -> None:
@@ -278,28 +278,28 @@ def check_samples(name: Path | str, n_samples: int, n_bad: int) -> None:
     Arguments
     ---------
     name : str or Path
-        Of the file, for the message.
+        File name for the message.
     n_samples : int
         Number of samples.
     n_bad : int
-        How many of them are NaN or infinite.
+        Number of NaN or infinite samples.
 
     Raises
     ------
     InputError
-        When `n_samples` is 0, or `n_bad` is not.
+        When `n_samples` is 0, or `n_bad` above 0.
     """
     if n_samples == 0:
-        raise InputError(f"{name} holds no samples")
+        raise InputError(f"{name} has no samples")
     if n_bad:
-        raise InputError(f"{name} holds {n_bad} samples that are NaN or infinite")
+        raise InputError(f"{name} has {n_bad} samples that are NaN or infinite")
 
 
 def check_rate(name: Path | str, sample_rate: int) -> None:
-    """Raise InputError if no audio has this sample rate: the header is wrong."""
+    """Raise InputError for an implausible sample rate: the header is wrong."""
     if fault := fault_of_rate(sample_rate):
         raise InputError(
-            f"{name}: {fault}; write it again with the rate of the recording "
+            f"{name}: {fault}; write the file again with the rate of the recording "
             "(sox -r RATE FILE NEW.wav)"
         )
 
@@ -310,7 +310,8 @@ def _decode(source: str | BinaryIO, name: Path | str) -> tuple[torch.Tensor, int
         channels, sample_rate = load_audio(source)
     except (RuntimeError, soundfile.LibsndfileError) as error:
         raise InputError(
-            f"cannot read {name} as audio ({error}); is it truncated, or no audio file?"
+            f"cannot read {name} as audio ({error}); it may be truncated, or not an "
+            "audio file"
         ) from error
     check_rate(name, sample_rate)
     bad = int((~torch.isfinite(channels)).sum())
@@ -352,12 +353,12 @@ def fix_length(wav: torch.Tensor, n_samples: int) -> torch.Tensor:
     )
 
 
-def recorded_share(length: int, n_samples: int) -> float:
-    """Return the share of a clip of `n_samples` that `length` samples fill.
+def relative_length(length: int, n_samples: int) -> float:
+    """Return the relative length of `length` samples in `n_samples`, at most 1.
 
     Example
     -------
-    >>> recorded_share(800, 64000), recorded_share(80000, 64000)
+    >>> relative_length(800, 64000), relative_length(80000, 64000)
     (0.0125, 1.0)
     """
     return min(1.0, length / n_samples)

@@ -1,4 +1,4 @@
-"""Checks of audio files: all samples are decoded, and the header is compared."""
+"""Checks of audio files: all samples are decoded, and the header is verified."""
 
 import os
 import shlex
@@ -14,8 +14,8 @@ import soundfile
 from speechbrain_lmac.dsp.audio_headers import fault_of_rate, length_of
 from speechbrain_lmac.utils.errors import some_of
 
-BLOCK_FRAMES = 1 << 16  # decoded at once: the memory is bounded
-UNKNOWN_FRAMES = 1 << 62  # libsndfile returns nearly 2**63 for a stream
+BLOCK_FRAMES = 1 << 16  # decoded at once, which bounds the memory
+UNKNOWN_FRAMES = 1 << 62  # libsndfile reports nearly 2**63 frames for a stream
 # Suffixes of audio and video that ffmpeg reads and libsndfile does not.
 TO_CONVERT = (
     ".m4a .m4b .aac .ac3 .eac3 .amr .ape .dts .mka .mpc .ra .tta .wma .wv .dsf .dff "
@@ -25,12 +25,12 @@ TO_CONVERT = (
 
 @dataclass(frozen=True)
 class AudioCheck:
-    """Properties of a file, all of which was decoded."""
+    """Properties of a fully decoded audio file."""
 
     n_frames: int
     sample_rate: int  # Hz
     silent: bool  # every sample is 0
-    doubt: str = ""  # a harmless error of its header
+    header_warning: str = ""  # a harmless error of its header
 
     @property
     def duration(self) -> float:
@@ -39,15 +39,15 @@ class AudioCheck:
 
 
 class AudioFault(Exception):
-    """A file cannot be used; the message is the kind of fault."""
+    """An unusable file; the message is the kind of error."""
 
 
 def check_audio(path: Path | str) -> AudioCheck:
     """Decode a whole file, block by block.
 
     libsndfile silently reads a truncated WAV or Ogg file as a shorter one. So the
-    file's length is compared with that of its header; harmless errors of headers, such
-    as those written into a pipe, are doubts (`audio_headers.length_of`).
+    file's length is compared with that of its header; harmless header errors, such as
+    those of files written to a pipe, are warnings (`audio_headers.length_of`).
 
     Arguments
     ---------
@@ -57,15 +57,15 @@ def check_audio(path: Path | str) -> AudioCheck:
     Returns
     -------
     check : AudioCheck
-        Length, sample rate, whether it is silent, and any doubt.
+        Length, sample rate, silence, and header warning.
 
     Raises
     ------
     AudioFault
-        The file is missing, empty, unreadable or truncated, has a NaN, or a sample
-        rate that no audio has.
+        The file is missing, empty, unreadable or truncated, or has NaN samples or an
+        implausible sample rate.
     """
-    # Not above: torch takes 2 s, which the preparation of a dataset need not wait for.
+    # Imported here: it imports torch (2 s), which an unchanged dataset does not need.
     from speechbrain_lmac.dsp.audio import opened
 
     path = Path(path)
@@ -88,19 +88,20 @@ def check_audio(path: Path | str) -> AudioCheck:
     if fault := fault_of_rate(sample_rate):
         raise AudioFault(fault)
     length = length_of(path)
-    if n_frames < declared or length.cut:
+    if n_frames < declared or length.truncated:
         raise AudioFault("truncated or damaged audio file")
     if n_frames == 0:
         raise AudioFault(length.fault or "empty audio file")
     if not finite:
         raise AudioFault("audio file with NaN or infinite samples")
-    return AudioCheck(n_frames, sample_rate, silent, length.doubt)
+    return AudioCheck(n_frames, sample_rate, silent, length.warning)
 
 
-def doubt_lines(doubtful: Mapping[str, Sequence[Path | str]]) -> list[str]:
-    """Return warnings about the headers of a dataset, from names by their doubt."""
+def header_warnings(names_of: Mapping[str, Sequence[Path | str]]) -> list[str]:
+    """Return a line for each header warning, from the files that have it."""
     return [
-        f"{doubt} ({len(names)}): {some_of(names)}" for doubt, names in doubtful.items()
+        f"{warning} ({len(names)}): {some_of(names)}"
+        for warning, names in names_of.items()
     ]
 
 
@@ -113,7 +114,7 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise AudioFault(f"cannot be opened: {error.strerror}") from None
     if not stat.S_ISREG(status.st_mode):
-        raise AudioFault("no file, but a folder, a pipe or a device")
+        raise AudioFault("not a regular file (a folder, a pipe or a device)")
     if status.st_size == 0:
         raise AudioFault("empty audio file")
     try:
@@ -123,7 +124,7 @@ def _check_file(path: Path) -> None:
 
 
 def _decoder(source: str | BinaryIO, path: Path) -> soundfile.SoundFile:
-    """Return soundfile's reader of an opened file."""
+    """Open a file with soundfile; raise AudioFault if its format is unknown."""
     try:
         return soundfile.SoundFile(source)
     except soundfile.SoundFileError:
@@ -131,10 +132,10 @@ def _decoder(source: str | BinaryIO, path: Path) -> soundfile.SoundFile:
 
 
 def _advice(path: Path) -> str:
-    """Return the remedy for a format that libsndfile does not read, or ""."""
+    """Return how to convert a format that libsndfile does not read, or ""."""
     if path.suffix.lower() not in TO_CONVERT:
         return ""
-    return f" ({path.suffix} is to be converted: {conversion(path)})"
+    return f" (convert {path.suffix} to WAV: {conversion(path)})"
 
 
 def conversion(path: Path | str) -> str:

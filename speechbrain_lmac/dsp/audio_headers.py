@@ -1,4 +1,4 @@
-"""Headers of audio files: the declared length against the file's, and the rate."""
+"""Checks of audio file headers: declared length and sample rate."""
 
 import os
 from dataclasses import dataclass
@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import BinaryIO
 
 UNKNOWN = "header written before the length was known, read to the end"
-BEYOND = "header that counts a few bytes too many, read to the end"
+BEYOND = "header that declares a few bytes too many, read to the end"
 UNFINISHED = (
     "unfinished WAV header: length 0, but samples follow (ffmpeg -i FILE NEW.wav "
     "reads it)"
 )
 
-# Lengths that programs write into a pipe: SoX and MPlayer, arecord, and those that
-# write the largest number, with or without a sign.
+# Lengths that programs write to a pipe: SoX and MPlayer, arecord, and the largest
+# signed or unsigned number.
 PLACEHOLDERS = (0x7FFFF000, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 # Writers that count their own header as samples (44 bytes, with an `auxi` chunk of SDR
-# programs 216) or a chunk after them are off by a few hundred bytes. At most so many
-# bytes may be missing, and at most this share: 16 ms at 16 kHz and 16 bits. An
+# programs 216) or a chunk after them are off by a few hundred bytes. At most this many
+# bytes may be missing (16 ms at 16 kHz and 16 bits), and at most this share. An
 # interrupted copy loses half of a file on average, not its last sector.
 SLACK_BYTES = 512
 SLACK_SHARE = 1 / 50
-# Hz. Others are errors: 5 Hz would make hours of a second, 2 GHz fill the memory.
+# Hz. Others are errors: resampled, 5 Hz would turn seconds into hours, and 2 GHz would
+# exhaust the memory.
 SAMPLE_RATES = (100, 10_000_000)
 OGG_TAIL_BYTES = 1 << 16  # the longest page of an Ogg file is 65,307 bytes
 W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -29,25 +30,25 @@ W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
 @dataclass(frozen=True)
 class Declared:
-    """Position and length of the samples, as declared by a header."""
+    """Position and length of the samples, as a header declares them."""
 
     offset: int  # bytes before the samples
     size: int  # bytes of the samples
-    frame: int = 1  # bytes of a sample of all channels
-    header: int = 8  # bytes of the offset that the length of the whole leaves out
+    frame: int = 1  # bytes per frame (a sample of each channel)
+    header: int = 8  # bytes of the offset that the declared file length excludes
 
 
 @dataclass(frozen=True)
 class Length:
-    """Comparison of a file's length with its header's."""
+    """Result of comparing a file's length with its header's."""
 
-    cut: bool  # the file is shorter
-    doubt: str = ""  # a harmless error of the header
-    fault: str = ""  # an error that prevents reading, though nothing is missing
+    truncated: bool  # the file is shorter
+    warning: str = ""  # a harmless error of the header
+    fault: str = ""  # an error that prevents reading a complete file
 
 
 def fault_of_rate(sample_rate: int) -> str:
-    """Return the fault of a header with this sample rate; "" if audio can have it.
+    """Return the error message for an implausible sample rate (Hz), or "".
 
     Example
     -------
@@ -60,11 +61,11 @@ def fault_of_rate(sample_rate: int) -> str:
 
 
 def length_of(path: Path | str) -> Length:
-    """Compare the length in a file's header with the file.
+    """Compare the declared length of an audio file with its actual length.
 
     libsndfile silently reads truncated files. WAV (also RF64), AIFF, AU and W64 declare
-    their length; an Ogg file must end with a whole page that is marked as the last (RFC
-    3533). Other formats are not checked.
+    their length; an Ogg file must end with a complete page that is marked as the last
+    (RFC 3533). Other formats are not checked.
 
     Arguments
     ---------
@@ -74,7 +75,7 @@ def length_of(path: Path | str) -> Length:
     Returns
     -------
     length : Length
-        Whether the file is cut, and doubts.
+        Whether the file is truncated, and header errors.
     """
     n_bytes = os.stat(path).st_size
     with open(path, "rb") as file:
@@ -89,7 +90,7 @@ def length_of(path: Path | str) -> Length:
     available = n_bytes - declared.offset
     missing = declared.size - available
     if declared.size == 0 and available > 0 and head[:4] in (b"RIFF", b"RF64"):
-        # The rest are samples, unless the length of the whole includes other chunks.
+        # The rest are samples, unless the declared file length includes other chunks.
         whole = int.from_bytes(head[4:8], "little")
         unknown = whole in (0, *PLACEHOLDERS) or whole + 8 <= declared.offset
         return Length(False, fault=UNFINISHED if unknown else "")
@@ -103,7 +104,7 @@ def length_of(path: Path | str) -> Length:
 
 
 def _declared(file: BinaryIO, head: bytes) -> Declared | None:
-    """Return the declared samples of a file that begins with `head`, if known."""
+    """Return the declared samples of a file that begins with `head`; None: unknown."""
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         return _riff(file)
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
@@ -117,7 +118,7 @@ def _declared(file: BinaryIO, head: bytes) -> Declared | None:
 
 
 def _riff(file: BinaryIO) -> Declared | None:
-    """Parse WAV: chunks of a name, a length, and a byte of padding if that is odd."""
+    """Parse WAV: chunks of a name and a length, padded to an even length."""
     file.seek(12)
     frame, long_size = 1, None
     while len(chunk := file.read(8)) == 8:
@@ -160,7 +161,7 @@ def _w64(file: BinaryIO) -> Declared | None:
 
 
 def _is_placeholder(declared: Declared) -> bool:
-    """Return whether a size is a placeholder, less the header, in whole frames."""
+    """Return whether a size is a placeholder minus the header, in whole frames."""
     for number in PLACEHOLDERS:
         for size in (number, number - declared.offset + declared.header):
             if declared.size in (size, size - size % declared.frame):
@@ -169,7 +170,7 @@ def _is_placeholder(declared: Declared) -> bool:
 
 
 def _ends_whole(page: bytes) -> bool:
-    """Return whether an Ogg page is whole and the stream's last (RFC 3533)."""
+    """Return whether an Ogg page is complete and the last of its stream (RFC 3533)."""
     if len(page) < 27 or not page[5] & 4:
         return False
     n_segments = page[26]

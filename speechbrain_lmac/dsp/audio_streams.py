@@ -1,7 +1,7 @@
-"""Audio of any length, block by block: read as mono, resampled, written.
+"""Streaming audio: reading as mono, resampling and writing in blocks.
 
-The memory does not grow with the length. The results equal those of `audio.read_mono`
-and `audio.resample` for the whole, up to rounding.
+Memory use does not grow with the length. The results equal those of `audio.read_mono`
+and `audio.resample` for the whole signal, up to rounding.
 """
 
 import math
@@ -27,19 +27,19 @@ from speechbrain_lmac.dsp.audio import (
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import part_of, writing
 
-BLOCK = 1 << 18  # frames that are read, or resampled, at once
-# Files of up to so many samples, of all channels, are decoded once and stay in memory:
-# 128 MiB, 6 minutes of stereo at 44.1 kHz.
-KEPT_SAMPLES = 1 << 25
+BLOCK = 1 << 18  # frames read or resampled at once
+# Files of at most this many samples, over all channels, are decoded once and cached in
+# memory: 128 MiB, 6 minutes of stereo at 44.1 kHz.
+CACHED_SAMPLES = 1 << 25
 # From here on a WAV file needs the 64-bit sizes of RF64, which libsndfile can write.
 LARGEST_WAV = 2**32 - 2**16  # bytes
 
 
 class MonoFile:
-    """An audio file as mono, read in blocks; the whole file is checked first.
+    """A reader of an audio file as mono, in blocks; the whole file is checked first.
 
-    Up to `KEPT_SAMPLES` its samples stay in memory; a longer file is decoded again
-    whenever its blocks are read.
+    Up to `CACHED_SAMPLES` samples are cached in memory; a longer file is decoded again
+    in every iteration.
 
     Arguments
     ---------
@@ -55,11 +55,11 @@ class MonoFile:
     silent : bool
         Whether every sample is 0.
     channel : str
-        The chosen one: "mean of 2", "2 of 2 (the mean cancels)"; "1 of 1".
-    promised : int
-        Samples of a channel that the header declares.
-    doubt : str
-        A harmless error of the header (`audio_headers.length_of`).
+        Description: "mean of 2", "2 of 2 (the mean cancels)" or "1 of 1".
+    declared_samples : int
+        Samples of a channel according to the header.
+    header_warning : str
+        A harmless error of the header (`audio_headers.length_of`), or "".
 
     Raises
     ------
@@ -69,23 +69,23 @@ class MonoFile:
 
     def __init__(self, path: Path | str) -> None:
         self.path = path
-        self.n_samples, bad, peak = 0, 0, 0.0
-        powers, of_mean = np.zeros(1), 0.0
+        self.n_samples, n_bad, peak = 0, 0, 0.0
+        powers, power_of_mean = np.zeros(1), 0.0
         blocks: list[np.ndarray] | None = []
         for block in self._blocks():
             self.n_samples += len(block)
             if blocks is not None:
                 blocks.append(block)
-                if self.n_samples * block.shape[1] > KEPT_SAMPLES:
+                if self.n_samples * block.shape[1] > CACHED_SAMPLES:
                     blocks = None
-            bad += int((~np.isfinite(block)).sum())
+            n_bad += int((~np.isfinite(block)).sum())
             peak = max(peak, np.abs(block).max(initial=0.0))
             powers = powers + np.square(block, dtype=np.float64).sum(0)
-            of_mean += np.square(block.mean(1, dtype=np.float64)).sum()
-        check_samples(path, self.n_samples, bad)
-        self.doubt = check_length(path)
+            power_of_mean += np.square(block.mean(1, dtype=np.float64)).sum()
+        check_samples(path, self.n_samples, n_bad)
+        self.header_warning = check_length(path)
         self.silent = not peak
-        self._channel = choose_channel(powers, of_mean)
+        self._channel = choose_channel(powers, power_of_mean)
         if self._channel is not MEAN:
             n = len(powers)
             cancels = " (the mean cancels)" if n > 1 else ""
@@ -96,16 +96,17 @@ class MonoFile:
 
     def __iter__(self) -> Iterator[torch.Tensor]:
         """Return an iterator over blocks (N,) of float32."""
-        return iter(self._wavs or self._decoded_again())
+        return iter(self._wavs or self._decode_again())
 
-    def _decoded_again(self) -> Iterator[torch.Tensor]:
+    def _decode_again(self) -> Iterator[torch.Tensor]:
+        """Yield the blocks (N,) of a file that is not cached."""
         n_samples = 0
         for block in self._blocks():
             n_samples += len(block)
             yield self._mono(block)
         if n_samples != self.n_samples:
             raise InputError(
-                f"{self.path} has changed while it was read: {self.n_samples} "
+                f"{self.path} changed while it was read: {self.n_samples} "
                 f"samples at first, then {n_samples}"
             )
 
@@ -117,7 +118,7 @@ class MonoFile:
         """Yield blocks (N, C) of float32."""
         try:
             with opened(self.path) as source, soundfile.SoundFile(source) as sound:
-                self.sample_rate, self.promised = sound.samplerate, sound.frames
+                self.sample_rate, self.declared_samples = sound.samplerate, sound.frames
                 check_rate(self.path, self.sample_rate)
                 while True:
                     block = sound.read(BLOCK, dtype="float32", always_2d=True)
@@ -126,13 +127,13 @@ class MonoFile:
                     yield block
         except soundfile.LibsndfileError as error:
             raise InputError(
-                f"cannot read {self.path} as audio ({error}); is it truncated, or no "
-                "audio file?"
+                f"cannot read {self.path} as audio ({error}); it may be truncated, or "
+                "not an audio file"
             ) from error
 
 
 class Resampler:
-    """Resampling of a signal in blocks; see `audio.resample`.
+    """A resampler of a signal in blocks; see `audio.resample`.
 
     Arguments
     ---------
@@ -154,15 +155,16 @@ class Resampler:
         shared = math.gcd(from_rate, to_rate)
         self.down, self.up = from_rate // shared, to_rate // shared
         self.n_samples = n_samples
-        # Half-length of either filter of `resample`, in whole periods of the rates.
-        reach = 10 * max(self.up, self.down) / self.up + 2
-        self.context = self.down * math.ceil(reach / self.down)
+        # Half the length of the filter of `resample`, torchaudio's or scipy's, in input
+        # samples; rounded up to a multiple of `down`, which is a whole output sample.
+        half_length = 10 * max(self.up, self.down) / self.up + 2
+        self.context = self.down * math.ceil(half_length / self.down)
         self.buffer = torch.zeros(0)
-        self.first = 0  # sample of the signal with which the buffer begins
-        self.done = 0  # samples of the signal that are resampled; whole periods
+        self.first = 0  # index in the signal of the buffer's first sample
+        self.done = 0  # input samples already resampled; a multiple of `down`
 
     def push(self, wav: torch.Tensor) -> torch.Tensor:
-        """Return the samples (M,) that are ready after a block (N,); M may be 0."""
+        """Add a block (N,); return the samples (M,) that are resampled, M >= 0."""
         if self.up == self.down:
             return wav
         self.buffer = torch.cat([self.buffer, wav])
@@ -176,7 +178,7 @@ class Resampler:
         return torch.cat(ready) if ready else self.buffer[:0]
 
     def _resampled(self, end: int) -> torch.Tensor:
-        """Return the resampled signal (M,) between `done` and `end`."""
+        """Return the resampled signal (M,) from input sample `done` to `end`."""
         begin = max(0, self.done - self.context)
         self.buffer = self.buffer[begin - self.first :].clone()
         self.first = begin
@@ -191,15 +193,16 @@ class Resampler:
         return resampled[skip : skip + length]
 
 
-class SoundWriter:
+class WavWriter:
     """Atomic writer of a mono WAV of 32-bit floats, in blocks.
 
-    Nothing is clipped. From 4 GiB on it is RF64, which soundfile and ffmpeg read.
+    Nothing is clipped. Files of 4 GiB and more are RF64, which soundfile and ffmpeg
+    read.
 
     Arguments
     ---------
     path : str or Path
-        A missing folder is made.
+        Its folder is created if missing.
     sample_rate : int
         Hz.
     n_samples : int
@@ -221,12 +224,12 @@ class SoundWriter:
         with writing(self.path):
             self.sound.write(wav.detach().cpu().numpy())
 
-    def close(self, whole: bool = True) -> None:
-        """Finish the file, or remove it unless it is `whole`."""
+    def close(self, complete: bool = True) -> None:
+        """Finish the file; remove it if it is not `complete`."""
         try:
             with writing(self.path):
                 self.sound.close()
-                if whole:
+                if complete:
                     os.replace(self.part, self.path)
         finally:
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Loudness, and waveforms of equal loudness within full scale."""
+"""Loudness measurement and loudness matching."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pyloudnorm import Meter
 
 TARGET_LUFS = -23.0
 HIGHEST_PEAK = 0.99
-SHORTEST_S = 0.4  # a gate of ITU-R BS.1770
+SHORTEST_S = 0.4  # a gating block of ITU-R BS.1770
 
 
 def loudness(wav: torch.Tensor, sample_rate: int) -> float:
@@ -17,14 +17,14 @@ def loudness(wav: torch.Tensor, sample_rate: int) -> float:
     Arguments
     ---------
     wav : torch.Tensor
-        Shape (N,), mono. Shorter ones are padded with zeros to 0.4 s.
+        Shape (N,), mono; padded with zeros to at least 0.4 s.
     sample_rate : int
         Hz.
 
     Returns
     -------
     lufs : float
-        -inf for silence, and below the gate of -70 LUFS.
+        In LUFS; -inf for silence and below the gate of -70 LUFS.
     """
     missing = math.ceil(SHORTEST_S * sample_rate) + 1 - len(wav)
     if missing > 0:
@@ -35,7 +35,7 @@ def loudness(wav: torch.Tensor, sample_rate: int) -> float:
 def equally_loud(
     wavs: Mapping[str, torch.Tensor], sample_rate: int
 ) -> tuple[dict[str, torch.Tensor], dict[str, float], float]:
-    """Scale waveforms to one loudness: -23 LUFS, or less if peaks would exceed 0.99.
+    """Scale waveforms to one loudness: -23 LUFS, or less to keep peaks within 0.99.
 
     Arguments
     ---------
@@ -46,17 +46,17 @@ def equally_loud(
 
     Returns
     -------
-    sounds : dict
+    scaled : dict
         Name to waveform (N,), no sample beyond 0.99.
     gains : dict
         Name to gain, dB.
     lufs : float
-        Loudness of all that are not silent.
+        Common loudness of the waveforms that are not silent.
 
     Example
     -------
     >>> tone = torch.sin(torch.arange(16000) / 4)
-    >>> sounds, gains, lufs = equally_loud({"a": tone, "b": 0.1 * tone}, 16000)
+    >>> scaled, gains, lufs = equally_loud({"a": tone, "b": 0.1 * tone}, 16000)
     >>> round(gains["b"] - gains["a"], 1), lufs
     (20.0, -23.0)
     """
@@ -64,11 +64,11 @@ def equally_loud(
     target = TARGET_LUFS
     for name, lufs in measured.items():
         if math.isfinite(lufs):
-            room = 20 * math.log10(HIGHEST_PEAK / wavs[name].abs().max().item())
-            target = min(target, lufs + room)
+            headroom_db = 20 * math.log10(HIGHEST_PEAK / wavs[name].abs().max().item())
+            target = min(target, lufs + headroom_db)
     gains = {
         name: target - lufs if math.isfinite(lufs) else 0.0
         for name, lufs in measured.items()
     }
-    sounds = {name: wav * 10 ** (gains[name] / 20) for name, wav in wavs.items()}
-    return sounds, gains, target
+    scaled = {name: wav * 10 ** (gains[name] / 20) for name, wav in wavs.items()}
+    return scaled, gains, target

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torchaudio.functional import melscale_fbanks
 
-POWER_FLOOR = 1e-10  # -100 dB, the least level
+POWER_FLOOR = 1e-10  # -100 dB, the lowest level
 
 
 def hz_to_mel(hz: float | torch.Tensor) -> torch.Tensor:
@@ -41,7 +41,8 @@ def slaney_mel_matrix(
 ) -> torch.Tensor:
     """Return Slaney's triangular filters of equal area, as torchaudio and librosa do.
 
-    Even on Slaney's mel scale, linear in Hz, each of the height 2 / its width in Hz.
+    Evenly spaced on Slaney's mel scale, triangular in Hz, each of height 2 / (width in
+    Hz).
 
     Arguments
     ---------
@@ -52,7 +53,7 @@ def slaney_mel_matrix(
     n_mels : int
         Number of filters.
     low_hz, high_hz : float
-        Where the first filter begins and the last one ends, Hz.
+        Lower edge of the first filter and upper edge of the last, Hz.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def slaney_mel_matrix(
     tensor([[0., 1., 2., 1., 0.],
             [0., 0., 0., 1., 2.]], dtype=torch.float64)
     """
-    with default_dtype(torch.float64):  # in float32 narrow filters are 1e-5 off
+    with default_dtype(torch.float64):  # in float32, narrow filters are off by 1e-5
         return melscale_fbanks(
             n_freqs=n_fft // 2 + 1,
             f_min=float(low_hz),
@@ -81,7 +82,7 @@ def slaney_mel_matrix(
 
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Set the dtype of torch's new tensors, in the whole process, while entered."""
+    """Set torch's default dtype, for the whole process, within the context."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

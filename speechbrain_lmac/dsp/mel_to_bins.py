@@ -1,4 +1,4 @@
-"""Interpolation from the classifier's mel bands to the FFT bins of the mask."""
+"""Interpolation from mel bands of the classifier to FFT bins of the mask."""
 
 import torch
 
@@ -14,14 +14,14 @@ def interpolation_matrix(position: torch.Tensor, n_bands: int) -> torch.Tensor:
     Arguments
     ---------
     position : torch.Tensor
-        Shape (K,), float64, in bands: 0 is the centre of the first.
+        Shape (K,), float64, in bands: 0 is the centre of the first band.
     n_bands : int
         Number of bands.
 
     Returns
     -------
     matrix : torch.Tensor
-        Shape (n_bands, K), float32; its columns have the sum 1.
+        Shape (n_bands, K), float32; its columns sum to 1.
 
     Example
     -------
@@ -42,9 +42,9 @@ def interpolation_matrix(position: torch.Tensor, n_bands: int) -> torch.Tensor:
 class MelToBins(torch.nn.Module):
     """Interpolate a map over mel bands at the frequencies of the FFT bins.
 
-    Each bin takes the linear interpolation (on the mel scale) of the two bands
-    whose centres enclose it; beyond the first and the last centre that band. A
-    constant map stays constant. There are no weights.
+    Each bin gets the linear interpolation (on the mel scale) of the two bands whose
+    centres enclose it; bins beyond the first or last centre get that band. A constant
+    map stays constant. No weights are learned.
 
     Arguments
     ---------
@@ -53,7 +53,7 @@ class MelToBins(torch.nn.Module):
     n_fft : int
         FFT size; n_fft // 2 + 1 bins.
     n_mels : int
-        Bands, from 0 Hz to sample_rate / 2.
+        Number of bands, from 0 Hz to sample_rate / 2.
 
     Shape
     -----
@@ -76,7 +76,7 @@ class MelToBins(torch.nn.Module):
         self.register_buffer("matrix", matrix, persistent=False)
 
     def forward(self, bands: torch.Tensor) -> torch.Tensor:
-        # In float32, also under autocast: a mask of 0.999 is 1 in bfloat16.
+        # In float32 also under autocast: bfloat16 rounds a mask of 0.999 to 1.
         with torch.autocast(bands.device.type, enabled=False):
             return bands.float() @ self.matrix
 
@@ -89,7 +89,7 @@ class SlaneyToBins(MelToBins):
     sample_rate, n_fft, n_mels : int
         As `MelToBins`.
     low_hz, high_hz : float
-        Where the first band begins and the last one ends, Hz.
+        Lower edge of the first band and upper edge of the last, Hz.
     """
 
     def __init__(

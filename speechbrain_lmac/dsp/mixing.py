@@ -56,17 +56,17 @@ def unit_energy(wav: torch.Tensor) -> torch.Tensor:
 
 
 def gains_of_snr(snr_db: float) -> tuple[float, float]:
-    """Return the gains for a signal-to-noise ratio, that of the foreground being 1.
+    """Return the gains for a signal-to-noise ratio; the foreground's is 1.
 
     Arguments
     ---------
     snr_db : float
-        10 log10 of the foreground's energy over the background's, over the clip.
+        10 log10 of the foreground's energy over the background's, in the whole clip.
 
     Returns
     -------
     gains : tuple
-        Of the foreground and of the background, linear.
+        Gains of foreground and background, linear.
 
     Example
     -------
@@ -88,7 +88,7 @@ def snr_of_gains(gains: Sequence[float]) -> float:
 
 
 def measured_snr(foreground: torch.Tensor, background: torch.Tensor) -> float:
-    """Return the energy of one stem over that of the other, dB.
+    """Return the energy of the foreground over that of the background, dB.
 
     Arguments
     ---------
@@ -98,7 +98,7 @@ def measured_snr(foreground: torch.Tensor, background: torch.Tensor) -> float:
     Returns
     -------
     snr_db : float
-        inf without a background, -inf without a foreground, NaN without both.
+        inf for a silent background, -inf for a silent foreground, NaN for both.
 
     Example
     -------
@@ -128,13 +128,13 @@ def mix(
     foreground, background : torch.Tensor
         Shape (N,). A silent one adds nothing.
     gains : sequence of float
-        Of the foreground and of the background, linear.
+        Gains of foreground and background, linear.
 
     Returns
     -------
     mixture, foreground, background : torch.Tensor
-        Shape (N,), float32. The stems add up to the mixture, bit by bit; its largest
-        absolute sample is 1 to rounding, or 0 where both are silent.
+        Shape (N,), float32. The stems sum to the mixture exactly; its largest absolute
+        sample is 1 up to rounding, or 0 if both are silent.
 
     Example
     -------

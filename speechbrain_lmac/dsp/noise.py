@@ -1,6 +1,6 @@
-"""Synthetic noise: white, coloured, and babble-like.
+"""Synthetic noise: white, coloured and babble.
 
-Each of `GENERATORS` is a function of a key, a length and a rate, with the same samples
+Each of `GENERATORS` maps a key, a length and a sample rate to noise that is the same
 in any process and with any number of threads.
 """
 
@@ -16,13 +16,13 @@ N_VOICES = 6
 VOICE_HZ = (90.0, 240.0)  # fundamentals of men and women
 INTONATION_OCTAVES = 0.25  # largest deviation of a syllable from the voice's pitch
 SYLLABLES_PER_S = (3.0, 6.0)
-PAUSE_SHARE = 0.25  # of the syllables, which are silent
-HIGHEST_HZ = 4000.0  # of the harmonics, and never above half the sample rate
+PAUSE_SHARE = 0.25  # share of silent syllables
+HIGHEST_HZ = 4000.0  # of the harmonics, and at most half the sample rate
 # First and second formant in Hz of five vowels (i, e, a, o, u), rounded from
 # Peterson and Barney 1952.
 FORMANTS_HZ = ((270, 2290), (530, 1840), (730, 1090), (570, 840), (300, 870))
 FORMANT_WIDTH_HZ = 150.0
-PERIOD_POINTS = 2048  # of a stored period; read without interpolation
+PERIOD_POINTS = 2048  # samples of a wavetable, read without interpolation
 
 
 def white_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
@@ -35,7 +35,7 @@ def white_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
     n_samples : int
         Length N.
     sample_rate : int
-        Hz. White noise is the same at every rate.
+        Hz; unused, as white noise is the same at every rate.
 
     Returns
     -------
@@ -116,10 +116,10 @@ def unit_power_noise(
 def babble_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
     """Return the sum of `N_VOICES` synthetic voices.
 
-    A voice is a sequence of syllables of 3 to 6 Hz, some of which are pauses: harmonics
-    of a gliding fundamental with the formants of one vowel per syllable, under an
-    envelope sin^2. It has the spectrum, the pitch and the rhythm of babble, but neither
-    consonants nor words: it is no recording of speech and no substitute for one.
+    A voice is a sequence of 3 to 6 syllables per second, some of them pauses: harmonics
+    of a gliding fundamental with the formants of one vowel per syllable, under a sin^2
+    envelope. It has the spectrum, pitch and rhythm of babble, but neither consonants
+    nor words: it does not replace recorded speech.
 
     Arguments
     ---------
@@ -162,8 +162,8 @@ def _voice(n_samples: int, sample_rate: int, draw: torch.Generator) -> torch.Ten
 
 
 def _periods(pitch: float, highest: float) -> torch.Tensor:
-    """Return a period of each vowel at a fundamental in Hz, (vowels, points)."""
-    # A syllable may be higher than the voice's pitch: its harmonics stay below.
+    """Return a period of each vowel at a fundamental in Hz, (vowels, samples)."""
+    # A syllable may exceed the voice's pitch; its harmonics stay below `highest`.
     n_harmonics = max(1, int(highest / (pitch * 2**INTONATION_OCTAVES)))
     number = torch.arange(1, n_harmonics + 1, dtype=torch.float64)
     distance = number[None, :, None] * pitch - torch.tensor(FORMANTS_HZ)[:, None, :]
@@ -173,7 +173,7 @@ def _periods(pitch: float, highest: float) -> torch.Tensor:
     return (amplitude @ waves).float()
 
 
-# By their names in manifests.
+# Generators by their names in manifests.
 GENERATORS = {
     "white": white_noise,
     "coloured": coloured_noise,

@@ -1,33 +1,33 @@
-"""Overlapping windows of a long signal, and their weighted sum."""
+"""Overlapping windows of a long signal, and their weighted overlap-add."""
 
 import math
 from collections.abc import Iterable
 
 import torch
 
-# A signal of up to so many windows is one window.
+# A signal of at most this many window lengths is one window.
 LONGEST = 1.5
 
 
 def window_starts(n_samples: int, length: int, step: int = 1) -> list[int]:
     """Return the first sample of each window of a signal.
 
-    Each window overlaps the next by half or more. The last one ends with the signal:
+    Consecutive windows overlap by half or more. The last one ends with the signal, so
     every window is full.
 
     Arguments
     ---------
     n_samples : int
-        Of the signal.
+        Length of the signal.
     length : int
-        Of a window, in samples.
+        Length of a window, in samples.
     step : int
-        All windows but the last begin at a multiple of it: the hop of a spectrogram.
+        All windows but the last begin at a multiple of it, such as the hop of an STFT.
 
     Returns
     -------
-    starts : list
-        Of int. One window of the whole signal if it is not longer than a window.
+    starts : list of int
+        [0] if the signal is not longer than a window.
 
     Example
     -------
@@ -53,13 +53,14 @@ def window_length(
     Arguments
     ---------
     n_samples : int
-        Of the signal.
+        Length of the signal.
     seconds : float or None
-        Of a window. A signal of up to `LONGEST` windows is one window; None: always.
+        Length of a window. A signal of at most `LONGEST` window lengths is one window.
+        None: every signal is one window.
     sample_rate : int
         Hz.
     step : int
-        Windows of a part are a multiple of it: the hop of a spectrogram.
+        Windows shorter than the signal are a multiple of it: the hop of an STFT.
 
     Returns
     -------
@@ -77,14 +78,14 @@ def window_length(
 
 
 class Windows:
-    """Windows of a signal that comes in blocks.
+    """A splitter of a signal in blocks into windows.
 
     Arguments
     ---------
     starts : iterable of int
         First samples, from `window_starts`.
     length : int
-        Of a window, in samples.
+        Length of a window, in samples.
 
     Example
     -------
@@ -98,12 +99,12 @@ class Windows:
     def __init__(self, starts: Iterable[int], length: int) -> None:
         self.starts = list(starts)
         self.length = length
-        self.blocks: list[torch.Tensor] = []  # of the signal, from `first` on
+        self.blocks: list[torch.Tensor] = []  # the signal from sample `first` on
         self.first = 0
-        self.received = 0  # samples of the signal until now
+        self.received = 0  # samples of the signal so far
 
     def push(self, wav: torch.Tensor) -> list[torch.Tensor]:
-        """Return the windows (length,) that a block (N,) completes."""
+        """Add a block (N,); return the windows (length,) that it completes."""
         self.blocks.append(wav)
         self.received += len(wav)
         whole = []
@@ -116,18 +117,18 @@ class Windows:
 
 
 class Faded:
-    """Weighted mean of overlapping windows, without a step at their edges.
+    """Weighted mean of overlapping windows, without discontinuities at their edges.
 
-    The weight of sample n of a window of L is sin(pi (n + 1/2) / L)^2, near 0 at both
-    ends. Values that all windows share are unchanged. Memory is needed for the samples
-    that are not taken yet.
+    Sample n of a window of L samples has the weight sin(pi (n + 1/2) / L)^2, near 0 at
+    both ends. Where all windows agree, values are unchanged. Only samples that are not
+    yet taken use memory.
 
     Arguments
     ---------
     n_samples : int
-        Length of the whole: samples, or frames of a map.
+        Total length: samples, or frames of a map.
     step : int
-        Samples from one of them to the next.
+        Samples per element: 1, or the hop of a map.
 
     Example
     -------
@@ -169,12 +170,12 @@ class Faded:
         self.weight[own] += weight
 
     def take(self, until: int | None = None) -> torch.Tensor:
-        """Return the mean, (N, ...), of the windows so far, and free its memory.
+        """Return the next part of the mean, (N, ...), and free its memory.
 
         Arguments
         ---------
         until : int, optional
-            The sample of the signal at which the next window begins; None: the end.
+            First sample of the next window, where the part ends; None: to the end.
         """
         if self.sum is None:
             raise ValueError("no window was added")
@@ -187,5 +188,5 @@ class Faded:
 
 
 def _spread(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Return weights (N,) in a shape to multiply values (N, ...) by."""
+    """Return weights (N,) in a shape that broadcasts with values (N, ...)."""
     return weight.reshape(-1, *[1] * (values.dim() - 1))

@@ -1,7 +1,7 @@
 """Padding and cropping of maps.
 
-Scores of a mask use only the frames that hold recording: a padded clip has the score of
-its mask, cropped to these frames.
+Scores of a mask use only the valid frames: a padded clip has the score of its mask
+cropped to these frames.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,15 +16,14 @@ def recordings(frames: torch.Tensor | None, maps: torch.Tensor) -> list[torch.Te
     Arguments
     ---------
     frames : torch.Tensor or None
-        Frames of each item that hold recording, (B,), see `types.Encoded`.
+        Valid frames of each item, (B,), see `types.Encoded`.
     maps : torch.Tensor
         Shape (B, T, F).
 
     Returns
     -------
     parts : list
-        The whole batch if nothing is padded (frames None), else B maps (1, T', F) of
-        one item each.
+        The whole batch if nothing is padded (frames None), else B maps (1, T', F).
 
     Example
     -------
@@ -42,12 +41,12 @@ def score_recordings(
     frames: torch.Tensor | None,
     *maps: torch.Tensor,
 ) -> torch.Tensor:
-    """Score each item of a batch without its padding.
+    """Return the score of each item of a batch, without its padding.
 
     Arguments
     ---------
     score : callable
-        Maps (B', T', F) to scores (B',), one for each item.
+        Returns the scores (B',) of maps (B', T', F).
     frames : torch.Tensor or None
         See `recordings`.
     *maps : torch.Tensor
@@ -81,14 +80,14 @@ def join_recordings(parts: Iterable[torch.Tensor], n_frames: int) -> torch.Tenso
 
 
 def pad_frames(features: torch.Tensor, min_frames: int) -> torch.Tensor:
-    """Append silent frames up to `min_frames`.
+    """Pad features with silent frames to at least `min_frames`.
 
     Arguments
     ---------
     features : torch.Tensor
         log1p-compressed features (B, T, F): silence is 0.
     min_frames : int
-        Least number of frames of the classifier.
+        Minimum number of frames of the classifier.
 
     Returns
     -------
@@ -105,12 +104,10 @@ def pad_frames(features: torch.Tensor, min_frames: int) -> torch.Tensor:
     return F.pad(features, (0, 0, 0, missing)) if missing > 0 else features
 
 
-def zero_behind(
-    maps: torch.Tensor, lengths: torch.Tensor, dim: int = 1
-) -> torch.Tensor:
-    """Return a batch with zeros from the length of each item on.
+def zero_after(maps: torch.Tensor, lengths: torch.Tensor, dim: int = 1) -> torch.Tensor:
+    """Return a batch with zeros after the length of each item.
 
-    The replaced values, NaN or infinity too, have no effect and get no gradient.
+    The replaced values (also NaN and infinity) have no effect and get no gradient.
 
     Arguments
     ---------
@@ -119,7 +116,7 @@ def zero_behind(
     lengths : torch.Tensor
         Shape (B,).
     dim : int
-        The axis of the lengths, from 1.
+        Axis of the lengths, at least 1.
 
     Returns
     -------
@@ -128,21 +125,21 @@ def zero_behind(
 
     Example
     -------
-    >>> zero_behind(torch.ones(2, 3), torch.tensor([1, 3]))
+    >>> zero_after(torch.ones(2, 3), torch.tensor([1, 3]))
     tensor([[1., 0., 0.],
             [1., 1., 1.]])
     """
     steps = torch.arange(maps.shape[dim], device=maps.device)
-    behind = steps >= lengths.to(maps.device)[:, None]
+    padding = steps >= lengths.to(maps.device)[:, None]
     shape = [1] * maps.dim()
-    shape[0], shape[dim] = behind.shape
-    return maps.masked_fill(behind.view(shape), 0.0)
+    shape[0], shape[dim] = padding.shape
+    return maps.masked_fill(padding.view(shape), 0.0)
 
 
 def fit_map(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Crop a map at its end, or repeat its last row and column, to a size.
+    """Fit a map to a size: crop its end, or repeat its last row and column.
 
-    Every step keeps its place: a map is never stretched.
+    Every step keeps its position: a map is never stretched.
 
     Arguments
     ---------
@@ -164,7 +161,7 @@ def fit_map(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """
     frames, bins = size
     maps = maps[..., :frames, :bins]
-    # Not F.pad: torch.compile (2.11) is wrong about the layout of its gradient.
+    # Not F.pad: torch.compile (2.11) assumes a wrong layout of its gradient.
     if maps.shape[2] < frames:
         last = maps[:, :, -1:].expand(-1, -1, frames - maps.shape[2], -1)
         maps = torch.cat([maps, last], 2)

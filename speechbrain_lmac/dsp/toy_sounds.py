@@ -1,6 +1,6 @@
-"""Synthetic clips of the toy dataset: six classes, each over a background.
+"""Synthetic clips of the toy dataset: six classes, over background noise.
 
-A clip is a function of a seed and an index; `toy_prepare.py` writes the dataset.
+A clip depends only on a seed and an index; `toy_prepare.py` writes the dataset.
 """
 
 from typing import Any
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 SNR_DB = (-3.0, 6.0)  # foreground over background, energies of the whole clip
-BACKGROUND_DBFS = (-44.0, -32.0)  # low enough for the clicks' peaks at 6 dB
+BACKGROUND_DBFS = (-44.0, -32.0)  # leaves headroom for the peaks of clicks at 6 dB SNR
 BACKGROUND_SLOPE = (0.0, 1.0)  # power falls as 1/f**slope: white to pink
-BACKGROUND_FROM_HZ = 50.0
+BACKGROUND_FROM_HZ = 50.0  # lowest frequency
 ACTIVE_SHARE = (0.35, 0.7)  # of the clip, from the first event to the last
-SLOT_S = 0.06  # least time for an event and its pause: a click has to fit
+SLOT_S = 0.06  # minimum time for an event and its pause: a click must fit
 EVENT_GAIN_DB = (-4.0, 4.0)
 PEAK = 0.95  # of full scale, never exceeded
 FADE_S = 0.01
@@ -27,7 +27,7 @@ def render_clip(
     Arguments
     ---------
     seed, index : int
-        The clip depends on these two (and on rate and length) alone.
+        The clip depends only on these, the sample rate and the length.
     sample_rate : int
         Hz.
     seconds : float
@@ -36,10 +36,10 @@ def render_clip(
     Returns
     -------
     sound : dict
-        "clip", "foreground", "background": int16 of shape (N,), the first the sum of
-        the others; "snr_db": 10 log10 of the energies' ratio, uniform in `SNR_DB`;
-        "pitch_hz": see `median_frequency`, of the foreground; "n_events": the number of
-        its events, from "start_s" to "end_s", in seconds.
+        "clip", "foreground", "background": int16 of shape (N,), the clip being the sum
+        of the stems; "snr_db": 10 log10 of the ratio of their energies, uniform in
+        `SNR_DB`; "pitch_hz": `median_frequency` of the foreground; "n_events": the
+        number of its events, between "start_s" and "end_s" (s).
 
     Example
     -------
@@ -49,7 +49,7 @@ def render_clip(
     """
     rng = np.random.default_rng([seed, index])
     n_samples = round(sample_rate * seconds)
-    # All of the background is drawn before anything that depends on the class.
+    # The background is drawn first, so it does not depend on the class.
     snr_db = round(rng.uniform(*SNR_DB), 2)
     level = 10 ** (rng.uniform(*BACKGROUND_DBFS) / 20)
     background = background_noise(rng, n_samples, sample_rate)
@@ -57,7 +57,7 @@ def render_clip(
     target = index % len(TOY_CLASSES)
     foreground, placed = _place_events(rng, target, n_samples, sample_rate)
     foreground *= level * 10 ** (snr_db / 20) / _rms(foreground)
-    # Both together: the ratio stays. Hardly ever needed, see BACKGROUND_DBFS.
+    # Both stems are scaled, which keeps the SNR; rarely needed, see BACKGROUND_DBFS.
     both = min(1.0, PEAK / np.abs([foreground, foreground + background]).max())
     stems = {
         "foreground": np.rint(both * foreground * INT16_SCALE).astype(np.int16),
@@ -97,7 +97,7 @@ def background_noise(
     Arguments
     ---------
     rng : numpy.random.Generator
-        Of the slope and the samples.
+        Generator of the slope and the samples.
     n_samples : int
         N.
     sample_rate : int
@@ -118,7 +118,7 @@ def background_noise(
 def _place_events(
     rng: np.random.Generator, target: int, n_samples: int, sample_rate: int
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Return events of a class in a part of the clip, with silence before or after.
+    """Return events of a class in a part of the clip, silent elsewhere.
 
     Returns
     -------
@@ -129,13 +129,13 @@ def _place_events(
     """
     render, (fewest, most) = EVENTS[target]
     n_active = int(n_samples * rng.uniform(*ACTIVE_SHARE))
-    n_fit = int(n_active / (SLOT_S * sample_rate))  # binds in clips below 4 s only
+    n_fit = int(n_active / (SLOT_S * sample_rate))  # a limit only in clips below 4 s
     n_events = min(int(rng.integers(fewest, most + 1)), n_fit)
     first = rng.integers(0, n_samples - n_active + 1)
     n_slot = n_active // n_events
     foreground = np.zeros(n_samples)
     for event in range(n_events):
-        # Several events leave a pause between them, a single one fills its slot.
+        # Several events have pauses between them; a single one fills its slot.
         n_event = n_slot if n_events == 1 else int(n_slot * rng.uniform(0.4, 0.8))
         gain = 10 ** (rng.uniform(*EVENT_GAIN_DB) / 20)
         start = first + event * n_slot
@@ -151,7 +151,7 @@ def _rms(sound: np.ndarray) -> np.floating:
 
 
 def _faded(sound: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Fade in and out: a jump at an end would be a click at all frequencies."""
+    """Fade in and out: a step at an end would be a click at all frequencies."""
     n_fade = min(int(FADE_S * sample_rate), len(sound) // 2)
     fade = np.sin(np.linspace(0, np.pi / 2, n_fade)) ** 2
     envelope = np.ones(len(sound))
@@ -171,8 +171,8 @@ def _partials(
     return wave
 
 
-# One event of each class: from a generator, the number of samples N and the sample rate
-# in Hz to an array (N,).
+# One event of each class: functions of a generator, the number of samples N and the
+# sample rate (Hz) that return an array (N,).
 
 
 def chirp(rng: np.random.Generator, n_samples: int, sample_rate: int) -> np.ndarray:
@@ -206,7 +206,7 @@ def click(rng: np.random.Generator, n_samples: int, sample_rate: int) -> np.ndar
         Shape (N,), any level.
     """
     time = np.arange(n_samples) / sample_rate
-    # The delay keeps the attack clear of the fade-in.
+    # The delay keeps the attack out of the fade-in.
     time = np.maximum(time - FADE_S, 0)
     decay = np.exp(-time / rng.uniform(0.006, 0.015))
     return decay * np.sin(2 * np.pi * rng.uniform(2000, 5000) * time)
@@ -245,7 +245,7 @@ def burst(rng: np.random.Generator, n_samples: int, sample_rate: int) -> np.ndar
     centre = rng.uniform(1000, 5000)
     spectrum = np.fft.rfft(rng.standard_normal(n_samples))
     frequency = np.fft.rfftfreq(n_samples, 1 / sample_rate)
-    # Gaussian in octaves: the skirts fall without ringing in time.
+    # A Gaussian over octaves: smooth skirts that do not ring in time.
     octaves = np.log2(np.maximum(frequency, 1.0) / centre)
     return np.fft.irfft(spectrum * np.exp(-0.5 * (octaves / (1 / 6)) ** 2), n_samples)
 
@@ -288,7 +288,7 @@ def hum(rng: np.random.Generator, n_samples: int, sample_rate: int) -> np.ndarra
     return throb * _partials(frequency, sample_rate, [1.0, 0.8, 0.6, 0.4])
 
 
-# The event of each class, and its least and largest number in a clip.
+# The event of each class, and its minimum and maximum number in a clip.
 EVENTS = (
     (chirp, (3, 7)),
     (click, (10, 20)),

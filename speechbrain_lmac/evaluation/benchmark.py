@@ -38,12 +38,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Curves:
-    """Conditions with faithfulness at equal sizes of the masks (`metrics.curves`).
+    """Settings of the faithfulness at equal mask sizes (`metrics.curves`).
 
     Arguments
     ---------
     conditions : list
-        Names of conditions.
+        Names of the conditions with curves.
     shares : list
         Increasing shares of kept cells, above 0 and at most 1.
     """
@@ -61,12 +61,12 @@ class Sanity:
     condition : str
         Name of a condition.
     n_clips : int
-        Number of its clips, evenly spread.
+        Number of its clips, evenly spaced in the dataset.
     leave_out : list
         Methods to skip. Default: the controls, which do not use the classifier.
     encoder : torch.nn.Module, optional
-        The part of the classifier whose layers are randomised: of a zero-shot
-        classifier the audio tower, since its prompts are embedded once. Without: all.
+        The part of the classifier to randomise. Default: all of it. For zero-shot
+        classifiers the audio tower, since prompts are embedded only once.
     """
 
     condition: str
@@ -85,20 +85,19 @@ class Benchmark:
     conditions : dict
         Name to conditions.ConditionClips, the opened conditions.
     classifier : Classifier
-    metrics : sequence
-        Of EvidenceMetric; of other Scores where a recipe computes them itself and does
-        not call `score`.
+    metrics : sequence of EvidenceMetric
+        Other Scores are allowed in recipes that compute them without `score`.
     labels : list
         Class names in the order of the logits.
     batch_size : int
         Clips per batch.
     n_clips : int, optional
-        Number of clips of each condition, evenly spread. Without: all.
+        Number of clips per condition, evenly spaced in the dataset. Default: all.
     curves : Curves, optional
     checks : sequence
         Of `metrics.Check`.
     device : str or torch.device
-        Of the models.
+        Device of the models.
 
     Raises
     ------
@@ -123,7 +122,8 @@ class Benchmark:
             check_counts(n_clips=n_clips)
         for name in blocks:
             stem, _, number = str(name).rpartition(".")
-            if number.isdecimal() and stem in blocks:  # as the files of processes
+            # Its file would be taken for that of process `number` of block `stem`.
+            if number.isdecimal() and stem in blocks:
                 raise InputError(
                     f"blocks {stem!r} and {name!r} would share files of rows; rename "
                     "one of them"
@@ -142,7 +142,7 @@ class Benchmark:
         self.device = device
 
     def check_condition(self, condition: str, where: str) -> None:
-        """Raise InputError if a condition is unknown; `where` begins the message."""
+        """Raise InputError, starting with `where`, if a condition is unknown."""
         if condition not in self.conditions:
             raise InputError(
                 f"{where}: unknown condition {condition!r}, expected one of "
@@ -164,7 +164,7 @@ class Benchmark:
     def clips(
         self, condition: str, n_clips: int | None = None
     ) -> MixtureClips | Subset:
-        """Return the scored clips of a condition: `n_clips`, evenly spread, or all."""
+        """Return the scored clips of a condition: `n_clips`, evenly spaced, or all."""
         clips = self.conditions[condition].clips
         n_clips = self.n_clips if n_clips is None else n_clips
         size = len(clips)
@@ -173,16 +173,16 @@ class Benchmark:
         return Subset(clips, [i * size // n_clips for i in range(n_clips)])
 
     def description(self, condition: str) -> str:
-        """Return a line on the clips of a condition and the number of scored ones."""
+        """Return a line that describes the clips of a condition, and how many count."""
         opened = self.conditions[condition]
         size, n_scored = len(opened.clips), len(self.clips(condition))
         if n_scored == size:
             return opened.description
-        some = f"{n_scored} of these {size} are scored, evenly spread"
-        return f"{opened.description}; {some}"
+        subset = f"{n_scored} of these {size} are scored, evenly spaced"
+        return f"{opened.description}; {subset}"
 
     def batches(self, condition: str, n_clips: int | None = None) -> DataLoader:
-        """Return the batches, ClipBatch, of `clips`."""
+        """Return a loader of `clips` in batches (ClipBatch)."""
         clips = self.clips(condition, n_clips)
         return DataLoader(clips, self.batch_size, collate_fn=collate_clips)
 
@@ -198,10 +198,10 @@ class Benchmark:
         Arguments
         ---------
         rows_folder : str or Path
-            Folder of finished rows, which are not computed again unless the explainer,
-            its weights, the metrics or the clips have changed.
+            Folder of finished rows, which are reused unless the explainer, its weights,
+            the metrics or the clips have changed.
         progress : bool
-            Show a bar with the time left.
+            Show a progress bar with the remaining time.
 
         Returns
         -------
@@ -233,7 +233,7 @@ class Benchmark:
         metrics = metrics_by_name(self.metrics)
         identities = [identity_of(metric) for metric in metrics]
         truth = [score.name for score in self.scores(condition, name)["truth"]]
-        setup = (block.domain, block.classifier, identities, truth, shares)
+        setup: tuple = (block.domain, block.classifier, identities, truth, shares)
         if self.checks:  # rows without checks stay valid
             setup = (*setup, self.checks)
         about = fingerprint_of(opened.fingerprint, *setup)
@@ -258,11 +258,11 @@ class Benchmark:
                 store=store,
                 bar=bar,
             )
-        finally:  # keep the finished rows, whatever stopped the rest
+        finally:  # save the finished rows, also after an error
             store.save()
 
     def scores(self, condition: str, block: str) -> dict[str, Sequence[Score]]:
-        """Return the scores of a condition in a block: `metrics`, `truth`, `areas`, `checks`."""
+        """Return the scores of a condition and block: metrics, truth, areas, checks."""
         known = self.conditions[condition].stems is not None
         return {
             "metrics": self.metrics,
@@ -280,17 +280,17 @@ class Benchmark:
         ---------
         sanity : Sanity
         folder : str or Path
-            Folder of finished tables, which are not computed again.
+            Folder of finished tables, which are reused.
         seed : int
             Seed of the random weights.
         progress : bool
-            Show a bar.
+            Show a progress bar.
 
         Returns
         -------
         table : pandas.DataFrame or None
             The rows of `randomisation_check` with the columns `block` and `method` in
-            front. None where the condition is not among the chosen ones, and without a
+            front. None if the condition is not part of the benchmark, or if there is no
             method to check.
         """
         if not self.has_condition(sanity.condition, "sanity checks"):
@@ -336,7 +336,7 @@ def open_benchmark(
     manifests: Path | str,
     metrics: Sequence[Score],
 ) -> Benchmark:
-    """Open an experiment's blocks and conditions, and move its models to their device.
+    """Open an experiment's blocks and conditions, with its models on the device.
 
     Arguments
     ---------
@@ -344,11 +344,11 @@ def open_benchmark(
         With `dataset`, `classifier`, `conditions`, `split`, `batch_size`, `blocks` and
         the other keys of `open_blocks`; optional: `n_clips`, `curves` and `checks`.
     run_opts : RunOptions
-        With the device.
+        Only the device is used.
     manifests : Path
         From `start_experiment`.
-    metrics : sequence
-        Of EvidenceMetric (`metrics_by_name`), or of other scores of the recipe.
+    metrics : sequence of EvidenceMetric
+        From `metrics_by_name`, or other Scores of the recipe.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The blocks of a table, opened from its experiment file."""
+"""Blocks of a results table, built from the experiment file."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,21 @@ from speechbrain_lmac.explainers.by_name import open_explainers
 from speechbrain_lmac.utils.errors import InputError
 
 # Keys of a block that are not rows.
-OF_BLOCK = ("classifier", "domain")
+BLOCK_KEYS = ("classifier", "domain")
 
 
 def open_blocks(hparams: Mapping[str, Any]) -> dict[str, Block]:
-    """Open the blocks of a table that have a chosen explainer.
+    """Open the blocks of a table that contain a selected explainer.
 
     Arguments
     ---------
     hparams : dict
-        `blocks`: name to Block, or to its rows by name (`explainers.by_name`); None
-        removes a block. Special rows: `baselines`, a mapping of rows that blocks share;
-        `classifier` and `domain` of this block alone.
-        `classifier`, `dataset`; optional: `methods` (names of rows with the wildcard
-        `*`: a list, or a comma-separated str), `background` (for SHAP) and `seed` (of
-        random masks).
+        `blocks`: name to Block, or to a dict of its rows (`explainers.by_name`); None
+        removes a block. Special rows: `baselines`, a dict of rows shared between
+        blocks; `classifier` and `domain`, which override those of the experiment.
+        Also `classifier` and `dataset`; optional `methods` (names of rows, with the
+        wildcard `*`; a list, or a comma-separated str), `background` (for SHAP) and
+        `seed` (of random masks).
 
     Returns
     -------
@@ -35,7 +35,7 @@ def open_blocks(hparams: Mapping[str, Any]) -> dict[str, Block]:
     Raises
     ------
     InputError
-        When `methods` match no row, when no block is left, and the errors of
+        When an entry of `methods` matches no row, when no block is left, and as
         `open_explainers`.
     """
     blocks: dict[str, Block] = {}
@@ -48,7 +48,7 @@ def open_blocks(hparams: Mapping[str, Any]) -> dict[str, Block]:
             rates = {"dataset": hparams["dataset"], "domain": block.domain}
             check_sample_rates(rates)
     if not blocks:
-        raise InputError("nothing to evaluate: no block has an explainer")
+        raise InputError("nothing to evaluate: the blocks contain no explainer")
     return blocks
 
 
@@ -57,9 +57,9 @@ def chosen_methods(
     available: Sequence[str],
     blocks: Sequence[str] | Mapping[str, Any] = (),
 ) -> list[str] | None:
-    """Return the names and patterns in `methods`, each of which matches some row.
+    """Return the names and patterns in `methods`; raise if one matches no row.
 
-    Names may contain commas: the longest match of consecutive pieces is taken.
+    Names may contain commas: the longest matching run of pieces is used.
 
     Arguments
     ---------
@@ -68,7 +68,7 @@ def chosen_methods(
     available : list
         Names of rows.
     blocks : list
-        Names of their blocks, for the error.
+        Names of their blocks, for the error message.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def chosen_methods(
     Raises
     ------
     InputError
-        For a name that matches no row, with the closest one.
+        For a name that matches no row; the message suggests the closest one.
 
     Example
     -------
@@ -105,7 +105,7 @@ def chosen_methods(
 def _unknown_method(
     pattern: str, available: Sequence[str], blocks: Sequence[str] | Mapping[str, Any]
 ) -> str:
-    """Return the message on a method that matches no row."""
+    """Return the error message for a method that matches no row."""
     where = ", ".join(map(str, blocks))
     text = f"methods: no explainer {pattern!r} in the blocks {where}."
     lower = {name.casefold(): name for name in available}
@@ -116,12 +116,12 @@ def _unknown_method(
 
 
 def _names(blocks: Mapping[str, Block | Mapping[str, Any]]) -> list[str]:
-    """Return the names of all rows, each once."""
+    """Return the distinct names of all rows."""
     names: list[str] = []
     for rows in blocks.values():
         if isinstance(rows, Mapping):
             flat = _flat(rows)
-            names += [n for n in flat if n not in OF_BLOCK and flat[n] is not None]
+            names += [n for n in flat if n not in BLOCK_KEYS and flat[n] is not None]
         else:
             names += rows.explainers
     return list(dict.fromkeys(map(str, names)))

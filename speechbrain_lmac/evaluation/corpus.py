@@ -1,11 +1,11 @@
 """Explanations of a corpus of any size: streamed, distributed, resumable.
 
-The corpus is a stream of parts: runs of lines of a list, or the shards of a WebDataset.
-Of n processes, process i explains the parts i, i + n, i + 2n, ... The rows of a part
-are a file, whose name has a fingerprint of its content and of the model: finished parts
-are skipped, whichever process wrote them, and parts of other lists or models are never
-mixed up. At the end the parts are joined in order. Memory does not grow with the number
-of clips.
+The corpus is a stream of parts: consecutive lines of a list, or shards of a WebDataset.
+Of n processes, process i explains the parts i, i + n, i + 2n, ... The rows of each part
+are written to a file whose name contains a fingerprint of its clips and the model:
+finished parts are skipped, whichever process wrote them, and results for other lists or
+models are never reused. At the end the parts are concatenated in order. Memory does not
+grow with the number of clips.
 """
 
 import csv
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from speechbrain_lmac.dsp.audio import (
     fix_length,
-    recorded_share,
+    relative_length,
     to_model_level,
     write_sound,
 )
@@ -60,14 +60,14 @@ class CorpusExplainer(Explainer, Protocol):
 
 @dataclass(frozen=True)
 class PartBatch:
-    """A batch of clips of a part, B of which are readable."""
+    """A batch of clips from one part; B of them are readable."""
 
     part: str  # its name
     names: list[str]  # of all clips, in order
-    errors: dict[int, str]  # index in names to the message of an unreadable clip
+    errors: dict[int, str]  # index in `names` of an unreadable clip to its error
     wav: torch.Tensor  # (B, N), of the readable clips
-    lens: torch.Tensor  # (B,)
-    last: bool  # whether it is the last one of its part
+    lens: torch.Tensor  # (B,), relative lengths of the readable clips
+    last: bool  # whether it is the last batch of its part
 
     def readable(self) -> list[int]:
         """Return the indices of the readable clips."""
@@ -75,9 +75,9 @@ class PartBatch:
 
 
 class Batches(IterableDataset):
-    """The batches of this process's unfinished parts, in order.
+    """Batches of the parts that this process has to explain, in order.
 
-    The clips of a batch depend on the part alone, not on the process.
+    How clips are batched depends only on the part, not on the process.
 
     Arguments
     ---------
@@ -85,7 +85,7 @@ class Batches(IterableDataset):
     sample_rate : int
         In Hz.
     n_samples : int
-        N. Longer clips are cut at their end, shorter ones padded with silence.
+        Length N. Longer clips are truncated, shorter ones zero-padded.
     batch_size : int
         Clips per batch.
     finished : Path
@@ -119,13 +119,13 @@ class Batches(IterableDataset):
     def _batches(self, part: "Part") -> Iterator[PartBatch]:
         """Yield the batches of a part."""
         clips = iter(part.clips())
-        some = list(itertools.islice(clips, self.batch_size))
+        batch = list(itertools.islice(clips, self.batch_size))
         while True:
             following = list(itertools.islice(clips, self.batch_size))
-            yield self._batch(part.name, some, last=not following)
+            yield self._batch(part.name, batch, last=not following)
             if not following:
                 return
-            some = following
+            batch = following
 
     def _batch(
         self,
@@ -133,7 +133,7 @@ class Batches(IterableDataset):
         clips: list[tuple[str, Callable[[], torch.Tensor]]],
         last: bool,
     ) -> PartBatch:
-        """Read clips, each a name and a function that returns samples (N',)."""
+        """Read clips, given as names and functions that return samples (N',)."""
         wavs: list[torch.Tensor] = []
         lens: list[float] = []
         errors: dict[int, str] = {}
@@ -143,7 +143,7 @@ class Batches(IterableDataset):
             except (InputError, OSError, MemoryError) as error:
                 errors[place] = " ".join(str(error).split())
                 continue
-            lens.append(recorded_share(len(wav), self.n_samples))
+            lens.append(relative_length(len(wav), self.n_samples))
             wavs.append(to_model_level(fix_length(wav, self.n_samples)))
         wav = torch.stack(wavs) if wavs else torch.empty(0, self.n_samples)
         names = [name for name, _ in clips]
@@ -162,7 +162,7 @@ def explain_corpus(
     device: str | torch.device = "cpu",
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any] | None:
-    """Explain and score every clip of a corpus; call it in every process.
+    """Explain and score all clips of a corpus. To be called in every process.
 
     Arguments
     ---------
@@ -174,26 +174,26 @@ def explain_corpus(
     n_samples : int
         N, the length in samples to which every clip is cut or padded, as in training.
     output_folder : str or Path
-        Shared by all processes. `parts-FINGERPRINT/` has the finished parts,
-        `corpus.csv` all rows in the order of the corpus: `COLUMNS`. An unreadable clip
-        has `error` in place of scores.
+        Shared by all processes. `parts-FINGERPRINT/` contains the finished parts, and
+        `corpus.csv` all rows in the order of the corpus, with the columns `COLUMNS`.
+        Unreadable clips have an `error` instead of scores.
     batch_size : int
         Clips per batch.
     num_workers : int
-        0, or 1 that reads ahead.
+        0, or 1 to read ahead in a worker process.
     sounds : bool
-        Write the explanations, `sounds/PART/NUMBER.wav`: N samples at the model's rate
-        of the clip scaled to a peak of 1.
+        Write the explanations to `sounds/PART/NUMBER.wav`: N samples at the model's
+        rate, for the clip scaled to a peak of 1.
     device : str or torch.device
-        Of the explainer.
+        Device of the explainer.
     progress : callable, optional
         Called with the number of clips of each batch.
 
     Returns
     -------
     counts : dict or None
-        "clips", "failed" and "errors" (message to number); None in all processes but
-        the first.
+        "clips", "failed" and "errors" (message to number of clips); None in all
+        processes except the first.
 
     Raises
     ------
@@ -301,5 +301,5 @@ def _join_parts(
 
     write_atomically(folder / "corpus.csv", write)
     if not n_clips:
-        raise InputError("no clip in the corpus")
+        raise InputError("the corpus contains no clips")
     return {"clips": n_clips, "failed": errors.total(), "errors": errors}

@@ -1,7 +1,7 @@
-"""Scores of explainers: a row per clip and method.
+"""Scores of explainers: one row per clip and method.
 
-No clip is skipped: the rows flag empty masks, scores that are not finite and saturated
-clips. An interrupted evaluation resumes from its finished rows.
+No clip is skipped: rows flag empty masks, non-finite scores and saturated clips. An
+interrupted evaluation resumes from its finished rows.
 """
 
 import time
@@ -42,13 +42,13 @@ class Block:
     Arguments
     ---------
     domain : MaskDomain
-        Of all their masks.
+        Domain of all masks.
     classifier : Classifier
-        Frozen.
+        The frozen classifier to explain.
     explainers : dict
         Name of the method to Explainer.
     baselines : explainers.Baselines, optional
-        Methods listed before these.
+        Attribution methods, listed before `explainers`.
     background : callable, optional
         Reference waveforms (n, N) of SHAP, see `background.TrainingClips`.
     """
@@ -98,45 +98,42 @@ def evaluate(
     Arguments
     ---------
     explainers : dict
-        Name of the method to Explainer, all of them in this domain. Wrap the explainer
-        that random masks refer to in `explainers.controls.Remembered`.
-    batches : iterable
-        Of ClipBatch.
+        Name of the method to Explainer, all in this domain. Wrap the reference of
+        random masks in `explainers.controls.Remembered`.
+    batches : iterable of ClipBatch
     domain : MaskDomain
     classifier : Classifier
-    metrics : sequence
-        Of Metric.
+    metrics : sequence of Metric
     class_names : list
-        Name of each class, for the table. Without: its index.
+        Class names for the table. Default: class indices.
     stems : callable
-        B ids to the foreground and the background of these clips, (B, N) each. Adds
-        the scores of `metrics.separation`.
-    shares : sequence
-        Of float: shares of kept cells, above 0 and at most 1, at which the faithfulness
-        is computed, with the areas under these curves (`metrics.curves`). Columns:
-        `curve_column`.
-    checks : sequence
-        Of `metrics.Check`: their scores are added.
+        Maps B ids to foreground and background of these clips, (B, N) each. Adds the
+        scores of `metrics.separation`.
+    shares : sequence of float
+        Shares of kept cells, above 0 and at most 1. Adds the scores at these mask sizes
+        and the areas under their curves (`metrics.curves`), in columns `curve_column`.
+    checks : sequence of Check
+        Their scores are added.
     device : str
-        Of the models, which are there already.
+        Device that the models are on.
     store : RowStore
-        Its rows are not computed again; new rows are added to it. Of n processes each
-        scores every n-th batch.
+        Its rows are reused; new rows are added to it. Each of n processes scores every
+        n-th batch.
     bar : tqdm
-        Updated by one for each row.
+        Progress bar, advanced by one per row.
 
     Returns
     -------
     per_clip : pandas.DataFrame
         One row per clip and method with the columns `id method label predicted
-        correct p p_in p_out`, each metric, `empty_mask saturated seconds`. The p are
-        the probabilities of the explained class. `label` and `correct` are missing
-        for clips without a label, `predicted` and `correct` for NaN logits.
+        correct p p_in p_out`, each metric, `empty_mask saturated seconds`. p, p_in and
+        p_out are probabilities of the explained class. `label` and `correct` are
+        missing for unlabelled clips, `predicted` and `correct` for NaN logits.
 
     Raises
     ------
     InputError
-        Without an explainer or a clip.
+        If there is no explainer or no clip.
     """
     store = RowStore() if store is None else store
     ids: list[str] = []
@@ -146,7 +143,7 @@ def evaluate(
         if number % store.n_ranks != store.rank:
             continue
         wav, lens = batch.wav.to(device), lens_on(batch, device)
-        parts = None  # the stems: rendered once for all methods, and only if needed
+        parts = None  # the stems, rendered once for all methods if needed
         for method, explainer in explainers.items():
             if not store.has(method, batch.ids):
                 explanation, seconds = _timed(explainer.explain, wav, lens)
@@ -197,9 +194,8 @@ def score_clips(
     label : torch.Tensor or None
         Class indices (B,), if known.
     evidence : Evidence
-        Of the B clips.
-    metrics : sequence
-        Of Metric.
+        Evidence of the B clips.
+    metrics : sequence of Metric
     class_names : list
         As in `evaluate`.
 
@@ -274,7 +270,7 @@ def _timed(
     """Return the explanation of waveforms (B, N) and its time in seconds."""
     start = time.perf_counter()
     explanation = explain(wav, lens=lens)
-    if wav.is_cuda:  # returns before the work is done
+    if wav.is_cuda:  # kernels run asynchronously
         torch.cuda.synchronize(wav.device)
     return explanation, time.perf_counter() - start
 

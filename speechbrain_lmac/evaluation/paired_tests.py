@@ -24,7 +24,7 @@ def compare(
     n_boot: int = 2000,
     seed: int = 1234,
 ) -> pd.DataFrame:
-    """Compare one method with each of the others, clip by clip.
+    """Compare one method with each other method, paired by clip.
 
     Arguments
     ---------
@@ -34,8 +34,8 @@ def compare(
         per method.
     reference : str
         The method that is compared with the others.
-    metrics : sequence
-        Of Score: name and direction.
+    metrics : sequence of Score
+        Only name and direction are used.
     n_boot : int
         Resamples of the bootstrap.
     seed : int
@@ -48,21 +48,21 @@ def compare(
         `metrics`:
 
         - `reference`, `method`, `metric`;
-        - `n`: clips with a finite score of both, used for the columns after
-          `non_finite`;
-        - `missing`: clips with a row of only one of the two; `non_finite`: clips with
-          rows of both, but not two finite scores;
-        - `difference`: mean of the reference's score less the method's, with the 95 %
+        - `n`: clips with a finite score for both methods, which are used for the
+          columns after `non_finite`;
+        - `missing`: clips with a row for only one of the two; `non_finite`: clips with
+          rows for both, of which at least one score is not finite;
+        - `difference`: mean of the reference's score minus the method's, with the 95 %
           interval `low`, `high` (percentile bootstrap over clips);
-        - `p`: of the two-sided Wilcoxon signed-rank test (`signed_rank_p`), not
-          corrected for the number of rows;
-        - `reference_better`: whether the difference has the metric's direction. False
-          for 0, missing without a direction or without a clip.
+        - `p`: p value of the two-sided Wilcoxon signed-rank test (`signed_rank_p`), not
+          corrected for multiple comparisons;
+        - `reference_better`: whether the sign of the difference favours the reference.
+          False for 0, missing if the metric has no direction or n is 0.
 
     Raises
     ------
     InputError
-        For an unknown method or a missing column, and for a repeated id of a method.
+        For an unknown method, a missing column, or several rows for a method and id.
     """
     methods = list(per_clip["method"].unique())
     if reference not in methods:
@@ -94,7 +94,7 @@ def compare(
                 rows.loc[shared, metric.name].to_numpy(float) for rows in (ours, theirs)
             ]
             finite = np.isfinite(pairs).all(axis=0)
-            # Sorted: neither mean nor interval depends on the order of the clips.
+            # Sorted, so that the order of the clips does not affect the results.
             differences = np.sort((pairs[0] - pairs[1])[finite])
             low, high = bootstrap_interval(differences, n_boot, seed)
             mean = float(differences.mean()) if len(differences) else math.nan
@@ -122,14 +122,14 @@ def compare(
 
 
 def signed_rank_p(differences: np.ndarray) -> float:
-    """Return p of the two-sided Wilcoxon signed-rank test of paired differences.
+    """Return the p value of the two-sided Wilcoxon signed-rank test.
 
     Differences of 0 are dropped (Wilcoxon 1945). If all are 0, p is 1.
 
     Arguments
     ---------
     differences : numpy.ndarray
-        Shape (n,), finite. NaN for n = 0.
+        Paired differences, shape (n,), finite. For n = 0 the result is NaN.
 
     Returns
     -------
@@ -160,10 +160,10 @@ def means_by(
     ---------
     table : pandas.DataFrame
         One row per clip.
-    keys : sequence
-        Of str: the columns whose values define the groups, in the order of the table.
-    names : sequence
-        Of str: the columns of scores.
+    keys : sequence of str
+        Columns that define the groups, which keep the order of the table.
+    names : sequence of str
+        Columns of scores.
     n_boot : int
         Resamples of the bootstrap.
     seed : int
@@ -173,8 +173,8 @@ def means_by(
     -------
     means : pandas.DataFrame
         One row per group and score: the keys, `score`, the `mean` of the finite scores,
-        the limits of its 95 % interval `low` and `high`, the number `n` of finite
-        scores, and that of the others, `non_finite`.
+        the limits `low` and `high` of its 95 % interval, and the numbers `n` of finite
+        and `non_finite` of other scores.
 
     Example
     -------
@@ -216,9 +216,9 @@ def _check_columns(table: pd.DataFrame, names: Sequence[str]) -> None:
 
 
 def _is_better(difference: float, higher_is_better: bool | None) -> Any:
-    """Return whether a difference has the better sign, a bool; NA without a direction.
+    """Return whether a difference has the favourable sign, as a bool.
 
-    NA also for a NaN.
+    NA if the metric has no direction, or the difference is NaN.
     """
     if higher_is_better is None or math.isnan(difference):
         return pd.NA

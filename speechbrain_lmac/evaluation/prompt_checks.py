@@ -1,8 +1,8 @@
 """Prompt checks: dependence of zero-shot explanations on their prompt.
 
-Every clip is explained for every prompt. Three checks: the mask grows with the
-similarity of clip and prompt, it is nearly empty for an absent class, and it differs
-between prompts. A map that ignores its prompt fails all three.
+Every clip is explained for every prompt. Three checks: masks are larger for prompts
+more similar to the clip, nearly empty for absent classes, and differ between prompts.
+Masks that ignore the prompt fail all three.
 """
 
 import math
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
     from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 
-FEWEST_PROMPTS = 3  # two prompts are one pair, which has no rank
+MIN_PROMPTS = 3  # two prompts form a single pair: no rank correlation
 
 RISES = Score(
     name="size by similarity",
     higher_is_better=True,
     unit="",
-    description="rank correlation of the mask mean and the similarity of clip and "
-    "prompt, over the prompts of a clip",
+    description="rank correlation of mask mean and clip-prompt similarity, over the "
+    "prompts of a clip",
 )
 OVERALL = Score(
     name="the same, overall",
     higher_is_better=True,
     unit="",
-    description="one rank correlation over all clips and prompts; its interval is a "
-    "bootstrap over clips, which keeps the prompts of a clip together",
+    description="rank correlation over all clips and prompts together; its interval is "
+    "a bootstrap over clips, each with all its prompts",
 )
 ABSENT = (
     Score(
@@ -59,22 +59,22 @@ ABSENT = (
         name="MM absent",
         higher_is_better=None,
         unit="",
-        description="mean of the mask means for the prompts of the other, absent, "
-        "classes",
+        description="mean of the mask means for the prompts of all other classes, "
+        "which are absent",
     ),
     Score(
         name="right less absent",
         higher_is_better=True,
         unit="",
-        description="MM right less MM absent, clip by clip: 0 for a mask of the same "
-        "size for any prompt",
+        description="MM right minus MM absent, per clip: 0 if the mask has the same "
+        "size for every prompt",
     ),
     Score(
         name="right larger",
         higher_is_better=True,
         unit="%",
-        description="share of the other prompts whose mask has a smaller mean than "
-        "that of the right prompt",
+        description="share of the other prompts whose mask mean is below that of the "
+        "right prompt",
     ),
 )
 SWAP = (
@@ -82,23 +82,22 @@ SWAP = (
         name="swap distance",
         higher_is_better=True,
         unit="",
-        description="Jaccard distance of the masks of two prompts, 1 - sum of minima / "
-        "sum of maxima, mean over the pairs of prompts: 0 for the same map for any "
-        "prompt",
+        description="Jaccard distance of the masks for two prompts, 1 - sum of minima "
+        "/ sum of maxima, mean over pairs of prompts: 0 if the mask ignores the prompt",
     ),
     Score(
         name="shape distance",
         higher_is_better=True,
         unit="",
-        description="swap distance of masks divided by their sums: 0 where only the "
-        "size changes",
+        description="swap distance of masks divided by their sums: 0 if prompts only "
+        "scale the mask",
     ),
     Score(
         name="swap by text",
         higher_is_better=True,
         unit="",
-        description="rank correlation of the swap distance and the distance of both "
-        "texts, 1 - cosine, over the pairs of prompts of a clip",
+        description="rank correlation of the swap distance and the text distance, "
+        "1 - cosine, over the pairs of prompts of a clip",
     ),
 )
 SCORES = (RISES, *ABSENT, *SWAP)
@@ -117,23 +116,23 @@ def explain_prompts(
     Arguments
     ---------
     explainer : Explainer
-    batches : iterable
-        Of ClipBatch with labels, which are indices of prompts.
+    batches : iterable of ClipBatch
+        With labels, which are indices of prompts.
     domain : MaskDomain
-        Of the explainer's masks.
+        Domain of the explainer's masks.
     classifier : ClapClassifier
-        With C prompts, at least `FEWEST_PROMPTS`.
+        With C prompts, at least `MIN_PROMPTS`.
     device : str or torch.device
-        Of the models, which are there already.
+        Device that the models are on.
     bar : tqdm, optional
-        Updated by one for each clip.
+        Progress bar, advanced by one per clip.
 
     Returns
     -------
     prompts : pandas.DataFrame
         One row per clip and prompt: `id label prompt right similarity similarity_in
-        similarity_out mask_mean empty_mask`. The similarities are cosines of the prompt
-        with the whole clip, the explanation, and the rest; `right`: whether the prompt
+        similarity_out mask_mean empty_mask`. Similarities are cosines of the prompt
+        with the whole clip, the explanation and the rest; `right` is whether the prompt
         is that of the clip's class.
     swaps : pandas.DataFrame
         One row per clip and pair of prompts: `id first second text_distance
@@ -142,12 +141,12 @@ def explain_prompts(
     Raises
     ------
     InputError
-        With fewer prompts than `FEWEST_PROMPTS`, and without clips.
+        If there are fewer than `MIN_PROMPTS` prompts, or no clips.
     """
     labels = classifier.labels
-    if len(labels) < FEWEST_PROMPTS:
+    if len(labels) < MIN_PROMPTS:
         raise InputError(
-            f"prompt checks need at least {FEWEST_PROMPTS} prompts, got {len(labels)}"
+            f"prompt checks need at least {MIN_PROMPTS} prompts, got {len(labels)}"
         )
     apart = 1 - classifier.text.double() @ classifier.text.double().T
     prompts, swaps = [], []
@@ -182,7 +181,7 @@ def explain_prompts(
         if bar is not None:
             bar.update(len(batch.ids))
     if not prompts:
-        raise InputError("nothing to check: no clip in the data")
+        raise InputError("nothing to check: the data contain no clips")
     return pd.concat(prompts, ignore_index=True), pd.concat(swaps, ignore_index=True)
 
 
@@ -192,7 +191,7 @@ def similarities(
     explanation: Explanation,
     place: int,
 ) -> dict[str, torch.Tensor]:
-    """Return the cosines of one prompt with the clip, the explanation and the rest.
+    """Return the cosine similarities of one prompt with clip, explanation and rest.
 
     Arguments
     ---------
@@ -200,7 +199,7 @@ def similarities(
     classifier : ClapClassifier
         With C prompts.
     explanation : Explanation
-        Of B clips.
+        Explanation of B clips.
     place : int
         Index of the prompt, 0 to C - 1.
 
@@ -221,14 +220,14 @@ def similarities(
 def _table(
     columns: Mapping[str, Any], scores: Mapping[str, torch.Tensor]
 ) -> pd.DataFrame:
-    """Return a table of B rows: columns, and scores (B,) on any device."""
+    """Return a table of B rows from columns and scores (B,), on any device."""
     return pd.DataFrame(
         {**columns, **{name: s.detach().cpu().numpy() for name, s in scores.items()}}
     )
 
 
 def clip_scores(prompts: pd.DataFrame, swaps: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores of each clip: a row per clip with each of `SCORES`.
+    """Return one row per clip, with a column for each of `SCORES`.
 
     Arguments
     ---------
@@ -238,8 +237,8 @@ def clip_scores(prompts: pd.DataFrame, swaps: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     per_clip : pandas.DataFrame
-        With the columns `id label` in front. A rank correlation is NaN where all mask
-        means or all distances are equal, or one is not finite.
+        Starts with the columns `id label`. Rank correlations are NaN if all mask means
+        or all distances are equal, or one of them is not finite.
 
     Example
     -------
@@ -300,7 +299,7 @@ def overall_correlation(
     prompts : pandas.DataFrame
         From `explain_prompts`, of one explainer.
     n_boot : int
-        Resamples of the clips, each with all its prompts.
+        Number of bootstrap resamples of clips, each clip with all its prompts.
     seed : int
         Seed of the bootstrap.
 

@@ -1,8 +1,7 @@
 """Cascading randomisation of a classifier's layers (Adebayo et al. 2018).
 
-The layers get random weights from the logits down, one more at each step. An
-explanation of the classifier must change with it; one that does not shows the input,
-not the decision.
+Layers are reinitialised from the logits down, one more at each step. An explanation of
+the classifier must change with its weights; if it does not, it only reflects the input.
 """
 
 import math
@@ -28,25 +27,25 @@ SPEARMAN = Score(
     name="Spearman",
     higher_is_better=False,
     unit="",
-    description="rank correlation of the masks' cells before and after",
+    description="rank correlation of the mask before and after randomisation",
 )
 SSIM = Score(
     name="SSIM",
     higher_is_better=False,
     unit="",
-    description="structural similarity of the masks before and after",
+    description="structural similarity of the mask before and after randomisation",
 )
 SIMILARITIES = (SPEARMAN, SSIM)
-TRAINED = "trained"  # the step without a random layer
+TRAINED = "trained"  # name of step 0, without a random layer
 
 
 def cascade_layers(classifier: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
-    """Return the layers of a classifier, the last one first.
+    """Return the layers of a classifier in the order of their randomisation.
 
-    A layer is a module with parameters of its own. The i-th batch norm of a module
-    belongs to its i-th convolution, if their numbers are equal; any other module stands
-    alone. The order is the reverse of that in the classifier's `__init__`: for a chain
-    of layers from the logits down.
+    A layer is a module with direct parameters. If a module has as many batch norms as
+    convolutions, its i-th batch norm belongs to its i-th convolution; all other modules
+    are layers on their own. The order is the reverse of that in the classifier's
+    `__init__`: for a sequential network, from the logits down.
 
     Arguments
     ---------
@@ -54,9 +53,9 @@ def cascade_layers(classifier: torch.nn.Module) -> list[tuple[str, torch.nn.Modu
 
     Returns
     -------
-    layers : list
-        Of (name, module). A convolution with its batch norm is a `ModuleList` of both,
-        under the convolution's name.
+    layers : list of (str, torch.nn.Module)
+        Names and modules. A convolution with its batch norm is a `ModuleList` of both,
+        under the name of the convolution.
 
     Raises
     ------
@@ -93,7 +92,7 @@ def cascade_layers(classifier: torch.nn.Module) -> list[tuple[str, torch.nn.Modu
 
 
 def _has_weights(module: torch.nn.Module) -> bool:
-    """Return whether a module has parameters or running statistics of its own."""
+    """Return whether a module has direct parameters or running statistics."""
     own = next(module.parameters(recurse=False), None) is not None
     return own or isinstance(module, _BatchNorm)
 
@@ -101,8 +100,8 @@ def _has_weights(module: torch.nn.Module) -> bool:
 def reinitialise(module: torch.nn.Module, *key: str | int) -> None:
     """Give a module and its submodules new weights, seeded by the key.
 
-    By the `reset_parameters` of each module, which also resets the running statistics
-    of a batch norm. The parameters of a module without this method are shuffled.
+    Calls `reset_parameters` of each module, which also resets the running statistics of
+    batch norms. Parameters of modules without this method are permuted.
     """
     devices = {p.device.index for p in module.parameters() if p.is_cuda}
     with torch.random.fork_rng(devices=sorted(devices)), torch.no_grad():
@@ -121,15 +120,15 @@ def reinitialise(module: torch.nn.Module, *key: str | int) -> None:
 def cascade(classifier: torch.nn.Module, seed: int = 1234) -> Iterator[Iterator[str]]:
     """Randomise a classifier layer by layer, and restore it at the end.
 
-    The context is an iterator over the names of `cascade_layers`: when it yields a
-    name, this layer and all before it are random. On exit, also by an error, parameters
-    and buffers get their old values, bit for bit.
+    The context manager returns an iterator over the names of `cascade_layers`: when it
+    yields a name, that layer and all previous ones are random. On exit, even after an
+    error, parameters and buffers are restored exactly.
 
     Arguments
     ---------
     classifier : torch.nn.Module
     seed : int
-        The weights of a layer depend on it and on the layer's name only.
+        The random weights of a layer depend only on this seed and its name.
 
     Example
     -------
@@ -167,42 +166,42 @@ def randomisation_check(
 ) -> pd.DataFrame:
     """Compare masks before and after the classifier's layers are randomised.
 
-    Every step explains the class that the trained classifier predicts: masks do not
-    change with the class. Only the classifier is randomised, not a trained interpreter,
-    whose masks should follow the classifier it was trained for.
+    Every step explains the class predicted by the trained classifier, so masks do not
+    differ because of the class. Only the classifier is randomised, not a trained
+    interpreter, whose masks should depend on the classifier.
 
     Arguments
     ---------
     explainer : Explainer
-        With this `classifier`, not a copy.
+        Must hold this `classifier` object, not a copy.
     classifier : torch.nn.Module
         Restored at the end.
-    batches : iterable
-        Of ClipBatch, explained once per step. All masks are kept in memory.
+    batches : iterable of ClipBatch
+        Explained once per step. All masks are kept in memory.
     seed : int
         Seed of the random weights.
     device : str
-        Of the models, which are there already.
+        Device that the models are on.
     progress : bool
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
     table : pandas.DataFrame
         One row per step and clip with the columns `id step layer Spearman SSIM`. Step
-        0, "trained", compares two explanations of the same classifier: 1, except for
-        random methods. NaN, which the summary counts, for masks that are constant
-        before or after, and for the SSIM of recordings shorter than its window.
+        0, "trained", compares two explanations of the trained classifier: the scores
+        are 1, except for random methods. NaN if a mask is constant, and for the SSIM of
+        clips shorter than its window; the summary counts NaN.
 
     Raises
     ------
     InputError
-        Without clips, and when the explainer's logits do not change with the random
-        classifier.
+        If there are no clips, or if the explainer's logits do not change when the
+        classifier is randomised.
     """
     batches = list(batches)
     if not batches:
-        raise InputError("nothing to check: no clip in the data")
+        raise InputError("nothing to check: the data contain no clips")
     before = [
         explainer.explain(batch.wav.to(device), lens=lens_on(batch, device))
         for batch in batches
@@ -229,8 +228,8 @@ def _compare(
     """Return the rows of one step."""
     rows, changed = [], False
     for batch, old in zip(batches, before, strict=True):
-        # A new tensor: `Remembered` identifies a batch by its object, and would return
-        # the explanation of the trained classifier.
+        # A copy: `Remembered` caches by object identity, and would return the
+        # explanation of the trained classifier.
         wav = batch.wav.to(old.mask.device, copy=True)
         new = explainer.explain(wav, old.target, lens_on(batch, wav.device))
         changed |= not torch.equal(new.logits, old.logits)
@@ -241,8 +240,8 @@ def _compare(
         rows.append(pd.DataFrame(columns))
     if step and not changed:
         raise InputError(
-            f"the logits do not change with a random layer {layer}: the explainer does "
-            "not use the randomised classifier. Build it with the same object"
+            f"the logits do not change when layer {layer} is randomised: the explainer "
+            "uses a copy of the classifier. Build both with the same object"
         )
     return pd.concat(rows, ignore_index=True)
 

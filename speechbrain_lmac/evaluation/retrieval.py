@@ -1,4 +1,4 @@
-"""Zero-shot retrieval: classes, pairs and attributes, seen in training or not."""
+"""Zero-shot retrieval of classes, pairs and attributes, seen or unseen in training."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from speechbrain_lmac.classifiers.clap.miniclap import MiniClap
     from speechbrain_lmac.data.class_captions import ClassCaptions
 
-TIE = 1e-5  # similarities that differ by rounding only
+TIE = 1e-5  # similarities that differ by less count as equal
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class Prompts:
-    """The embedded prompts of an evaluation, and the accuracies of retrieval.
+    """Embedded prompts, and the retrieval accuracies of clips with them.
 
     Arguments
     ---------
@@ -54,29 +54,30 @@ class Prompts:
             }
 
     def read(self, clap: "MiniClap", texts: Iterable[str]) -> torch.Tensor:
-        """Embed P sentences, (P, D); unknown words raise no warning."""
+        """Return embeddings (P, D) of P sentences; unknown words raise no warning."""
         return clap.read(clap.vocabulary(list(texts)).ids)
 
     def classes(
         self, sounds: torch.Tensor, categories: Sequence[str]
     ) -> dict[str, list[float]]:
-        """Return accuracies of class prompts: standard, by template, and nonsense.
+        """Return accuracies of class prompts: standard, per template, and nonsense.
 
         Arguments
         ---------
         sounds : torch.Tensor
             Embeddings of B clips, shape (B, D).
         categories : sequence
-            Their B classes.
+            Classes of the B clips.
 
         Returns
         -------
         accuracies : dict
-            Name to B numbers, 0 to 1; NaN where no prompt is seen, or unseen.
+            Name to B numbers, 0 to 1; NaN where there is no seen, or no unseen, prompt.
         """
         target = torch.tensor([self.categories.index(c) for c in categories])
         right = torch.stack(
-            [found(sounds, text, target) for text in self.of_templates], dim=1
+            [top_one_accuracy(sounds, text, target) for text in self.of_templates],
+            dim=1,
         )
         unseen = torch.tensor(
             [
@@ -88,20 +89,20 @@ class Prompts:
             "accuracy": right[:, 0].tolist(),
             "template_seen": masked_mean(right, ~unseen),
             "template_unseen": masked_mean(right, unseen),
-            "nonsense": found(sounds, self.of_nonsense, target).tolist(),
+            "nonsense": top_one_accuracy(sounds, self.of_nonsense, target).tolist(),
         }
 
     def pairs(
         self, sounds: torch.Tensor, pairs: Sequence[tuple[str, str]]
     ) -> dict[str, list[float]]:
-        """Return accuracies of mixtures against the captions of all pairs.
+        """Return accuracies of mixtures among the captions of all pairs.
 
         Arguments
         ---------
         sounds : torch.Tensor
             Embeddings of B mixtures, shape (B, D).
         pairs : sequence
-            Their B pairs of classes.
+            Pairs of classes of the B mixtures.
 
         Returns
         -------
@@ -110,7 +111,7 @@ class Prompts:
         """
         listed = self.captions.pairs()
         target = torch.tensor([listed.index(pair) for pair in pairs])
-        right = found(sounds, self.of_pairs, target)[:, None]
+        right = top_one_accuracy(sounds, self.of_pairs, target)[:, None]
         unseen = torch.tensor([[self.captions.is_unseen(*pair)] for pair in pairs])
         return {
             "pair_seen": masked_mean(right, ~unseen),
@@ -123,16 +124,16 @@ class Prompts:
         categories: Sequence[str],
         attributes: Sequence[Iterable[str]],
     ) -> dict[str, list[float]]:
-        """Return accuracies of each clear attribute against its opposite.
+        """Return accuracies of unambiguous attributes against their opposites.
 
         Arguments
         ---------
         sounds : torch.Tensor
             Embeddings of B clips, shape (B, D).
         categories : sequence
-            Their B classes.
+            Classes of the B clips.
         attributes : sequence
-            Their B sets of clear attributes.
+            Sets of unambiguous attributes of the B clips.
 
         Returns
         -------
@@ -149,7 +150,7 @@ class Prompts:
             for values, texts in self.of_values.items():
                 for value in set(values) & set(present):
                     target = torch.tensor([values.index(value)])
-                    right = found(sound[None], texts[place], target)
+                    right = top_one_accuracy(sound[None], texts[place], target)
                     new = any(self.captions.is_unseen(category, v) for v in values)
                     scores[new].append(right.item())
             seen.append(mean_or_nan(scores[False]))
@@ -157,10 +158,10 @@ class Prompts:
         return {"attribute_seen": seen, "attribute_unseen": unseen}
 
 
-def found(
+def top_one_accuracy(
     sounds: torch.Tensor, texts: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """Return whether the right text of each clip is the most similar one.
+    """Return the top-1 retrieval accuracy of each clip, with ties shared.
 
     Arguments
     ---------
@@ -179,7 +180,7 @@ def found(
     Example
     -------
     >>> texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    >>> found(torch.eye(2), texts, torch.tensor([0, 1]))
+    >>> top_one_accuracy(torch.eye(2), texts, torch.tensor([0, 1]))
     tensor([1.0000, 0.5000])
     """
     similarity = (sounds @ texts.T).cpu()
@@ -203,7 +204,7 @@ def mean_or_nan(values: list[float]) -> float:
 
 
 def nonsense_names(number: int, words: Iterable[str]) -> list[str]:
-    """Return names of eight letters, none of the words; the same in every process.
+    """Return invented names of eight letters that are not in `words`; deterministic.
 
     Example
     -------

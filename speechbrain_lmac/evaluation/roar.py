@@ -1,9 +1,9 @@
 """Remove and retrain (ROAR, Hooker et al. 2019).
 
-The cells that a method ranks highest are removed from every clip of the training,
-validation and test splits, and a classifier is retrained on the rest. The larger its
-loss of accuracy, the better the ranking. Trained on clips with holes, the classifier
-loses no accuracy to the holes themselves.
+The top-ranked cells of a method are removed from all clips of the training, validation
+and test splits, and a classifier is retrained on the rest. The larger the loss of
+accuracy, the better the ranking. Because it is trained on such clips, the classifier
+does not lose accuracy from the distribution shift of the removal itself.
 """
 
 import copy
@@ -37,7 +37,7 @@ from speechbrain_lmac.utils.seeding import generator, seed_of
 if TYPE_CHECKING:
     from speechbrain_lmac.training.schedules import Annealing
 
-WHOLE = "nothing removed"  # the method of the whole clips, with the share 0
+WHOLE = "nothing removed"  # method name of the unmodified clips, share 0
 SPLITS = ("train", "valid", "test")
 COLUMNS = ["method", "share", "repeat", "accuracy", "n_test", "epoch", "seconds"]
 
@@ -52,9 +52,9 @@ class Learning:
     batch_size : int
         Clips per step.
     opt_class : callable
-        Parameters to optimizer.
+        Maps parameters to an optimizer.
     annealing : training.schedules.Annealing
-        A fresh one: each retraining has a copy.
+        In its initial state; each retraining uses a copy.
     """
 
     number_of_epochs: int
@@ -71,36 +71,36 @@ def retrain(
 ) -> tuple[float, int]:
     """Train a classifier from random weights, and test it.
 
-    The weights with the lowest validation loss are tested. Initial weights, order of
-    the clips and dropout depend on the key only: retrainings with the same key differ
-    in their inputs only. No augmentation and no checkpoint: a plain loop instead of a
-    Brain, since the features are in memory and a retraining takes seconds.
+    The weights with the lowest validation loss are tested. Initial weights, the order
+    of clips and dropout depend only on the key: with equal keys, only the inputs
+    differ. A plain loop instead of a Brain, without augmentation and checkpoints, since
+    features are in memory and a retraining takes seconds.
 
     Arguments
     ---------
     model : torch.nn.Module
-        Features (B, T, n_mels) to `ClassifierOutput`. Its weights are replaced.
+        Maps features (B, T, n_mels) to `ClassifierOutput`. Its weights are overwritten.
     splits : dict
         "train", "valid" and "test" to `Inputs`.
     learning : Learning
     key : tuple
-        Seed, of strings and integers.
+        Strings and integers that seed the retraining.
 
     Returns
     -------
     accuracy : float
-        On the test split, 0 to 1.
+        Accuracy on the test split, 0 to 1.
     epoch : int
-        The epoch of the tested weights, from 1.
+        Epoch of the tested weights, starting at 1.
 
     Raises
     ------
     InputError
-        When no epoch has a finite validation loss.
+        When the validation loss is not finite in any epoch.
     """
     reinitialise(model, *key, "weights")
     optimizer = learning.opt_class(model.parameters())
-    annealing = copy.deepcopy(learning.annealing)  # some have a state
+    annealing = copy.deepcopy(learning.annealing)  # may be stateful
     train = splits["train"]
     steps = math.ceil(len(train.labels) / learning.batch_size)
     best, best_epoch, weights = math.inf, 0, None
@@ -156,9 +156,10 @@ def remove_and_retrain(
     settings: str,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Retrain for each method, share and repeat; each is a row of a CSV file.
+    """Retrain for each method, share and repeat; return the accuracies.
 
-    The file is written after every retraining. Its rows are not computed again.
+    Each retraining is a row of a CSV file, which is written after each of them; rows
+    already in the file are reused.
 
     Arguments
     ---------
@@ -166,15 +167,15 @@ def remove_and_retrain(
         Name of the method to Explainer.
     domain : MaskDomain
     splits : dict
-        "train", "valid" and "test" to an iterable of ClipBatch, iterated once for each
+        "train", "valid" and "test" to an iterable of ClipBatch, iterated once per
         method.
     model : torch.nn.Module
-        The classifier that is retrained; not the explained one.
+        The classifier to retrain, not the explained one.
     learning : Learning
     shares : sequence
-        Removed shares of the cells, 0 to 1.
+        Shares of removed cells, 0 to 1.
     repeats : int
-        Retrainings with different initial weights.
+        Number of retrainings with different initial weights.
     seed : int
         Seed of the retrainings.
     path : Path
@@ -182,7 +183,7 @@ def remove_and_retrain(
     settings : str
         From `settings_of`.
     progress : bool
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
@@ -193,7 +194,7 @@ def remove_and_retrain(
     Raises
     ------
     InputError
-        When the file has rows of other settings.
+        When the file has rows with different settings.
     """
     store = Retrainings(path, settings)
     repeated = range(1, repeats + 1)
@@ -264,7 +265,7 @@ class Retrainings(RowStore):
     Raises
     ------
     InputError
-        When the file is no such table, or has rows of other settings.
+        When the file is not such a table, or has rows with different settings.
     """
 
     keys = ("method", "share", "repeat")
@@ -281,13 +282,14 @@ class Retrainings(RowStore):
         return self.settings
 
     def valid(self, rows: pd.DataFrame, file: Path) -> pd.DataFrame:
-        """Return all rows, or raise InputError if they are of other settings."""
+        """Return all rows; raise InputError if their settings differ."""
         if list(rows.columns) != [*COLUMNS, self.about]:
-            raise InputError(f"{file} is not a table of this recipe: remove it")
+            raise InputError(f"{file} was not written by this recipe: remove it")
         if (rows[self.about] != self.settings).any():
             raise InputError(
-                f"{file} has rows of other settings (data, classifier, interpreter, "
-                "learner, seed or training): remove it, or set another --output_folder"
+                f"{file} has rows with different settings (data, classifier, "
+                "interpreter, learner, seed or training): remove it, or set another "
+                "--output_folder"
             )
         return rows
 
@@ -297,8 +299,8 @@ def settings_of(modules: Iterable[torch.nn.Module], *values: object) -> str:
 
     Arguments
     ---------
-    modules : iterable
-        Of torch.nn.Module: their weights.
+    modules : iterable of torch.nn.Module
+        Modules whose weights are hashed.
     values : object
         Other dependencies, with a stable `repr`.
 

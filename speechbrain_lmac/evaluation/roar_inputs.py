@@ -1,4 +1,4 @@
-"""Inputs of retrained classifiers: clips without their highest-ranked cells."""
+"""Inputs of retrained classifiers: clips without their top-ranked cells."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ class Inputs:
 
     features: torch.Tensor  # (n, T, n_mels)
     labels: torch.Tensor  # (n,) class indices
-    # (n,) int64, steps of the features that hold recording; None: nothing is padded.
+    # (n,) int64, lengths of the features without padding; None: nothing is padded.
     lengths: torch.Tensor | None = None
 
     def logits(self, model: torch.nn.Module, places: torch.Tensor) -> torch.Tensor:
-        """Return the logits (B, C) of a classifier for the clips `places`, (B,)."""
+        """Return a classifier's logits (B, C) for the clips with indices (B,)."""
         lengths = None if self.lengths is None else self.lengths[places]
         masks = lengths is not None and masks_padding(model)
         features = self.features[places]
@@ -36,13 +36,12 @@ class Inputs:
 
 
 def mean_of_bins(domain: MaskDomain, batches: Iterable[ClipBatch]) -> torch.Tensor:
-    """Return the mean of the representation in each bin, over recorded frames.
+    """Return the mean of the representation in each bin, excluding padding.
 
     Arguments
     ---------
     domain : MaskDomain
-    batches : iterable
-        Of ClipBatch.
+    batches : iterable of ClipBatch
 
     Returns
     -------
@@ -52,7 +51,7 @@ def mean_of_bins(domain: MaskDomain, batches: Iterable[ClipBatch]) -> torch.Tens
     Raises
     ------
     InputError
-        Without clips.
+        If there are no clips.
     """
     total, count = torch.zeros((), dtype=torch.float64), 0
     with torch.no_grad():
@@ -62,14 +61,14 @@ def mean_of_bins(domain: MaskDomain, batches: Iterable[ClipBatch]) -> torch.Tens
                 total = total + rep.sum((0, 1))
                 count += rep.shape[0] * rep.shape[1]
     if not count:
-        raise InputError("no clip in the training data")
+        raise InputError("the training data contain no clips")
     return (total / count).float()
 
 
 def without_top(
     rep: torch.Tensor, cells: torch.Tensor, share: float, fill: torch.Tensor
 ) -> torch.Tensor:
-    """Return a representation whose highest-ranked cells are replaced.
+    """Replace the top-ranked cells of a representation.
 
     Arguments
     ---------
@@ -80,7 +79,7 @@ def without_top(
     share : float
         Share of the cells, 0 to 1.
     fill : torch.Tensor
-        Value of a removed cell in each bin, shape (F,).
+        Replacement value for each bin, shape (F,).
 
     Returns
     -------
@@ -125,10 +124,10 @@ def joined_lengths(
     Arguments
     ---------
     domain : MaskDomain
-    whole : sequence
-        Of Encoded, one per batch.
-    features : sequence
-        Their features, (B, T, n_mels).
+    whole : sequence of Encoded
+        One per batch.
+    features : sequence of torch.Tensor
+        Features (B, T, n_mels) of each batch.
 
     Returns
     -------
@@ -154,17 +153,17 @@ def remaining_inputs(
 ) -> dict[float, Inputs]:
     """Return the features of the rest of each clip, for each removed share.
 
-    The explained class is the one that the frozen classifier predicts. Cells of equal
-    rank, such as the zeros of a sparse mask, are drawn at random.
+    The class predicted by the frozen classifier is explained. Ties, such as the zeros
+    of a sparse mask, are broken at random.
 
     Arguments
     ---------
     explainer : Explainer
     domain : MaskDomain
-    batches : iterable
-        Of ClipBatch, with labels.
+    batches : iterable of ClipBatch
+        With labels.
     shares : sequence
-        Removed shares of the cells, 0 to 1.
+        Shares of removed cells, 0 to 1.
     fill : torch.Tensor
         From `mean_of_bins`, shape (F,).
 

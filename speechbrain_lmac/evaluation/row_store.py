@@ -1,4 +1,4 @@
-"""Storage of finished rows, from which an interrupted evaluation resumes."""
+"""Storage of finished rows, to resume interrupted evaluations."""
 
 import glob
 import time
@@ -14,7 +14,7 @@ from speechbrain_lmac.utils.errors import InputError
 
 SAVE_EVERY_S = 10.0
 TEXT = ("id", "method", "label", "predicted", "fingerprint")
-TRUTH_VALUES = ("correct", "empty_mask", "saturated")
+BOOLEANS = ("correct", "empty_mask", "saturated")
 
 
 class RowStore:
@@ -23,20 +23,21 @@ class RowStore:
     Arguments
     ---------
     path : str or Path, optional
-        The file: read at once, written every few seconds and by `save`. Without: memory
-        only.
+        The file: read immediately, written every few seconds and by `save`. Default:
+        rows are only in memory.
     fingerprints : dict, optional
         Method to the fingerprint of its rows. Rows of the file with another fingerprint
         or method are ignored.
     share : tuple
-        Rank of this process and number of processes. Several processes write a file
-        each, `NAME.RANK.csv`, which any later run reads and `gather` joins.
+        Rank of this process and number of processes. If there are several, each writes
+        its own file `NAME.RANK.csv`; later runs read all of them, and `gather` joins
+        them.
     """
 
     keys: tuple[str, ...] = ("method", "id")  # columns that identify a row
-    about: str = "fingerprint"  # column of what a row depends on
-    text: tuple[str, ...] = TEXT  # columns of text, whatever their content
-    exact: tuple[str, ...] = ()  # columns of numbers that are keys: parsed by `float`
+    about: str = "fingerprint"  # column that identifies the settings of a row
+    text: tuple[str, ...] = TEXT  # columns read as text, even if they look like numbers
+    exact: tuple[str, ...] = ()  # numeric key columns, parsed by `float`
 
     def __init__(
         self,
@@ -54,15 +55,15 @@ class RowStore:
             self._read(file)
 
     def expected(self, rows: pd.DataFrame) -> pd.Series | str:
-        """Return the value of the column `about` in valid rows."""
+        """Return the value that the column `about` must have in valid rows."""
         return rows["method"].map(self.fingerprints)
 
     def valid(self, rows: pd.DataFrame, file: Path) -> pd.DataFrame:
-        """Return the rows of a file that need not be computed again."""
+        """Return the rows of a file that can be reused."""
         return rows[rows[self.about] == self.expected(rows)]
 
     def _files(self) -> list[Path]:
-        """Return the file, and those of processes beside it."""
+        """Return the paths of the file and of the files of single processes."""
         if self.path is None:
             return []
         stem, suffix = self.path.stem, self.path.suffix
@@ -120,7 +121,7 @@ class RowStore:
         write_csv(rows, path)
 
     def gather(self) -> None:
-        """Save, wait for the other processes, and join their rows in one file."""
+        """Save, wait for the other processes, and merge all rows into one file."""
         self.save()
         wait_for_all()
         files = self._files()
@@ -136,12 +137,12 @@ class RowStore:
 
 
 def finished_table(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Return the table in a CSV file, after writing it if the file is missing.
+    """Return the table in a CSV file; compute and write it if the file is missing.
 
     Arguments
     ---------
     path : Path
-        Its name has a fingerprint of what the table depends on.
+        Its name must contain a fingerprint of everything the table depends on.
     make : callable
         Computes the table.
 
@@ -163,7 +164,7 @@ def finished_table(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame
 
 @contextmanager
 def _readable(file: Path) -> Iterator[None]:
-    """Raise InputError with the remedy for whatever reading a damaged file raises."""
+    """Turn errors from reading a damaged file into InputError with advice."""
     try:
         yield
     except InputError:
@@ -175,9 +176,9 @@ def _readable(file: Path) -> Iterator[None]:
 
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with missing texts as None and missing truth values as <NA>."""
+    """Return rows with missing text as None and missing booleans as <NA>."""
     rows = rows.copy()
     for name in {"label", "predicted"} & set(rows):
         column = rows[name].astype(object)
         rows[name] = column.where(column.notna(), None)
-    return rows.astype({name: "boolean" for name in TRUTH_VALUES if name in rows})
+    return rows.astype({name: "boolean" for name in BOOLEANS if name in rows})

@@ -18,14 +18,14 @@ def summarise(
     n_boot: int = 2000,
     seed: int = 1234,
 ) -> pd.DataFrame:
-    """Return mean and interval of each score, per method.
+    """Return mean and confidence interval of each score, per method.
 
     Arguments
     ---------
     per_clip : pandas.DataFrame
         From `evaluate.evaluate`.
-    scores : sequence
-        Of Score, each a column of `per_clip`.
+    scores : sequence of Score
+        Each is a column of `per_clip`.
     n_boot : int
         Resamples of the bootstrap.
     seed : int
@@ -35,11 +35,11 @@ def summarise(
     -------
     summary : pandas.DataFrame
         One row per method, in the order of `per_clip`. `n`: clips. `empty`: clips with
-        an empty mask. `non_finite`: clips with a score that is not finite (SPS and COMP
-        of an empty mask). `saturated`: clips without a measurable gain. For each score
-        its mean over the clips with a finite value, the limits of the 95 % interval
-        `NAME_low` and `NAME_high` (NaN without such a clip), and the number of such
-        clips `NAME_n`. `seconds_per_clip`: time to explain, without scoring.
+        an empty mask. `non_finite`: clips with a non-finite score (e.g. SPS and COMP of
+        an empty mask). `saturated`: clips without a measurable gain. For each score:
+        its mean over clips with a finite value, the limits `NAME_low` and `NAME_high`
+        of its 95 % interval, and the number `NAME_n` of these clips; NaN if there are
+        none. `seconds_per_clip`: time to explain, without scoring.
     """
     names = [score.name for score in scores]
     rows = []
@@ -53,7 +53,7 @@ def summarise(
             "saturated": int(clips["saturated"].sum()),
         }
         for name, column in zip(names, values.T, strict=True):
-            # Sorted: neither mean nor interval depends on the order of the clips.
+            # Sorted, so that the order of the clips does not affect the results.
             finite = np.sort(column[np.isfinite(column)])
             low, high = bootstrap_interval(finite, n_boot, seed)
             row[name] = finite.mean() if len(finite) else math.nan
@@ -66,14 +66,14 @@ def summarise(
 
 
 def curves_of(per_clip: pd.DataFrame, shares: Sequence[float]) -> pd.DataFrame:
-    """Return the curves in rows of `evaluate.evaluate`, a row per clip, method, share.
+    """Return the curves of `evaluate.evaluate`, one row per clip, method and share.
 
     Arguments
     ---------
     per_clip : pandas.DataFrame
         From `evaluate.evaluate` with these shares.
-    shares : sequence
-        Of float: the kept shares of the cells.
+    shares : sequence of float
+        Shares of kept cells.
 
     Returns
     -------
@@ -100,9 +100,9 @@ def bootstrap_interval(
     Arguments
     ---------
     values : numpy.ndarray
-        Shape (n,). With n = 0 both limits are NaN.
+        Shape (n,). For n = 0 both limits are NaN.
     n_boot : int
-        Resamples of n values each.
+        Number of resamples of n values each.
     seed : int
         Seed of the resamples.
     level : float

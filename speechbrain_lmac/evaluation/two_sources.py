@@ -1,9 +1,9 @@
-"""Mixtures of two sources: dependence of explanations on the requested class.
+"""Mixtures of two sources: dependence of explanations on the target class.
 
-Every mixture of a clip of class A with one of class B is explained for A, for B, and
-for an absent class. Both sources are known, and each explanation is compared with
-both. A method that ignores the requested class gives the same explanation for A and B,
-and cannot be right twice.
+Each mixture of a clip of class A and a clip of class B is explained for A, for B, and
+for an absent class, and each explanation is compared with both known sources. A method
+that ignores the target returns the same explanation for A and B, and cannot be right
+for both.
 """
 
 import json
@@ -38,16 +38,16 @@ from speechbrain_lmac.utils.seeding import generator
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-QUESTIONS = ("A", "B", "absent")
-SOURCES = QUESTIONS[:2]
+ROLES = ("A", "B", "absent")  # of the explained class
+SOURCES = ROLES[:2]
 
 NEARER = tuple(
     Score(
         name=f"nearer {own}",
         higher_is_better=True,
         unit="dB",
-        description=f"explanation of class {own}: its SI-SDR against source {own} less "
-        f"that against source {other}",
+        description=f"explanation of class {own}: its SI-SDR to source {own} minus "
+        f"that to source {other}",
     )
     for own, other in (SOURCES, SOURCES[::-1])
 )
@@ -55,8 +55,8 @@ BOTH = Score(
     name="both nearer",
     higher_is_better=True,
     unit="%",
-    description="share of mixtures with both differences above 0; a silent explanation "
-    "does not count",
+    description="share of mixtures with both differences above 0; silent explanations "
+    "count as failures",
 )
 TARGET = tuple(
     score
@@ -86,7 +86,7 @@ SIZE = tuple(
         description="mask mean of the explanation of "
         + ("an absent class" if name == "absent" else f"class {name}"),
     )
-    for name in QUESTIONS
+    for name in ROLES
 )
 ABSENT = Score(
     name="Target-In absent",
@@ -108,9 +108,9 @@ def classes_of(
     Arguments
     ---------
     entries : dict
-        Id to entry (`speechbrain_lmac.data.mixtures`) with another clip as background.
+        Id to entry (`speechbrain_lmac.data.mixtures`) with a second clip as background.
     manifest : str or Path
-        Of the clips' split, `OUTPUT_FOLDER/manifest/SPLIT.json`.
+        Manifest of the clips' split, `OUTPUT_FOLDER/manifest/SPLIT.json`.
     labels : list
         Class names in the order of the logits.
 
@@ -122,7 +122,7 @@ def classes_of(
     Raises
     ------
     InputError
-        When a background is not a clip of this manifest.
+        When a background is not a clip of the manifest.
     """
     clips = json.loads(Path(manifest).read_text(encoding="utf-8")).values()
     category = {clip["wav"]: clip["category"] for clip in clips}
@@ -150,14 +150,14 @@ def absent_class(name: str, present: Sequence[int], n_classes: int, seed: int) -
     present : sequence
         Class indices of its sources.
     n_classes : int
-        Number of classes, more than `present`.
+        Number of classes, larger than the number of present ones.
     seed : int
         Seed of all draws.
 
     Returns
     -------
     index : int
-        Of the class, 0 to n_classes - 1.
+        Class index, 0 to n_classes - 1.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def absent_class(name: str, present: Sequence[int], n_classes: int, seed: int) -
     """
     others = [index for index in range(n_classes) if index not in present]
     if not others:
-        raise InputError(f"absent class: more than two classes needed, got {n_classes}")
+        raise InputError(f"no absent class: all {n_classes} classes are present")
     draw = generator("absent class", seed, name)
     return others[int(torch.randint(len(others), (), generator=draw))]
 
@@ -179,12 +179,12 @@ def absent_class(name: str, present: Sequence[int], n_classes: int, seed: int) -
 def nearness(
     estimate: torch.Tensor, own: torch.Tensor, other: torch.Tensor
 ) -> torch.Tensor:
-    """Return how much nearer an estimate is to one source than to the other, in dB.
+    """Return the SI-SDR difference of an estimate between two sources, in dB.
 
     SI-SDR(estimate, own) - SI-SDR(estimate, other)
 
-    With sources of equal energy this compares two correlations: the level of the
-    estimate does not matter, and swapping the sources changes the sign.
+    Independent of the level of the estimate; swapping the sources changes the sign. For
+    sources of equal energy it compares two correlations.
 
     Arguments
     ---------
@@ -194,11 +194,12 @@ def nearness(
     Returns
     -------
     difference : torch.Tensor
-        Shape (B,), dB, float64; NaN where any is silent. Higher is nearer.
+        Shape (B,), dB, float64; NaN where a waveform is silent. Positive: closer to
+        `own`.
 
     Example
     -------
-    4/5 of the estimate's energy come from one source, 1/5 from the other:
+    4/5 of the energy of the estimate is from one source, 1/5 from the other:
 
     >>> one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     >>> nearness(2 * one + other, one, other)
@@ -207,7 +208,7 @@ def nearness(
     return si_sdr(estimate, own) - si_sdr(estimate, other)
 
 
-def judge(
+def score_mixtures(
     explainer: Explainer,
     wav: torch.Tensor,
     classes: torch.Tensor,
@@ -226,9 +227,9 @@ def judge(
     classes : torch.Tensor
         Class indices of source A, source B and an absent class, shape (B, 3).
     sources : tuple of torch.Tensor
-        A and B, shape (B, N) each.
+        Waveforms of A and B, shape (B, N) each.
     domain : MaskDomain
-        Listenable.
+        Must be listenable.
     classifier : Classifier
     lens : torch.Tensor or None
         Relative lengths (B,) of padded mixtures, in (0, 1].
@@ -236,12 +237,12 @@ def judge(
     Returns
     -------
     columns : dict
-        Each of `SCORES`, `SI-SDRi A`, `SI-SDRi B`, and `empty_mask` and `saturated` for
-        A or B, shape (B,).
+        Each of `SCORES`, `SI-SDRi A`, `SI-SDRi B`, and `empty_mask` and `saturated`
+        (true if either A or B is), shape (B,).
     """
     columns: dict[str, torch.Tensor] = {}
     flaws: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for place, name in enumerate(QUESTIONS):
+    for place, name in enumerate(ROLES):
         target = classes[:, place]
         explanation = explainer.explain(wav, target, lens)
         evidence = gather_evidence(domain, classifier, explanation)
@@ -285,8 +286,7 @@ def two_source_rows(
     classifier : Classifier
     opened : conditions.ConditionClips
         With stems.
-    batches : iterable
-        Of ClipBatch.
+    batches : iterable of ClipBatch
     classes : dict
         From `classes_of`.
     labels : list
@@ -294,18 +294,18 @@ def two_source_rows(
     seed : int
         Seed of the absent classes.
     device : str or torch.device
-        Of the models.
+        Device of the models.
     store : row_store.RowStore
-        Its rows are not computed again.
+        Its rows are reused.
     bar : tqdm
-        Updated by one for each row.
+        Progress bar, advanced by one per row.
 
     Returns
     -------
     rows : pandas.DataFrame
         `id method label other absent predicted correct top_two`, the columns of
-        `judge`, `seconds`. `correct`: the prediction is one of both classes;
-        `top_two`: both are the two likeliest.
+        `score_mixtures`, `seconds`. `correct`: the prediction is one of the two
+        classes; `top_two`: the two classes are the two most probable ones.
 
     Raises
     ------
@@ -323,7 +323,7 @@ def two_source_rows(
             (*classes[name], absent_class(name, classes[name], len(labels), seed))
             for name in batch.ids
         ]
-        sources = None  # rendered once for all methods, and only if needed
+        sources = None  # rendered once for all methods if needed
         for method, explainer in block.explainers.items():
             if not store.has(method, batch.ids):
                 if sources is None:
@@ -332,7 +332,7 @@ def two_source_rows(
                         whole = classify(domain, classifier, domain.encode(wav, lens))
                         top = whole.logits.topk(2).indices.tolist()
                 start = time.perf_counter()
-                columns = judge(
+                columns = score_mixtures(
                     explainer,
                     wav,
                     torch.tensor(triples, device=device),

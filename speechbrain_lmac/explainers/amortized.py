@@ -8,25 +8,25 @@ from speechbrain_lmac.types import Classifier, Explanation, Interpreter, MaskDom
 
 
 class AmortizedExplainer:
-    """Masks by one forward pass of a trained decoder (L-MAC, arXiv 2403.13086).
+    """Masks from a single forward pass of a trained decoder (L-MAC, arXiv 2403.13086).
 
-    The mask of L-MAC depends on the classifier's hidden maps alone and explains
-    the predicted class: `target` is only the class that is scored. A
-    `ClassConditionedInterpreter` explains `target`.
+    L-MAC's mask depends only on the classifier's hidden maps and explains the predicted
+    class: `target` does not change the mask, only the class that metrics score. With a
+    `ClassConditionedInterpreter` the mask explains `target`.
 
     Arguments
     ---------
     domain : MaskDomain
-        Where the mask lives.
+        The domain of the mask.
     classifier : Classifier
-        Frozen.
+        The frozen classifier to explain.
     interpreter : Interpreter
-        Hidden maps to a mask.
+        Maps hidden maps to a mask.
 
     Raises
     ------
     InputError
-        When the interpreter is known to be trained for another classifier.
+        When the interpreter was trained for a different classifier.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class AmortizedExplainer:
         target : torch.Tensor, optional
             Classes (B,). Default: the predicted ones.
         lens : torch.Tensor, optional
-            Share of each clip that is recording, (B,), above 0 and at most 1.
+            Relative lengths of the clips without padding, (B,), in (0, 1].
 
         Returns
         -------
         explanation : Explanation
             With a mask (B, T, F) in 0..1.
         """
-        encoded = self.domain.encode(wav, lens)  # a codec may be in training
+        encoded = self.domain.encode(wav, lens)  # with gradient: a codec may be trained
         with torch.no_grad():
             output = classify(self.domain, self.classifier, encoded)
         target = output.logits.argmax(1) if target is None else target
@@ -67,5 +67,5 @@ class AmortizedExplainer:
         return Explanation(mask, target, encoded, output.logits)
 
     def condition(self, target: torch.Tensor) -> torch.Tensor:
-        """Return the interpreter's condition for classes (B,): here the classes."""
+        """Return the interpreter's condition for classes (B,): the class indices."""
         return target

@@ -1,8 +1,8 @@
 """Attribution methods as explainers.
 
-A method has `attribute(inputs)`, which returns one number of any sign for each cell of
-the representation, and `to_mask`, the rule from these numbers to a mask. It depends on
-its `AttributionInputs` alone.
+A method has `attribute(inputs)`, which returns one signed number for each cell of the
+representation, and `to_mask`, which maps these numbers to a mask. Its result depends
+only on the `AttributionInputs`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,10 +24,10 @@ Background = Callable[[], torch.Tensor]  # () to waveforms (K, N')
 
 @dataclass(frozen=True)
 class AttributionInputs:
-    """Clips and the classes whose logits are attributed to the cells of rep."""
+    """Clips, and the target classes whose logits are attributed to cells of rep."""
 
-    wav: torch.Tensor  # (B, N); random draws for a clip depend on its samples
-    encoded: Encoded  # of wav, rep (B, T, F)
+    wav: torch.Tensor  # (B, N); also seeds the random draws of each clip
+    encoded: Encoded  # wav, encoded; its rep is (B, T, F)
     target: torch.Tensor  # (B,)
     domain: MaskDomain
     classifier: Classifier
@@ -41,8 +41,8 @@ class AttributionInputs:
     def logits(self, rep: torch.Tensor) -> torch.Tensor:
         """Return the classifier's logits (B', C) of representations (B', T, F).
 
-        These are the clips of the inputs (B' = B), or many points for their only clip
-        (B = 1), whose phase they share.
+        Either one representation per clip (B' = B), or many for a single clip (B = 1),
+        all with its phase.
         """
         encoded = self.encoded.with_rep(rep)
         return classify(self.domain, self.classifier, encoded).logits
@@ -72,7 +72,7 @@ class AttributionInputs:
             yield replace(clip, wav=wav, encoded=encoded)
 
     def background_reps(self) -> torch.Tensor:
-        """Return representations (K, T, F) of background clips of the clips' length.
+        """Return background representations (K, T, F), of the length of the clips.
 
         Longer waveforms are cropped at their end, shorter ones padded with silence.
         """
@@ -90,7 +90,7 @@ class AttributionInputs:
 
 
 class AttributionMethod(Protocol):
-    """An attribution method, and its rule from attributions to masks."""
+    """An attribution method, and its mapping from attributions to masks."""
 
     to_mask: ToMask
 
@@ -99,12 +99,12 @@ class AttributionMethod(Protocol):
 
 
 class AttributionExplainer:
-    """Masks by the attributions of a method to the cells of the representation.
+    """Masks from the attributions of a method to the cells of the representation.
 
-    The logit of the target is explained: the function of rep is
-    ``classifier(domain.features(rep))``, for any domain and classifier, which are not
-    changed. A padded clip is explained by itself, cropped to its recording; `to_mask`
-    gets the frames that hold recording only, and the mask is 0 in the padding.
+    The target's logit is attributed to rep, through
+    ``classifier(domain.features(rep))``, for any domain and classifier; neither is
+    modified. Padded clips are explained one at a time and without their padding, where
+    the mask is 0; `to_mask` does not see padded frames.
 
     Arguments
     ---------
@@ -118,7 +118,7 @@ class AttributionExplainer:
     Raises
     ------
     InputError
-        By `explain`, on its first clips: when no gradient passes through the
+        From `explain`, on its first clips, if no gradient passes through the
         classifier (`gradient_check.check_gradient`).
     """
 
@@ -140,7 +140,7 @@ class AttributionExplainer:
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """Explain waveforms by the method.
+        """Explain waveforms with the attribution method.
 
         Arguments
         ---------
@@ -149,7 +149,7 @@ class AttributionExplainer:
         target : torch.Tensor, optional
             Classes (B,). Default: the predicted ones.
         lens : torch.Tensor, optional
-            Share of each clip that is recording, (B,), above 0 and at most 1.
+            Relative lengths of the clips without padding, (B,), in (0, 1].
 
         Returns
         -------
@@ -188,7 +188,7 @@ class Baselines:
     Arguments
     ---------
     methods : dict
-        Name to `AttributionMethod`; None leaves a method out.
+        Name to `AttributionMethod`; None removes a method.
 
     Raises
     ------

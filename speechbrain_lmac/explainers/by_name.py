@@ -2,13 +2,13 @@
 
 A row is a line of YAML:
 
-    SmoothGrad: {n_samples: 20}        # a method of the papers; settings unlike ours
-    L-MAC: results/esc10_lmac/1234     # the results folder of a training
-    L2I, RT=0.4: {folder: results/esc10_l2i/1234, relevance_threshold: 0.4}
-    random blocks: {reference: L-MAC}  # a control: masks as large as those of that row
-    Mine: !new:mine.MyExplainer {}     # any object with `explain`, or with `attribute`
+    SmoothGrad: {n_samples: 20}        # a method of the papers; overrides of our
+    settings L-MAC: results/esc10_lmac/1234     # the results folder of a training run
+    L2I, RT=0.4: {folder: results/esc10_l2i/1234, relevance_threshold: 0.4} random
+    blocks: {reference: L-MAC}  # a control: masks with the means of that row Mine:
+    !new:mine.MyExplainer {}     # any object with `explain`, or with `attribute`
 
-and `null` leaves a row out.
+and `null` removes a row.
 """
 
 import difflib
@@ -73,30 +73,30 @@ def open_explainers(
     Arguments
     ---------
     rows : dict
-        Name to value of a row, see the head of the module.
+        Row name to value, see the module docstring.
     classifier : Classifier
-        Frozen.
+        The frozen classifier to explain.
     domain : MaskDomain, optional
-        Where all masks live. Default: that of the first training among the rows.
+        The domain of all masks. Default: that of the first trained explainer.
     background : callable, optional
-        () to waveforms (K, N), the background of SHAP.
+        Returns waveforms (K, N), the background of SHAP.
     seed : int
-        Of the random masks.
+        Seed of the random masks.
     only : str or list of str, optional
-        Names of the rows to open, also with `*` for any letters. Default: all.
+        Names of the rows to open, with `*` as a wildcard. Default: all.
 
     Returns
     -------
     explainers : dict
         Name to Explainer, in the order of the rows.
     domain : MaskDomain or None
-        None where no row is opened and no domain was given.
+        None if no row is opened and no domain was passed.
 
     Raises
     ------
     InputError
-        For an unknown name whose value does not explain, an unknown setting of a
-        method, and the errors of `TrainedExplainer.open`.
+        For an unknown name whose value is not an explainer, for an unknown setting of a
+        method, and as `TrainedExplainer.open`.
     """
     rows = {name: _row(name, row) for name, row in rows.items() if row is not None}
     patterns = [only] if isinstance(only, str) else only
@@ -110,7 +110,7 @@ def open_explainers(
 
 
 class _Opening:
-    """Rows that are opened once each, on demand."""
+    """The rows of a block, each opened once, on demand."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class _Opening:
         }
         if names and self.domain is None:
             self._take_domain([*names, *random.values(), *self.rows])
-        for reference in random.values():  # a batch is explained once
+        for reference in random.values():  # cache: explain each batch only once
             explainer = self._open(reference)
             if not isinstance(explainer, Remembered):
                 self._opened[reference] = Remembered(explainer)
@@ -150,7 +150,7 @@ class _Opening:
             return row.open(self.classifier, self.domain)
         if hasattr(row, "explain"):
             return row
-        assert self.domain is not None  # `explainers` has taken one
+        assert self.domain is not None  # set by `explainers`
         ours = (self.domain, self.classifier)
         if name in METHODS:
             row = _method(name, row) if is_settings(row) else row
@@ -170,14 +170,14 @@ class _Opening:
         return name in RANDOM and is_settings(self.rows[name])
 
     def _reference(self, name: str) -> str:
-        """Return the row whose mask means a random one has: its own, or the first."""
+        """Return the row that a random row is matched to; default: the first row."""
         reference = self.rows[name].get("reference")
         if reference is None:
             reference = next((n for n, r in self.rows.items() if _explains(r)), None)
         if not _explains(self.rows.get(reference)):
             available = ", ".join(n for n, row in self.rows.items() if _explains(row))
             raise InputError(
-                f"the reference of {name!r} must be the row of another explainer, got "
+                f"`reference` of {name!r} must be the name of another row, got "
                 f"{reference!r}; available: {available or 'none'}"
             )
         return reference
@@ -191,13 +191,11 @@ class _Opening:
             self.domain = getattr(row, "domain", None)
             if self.domain is not None:
                 return
-        raise InputError(
-            "missing `domain`: explainers without a training need the domain of masks"
-        )
+        raise InputError("missing `domain`: set it, as no row is a trained explainer")
 
 
 def is_settings(row: object) -> TypeGuard[Mapping[str, Any]]:
-    """Return whether a row is the settings of the method of its name."""
+    """Return whether a row holds settings for the method it is named after."""
     return isinstance(row, Mapping)
 
 
@@ -215,18 +213,18 @@ def _row(name: str, row: Any) -> Any:
     hint = f" Did you mean {lower[close[0]]!r}?" if close and is_settings(row) else ""
     raise InputError(
         f"unknown explainer '{name}': {row!r}. Known names are "
-        f"{', '.join(lower.values())}; others need the results folder of a training, "
-        f"or an object with `explain`.{hint}"
+        f"{', '.join(lower.values())}; other rows need the results folder of a "
+        f"training run, or an object with `explain`.{hint}"
     )
 
 
 def _explains(row: object) -> bool:
-    """Return whether a row is an explainer, or opens as one."""
+    """Return whether a row is an explainer, or can be opened as one."""
     return isinstance(row, TrainedExplainer) or hasattr(row, "explain")
 
 
 def _method(name: str, settings: Mapping[str, Any]) -> Any:
-    """Build a method of the papers; `to_mask` may be settings of its rule."""
+    """Build a method of the papers; `to_mask` may hold settings of its mapping."""
     kind, rule = METHODS[name], settings.get("to_mask")
     if is_settings(rule):
         settings = {**settings, "to_mask": partial(kind.keywords["to_mask"], **rule)}
@@ -234,7 +232,7 @@ def _method(name: str, settings: Mapping[str, Any]) -> Any:
 
 
 def _with_settings(kind: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
-    """Build a method or control with these settings in place of ours."""
+    """Build a method or control, with settings that override the defaults."""
     made = partial(kind, **settings)
     check_arguments(made)
     return made()

@@ -1,10 +1,10 @@
-"""Class activation maps: evidence for a class in the classifier's last map.
+"""Class activation maps: evidence for a class in the classifier's last hidden map.
 
-The maps are coarse. They lie on the classifier's own axes, time by mel bands, and are
-resampled to the representation without being stretched: step i of the map keeps its
-place in time, step j its mel bands, which are then mapped to the frequencies of rep
-(`domain.from_bands`). At the edges, which the classifier's pooling drops, the last step
-is repeated; where it padded a short clip, the map is cropped.
+The maps are coarse, on the classifier's time and mel axes. They are resampled to the
+representation without being stretched: step i of the map stays at its position in time,
+step j at its mel bands, which are then mapped to the frequencies of rep
+(`domain.from_bands`). The last step is repeated at edges that the classifier's pooling
+drops; the map is cropped where the classifier padded a short clip.
 """
 
 import torch
@@ -22,15 +22,15 @@ def upsample(
 ) -> torch.Tensor:
     """Interpolate maps bilinearly between the centres of their steps.
 
-    Step i covers the inputs i * stride to (i + 1) * stride - 1; its value is that of
-    their middle.
+    Step i covers the inputs i * stride to (i + 1) * stride - 1; its value is taken at
+    their centre.
 
     Arguments
     ---------
     maps : torch.Tensor
         Shape (B, T', F').
     stride : tuple
-        Frames and bands of a step, whole numbers or not.
+        Frames and bands per step, not necessarily integers.
     size : tuple
         (T, n_mels) of the result.
 
@@ -57,7 +57,7 @@ def upsample(
 
 
 def at_cells(maps: torch.Tensor, inputs: AttributionInputs) -> torch.Tensor:
-    """Resample maps (B, T', F') of `cam_layer` to the cells (B, T, F) of rep."""
+    """Resample maps (B, T', F') of `cam_layer` to the shape (B, T, F) of rep."""
     stride = inputs.classifier.cam_stride
     size = (inputs.encoded.rep.shape[1], inputs.domain.n_mels)
     bands = upsample(maps, stride, size)
@@ -65,7 +65,7 @@ def at_cells(maps: torch.Tensor, inputs: AttributionInputs) -> torch.Tensor:
 
 
 def grad_cam(inputs: AttributionInputs) -> torch.Tensor:
-    """Return Grad-CAM at the cells of the representation, (B, T, F), >= 0."""
+    """Return Grad-CAM, resampled to the representation, (B, T, F), >= 0."""
     layer = inputs.classifier.cam_layer
     cam = captum_attr().LayerGradCam(inputs.logits, layer)
     maps = cam.attribute(inputs.rep, inputs.target, relu_attributions=True)
@@ -73,16 +73,16 @@ def grad_cam(inputs: AttributionInputs) -> torch.Tensor:
 
 
 class GradCAM:
-    """Channels of the last map weighted by their mean gradient, where positive.
+    """Grad-CAM: positive part of the channels weighted by their mean gradients.
 
     a = ReLU(sum_k w_k A_k), w_k = mean_ij d S_c / d A_k,ij   (Selvaraju et al. 2017,
-    arXiv 1610.02391), A the output of `classifier.cam_layer`; upsampled bilinearly.
-    See the head of the module for its axes.
+    arXiv 1610.02391), with A the output of `classifier.cam_layer`; upsampled
+    bilinearly. For the axes see the module docstring.
 
     Arguments
     ---------
     to_mask : callable
-        Attribution (B, T, F) to mask, from `speechbrain_lmac.explainers.to_mask`.
+        Maps attributions (B, T, F) to masks, see `speechbrain_lmac.explainers.to_mask`.
     """
 
     def __init__(self, to_mask: ToMask) -> None:
@@ -96,18 +96,18 @@ class GradCAM:
 
 
 class GradCAMPlusPlus:
-    """Grad-CAM with weights of the cells in which a channel is evidence for the class.
+    """Grad-CAM++: channel weights from the cells with a positive gradient.
 
     a = ReLU(sum_k w_k A_k) with, g = d S_c / d A_k,ij,
 
         w_k = sum_ij alpha_k,ij ReLU(g_k,ij)
         alpha_k,ij = g^2 / (2 g^2 + g^3 sum_ab A_k,ab)
 
-    (Chattopadhay et al. 2018, arXiv 1710.11063). It is their closed form, for the
+    (Chattopadhay et al. 2018, arXiv 1710.11063). This is their closed form, for the
     score Y = exp(S_c) and a network that is linear around its input: the n-th
-    derivative of Y is then exp(S_c) g^n. The factor exp(S_c) cancels in alpha; the one
-    that it leaves in w_k is the same for the whole map of a clip, which `to_mask`
-    divides by, and is left out. alpha is 0 where its denominator is.
+    derivative of Y is then exp(S_c) g^n. The factor exp(S_c) cancels in alpha. In w_k
+    it is constant over the map of a clip and omitted, as `to_mask` normalises the map.
+    alpha is 0 where its denominator is 0.
 
     Arguments
     ---------
@@ -147,7 +147,7 @@ def plus_plus(maps: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     >>> plus_plus(maps, torch.full_like(maps, 0.5)).flatten()
     tensor([0.2500, 0.7500])
     """
-    # g^2 cancels; where g is 0, the weight is 0 whatever alpha is.
+    # g^2 cancels; where g is 0, the weight is 0 for any alpha.
     denominator = 2 + gradient * maps.sum((2, 3), keepdim=True)
     alpha = 1 / denominator.masked_fill(denominator == 0, torch.inf)
     weights = (alpha * gradient.clamp(min=0)).sum((2, 3), keepdim=True)

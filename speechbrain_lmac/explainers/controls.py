@@ -1,7 +1,7 @@
 """Uninformative baselines: all-ones and random masks.
 
-An all-ones mask changes nothing. A random mask of the same mean as a method's shows
-the effect of that mean alone: AI, AD and FF depend on it.
+An all-ones mask changes nothing. A random mask with the same mean as a method's mask
+shows the effect of the mean alone, on which AI, AD and FF depend.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from speechbrain_lmac.dsp.pad_crop import join_recordings, recordings, score_rec
 from speechbrain_lmac.types import Classifier, Explainer, Explanation, MaskDomain
 from speechbrain_lmac.utils.seeding import clip_key, generator
 
-# Range of ln a (see `with_mean`). At its ends every draw becomes 1 or 0 in float64, so
-# means of 1 and 0 are exact; 40 halvings leave 1e-10 of it, and no mean moves by
-# more than that.
+# Range of ln a (see `with_mean`). At its limits every draw becomes 1 or 0 in float64,
+# so means of 1 and 0 are exact. After 40 bisections the interval is below 1e-10, and so
+# is the error of the mean.
 BISECTIONS = 40
 LOG_EXPONENT_RANGE = (-40.0, 45.0)
 
@@ -40,7 +40,7 @@ class AllOnesExplainer:
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """Explain waveforms by masks of ones.
+        """Explain waveforms with all-ones masks.
 
         Arguments
         ---------
@@ -49,7 +49,7 @@ class AllOnesExplainer:
         target : torch.Tensor, optional
             Classes (B,). Default: the predicted ones.
         lens : torch.Tensor, optional
-            Share of each clip that is recording, (B,), above 0 and at most 1.
+            Relative lengths of the clips without padding, (B,), in (0, 1].
 
         Returns
         -------
@@ -67,26 +67,26 @@ class AllOnesExplainer:
 
 
 class RandomExplainer:
-    """Random masks with, clip by clip, the mean of another explainer's mask.
+    """Random masks that have, for each clip, the same mean as another explainer's mask.
 
-    Every draw depends on the seed and on the clip's own samples alone: not on its
-    batch, nor on earlier draws. Where a clip is padded, the means
-    are those of the frames that hold recording, and the mask is 0 in the padding.
+    Every draw depends only on the seed and the samples of the clip, not on its batch or
+    on earlier draws. Padding is excluded from the means, and the mask is 0 there.
 
     Arguments
     ---------
     reference : Explainer
-        The explainer whose mask's mean is matched, within 1e-6. A NaN there makes
-        a mask of NaN.
+        The explainer whose mask means are matched, to within 1e-6. If its mask has a
+        NaN, the random mask is all NaN.
     block : tuple
-        Frames and bins which share a value. Larger blocks look more like a mask.
+        Frames and bins per block of equal values. Larger blocks resemble real masks
+        more closely.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Raises
     ------
     ValueError
-        When `block` is not two numbers from 1.
+        When `block` is not two numbers, at least 1.
 
     Example
     -------
@@ -103,7 +103,7 @@ class RandomExplainer:
         self.block = tuple(block)
         self.seed = seed
         if len(self.block) != 2 or min(self.block) < 1:
-            raise ValueError(f"block must be (frames, bins), both from 1, got {block}")
+            raise ValueError(f"block must be (frames, bins), each >= 1, got {block}")
 
     @torch.no_grad()
     def explain(
@@ -121,7 +121,7 @@ class RandomExplainer:
         target : torch.Tensor, optional
             Classes (B,). Default: the predicted ones.
         lens : torch.Tensor, optional
-            Share of each clip that is recording, (B,), above 0 and at most 1.
+            Relative lengths of the clips without padding, (B,), in (0, 1].
 
         Returns
         -------
@@ -151,7 +151,7 @@ class RandomExplainer:
         shape: tuple[int, ...],
         frames: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Draw random masks of given means.
+        """Draw random masks with given means.
 
         Arguments
         ---------
@@ -162,7 +162,7 @@ class RandomExplainer:
         shape : tuple
             (T, F) of a mask.
         frames : torch.Tensor, optional
-            Frames (B,) that hold recording, over which the means are taken.
+            Number of frames before the padding, (B,), over which means are taken.
 
         Returns
         -------
@@ -185,13 +185,13 @@ class RandomExplainer:
 
 
 class Remembered:
-    """An explainer with a cache of its last explanation.
+    """An explainer that caches its last explanation.
 
-    For a reference in a table that has a random control: list `Remembered(lmac)`
-    first and then `RandomExplainer` of the same object, and the seconds in the table
-    are those of the explainer.
+    For explainers that are the reference of a random control: list `Remembered(lmac)`
+    first, then `RandomExplainer` with the same object. The reference is computed once,
+    and the seconds in the table are its own.
 
-    Batches, `target` and `lens` are compared by identity: do not write into them
+    Batches, `target` and `lens` are compared by identity: do not modify them in place
     between two calls.
 
     Arguments
@@ -209,7 +209,7 @@ class Remembered:
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """Return the explanation, from the cache if the arguments are the last ones.
+        """Return the explanation, cached if the arguments are those of the last call.
 
         Arguments
         ---------
@@ -218,7 +218,7 @@ class Remembered:
         target : torch.Tensor, optional
             Classes (B,). Default: the predicted ones.
         lens : torch.Tensor, optional
-            Share of each clip that is recording, (B,), above 0 and at most 1.
+            Relative lengths of the clips without padding, (B,), in (0, 1].
 
         Returns
         -------
@@ -236,10 +236,10 @@ class Remembered:
 
 
 def with_mean(draws: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
-    """Return `draws ** a`, (B, T, F), with the `a` of each item for its mean (B,).
+    """Return `draws ** a`, (B, T, F), with `a` per item chosen to match means (B,).
 
-    The mean falls from 1 to 0 as `a` rises from 0, and by at most 1/e per unit of
-    ln a, which is bisected for all items at once.
+    The mean falls from 1 to 0 as `a` rises from 0, by at most 1/e per unit of ln a.
+    ln a is found by bisection, for all items at once.
     """
     # A draw of 0 has no logarithm; the smallest positive draw is 2 ** -53.
     log_draws = draws.clamp(min=2.0**-54).log()

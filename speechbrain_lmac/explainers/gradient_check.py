@@ -8,9 +8,9 @@ import torch
 from speechbrain_lmac.types import Classifier, MaskDomain
 from speechbrain_lmac.utils.errors import InputError, some_of
 
-N_CLIPS = 4  # of a batch that are checked
-CUDNN = "cudnn RNN backward"  # in the error of recurrent layers on a GPU
-# A classifier to the domains on which it passed.
+N_CLIPS = 4  # number of clips checked
+CUDNN = "cudnn RNN backward"  # in the error message of recurrent layers on a GPU
+# Classifier to the domains in which it passed.
 _checked: weakref.WeakKeyDictionary[Classifier, weakref.WeakSet[MaskDomain]]
 _checked = weakref.WeakKeyDictionary()
 
@@ -18,29 +18,29 @@ _checked = weakref.WeakKeyDictionary()
 def check_gradient(
     domain: MaskDomain, classifier: Classifier, wav: torch.Tensor
 ) -> None:
-    """Raise unless the logits can be differentiated by the representation.
+    """Raise InputError unless the logits are differentiable in the representation.
 
-    On the clips and on digital silence of their length the gradient must exist and be
-    finite, and not be 0 everywhere on both: units of a healthy model may all be off on
-    some clip. Without a gradient an interpreter minimises its regulariser alone, and
-    the attributions of a gradient method are 0.
+    The gradient must exist and be finite on the clips and on digital silence of the
+    same length, and must not be 0 on both: on a single input, all units of a sound
+    model may be inactive. Without a gradient, an interpreter only minimises its
+    regulariser, and attributions of gradient methods are 0.
 
     Arguments
     ---------
     domain : MaskDomain
     classifier : Classifier
-        Frozen; it is not changed.
+        Frozen; not modified.
     wav : torch.Tensor
-        Shape (B, N), on the device of the classifier: clips of the data. The first
-        `N_CLIPS` that are not digital silence are checked. Where all are silent, the
-        gradient may be 0.
+        Clips of the dataset, shape (B, N), on the device of the classifier. The first
+        `N_CLIPS` that are not digital silence are checked. If all are silent, a zero
+        gradient passes.
 
     Raises
     ------
     InputError
-        With the cause: no gradient (computed under `torch.no_grad`, detached, or in
-        NumPy, or by cuDNN), NaN or infinity (the square root of 0 is the usual one),
-        or 0.
+        States the cause: no gradient (logits computed under `torch.no_grad`, detached,
+        in NumPy, or by cuDNN), a NaN or infinite gradient (usually the square root of
+        0), or a zero gradient.
     """
     name, audible = _name_of(classifier), wav.any(1)
     places = (audible if audible.any() else ~audible).nonzero().flatten()[:N_CLIPS]
@@ -53,30 +53,29 @@ def check_gradient(
             where = silence or f"clips {some_of(places[~finite].tolist())} of the batch"
             raise InputError(
                 f"the gradient of {name} is NaN or infinite on {where}. It comes from "
-                "the model, not from the learning rate: the usual cause is the square "
-                "root, or the norm, of 0 (torch.sqrt(x) has an infinite gradient at 0; "
-                "write torch.sqrt(x + 1e-12)), or the logarithm of 0"
+                "the model, not from the learning rate. Usual causes: the square root "
+                "or norm of 0 (torch.sqrt(x) has an infinite gradient at 0; use "
+                "torch.sqrt(x + 1e-12)), or the logarithm of 0"
             )
     if wav.any() and not passes:
         raise InputError(
             f"the gradient of {name} is 0 everywhere on the first clips and on "
-            "silence: its logits do not depend on the input in a way that can be "
-            "differentiated. Look for rounding, thresholds, argmax, or saturated "
-            "outputs in its forward"
+            "silence: its logits are constant or piecewise constant in the input. Look "
+            "for rounding, thresholds, argmax or saturated outputs in its forward"
         )
 
 
 def check_gradient_once(
     domain: MaskDomain, classifier: Classifier, wav: torch.Tensor
 ) -> None:
-    """Call `check_gradient`, unless the classifier has passed it on this domain.
+    """Call `check_gradient` unless the classifier has already passed in this domain.
 
-    A silent batch does not count: the next one is checked, too.
+    A pass on a silent batch does not count: the next batch is checked again.
 
     Arguments
     ---------
     domain, classifier, wav
-        As `check_gradient`, wav of the shape (B, N).
+        As for `check_gradient`; wav has shape (B, N).
     """
     passed = _checked.setdefault(classifier, weakref.WeakSet())
     if domain not in passed:
@@ -97,7 +96,7 @@ def _name_of(classifier: Classifier) -> str:
 def _gradient(
     domain: MaskDomain, classifier: Classifier, wav: torch.Tensor, name: str
 ) -> torch.Tensor:
-    """Return the gradient (B, T, F) of the predicted class's logit by rep."""
+    """Return the gradient (B, T, F) of the predicted logit with respect to rep."""
     with torch.no_grad():
         encoded = domain.encode(wav)
     rep = encoded.rep.detach().requires_grad_()
@@ -113,17 +112,17 @@ def _gradient(
         if CUDNN in str(error):
             raise InputError(
                 f"no gradient passes through the recurrent layers of {name} on a GPU: "
-                "cuDNN computes none in eval mode. Use --device cpu, or call them "
-                "under torch.backends.cudnn.flags(enabled=False) in its forward"
+                "cuDNN has no backward pass in eval mode. Use --device cpu, or call "
+                "these layers under torch.backends.cudnn.flags(enabled=False)"
             ) from error
-        with torch.no_grad():  # whose failure is another fault
+        with torch.no_grad():  # raises if the forward pass itself fails
             classifier(domain.features(encoded))
         reason = f" ({error})"
     if gradient is None:
         raise InputError(
             f"no gradient passes through {name}{reason}: its logits are computed under "
-            "torch.no_grad or torch.inference_mode, detached, or outside of torch "
-            "(NumPy, librosa). Write its forward, front end included, in torch "
-            "operations without these"
+            "torch.no_grad or torch.inference_mode, detached, or outside torch (NumPy, "
+            "librosa). Use differentiable torch operations throughout its forward, "
+            "including the front end"
         )
     return gradient

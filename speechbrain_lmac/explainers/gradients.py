@@ -1,9 +1,9 @@
-"""Gradients and averages of gradients, by captum.
+"""Gradient-based attribution methods of captum.
 
-captum is the extra `baselines`, imported only when a method is built. It draws from
-global generators for a whole batch; here it is called for one clip at a time with
-generators seeded for this clip, so that no result depends on the batch. The points of
-one clip go through the classifier in batches.
+captum is installed by the extra `baselines`, and imported only when a method is built.
+It draws random numbers for a whole batch from the global generators; here it is called
+for one clip at a time, with generators seeded per clip, so no result depends on the
+batch. The sample points of a clip pass through the classifier in batches.
 """
 
 from types import ModuleType
@@ -28,7 +28,7 @@ def captum_attr() -> ModuleType:
         import captum.attr
     except ImportError as error:
         raise InputError(
-            "captum is not installed, which this method needs: "
+            "this method requires captum, which is not installed: "
             "pip install 'speechbrain_lmac[baselines]'"
         ) from error
     return captum.attr
@@ -43,7 +43,7 @@ class Saliency:
     Arguments
     ---------
     to_mask : callable
-        Attribution (B, T, F) to mask, from `speechbrain_lmac.explainers.to_mask`.
+        Maps attributions (B, T, F) to masks, see `speechbrain_lmac.explainers.to_mask`.
     """
 
     def __init__(self, to_mask: ToMask) -> None:
@@ -58,23 +58,23 @@ class Saliency:
 
 
 class SmoothGrad:
-    """The mean gradient around the clip, over Gaussian noise on its representation.
+    """SmoothGrad: the mean gradient over noisy copies of the representation.
 
-    a = mean_i d S_c / d x at x + n_i, n_i ~ N(0, sigma^2)   (Smilkov et al. 2017,
-    arXiv 1706.03825). Gradients are averaged with their sign, as there; the domain
-    treats values below 0 as silence.
+    a = mean_i d S_c / d x at x + n_i, n_i ~ N(0, sigma^2)   (Smilkov et al. 2017, arXiv
+    1706.03825). As in that paper, signed gradients are averaged. The domain treats
+    values below 0 as silence.
 
     Arguments
     ---------
     n_samples : int
-        Noisy copies of a clip.
+        Number of noisy copies of a clip.
     noise : float
-        sigma as a share of the clip's own range, max - min of its representation.
+        sigma relative to the range, max - min, of the clip's representation.
     samples_per_batch : int
-        Copies that go through the classifier at once: a bound on memory. The draws,
-        made batch by batch, depend on it.
+        Number of copies classified at once, which bounds memory. The random draws are
+        made per batch and depend on it.
     seed : int
-        The draws depend on it and on the clip's samples.
+        Seed of the draws, which also depend on the clip's samples.
     to_mask : callable
         See `Saliency`.
     """
@@ -120,7 +120,7 @@ class SmoothGrad:
 
 
 class IntegratedGradients:
-    """The mean gradient on the straight line from silence, times the representation.
+    """Integrated gradients, along the straight line from silence.
 
     a = x * mean over alpha in 0..1 of d S_c / d x at alpha x   (Sundararajan et al.
     2017, arXiv 1703.01365), by Gauss-Legendre quadrature; the baseline is rep = 0.
@@ -129,10 +129,10 @@ class IntegratedGradients:
     Arguments
     ---------
     n_steps : int
-        Points on the line.
+        Number of points on the line.
     internal_batch_size : int
-        Points that go through the classifier at once: a bound on memory, whatever
-        the number of clips.
+        Number of points classified at once, which bounds memory for any number of
+        clips.
     to_mask : callable
         See `Saliency`.
     """
@@ -161,7 +161,7 @@ class IntegratedGradients:
 
 
 class GradientShap:
-    """Expected gradients, at random points on the lines from background clips.
+    """GradientSHAP: expected gradients at random points between background and clip.
 
     a = mean_i (x - b_i) * d S_c / d x at b_i + u_i (x - b_i), with b_i drawn from the
     background and u_i uniform in 0..1   (Lundberg and Lee 2017, arXiv 1705.07874, as
@@ -170,12 +170,12 @@ class GradientShap:
     Arguments
     ---------
     n_samples : int
-        Points, each with its own draw from the background.
+        Number of points, each with its own background clip.
     samples_per_batch : int
-        Points that go through the classifier at once: a bound on memory. The draws,
-        made batch by batch, depend on it.
+        Number of points classified at once, which bounds memory. The random draws are
+        made per batch and depend on it.
     seed : int
-        The draws depend on it and on the clip's samples.
+        Seed of the draws, which also depend on the clip's samples.
     to_mask : callable
         See `Saliency`.
     """

@@ -1,8 +1,8 @@
-"""Guided backpropagation on any classifier of ReLUs.
+"""Guided backpropagation for any classifier with ReLU activations.
 
-captum's hooks act on `nn.ReLU` modules only: on a network with functional ReLUs, CNN14
-for example, they change nothing and the result is the plain gradient. Here every call
-of a ReLU is intercepted while the classifier runs, of modules and of functions.
+captum hooks `nn.ReLU` modules only: for networks with functional ReLUs, such as CNN14,
+it returns the plain gradient. Here all ReLU calls in the classifier's forward pass are
+intercepted, module or functional.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from speechbrain_lmac.explainers.gradients import captum_attr
 from speechbrain_lmac.explainers.to_mask import ToMask
 from speechbrain_lmac.utils.errors import InputError, check_arguments
 
-IN_PLACE = {torch.relu_, torch.Tensor.relu_}
-AS_CALLED = {torch.relu, torch.Tensor.relu, F.relu}  # F.relu has `inplace`
-# Other activations. The gradient would pass through these unguided, and a network of
-# them with a ReLU or two would get a map that is hardly guided. nn.GELU and similar
-# modules call these functions. Softmax is not an activation of a layer.
-UNGUIDED = {
+RELUS_IN_PLACE = {torch.relu_, torch.Tensor.relu_}
+RELUS = {torch.relu, torch.Tensor.relu, F.relu}  # F.relu has an argument `inplace`
+# Other activation functions, also called by modules such as nn.GELU. The gradient
+# passes through them unguided, so a network with mostly these is rejected even if it
+# has a few ReLUs. Softmax does not count as an activation.
+OTHER_ACTIVATIONS = {
     getattr(holder, name + suffix)
     for name in (
         *("celu", "elu", "gelu", "glu", "gru", "hardshrink", "hardsigmoid"),
@@ -56,20 +56,20 @@ class _GuidedReLU(torch.autograd.Function):
 
 
 class GuidedReLUs(TorchFunctionMode):
-    """A context in which ReLUs are guided and other activations are recorded.
+    """Context manager that guides ReLUs and records other activation functions.
 
-    A ReLU that is written as ``clamp(min=0)`` or ``maximum`` is not recognised.
+    ReLUs written as ``clamp(min=0)`` or ``maximum`` are not recognised.
 
     Attributes
     ----------
     n_relus : int
         Number of ReLU calls.
     others : set
-        Names of activations that are not ReLUs.
+        Names of the other activation functions called.
 
     Example
     -------
-    The first gradient is negative, the last input is.
+    The gradient is 0 where it is negative (first) and where the input is (last).
 
     >>> x = torch.tensor([1.0, 2.0, -3.0], requires_grad=True)
     >>> with GuidedReLUs() as relus:
@@ -91,11 +91,11 @@ class GuidedReLUs(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if function in AS_CALLED:
+        if function in RELUS:
             return self._relu(*args, **kwargs)
-        if function in IN_PLACE:
+        if function in RELUS_IN_PLACE:
             return self._relu(*args, **{**kwargs, "inplace": True})
-        if function in UNGUIDED:
+        if function in OTHER_ACTIVATIONS:
             self.others.add(function.__name__.strip("_"))
         return function(*args, **kwargs)
 
@@ -110,7 +110,7 @@ def guided_gradient(inputs: AttributionInputs) -> torch.Tensor:
     Raises
     ------
     InputError
-        When the classifier called no ReLU, or called another activation.
+        When the classifier calls no ReLU, or any other activation function.
     """
     rep = inputs.rep
     with GuidedReLUs() as relus:
@@ -118,26 +118,25 @@ def guided_gradient(inputs: AttributionInputs) -> torch.Tensor:
     found = ", ".join(sorted(relus.others))
     if relus.others or relus.n_relus == 0:
         raise InputError(
-            "guided backpropagation needs a network whose activations are ReLUs; this "
-            f"classifier called {relus.n_relus} ReLUs and "
-            f"{found or 'no other known activation'}. Leave Guided Backprop and Guided "
-            "GradCAM out"
+            "guided backpropagation requires ReLU activations only; this classifier "
+            f"called {relus.n_relus} ReLUs and {found or 'no other known activation'}. "
+            "Remove Guided Backprop and Guided GradCAM from the methods"
         )
     score = logits.gather(1, inputs.target[:, None]).sum()
     return torch.autograd.grad(score, rep)[0]
 
 
 class GuidedBackprop:
-    """The gradient, guided at every ReLU.
+    """Guided backpropagation.
 
-    Springenberg et al. 2015, arXiv 1412.6806: at every ReLU the gradient passes where
-    the input and the gradient itself are positive. `attribute` raises InputError for a
-    classifier without a ReLU, or with GELU, SiLU, tanh and the like.
+    Springenberg et al. 2015, arXiv 1412.6806: at every ReLU the gradient passes only
+    where both the input and the gradient are positive. `attribute` raises InputError
+    for classifiers without ReLUs, or with other activations such as GELU or tanh.
 
     Arguments
     ---------
     to_mask : callable
-        Attribution (B, T, F) to mask, from `speechbrain_lmac.explainers.to_mask`.
+        Maps attributions (B, T, F) to masks, see `speechbrain_lmac.explainers.to_mask`.
     """
 
     def __init__(self, to_mask: ToMask) -> None:
@@ -150,10 +149,10 @@ class GuidedBackprop:
 
 
 class GuidedGradCAM:
-    """The guided gradient times the upsampled Grad-CAM, cell by cell.
+    """Guided Grad-CAM: guided gradient times upsampled Grad-CAM, elementwise.
 
-    Selvaraju et al. 2017, arXiv 1610.02391: as fine as the guided gradient, as specific
-    to a class as Grad-CAM.
+    Selvaraju et al. 2017, arXiv 1610.02391: it combines the resolution of the guided
+    gradient with the class specificity of Grad-CAM.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""Listen to Interpret: masks by the components relevant to a class."""
+"""Listen to Interpret: masks from the NMF components relevant to a class."""
 
 import torch
 
@@ -9,33 +9,33 @@ from speechbrain_lmac.interpreters.trained import TrainedInterpreter, check_clas
 from speechbrain_lmac.types import Classifier, Explanation
 from speechbrain_lmac.utils.errors import InputError
 
-RELEVANT = 0.2  # of the papers: the threshold of a component's relevance
-EPSILON = 1e-10  # of the public code, in the mask's denominator
+RELEVANT = 0.2  # relevance threshold of the papers
+EPSILON = 1e-10  # in the denominator of the mask, as in the public code
 
 
 class L2IExplainer:
-    """Masks made of the dictionary's spectra that are relevant to the class.
+    """Masks composed of the dictionary's spectra that are relevant to the class.
 
-    r_k = theta_ck z_k / max_k |theta_ck z_k| for the class c; the components L with r
-    above a threshold make the mask (H_L W_L^T) / (H W^T + 1e-10) (docs/methods.md,
-    L2I). Where no component is that relevant the mask is zero.
+    r_k = theta_ck z_k / max_k |theta_ck z_k| for class c. The components L whose r_k
+    exceeds a threshold form the mask (H_L W_L^T) / (H W^T + 1e-10) (docs/methods.md,
+    L2I); if there are none, the mask is zero.
 
     Arguments
     ---------
     domain : MaskDomain
-        An STFT, the one that the interpreter's dictionary was learned in.
+        An STFT with the front end of the interpreter's dictionary.
     classifier : Classifier
-        Frozen. Its predicted class is explained, whatever that of theta.
+        The frozen classifier. Its prediction is explained, not that of theta.
     interpreter : L2IInterpreter or TrainedInterpreter
-        The latter with an `L2IInterpreter`.
+        A `TrainedInterpreter` must wrap an `L2IInterpreter`.
     relevance_threshold : float
-        Below 1; the papers have 0.2 and 0.4. Below -1 all components are taken.
+        Below 1. Published: 0.2 and 0.4. Below -1, all components are used.
 
     Raises
     ------
     InputError
-        For another domain than the dictionary's, for a threshold of 1 or more, and
-        when the interpreter is known to be trained for another classifier.
+        For a domain other than the dictionary's, for a threshold of 1 or more, and when
+        the interpreter was trained for a different classifier.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class L2IExplainer:
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
     ) -> Explanation:
-        """Explain waveforms by the relevant components.
+        """Explain waveforms with the relevant components.
 
         Arguments
         ---------
@@ -73,7 +73,7 @@ class L2IExplainer:
         target : torch.Tensor, optional
             Classes (B,). Default: the predicted ones.
         lens : torch.Tensor, optional
-            Share of each clip that is recording, (B,), above 0 and at most 1.
+            Relative lengths of the clips without padding, (B,), in (0, 1].
 
         Returns
         -------
@@ -93,12 +93,12 @@ def masks_of(
     target: torch.Tensor,
     relevance_threshold: float = RELEVANT,
 ) -> torch.Tensor:
-    """Return the share of the relevant components in each cell.
+    """Return masks: the share of the relevant components in each cell.
 
     Arguments
     ---------
     interpretation : Interpretation
-        Of B clips.
+        Interpretation of B clips.
     target : torch.Tensor
         The explained classes, shape (B,).
     relevance_threshold : float
@@ -125,8 +125,8 @@ def relevance(interpretation: Interpretation, target: torch.Tensor) -> torch.Ten
     Returns
     -------
     relevance : torch.Tensor
-        Shape (B, K), -1 to 1, with 1 or -1 among them; 0 where no component
-        contributes. Negative: evidence against the class.
+        Shape (B, K), -1 to 1, with maximum absolute value 1; all 0 if no component
+        contributes. Negative values are evidence against the class.
 
     Example
     -------

@@ -1,12 +1,12 @@
-"""Rules from attributions, of any sign and scale, to masks in 0..1.
+"""Mappings from attributions, of any sign and scale, to masks in 0..1.
 
-The metrics depend on the rule, so each has a name that stands in the YAML. The rules
-are ours: none is published (docs/methods.md, baselines).
+Metrics depend on the mapping, so each one is named explicitly in the YAML. They are
+ours: the papers publish none (docs/methods.md, baselines).
 
-Both divide by a high quantile of the clip's own map and clip at 1. Where the quantile
-is 0, the cells above 0 are 1 (the limit of ever smaller quantiles): there is no
-division by 0. A map without a cell above 0 is an empty mask, and NaN stays NaN: the
-evaluation counts both.
+Both divide by a high quantile of the clip's map and clip at 1. If the quantile is 0,
+cells above 0 become 1 (the limit for a vanishing quantile), so nothing is divided by 0.
+A map without positive cells gives an empty mask, and NaN stays NaN; the evaluation
+counts both.
 """
 
 import math
@@ -28,7 +28,7 @@ def absolute(attribution: torch.Tensor, quantile: float = 1.0) -> torch.Tensor:
     attribution : torch.Tensor
         Shape (B, T, F), of any sign and scale.
     quantile : float
-        In (0, 1], of the cells of a clip; 1 is the maximum.
+        Quantile over the cells of a clip, in (0, 1]; 1 is the maximum.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def absolute(attribution: torch.Tensor, quantile: float = 1.0) -> torch.Tensor:
 def positive(attribution: torch.Tensor, quantile: float = 1.0) -> torch.Tensor:
     """Return min(1, max(a, 0) / quantile of max(a, 0)): evidence for the class.
 
-    Arguments and returns are those of `absolute`, shape (B, T, F).
+    Arguments and result as for `absolute`, shape (B, T, F).
 
     Example
     -------
@@ -63,7 +63,7 @@ def positive(attribution: torch.Tensor, quantile: float = 1.0) -> torch.Tensor:
 
 
 def _by_quantile(values: torch.Tensor, quantile: float) -> torch.Tensor:
-    """Return min(1, values / their quantile), clip by clip, of (B, T, F) >= 0."""
+    """Return min(1, values / quantile of the clip) for values (B, T, F) >= 0."""
     if not 0 < quantile <= 1:
         raise InputError(f"quantile must be in (0, 1], got {quantile}")
     cells = values.flatten(1)

@@ -1,4 +1,4 @@
-"""Explainers opened from the results folder of a training."""
+"""Explainers loaded from the results folder of a training run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,25 +16,25 @@ from speechbrain_lmac.utils.hashing import fingerprint_of
 SETTINGS_FILE = "hyperparams.yaml"
 PARTS = ("domain", "interpreter", "explainer")
 ADVICE = """
-  Train it with the script named in its YAML (train_lmac.py, ...), or name the results
-  folder of a training."""
+  Train one with the script named in its YAML (train_lmac.py, ...), or set the results
+  folder of a finished training run."""
 
 
 class TrainedExplainer:
-    """The explainer of a training of L-MAC, LMAC-TD, LMAC-ZS or L2I.
+    """A trained explainer (L-MAC, LMAC-TD, LMAC-ZS or L2I), loaded from its folder.
 
-    Domain, interpreter and kind of explainer are those of the training's
-    `hyperparams.yaml`; the weights are those of its `interpreter.ckpt` and, where a
-    codec was trained along, of `codec`. The classifier is an argument of `open`, so
-    that all explainers of a table share it.
+    Domain, interpreter and explainer class are defined by `hyperparams.yaml` of the
+    training run; weights are loaded from its `interpreter.ckpt` and, if a codec was
+    trained jointly, from `codec`. The classifier is an argument of `open`: all
+    explainers of a table share one.
 
     Arguments
     ---------
     folder : str or Path
-        The output folder of the training, "results/esc10_lmac/1234".
+        The output folder of the training run, e.g. "results/esc10_lmac/1234".
     **settings
-        Settings of the explainer that replace those of the training:
-        `relevance_threshold` of an `L2IExplainer`.
+        Arguments of the explainer that override those of the training run, e.g.
+        `relevance_threshold` of `L2IExplainer`.
     """
 
     def __init__(self, folder: Path | str, **settings: Any) -> None:
@@ -49,9 +49,9 @@ class TrainedExplainer:
         Arguments
         ---------
         classifier : Classifier
-            Frozen; the one that the training explained.
+            The frozen classifier that the interpreter was trained for.
         domain : MaskDomain, optional
-            Of the other explainers; it must equal that of the training.
+            Domain of the other explainers; it must equal that of the training run.
 
         Returns
         -------
@@ -61,46 +61,46 @@ class TrainedExplainer:
         Raises
         ------
         InputError
-            When the training is missing or unfinished, or was for another classifier
-            or in another domain; and for an unknown setting of its explainer.
+            When the training run is missing, unfinished, or used a different classifier
+            or domain, and for an unknown setting of its explainer.
         """
         own, interpreter, kind = self._built(classifier)
         if domain is None:
             domain = own
         elif fingerprint_of(domain) != fingerprint_of(own):
             raise InputError(
-                f"{self.folder} was trained in another domain ({_named(own)}) than the "
-                f"others of its block ({_named(domain)}): move it to another block"
+                f"{self.folder} was trained in a different domain ({_named(own)}) from "
+                f"the rest of its block ({_named(domain)}): move it to another block"
             )
         try:
             return kind(domain, classifier, interpreter, **self.settings)
         except TypeError as error:
             names = ", ".join(self.settings)
             raise InputError(
-                f"invalid settings of the explainer of {self.folder}: {names} ({error})"
+                f"invalid explainer settings {names} for {self.folder} ({error})"
             ) from error
 
     def _built(
         self, classifier: Classifier
     ) -> tuple[MaskDomain, TrainedInterpreter, Callable[..., Explainer]]:
-        """Build domain, interpreter with its weights, and kind of explainer."""
+        """Return domain, interpreter with its weights, and explainer class."""
         path, checkpoint = self.folder / SETTINGS_FILE, self.folder / INTERPRETER_FILE
         if not path.is_file():
             raise InputError(f"no trained interpreter at {self.folder}.{ADVICE}")
         if not checkpoint.is_file():
             raise InputError(
                 f"no trained interpreter at {self.folder}: missing file "
-                f"{INTERPRETER_FILE}, written at the end of a training.{ADVICE}"
+                f"{INTERPRETER_FILE}, which is written at the end of training.{ADVICE}"
             )
         parts = build_keys(path, PARTS, _parts_of(classifier))
         missing = [name for name in ("domain", "interpreter") if name not in parts]
         if missing:
             raise InputError(
-                f"{path} is not of an interpreter's training, missing keys: {missing}."
+                f"{path} does not define an interpreter, missing keys: {missing}."
                 f"{ADVICE}"
             )
         domain = parts["domain"]
-        if (self.folder / "codec" / WEIGHTS_FILE).is_file():  # trained along
+        if (self.folder / "codec" / WEIGHTS_FILE).is_file():  # trained jointly
             load_weights(domain.codec, self.folder / "codec" / WEIGHTS_FILE)
             domain.codec.requires_grad_(False)
         interpreter = TrainedInterpreter(parts["interpreter"], checkpoint)
@@ -108,17 +108,17 @@ class TrainedExplainer:
 
 
 def _parts_of(classifier: Classifier) -> dict[str, Any]:
-    """Return a classifier and the parts of it that have own keys in YAML files."""
+    """Return a classifier and its parts, by their keys in YAML files."""
     parts: dict[str, Any] = {"classifier": classifier}
     if hasattr(classifier, "model"):
         parts["model"] = classifier.model
     clap = getattr(classifier, "clap", None)
-    while clap is not None:  # a MelClap has a CLAP inside
+    while clap is not None:  # MelClap wraps a CLAP
         parts["clap"], clap = clap, getattr(clap, "clap", None)
     return parts
 
 
 def _named(domain: MaskDomain) -> str:
-    """Describe a domain, for errors."""
+    """Return class and sample rate of a domain, for error messages."""
     rate = getattr(domain, "sample_rate", None)
     return type(domain).__name__ + (f" at {rate} Hz" if rate else "")

@@ -7,22 +7,22 @@ from speechbrain_lmac.explainers.amortized import AmortizedExplainer
 
 
 class ZeroShotExplainer(AmortizedExplainer):
-    """Masks by a decoder conditioned on a prompt (LMAC-ZS, arXiv 2405.17615).
+    """Masks from a decoder conditioned on a prompt (LMAC-ZS, arXiv 2405.17615).
 
     A target is the index of a prompt; its embedding is the interpreter's condition.
 
     Arguments
     ---------
     domain : MaskDomain
-        Where the mask lives.
+        The domain of the mask.
     classifier : ClapClassifier
-        With `text`, the embeddings (C, D) of its prompts.
+        Its `text` holds the embeddings (C, D) of the prompts.
     interpreter : Interpreter
-        Hidden maps and an embedding to a mask.
+        Maps hidden maps and an embedding to a mask.
     """
 
     classifier: ClapClassifier
 
     def condition(self, target: torch.Tensor) -> torch.Tensor:
-        """Return the embeddings (B, D) of prompts (B,)."""
+        """Return the embeddings (B, D) of prompts by their indices (B,)."""
         return self.classifier.text[target]

@@ -1,4 +1,4 @@
-"""Errors of the Hugging Face hub and the network as messages."""
+"""Messages for errors of the Hugging Face hub and the network."""
 
 import os
 import re
@@ -25,7 +25,7 @@ def hub_error(error: Exception, failure: str, state: str | None = None) -> Input
     Arguments
     ---------
     error : Exception
-        Of huggingface_hub, its HTTP client or the operating system.
+        From huggingface_hub, its HTTP client or the operating system.
     failure : str
         The first clause of the message.
     state : str, optional
@@ -34,7 +34,7 @@ def hub_error(error: Exception, failure: str, state: str | None = None) -> Input
     Returns
     -------
     error : InputError
-        Its message has the reason and the remedy.
+        Its message contains the reason and the remedy.
     """
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, OfflineModeIsEnabled):
@@ -43,7 +43,7 @@ def hub_error(error: Exception, failure: str, state: str | None = None) -> Input
         reason = "it is gated, and you have no access"
         remedy = f"request access on the hub, then {LOG_IN}"
     elif isinstance(error, RevisionNotFoundError):
-        reason, remedy = "no such revision", "name another one"
+        reason, remedy = "no such revision", "use another one"
     elif isinstance(error, LocalEntryNotFoundError):
         reason = "the hub cannot be reached, and the file is not in the cache"
         remedy = "check the network and try again"
@@ -54,7 +54,7 @@ def hub_error(error: Exception, failure: str, state: str | None = None) -> Input
         remedy = f"check its name, and {LOG_IN}"
     elif status == 403:
         reason = "your token has no permission"
-        remedy = f"{LOG_IN}, with a token for writing"
+        remedy = f"{LOG_IN}, with a write token"
     elif isinstance(error, HfHubHTTPError) and status is not None and status >= 500:
         reason, remedy = f"the hub returned status {status}", "try again later"
     elif isinstance(error, (HfHubHTTPError, ValueError)):

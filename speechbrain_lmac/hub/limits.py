@@ -1,7 +1,7 @@
-"""Memory limits for the construction and the first call of an untrusted model.
+"""Memory limits for building and first calling an untrusted model.
 
-An operation whose results may be large is computed on the meta device first, which has
-shapes and no memory.
+An operation whose results may be large is first computed on the meta device, which
+computes shapes without memory.
 """
 
 import math
@@ -18,11 +18,11 @@ from torch.utils._pytree import tree_iter, tree_map
 from speechbrain_lmac.utils.errors import InputError
 
 MOST_PARTS = 20_000  # parameters, buffers and layers of a model
-PARAMETERS_PER_BYTE = 4  # of the weight files: they may be in half precision, or shared
-PARAMETERS_AT_LEAST = 2**24  # bytes
-LARGEST_CONSTRUCTION = 2**28  # bytes beyond that, for filter banks and temporary values
-LARGEST_CALL = 2**30  # bytes, of all results of a call on half a second
-LARGEST_TYPE = 16  # bytes of a number
+PARAMETERS_PER_BYTE = 4  # of weight files: they may be in half precision, or shared
+PARAMETERS_AT_LEAST = 2**24  # bytes, allowed for any weight files
+LARGEST_CONSTRUCTION = 2**28  # further bytes, for filter banks and temporary values
+LARGEST_CALL = 2**30  # bytes, of all results of a call on half a second of audio
+LARGEST_TYPE = 16  # bytes per element of the largest dtype
 
 
 def _product(*sizes: object) -> int:
@@ -33,7 +33,7 @@ def _product(*sizes: object) -> int:
 def _broadcast(*values: object) -> int:
     """Return the number of elements of the broadcast shape.
 
-    Shapes that do not match are an error of the operation itself.
+    The operation itself raises for shapes that do not match.
     """
     shapes = [value.shape for value in tree_iter(values) if torch.is_tensor(value)]
     longest = max(map(len, shapes))
@@ -42,12 +42,12 @@ def _broadcast(*values: object) -> int:
 
 
 def _no_larger(*values: object) -> int:
-    """Return twice the number of elements of all tensors, and 1."""
+    """Return 1 plus twice the number of elements of all tensors."""
     return 1 + 2 * sum(v.numel() for v in tree_iter(values) if torch.is_tensor(v))
 
 
 def _matrices(*values: object) -> int:
-    """Return the number of elements of (M, K) times (K, N), the last two values."""
+    """Return the number of elements of the product of the last two values."""
     left, right = [value for value in values if torch.is_tensor(value)][-2:]
     return left.shape[0] * right.shape[1]
 
@@ -63,7 +63,7 @@ def _convolution(
     more: list[int],
     groups: int,
 ) -> int:
-    """Return the number of elements of a convolution of x, (B, C, ...), at most."""
+    """Return an upper bound of the elements of a convolution of x, (B, C, ...)."""
     kernel = weight.shape[2:]
     each = zip(x.shape[2:], stride, padding, dilation, more, kernel, strict=False)
     if transposed:
@@ -86,7 +86,7 @@ def _index(x: torch.Tensor, indices: list[torch.Tensor | None]) -> int:
 
 
 def _range(start: float, end: float | None = None, step: float = 1) -> float:
-    """Return the number of elements of `torch.arange`, at most."""
+    """Return an upper bound of the elements of `torch.arange`."""
     start, end = (0, start) if end is None else (start, end)
     return abs(end - start) / abs(step) + 1
 
@@ -99,9 +99,9 @@ def _padded(x: torch.Tensor, pad: list[int], value: float = 0) -> int:
     return math.prod(shape)
 
 
-# Upper bound of the number of elements that an operation makes, as a function of its
-# arguments. Pointwise operations and reductions need no line here, and others would do
-# without; but meta kernels take a second of imports.
+# Upper bound of the number of elements that an operation allocates, from its arguments.
+# Pointwise operations and reductions need no entry. The others could use the meta
+# device, whose kernels take a second to import.
 NUMBERS: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("empty", "zeros", "ones", "full", "rand", "randn"), _product),
     **dict.fromkeys(("hamming_window", "hann_window"), _product),
@@ -134,21 +134,21 @@ NUMBERS: dict[str, Callable[..., float]] = {
 
 
 class Bounded(TorchDispatchMode):
-    """A context with a limit on the bytes of the results of all operations.
+    """A context that limits the bytes of the results of all operations.
 
-    Freed memory counts, too. A result that would be too large is not computed.
+    Freed memory is counted, too. A result that would be too large is not computed.
 
     Arguments
     ---------
     most : int
-        Bytes.
+        Maximum number of bytes.
     subject : str
         The subject of the error message.
 
     Raises
     ------
     InputError
-        In the operation that exceeds the limit.
+        From the operation that exceeds the limit.
 
     Example
     -------
@@ -186,7 +186,7 @@ class Bounded(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # torch._dynamo is a second of imports
+        return False  # importing torch._dynamo takes a second
 
     def spend(self, results: object) -> None:
         """Count the bytes of the tensors in nested results, of any shape."""
@@ -198,7 +198,7 @@ class Bounded(TorchDispatchMode):
 
 
 class BoundedConstruction:
-    """A context to build modules whose parameters fit into the weight files.
+    """A context that limits the parameters of new modules to those of the weight files.
 
     Arguments
     ---------
@@ -208,7 +208,7 @@ class BoundedConstruction:
     Raises
     ------
     InputError
-        At the parameter or the layer that exceeds the limit.
+        From the parameter or layer that exceeds the limit.
     """
 
     def __init__(self, declared: int) -> None:
@@ -254,7 +254,7 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 
 def _most_numbers(func: OpOverload, args: tuple[Any, ...]) -> float | None:
-    """Return an upper bound of the elements that an operation makes; None: unknown."""
+    """Return an upper bound of the elements an operation allocates; None: unknown."""
     name = func._schema.name.partition("::")[2]
     known = NUMBERS.get(name)
     if known is None and any(map(torch.is_tensor, tree_iter(args))):
@@ -269,7 +269,7 @@ def _most_numbers(func: OpOverload, args: tuple[Any, ...]) -> float | None:
 
 
 def _on_meta(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return the results of an operation as tensors without memory."""
+    """Return the results of an operation as tensors on the meta device."""
 
     def to_meta(value: Any) -> Any:
         if torch.is_tensor(value):

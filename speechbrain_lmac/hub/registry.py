@@ -1,4 +1,4 @@
-"""Models by name: shipped models, folders, and models on the hub."""
+"""Model registry: shipped models, model folders, and models on the hub."""
 
 import difflib
 import functools
@@ -15,15 +15,15 @@ from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_text
 
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
-# The weights of shipped models that are in another model's folder, as wheels cannot
-# hold links.
+# Weight files that a shipped model shares with another one: wheels cannot contain
+# symbolic links.
 SHARED = "shared.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 MODEL_YAML = "hyperparams.yaml"
 RECORD = "model.json"
 LARGEST_TEXT = 2**20  # bytes of a model card or a record
 NON_COMMERCIAL = re.compile(r"(^|-)nc(-|$)")
-LONGEST_CHAIN = 40  # links, the limit of Linux
+LONGEST_CHAIN = 40  # symbolic links, the limit of Linux
 SHOWN = ("accuracy", "AI", "AD", "Fid-In")  # metrics in the list of models
 
 
@@ -36,13 +36,13 @@ class ModelRecord:
     interface: str  # the class of `speechbrain_lmac.inference` that loads it
     classes: list[str]  # class labels, or prompts
     dataset: str  # of the training
-    license: str  # required by the data, as an id of the hub
-    credit: str  # of the data
+    license: str  # license id (as on the hub) that the data requires
+    credit: str  # attribution of the data
     commands: list[str]  # that made it, in order
-    versions: str  # of software in the training
+    versions: str  # software versions of the training
     # Name to mean, low and high of a 95 % interval, and n clips.
     metrics: dict[str, dict[str, Any]]
-    measured_on: str
+    measured_on: str  # description of the clips of the metrics
 
 
 def shipped_models() -> dict[str, Path]:
@@ -67,7 +67,7 @@ def shipped_files(name: str) -> dict[str, Path]:
 
 
 def size_of(name: str) -> int:
-    """Return the bytes of a shipped model, with its shared files."""
+    """Return the size of a shipped model in bytes, with its shared files."""
     return sum(path.stat().st_size for path in shipped_files(name).values())
 
 
@@ -90,7 +90,7 @@ def share_weights() -> None:
 
 
 def model_lines() -> list[str]:
-    """Return the shipped models as the lines of a table."""
+    """Return a table of the shipped models, as lines of text."""
     rows = [["name", "method", "trained on", "size", "clean test clips"]]
     for name, folder in shipped_models().items():
         record = read_record(folder)
@@ -132,7 +132,7 @@ def record_of(path: Path) -> ModelRecord:
         message = str(error)[:300]
         raise InputError(f"{path} does not describe a model: {message}") from error
     if not isinstance(record.license, str):
-        raise InputError(f"{path} does not describe a model: its license is not a text")
+        raise InputError(f"{path} does not describe a model: license must be a string")
     return record
 
 
@@ -172,7 +172,7 @@ def write_record(record: ModelRecord, folder: Path | str) -> None:
 
 
 def model_text(source: Path | str) -> str:
-    """Return the card of a model, below its licence if that forbids commercial use.
+    """Return the card of a model, preceded by a non-commercial licence if it has one.
 
     Arguments
     ---------
@@ -207,13 +207,13 @@ def find_model(source: Path | str) -> Path | str:
 
     Returns
     -------
-    place : Path or str
+    source : Path or str
         A Path is a folder, a str an id on the hub.
 
     Raises
     ------
     InputError
-        When it is none of the three, and for the results folder of a training.
+        When it is none of the three, or the results folder of a training.
 
     Example
     -------
@@ -228,8 +228,8 @@ def find_model(source: Path | str) -> Path | str:
     if folder.is_dir() and (text not in models or (folder / MODEL_YAML).exists()):
         if (folder / "train_log.txt").is_file():
             raise InputError(
-                f"{source} is the results folder of a training: make a model of it "
-                "with speechbrain-lmac publish RESULTS --dry-run, and name its folder"
+                f"{source} is the results folder of a training, not a model: run "
+                "speechbrain-lmac publish RESULTS --dry-run and use its folder"
             )
         return folder
     if text in models:
@@ -250,7 +250,7 @@ def model_file(
     revision: str | None = None,
     token: str | bool | None = None,
 ) -> Path:
-    """Return the path of a file of a model, downloaded if the model is on the hub.
+    """Return the path of a model's file; download it if the model is on the hub.
 
     Arguments
     ---------
@@ -259,7 +259,7 @@ def model_file(
     filename : str
         A name without folders.
     revision, token : str, optional
-        Of the hub.
+        Git revision and access token of the hub.
 
     Returns
     -------
@@ -287,11 +287,11 @@ def model_file(
         reason = getattr(error, "strerror", None) or "a loop of links"
         raise InputError(f"{path} cannot be read: {reason}") from error
     if not regular:
-        raise InputError(f"{path} is no file of a model: it is a folder or a device")
+        raise InputError(f"{path} must be a regular file, got a folder or a device")
     folders = [path.parent.resolve(), *model_folders(source)]
     if not any(folder in target.parents for folder in folders):
         raise InputError(
-            f"{path} is a link that leads out of its folder: copy the file there"
+            f"{path} is a link to a file outside the model's folder: use a copy instead"
         )
     return path
 
@@ -307,7 +307,7 @@ def has_file(
     Arguments
     ---------
     source, filename, revision, token
-        Of `model_file`.
+        As in `model_file`.
 
     Returns
     -------
@@ -320,11 +320,11 @@ def has_file(
 
 
 def model_folders(source: Path) -> list[Path]:
-    """Return the folders in which the files of a model may be.
+    """Return the folders that may contain the files of a model.
 
-    Its own; for a snapshot in the hub's cache, the folder of the repository; and, if
-    its YAML is a link, the folder of the YAML. So a folder of links to a model is
-    loaded, and one with a link to any other place is not.
+    These are its own folder; for a snapshot in the hub's cache, the folder of the
+    repository; and, if its YAML is a link, the folder of the linked YAML. So a folder
+    of links to one model can be loaded, one with links to other places cannot.
 
     Arguments
     ---------
@@ -342,14 +342,14 @@ def model_folders(source: Path) -> list[Path]:
         if not path.is_symlink():
             break
         path = path.parent / os.readlink(path)
-        # Another or a missing name would make any folder a model's folder.
+        # Only links to an existing YAML count: others could add any folder.
         if path.name == MODEL_YAML and path.is_file():
             folders.append(_repository(path.parent.resolve()))
     return folders
 
 
 def _repository(folder: Path) -> Path:
-    """Return the repository of a snapshot in the hub's cache; else the folder."""
+    """Return the repository of a snapshot in the hub's cache, else the folder."""
     repository = folder.parent.parent
     is_snapshot = folder.parent.name == "snapshots"
     cached = is_snapshot and repository.name.startswith("models--")
@@ -357,13 +357,13 @@ def _repository(folder: Path) -> Path:
 
 
 def _check_name(filename: str) -> None:
-    """Raise if a file name has folders."""
+    """Raise unless a file name is a plain name, without folders."""
     if Path(filename).name != filename or filename in ("", ".", ".."):
         raise InputError(f"{filename!r} is not the name of a file in a model's folder")
 
 
 def _path_in(folder: Path, filename: str) -> Path:
-    """Return the path of a file of a model, which may be in another shipped model."""
+    """Return the path of a model's file, which may be in another shipped model."""
     if is_shipped(folder):
         other = _shared().get(folder.name, {}).get(filename)
         folder = folder if other is None else SHIPPED / other

@@ -1,7 +1,7 @@
 """Upload to and download from the Hugging Face hub.
 
-Nothing here imports torch. The token is that of `hf auth login` or `HF_TOKEN`; there is
-no prompt for it, and it is never printed.
+This module does not import torch. The token is that of `hf auth login` or `HF_TOKEN`;
+it is never prompted for or printed.
 """
 
 import math
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 BRANCH = "main"
-# Beside custom_interface.py; it holds paths of this computer.
+# Beside custom_interface.py; contains paths of this computer.
 BYTECODE = "__pycache__"
-WAIT = 4.0  # s until the hub counts as unreachable
-HOLDS = 60.0  # s until the hub is tried again
+WAIT = 4.0  # s without a response: the hub is unreachable
+HOLDS = 60.0  # s for which that result is reused
 # Endpoint to the time of the last request and whether there was a response.
 _reachable: dict[str, tuple[float, bool]] = {}
 
@@ -52,14 +52,14 @@ class Upload:
     url: str
     commit: str  # 40 hexadecimal digits
     changed: bool  # whether a commit was made
-    files: tuple[str, ...]  # names
+    files: tuple[str, ...]  # names in the repository
 
 
 def hub_reachable() -> bool:
     """Whether the hub can be reached, within `WAIT` seconds.
 
     huggingface_hub itself retries many times, each with a warning. The result is reused
-    for `HOLDS` seconds. In a command without progress bars the hub's are hidden, too.
+    for `HOLDS` seconds. If progress bars are hidden, so are those of the hub.
     """
     hide_bars(disable_progress_bars)
     endpoint = constants.ENDPOINT
@@ -92,7 +92,7 @@ def hub_file(
     Arguments
     ---------
     repo, filename, revision, token
-        Of `huggingface_hub.hf_hub_download`.
+        As in `huggingface_hub.hf_hub_download`.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def hub_file(
 def only_cached(
     source: str, filename: str, subject: str, revision: str | None = None
 ) -> bool:
-    """Whether a library can load a source from the cache only.
+    """Whether a library must load a source from the cache, as the hub is unreachable.
 
     Arguments
     ---------
@@ -120,14 +120,14 @@ def only_cached(
     filename : str
         A file that the library needs.
     subject : str
-        What is loaded, for the error message.
+        Name of what is loaded, for the error message.
     revision : str, optional
         Branch, tag or commit.
 
     Returns
     -------
     cached : bool
-        For `local_files_only`: the source is on the hub, which is unreachable.
+        Value of `local_files_only`: True for a hub id if the hub is unreachable.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def only_cached(
         at = "" if revision is None else f" at {revision}"
         raise InputError(
             f"cannot load {subject} from {source}{at}: no such folder, the hub cannot "
-            "be reached, and it is not in the cache. Check the network, or name a "
+            "be reached, and it is not in the cache. Check the network, or use a "
             "folder"
         )
     return True
@@ -173,13 +173,13 @@ def check_repo(repo: Any) -> None:
         if repo.count("/") != 1:
             raise HFValidationError("one / is needed")
     except HFValidationError as error:
-        raise InputError(f"--repo must be USER/NAME, got {repo} ({error})") from error
+        raise InputError(f"--repo must be USER/NAME, got {repo!r} ({error})") from error
 
 
 def upload_model(folder: Path | str, repo: str, private: bool = False) -> Upload:
     """Upload a folder to a model repository, in one commit.
 
-    Unchanged files are not sent again; if all are unchanged, no commit is made.
+    Only changed files are uploaded; without a change no commit is made.
 
     Arguments
     ---------
@@ -188,7 +188,7 @@ def upload_model(folder: Path | str, repo: str, private: bool = False) -> Upload
     repo : str
         USER/NAME; created if missing.
     private : bool
-        Create a private repository. An existing public one is then an error.
+        Create a private repository; an existing public one is an error.
 
     Returns
     -------
@@ -197,7 +197,7 @@ def upload_model(folder: Path | str, repo: str, private: bool = False) -> Upload
     Raises
     ------
     InputError
-        Naming what was uploaded, what was not, and the remedy.
+        With the uploaded and the missing files, and the remedy.
     """
     check_repo(repo)
     folder, api = Path(folder), hf.HfApi()
@@ -213,7 +213,7 @@ def upload_model(folder: Path | str, repo: str, private: bool = False) -> Upload
     if private and not before.private:
         raise InputError(
             f"{repo} exists and is public: {nothing}. Make it private on the hub, or "
-            "name another repository"
+            "use another repository"
         )
     try:
         commit = api.upload_folder(
@@ -234,7 +234,7 @@ def verify_upload(folder: Path | str, upload: Upload) -> None:
     Raises
     ------
     InputError
-        Naming the files that are missing or different.
+        With the files that are missing or different.
     """
     with TemporaryDirectory() as downloaded:
         download_model(upload.repo, downloaded, upload.commit)
@@ -252,7 +252,7 @@ def verify_upload(folder: Path | str, upload: Upload) -> None:
 
 
 def download_model(repo: str, folder: Path | str, revision: str | None = None) -> None:
-    """Download a whole repository into a folder, as files.
+    """Download a whole repository into a folder.
 
     Arguments
     ---------
@@ -265,7 +265,7 @@ def download_model(repo: str, folder: Path | str, revision: str | None = None) -
     Raises
     ------
     InputError
-        When repository or revision do not exist, or the hub cannot be reached.
+        When the repository or revision does not exist, or the hub is unreachable.
     """
     check_hub(f"cannot download {repo}")
     try:
@@ -291,7 +291,7 @@ def fetch_model_file(
     revision : str, optional
         Branch, tag or commit.
     token : str, optional
-        Default: that of the log-in.
+        Default: the token of the login.
 
     Returns
     -------
@@ -300,7 +300,7 @@ def fetch_model_file(
     Raises
     ------
     InputError
-        When repository or file do not exist, or the hub cannot be reached.
+        When the repository or file does not exist, or the hub is unreachable.
     """
     try:
         return hub_file(repo, filename, revision=revision, token=token)
@@ -321,7 +321,7 @@ def has_model_file(
     Arguments
     ---------
     repo, filename, revision, token
-        Of `fetch_model_file`.
+        As in `fetch_model_file`.
 
     Returns
     -------
@@ -355,7 +355,7 @@ def _state(api: hf.HfApi, repo: str, folder: Path, before: str | None) -> str:
         if api.model_info(repo).sha == before:
             return (
                 "no commit was made, so the repository is unchanged; large files that "
-                "were sent are not sent again"
+                "were uploaded are not uploaded again"
             )
         present = {
             entry.path: entry for entry in api.list_repo_tree(repo, recursive=True)
@@ -364,7 +364,7 @@ def _state(api: hf.HfApi, repo: str, folder: Path, before: str | None) -> str:
         return "the state of the repository is unknown"
     missing = [n for n in _names(folder) if not _same(present.get(n), folder / n)]
     if missing:
-        return f"missing or old files: {some_of(missing)}"
+        return f"missing or outdated files: {some_of(missing)}"
     return "all files were uploaded, only the response was lost"
 
 

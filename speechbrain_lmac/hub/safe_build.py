@@ -1,7 +1,7 @@
 """The allow-list for the YAML of an untrusted model, and the construction of its parts.
 
-Only classes of `ALLOWED` and layers of torch.nn are built, and no larger than the
-weight files allow (`limits`).
+Only classes of `ALLOWED` and layers of torch.nn are built, with a size limited by that
+of the weight files (`limits`).
 """
 
 import functools
@@ -35,7 +35,7 @@ OURS = {
     "PublishedMelInterpreter PublishedUpsampler SameBins TextAttention "
     "TextAttentionInterpreter TextFiLMInterpreter TransformerBlock",
 }
-# SpeechBrain's: lobes, features, and the needs of a published model.
+# SpeechBrain's lobes and features, and the label encoder and pretrainer of a model.
 SPEECHBRAIN = (
     "speechbrain.dataio.encoder.CategoricalEncoder",
     "speechbrain.lobes.features.Fbank",
@@ -57,9 +57,9 @@ ALLOWED = {
 PRETRAINER = "speechbrain.utils.parameter_transfer.Pretrainer"
 ENCODER = "speechbrain.dataio.encoder.CategoricalEncoder"
 EXPLAINERS = "speechbrain_lmac.explainers."
-# The arguments allowed for these classes: others would lead out of the folder.
+# The arguments allowed for these classes: others could name files outside the folder.
 ARGUMENTS = {PRETRAINER: {"loadables"}, ENCODER: set()}
-# Device and precision are the choice of the user.
+# Device and precision are chosen by the user, not by the model.
 RUN_ARGUMENTS = {"device", "dtype"}
 LAYER = re.compile(r"torch\.nn\.[A-Z]\w*")
 
@@ -76,9 +76,9 @@ class Place:
         return InputError(f"{self.path}, line {self.line}: {message}")
 
     def refuse(self, message: str) -> InputError:
-        """Return an error for a part that is not allowed, with the way to allow it."""
+        """Return an error for a part that is not allowed, with the remedy."""
         return self.error(
-            f"{message}. The model of somebody else may only build the classes listed "
+            f"{message}. An untrusted model may only build the classes listed "
             "in speechbrain_lmac/hub/safe_build.py. If you trust its author, "
             "trust_remote_code=True builds it anyway; it can then run any code in your "
             "name on this computer"
@@ -87,17 +87,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Build:
-    """`!new:` and `!name:`: a class to call now, or to pass on with its arguments."""
+    """`!new:` or `!name:`: a class to call, or to bind with its arguments."""
 
     name: str
     arguments: dict[str, Any] | list[Any]
-    now: bool
+    now: bool  # whether it is called (`!new:`)
     place: Place
 
 
 @dataclass(frozen=True)
 class Refer:
-    """`!ref <key>`: the object of another key at the top."""
+    """`!ref <key>`: the object of another top-level key."""
 
     key: str
     place: Place
@@ -105,7 +105,7 @@ class Refer:
 
 Check = Callable[[Any], bool]
 
-# Keys of parts, which are built only where something refers to them.
+# Keys of parts, which are built only if they are referenced.
 PARTS: dict[str, tuple[Check, str]] = dict.fromkeys(
     ("stft", "codec", "frequency", "decoder", "upsampler", "mask_net", "psi"),
     (lambda value: isinstance(value, Build | Refer), "!new:... or !name:..."),
@@ -113,12 +113,12 @@ PARTS: dict[str, tuple[Check, str]] = dict.fromkeys(
 
 
 def loadables_of(tree: dict[str, Any], path: Path | str) -> dict[str, str]:
-    """Return the names of the weight files of a parsed YAML, and their classes.
+    """Return the names of a parsed YAML's weight files, and their classes.
 
     Returns
     -------
     kinds : dict
-        Name to the name of the class that is built, in the order of the file.
+        Name of each loadable to the name of its class, in the order of the file.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def build(tree: dict[str, Any], path: Path) -> dict[str, Any]:
 def _build_top(
     key: str, tree: dict[str, Any], built: dict[str, Any], around: tuple[str, ...]
 ) -> Any:
-    """Build the value of a key, once; `around` are the keys that are being built."""
+    """Build the value of a key, once; `around` are the keys being built."""
     if key not in built:
         built[key] = _build(tree[key], tree, built, (*around, key))
     return built[key]
@@ -185,13 +185,13 @@ def _build(
 
 
 def _is_layer(kind: type) -> bool:
-    """Whether a class is a module whose weights have a size from the start."""
+    """Whether a class is a torch.nn module whose weights are not lazy."""
     lazy = torch.nn.modules.lazy.LazyModuleMixin
     return issubclass(kind, torch.nn.Module) and not issubclass(kind, lazy)
 
 
 def _make(build: Build, arguments: dict[str, Any] | list[Any]) -> Any:
-    """Return an object of an allowed class, or the class with its arguments."""
+    """Return an object of an allowed class, or the class bound to its arguments."""
     module, _, name = build.name.rpartition(".")
     kind = getattr(importlib.import_module(module), name, None)
     layer = build.name not in ALLOWED

@@ -1,8 +1,8 @@
 """Weights and class labels of an untrusted model.
 
-Weights are loaded from safetensors if there is such a file, else from SpeechBrain's
-`.ckpt` without unpickling code, after a check that its archive unpacks to no more than
-its size. If a folder has both, the `.ckpt` is never opened.
+Weights are loaded from a safetensors file if it exists; the `.ckpt` is then never
+opened. Else they are loaded from SpeechBrain's `.ckpt` without unpickling code, after a
+check that its archive does not expand when unpacked.
 """
 
 import ast
@@ -33,34 +33,37 @@ def find_weights(
     Arguments
     ---------
     kinds : mapping
-        From `safe_build.loadables_of`.
+        Name of each loadable to its class, from `safe_build.loadables_of`.
     file : callable
         Returns the path of a file name, or raises `InputError`.
     missing : callable
-        Whether the model has no file of a name.
+        Returns True for the name of a missing file.
 
     Returns
     -------
     paths : dict
-        Name to path.
+        Name of each loadable to the path of its file.
     declared : int
-        Bytes of all weight files.
+        Size of all weight files, in bytes.
 
     Raises
     ------
     InputError
-        When a file is missing, or cannot be a file of weights.
+        When a file is missing, or is not a weight file.
     """
     paths: dict[str, Path] = {}
     declared = 0
     for name, kind in kinds.items():
         if not NAME.fullmatch(name):
-            raise InputError(f"{name!r} is not a valid name of a weight file")
-        tensors = f"{name}{SAFETENSORS}"
-        if kind == ENCODER or missing(tensors):
+            raise InputError(
+                f"{name!r} is not a valid name of a weight file: use letters, digits "
+                "and _, with a letter first"
+            )
+        safetensors = f"{name}{SAFETENSORS}"
+        if kind == ENCODER or missing(safetensors):
             paths[name] = file(f"{name}.ckpt")
         else:
-            paths[name] = file(tensors)
+            paths[name] = file(safetensors)
         if kind != ENCODER:
             if paths[name].suffix != SAFETENSORS:
                 check_archive(paths[name])
@@ -82,7 +85,7 @@ def load_loadables(hparams: Mapping[str, Any], paths: Mapping[str, Path]) -> str
     -------
     trained_for : str or None
         `interpreters.trained.hash_of_classifier` of the classifier that the interpreter
-        was trained for, if its file has it.
+        was trained for; None if its file does not have it.
 
     Raises
     ------
@@ -102,12 +105,12 @@ def load_loadables(hparams: Mapping[str, Any], paths: Mapping[str, Path]) -> str
 
 
 def check_all_loaded(modules: Mapping[str, Any], loadables: Mapping[str, Any]) -> None:
-    """Raise if some weights of a model are in none of its files: they would be random.
+    """Raise if a module has weights that no file provides: they would be random.
 
     Raises
     ------
     InputError
-        Naming the module.
+        With the name of the module.
     """
     weights = [p for p in loadables.values() if isinstance(p, torch.nn.Module)]
     loaded = {id(weight) for module in weights for weight in module.parameters()}
@@ -119,41 +122,44 @@ def check_all_loaded(modules: Mapping[str, Any], loadables: Mapping[str, Any]) -
             )
         if any(id(weight) not in loaded for weight in module.parameters()):
             raise InputError(
-                f"the weights of {name} are missing in pretrainer.loadables of the "
+                f"the weights of {name} are missing from pretrainer.loadables of the "
                 "model's YAML"
             )
 
 
 def check_archive(path: Path) -> None:
-    """Raise if a file is not of `torch.save`, or unpacks to more than its size.
+    """Raise unless a file is an archive of `torch.save` that does not expand.
 
     Raises
     ------
     InputError
-        For another kind of file, compressed or overlapping entries, and names that
-        lead out of the archive.
+        For other files, compressed or overlapping entries, and entries outside the
+        archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise InputError(
-            f"{path} is not a checkpoint of torch.save since 2020 ({error})"
+            f"{path} was not written by torch.save of PyTorch 1.6 or later ({error})"
         ) from error
     unpacked = sum(entry.file_size for entry in entries)
     for entry in entries:
         parts = entry.filename.split("/")
         if entry.filename.startswith("/") or ".." in parts or "\\" in entry.filename:
-            raise InputError(f"{path} has an entry that leads out: {entry.filename!r}")
+            raise InputError(f"{path} has an entry outside it: {entry.filename!r}")
         if entry.compress_type != zipfile.ZIP_STORED:
-            raise InputError(f"{path} has a compressed entry, {entry.filename!r}")
+            raise InputError(f"{path} must not be compressed, got {entry.filename!r}")
     size = path.stat().st_size
     if unpacked > size:
-        raise InputError(f"{path} has {size:,} bytes and unpacks to {unpacked:,}")
+        raise InputError(
+            f"{path} must not unpack to more than its size of {size:,} bytes, got "
+            f"{unpacked:,}"
+        )
 
 
 def load_encoder(encoder: CategoricalEncoder, path: Path) -> None:
-    """Load class labels from SpeechBrain's text file, and nothing else in it.
+    """Load class labels from SpeechBrain's text file; ignore its other content.
 
     Raises
     ------
@@ -168,17 +174,17 @@ def load_encoder(encoder: CategoricalEncoder, path: Path) -> None:
         numbers = [_pair(line) for line in lines[:end]]
         for label, number in numbers:
             if not isinstance(label, str) or type(number) is not int:
-                raise ValueError(f"{label!r} => {number!r} is not a label and number")
+                raise ValueError(f"{label!r} => {number!r} is not a label and an index")
         order = sorted(number for _, number in numbers)
         if order != list(range(len(numbers))):
-            raise ValueError("the numbers are not 0, 1, 2, ...")
+            raise ValueError("the indices must be 0, 1, 2, ...")
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise InputError(f"{path} has no valid class labels: {error}") from error
     encoder.update_from_iterable(label for label, _ in sorted(numbers, key=_number))
 
 
 def _number(pair: tuple[Any, Any]) -> int:
-    """Return the number of a pair."""
+    """Return the index of a (label, index) pair."""
     return pair[1]
 
 
@@ -186,5 +192,5 @@ def _pair(line: str) -> tuple[Any, Any]:
     """Return the line `'dog' => 4` as a tuple."""
     left, arrow, right = line.rpartition(" => ")
     if not arrow:
-        raise ValueError(f"{line[:80]!r} is not LABEL => NUMBER")
+        raise ValueError(f"expected LABEL => INDEX, got {line[:80]!r}")
     return ast.literal_eval(left), ast.literal_eval(right)

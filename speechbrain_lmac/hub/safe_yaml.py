@@ -1,9 +1,9 @@
 """Safe parsing of the YAML of an untrusted model, as data.
 
-HyperPyYAML builds any name in a file: `!apply:os.system`, but also a plain scalar in
-round brackets, which it parses again with a loader that runs code. So an untrusted file
-is not passed to it. Here the text is parsed once, into plain values, `Build` and
-`Refer` (`safe_build`), for the keys of `KINDS`.
+HyperPyYAML can run any code that a file names: by `!apply:os.system`, but also by a
+plain scalar in parentheses, which it parses again with an unsafe loader. So untrusted
+files are not passed to it. This module parses the text once, into plain values, `Build`
+and `Refer` (`safe_build`), for the keys of `KINDS`.
 """
 
 import re
@@ -35,13 +35,13 @@ from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.old_names import current_name
 
 LARGEST_FILE = 2**18  # bytes
-DEEPEST = 32  # nodes in nodes
-MOST_BRACKETS = 100  # open at once
+DEEPEST = 32  # levels of nested nodes
+MOST_BRACKETS = 100  # levels of nested brackets
 MOST_NODES = 10_000
 MOST_REFERENCES = 200
-MOST_EXPANDED = 200_000  # nodes, with each reference replaced by its target
-LARGEST_NUMBER = 2**20  # of an integer: no useful size is larger
-LARGEST_REAL = 1e9
+MOST_EXPANDED = 200_000  # nodes after replacing references by their targets
+LARGEST_INTEGER = 2**20  # no useful size is larger
+LARGEST_FLOAT = 1e9
 LONGEST_WINDOW = 600.0  # seconds
 
 
@@ -57,17 +57,17 @@ def read_safely(
     Arguments
     ---------
     path : str or Path
-        Of a file in the format of `model_folder.write_model`.
+        A file in the format of `model_folder.write_model`.
     overrides : dict, optional
-        Key to another value, or, for the arguments of a class, to a dict of them.
+        Key to its new value; for a class, a dict of new arguments.
     declared : int
-        Bytes of the weight files. Parameters have at most `limits.PARAMETERS_PER_BYTE`
-        times as many.
+        Size of the weight files in bytes. The limit of the parameters is
+        `limits.PARAMETERS_PER_BYTE` times as much.
 
     Returns
     -------
     hparams : dict
-        Equal to that of `load_hyperpyyaml`.
+        As returned by `load_hyperpyyaml`.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def read_safely(
 
 
 class _PlainResolver(VersionedResolver):
-    """The standard scalars only: HyperPyYAML adds tuples for the whole process."""
+    """A resolver of the standard scalars; HyperPyYAML adds tuples to all others."""
 
     def add_version_implicit_resolver(
         self, version: Any, tag: Any, regexp: Any, first: Any
@@ -91,7 +91,7 @@ class _PlainResolver(VersionedResolver):
 
 
 def parse(path: Path | str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return a file as plain values, `Build` and `Refer`; nothing is imported or built.
+    """Parse a file into plain values, `Build` and `Refer`, without importing anything.
 
     Raises
     ------
@@ -108,9 +108,9 @@ def parse(path: Path | str, overrides: dict[str, Any] | None = None) -> dict[str
 
 
 class _BoundedComposer(Composer):
-    """YAML nodes with a limit on number and depth, which ruamel.yaml does not have."""
+    """A composer that limits the number and depth of nodes; ruamel.yaml does not."""
 
-    depth = -1  # of the root: 0
+    depth = -1  # 0 at the root
     nodes = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -118,16 +118,16 @@ class _BoundedComposer(Composer):
         self.nodes += 1
         line = self.parser.peek_event().start_mark.line + 1
         if self.depth > DEEPEST:
-            raise _TooMuch(line, f"more than {DEEPEST} levels")
+            raise _LimitError(line, f"more than {DEEPEST} levels")
         if self.nodes > MOST_NODES:
-            raise _TooMuch(line, f"more than {MOST_NODES:,} values")
+            raise _LimitError(line, f"more than {MOST_NODES:,} values")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
 
-class _TooMuch(Exception):
-    """A line and the limit that it exceeds."""
+class _LimitError(Exception):
+    """A line of the file and the limit that it exceeds."""
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _parse(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} has more than {LARGEST_FILE:,} bytes: not the YAML of a model"
         )
-    # The parser takes a second for thousands of brackets.
+    # The parser is slow for thousands of nested brackets.
     if _nesting(text) > MOST_BRACKETS:
         raise InputError(f"{path} has more than {MOST_BRACKETS} nested brackets")
     yaml = YAML(typ="safe", pure=True)
@@ -150,19 +150,21 @@ def _parse(path: Path) -> dict[str, Any]:
     yaml.Composer = _BoundedComposer
     try:
         root = yaml.compose(text)
-    except _TooMuch as error:
+    except _LimitError as error:
         line, message = error.args
         raise Place(path, line).error(message) from None
     except (YAMLError, ValueError) as error:
         message = " ".join(str(error).split())[:300]
         raise InputError(f"{path} is not readable as YAML: {message}") from error
     if not isinstance(root, MappingNode) or root.tag != MAPPING:
-        raise InputError(f"{path} has no keys: not the YAML of a model")
+        raise InputError(
+            f"{path} must be a mapping of keys: it is not the YAML of a model"
+        )
     return _read(root, path)
 
 
 def _nesting(text: str) -> int:
-    """Return the greatest depth of nested brackets, also of those in texts."""
+    """Return the maximum depth of nested brackets, including those in strings."""
     depth = deepest = 0
     for bracket in re.findall(r"[][{}]", text):
         depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
@@ -181,7 +183,7 @@ def _is_encoder(value: Any) -> bool:
 
 
 def _is_explainer(value: Any) -> bool:
-    """Whether a value is one of our explainers, not yet built."""
+    """Whether a value is the `!name:` of one of our explainers."""
     return (
         isinstance(value, Build) and not value.now and value.name.startswith(EXPLAINERS)
     )
@@ -196,14 +198,14 @@ def _is_pretrainer(value: Any) -> bool:
 
 
 def _are_references(value: Any) -> bool:
-    """Whether a value is a mapping of names to references, not empty."""
+    """Whether a value is a non-empty mapping of names to references."""
     if not isinstance(value, dict) or not value:
         return False
     return all(isinstance(part, Refer) for part in value.values())
 
 
-def _are_texts(value: Any) -> bool:
-    """Whether a value is a list of texts."""
+def _are_strings(value: Any) -> bool:
+    """Whether a value is a list of strings."""
     return isinstance(value, list) and all(isinstance(part, str) for part in value)
 
 
@@ -213,17 +215,17 @@ def _is_window(value: Any) -> bool:
     return value is None or (number and 0 < value <= LONGEST_WINDOW)
 
 
-# Keys of a model: a check of their value, and its description.
+# Keys of a model's YAML to the check of their value, and its description.
 KINDS: dict[str, tuple[Check, str]] = {
     "window_seconds": (
         _is_window,
         f"a number above 0 and at most {LONGEST_WINDOW:g}, or null",
     ),
-    "prompts": (_are_texts, "a list of texts"),
-    "template": (lambda value: isinstance(value, str), "a text"),
+    "prompts": (_are_strings, "a list of strings"),
+    "template": (lambda value: isinstance(value, str), "a string"),
     "label_encoder": (_is_encoder, f"!new:{ENCODER} without arguments"),
     "explainer": (_is_explainer, f"!name:{EXPLAINERS}..."),
-    "modules": (_are_references, "names, each with a !ref <KEY>"),
+    "modules": (_are_references, "a mapping of names to !ref <KEY>"),
     "pretrainer": (_is_pretrainer, "a Pretrainer with loadables, each a !ref <KEY>"),
     **dict.fromkeys(
         ("domain", "model", "clap", "interpreter"), (_is_object, "!new:...")
@@ -237,7 +239,7 @@ def _check_kind(key: str, value: Any, path: Path) -> None:
     if key not in KEYS:
         raise InputError(
             f"{path}: unknown key {key!r}. The keys of a model are {', '.join(KEYS)}; "
-            "its user chooses how to run it (device, compile, precision, ...)"
+            "run options (device, compile, precision, ...) are not part of it"
         )
     fits, expected = KEYS[key]
     if not fits(value):
@@ -245,7 +247,7 @@ def _check_kind(key: str, value: Any, path: Path) -> None:
 
 
 def _check_references(tree: dict[str, Any], path: Path) -> None:
-    """Raise for references that are too many, expand too far, or have no target."""
+    """Raise for too many references, or references without a target."""
     n_references = 0
     sizes: dict[str, int] = {}
 
@@ -254,7 +256,9 @@ def _check_references(tree: dict[str, Any], path: Path) -> None:
         if isinstance(value, Refer):
             n_references += 1
             if value.key not in tree or value.key in around:
-                raise value.place.error(f"!ref <{value.key}> has no target")
+                raise value.place.error(
+                    f"!ref <{value.key}> has no target, or refers to itself"
+                )
             if value.key not in sizes:
                 inner = size_of(tree[value.key], (*around, value.key))
                 sizes[value.key] = inner
@@ -313,7 +317,7 @@ def _read(node: Node, path: Path) -> Any:
 def _check_arguments(
     tag: str, name: str, arguments: dict[str, Any] | list[Any], place: Place
 ) -> None:
-    """Raise for arguments that lead out of the folder, or set device or precision."""
+    """Raise for arguments that name other files, or set device or precision."""
     named = arguments if isinstance(arguments, dict) else {}
     extra = set(named) & RUN_ARGUMENTS
     if name in ARGUMENTS:
@@ -335,26 +339,26 @@ def _plain(node: ScalarNode, place: Place) -> Any:
         raise place.error(f"{text[:80]!r} is not a valid {kind} ({error})") from error
 
 
-def _whole(text: str) -> int:
-    """Return an integer of at most `LARGEST_NUMBER`."""
-    value = int(text.replace("_", ""), 0) if len(text) < 40 else LARGEST_NUMBER + 1
-    if abs(value) > LARGEST_NUMBER:
-        raise ValueError(f"the limit is {LARGEST_NUMBER:,}")
+def _integer(text: str) -> int:
+    """Return an integer of at most `LARGEST_INTEGER`."""
+    value = int(text.replace("_", ""), 0) if len(text) < 40 else LARGEST_INTEGER + 1
+    if abs(value) > LARGEST_INTEGER:
+        raise ValueError(f"the limit is {LARGEST_INTEGER:,}")
     return value
 
 
-def _real(text: str) -> float:
-    """Return a finite float of at most `LARGEST_REAL`."""
+def _float(text: str) -> float:
+    """Return a finite float of at most `LARGEST_FLOAT`."""
     text = text.replace("_", "").lower()
     value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
-    if not abs(value) <= LARGEST_REAL:
-        raise ValueError(f"the limit is {LARGEST_REAL:g}")
+    if not abs(value) <= LARGEST_FLOAT:
+        raise ValueError(f"the limit is {LARGEST_FLOAT:g}")
     return value
 
 
 _VALUES = {
-    "int": _whole,
-    "float": _real,
+    "int": _integer,
+    "float": _float,
     "bool": lambda text: text.lower() == "true",
     "null": lambda text: None,
 }

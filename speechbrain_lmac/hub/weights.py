@@ -20,37 +20,37 @@ from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.files import write_atomically
 
 SAFETENSORS = ".safetensors"
-FACTS = ("classifier",)  # metadata that is read from a weight file
+FACTS = ("classifier",)  # metadata keys read from a weight file
 DTYPES = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 )
 CLASSIFIER_ADVICE = """\
-  Either put {filename} into a folder and name the folder (--classifier_source FOLDER),
-  or train a classifier (train_classifier.py hparams/NAME.yaml) and name
+  Either put {filename} into a folder and pass the folder (--classifier_source FOLDER),
+  or train a classifier (train_classifier.py hparams/NAME.yaml) and pass
   its folder (results/NAME/SEED/classifier)."""
 
 
 def save_weights(module: torch.nn.Module, path: Path | str, **facts: str) -> None:
-    """Write the state dict of a module atomically; equal weights make equal files.
+    """Write the state dict of a module atomically; equal weights give equal files.
 
     Arguments
     ---------
     module : torch.nn.Module
     path : str or Path
-        In the format of its suffix: `SAFETENSORS`, or any other for torch.save.
+        Its suffix sets the format: `SAFETENSORS`, or torch.save for any other.
     **facts : str
         Metadata of safetensors, or attributes of the state dict, which other loaders
         ignore.
     """
     state = module.state_dict()
     if Path(path).suffix == SAFETENSORS:
-        # Copies: the format has no tensors that share memory.
+        # Copies: the format does not allow tensors that share memory.
         copies = {name: value.cpu().clone() for name, value in state.items()}
         content = safetensors.torch.save(copies, facts or None)
     else:
         vars(state).update(facts)
-        # Not into the file directly: torch would write its name into it.
+        # Via a buffer: torch would store the name of the temporary file in it.
         stream = io.BytesIO()
         torch.save(state, stream)
         content = stream.getvalue()
@@ -58,7 +58,7 @@ def save_weights(module: torch.nn.Module, path: Path | str, **facts: str) -> Non
 
 
 def read_weights(path: Path | str) -> OrderedDict[str, torch.Tensor]:
-    """Return the state dict in a file, without running code in it.
+    """Return the state dict in a file, without running code from it.
 
     Arguments
     ---------
@@ -76,7 +76,7 @@ def read_weights(path: Path | str) -> OrderedDict[str, torch.Tensor]:
         When the file is unreadable, is not a state dict, or has NaN or infinite values.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # of tensors refused below
+        with warnings.catch_warnings(action="ignore"):  # about tensors rejected below
             if Path(path).suffix == SAFETENSORS:
                 with safetensors.safe_open(path, framework="pt") as file:
                     content = {name: file.get_tensor(name) for name in file.keys()}
@@ -94,7 +94,7 @@ def read_weights(path: Path | str) -> OrderedDict[str, torch.Tensor]:
             f"{path} is not a readable checkpoint: expected a state dict, got "
             f"{type(content).__name__}"
         )
-    # A new state dict, as an attribute of that in the file may be called `items`.
+    # A new state dict: the one in the file may have an attribute called `items`.
     state = OrderedDict(dict.items(content))
     for name, value in state.items():
         fault = _fault_of(value)
@@ -132,7 +132,7 @@ def _fault_of(value: object) -> str | None:
 def load_weights(
     module: torch.nn.Module, path: Path | str
 ) -> OrderedDict[str, torch.Tensor]:
-    """Load a state dict strictly, with one line as the error of a mismatch.
+    """Load a state dict strictly, with a one-line error for a mismatch.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def load_weights(
         for name, shape in expected.items()
         if name in shapes and shapes[name] != shape
     ]
-    misfits += [f"{name} is missing in the file" for name in expected.keys() - shapes]
+    misfits += [f"{name} is missing from the file" for name in expected.keys() - shapes]
     misfits += [f"{name} is unknown to the model" for name in shapes.keys() - expected]
     misfits += [
         f"{name} is {state[name].dtype} in the file and {value.dtype} in the model"
@@ -167,8 +167,8 @@ def load_weights(
         more = f" (and {len(misfits) - 1} more)" if len(misfits) > 1 else ""
         raise InputError(
             f"the checkpoint {path} does not fit {type(module).__name__}: {misfits[0]}"
-            f"{more}. Was it trained with another n_classes or n_components, or with "
-            "other widths?"
+            f"{more}. Check n_classes, n_components and the widths that it was trained "
+            "with"
         )
     try:
         module.load_state_dict(state)
@@ -188,12 +188,12 @@ def fetch(source: Path | str, filename: str, advice: str = CLASSIFIER_ADVICE) ->
     filename : str
         A file in it.
     advice : str
-        The end of the error message, which may contain `{filename}`.
+        Last lines of the error message; may contain `{filename}`.
 
     Returns
     -------
     path : Path
-        For a model on the hub in the hub's cache.
+        In the hub's cache for a model on the hub.
 
     Raises
     ------

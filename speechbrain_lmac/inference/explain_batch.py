@@ -1,4 +1,4 @@
-"""Explanations of batches of waveforms: masked-in audio, rest and confidences."""
+"""Explanations of batches of waveforms: explanation, rest, and confidences."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from speechbrain_lmac.utils.errors import InputError
 
 
 class BoundExplainer(Explainer, Protocol):
-    """An explainer with its parts."""
+    """An explainer with its domain and classifier as attributes."""
 
     # A MaskDomain with audio: also `sample_rate`, `hop_length` and `magnitude`.
     domain: Any
@@ -30,15 +30,15 @@ def explain_batch(
     target: torch.Tensor | None = None,
     lens: torch.Tensor | None = None,
 ) -> BatchExplanation:
-    """Explain a class for each of some waveforms at the model's rate.
+    """Explain one class per waveform, at the sample rate of the model.
 
-    Each waveform is scaled to a peak of 1 for the model, as in the training; the
-    returned audio has the input's level and phase (docs/methods.md, listening).
+    Each waveform is scaled to a peak of 1 for the model, as in training; the returned
+    audio has the level and phase of the input (docs/methods.md, listening).
 
     Arguments
     ---------
     explainer : Explainer
-        With `domain` and `classifier`; the domain can decode.
+        With `domain` and `classifier`; the domain must be listenable.
     wavs : torch.Tensor
         Shape (B, N), on the device of the explainer.
     labels : sequence of str
@@ -47,8 +47,9 @@ def explain_batch(
         The class to explain, shape (B,), int64. Default: the predicted one.
     lens : torch.Tensor, optional
         Shape (B,): relative length of each recording, above 0, at most 1. Default: 1.
-        Waveforms of the same length are cut to it and explained together, so none
-        depends on its neighbours. Waveforms, masks and magnitudes are 0 in the padding.
+        Waveforms of equal length are cropped and explained together, so no result
+        depends on the other waveforms. Waveforms, masks and magnitudes are 0 in the
+        padding.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def explain_windows(
     labels: Sequence[str],
     target: torch.Tensor | None = None,
 ) -> dict[str, Any]:
-    """Explain waveforms without padding; the decoded audio is not classified.
+    """Explain waveforms without padding, and do not classify the decoded audio.
 
     Arguments
     ---------
@@ -91,8 +92,8 @@ def explain_windows(
     Returns
     -------
     fields : dict
-        The fields of a BatchExplanation (shapes there) without the heard confidences,
-        and `target` (B,), the explained classes.
+        The fields of a BatchExplanation (see there for shapes) except the
+        `heard_confidence_*`, and `target` (B,), the explained classes.
     """
     domain = explainer.domain
     level = wavs.abs().amax(1, keepdim=True)
@@ -102,7 +103,7 @@ def explain_windows(
         for logits in (evidence.logits, evidence.logits_in, evidence.logits_out):
             check_logits(logits)
         audio = evidence.masked_audio
-        assert audio is not None  # of gather_evidence
+        assert audio is not None  # set by gather_evidence
         return {
             "target": evidence.target,
             "labels": [labels[index] for index in evidence.target.tolist()],
@@ -163,14 +164,14 @@ def check_logits(logits: torch.Tensor) -> torch.Tensor:
     """Return logits (B, C) unchanged; `InputError` if one is NaN or infinite."""
     if not torch.isfinite(logits).all():
         raise InputError(
-            "NaN or infinite logits of the classifier for this recording: check its "
-            "weights, and its output for silence"
+            "the classifier returns NaN or infinite logits for this recording: check "
+            "its weights, and its output for silence"
         )
     return logits
 
 
 def _classified(explainer: BoundExplainer, fields: dict[str, Any]) -> BatchExplanation:
-    """Return a BatchExplanation whose decoded audio is classified."""
+    """Classify the decoded audio, and return the BatchExplanation."""
     target = fields.pop("target")
     confidences = [
         _of(target, classify_waveforms(explainer.domain, explainer.classifier, wavs))
@@ -184,6 +185,6 @@ def _classified(explainer: BoundExplainer, fields: dict[str, Any]) -> BatchExpla
 
 
 def _of(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return the probability (B,) of each item's class, of logits (B, C)."""
+    """Return the probability (B,) of each item's target, from logits (B, C)."""
     items = torch.arange(len(target), device=target.device)
     return logits.double().softmax(1)[items, target]

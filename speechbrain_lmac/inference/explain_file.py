@@ -1,8 +1,8 @@
-"""Explanations of audio files of any length, by windows, in memory or to a sink.
+"""Explanations of audio files of any length, in windows.
 
-Files are processed in blocks: mono, the model's rate, windows, masks, cross-faded
-audio, the file's rate. Finished blocks go to a sink, and their audio to the classifier,
-in the windows of `classify_file`.
+Files are processed as a stream: mixed to mono, resampled to the model's rate, cut into
+windows, masked, cross-faded, and resampled to the file's rate. Finished blocks go to a
+sink, and their audio to the classifier, in the windows of `classify_file`.
 """
 
 from collections.abc import Sequence
@@ -60,21 +60,21 @@ def explain_file(
     Arguments
     ---------
     explainer : Explainer
-        With `domain` and `classifier`; the domain can decode.
+        With `domain` and `classifier`; the domain must be listenable.
     path : str or Path
     labels : sequence of str
         C class names in the order of the logits.
     device : str or torch.device
-        The explainer's.
+        Device of the explainer.
     target : str, optional
-        The class to explain, among the labels. Default: that of the highest mean
-        probability over all windows. The mask must depend on it: L-MAC's does with a
-        `ClassConditionedInterpreter`.
+        The class to explain, one of the labels. Default: the class with the highest
+        mean probability over all windows. The mask must depend on the target; for L-MAC
+        this takes a `ClassConditionedInterpreter`.
     window_seconds : float, optional
-        s. A file longer than 1.5 times this is explained in windows of this length with
-        50 % overlap, each scaled to a peak of 1, and joined by cross-fading
+        Window length in s. A file longer than 1.5 windows is explained in windows with
+        50 % overlap, each scaled to a peak of 1, joined by cross-fading
         (`overlap_add.Faded`). Each window explains the class of the file if the mask
-        depends on the target, else its own predicted class. Default: no windows.
+        depends on the target, otherwise its own predicted class. Default: no windows.
 
     Returns
     -------
@@ -83,8 +83,8 @@ def explain_file(
     Raises
     ------
     InputError
-        If the file is missing, unreadable, empty or not finite; for an unknown target;
-        for a domain without audio; for logits that are not finite.
+        If the file is missing, unreadable, empty or has non-finite samples; for an
+        unknown target, a domain that is not listenable, or non-finite logits.
     """
     request = request_class(explainer, labels, device, target, window_seconds)
     sink = InMemory()
@@ -95,7 +95,7 @@ def explain_file(
 def explain_in_memory(
     request: ClassRequest | PromptRequest, source: MonoFile
 ) -> Explained:
-    """Explain a file and return its audio and maps with the scores.
+    """Explain a file; return scores, audio and maps, all in memory.
 
     Arguments
     ---------
@@ -132,14 +132,14 @@ def explain_source(
     Raises
     ------
     InputError
-        For a domain without audio; for logits that are not finite.
+        For a domain that is not listenable, or non-finite logits.
     """
     explainer, device = request.explainer, request.device
     domain, classifier = explainer.domain, explainer.classifier
     if not domain.listenable:
         raise InputError(
-            f"masks of {type(domain).__name__} have no audio: use an interpreter "
-            "trained on the STFT"
+            f"masks of {type(domain).__name__} cannot be decoded to audio: use an "
+            "interpreter trained on the STFT"
         )
     cut = WindowedFile(source, domain, request.window_seconds)
     target = request.target
@@ -188,7 +188,7 @@ def classify_source(
 def _mean_probabilities(
     cut: WindowedFile, classifier: Classifier, device: str | torch.device
 ) -> torch.Tensor:
-    """Return those of the windows of a file, (C,), float64, on the CPU."""
+    """Return the mean probabilities over windows, (C,), float64, on the CPU."""
     parts = [
         classify_waveforms(cut.domain, classifier, wavs) for wavs in cut.batches(device)
     ]

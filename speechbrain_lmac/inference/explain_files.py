@@ -9,7 +9,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, doubt_lines
+from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio, header_warnings
 from speechbrain_lmac.dsp.audio_streams import MonoFile
 from speechbrain_lmac.inference.batches.inputs import Inputs, find_inputs
 from speechbrain_lmac.inference.batches.names import file_stem, prompt_names
@@ -24,11 +24,11 @@ from speechbrain_lmac.utils.locks import locked
 
 logger = logging.getLogger(__name__)
 
-WIDEST = 48  # characters of a printed cell
+WIDEST = 48  # maximum characters of a printed cell
 NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?")
-# Faults of the machine, not of a file.
+# Errors of the machine, not of a single file.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-# torch's messages for a MemoryError.
+# Lower-case parts of messages by which torch reports a lack of memory.
 NO_MEMORY = ("not enough memory", "out of memory", "defaultcpuallocator")
 
 
@@ -40,26 +40,26 @@ def explain_files(
     pictures: Sequence[str] = ("png",),
     again: bool = False,
 ) -> ExplanationTable:
-    """Explain files one after the other, and write audio and pictures of each.
+    """Explain files one by one, and write audio, pictures and a table row for each.
 
-    An unreadable file, or one too large for the memory, does not stop the others; a
-    full disk does. Each row is written as soon as its file is explained. Files that
-    were explained with the same settings are skipped.
+    Unreadable files, and files too large for memory, are reported at the end; a full
+    disk stops the run. A row is written as soon as its file is explained. Files already
+    explained with the same settings are skipped.
 
     Arguments
     ---------
     arguments : list of str
         See `batches.inputs.find_inputs`.
     requests : sequence
-        For each file: a ClassRequest, or a PromptRequest for each prompt.
+        Applied to each file: one ClassRequest, or a PromptRequest for each prompt.
     output_folder : str or Path
-        For `explanations.csv` and the files of `write_request`.
+        Receives `explanations.csv` and the files of `write_request`.
     settings : str
-        A fingerprint of all that an explanation depends on but the file.
+        Fingerprint of everything an explanation depends on, except the file.
     pictures : sequence of str
-        Formats, of "png", "pdf" and "svg"; drawing takes longer than explaining.
+        Formats: "png", "pdf" or "svg". Drawing takes longer than explaining.
     again : bool
-        Repeat finished explanations, under the same names.
+        Redo finished explanations, under the same names.
 
     Returns
     -------
@@ -69,16 +69,16 @@ def explain_files(
     Raises
     ------
     CannotWriteError
-        At once.
+        Immediately.
     InputError
-        At the end, naming the failed files; at once, if there are no files or the
-        folder has another kind of table.
+        At the end, listing the failed files; immediately, if there are no files or the
+        folder has a different kind of table.
     """
     folder = Path(output_folder)
     if in_utf8(str(folder)) != str(folder):  # libsndfile cannot open it
         raise InputError(
-            f"the name of the output folder {readable(folder)} is not UTF-8: use "
-            "another one"
+            f"the name of the output folder {readable(folder)} is not UTF-8: rename "
+            "it, or choose another folder"
         )
     inputs = find_inputs(arguments, _Outputs(folder))
     for note in inputs.notes():
@@ -92,9 +92,9 @@ def explain_files(
 
 
 class _Outputs:
-    """The names of the explanations in a folder, from the table in it.
+    """Lists the files in a folder that are explanations, according to its table.
 
-    For a file that the user named (`named`) only the table of this run counts.
+    For files passed as arguments (`named`), only the table of this run is used.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -108,13 +108,13 @@ class _Outputs:
         if place not in self.known:
             try:
                 self.known[place] = ExplanationTable(place).outputs()
-            except (InputError, OSError):  # another kind of table
+            except (InputError, OSError):  # not a table of explanations
                 self.known[place] = ()
         return self.known[place]
 
 
 class _Batch:
-    """A run of files into a table."""
+    """One run of `explain_files`: its settings and the outcomes so far."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class _Batch:
         self.pictures = pictures
         self.again = again
         self.failures: list[str] = []
-        self.doubtful: dict[str, list[str]] = {}  # doubt -> files
+        self.header_warnings: dict[str, list[str]] = {}  # warning -> files
         self.parts: list[str] = []  # names in the table, in the order of the files
         self.new: list[str] = []  # of these, those explained in this run
         self.n_skipped = 0
@@ -152,7 +152,7 @@ class _Batch:
                     logger.debug("%s", path, exc_info=True)
             self.table.sort(self.parts)
         finally:
-            for line in doubt_lines(self.doubtful):
+            for line in header_warnings(self.header_warnings):
                 logger.warning(line)
 
     def _explain(self, path: str) -> None:
@@ -165,8 +165,10 @@ class _Batch:
             self.parts += known.parts
             return
         sound = open_sound(path)
-        if sound.doubt:
-            self.doubtful.setdefault(sound.doubt, []).append(readable(path))
+        if sound.header_warning:
+            self.header_warnings.setdefault(sound.header_warning, []).append(
+                readable(path)
+            )
         parts = self.table.begin(source, file_stem(path), self.slugs)
         try:
             rows = [
@@ -193,7 +195,7 @@ class _Batch:
         if self.n_skipped:
             show(f"{self.n_skipped} already explained; --again to redo")
         if self.parts:
-            show(f"audio and pictures in {readable(self.table.folder)}")
+            show(f"audio and figures in {readable(self.table.folder)}")
         failures = [*map(readable, inputs.failures), *self.failures]
         if failures:
             n_named = len(inputs.files) + len(inputs.failures)
@@ -219,8 +221,8 @@ def open_sound(path: str) -> MonoFile:
     except InputError:
         check_audio(path)  # raises with the reason
         raise
-    if sound.n_samples < sound.promised:
-        check_audio(path)  # raises if that is a fault of the file
+    if sound.n_samples < sound.declared_samples:
+        check_audio(path)  # raises if the file is the cause
     return sound
 
 
@@ -237,7 +239,7 @@ def _aligned(rows: Sequence[Mapping[str, str | None]]) -> str:
 
 
 def _shown(text: str | None) -> str:
-    """Format a cell: three digits of a fraction, the end of a long text."""
+    """Format a cell: three decimals of a number, the end of a long text."""
     if text is None:
         return "-"
     if NUMBER.fullmatch(text):
@@ -252,7 +254,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, (AudioFault, InputError)):
         return str(error)
     if isinstance(error, MemoryError) or any(n in text.lower() for n in NO_MEMORY):
-        return f"too little memory for this file ({text[:200] or 'MemoryError'})"
+        return f"not enough memory for this file ({text[:200] or 'MemoryError'})"
     if isinstance(error, OSError):
         return f"cannot be read or written: {error.strerror or text}"
     return f"unexpected {type(error).__name__}: {text[:500]}"

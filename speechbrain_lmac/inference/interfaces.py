@@ -4,8 +4,8 @@
     explainer = AudioExplainer.from_hparams("esc10-lmac")
     explained = explainer.explain_file("dog.wav")
 
-A model is a folder of publish.py, an id of the Hugging Face hub, or the name of a
-shipped one (`speechbrain_lmac.hub.registry`).
+A model is a folder written by publish.py, an id on the Hugging Face hub, or the name of
+a shipped model (`speechbrain_lmac.hub.registry`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from speechbrain.inference.interfaces import Pretrained
 
 from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.classifiers.frozen import Frozen
-from speechbrain_lmac.domains.stft import silent_behind
+from speechbrain_lmac.domains.stft import zero_padding
 from speechbrain_lmac.dsp.audio_streams import MonoFile
 from speechbrain_lmac.hub.registry import find_model, is_shipped
 from speechbrain_lmac.inference.explain_batch import (
@@ -49,7 +49,7 @@ Classification = tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]
 
 
 class _Trained(Pretrained):
-    """The common part of `AudioExplainer` and `AudioClassifier`."""
+    """Base class of `AudioExplainer` and `AudioClassifier`."""
 
     HPARAMS_NEEDED = ["domain"]
 
@@ -64,9 +64,9 @@ class _Trained(Pretrained):
         missing = [name for name in self.HPARAMS_NEEDED if name not in hparams]
         if missing:
             raise InputError(
-                f"{type(self).__name__} needs {missing[0]!r} in a model, got "
-                f"{', '.join(hparams)}. Use AudioClassifier for a classifier alone, "
-                "AudioExplainer for one with an interpreter"
+                f"{type(self).__name__} needs the key {missing[0]!r} in a model, got "
+                f"{', '.join(hparams)}. Use AudioClassifier for models without an "
+                "interpreter, AudioExplainer for models with one"
             )
         super().__init__(modules, hparams, run_opts, freeze_params)
         self.window_seconds = hparams.get("window_seconds")
@@ -105,26 +105,26 @@ class _Trained(Pretrained):
         savedir: str | Path | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Load a model. It builds only the classes of an allow-list.
+        """Load a model, building only classes of an allow-list.
 
         Arguments
         ---------
         source : str or Path
-            A folder of publish.py, the name of a shipped model, or a hub id
-            ("user/name"), in this order.
+            A folder written by publish.py, the name of a shipped model, or a hub id
+            ("user/name"), tried in this order.
         hparams_file : str
-            The YAML file in it.
+            Name of the YAML file in `source`.
         overrides : dict, optional
             New values of keys of the YAML.
         trust_remote_code : bool
-            Build any class of the YAML, as SpeechBrain does: this can run any code on
-            your computer. Otherwise, and for shipped models:
+            Build any class named in the YAML, as SpeechBrain does, which can run
+            arbitrary code on your computer. Default, and always for shipped models:
             `safe_loading.load_safely`.
         revision : str, optional
             Branch, tag or commit on the hub. Default: the newest.
         token : str, optional
-            Of the hub, for a private model. Default: `HF_TOKEN` or that of
-            `hf auth login`.
+            Access token of the hub, for private models. Default: `HF_TOKEN`, or the
+            token of `hf auth login`.
         savedir : str or Path, optional
             Only with `trust_remote_code`: folder in which SpeechBrain collects the
             files.
@@ -139,8 +139,8 @@ class _Trained(Pretrained):
         Raises
         ------
         InputError
-            If the model does not exist, its YAML has a class that is not on the
-            allow-list, or a file of it does not fit.
+            If the model does not exist, its YAML uses a class that is not on the
+            allow-list, or its files are inconsistent.
         """
         source = find_model(source)
         check_device((kwargs.get("run_opts") or {}).get("device"))
@@ -196,7 +196,7 @@ class AudioExplainer(_Trained):
     run_opts : dict, optional
         SpeechBrain's, e.g. {"device": "cuda"}.
     freeze_params : bool
-        Eval mode, without gradients of the weights.
+        Use eval mode, without gradients for the weights.
 
     Example
     -------
@@ -243,8 +243,8 @@ class AudioExplainer(_Trained):
             Shape (B,): relative length of each recording, above 0, at most 1. The
             explanation of each is independent of its padding and of the others.
         target : str or sequence of str, optional
-            The class to explain, of `labels`: one for all, or B of them. Default: the
-            predicted ones.
+            The class to explain, from `labels`: one for all waveforms, or B of them.
+            Default: the predicted classes.
 
         Returns
         -------
@@ -253,8 +253,8 @@ class AudioExplainer(_Trained):
         Raises
         ------
         InputError
-            For another shape, samples that are not finite, an unknown target, or an
-            interpreter whose mask does not depend on the target.
+            For waveforms of a wrong shape or with non-finite samples, for an unknown
+            target, and for an interpreter whose mask does not depend on the target.
         """
         wavs, lens = self._wavs(wavs, lens)
         targets = None
@@ -283,20 +283,21 @@ class AudioExplainer(_Trained):
         path : str or Path
             WAV, FLAC, Ogg, MP3 or another format of libsndfile.
         target : str, optional
-            The class to explain, of `labels`. Default: the predicted one.
+            The class to explain, from `labels`. Default: the predicted class.
         prompts : sequence of str, optional
-            Text prompts, of a zero-shot model.
+            Text prompts, for zero-shot models.
 
         Returns
         -------
         explained : FileExplanation, or list of PromptExplanation
-            Of `speechbrain_lmac.inference.results`; with prompts a list, one for each.
+            See `speechbrain_lmac.inference.results`. With prompts a list, one item per
+            prompt.
 
         Raises
         ------
         InputError
-            If the file cannot be read, for an unknown target, and for a target or
-            prompts on which the mask does not depend.
+            If the file cannot be read, the target is unknown, or the mask does not
+            depend on the target or prompts.
         """
         requests = self.requests(target, prompts)
         source = MonoFile(path)
@@ -306,14 +307,14 @@ class AudioExplainer(_Trained):
     def requests(
         self, target: str | None = None, prompts: Sequence[str] | str | None = None
     ) -> Sequence[ClassRequest]:
-        """Return the requests of `explain_file`, for `explain_files`, `write_request`.
+        """Return explanation requests for `explain_files` and `write_request`.
 
-        Arguments are those of `explain_file`.
+        Arguments as for `explain_file`.
 
         Returns
         -------
         requests : list of speechbrain_lmac.inference.requests.ClassRequest
-            One, or a PromptRequest for each prompt.
+            One request, or a PromptRequest for each prompt.
         """
         place, window = self._place, self.window_seconds
         if prompts is not None:
@@ -332,7 +333,7 @@ class AudioExplainer(_Trained):
 
 
 class AudioClassifier(_Trained):
-    """A classifier alone, or that of an explainer."""
+    """A classifier, published alone or as part of an explainer."""
 
     MODULES_NEEDED = ["domain"]
 
@@ -367,12 +368,12 @@ class AudioClassifier(_Trained):
         """
         wavs, lens = self._wavs(wavs, lens)
         if lens is not None:
-            wavs = silent_behind(wavs, lens)
+            wavs = zero_padding(wavs, lens)
         logits = classify_waveforms(self.mods.domain, self.classifier, wavs, lens)
         return self._decision(logits.softmax(1))
 
     def classify_file(self, path: str | Path) -> Classification:
-        """Classify a file of any length: the mean over the windows of `explain_file`.
+        """Classify a file of any length by the mean over the windows of `explain_file`.
 
         Returns
         -------
@@ -389,6 +390,6 @@ class AudioClassifier(_Trained):
         return self._decision(probabilities[None].float())
 
     def _decision(self, probabilities: torch.Tensor) -> Classification:
-        """Return probabilities (B, C) with score, index and label of the highest."""
+        """Return probabilities (B, C), and score, index and label of the top class."""
         score, index = probabilities.max(1)
         return probabilities, score, index, [self.labels[i] for i in index.tolist()]

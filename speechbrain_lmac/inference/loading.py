@@ -21,18 +21,18 @@ def open_explainer(
     path: str | Path,
     classifier: Any = None,
 ) -> tuple[Any, torch.device]:
-    """Return a trained interpreter as an explainer, on its device.
+    """Return the explainer of a trained interpreter, and its device.
 
     Arguments
     ---------
     hparams : dict
-        The experiment of a training.
+        The experiment of a training run.
     run_opts : RunOptions
-        SpeechBrain's; `device` counts.
+        SpeechBrain's run options; only `device` is used.
     path : str or Path
-        Its YAML file, for errors.
+        The YAML file of the experiment, for error messages.
     classifier : Classifier, optional
-        Replaces the experiment's.
+        Overrides the classifier of the experiment.
 
     Returns
     -------
@@ -54,5 +54,5 @@ def open_explainer(
 
 
 def class_names(classifier: Any) -> list[str]:
-    """Return the names of a classifier's classes, or their numbers."""
+    """Return the labels of a classifier; "class 0", "class 1", ... if it has none."""
     return classifier.labels or [f"class {i}" for i in range(classifier.n_classes)]

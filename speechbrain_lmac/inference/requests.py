@@ -55,7 +55,7 @@ def request_class(
     target: str | None = None,
     window_seconds: float | None = None,
 ) -> "ClassRequest":
-    """Return the request for a class by its name, or for the predicted one.
+    """Return a request to explain a class, given by name, or the predicted class.
 
     Arguments
     ---------
@@ -64,7 +64,7 @@ def request_class(
     labels : sequence of str
         C class names in the order of the logits.
     device : str or torch.device
-        The explainer's.
+        Device of the explainer.
     target : str, optional
         The class to explain. Default: the predicted one.
     window_seconds : float, optional
@@ -88,14 +88,14 @@ def request_prompts(
     device: str | torch.device = "cpu",
     window_seconds: float | None = None,
 ) -> "list[PromptRequest]":
-    """Return a request for each prompt of a zero-shot classifier, in their order.
+    """Return one request per prompt of a zero-shot classifier, in order.
 
     Arguments
     ---------
     explainer : Explainer
         Its `classifier` has the prompts (`ClapClassifier.with_prompts`).
     device : str or torch.device
-        The explainer's.
+        Device of the explainer.
     window_seconds : float, optional
         See `explain_file`.
 
@@ -112,12 +112,12 @@ def request_prompts(
 
 @dataclass(frozen=True)
 class ClassRequest:
-    """Settings of an explanation, for one or more files; see `explain_file`."""
+    """Settings of an explanation, applicable to any file; see `explain_file`."""
 
     explainer: BoundExplainer
     labels: Sequence[str]  # C class names in the order of the logits
-    device: str | torch.device  # the explainer's
-    target: int | None  # class index; None: the highest mean probability
+    device: str | torch.device  # of the explainer
+    target: int | None  # class index; None: class with the highest mean probability
     window_seconds: float | None  # None: no windows
 
     def scores(self, source: MonoFile, outcomes: WindowOutcomes) -> FileScores:
@@ -202,7 +202,8 @@ def class_index(name: str, labels: Sequence[str]) -> int:
     Raises
     ------
     InputError
-        For a name that is not among the labels; it lists these and the closest ones.
+        For a name that is not among the labels; the message lists them and close
+        matches.
 
     Example
     -------
@@ -219,12 +220,12 @@ def class_index(name: str, labels: Sequence[str]) -> int:
 
 
 def check_target(names: Sequence[str], interpreter: Interpreter) -> None:
-    """Raise if the mask of an interpreter does not depend on the target class."""
+    """Raise InputError if the mask of an interpreter does not depend on the target."""
     if not takes_target(interpreter):
         raise InputError(
-            f"target {some_of(sorted(set(names)))}: the mask of this interpreter does "
-            "not depend on the target, but on the predicted class; use one trained for "
-            "any class, e.g. by hparams/esc10_lmac_conditional.yaml"
+            f"target {some_of(sorted(set(names)))}: this interpreter explains only "
+            "the predicted class; use one trained for any class, such as that of "
+            "hparams/esc10_lmac_conditional.yaml"
         )
 
 
@@ -236,31 +237,31 @@ def takes_target(interpreter: Interpreter) -> bool:
 def check_prompts(
     classifier: Classifier, interpreter: Interpreter, target: str | None = None
 ) -> None:
-    """Raise if prompts cannot be used.
+    """Raise InputError if prompts cannot be used.
 
     Arguments
     ---------
     classifier : Classifier
     interpreter : Interpreter
     target : str, optional
-        A target class, which excludes prompts.
+        Target class; mutually exclusive with prompts.
 
     Raises
     ------
     InputError
-        If there is a target, or if classifier or interpreter take no text.
+        If a target is set, or the classifier or interpreter has no text input.
     """
     if target is not None:
-        raise InputError("target and prompts exclude each other: give one of them")
+        raise InputError("target and prompts are mutually exclusive: set only one")
     if not isinstance(classifier, ClapClassifier):
         raise InputError(
             "prompts: this classifier takes no text; use a model with a CLAP, e.g. "
-            "esc10-lmac-zs or hparams/esc10_lmac_zs_stft.yaml, or name a target"
+            "esc10-lmac-zs or hparams/esc10_lmac_zs_stft.yaml, or give a target class"
         )
     if not isinstance(_unwrapped(interpreter), TEXT_CONDITIONED):
         raise InputError(
             "prompts: the mask of this interpreter does not depend on the prompt; use "
-            "one trained by train_lmac_zs.py"
+            "one trained with train_lmac_zs.py"
         )
 
 

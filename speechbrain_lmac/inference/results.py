@@ -29,7 +29,7 @@ class BatchExplanation:
     rest: torch.Tensor  # (B, N) the masked-out part
     mask: torch.Tensor  # (B, T, F), in 0..1
     mask_mean: torch.Tensor  # (B,), in 0..1, without padding
-    magnitude: torch.Tensor  # (B, T, F) of the input of the model
+    magnitude: torch.Tensor  # (B, T, F) of the model input, scaled to a peak of 1
     masked_magnitude: torch.Tensor  # (B, T, F) of the explanation
     logits: torch.Tensor  # (B, C) of the input
     logits_in: torch.Tensor  # (B, C) of the masked representation
@@ -42,13 +42,13 @@ def join_batches(
     n_samples: int,
     n_frames: int,
 ) -> BatchExplanation:
-    """Join explanations of batches of different lengths.
+    """Concatenate explanations of batches of different lengths.
 
     Arguments
     ---------
     parts : sequence of BatchExplanation
     order : torch.Tensor
-        Shape (B,): index of each item of the result in the concatenated parts.
+        Shape (B,): index in the concatenated parts of each item of the result.
     n_samples, n_frames : int
         N and T of the result; shorter parts are padded with zeros.
 
@@ -103,15 +103,15 @@ class WindowScores:
 class FileScores:
     """Scores of one file and of the parts of its explanation.
 
-    The explained class is that of the highest mean probability over all windows, or the
-    target; each confidence is its mean probability over all windows.
+    The explained class is the target if set, otherwise the class with the highest mean
+    probability over all windows. Confidences are means of its probability over windows.
     """
 
     path: str
     sample_rate: int  # of the file and of the written audio, Hz
     n_samples: int  # of the file
     model_rate: int  # sample rate of the model, Hz
-    channel: str  # the used one: "mean of 2", "2 of 2 (the mean cancels)", "1 of 1"
+    channel: str  # the one used: "mean of 2", "2 of 2 (the mean cancels)", "1 of 1"
     silent: bool  # digital silence only
     predicted: str  # class
     explained: str  # class: the predicted one, or the target
@@ -121,7 +121,7 @@ class FileScores:
     confidence_in: float  # for the masked representation (papers)
     confidence_out: float  # for the masked-out representation
     mask_mean: float  # 0 to 1
-    windows: tuple[WindowScores, ...]  # in time; one if the file was not cut
+    windows: tuple[WindowScores, ...]  # in order; one if the file was not cut
 
     @property
     def windows_explained(self) -> int:
@@ -178,10 +178,10 @@ class FileScores:
 
 @dataclass(frozen=True)
 class PromptScores(FileScores):
-    """Scores of a zero-shot model for one file and a prompt, which is `explained`.
+    """Scores of a zero-shot model for one file and one prompt, `explained`.
 
-    The confidences are probabilities among the prompts; the similarities, by the CLAP,
-    do not depend on the other prompts.
+    Confidences are softmax probabilities over the prompts; similarities are cosines of
+    the CLAP's embeddings, which do not depend on the other prompts.
     """
 
     similarity: float  # cosine of the input and the prompt, -1 to 1

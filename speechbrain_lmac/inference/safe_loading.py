@@ -1,7 +1,8 @@
 """Safe loading of third-party models.
 
-Parse the YAML, check the weight files, build the modules within their sizes, load, and
-run half a second of audio: any fault of a model is one error on loading.
+Parse the YAML, check the weight files, build the modules with a limit on their size,
+load the weights, and run half a second of audio. Any fault of a model raises a single
+InputError on loading.
 """
 
 from contextlib import nullcontext
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from speechbrain_lmac.inference.interfaces import _Trained
 
 Model = TypeVar("Model", bound="_Trained")
-TRIED_SECONDS = 0.5
+TRIAL_SECONDS = 0.5
 
 
 def load_safely(
@@ -34,16 +35,16 @@ def load_safely(
     token: str | bool | None = None,
     **kwargs: Any,
 ) -> Model:
-    """Load a model that builds only the classes of an allow-list.
+    """Load a model, building only classes of an allow-list.
 
     Arguments
     ---------
     interface : class
-        Of `speechbrain_lmac.inference`.
+        A class of `speechbrain_lmac.inference`.
     source : Path or str
         From `registry.find_model`.
     hparams_file : str
-        The YAML file in it.
+        Name of the YAML file in `source`.
     overrides : dict, optional
         New values of keys of the YAML.
     revision, token : str, optional
@@ -54,13 +55,13 @@ def load_safely(
     Returns
     -------
     model : AudioExplainer or AudioClassifier
-        Of the class `interface`.
+        An instance of `interface`.
 
     Raises
     ------
     InputError
-        If a file of the model is missing, contains something that is not allowed, or
-        does not fit.
+        If a file of the model is missing, has disallowed content, or does not match the
+        other files.
     """
 
     def file(name: str) -> Path:
@@ -80,21 +81,21 @@ def load_safely(
         model = interface(hparams.get("modules"), hparams, **kwargs)
         check_trained_for(trained_for, source, model.classifier)
         if not shipped:
-            try_out(model)
+            check_outputs(model)
     except InputError:
         raise
     except Exception as error:
         message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise InputError(
-            f"the parts of the model in {source} do not fit together ({message}); "
-            "expected a model folder of publish.py"
+            f"the parts of the model in {source} are inconsistent ({message}); "
+            "expected a model folder written by publish.py"
         ) from error
     return model
 
 
 @torch.no_grad()
-def try_out(model: "_Trained") -> None:
-    """Run a model on half a second of audio.
+def check_outputs(model: "_Trained") -> None:
+    """Run a model on half a second of audio, and check its outputs.
 
     Raises
     ------
@@ -103,8 +104,8 @@ def try_out(model: "_Trained") -> None:
     """
     rate = model.sample_rate
     check_counts(sample_rate=rate)
-    chirp = torch.arange(round(TRIED_SECONDS * rate) + 1).div(rate).square()
-    with Bounded(LARGEST_CALL, f"{TRIED_SECONDS:g} s of sound in this model"):
+    chirp = torch.arange(round(TRIAL_SECONDS * rate) + 1).div(rate).square()
+    with Bounded(LARGEST_CALL, f"{TRIAL_SECONDS:g} s of audio in this model"):
         outputs = model(torch.sin(1e4 * chirp)[None])
     values = outputs if isinstance(outputs, tuple) else vars(outputs).values()
     for value in values:

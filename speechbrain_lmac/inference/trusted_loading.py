@@ -1,4 +1,4 @@
-"""Loading of trusted models, which may run code of their YAML."""
+"""Loading of trusted models, whose YAML may run arbitrary code."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,17 +29,17 @@ def load_trusted(
 ) -> Model:
     """Load a model as SpeechBrain does, without an allow-list.
 
-    Unlike SpeechBrain's `pretrained_from_hparams` it accepts the class names of
-    version 0.2.
+    Unlike SpeechBrain's `pretrained_from_hparams`, it also accepts class names of
+    version 0.2 of this package.
 
     Arguments
     ---------
     interface : class
-        Of `speechbrain_lmac.inference`.
+        A class of `speechbrain_lmac.inference`.
     source : Path or str
         From `registry.find_model`.
     hparams_file : str
-        The YAML file in it.
+        Name of the YAML file in `source`.
     overrides : dict or None
         New values of keys of the YAML.
     revision, token : str or None
@@ -52,7 +52,7 @@ def load_trusted(
     Returns
     -------
     model : AudioExplainer or AudioClassifier
-        Of the class `interface`.
+        An instance of `interface`.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def load_trusted(
     except LocalEntryNotFoundError as error:
         raise InputError(
             f"a file of {source} is not in the cache, and the hub is unreachable: "
-            "check the network, or name a folder"
+            "check the network, or use a local folder"
         ) from error
     pretrainer.load_collected()
     return interface(hparams["modules"], hparams, **kwargs)

@@ -19,7 +19,7 @@ from speechbrain_lmac.types import Classifier
 from speechbrain_lmac.utils.errors import InputError
 
 T = TypeVar("T")
-# Windows of a long file in a batch.
+# Number of windows of a long file per batch.
 WINDOWS_AT_ONCE = 4
 
 
@@ -27,23 +27,23 @@ class Sink(Protocol):
     """Receiver of the finished blocks of an explanation."""
 
     def begin(self, sample_rate: int, n_samples: int, n_frames: int) -> None:
-        """Receive the sizes of the result.
+        """Start a result of the given sizes.
 
         Arguments
         ---------
         sample_rate : int
-            Hz, of the file.
+            Sample rate of the file, Hz.
         n_samples : int
-            Of each waveform.
+            Length of each waveform.
         n_frames : int
-            Of each map.
+            Number of frames of each map.
         """
 
     def sounds(self, **blocks: torch.Tensor) -> None:
-        """Take blocks (N,) of `input`, `explanation` and `rest`, at the file's rate."""
+        """Append blocks (N,) of `input`, `explanation`, `rest`, at the file's rate."""
 
     def maps(self, **blocks: torch.Tensor) -> None:
-        """Take frames (T, F) of `magnitude`, `mask` and `masked_magnitude`."""
+        """Append frames (T, F) of `magnitude`, `mask` and `masked_magnitude`."""
 
 
 class InMemory:
@@ -55,12 +55,12 @@ class InMemory:
         self.parts: dict[str, list[torch.Tensor]] = {name: [] for name in names}
 
     def sounds(self, **blocks: torch.Tensor) -> None:
-        """Take blocks (N,) of `input`, `explanation` and `rest`, at the file's rate."""
+        """Append blocks (N,) of `input`, `explanation`, `rest`, at the file's rate."""
         for name, block in blocks.items():
             self.parts[name].append(block)
 
     def maps(self, **blocks: torch.Tensor) -> None:
-        """Take frames (T, F) of `magnitude`, `mask` and `masked_magnitude`."""
+        """Append frames (T, F) of `magnitude`, `mask` and `masked_magnitude`."""
         self.sounds(**blocks)
 
     def whole(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class WindowedFile:
     ---------
     source : MonoFile
     domain : MaskDomain
-        As in `explain_batch.BoundExplainer`.
+        Domain of an `explain_batch.BoundExplainer`.
     window_seconds : float or None
         See `explain_file`.
     """
@@ -169,11 +169,11 @@ class JoinedWindows:
         self.left = cut.source.n_samples
 
     def take_input(self, block: torch.Tensor) -> None:
-        """Take a block (N,) of the input, at the model's rate."""
+        """Append a block (N,) of the input, at the model's rate."""
         self.waiting = torch.cat([self.waiting, block])
 
     def add(self, fields: dict[str, Any]) -> None:
-        """Take the fields of the next windows, from `explain_windows`."""
+        """Append the fields of the next windows, from `explain_windows`."""
         first, n_windows = self.n_added, len(fields["labels"])
         self.n_added += n_windows
         for place in range(n_windows):
@@ -184,7 +184,7 @@ class JoinedWindows:
         self._hand_over(*after)
 
     def _hand_over(self, until: int | None = None) -> None:
-        """Pass to the sink all that later windows do not change."""
+        """Pass everything that later windows cannot change to the sink."""
         done = {name: faded.take(until) for name, faded in self.faded.items()}
         self.sink.maps(**{name: done[name] for name in MAPS})
         n_samples = len(done["rest"])
@@ -199,7 +199,7 @@ class JoinedWindows:
 
 
 class DecodedAudio:
-    """Logits of the decoded audio, in the windows of `classify_source`.
+    """Classification of the decoded audio, in the windows of `classify_source`.
 
     Arguments
     ---------
@@ -218,7 +218,7 @@ class DecodedAudio:
         self.parts: list[torch.Tensor] = []
 
     def push(self, sounds: dict[str, torch.Tensor]) -> None:
-        """Take blocks (N,) of the audio, at the file's rate."""
+        """Append blocks (N,) of the audio, at the file's rate."""
         whole = [
             self.windows[name].push(self.to_model[name].push(sounds[name]))
             for name in SOUNDS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_lmac.dsp.audio_streams import MonoFile, SoundWriter
+from speechbrain_lmac.dsp.audio_streams import MonoFile, WavWriter
 from speechbrain_lmac.inference.explain_file import explain_source
 from speechbrain_lmac.inference.requests import ClassRequest, PromptRequest
 from speechbrain_lmac.inference.results import (
@@ -18,7 +18,7 @@ from speechbrain_lmac.inference.results import (
 from speechbrain_lmac.plots.figures import write_explanation_picture
 from speechbrain_lmac.utils.csv_files import write_csv
 
-# Columns of a picture; more frames are averaged.
+# Maximum columns of a picture; if there are more frames, they are averaged.
 MOST_COLUMNS = 4000
 
 
@@ -45,7 +45,7 @@ def write_request(
     name : str
         First part of the file names.
     pictures : sequence of str
-        Formats of the picture, of "png", "pdf" and "svg".
+        Formats of the picture: "png", "pdf" or "svg".
 
     Returns
     -------
@@ -91,9 +91,9 @@ def _write_rest(
     name: str,
     pictures: Sequence[str],
 ) -> None:
-    """Write the picture, and the table of windows where there are more than one."""
+    """Write the picture, and the table of windows if there are several."""
     if len(scores.windows) > 1:
-        import pandas as pd  # it takes a while
+        import pandas as pd  # slow
 
         table = pd.DataFrame([asdict(window) for window in scores.windows])
         write_csv(table, Path(folder) / f"{name}_windows.csv")
@@ -115,12 +115,12 @@ class _Files:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
-        self.writers: dict[str, SoundWriter] = {}
+        self.writers: dict[str, WavWriter] = {}
 
     def begin(self, sample_rate: int, n_samples: int, n_frames: int) -> None:
         for sound in ("input", *SOUNDS):
             path = self.folder / f"{self.name}_{sound}.wav"
-            self.writers[sound] = SoundWriter(path, sample_rate, n_samples)
+            self.writers[sound] = WavWriter(path, sample_rate, n_samples)
         self.columns = {key: Columns(n_frames) for key in MAPS}
 
     def sounds(self, **blocks: torch.Tensor) -> None:
@@ -137,14 +137,14 @@ class _Files:
 
 
 class Columns:
-    """Averaged columns of a map that arrives in blocks of frames.
+    """Running average of a map, received in blocks of frames, to fewer columns.
 
     Arguments
     ---------
     n_frames : int
-        Of the whole map.
+        Number of frames of the whole map.
     most : int
-        Largest number of columns, each the mean of its frames.
+        Maximum number of columns, each the mean of its frames.
 
     Example
     -------
@@ -163,7 +163,7 @@ class Columns:
         self.sum = torch.zeros(self.n_columns, 0)
 
     def push(self, frames: torch.Tensor) -> None:
-        """Take the next frames (T, F)."""
+        """Append frames (T, F)."""
         if self.n_pushed == 0:
             self.sum = torch.zeros(self.n_columns, frames.shape[1])
         place = torch.arange(self.n_pushed, self.n_pushed + len(frames))

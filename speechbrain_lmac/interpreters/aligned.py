@@ -15,34 +15,34 @@ from speechbrain_lmac.utils.errors import check_counts
 
 
 class AlignedInterpreter(torch.nn.Module):
-    """L-MAC's decoder for a classifier whose maps have no common grid.
+    """L-MAC's decoder for a classifier whose hidden maps have no common grid.
 
-    Every hidden map is resampled to the times of a coarse grid, whose step k stands for
-    the mask's frames k s to (k + 1) s - 1 with s = 2^doublings: its middle lies at the
-    sample (k s + (s - 1) / 2) hop. The map is interpolated between the two steps around
-    that sample (`MapGrid.steps`); a finer map is averaged over the coarse step. A map
-    with a frequency axis is resampled to the grid's bands in the same way; a map
-    without one (F' = 1: layers of waveform models) gets a 1x1 convolution for each
-    band, since its channels hold the frequencies.
+    Every hidden map is resampled in time to a coarse grid. Its step k covers the mask's
+    frames k s to (k + 1) s - 1 with s = 2^doublings, and is centred on the sample
+    (k s + (s - 1) / 2) hop. Maps are interpolated linearly at these centres
+    (`MapGrid.steps`); maps finer than the grid are averaged over each coarse step. A
+    map with a frequency axis is resampled to the grid's bands in the same way; a map
+    without one (F' = 1: layers of waveform models) is projected by a separate 1x1
+    convolution per band, since frequency is encoded in its channels.
 
-    The maps, batch-normalised, are added up. Then as in `ConvInterpreter`: 3x3
-    convolution, batch norm, ReLU, upsampling by 2, until the mask's frames and the
-    bands are reached. The channels and bands of each map are found by running the
-    classifier once on a second of silence.
+    The batch-normalised maps are summed. The rest is as in `ConvInterpreter`: 3x3
+    convolution, batch norm, ReLU and upsampling by 2, until the frames and bands of the
+    mask are reached. The channels and bands of each map are determined by running the
+    classifier once on one second of silence.
 
     Arguments
     ---------
     classifier : Frozen
-        With `hidden_grids`. No reference to it is stored.
+        Must have `hidden_grids`. It is not stored.
     domain : MaskDomain
-        Where the mask lives; it gives hop, bands and bins. Any STFT or mel domain.
+        The domain of the mask, which defines hop, bands and bins: STFT or mel.
     width : int
         Channels on the coarse grid.
     head_width : int
-        Channels at the end.
+        Channels at the resolution of the mask.
     doublings : int
-        The coarse grid has one step for 2^doublings frames, and one band for as many
-        bands.
+        Number of upsamplings by 2: a step of the coarse grid covers 2^doublings frames
+        and as many bands.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class AlignedInterpreter(torch.nn.Module):
         self.n_bands = domain.n_mels
         self.from_bands = domain.from_bands
         self.grids = classifier.hidden_grids()
-        # Middles of the coarse bands, as a share of the frequency axis.
+        # Centres of the coarse bands, as fractions of the frequency axis.
         n_coarse = -(-self.n_bands // self.stride)
         bands = (torch.arange(n_coarse) + 0.5) * self.stride / self.n_bands
         self.laterals = torch.nn.ModuleList(
@@ -133,11 +133,11 @@ class AtBands(torch.nn.Module):
     Arguments
     ---------
     grid : MapGrid
-        Of the map.
+        Grid of the hidden map.
     width : int
-        Channels of the result.
+        Output channels.
     bands : torch.Tensor
-        Middles of the K coarse bands, as a share of the frequency axis, shape (K,).
+        Centres of the K coarse bands, as fractions of the frequency axis, shape (K,).
     """
 
     def __init__(self, grid: MapGrid, width: int, bands: torch.Tensor) -> None:
@@ -147,7 +147,7 @@ class AtBands(torch.nn.Module):
         self.project = normalised_projection(grid.channels, width)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Return maps (B, width, T, K) of hidden maps (B, C, T, F')."""
+        """Return maps (B, width, T, K) for hidden maps (B, C, T, F')."""
         extent = 1 / len(self.bands)
         return resample(self.project(maps), self.places, self.bands, extent, dim=3)
 
@@ -158,11 +158,11 @@ class BandsOfTheirOwn(torch.nn.Module):
     Arguments
     ---------
     grid : MapGrid
-        Of the map.
+        Grid of the hidden map.
     width : int
-        Channels of the result.
+        Output channels.
     n_coarse : int
-        K, the number of coarse bands.
+        Number of coarse bands K.
     """
 
     def __init__(self, grid: MapGrid, width: int, n_coarse: int) -> None:
@@ -171,7 +171,7 @@ class BandsOfTheirOwn(torch.nn.Module):
         self.project = normalised_projection(grid.channels, width * n_coarse)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Return maps (B, width, T, K) of hidden maps (B, C, T, 1)."""
+        """Return maps (B, width, T, K) for hidden maps (B, C, T, 1)."""
         bands = self.project(maps)  # (B, width * n_coarse, T, 1)
         return bands.unflatten(1, self.sizes).squeeze(4).transpose(2, 3)
 
@@ -179,7 +179,8 @@ class BandsOfTheirOwn(torch.nn.Module):
 def normalised_projection(channels_in: int, channels_out: int) -> torch.nn.Sequential:
     """Return a 1x1 convolution and a batch norm.
 
-    The norm is needed: layers differ in level by orders of magnitude.
+    Without the norm, the sum would be dominated by the layers of highest level, which
+    differ by orders of magnitude.
     """
     return torch.nn.Sequential(
         torch.nn.Conv2d(channels_in, channels_out, 1, bias=False),
@@ -190,23 +191,22 @@ def normalised_projection(channels_in: int, channels_out: int) -> torch.nn.Seque
 def resample(
     maps: torch.Tensor, places: Places, middles: torch.Tensor, extent: float, dim: int
 ) -> torch.Tensor:
-    """Resample a map to the steps of another grid, along one axis.
+    """Resample a map to the steps of a target grid, along one axis.
 
-    Linear interpolation between steps of the map; the mean over `extent` where the map
-    is finer than that.
+    By linear interpolation, or by the mean over `extent` where the map is finer.
 
     Arguments
     ---------
     maps : torch.Tensor
         Shape (B, C, T', F').
     places : Places
-        Where the steps of the map lie.
+        Positions of the steps of the map.
     middles : torch.Tensor
-        Where the steps of the other grid lie, (K,).
+        Centres of the steps of the target grid, (K,), in the unit of `places`.
     extent : float
-        Length of each of these steps.
+        Length of a target step, in the same unit.
     dim : int
-        The axis, whose size becomes K.
+        The axis to resample, 2 or 3; its size becomes K.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""SpeechBrain's decoder for CNN14 and mel masks, by its layer table."""
+"""SpeechBrain's decoder for CNN14 and mel masks, built from its layer table."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ LAYERS = (
     ((4, 3), (2, 2), (0, 0)),
     ((3, 4), (2, 2), (0, 0)),
 )
-SURPLUS = 9  # frames beyond 32 for each step of the deepest map
+SURPLUS = 9  # output frames beyond 32 n, with n steps of the deepest map
 
 
 class PublishedMelInterpreter(torch.nn.Module):
@@ -28,8 +28,8 @@ class PublishedMelInterpreter(torch.nn.Module):
 
     Eight transposed convolutions with additive skips, ReLU after each but the last, a
     sigmoid at the end; 287.9 M parameters at the published width. SpeechBrain's L-MAC
-    recipe does not use it; which decoder made the mel rows of the papers' tables is
-    unknown. Lengths are handled as in `PublishedInterpreter`.
+    recipe does not use it; it is unknown which decoder was used for the mel rows of the
+    papers' tables. Lengths are handled as in `PublishedInterpreter`.
 
     Arguments
     ---------
@@ -46,7 +46,7 @@ class PublishedMelInterpreter(torch.nn.Module):
     ) -> None:
         super().__init__()
         block3, block4, block5, block6 = four_maps(hidden_channels)
-        # Input channels of each layer: of a hidden map, or of the layers before it.
+        # Input channels of each layer: those of a hidden map, or of the previous layer.
         inputs = (block6, block5, width, block4, width, block3, width, width)
         outputs = (*[width] * 7, 1)
         self.layers = torch.nn.ModuleList(
@@ -69,7 +69,7 @@ class PublishedMelInterpreter(torch.nn.Module):
         hidden : tuple of torch.Tensor
             Maps (B, C', T', F') of CNN14's blocks 3, 4, 5, 6.
         encoded : Encoded
-            With `rep` (B, T, 80), of which only the size is used.
+            With `rep` (B, T, 80); only its size is used.
         condition : optional
             Unused.
 
@@ -81,7 +81,7 @@ class PublishedMelInterpreter(torch.nn.Module):
         Raises
         ------
         ValueError
-            When the decoder's bands are not those of `rep`.
+            When the decoder returns a different number of bands than `rep` has.
         """
         frames, bins = encoded.rep.shape[1:]
         block3, block4, block5, block6 = pad_hidden(hidden, frames, SURPLUS)
@@ -93,7 +93,7 @@ class PublishedMelInterpreter(torch.nn.Module):
         if maps.shape[2] != bins:
             raise ValueError(
                 f"the published mel decoder returns {maps.shape[2]} bands for these "
-                f"hidden maps, but the representation has {bins}: it is made for 80 "
-                "mel bins; use ConvInterpreter for others"
+                f"hidden maps, but the representation has {bins}: it requires 80 "
+                "mel bins; use ConvInterpreter for other sizes"
             )
         return torch.sigmoid(maps)

@@ -1,4 +1,4 @@
-"""The published L-MAC decoder for CNN14, by its layer table."""
+"""The published L-MAC decoder for CNN14, built from its layer table."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -25,7 +25,7 @@ LAYERS = (
 
 
 def four_maps(hidden_channels: Sequence[int]) -> Sequence[int]:
-    """Return the channels of four hidden maps; raise `InputError` for another number.
+    """Return `hidden_channels`; raise InputError unless it has four entries.
 
     Arguments
     ---------
@@ -34,20 +34,20 @@ def four_maps(hidden_channels: Sequence[int]) -> Sequence[int]:
     """
     if len(hidden_channels) != 4:
         raise InputError(
-            "hidden_channels must name four maps of CNN14 for the published decoders, "
+            "hidden_channels must have four entries for the published decoders, "
             f"got {list(hidden_channels)}"
         )
     return hidden_channels
 
 
 class PublishedTrunk(torch.nn.Module):
-    """Eight transposed convolutions that the published decoders share, and a ninth.
+    """The layers of the published decoders: eight shared ones and a specific ninth.
 
-    Additive skips, ReLU after each of the first seven layers. The layers fit one
-    length in four and return 32 n + 8 + k frames, with k the frames of the ninth
-    kernel. So the hidden maps are first padded at their end with silence (zeros) to
-    the next size that fits and covers the input; subclasses apply the ninth layer and
-    crop.
+    Transposed convolutions with additive skips, ReLU after each of the first seven. The
+    layer table only accepts every fourth length, and returns 32 n + 8 + k frames, where
+    k is the length of the ninth kernel. The hidden maps are therefore zero-padded at
+    the end to the next accepted length that covers the input; subclasses apply the
+    ninth layer and crop.
 
     Arguments
     ---------
@@ -56,9 +56,9 @@ class PublishedTrunk(torch.nn.Module):
     width : int
         Channels of the first layers; the later ones have 1/2, 1/4 and 1/8 of it.
     channels_out : int
-        Of the ninth layer.
+        Output channels of the ninth layer.
     last_kernel : tuple
-        Of the ninth layer, (time, frequency); its stride is (1, 4).
+        Kernel of the ninth layer, (time, frequency); its stride is (1, 4).
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class PublishedTrunk(torch.nn.Module):
         self.surplus = 8 + last_kernel[0]
 
     def maps(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
-        """Return the input (B, C', T', F') of the ninth layer, of blocks 3 to 6."""
+        """Return the input (B, C', T', F') of the ninth layer, from blocks 3 to 6."""
         return self.layers[7](self.seven_layers(hidden, frames))
 
     def seven_layers(
         self, hidden: tuple[torch.Tensor, ...], frames: int
     ) -> torch.Tensor:
-        """Return the input (B, C', T', F') of the eighth layer, of blocks 3 to 6."""
+        """Return the input (B, C', T', F') of the eighth layer, from blocks 3 to 6."""
         block3, block4, block5, block6 = pad_hidden(hidden, frames, self.surplus)
         layers = self.layers
         maps = F.relu(layers[0](block6)) + F.relu(layers[1](block5))
@@ -110,14 +110,14 @@ class PublishedInterpreter(PublishedTrunk):
     Nine transposed convolutions with additive skips, ReLU after each but the last
     two, a sigmoid at the end; 236.7 M parameters at the published width.
 
-    The published layers fit one length in four and return 32 n + 9 frames (425 of
-    the 431 of a 5 s clip). Here the hidden maps are first padded at their end with
-    silence (zeros) to the next size that fits and covers the representation, and
-    the mask is cropped to it: any length works, no frame is lost. Up to the last
-    frames, which the padding reaches, the mask equals the published one.
+    The published layers only accept every fourth length and return 32 n + 9 frames
+    (425 of the 431 frames of a 5 s clip). Here the hidden maps are first zero-padded at
+    the end to the next accepted length that covers the representation, and the mask is
+    cropped to it: any length works, and no frame is lost. Except for the last frames,
+    which the padding affects, the mask equals the published one.
 
-    The last two layers, with nothing between them, are computed as one (`merged`): the
-    same numbers for a quarter less time.
+    The last two layers have no nonlinearity in between and are merged (`merged`): the
+    same result in 25 % less time.
 
     Arguments
     ---------
@@ -147,7 +147,7 @@ class PublishedInterpreter(PublishedTrunk):
         hidden : tuple of torch.Tensor
             Maps (B, C', T', F') of CNN14's blocks 3, 4, 5, 6.
         encoded : Encoded
-            With `rep` (B, T, 513), of which only the size is used.
+            With `rep` (B, T, 513); only its size is used.
         condition : optional
             Unused.
 
@@ -159,7 +159,7 @@ class PublishedInterpreter(PublishedTrunk):
         Raises
         ------
         ValueError
-            When the decoder's bins are not those of `rep`.
+            When the decoder returns a different number of bins than `rep` has.
         """
         frames, bins = encoded.rep.shape[1:]
         first, second = (cast(torch.nn.ConvTranspose2d, x) for x in self.layers[7:])
@@ -168,8 +168,8 @@ class PublishedInterpreter(PublishedTrunk):
         if maps.shape[2] != bins:
             raise ValueError(
                 f"the published decoder returns {maps.shape[2]} bins for these hidden "
-                f"maps, but the representation has {bins}: it is made for 80 mel bins "
-                "and n_fft 1024; use ConvInterpreter for others"
+                f"maps, but the representation has {bins}: it requires 80 mel bins "
+                "and n_fft 1024; use ConvInterpreter for other sizes"
             )
         return torch.sigmoid(maps)
 
@@ -179,12 +179,12 @@ def merged(
     second: torch.nn.ConvTranspose2d,
     maps: torch.Tensor,
 ) -> torch.Tensor:
-    """Compute two transposed convolutions as one: second(first(maps)).
+    """Compute second(first(maps)) as one transposed convolution.
 
-    Their kernels make one of (3, 17) with strides (2, 8) in place of (3, 4) and (1, 5).
-    The frequencies that the padding of `first` cuts off, two at either end, would reach
-    the outermost bins through the fifth tap of `second` and through its first; their
-    share there is subtracted.
+    The kernels (3, 4) and (1, 5) combine into one of (3, 17) with stride (2, 8). Since
+    the padding of `first` crops two frequencies at either end, the merged convolution
+    wrongly adds their contribution to the outermost bins, through the fifth and the
+    first tap of `second`; it is subtracted.
 
     Arguments
     ---------
@@ -198,7 +198,7 @@ def merged(
     Returns
     -------
     maps : torch.Tensor
-        Shape (B, 1, 2 T' + 1, 8 F' - 7), up to rounding.
+        Shape (B, 1, 2 T' + 1, 8 F' - 7); equal to second(first(maps)) up to rounding.
     """
     kernel = F.conv_transpose2d(first.weight, second.weight, stride=(1, 4))
     assert first.bias is not None  # the layers of `PublishedTrunk` have one
@@ -225,9 +225,9 @@ def merged(
 def pad_hidden(
     hidden: tuple[torch.Tensor, ...], frames: int, surplus: int
 ) -> tuple[torch.Tensor, ...]:
-    """Append silence to the hidden maps so that the layer table fits.
+    """Zero-pad the hidden maps to lengths that the layer table accepts.
 
-    With n steps in blocks 5 and 6 the table needs 2 n in block 4 and 4 n + 1 in
+    With n steps in blocks 5 and 6 the table requires 2 n in block 4 and 4 n + 1 in
     block 3, and returns 32 n + surplus frames.
 
     Arguments
@@ -237,7 +237,7 @@ def pad_hidden(
     frames : int
         Frames that the mask must cover.
     surplus : int
-        Frames beyond 32 n.
+        Number of output frames beyond 32 n.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The published U of LMAC-TD for CNN14, by its layer table."""
+"""The published upsampler U of LMAC-TD for CNN14, built from its layer table."""
 
 from collections.abc import Sequence
 
@@ -24,20 +24,21 @@ LAYERS = (
 
 
 class PublishedUpsampler(torch.nn.Module):
-    """U of LMAC-TD (arXiv 2409.08655) for CNN14 on 80 mel bins: a reference.
+    """U of LMAC-TD (arXiv 2409.08655) for CNN14 on 80 mel bins, as a reference.
 
     Nine transposed convolutions with additive skips, ReLU after each but the last two;
-    139.1 M parameters at the published width; 11,082 x 256 for a clip of 5 s, cropped
-    to the first T frames.
+    139.1 M parameters at the published width. The output for a 5 s clip is 11,082 x
+    256, cropped to the first T frames.
 
-    It is not in time with the codec: a step of CNN14's deepest map is 756 frames here
-    and 744 there, after an offset of 644, so that U runs about 0.3 s late at the
-    beginning of a clip and 0.4 s at its end. `ConvUpsampler` is in time.
+    It is misaligned with the codec: a step of CNN14's deepest map becomes 756 frames,
+    but lasts 744 frames of the codec, and there is an offset of 644. U therefore lags
+    by about 0.3 s at the beginning of a clip and 0.4 s at its end. `ConvUpsampler` is
+    aligned.
 
-    The published layers fit one length in five. With n steps in blocks 5 and 6, n a
-    multiple of 5 plus 3, they need (9 n + 13) / 5 in block 4 and (18 n + 31) / 5 in
-    block 3, and make 756 n + 1254 frames. Here (ours) the hidden maps are padded at
-    their end with silence (zeros) to the next n that fits and covers them and T.
+    The published layers only accept every fifth length. With n steps in blocks 5 and 6,
+    n = 3 plus a multiple of 5, they require (9 n + 13) / 5 in block 4 and (18 n + 31) /
+    5 in block 3, and return 756 n + 1254 frames. Here (our extension) the hidden maps
+    are zero-padded at the end to the next accepted n that covers them and T.
 
     Arguments
     ---------
@@ -54,7 +55,7 @@ class PublishedUpsampler(torch.nn.Module):
     ) -> None:
         super().__init__()
         block3, block4, block5, block6 = four_maps(hidden_channels)
-        # Input channels of each layer: of a hidden map, or of the layers before it.
+        # Input channels of each layer: those of a hidden map, or of the previous layer.
         half = width // 2
         inputs = (block6, block5, width, block4, width, block3, half, half, width // 4)
         outputs = (width, width, width, width, half, half, half, width // 4, 1)
@@ -82,8 +83,8 @@ class PublishedUpsampler(torch.nn.Module):
         if maps.shape[2] != channels:
             raise ValueError(
                 f"the published U returns {maps.shape[2]} channels for these hidden "
-                f"maps, but the codec has {channels}: it is made for 80 mel bins and "
-                "256 channels; use ConvUpsampler for others"
+                f"maps, but the codec has {channels}: it requires 80 mel bins and "
+                "256 channels; use ConvUpsampler for other sizes"
             )
         return maps
 
@@ -91,7 +92,7 @@ class PublishedUpsampler(torch.nn.Module):
 def pad_hidden(
     hidden: tuple[torch.Tensor, ...], frames: int
 ) -> tuple[torch.Tensor, ...]:
-    """Append silence to maps (B, C', T', F') so that the layer table fits `frames`."""
+    """Zero-pad maps (B, C', T', F') so that the layer table covers `frames`."""
     block3, block4, block5, block6 = hidden
     n = max(
         block6.shape[2],

@@ -17,9 +17,9 @@ class FiLM(torch.nn.Module):
     Arguments
     ---------
     condition_dim : int
-        Values of a condition, D.
+        Dimension D of the condition.
     channels : int
-        Of the maps, C.
+        Number of channels C of the maps.
 
     Example
     -------
@@ -38,17 +38,17 @@ class FiLM(torch.nn.Module):
         torch.nn.init.zeros_(self.affine.bias)
 
     def forward(self, maps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """Return modulated maps (B, C, T, F), of maps and conditions (B, D)."""
+        """Modulate maps (B, C, T, F) by conditions (B, D); same shape."""
         scale, shift = self.affine(condition)[:, :, None, None].chunk(2, dim=1)
         return (1 + scale) * maps + shift
 
 
 class FiLMInterpreter(torch.nn.Module):
-    """Any decoder, on hidden maps modulated by a condition.
+    """A decoder whose input, the hidden maps, is modulated by a condition.
 
     Each hidden map goes through its own `FiLM` before the decoder: the condition
-    amplifies or attenuates channels at every scale. The decoder does not depend on the
-    condition; with untrained FiLMs the mask is the decoder's own.
+    amplifies or attenuates channels at every scale. The decoder itself does not depend
+    on the condition; untrained FiLMs leave its mask unchanged.
 
     Arguments
     ---------
@@ -57,7 +57,7 @@ class FiLMInterpreter(torch.nn.Module):
     hidden_channels : sequence of int
         Channels of the classifier's hidden maps, the shallowest first.
     condition_dim : int
-        Values of a condition, D.
+        Dimension D of the condition.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class FiLMInterpreter(torch.nn.Module):
 class ClassConditionedInterpreter(torch.nn.Module):
     """A decoder conditioned on the class to explain.
 
-    Every class has a learned vector, the condition of a `FiLMInterpreter`.
+    Each class has a learned embedding, the condition of a `FiLMInterpreter`.
 
     Arguments
     ---------
@@ -112,9 +112,9 @@ class ClassConditionedInterpreter(torch.nn.Module):
     hidden_channels : sequence of int
         See `FiLMInterpreter`.
     n_classes : int
-        Classes that can be explained, C.
+        Number of classes C.
     condition_dim : int
-        Values of a class's vector.
+        Dimension of the class embeddings.
     """
 
     def __init__(

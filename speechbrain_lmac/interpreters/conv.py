@@ -16,11 +16,11 @@ class ConvTrunk(torch.nn.Module):
 
     From the deepest level upwards: upsample the map by 2 in time and frequency, add a
     1x1 convolution of each hidden map of this level, then 3x3 convolution, batch norm
-    (without it the mask stays flat for many epochs), ReLU. A level is half as fine as
-    the one above it, and step i of a map covers steps 2i and 2i + 1 of the map above:
-    upsampling keeps every event in its place, for inputs of any length.
-    (The published decoder shifts by up to 5 frames, and accepts one length in four;
-    see `PublishedInterpreter`.)
+    (without it the mask stays flat for many epochs), ReLU. A level has half the
+    resolution of the one above it, and step i of a map covers steps 2i and 2i + 1 of
+    the map above: upsampling preserves the alignment in time, for inputs of any length.
+    (The published decoder shifts by up to 5 frames, and only accepts every fourth
+    length; see `PublishedInterpreter`.)
 
     Arguments
     ---------
@@ -34,14 +34,14 @@ class ConvTrunk(torch.nn.Module):
     n_bands : int
         Frequency bands of the classifier's input (its mel bins).
     strides : sequence of int, optional
-        Frames (and bands) that a step of each hidden map stands for, powers of two.
-        Level k has 2^k. Default: 2, 4, 8, ..., a map for each level.
+        Frames (and bands) per step of each hidden map, powers of two; 2^k for level k.
+        Default: 2, 4, 8, ..., one map per level.
 
     Raises
     ------
     InputError
         When the deepest map is not used, or the numbers of strides and widths do not
-        fit those of the maps.
+        match the number of maps.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ConvTrunk(torch.nn.Module):
         check_counts(n_bands=n_bands)
         if not hidden_channels or hidden_channels[-1] is None:
             raise InputError(
-                "hidden_channels must give the channels of the deepest map, got "
+                "hidden_channels must not be None for the last (deepest) map, got "
                 f"{list(hidden_channels)}"
             )
         if strides is None:
@@ -155,7 +155,7 @@ class ConvInterpreter(ConvTrunk):
         hidden : tuple of torch.Tensor
             Maps (B, C', T', F') of the classifier, the shallowest first.
         encoded : Encoded
-            With `rep` (B, T, F), of which only the size is used.
+            With `rep` (B, T, F); only its size is used.
         condition : optional
             Unused.
 

@@ -1,4 +1,4 @@
-"""L2I's interpreter: activations of spectra, and their contributions to classes."""
+"""L2I's interpreter: NMF activations, and their contributions to class logits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from speechbrain_lmac.utils.errors import InputError, check_counts
 
 @dataclass(frozen=True)
 class Interpretation:
-    """Activations of each spectrum over time, and contributions to each class."""
+    """NMF activations of a clip, and the contributions of components to classes."""
 
     activations: torch.Tensor  # H (B, T, K), not negative
     spectra: torch.Tensor  # W (F, K), not negative
@@ -36,29 +36,31 @@ class L2IInterpreter(torch.nn.Module):
     """Listen to Interpret (arXiv 2202.11479), as the L-MAC paper uses it.
 
     psi computes activations of K spectra from the classifier's hidden maps; they are
-    pooled over time and classified linearly by theta. Training minimises the
-    reconstruction error of the input and the difference from the classifier's decision
-    together. A component's relevance to a class is its contribution to theta's logit.
+    pooled over time and classified linearly by theta. Training jointly minimises the
+    reconstruction error of the input and the distance between theta's and the
+    classifier's predictions. A component's relevance to a class is its contribution to
+    the logit of theta.
 
     Arguments
     ---------
     psi : torch.nn.Module
-        (hidden, frames) to activations (B, T, K): `ConvActivations` or
+        Maps (hidden, frames) to activations (B, T, K): `ConvActivations` or
         `PublishedActivations`.
     pooling : torch.nn.Module
-        Activations (B, T, K) to z (B, K): `MeanOverTime` or `LearnedOverTime`.
+        Maps activations (B, T, K) to z (B, K): `MeanOverTime` or `LearnedOverTime`.
     n_classes : int
-        C.
+        Number of classes C.
     n_components : int
-        K, the same as that of `psi`.
+        Number of components K, equal to that of `psi`.
     n_bins : int
-        F, of the dictionary. It is empty until it is loaded: by train_l2i.py from the
-        one of train_nmf.py, by `TrainedInterpreter` from the checkpoint.
+        Number of bins F of the dictionary. The dictionary is zero until it is loaded:
+        train_l2i.py loads the output of train_nmf.py, `TrainedInterpreter` the
+        checkpoint.
 
     Raises
     ------
     InputError
-        When `psi` has another number of components.
+        When `psi` has a different number of components.
     """
 
     def __init__(
@@ -73,8 +75,8 @@ class L2IInterpreter(torch.nn.Module):
         check_counts(n_bins=n_bins, n_components=n_components)
         if psi.n_components != n_components:
             raise InputError(
-                f"psi returns activations of {psi.n_components} components, but "
-                f"n_components: {n_components}"
+                f"n_components is {n_components}, but psi returns activations of "
+                f"{psi.n_components} components"
             )
         self.psi = psi
         self.pooling = pooling
@@ -87,14 +89,14 @@ class L2IInterpreter(torch.nn.Module):
         encoded: Encoded,
         condition: torch.Tensor | None = None,
     ) -> Interpretation:
-        """Interpret hidden maps by the spectra of the dictionary.
+        """Compute activations, spectra and contributions from hidden maps.
 
         Arguments
         ---------
         hidden : tuple of torch.Tensor
             Maps (B, C', T', F') of the classifier, the shallowest first.
         encoded : Encoded
-            With `rep` (B, T, F), of which only the number of frames is used.
+            With `rep` (B, T, F); only its number of frames is used.
         condition : optional
             Unused.
 
@@ -110,18 +112,18 @@ class L2IInterpreter(torch.nn.Module):
 
 
 class ConvActivations(ConvTrunk):
-    """Activations from the compact decoder's maps.
+    """Activations from the maps of the compact decoder, `ConvTrunk`.
 
-    In each frame a linear map of all channels and bands, then ReLU. The published psi
-    takes the mean over the bands instead: as convolutions do not depend on absolute
-    frequency, a low and a high tone are the same after it.
+    A linear layer over all channels and bands of each frame, then ReLU. The published
+    psi averages over the bands instead; since convolutions are equivariant to frequency
+    shifts, it cannot tell a low tone from a high one.
 
     Arguments
     ---------
     hidden_channels, widths, head_width, n_bands
         As `ConvTrunk`.
     n_components : int
-        K.
+        Number of components K.
 
     Example
     -------
@@ -144,7 +146,7 @@ class ConvActivations(ConvTrunk):
         self.head = torch.nn.Linear(head_width * n_bands, n_components)
 
     def forward(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
-        """Return activations (B, T, K) >= 0 of T frames, of maps (B, C', T', F')."""
+        """Compute activations (B, frames, K) >= 0 from maps (B, C', T', F')."""
         maps = self.maps(hidden, frames)
         return F.relu(self.head(maps.transpose(1, 2).flatten(2)))
 
@@ -152,9 +154,9 @@ class ConvActivations(ConvTrunk):
 class PublishedActivations(PublishedTrunk):
     """The public code's psi for CNN14 on 80 mel bins, `CNN14PSI_stft_2d`.
 
-    The transposed convolutions of L-MAC's decoder, but for the last, which has kernel
-    (7, 5) and K channels and, unlike L-MAC's, a ReLU before it; then ReLU, mean over
-    frequency. 431 frames for a clip of 5 s; other lengths are padded and cropped, see
+    The transposed convolutions of L-MAC's decoder, except the last: it has kernel (7,
+    5), K output channels and, unlike L-MAC's, a ReLU before it. Then ReLU and the mean
+    over frequency. A 5 s clip has 431 frames; other lengths are padded and cropped, see
     `PublishedTrunk`.
 
     Arguments
@@ -162,7 +164,7 @@ class PublishedActivations(PublishedTrunk):
     hidden_channels, width
         As `PublishedInterpreter`.
     n_components : int
-        K.
+        Number of components K.
     """
 
     def __init__(
@@ -175,20 +177,20 @@ class PublishedActivations(PublishedTrunk):
         self.n_components = n_components
 
     def forward(self, hidden: tuple[torch.Tensor, ...], frames: int) -> torch.Tensor:
-        """Return activations (B, T, K) >= 0 of T frames, of 4 maps (B, C', T', F')."""
+        """Compute activations (B, frames, K) >= 0 from 4 maps (B, C', T', F')."""
         maps = self.layers[8](F.relu(self.maps(hidden, frames)))[:, :, :frames]
         return F.relu(maps).mean(3).transpose(1, 2)
 
 
 class MeanOverTime(torch.nn.Module):
-    """z: the mean of the activations over time, for inputs of any length.
+    """Pool activations by their mean over time, for inputs of any length.
 
     Arguments
     ---------
     gain : float
-        Factor of the mean. Relevance does not depend on it. Activations are small
-        (their mean is near 0.1): without a gain theta would need large weights, which
-        a short training does not reach.
+        Factor applied to the mean; relevances do not depend on it. Activations are
+        small (mean near 0.1): without a gain theta would need large weights, which a
+        short training run does not reach.
 
     Example
     -------
@@ -206,11 +208,11 @@ class MeanOverTime(torch.nn.Module):
 
 
 class LearnedOverTime(torch.nn.Module):
-    """z: a learned weighted sum over time, as published for T = 431, without bias.
+    """Pool activations by a learned weighted sum over time, without bias.
 
-    For other lengths (ours) the weights are interpolated linearly to T frames, first
-    and last in place, and multiplied by 431 / T, so that a steady activation weighs
-    about the same at any length.
+    As published for T = 431. For other lengths (our extension) the weights are
+    interpolated linearly to T frames with the end points fixed, and scaled by 431 / T:
+    a constant activation pools to about the same value at any length.
 
     Arguments
     ---------

@@ -13,30 +13,31 @@ from speechbrain_lmac.utils.errors import InputError, check_arguments, check_cou
 
 
 class MaskNet(torch.nn.Module):
-    """SepFormer's dual-path network for one source, with a sigmoid at its end.
+    """SepFormer's dual-path network for one source, with a sigmoid output.
 
-    The frames are cut into chunks that overlap by half; transformers run within the
-    chunks and across them in turn (`speechbrain.lobes.models.dual_path`). Norm "ln",
-    a skip around the inner one, no linear layer after either. SpeechBrain's network
-    ends with a ReLU, which leaves masks unbounded and 1 - mask negative.
+    The frames are cut into chunks that overlap by half; intra-chunk and inter-chunk
+    transformers alternate (`speechbrain.lobes.models.dual_path`), with norm "ln", a
+    skip connection around the intra-chunk one, and no linear layer after either.
+    SpeechBrain's network ends with a ReLU instead: its masks are unbounded, and 1 -
+    mask can be negative.
 
     Arguments
     ---------
     n_channels : int
-        F, of the representation.
+        Number of channels F of the representation.
     width : int
-        Inner channels. Published: 256, as many as F.
+        Inner channels. Published: 256, equal to F.
     frames_per_step : int
-        Frames that are one step of the network, concatenated. 1, as published: every
-        frame is a step. With 4, a quarter of the time and memory.
+        Number of frames concatenated into one step of the network. Published: 1. With
+        4, time and memory are a quarter.
     chunk : int
-        Steps of a chunk, even. Published: 250.
+        Chunk length in steps, even. Published: 250.
     n_blocks : int
-        Pairs of transformers. Published: 2.
+        Number of pairs of transformers. Published: 2.
     intra_layers, inter_layers : int
-        Layers of the transformers within chunks and across them. Published: 8 and 2.
+        Layers of the intra-chunk and inter-chunk transformers. Published: 8 and 2.
     block : callable
-        (layers, width) to a transformer: `TransformerBlock` or
+        Maps (layers, width) to a transformer: `TransformerBlock` or
         `CheckpointedTransformerBlock`.
 
     Raises
@@ -60,8 +61,8 @@ class MaskNet(torch.nn.Module):
         check_arguments(block)
         if chunk < 2 or chunk % 2:
             raise InputError(
-                f"chunk must be an even number of steps from 2, got {chunk}: chunks "
-                "overlap by half"
+                f"chunk must be an even number of steps, at least 2, got {chunk}: "
+                "chunks overlap by half"
             )
         check_counts(frames_per_step=frames_per_step)
         self.frames_per_step = frames_per_step
@@ -77,11 +78,11 @@ class MaskNet(torch.nn.Module):
             skip_around_intra=True,
             linear_layer_after_inter_intra=False,
         )
-        # The sigmoid comes later, in float32: a mask of 0.999 is 1 in bfloat16.
+        # The sigmoid is applied later, in float32: bfloat16 rounds 0.999 to 1.
         self.net.activation = torch.nn.Identity()
 
     def forward(self, rep: torch.Tensor) -> torch.Tensor:
-        """Return the mask before its sigmoid, (B, T, F), float32, of rep (B, T, F)."""
+        """Return the mask before its sigmoid, (B, T, F), float32, for rep (B, T, F)."""
         frames, channels = rep.shape[1:]
         missing = -frames % self.frames_per_step
         steps = F.pad(rep, (0, 0, 0, missing))
@@ -94,16 +95,16 @@ class MaskNet(torch.nn.Module):
 class MaskNetInterpreter(torch.nn.Module):
     """The interpreter of LMAC-TD (arXiv 2409.08655).
 
-    mask = sigmoid(MaskNet((1 - alpha) E(x) + alpha U(h))): with alpha = 1 the mask
-    depends on the classifier's hidden maps h alone, with alpha = 0 on the encoded
-    waveform E(x) alone; then only the loss depends on the classifier, and U is not
-    built. The mask multiplies E(x), whatever alpha is.
+    mask = sigmoid(MaskNet((1 - alpha) E(x) + alpha U(h))). With alpha = 1 the mask
+    depends only on the classifier's hidden maps h, with alpha = 0 only on the encoded
+    waveform E(x): the classifier then enters through the loss alone, and U is not
+    built. The mask multiplies E(x) for any alpha.
 
     Arguments
     ---------
     mask_net : MaskNet
     upsampler : callable
-        () to U, from hidden maps to (B, T, F): `ConvUpsampler` or
+        Builds U, which maps hidden maps to (B, T, F): `ConvUpsampler` or
         `PublishedUpsampler`, by `!name:`. Not called with alpha = 0.
     alpha : float
         0 to 1. Published: 1, 0.75, 0.
@@ -111,7 +112,7 @@ class MaskNetInterpreter(torch.nn.Module):
     Raises
     ------
     InputError
-        When alpha is not from 0 to 1.
+        When alpha is outside 0 to 1.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class MaskNetInterpreter(torch.nn.Module):
         super().__init__()
         check_arguments(upsampler)
         if not 0 <= alpha <= 1:
-            raise InputError(f"alpha must be 0 to 1, got {alpha}")
+            raise InputError(f"alpha must be from 0 to 1, got {alpha}")
         self.alpha = alpha
         self.mask_net = mask_net
         self.upsampler = upsampler() if alpha > 0 else None
@@ -158,27 +159,27 @@ class MaskNetInterpreter(torch.nn.Module):
 
 
 class ConvUpsampler(ConvTrunk):
-    """U from hidden maps of any length, in time with the codec's frames.
+    """U for hidden maps of any length, aligned in time with the codec's frames.
 
     The maps are upsampled to the frames of the classifier's input as in
-    `ConvInterpreter`, each event in its place. There a linear map of all channels and
-    bands gives F channels. Frame t of the codec is centred on sample t * stride, frame
-    j of the STFT on sample j * hop: the former are interpolated linearly from the
-    latter. (The published U is cropped to the codec's length instead, and runs some
-    0.3 s late; see `PublishedUpsampler`.)
+    `ConvInterpreter`. A linear layer over all channels and bands of a frame then gives
+    F channels. Frame t of the codec is centred on sample t * stride, frame j of the
+    STFT on sample j * hop: the former are interpolated linearly from the latter. (The
+    published U is cropped to the codec's length instead, and lags by about 0.3 s; see
+    `PublishedUpsampler`.)
 
     Arguments
     ---------
     hidden_channels, widths, head_width, n_bands, strides
         As `ConvTrunk`.
     n_channels : int
-        F.
+        Number of channels F of the codec.
     sample_rate : int
         In Hz.
     hop_length_ms : float
-        Of the classifier's STFT; rounded to samples as there.
+        Hop of the classifier's STFT in ms; rounded to samples as in the STFT.
     kernel_size : int
-        Of the codec, in samples; its stride is half of it.
+        Kernel size of the codec in samples; its stride is half of it.
     """
 
     def __init__(
@@ -208,16 +209,17 @@ class ConvUpsampler(ConvTrunk):
 
 
 def interpolate_at(frames: torch.Tensor, length: int, step: float) -> torch.Tensor:
-    """Interpolate frames linearly at the places 0, step, 2 step, ...
+    """Interpolate frames linearly at positions 0, step, 2 step, ...
 
     Arguments
     ---------
     frames : torch.Tensor
         Shape (B, T', F).
     length : int
-        T, the number of places.
+        Number of positions T.
     step : float
-        Between places, in frames. Beyond the last frame it is repeated.
+        Distance between positions, in frames. Beyond the end, the last frame is
+        repeated.
 
     Returns
     -------

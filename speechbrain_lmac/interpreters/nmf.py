@@ -1,7 +1,7 @@
 """The dictionary of spectra of L2I, learned by an autoencoder.
 
-Non-negative matrix factorisation: rep (T, F) is about H W^T, with activations H (T, K)
-and spectra W (F, K), all >= 0.
+Non-negative matrix factorisation: rep (T, F) is approximated by H W^T with activations
+H (T, K) and spectra W (F, K), all >= 0.
 """
 
 from pathlib import Path
@@ -14,8 +14,8 @@ from speechbrain_lmac.domains.stft import STFTDomain
 from speechbrain_lmac.hub.weights import load_weights
 from speechbrain_lmac.utils.errors import InputError
 
-# The settings that a spectrum depends on. `rep_of_1` is the representation of the
-# magnitude 1: it tells log1p from the magnitude itself.
+# The settings that the spectra depend on. `rep_of_1` is the representation of the
+# magnitude 1, which differs between log1p and linear magnitudes.
 FRONT_END = ("sample_rate", "n_fft", "hop_length", "win_length", "rep_of_1")
 
 
@@ -45,16 +45,16 @@ def front_end_of(domain: STFTDomain) -> torch.Tensor:
 
 
 class Dictionary(torch.nn.Module):
-    """K frozen spectra over F bins, and the front end that they were learned with.
+    """K frozen spectra of F bins, and the front end with which they were learned.
 
-    Zeros until it is filled, or loaded as a part of an interpreter.
+    All zeros until filled or loaded as part of an interpreter.
 
     Arguments
     ---------
     n_bins : int
-        F.
+        Number of bins F.
     n_components : int
-        K.
+        Number of spectra K.
 
     Example
     -------
@@ -76,7 +76,7 @@ class Dictionary(torch.nn.Module):
         self.register_buffer("front_end", front_end)
 
     def forward(self, activations: torch.Tensor) -> torch.Tensor:
-        """Return the representation H W^T (B, T, F) of activations H (B, T, K)."""
+        """Return H W^T (B, T, F) for activations H (B, T, K)."""
         return activations @ self.spectra.T
 
     def check_domain(self, domain: STFTDomain) -> None:
@@ -105,28 +105,29 @@ def load_dictionary(
     Arguments
     ---------
     dictionary : Dictionary
-        Of the same sizes.
+        Filled in place; must have the sizes of the checkpoint.
     checkpoint : str or Path
         `dictionary.ckpt`.
     domain : STFTDomain
-        In which the dictionary must have been learned.
+        The domain in which the dictionary must have been learned.
 
     Raises
     ------
     InputError
-        When the file is missing, has other sizes, or was learned in another domain.
+        When the file is missing, has different sizes, or was learned in a different
+        domain.
     """
     if not Path(checkpoint).is_file():
         raise InputError(
             f"missing NMF dictionary: {checkpoint}. Train one with train_nmf.py "
-            "hparams/NAME.yaml, or name one with --dictionary_checkpoint FILE"
+            "hparams/NAME.yaml, or set --dictionary_checkpoint FILE"
         )
     load_weights(dictionary, checkpoint)
     dictionary.check_domain(domain)
 
 
 class SpectralAutoencoder(torch.nn.Module):
-    """The autoencoder that learns the spectra: an encoder to activations, W as decoder.
+    """The autoencoder that learns the spectra: its decoder is the matrix W.
 
     SpeechBrain's modules (`speechbrain.lobes.models.L2I`): three 1-d convolutions over
     time with ReLU, F - 256 - 128 - K channels, kernel 8, and W kept non-negative by a
@@ -135,15 +136,15 @@ class SpectralAutoencoder(torch.nn.Module):
     Arguments
     ---------
     n_bins : int
-        F.
+        Number of bins F.
     n_components : int
-        K; 100 in the published setting.
+        Number of spectra K. Published: 100.
     pace : float
-        Factor of the learning speed of the spectra; 1 is the published setting. The
-        parameter is W / pace: as a step of Adam is about the learning rate whatever
-        the gradient, W moves `pace` learning rates in a step. Initial values of W do
-        not depend on it. In a short training at pace 1 the spectra hardly differ from
-        their initial noise.
+        Multiplier of the learning rate of the spectra. Published: 1. The parameter is
+        W / pace: since a step of Adam is about one learning rate for any gradient, W
+        moves by `pace` learning rates per step. The initial W does not depend on it.
+        After a short training run at pace 1 the spectra are still close to their
+        initial noise.
     """
 
     def __init__(
@@ -157,7 +158,7 @@ class SpectralAutoencoder(torch.nn.Module):
             self.decoder.W.div_(pace)
 
     def forward(self, rep: torch.Tensor) -> torch.Tensor:
-        """Reconstruct rep (B, T, F) >= 0, shape (B, T, F), >= 0."""
+        """Return the reconstruction of rep (B, T, F) >= 0, same shape, >= 0."""
         activations = self.encoder(rep.transpose(1, 2))
         return self.pace * self.decoder(activations).transpose(1, 2)
 
@@ -181,7 +182,7 @@ def relative_error(reconstruction: torch.Tensor, rep: torch.Tensor) -> torch.Ten
     Returns
     -------
     error : torch.Tensor
-        Shape (B,), >= 0. 1: no better than zeros; NaN for a rep of zeros.
+        Shape (B,), >= 0; 1 is as bad as predicting zeros. NaN for a rep of zeros.
 
     Example
     -------
@@ -194,7 +195,7 @@ def relative_error(reconstruction: torch.Tensor, rep: torch.Tensor) -> torch.Ten
 
 
 def squared_error(reconstruction: torch.Tensor, rep: torch.Tensor) -> torch.Tensor:
-    """Return the squared error, mean over time and frequency, (B,), of (B, T, F).
+    """Return the mean squared error (B,) of maps (B, T, F).
 
     Example
     -------

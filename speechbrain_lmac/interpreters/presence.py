@@ -7,32 +7,34 @@ import torch.nn.functional as F
 
 from speechbrain_lmac.types import Encoded
 
-# Logit of the initial presence: sigmoid(2) = 0.88 nearly leaves the decoder's mask
-# as it is, and the gradient is not saturated on either side.
-FIRST_LOGIT = 2.0
+# Logit of the initial presence: sigmoid(2) = 0.88 scales the decoder's mask only
+# slightly, and the sigmoid is not saturated.
+INITIAL_LOGIT = 2.0
 
 
 class PresenceInterpreter(torch.nn.Module):
-    """A decoder conditioned on a prompt, whose mask is scaled by the prompt's presence.
+    """A prompt-conditioned decoder whose mask is scaled by the prompt's presence.
 
-    The mask x becomes g x, with one presence g for each clip and prompt,
+    The mask is multiplied by a scalar presence g per clip and prompt,
 
-    g = sigmoid(2 + sqrt(D) t . (W n + b)),  n = the mean and the maximum over time and
+    g = sigmoid(2 + sqrt(D) t . (W n + b)),
+
+    where t is the embedding of the prompt, and n the mean and the maximum over time and
     frequency of the deepest hidden map, normalised to mean 0 and variance 1.
 
-    So the mask of a prompt that is absent from the clip can be nearly empty. A decoder
-    that is normalised item by item can hardly learn that: a common gain of all its
-    channels is normalised away. The presence can make a mask empty, but not full: the
-    decoder alone selects the cells. W and b are initialised to 0.
+    This allows nearly empty masks for prompts that are absent from the clip. A decoder
+    with per-item normalisation can hardly learn them, as the normalisation removes a
+    gain common to all channels. The presence only attenuates: which cells are selected
+    is up to the decoder. W and b are initialised to 0.
 
     Arguments
     ---------
     interpreter : Interpreter
         Conditioned on an embedding: `TextFiLMInterpreter`.
     channels : int
-        Of the deepest hidden map.
+        Number of channels of the deepest hidden map.
     text_dim : int
-        Values of an embedding, D.
+        Dimension D of the prompt embeddings.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class PresenceInterpreter(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.interpreter = interpreter
-        # W and b; the name is a key of saved weights.
+        # W and b. The attribute name is part of saved state dicts.
         self.heard = torch.nn.Linear(2 * channels, text_dim)
         torch.nn.init.zeros_(self.heard.weight)
         torch.nn.init.zeros_(self.heard.bias)
@@ -48,15 +50,15 @@ class PresenceInterpreter(torch.nn.Module):
     def presence(
         self, hidden: tuple[torch.Tensor, ...], condition: torch.Tensor
     ) -> torch.Tensor:
-        """Return the presence (B,), 0 to 1, of prompts in clips.
+        """Return the presence of each prompt in its clip, (B,), 0 to 1.
 
-        Arguments are those of `forward`.
+        Arguments as for `forward`.
         """
         deepest = hidden[-1].float()
         pooled = torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], 1)
         audio = self.heard(F.layer_norm(pooled, pooled.shape[1:]))
         similarity = math.sqrt(condition.shape[1]) * (audio * condition).sum(1)
-        return torch.sigmoid(FIRST_LOGIT + similarity)
+        return torch.sigmoid(INITIAL_LOGIT + similarity)
 
     def forward(
         self,
@@ -73,7 +75,7 @@ class PresenceInterpreter(torch.nn.Module):
         encoded : Encoded
             With `rep` (B, T, F).
         condition : torch.Tensor
-            Embeddings (B, D) of the prompts, of length 1.
+            Prompt embeddings (B, D) of unit norm.
 
         Returns
         -------

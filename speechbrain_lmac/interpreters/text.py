@@ -1,13 +1,12 @@
 """Decoders conditioned on a text prompt.
 
-The condition is the embedding of a prompt in the space shared by text and audio. It
-acts on the hidden maps of any decoder, at every scale: by FiLM, which scales their
-channels, or by cross-attention, in which every cell attends to the prompt. Untrained,
-neither changes the mask of the decoder.
+The condition is the embedding of a prompt in the joint audio-text space. It modulates
+the hidden maps at every scale before any decoder: by FiLM, which scales channels, or by
+cross-attention from every cell to the prompt. At initialisation neither changes the
+mask of the decoder.
 
-The decoders are normalised item by item, not over the batch: a training step scores
-all pairs of clips and prompts in chunks, and no pair may depend on the others in its
-chunk.
+The decoders use per-item instead of batch normalisation: a training step scores all
+pairs of clips and prompts in chunks, and no pair may depend on the others in its chunk.
 """
 
 import math
@@ -21,11 +20,11 @@ from speechbrain_lmac.utils.errors import InputError
 
 
 def replace_batch_norms(decoder: torch.nn.Module) -> torch.nn.Module:
-    """Replace the batch norms of a decoder by norms over each item, in place.
+    """Replace the batch norms of a decoder by group norms with one group, in place.
 
-    Every batch norm becomes a group norm of one group: mean and variance are those of
-    all channels, frames and bands of one item. So the relative levels of the channels
-    are preserved, and training and explanation compute the same.
+    Mean and variance are those of all channels, frames and bands of one item. The
+    relative levels of the channels are preserved, and training and inference compute
+    the same function.
 
     Example
     -------
@@ -43,7 +42,7 @@ def replace_batch_norms(decoder: torch.nn.Module) -> torch.nn.Module:
 
 
 def unit_variance(text: torch.Tensor) -> torch.Tensor:
-    """Scale embeddings (B, D) of length 1 by sqrt(D), to values of about 1.
+    """Scale embeddings (B, D) of unit norm by sqrt(D), to unit mean square.
 
     Example
     -------
@@ -63,7 +62,7 @@ class TextFiLMInterpreter(torch.nn.Module):
     hidden_channels : sequence of int
         Channels of the audio tower's hidden maps, the shallowest first.
     text_dim : int
-        Values of an embedding, D.
+        Dimension D of the prompt embeddings.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class TextFiLMInterpreter(torch.nn.Module):
         encoded : Encoded
             With `rep` (B, T, F).
         condition : torch.Tensor
-            Embeddings (B, D) of the prompts, of length 1.
+            Prompt embeddings (B, D) of unit norm.
 
         Returns
         -------
@@ -104,20 +103,20 @@ class TextAttention(torch.nn.Module):
 
     h + U sum_k a_k v_k with a = softmax_k(q(h) . k_k / sqrt(d)): the query q is linear
     in the cell, the K keys k and values v are linear in the embedding of the prompt,
-    and U is initialised to 0. An embedding is one vector, and attention to one key has
-    the weight 1 in every cell: all cells would get the same value. With K >= 2 keys the
+    and U is initialised to 0. With a single key per prompt the attention weight would
+    be 1 in every cell, and all cells would get the same value. With K >= 2 keys the
     weights depend on the cell.
 
     Arguments
     ---------
     text_dim : int
-        Values of an embedding, D.
+        Dimension D of the prompt embeddings.
     channels : int
-        Of the maps, C.
+        Number of channels C of the maps.
     n_tokens : int
-        K, at least 2.
+        Number of keys K, at least 2.
     width : int
-        Values of a query, key and value, d.
+        Dimension d of queries, keys and values.
 
     Raises
     ------
@@ -141,16 +140,16 @@ class TextAttention(torch.nn.Module):
         self.width = width
 
     def weights(self, maps: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """Return the attention of each cell, (B, K, T, F); its sum over K is 1.
+        """Return the attention weights of each cell, (B, K, T, F), summing to 1 over K.
 
-        Arguments are those of `forward`.
+        Arguments as for `forward`.
         """
         keys = self.keys(text).unflatten(1, (self.n_tokens, self.width))
         scores = torch.einsum("bdtf,bkd->bktf", self.query(maps), keys)
         return (scores / math.sqrt(self.width)).softmax(1)
 
     def forward(self, maps: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """Return maps (B, C, T, F), of maps and embeddings (B, D)."""
+        """Apply attention to maps (B, C, T, F) for embeddings (B, D); same shape."""
         values = self.values(text).unflatten(1, (self.n_tokens, self.width))
         attended = torch.einsum("bktf,bkd->bdtf", self.weights(maps, text), values)
         return maps + self.output(attended)
@@ -194,7 +193,7 @@ class TextAttentionInterpreter(torch.nn.Module):
         ---------
         hidden, encoded, condition
             As `TextFiLMInterpreter.forward`: maps (B, C', T', F'), `rep` (B, T, F) and
-            embeddings (B, D) of length 1.
+            embeddings (B, D) of unit norm.
 
         Returns
         -------

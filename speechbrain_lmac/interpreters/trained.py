@@ -1,4 +1,4 @@
-"""Trained interpreters, and the classifiers that they were trained for."""
+"""Loading and saving of trained interpreters, checked against their classifier."""
 
 from pathlib import Path
 from typing import cast
@@ -14,8 +14,8 @@ from speechbrain_lmac.utils.hashing import weights_hash
 
 INTERPRETER_FILE = "interpreter.ckpt"
 ADVICE = """\
-  Train it with the script named in its YAML (train_lmac.py, ...), or name a file,
-  a folder with {filename} in it, or a hub id: --{option} SOURCE."""
+  Train one with the script named in its YAML (train_lmac.py, ...), or set
+  --{option} to a file, a folder that contains {filename}, or a hub id."""
 
 
 def save_interpreter(
@@ -35,12 +35,12 @@ def save_interpreter(
 
 
 def hash_of_classifier(classifier: Classifier) -> str:
-    """Return a hash of a classifier's weights; of a CLAP's, without its prompts.
+    """Return a hash of a classifier's weights; of a CLAP, the prompts do not count.
 
     Arguments
     ---------
     classifier : Classifier
-        As it was loaded: `batch_norm_folding.fold_batch_norms` changes its weights.
+        As loaded: `batch_norm_folding.fold_batch_norms` would change the hash.
 
     Returns
     -------
@@ -53,20 +53,20 @@ def hash_of_classifier(classifier: Classifier) -> str:
 
 
 def check_classifier(interpreter: Interpreter, classifier: Classifier) -> None:
-    """Raise if an interpreter was trained for another classifier.
+    """Raise InputError if an interpreter was trained for a different classifier.
 
     Arguments
     ---------
     interpreter : Interpreter
-        A `TrainedInterpreter` whose checkpoint has the hash of its classifier; others
-        pass.
+        Checked if it is a `TrainedInterpreter` whose checkpoint stores the hash of its
+        classifier; any other passes.
     classifier : Classifier
-        The one to be explained.
+        The classifier to explain.
 
     Raises
     ------
     InputError
-        With the checkpoint's name.
+        Names the checkpoint.
     """
     if isinstance(interpreter, TrainedInterpreter):
         interpreter.check_classifier(classifier)
@@ -81,17 +81,17 @@ def check_trained_for(
     ---------
     expected : str or None
         `hash_of_classifier` of the classifier that an interpreter was trained for;
-        None, if unknown: any passes.
+        None if unknown: any classifier passes.
     checkpoint : str or Path
-        Of the interpreter, for the error.
+        Checkpoint of the interpreter, for the error message.
     classifier : Classifier
     """
     got = expected if expected is None else hash_of_classifier(classifier)
     if got != expected:
         raise InputError(
-            f"{checkpoint} was trained for another classifier: weights {expected} "
-            f"expected, got {got}. Name that classifier (--classifier_source, "
-            "--clap_source), or train the interpreter again"
+            f"{checkpoint} was trained for a different classifier: expected weights "
+            f"with hash {expected}, got {got}. Set --classifier_source or "
+            "--clap_source to that classifier, or retrain the interpreter"
         )
 
 
@@ -106,25 +106,25 @@ def load_interpreter(
     Arguments
     ---------
     interpreter : torch.nn.Module
-        As it was trained.
+        With the architecture of the checkpoint.
     source : str or Path
-        `interpreter.ckpt` of train_lmac.py or train_l2i.py, a folder that has one, or
-        a hub id ("user/name").
+        `interpreter.ckpt` of train_lmac.py or train_l2i.py, a folder that contains one,
+        or a hub id ("user/name").
     option : str
-        The key of the source, for the error.
+        YAML key of the source, for the error message.
     classifier : Classifier, optional
-        The one to be explained.
+        The classifier to explain, checked against the checkpoint.
 
     Returns
     -------
     trained_for : str or None
-        `hash_of_classifier` of the classifier that it was trained for, if known.
+        `hash_of_classifier` of the classifier that it was trained for; None if unknown.
 
     Raises
     ------
     InputError
-        When the file is missing or does not fit, or the weights are known to be for
-        another classifier.
+        When the file is missing or does not fit the interpreter, or the weights were
+        trained for a different classifier.
     """
     advice = ADVICE.replace("{option}", option)
     path = Path(source)
@@ -149,9 +149,9 @@ class TrainedInterpreter(torch.nn.Module):
     Arguments
     ---------
     interpreter : torch.nn.Module
-        As it was trained.
+        With the architecture of the checkpoint.
     checkpoint : str or Path
-        `interpreter.ckpt`, a folder that has one, or a hub id; see
+        `interpreter.ckpt`, a folder that contains one, or a hub id; see
         `load_interpreter`.
 
     Raises
@@ -168,12 +168,12 @@ class TrainedInterpreter(torch.nn.Module):
         self.eval()
 
     def check_classifier(self, classifier: Classifier) -> None:
-        """Raise InputError if it is known to be trained for another classifier."""
+        """Raise InputError if it was trained for a different classifier."""
         check_trained_for(self._trained_for, self._checkpoint, classifier)
 
     @property
     def dictionary(self) -> Dictionary:
-        """The spectra of an L2I interpreter; AttributeError for others."""
+        """Dictionary of an L2I interpreter; AttributeError for other interpreters."""
         return cast(Dictionary, self.interpreter.dictionary)
 
     def forward(

@@ -13,16 +13,16 @@ from speechbrain_lmac.utils.system import give_back_memory
 def positions(length: int, width: int, like: torch.Tensor) -> torch.Tensor:
     """Return positional encodings (length, width) (Vaswani et al. 2017).
 
-    sin(t / 10000^(c / width)) in the even channels c, cos of the same in the next.
+    sin(t / 10000^(c / width)) in even channels c, cos of the same angle in c + 1.
 
     Arguments
     ---------
     length : int
-        Steps t.
+        Number of steps t.
     width : int
-        Channels, even.
+        Number of channels, even.
     like : torch.Tensor
-        Gives device and dtype, of any shape.
+        Any tensor with the device and dtype of the result.
 
     Returns
     -------
@@ -45,23 +45,23 @@ Layer = Callable[[torch.Tensor], torch.Tensor]  # on sequences (B, L, width)
 
 
 class TransformerBlock(torch.nn.Module):
-    """Layers of self-attention and feed-forward, with norms first, without dropout.
+    """Pre-norm layers of self-attention and feed-forward, without dropout.
 
     As `speechbrain.lobes.models.dual_path.SBTransformerBlock` with `norm_before` and
-    positions, with two differences: attention is PyTorch's
-    scaled_dot_product_attention, which need not store the (L, L) weights of every head,
-    and sequences may have any length L.
+    positional encodings, with two differences: attention is PyTorch's
+    scaled_dot_product_attention, which does not have to store the (L, L) weights of
+    every head, and sequences may have any length L.
 
     Arguments
     ---------
     n_layers : int
-        Layers of attention and feed-forward, from 1.
+        Number of layers, at least 1.
     width : int
-        Channels, even, a multiple of `n_heads`.
+        Number of channels, even and a multiple of `n_heads`.
     n_heads : int
-        Of the attention.
+        Number of attention heads.
     n_hidden : int
-        Hidden channels of the feed-forward.
+        Hidden channels of the feed-forward network.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class TransformerBlock(torch.nn.Module):
         self.norm = torch.nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return a sequence (B, L, width), of one of the same shape."""
+        """Transform sequences (B, L, width); same shape."""
         x = x + positions(x.shape[1], x.shape[2], like=x)
         for layer in self.layers[:-1]:
             x = self.run(layer, x)
@@ -101,13 +101,13 @@ class TransformerBlock(torch.nn.Module):
 class CheckpointedTransformerBlock(TransformerBlock):
     """A `TransformerBlock` with gradient checkpointing: less memory in training.
 
-    The gradient recomputes each layer from its input, so that activations within it are
-    not stored. On a CPU unused memory is returned to the system before each layer, see
-    `system.give_back_memory`.
+    The backward pass recomputes each layer from its input, so activations inside a
+    layer are not stored. On a CPU, unused memory is returned to the system before each
+    layer, see `system.give_back_memory`.
     """
 
     def run(self, layer: Layer, x: torch.Tensor) -> torch.Tensor:
-        """Apply one layer to a sequence (B, L, width), and store only its input."""
+        """Apply one layer to sequences (B, L, width), storing only its input."""
         if not torch.is_grad_enabled():
             return layer(x)
         return checkpoint(_run_in_free_memory, layer, x, use_reentrant=False)

@@ -1,1 +1,1 @@
-"""Training objectives, a module for each method."""
+"""Training objectives, one module per method."""

@@ -1,9 +1,10 @@
 """All clip-prompt pairs of a batch, in chunks.
 
-P prompts and B clips make P B masks, and the audio tower embeds each masked clip. Kept
-for their gradient they would fill the memory. So pairs are computed in chunks that keep
-their results only, an embedding and the size of a mask; the backward pass computes each
-chunk again (`recomputed`). Chunks do not change the result: no pair depends on another.
+P prompts and B clips give P B masks, and the audio tower embeds each masked clip.
+Storing all activations for the backward pass would exceed memory. Pairs are therefore
+computed in chunks that store only their results, an embedding and a mask size; the
+backward pass recomputes each chunk (`recomputed`). Results do not depend on the chunk
+size, as pairs are independent.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ class BatchPrompts(Protocol):
 
     @property
     def text(self) -> torch.Tensor:
-        """Embeddings (P, D), each of length 1."""
+        """Embeddings (P, D) of unit norm."""
 
     @property
     def counts(self) -> torch.Tensor:
@@ -38,9 +39,9 @@ class BatchPrompts(Protocol):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Embeddings and mask sizes of B clips under the masks of P prompts.
+    """Embeddings and mask sizes of B clips, masked for each of P prompts.
 
-    All embeddings, of D values, have length 1.
+    All embeddings have dimension D and unit norm.
     """
 
     text: torch.Tensor  # (P, D)
@@ -48,28 +49,28 @@ class Pairs:
     own: torch.Tensor  # (B,) int64, the prompt of each clip
     embedding: torch.Tensor  # (B, D), of the unmasked clips
     embedding_in: torch.Tensor  # (B, P, D), of the masked-in part for each prompt
-    embedding_out: torch.Tensor  # (B, D), of the masked-out part for the own prompt
+    embedding_out: torch.Tensor  # (B, D), of the masked-out part for the clip's prompt
     mask_size: torch.Tensor  # (B, P), mean of each mask, 0 to 1, without the padding
-    scale: torch.Tensor  # () factor from similarities to the CLAP's logits
+    scale: torch.Tensor  # (), logit scale of the CLAP
 
     @property
     def similarity(self) -> torch.Tensor:
-        """Cosine of each clip and prompt, (B, P)."""
+        """Cosine similarity of each clip and prompt, (B, P)."""
         return self.embedding @ self.text.T
 
     @property
     def similarity_in(self) -> torch.Tensor:
-        """Cosine of each masked-in part and its prompt, (B, P)."""
+        """Cosine similarity of each masked-in part and its prompt, (B, P)."""
         return (self.embedding_in * self.text).sum(2)
 
     @property
     def own_size(self) -> torch.Tensor:
-        """Mean of the mask of the own prompt, (B,)."""
+        """Mean of the mask for the clip's own prompt, (B,)."""
         return self.mask_size.gather(1, self.own[:, None])[:, 0]
 
     @property
     def other_size(self) -> torch.Tensor:
-        """Mean of the masks of the other prompts, (B,); NaN if there are none."""
+        """Mean of the masks for the other prompts, (B,); NaN if there are none."""
         others = self.mask_size.shape[1] - 1
         return (self.mask_size.sum(1) - self.own_size) / others
 
@@ -83,7 +84,7 @@ def gather_pairs(
     lens: torch.Tensor | None = None,
     at_once: int = 16,
 ) -> Pairs:
-    """Mask every clip for every prompt, and embed the results.
+    """Mask every clip for every prompt, and embed the masked clips.
 
     Arguments
     ---------
@@ -94,16 +95,16 @@ def gather_pairs(
     wav : torch.Tensor
         Waveforms, shape (B, N).
     prompts : BatchPrompts
-        P prompts.
+        The P distinct prompts of the batch.
     lens : torch.Tensor or None
-        Shape (B,), see `MaskDomain.encode`.
+        Relative lengths (B,), see `MaskDomain.encode`.
     at_once : int
-        Pairs in a chunk. The memory grows with it, the result does not depend on it.
+        Number of pairs per chunk. Affects memory, not the result.
 
     Returns
     -------
     pairs : Pairs
-        With gradient where gradients are on.
+        With gradients if gradients are enabled.
     """
     encoded = domain.encode(wav, lens)
     with torch.no_grad():
@@ -112,7 +113,7 @@ def gather_pairs(
     def masked(
         clips: torch.Tensor, indices: torch.Tensor
     ) -> tuple[Encoded, torch.Tensor, torch.Tensor]:
-        """Clips (n,) encoded, their masks for prompts (n,), and the masks' sizes."""
+        """Return clips (n,), encoded, their masks for prompts (n,), and mask sizes."""
         some = items(encoded, clips)
         hidden = tuple(maps[clips] for maps in whole.hidden)
         mask = interpreter(hidden, some, prompts.text[indices])
@@ -173,16 +174,16 @@ def in_chunks(
     clips: torch.Tensor,
     prompts: torch.Tensor,
 ) -> tuple[torch.Tensor, ...]:
-    """Apply a function to pairs in chunks, and join the results.
+    """Apply a function to pairs in chunks, and concatenate the results.
 
     Arguments
     ---------
     function : callable
-        Indices of clips and of prompts, (n,) each, to a tuple of tensors (n, ...).
+        Maps indices of clips and prompts, (n,) each, to a tuple of tensors (n, ...).
     parameters : sequence of torch.Tensor
         The function's parameters; nothing else gets a gradient.
     at_once : int
-        The largest n.
+        Maximum n.
     clips, prompts : torch.Tensor
         Indices, shape (N,) each.
 

@@ -1,4 +1,4 @@
-"""The contrastive loss of a CLAP, where several captions may be true of a clip."""
+"""Contrastive loss of a CLAP for clips with several matching captions."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -13,9 +13,9 @@ def truth(
 ) -> torch.Tensor:
     """Return which caption is true of which clip.
 
-    A caption is true of a clip that has all the facts it states: "a tone" is true of a
-    clip with a high tone, "a high tone" is not true of every tone. Paraphrases are thus
-    no negatives of each other.
+    A caption is true of a clip if the clip has all the facts that the caption states:
+    "a tone" is true of a clip with a high tone, but "a high tone" is not true of every
+    tone. Paraphrases are therefore not negatives of each other.
 
     Arguments
     ---------
@@ -47,8 +47,8 @@ def symmetric_contrastive(logits: torch.Tensor, true: torch.Tensor) -> torch.Ten
 
     L_i = -1/2 sum_j T_ij log softmax_j(s)_ij - 1/2 sum_j U_ji log softmax_j(s)_ji
 
-    with T the rows and U the columns of `true`, each divided by its sum. Its least
-    value is the mean of half their entropies, not 0.
+    with T the rows and U the columns of `true`, each divided by its sum. Its minimum is
+    the mean of the two entropies of these distributions, not 0.
 
     Arguments
     ---------
@@ -60,7 +60,7 @@ def symmetric_contrastive(logits: torch.Tensor, true: torch.Tensor) -> torch.Ten
     Returns
     -------
     loss : torch.Tensor
-        Shape (B,), in nats: of clip i and of caption i.
+        Shape (B,), in nats: the loss of clip i and caption i.
 
     Raises
     ------
@@ -89,11 +89,10 @@ def symmetric_contrastive(logits: torch.Tensor, true: torch.Tensor) -> torch.Ten
 
 
 def silence(similarity: torch.Tensor) -> torch.Tensor:
-    """Return the mean squared cosine of nearly silent clips with all captions.
+    """Return the mean squared cosine of nearly silent clips and all captions.
 
-    0 where a clip is at a right angle to all captions. No published CLAP has this term:
-    their silence is as near to a prompt as it happens to be, and so is a clip under an
-    empty mask.
+    0 if a clip is orthogonal to all captions. Published CLAPs have no such term: their
+    similarity of silence, or of a clip under an empty mask, to a prompt is arbitrary.
 
     Arguments
     ---------

@@ -13,26 +13,26 @@ def recomputed(
     parameters: Sequence[torch.Tensor],
     *arguments: Any,
 ) -> tuple[torch.Tensor, ...]:
-    """Return a function's results, which the backward pass computes again.
+    """Return a function's results; the backward pass recomputes the function.
 
-    As `torch.utils.checkpoint`, which also keeps the nodes of the graph. With many
-    chunks these lie between the large blocks that each has freed, glibc cannot put the
-    next chunk there, and the process grows although it holds no more.
+    As `torch.utils.checkpoint`, but without keeping the nodes of the graph: with many
+    chunks these fragment the heap, and the memory of the process grows under glibc
+    although no more of it is in use.
 
     Arguments
     ---------
     function : callable
-        Of the arguments, to a tuple of floating-point tensors. It draws the same
-        random numbers and has the same autocast both times.
+        Maps `arguments` to a tuple of floating-point tensors. Random state and autocast
+        are the same in both runs.
     parameters : sequence of torch.Tensor
-        The function's parameters, frozen ones too; nothing else gets a gradient.
+        The function's parameters, including frozen ones; nothing else gets a gradient.
     *arguments
-        The first is a tensor of any shape, on the device of the computation.
+        Arguments of `function`; the first must be a tensor on the computing device.
 
     Returns
     -------
     results : tuple of torch.Tensor
-        As `function` returns them.
+        The results of `function`.
 
     Example
     -------

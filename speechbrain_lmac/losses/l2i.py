@@ -13,7 +13,7 @@ from speechbrain_lmac.interpreters.nmf import squared_error
 
 @dataclass(frozen=True)
 class Attempt:
-    """An interpretation, with the input and the logits that it should reproduce."""
+    """An interpretation with its targets: the input and the classifier's logits."""
 
     rep: torch.Tensor  # (B, T, F), of the input
     logits: torch.Tensor  # (B, C), of the classifier
@@ -31,10 +31,10 @@ def activations_l1(attempt: Attempt) -> torch.Tensor:
 
 
 def distillation(attempt: Attempt) -> torch.Tensor:
-    """Return the cross-entropy of theta with the classifier, over C, (B,), >= 0.
+    """Return the cross-entropy of theta and the classifier, divided by C, (B,), >= 0.
 
-    mean over c of -softmax(logits)_c log softmax(theta)_c: the public code takes the
-    mean over the classes too, which makes it 1/C of the cross-entropy.
+    The mean over c of -softmax(logits)_c log softmax(theta)_c. As in the public code it
+    is a mean over classes, 1/C of the usual cross-entropy.
     """
     log_probabilities = attempt.interpretation.logits.log_softmax(1)
     return -(attempt.logits.softmax(1) * log_probabilities).mean(1)

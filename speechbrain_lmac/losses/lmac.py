@@ -1,7 +1,7 @@
-"""L-MAC's training objective: named terms of `Evidence`, and their weights.
+"""L-MAC's training objective: a weighted sum of named terms.
 
-A term is a function of `Evidence` that returns one value per item, (B,). The
-weight of a term, its curve in the log and its key share one name.
+A term is a function of `Evidence` that returns one value per item, (B,). Its name is
+also the YAML key of its weight and the name of its curve in the log.
 """
 
 import math
@@ -17,14 +17,15 @@ from speechbrain_lmac.utils.errors import InputError, check_arguments, check_num
 
 
 def mask_in(evidence: Evidence) -> torch.Tensor:
-    """Return the cross-entropy of the class on the masked-in part, (B,), >= 0."""
+    """Return the cross-entropy of the target for the masked-in part, (B,), >= 0."""
     return F.cross_entropy(evidence.logits_in, evidence.target, reduction="none")
 
 
 def mask_out(evidence: Evidence) -> torch.Tensor:
-    """Return minus the cross-entropy of the class on the masked-out part, (B,), <= 0.
+    """Return the negative cross-entropy of the target for the masked-out part, (B,).
 
-    Not bounded below; small where the class is not recognised in the masked-out part.
+    At most 0 and unbounded below; strongly negative if the masked-out part is not
+    classified as the target.
     """
     return -F.cross_entropy(evidence.logits_out, evidence.target, reduction="none")
 
@@ -32,15 +33,15 @@ def mask_out(evidence: Evidence) -> torch.Tensor:
 def mask_l1(evidence: Evidence) -> torch.Tensor:
     """Return the mean of the mask over time and frequency, (B,), 0 to 1.
 
-    Without the padding.
+    Padding is excluded.
     """
-    return score_recordings(_mean_size, evidence.frames, evidence.mask)
+    return score_recordings(_mean_absolute, evidence.frames, evidence.mask)
 
 
 def supported_mask_in(evidence: Evidence) -> torch.Tensor:
     """Return `mask_in` times the support of the explained class, (B,), >= 0.
 
-    The explanation of an absent class is left free.
+    The explanation of an absent class is not constrained.
     """
     return _support(evidence) * mask_in(evidence)
 
@@ -53,9 +54,8 @@ def supported_mask_out(evidence: Evidence) -> torch.Tensor:
 def unsupported_mask_in(evidence: Evidence) -> torch.Tensor:
     """Return -(1 - s) log(1 - p_in), (B,), >= 0, with the support s of the class.
 
-    A mask can make a sound of the class from other sounds; this penalises it where the
-    class is absent. With `supported_mask_in` it is the cross-entropy between s and
-    p_in.
+    Penalises masks that carve evidence for an absent class out of other sounds.
+    Together with `supported_mask_in` it is the binary cross-entropy between s and p_in.
     """
     target = evidence.target[:, None]
     others = evidence.logits_in.scatter(1, target, -math.inf).logsumexp(1)
@@ -66,19 +66,19 @@ def unsupported_mask_in(evidence: Evidence) -> torch.Tensor:
 def total_variation(evidence: Evidence) -> torch.Tensor:
     """Return the mean absolute difference of neighbouring cells, (B,), >= 0.
 
-    In time plus in frequency. A mask of one frame or one bin has no neighbours there:
-    that part is 0. Neither the padding nor the step into it counts.
+    The sum of the means along time and along frequency; 0 along an axis of size 1. The
+    padding and the step into it are excluded.
     """
     return score_recordings(_mean_steps, evidence.frames, evidence.mask)
 
 
 def _support(evidence: Evidence) -> torch.Tensor:
     if evidence.support is None:
-        raise ValueError("this term needs the support of the targets, got None")
+        raise ValueError("this term requires Evidence.support, got None")
     return evidence.support
 
 
-def _mean_size(mask: torch.Tensor) -> torch.Tensor:
+def _mean_absolute(mask: torch.Tensor) -> torch.Tensor:
     return mask.abs().mean((1, 2))
 
 
@@ -98,12 +98,13 @@ class WeightedObjective:
     terms : dict
         Name to function of `Evidence` that returns (B,).
     weights : dict
-        Name to weight. A term without a weight is logged only.
+        Name to weight. Terms without a weight are only logged.
 
     Raises
     ------
     InputError
-        When a weight has no term or is not finite, or a term has an unknown argument.
+        When a weight belongs to no term or is not finite, or a term has unknown
+        arguments.
 
     Example
     -------
@@ -126,8 +127,8 @@ class WeightedObjective:
         unknown = sorted(set(weights) - set(terms))
         if unknown:
             raise InputError(
-                f"weights of the objective have unknown terms {unknown}; "
-                f"expected some of {sorted(terms)}"
+                f"weights of the objective for unknown terms {unknown}; known terms: "
+                f"{sorted(terms)}"
             )
         check_numbers(**{f"weight of {name}": weights[name] for name in weights})
         for term in terms.values():
@@ -136,7 +137,7 @@ class WeightedObjective:
         self.weights = weights
 
     def __call__(self, evidence: Any) -> dict[str, torch.Tensor]:
-        """Return each term for each item: a dict of (B,)."""
+        """Return a dict from the name of each term to its values (B,)."""
         return {name: term(evidence) for name, term in self.terms.items()}
 
     def total(self, values: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -1,10 +1,10 @@
 """L-MAC's finetuning objective: guidance of the mask by the clean clip.
 
-A trained interpreter is trained further on noisy clips. Where its explanation resembles
-the clean clip, it is guided towards that clip in place of being kept small: ``lambda_g
-||M . X - X_clean||`` of the slides (docs/methods.md, finetuning). X and X_clean are
-representations of the domain, on one scale: X_clean is the clip at its level in the
-mixture.
+A trained interpreter is finetuned on noisy clips. Items whose explanation already
+resembles the clean clip are guided towards the clean clip, ``lambda_g ||M . X -
+X_clean||`` of the slides (docs/methods.md, finetuning), instead of the L1 penalty on
+the mask. X and X_clean are representations on the same scale: X_clean is the clean clip
+at its level in the mixture.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ class GuidedEvidence(Evidence):
     """Evidence with the representations of the noisy and of the clean clip."""
 
     rep: torch.Tensor  # (B, T, F) of the noisy clip
-    rep_clean: torch.Tensor  # (B, T, F) of the clean clip, at its level in it
+    rep_clean: torch.Tensor  # (B, T, F) of the clean clip, at its level in the mixture
 
 
 def cosine_similarity(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -53,19 +53,19 @@ def cosine_similarity(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor
 class SimilarExplanations:
     """Select the clips whose explanation already resembles the clean clip.
 
-    The cosine similarity between X_clean and M . X, without centring, as in the public
-    code ("crosscor").
+    By the cosine similarity of X_clean and M . X, without mean removal, as in the
+    public code ("crosscor").
 
     Arguments
     ---------
     threshold : float
-        Smallest similarity, -1 to 1. Published: 0.6; also 0.7 in the user study.
+        Minimum similarity, -1 to 1. Published: 0.6, in the user study also 0.7.
     """
 
     def __init__(self, threshold: float = 0.6) -> None:
         if not -1 <= threshold <= 1:
             raise InputError(
-                f"threshold of SimilarExplanations must be -1 to 1, got {threshold}"
+                f"threshold of SimilarExplanations must be in -1..1, got {threshold}"
             )
         self.threshold = threshold
 
@@ -79,15 +79,15 @@ class SimilarExplanations:
 
 
 class OracleMask:
-    """Binary cross-entropy of the mask with a binary oracle mask, per item.
+    """Binary cross-entropy of the mask with a binary oracle mask, mean over cells.
 
-    The oracle is 1 where X_clean reaches `threshold` times its largest cell, and 0
-    elsewhere; the mean over the cells. The default of the public code ("binary").
+    The oracle is 1 where X_clean is at least `threshold` times its maximum, and 0
+    elsewhere. The default of the public code ("binary").
 
     Arguments
     ---------
     threshold : float
-        Of the clip's largest cell, above 0 and at most 1. Published: 0.35.
+        Relative to the maximum of X_clean, above 0 and at most 1. Published: 0.35.
 
     Example
     -------
@@ -101,7 +101,7 @@ class OracleMask:
     def __init__(self, threshold: float = 0.35) -> None:
         if not 0 < threshold <= 1:
             raise InputError(
-                f"threshold of OracleMask must be above 0, at most 1, got {threshold}"
+                f"threshold of OracleMask must be in (0, 1], got {threshold}"
             )
         self.threshold = threshold
 
@@ -122,10 +122,10 @@ class OracleMask:
 
 
 class CleanRepresentation:
-    """Mean squared error of the explanation and the clean clip, per item.
+    """Mean squared error between the masked representation and the clean one.
 
-    ||M . X - X_clean||^2 over the number of cells: the norm of the slides' formula,
-    squared and averaged as in the public code's other option.
+    ||M . X - X_clean||^2 / (T F): the norm of the slides' formula, squared and averaged
+    as in the alternative option of the public code.
 
     Example
     -------
@@ -143,27 +143,27 @@ class CleanRepresentation:
 
 
 def mean_square(maps: torch.Tensor) -> torch.Tensor:
-    """Return the mean of the squares of maps (B, T, F), (B,)."""
+    """Return the mean square (B,) of maps (B, T, F)."""
     return maps.square().mean((1, 2))
 
 
 class GuidedObjective(WeightedObjective):
     """L-MAC's terms, with guidance in place of the L1 term for selected items.
 
-    Items that `selection` selects have the term `guidance` and no `mask_l1`; the others
-    have `mask_l1` and no `guidance`. Every term is one value per item, so the objective
-    does not depend on how many of a batch are selected. (The public code multiplies a
-    mean of |M| over all items with the number of items that are not selected.)
+    For items chosen by `selection` the term `mask_l1` is 0, for all others the term
+    `guidance`. As terms are per item, the objective of an item does not depend on how
+    many items of its batch are selected. (The public code multiplies the mean of |M|
+    over all items by the number of items not selected.)
 
     Arguments
     ---------
     terms, weights : dict
-        As `WeightedObjective`; `mask_l1` among the terms. The weight of `guidance` is
-        lambda_g.
+        As for `WeightedObjective`; terms must include `mask_l1`, weights may include
+        `guidance` (lambda_g).
     selection : callable
-        `GuidedEvidence` to (B,), bool: `SimilarExplanations`.
+        Maps `GuidedEvidence` to (B,) bool: `SimilarExplanations`.
     guidance : callable
-        `GuidedEvidence` to (B,): `OracleMask` or `CleanRepresentation`.
+        Maps `GuidedEvidence` to (B,): `OracleMask` or `CleanRepresentation`.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class GuidedObjective(WeightedObjective):
         self.selection = selection
 
     def __call__(self, evidence: GuidedEvidence) -> dict[str, torch.Tensor]:
-        """Return each term for each item, and `selected` (0 or 1): a dict of (B,)."""
+        """Return a dict from term to values (B,), with `selected` (0 or 1) added."""
         selected = self.selection(evidence)
         values = super().__call__(evidence)
         values["guidance"] = torch.where(selected, values["guidance"], 0.0)

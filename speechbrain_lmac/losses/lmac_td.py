@@ -1,4 +1,4 @@
-"""Terms of LMAC-TD's objective, beside L-MAC's, and of its codec's.
+"""LMAC-TD's objective: terms additional to L-MAC's, and those of its codec.
 
 Terms of `Evidence` read the waveforms of `evidence.masked_audio`. One value per clip,
 (B,); weighted by `speechbrain_lmac.losses.lmac.WeightedObjective`.
@@ -10,19 +10,20 @@ from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.types import Evidence
 
-# Added to both energies of a ratio, so that silence has a gradient. As in SpeechBrain.
+# Added to both energies of a ratio, so the gradient is finite for silence, as in
+# SpeechBrain.
 ENERGY_FLOOR = 1e-8
 
-# dB. A reconstruction this good is not trained further: its error is that of 16 bit
-# rounding at a level of -20 dB, and a step of Adam would only disturb it.
+# In dB. Better reconstructions get no gradient: at 80 dB the error equals 16-bit
+# rounding at a level of -20 dB, and further steps of Adam would only add noise.
 CEILING = 80.0
 
 
 def si_snr(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Return the scale-invariant signal-to-noise ratio in dB, for training.
 
-    With e and r less their means and a = <e, r> / |r|^2:
-    10 log10(|a r|^2 / |e - a r|^2), `ENERGY_FLOOR` added to each energy.
+    With mean-free e and r, and a = <e, r> / |r|^2:
+    10 log10(|a r|^2 / |e - a r|^2), with `ENERGY_FLOOR` added to each energy.
 
     Arguments
     ---------
@@ -32,7 +33,7 @@ def si_snr(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     ratio : torch.Tensor
-        Shape (B,), dB; 0 for two silent ones. Higher is better.
+        Shape (B,), dB; 0 if both are silent. Higher is better.
 
     Example
     -------
@@ -52,25 +53,25 @@ def si_snr(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 
 def reconstruction(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Return minus the SI-SNR of waveforms (B, N), (B,), in dB, at least -`CEILING`."""
+    """Return the negative SI-SNR (B,) of waveforms (B, N), in dB, >= -`CEILING`."""
     return -si_snr(estimate, reference).clamp(max=CEILING)
 
 
 def spectrogram_l1(evidence: Evidence) -> torch.Tensor:
     """Return the mean of log1p |STFT(explanation)| over time and frequency, (B,), >= 0.
 
-    LMAC-TD's counterpart of L-MAC's `mask_l1`, without the padding. It is a plain mean,
-    also in the public code.
+    LMAC-TD's counterpart of L-MAC's `mask_l1`, excluding padding. As in the public code
+    it is a plain mean.
     """
     audio = _masked_audio(evidence)
     return score_recordings(_mean_level, audio.frames, audio.magnitude)
 
 
 def sum_to_input(evidence: Evidence) -> torch.Tensor:
-    """Return minus the SI-SNR of explanation plus rest with the input, (B,), in dB.
+    """Return the negative SI-SNR of explanation + rest against the input, (B,), in dB.
 
-    The decoder is linear, so this sum is the decoded input for any mask: the term acts
-    on a codec that is trained too, and is constant with a frozen one.
+    The decoder is linear, so the sum is the decoded input for any mask: the term trains
+    the codec if that is trainable, and is constant for a frozen one.
     """
     audio = _masked_audio(evidence)
     return -si_snr(audio.explanation + audio.rest, audio.wav)
@@ -78,7 +79,7 @@ def sum_to_input(evidence: Evidence) -> torch.Tensor:
 
 def _masked_audio(evidence: Evidence) -> MaskedAudio:
     if evidence.masked_audio is None:
-        raise ValueError("this term needs the masked audio, got None")
+        raise ValueError("this term requires Evidence.masked_audio, got None")
     return evidence.masked_audio
 
 

@@ -1,7 +1,7 @@
 """Metrics: functions of `Evidence` with a name and a direction.
 
-The arithmetic is in `faithfulness` and `sparsity`. A metric returns one score per clip;
-`speechbrain_lmac.evaluation.evaluate` averages.
+The computations are in `faithfulness` and `sparsity`. A metric returns one score per
+clip; `speechbrain_lmac.evaluation.evaluate` averages them.
 """
 
 import difflib
@@ -24,7 +24,7 @@ class Score:
     """Name, direction, unit and description of a column of scores, one per clip."""
 
     name: str  # of the column in tables
-    higher_is_better: bool | None = None  # None: no direction, or none is known
+    higher_is_better: bool | None = None  # None: no direction, or unknown
     unit: str = ""  # "%", "dB", or "" for a plain number
     description: str = ""  # one line, printed below tables
 
@@ -38,7 +38,20 @@ class Check(Protocol):
     def __call__(
         self, domain: MaskDomain, classifier: Classifier, explanation: Explanation
     ) -> dict[str, torch.Tensor]:
-        """Return the name of each of `scores()` and its values, (B,)."""
+        """Return the scores of a batch of explanations.
+
+        Arguments
+        ---------
+        domain : MaskDomain
+        classifier : Classifier
+        explanation : Explanation
+            Of B clips, encoded from waveforms.
+
+        Returns
+        -------
+        scores : dict
+            Name of each of `scores()` to its values, (B,).
+        """
 
 
 @dataclass(frozen=True)
@@ -48,13 +61,13 @@ class EvidenceMetric(Score):
     Arguments
     ---------
     name : str
-        Of the column in tables.
+        Name of the column in tables.
     higher_is_better : bool, optional
-        Without: no arrow in tables, and no method leads.
+        Default None: no arrow in tables, and no best method.
     unit : str
         "%", "dB", or "" for a plain number.
     description : str
-        One line. Without: the first line of the function's docstring.
+        One line. Default: the first line of the docstring of `function`.
     function : callable
         `Evidence` to one real number per clip, shape (B,).
 
@@ -101,7 +114,7 @@ class EvidenceMetric(Score):
 def _on_masked_audio(
     score: Callable[[torch.Tensor], torch.Tensor],
 ) -> Callable[[Evidence], torch.Tensor]:
-    """Return a score (B,) of the map that the masked audio shows, `MaskedAudio.map`."""
+    """Return a function that scores `MaskedAudio.map` of the evidence, (B,)."""
 
     def scored(evidence: Evidence) -> torch.Tensor:
         audio = evidence.masked_audio
@@ -117,15 +130,15 @@ AI = EvidenceMetric(
     function=lambda e: faithfulness.average_increase(e.logits, e.logits_in, e.target),
     higher_is_better=True,
     unit="%",
-    description="average increase: clips where the explanation alone raises the "
-    f"confidence, p_in - p > {faithfulness.AI_TOLERANCE:g}",
+    description="average increase: share of clips with a higher confidence for the "
+    f"explanation alone, p_in - p > {faithfulness.AI_TOLERANCE:g}",
 )
 AD = EvidenceMetric(
     name="AD",
     function=lambda e: faithfulness.average_drop(e.logits, e.logits_in, e.target),
     higher_is_better=False,
     unit="%",
-    description="average drop: confidence that the explanation alone loses, "
+    description="average drop: relative loss of confidence for the explanation alone, "
     "max(0, p - p_in) / p",
 )
 AD_DOUBLE_SOFTMAX = EvidenceMetric(
@@ -135,16 +148,16 @@ AD_DOUBLE_SOFTMAX = EvidenceMetric(
     ),
     higher_is_better=False,
     unit="%",
-    description="average drop with the softmax applied twice, as the papers' code "
-    "and tables have it; at most 63.2",
+    description="average drop with the softmax applied twice, as in the papers' code "
+    "and tables; at most 63.2",
 )
 AG = EvidenceMetric(
     name="AG",
     function=lambda e: faithfulness.average_gain(e.logits, e.logits_in, e.target),
     higher_is_better=True,
     unit="%",
-    description="average gain: missing confidence that the explanation alone "
-    "regains, max(0, p_in - p) / (1 - p); 0 for a saturated clip, which has "
+    description="average gain: relative gain of confidence for the explanation alone, "
+    "max(0, p_in - p) / (1 - p); 0 for saturated clips, "
     f"1 - p < {faithfulness.SATURATION:g}",
 )
 FF = EvidenceMetric(
@@ -152,15 +165,15 @@ FF = EvidenceMetric(
     function=lambda e: faithfulness.faithfulness(e.logits, e.logits_out, e.target),
     higher_is_better=True,
     unit="",
-    description="faithfulness: confidence lost without the explanation, p - p_out",
+    description="faithfulness: drop of confidence without the explanation, p - p_out",
 )
 FID_IN = EvidenceMetric(
     name="Fid-In",
     function=lambda e: faithfulness.input_fidelity(e.logits, e.logits_in),
     higher_is_better=True,
     unit="",
-    description="input fidelity: share of clips whose explanation alone is classified "
-    "as the whole clip",
+    description="input fidelity: share of clips whose explanation alone gets the class "
+    "of the whole clip",
 )
 TARGET_IN = EvidenceMetric(
     name="Target-In",
@@ -189,8 +202,8 @@ MM = EvidenceMetric(
     function=lambda e: score_recordings(sparsity.mask_mean, e.frames, e.mask),
     higher_is_better=None,
     unit="",
-    description="mask mean: the size of the explanation, to be read with all other "
-    "scores",
+    description="mask mean: the size of the explanation; read the other scores "
+    "together with it",
 )
 
 SPS_HEARD = EvidenceMetric(
@@ -198,8 +211,8 @@ SPS_HEARD = EvidenceMetric(
     function=_on_masked_audio(sparsity.sparseness),
     higher_is_better=True,
     unit="",
-    description="SPS of the masked audio, |STFT(explanation)| / |STFT(clip)| up to 1: "
-    "the same kind of map in every domain",
+    description="SPS of the masked audio, min(1, |STFT(explanation)| / |STFT(clip)|), "
+    "which is comparable across domains",
 )
 COMP_HEARD = EvidenceMetric(
     name="COMP-heard",
@@ -234,7 +247,7 @@ ALL_METRICS = (
 HEARD_METRICS = (SPS_HEARD, COMP_HEARD, MM_HEARD)
 
 
-# Columns of every table, which no metric may be named.
+# Columns of every table: reserved names.
 TAKEN = (
     *("condition", "block", "id", "method", "label", "predicted", "correct", "p"),
     *("p_in", "p_out", "empty_mask", "saturated", "seconds", "seconds_per_clip"),
@@ -245,13 +258,13 @@ TAKEN = (
 def metrics_by_name(
     names: str | Sequence[str | Score | Callable[[Evidence], torch.Tensor]],
 ) -> tuple[EvidenceMetric, ...]:
-    """Return the metrics of a list, in its order, for tables and for trainings.
+    """Return the metrics of a list, in its order, for tables and training runs.
 
     Arguments
     ---------
     names : list or str
         Names of metrics, metrics, or functions of `Evidence` that return one number
-        per clip, shape (B,). A function becomes a metric of its name without a
+        per clip, shape (B,). A function becomes a metric named after it, without a
         direction, described by the first line of its docstring. A str is a
         comma-separated list of names.
 
@@ -263,8 +276,8 @@ def metrics_by_name(
     Raises
     ------
     InputError
-        For an unknown name, listing the known ones; for a score that is computed
-        automatically; for two metrics of one name.
+        For an unknown name, a score that is computed automatically, or two metrics with
+        the same name.
 
     Example
     -------
@@ -290,8 +303,8 @@ def metrics_by_name(
     for metric in metrics:
         if metric.name in TAKEN:
             raise InputError(
-                f"metric {metric.name!r}: the name of a column of every table; choose "
-                "another"
+                f"metric {metric.name!r}: this column name is reserved; choose another "
+                "name"
             )
         if by_name.setdefault(metric.name, metric) != metric:
             raise InputError(f"two metrics named {metric.name!r}")
@@ -299,10 +312,10 @@ def metrics_by_name(
 
 
 def identity_of(metric: EvidenceMetric) -> str | list[Any]:
-    """Return what the scores of a metric depend on, for `fingerprint_of`.
+    """Return the identity of a metric for `fingerprint_of`: name, function, source.
 
-    The name of a metric of this package; for a user's metric name, function (with its
-    settings) and source code.
+    For metrics of this package the name alone; for user-defined ones name, function
+    (with its settings) and source code.
     """
     if any(metric is ours for ours in (*ALL_METRICS, *HEARD_METRICS)):
         return metric.name
@@ -373,7 +386,7 @@ def _unknown_metrics(unknown: list[str], known: dict[str, EvidenceMetric]) -> st
         if name in automatic:
             text += f" {name!r} is computed automatically {automatic[name]}: remove it."
         elif "." in name:
-            text += f" For a function of your own write !name:{name}."
+            text += f" To use a function of your own, write !name:{name}."
         elif close:
             text += f" Did you mean {lower[close[0]]!r} for {name!r}?"
     return text

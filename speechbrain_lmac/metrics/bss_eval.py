@@ -1,7 +1,7 @@
-"""Interference and artefacts of an explanation, where a clip's stems are known.
+"""SI-SIR and SI-SAR of an explanation, for clips with known stems.
 
-Interference is the background that leaks through; artefacts are in neither stem, but
-made by the method.
+Interference is background that leaks into the explanation; artefacts are introduced by
+the method and contained in neither stem.
 """
 
 import torch
@@ -9,23 +9,23 @@ import torch
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
 
-# Share of its energy below which a background is the foreground at another level.
-ALIKE = 1e-10
+# Relative energy of the part of the background that is orthogonal to the foreground,
+# below which the background counts as a scaled copy of the foreground.
+SAME_SOURCE = 1e-10
 
 SI_SIR = Score(
     name="SI-SIR",
     higher_is_better=True,
     unit="dB",
-    description="scale-invariant signal-to-interference ratio of the explanation: the "
-    "foreground in it against the background in it",
+    description="scale-invariant signal-to-interference ratio of the explanation: its "
+    "foreground relative to its background",
 )
 SI_SAR = Score(
     name="SI-SAR",
     higher_is_better=True,
     unit="dB",
-    description="scale-invariant signal-to-artefacts ratio of the explanation: the "
-    "foreground in it against what comes from neither stem; unbounded for the clip "
-    "itself",
+    description="scale-invariant signal-to-artefacts ratio of the explanation: its "
+    "foreground relative to content of neither stem; infinite for the clip itself",
 )
 ARTEFACT_SCORES = (SI_SIR, SI_SAR)
 
@@ -33,19 +33,19 @@ ARTEFACT_SCORES = (SI_SIR, SI_SAR)
 def si_sir_sar(
     estimate: torch.Tensor, foreground: torch.Tensor, background: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the ratios of target to interference and to artefacts, in dB.
+    """Return the SI-SIR and the SI-SAR of an estimate of the foreground, in dB.
 
     With s the foreground, b the background and e the estimate (Le Roux et al. 2019,
     arXiv 1811.02508):
 
         e_target = <e, s> / |s|^2 s
-        e_interf = the projection of e on the span of s and b, less e_target
-        e_artif  = e less that projection
+        e_interf = P e - e_target, with P the projection on the span of s and b
+        e_artif  = e - P e
         SI-SIR = 10 log10(|e_target|^2 / |e_interf|^2), SI-SAR with |e_artif|^2
 
-    The two errors are orthogonal: 10^(-SI-SDR/10) = 10^(-SI-SIR/10) +
-    10^(-SI-SAR/10). Anything but one gain per stem is an artefact, also the effect of a
-    filter or a mask: SI-SAR does not distinguish a change of timbre from noise.
+    The two errors are orthogonal: 10^(-SI-SDR/10) = 10^(-SI-SIR/10) + 10^(-SI-SAR/10).
+    Anything other than a gain per stem counts as an artefact, including the effect of a
+    filter or a mask: SI-SAR does not distinguish a change of timbre from added noise.
 
     Arguments
     ---------
@@ -55,9 +55,9 @@ def si_sir_sar(
     Returns
     -------
     sir, sar : torch.Tensor
-        Shape (B,), dB, float64. Higher is better. Both NaN where the estimate or the
-        foreground is silent; SI-SIR also where the background is, or is the
-        foreground at another level.
+        Shape (B,), dB, float64. Higher is better. Both are NaN where the estimate or
+        the foreground is silent; SI-SIR also where the background is silent or a scaled
+        copy of the foreground.
 
     Example
     -------
@@ -70,14 +70,16 @@ def si_sir_sar(
     check_same_shape("background", background, "estimate", estimate)
     e, s, b = (wav.double() for wav in (estimate, foreground, background))
     target = _share(e, s) * s
-    other = b - _share(b, s) * s  # of b, what is orthogonal to s
-    is_other = _energy(other) > ALIKE * _energy(b)
-    interference = torch.where(is_other[:, None], _share(e, other) * other, 0.0)
+    orthogonal = b - _share(b, s) * s  # the part of b orthogonal to s
+    is_distinct = _energy(orthogonal) > SAME_SOURCE * _energy(b)
+    interference = torch.where(
+        is_distinct[:, None], _share(e, orthogonal) * orthogonal, 0.0
+    )
     artefact = e - target - interference
     energy = _energy(target)
     sir = 10 * torch.log10(energy / _energy(interference))
     sar = 10 * torch.log10(energy / _energy(artefact))
-    return sir.where(is_other, torch.nan), sar
+    return sir.where(is_distinct, torch.nan), sar
 
 
 def _share(wav: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""Faithfulness at equal sizes of the masks.
+"""Faithfulness at equal mask sizes.
 
-AI, AD and Fid-In improve with the size of a mask. Here every mask is reduced to its
-ranking of the cells: the first 1, 2, 5, ... percent are kept, the others removed, and
-the scores are computed at each size.
+AI, AD and Fid-In improve as a mask grows. Here only the ranking of the cells by the
+mask is used: the top 1, 2, 5, ... percent of the cells are kept, the others removed,
+and the scores are computed at each size.
 """
 
 import math
@@ -28,13 +28,13 @@ P_IN = Score(
     name="p_in",
     higher_is_better=True,
     unit="",
-    description="probability of the explained class for the highest-ranked cells alone",
+    description="probability of the explained class given only the top-ranked cells",
 )
 P_OUT = Score(
     name="p_out",
     higher_is_better=False,
     unit="",
-    description="probability of the explained class without the highest-ranked cells",
+    description="probability of the explained class without the top-ranked cells",
 )
 # The scores at each size, in the order of `size_curves`.
 CURVES = (P_IN, P_OUT, AI, AD, FID_IN)
@@ -44,8 +44,8 @@ AREAS = tuple(
         name=f"{curve.name} area",
         higher_is_better=curve.higher_is_better,
         unit=curve.unit,
-        description=f"mean of {curve.name} over the logarithm of the share of kept "
-        "cells: the area under its curve",
+        description=f"area under the curve of {curve.name} over the logarithm of the "
+        "share of kept cells, normalised to the range of the score",
     )
     for curve in CURVES
 )
@@ -79,17 +79,17 @@ def check_shares(shares: Sequence[float]) -> None:
 
 
 def ranking(mask: torch.Tensor, seed: int = 1234) -> torch.Tensor:
-    """Return the cells of each mask, the most important first.
+    """Return the indices of each mask's cells, the most important first.
 
-    Cells of equal value are in a random order, the same for every method and clip:
-    it depends on the seed and on (T, F) alone.
+    Ties are in random order, the same for every method and clip: it depends only on the
+    seed and (T, F).
 
     Arguments
     ---------
     mask : torch.Tensor
         Shape (B, T, F), without NaN.
     seed : int
-        Seed of the order of equal cells.
+        Seed of the order of ties.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def ranking(mask: torch.Tensor, seed: int = 1234) -> torch.Tensor:
 
 
 def top_cells(cells: torch.Tensor, share: float, shape: Sequence[int]) -> torch.Tensor:
-    """Return a mask that keeps the first cells of a ranking.
+    """Return a binary mask of the top-ranked cells.
 
     Arguments
     ---------
@@ -142,23 +142,23 @@ def size_curves(
     shares: Sequence[float] = SHARES,
     seed: int = 1234,
 ) -> dict[str, torch.Tensor]:
-    """Return the scores of the highest-ranked cells of a mask, at each size.
+    """Return the scores of a mask's top-ranked cells, for each share.
 
-    The classifier runs on the kept and on the removed cells, one share after the other
+    The classifier runs on the kept and on the removed cells, one share at a time
     (`evidence.gather_evidence`): memory does not grow with the number of shares. Shares
-    count the cells that hold recording; padding is never kept.
+    are relative to the unpadded cells; padding is never kept.
 
     Arguments
     ---------
     domain : MaskDomain
     classifier : Classifier
     explanation : Explanation
-        Its mask (B, T, F) counts by the order of its values only. All scores of a
-        clip whose mask has a NaN are NaN.
-    shares : sequence
-        S increasing shares of the cells, above 0 and at most 1.
+        Only the order of the values of its mask (B, T, F) matters. All scores of a clip
+        whose mask has a NaN are NaN.
+    shares : sequence of float
+        S increasing shares of kept cells, above 0 and at most 1.
     seed : int
-        Seed of the order of equal cells, see `ranking`.
+        Seed of the order of ties, see `ranking`.
 
     Returns
     -------
@@ -193,12 +193,12 @@ def size_curves(
 
 
 def area_under_curve(values: torch.Tensor, shares: Sequence[float]) -> torch.Tensor:
-    """Return the mean of a score over the logarithm of the kept share.
+    """Return the normalised area under a curve over the logarithm of the share.
 
-    Trapezoids over ln(share), divided by the width of the axis: a constant curve v has
-    the area v, and an area has the unit and the range of its score. On a linear axis
-    the step from 20 to 50 % would outweigh all smaller sizes together, which are those
-    of explanations.
+    By the trapezoidal rule over ln(share), divided by the length of the axis: a
+    constant curve v has area v, so an area has the unit and range of its score. On a
+    linear axis the interval from 20 to 50 % would outweigh all smaller sizes, at which
+    explanations are useful.
 
     Arguments
     ---------
@@ -210,12 +210,12 @@ def area_under_curve(values: torch.Tensor, shares: Sequence[float]) -> torch.Ten
     Returns
     -------
     area : torch.Tensor
-        Shape (B,), float64; NaN where one of the values is.
+        Shape (B,), float64; NaN where any value is NaN.
 
     Raises
     ------
     ValueError
-        When the values do not have a column for each of at least 2 shares.
+        When there are fewer than 2 shares, or not one column of values per share.
 
     Example
     -------
@@ -225,8 +225,8 @@ def area_under_curve(values: torch.Tensor, shares: Sequence[float]) -> torch.Ten
     check_shares(shares)
     if len(shares) < 2 or values.shape[1:] != (len(shares),):
         raise ValueError(
-            f"values must have shape (B, S) with S shares, at least 2, got "
-            f"{tuple(values.shape)} for {len(shares)}"
+            "values must have shape (B, S) with S >= 2 the number of shares, got "
+            f"{tuple(values.shape)} for {len(shares)} shares"
         )
     axis = torch.tensor(shares, dtype=torch.float64, device=values.device).log()
     return torch.trapezoid(values.double(), axis, dim=1) / (axis[-1] - axis[0])

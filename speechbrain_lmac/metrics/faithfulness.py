@@ -1,13 +1,13 @@
 """Faithfulness of explanations: the classifier's confidence in their parts.
 
-One score per clip, from logits, in float64. Every function that takes a `target`
-scores the softmax probability of that class, as L-MAC does with the predicted one
-(Paissan, Ravanelli, Subakan, ICML 2024, arXiv 2403.13086). p is that of the whole
-input, p_in of the masked-in part, p_out of the masked-out part.
+One score per clip, from logits, in float64. Functions with a `target` score the softmax
+probability of that class; L-MAC scores the predicted class (Paissan, Ravanelli,
+Subakan, ICML 2024, arXiv 2403.13086). p is the probability for the whole input, p_in
+for the masked-in part, p_out for the masked-out part.
 
-Probabilities stay logarithms until the last line, and `1 - p` is the probability of
-all other classes together: a confident classifier has p == 1.0 in float32, and
-`1 - p` would then be 0 where the logits still separate 1e-9 from 1e-12.
+All computations are on log-probabilities, and log(1 - p) is computed from the logits of
+the other classes: for a confident classifier p == 1.0 in float32, and `1 - p` would be
+0 although the logits distinguish 1e-9 from 1e-12.
 
 NaN and infinite logits give NaN scores, which the caller counts.
 """
@@ -16,11 +16,11 @@ import math
 
 import torch
 
-# A gain of less than this is float noise and no increase. The strict p_in > p of the
-# papers turns rounding into an AI of 31 to 44 % for a mask of ones.
+# Smaller gains count as rounding error, not as an increase. With the strict p_in > p of
+# the papers, rounding gives an all-ones mask an AI of 31 to 44 %.
 AI_TOLERANCE = 1e-6
 
-# Probability of all other classes below which no gain is measured.
+# Probability of the other classes, 1 - p, below which the gain is set to 0.
 SATURATION = 1e-10
 
 
@@ -76,7 +76,7 @@ def saturated(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Arguments
     ---------
     logits : torch.Tensor
-        Of the whole input, shape (B, C).
+        Logits of the whole input, shape (B, C).
     target : torch.Tensor
         Shape (B,).
 
@@ -104,9 +104,9 @@ def average_increase(
     Arguments
     ---------
     logits : torch.Tensor
-        Of the whole input, shape (B, C).
+        Logits of the whole input, shape (B, C).
     logits_in : torch.Tensor
-        Of the masked-in part, shape (B, C).
+        Logits of the masked-in part, shape (B, C).
     target : torch.Tensor
         Class index of each item, shape (B,).
 
@@ -137,9 +137,9 @@ def average_drop(
     Arguments
     ---------
     logits : torch.Tensor
-        Of the whole input, shape (B, C).
+        Logits of the whole input, shape (B, C).
     logits_in : torch.Tensor
-        Of the masked-in part, shape (B, C).
+        Logits of the masked-in part, shape (B, C).
     target : torch.Tensor
         Class index of each item, shape (B,).
 
@@ -166,17 +166,17 @@ def average_drop_double_softmax(
 ) -> torch.Tensor:
     """Return the average drop as the public code of L-MAC computes it, in percent.
 
-    It applies the softmax to probabilities: with many classes this is close to
-    100 * (1 - exp(p_in - p)), an absolute drop of at most 100 * (1 - 1/e) = 63.2. The
-    AD of the published tables is this score; `average_drop` is the AD of its
+    That code applies the softmax to probabilities: with many classes the result is
+    close to 100 * (1 - exp(p_in - p)), an absolute drop of at most 100 * (1 - 1/e) =
+    63.2. The AD of the published tables is this score; `average_drop` follows the
     definition.
 
     Arguments
     ---------
     logits : torch.Tensor
-        Of the whole input, shape (B, C).
+        Logits of the whole input, shape (B, C).
     logits_in : torch.Tensor
-        Of the masked-in part, shape (B, C).
+        Logits of the masked-in part, shape (B, C).
     target : torch.Tensor
         Class index of each item, shape (B,).
 
@@ -201,7 +201,7 @@ def average_drop_double_softmax(
 def average_gain(
     logits: torch.Tensor, logits_in: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """Return the missing confidence that the explanation alone regains, in percent.
+    """Return the relative gain of confidence for the explanation alone, in percent.
 
     100 * max(0, p_in - p) / (1 - p)   (Opti-CAM, Zhang et al. 2023)
 
@@ -210,9 +210,9 @@ def average_gain(
     Arguments
     ---------
     logits : torch.Tensor
-        Of the whole input, shape (B, C).
+        Logits of the whole input, shape (B, C).
     logits_in : torch.Tensor
-        Of the masked-in part, shape (B, C).
+        Logits of the masked-in part, shape (B, C).
     target : torch.Tensor
         Class index of each item, shape (B,).
 
@@ -231,8 +231,8 @@ def average_gain(
     check_same_shape("logits_in", logits_in, "logits", logits)
     _, log_rest = _log_p(logits, target)
     _, log_rest_in = _log_p(logits_in, target)
-    # (p_in - p) / (1 - p) is the relative loss of the other classes: no 1 - p that
-    # rounds to 0.
+    # (p_in - p) / (1 - p) is the relative loss of the other classes, which avoids a
+    # 1 - p that rounds to 0.
     gain = _relative_loss(log_rest, log_rest_in)
     gain = gain.masked_fill(saturated(logits, target), 0.0)
     return _nan_where_nan(gain, log_rest_in)
@@ -241,16 +241,16 @@ def average_gain(
 def faithfulness(
     logits: torch.Tensor, logits_out: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """Return the confidence that is lost without the explanation.
+    """Return the drop of confidence without the explanation.
 
     p - p_out   (L-MAC; the "FF" of the tables)
 
     Arguments
     ---------
     logits : torch.Tensor
-        Of the whole input, shape (B, C).
+        Logits of the whole input, shape (B, C).
     logits_out : torch.Tensor
-        Of the masked-out part, shape (B, C).
+        Logits of the masked-out part, shape (B, C).
     target : torch.Tensor
         Class index of each item, shape (B,).
 
@@ -278,9 +278,9 @@ def input_fidelity(logits: torch.Tensor, logits_in: torch.Tensor) -> torch.Tenso
     Arguments
     ---------
     logits : torch.Tensor
-        Of the whole input, shape (B, C).
+        Logits of the whole input, shape (B, C).
     logits_in : torch.Tensor
-        Of the masked-in part, shape (B, C).
+        Logits of the masked-in part, shape (B, C).
 
     Returns
     -------
@@ -295,7 +295,7 @@ def input_fidelity(logits: torch.Tensor, logits_in: torch.Tensor) -> torch.Tenso
     """
     check_same_shape("logits_in", logits_in, "logits", logits)
     same = (logits.argmax(1) == logits_in.argmax(1)).double()
-    # A sum over the classes of a softmax is 1, or NaN where it is undefined.
+    # The softmax sums to 1 over classes, or to NaN where it is undefined.
     defined = logits.double().softmax(1).sum(1) + logits_in.double().softmax(1).sum(1)
     return _nan_where_nan(same, defined)
 
@@ -308,7 +308,7 @@ def target_fidelity(logits_in: torch.Tensor, target: torch.Tensor) -> torch.Tens
     Arguments
     ---------
     logits_in : torch.Tensor
-        Of the masked-in part, shape (B, C).
+        Logits of the masked-in part, shape (B, C).
     target : torch.Tensor
         Explained class of each item, shape (B,).
 
@@ -338,7 +338,7 @@ def _log_p(
     logits = logits.double()
     target = target.unsqueeze(1)
     total = logits.logsumexp(1)
-    # Infinite logits have no softmax: NaN for both, not 0 for one and NaN for another.
+    # The softmax of infinite logits is undefined: make both results NaN, not just one.
     total = total.masked_fill(total.isinf(), math.nan)
     own = logits.gather(1, target).squeeze(1)
     rest = logits.scatter(1, target, -math.inf).logsumexp(1)

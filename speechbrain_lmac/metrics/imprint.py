@@ -123,9 +123,10 @@ class Imprint:
     """Share of other sounds on which a mask draws its class, per clip.
 
     A check of `evaluation.evaluate`: it returns a score per kind of sound. A noise is
-    drawn for each clip; of the other clips `n_pairings` are drawn, all of which the
-    classifier assigns to another class than the explained one, so chance is near 0 for
-    them (not 0: they are scaled to the RMS of the clip). Draws depend on the seed and the samples of the clip alone.
+    drawn for each clip. `n_pairings` other clips are drawn from those that the
+    classifier assigns to another class than the explained one; chance is near 0 for
+    them (not 0, since they are scaled to the RMS of the clip). Draws depend on the seed
+    and the samples of the clip alone.
 
     Arguments
     ---------

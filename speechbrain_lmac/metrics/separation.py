@@ -9,27 +9,27 @@ from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES, si_sir_sar
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
 from speechbrain_lmac.types import Encoded, Explanation, MaskDomain
 
-# A power |S|^2 below which a cell of a stem is silent. A stem of 16 bit has 1e-8 of
-# rounding noise in every cell; the domains' floor at digital silence is 1e-14, or
-# 1e-12 where a mel band adds up ten bins.
+# Power |S|^2 below which a cell of a stem counts as silent. Rounding noise of 16-bit
+# stems is about 1e-8 per cell; the floor of the domains at digital silence is 1e-14, or
+# 1e-12 in a mel band of ten bins.
 SILENT_POWER = 1e-10
 
-# Lower bound of the magnitudes that are divided by. A cell below it is silent.
-LEAST_MAGNITUDE = 1e-7
+# Lower bound of magnitudes in denominators.
+MIN_MAGNITUDE = 1e-7
 
 FOREGROUND_SHARE = Score(
     name="foreground share",
     higher_is_better=True,
     unit="%",
     description="share of the explanation's energy that comes from the clip's "
-    "foreground; for the all-ones mask the foreground's share of the clip",
+    "foreground; for an all-ones mask, the share in the clip itself",
 )
 IRM_OVERLAP = Score(
     name="IRM overlap",
     higher_is_better=True,
     unit="",
     description="overlap of the mask with the ideal ratio mask of the clip's "
-    "foreground, sum of the lesser over sum of the larger values; 1 when they agree",
+    "foreground, sum of minima over sum of maxima; 1 for identical masks",
 )
 SI_SDR = Score(
     name="SI-SDR",
@@ -42,15 +42,15 @@ SI_SDR_IMPROVEMENT = Score(
     name="SI-SDRi",
     higher_is_better=True,
     unit="dB",
-    description="SI-SDR of the explanation less that of the clip itself",
+    description="SI-SDR of the explanation minus that of the clip itself",
 )
 
 IRM_OVERLAP_HEARD = Score(
     name="IRM overlap-heard",
     higher_is_better=True,
     unit="",
-    description="IRM overlap of the masked audio, the map of SPS-heard: the same kind "
-    "of map in every domain",
+    description="IRM overlap of the masked audio, on the map of SPS-heard, which is "
+    "comparable across domains",
 )
 
 
@@ -60,7 +60,7 @@ SOURCE_SCORES = (FOREGROUND_SHARE, IRM_OVERLAP, SI_SDR, SI_SDR_IMPROVEMENT)
 def foreground_share(
     gain: torch.Tensor, foreground: torch.Tensor, background: torch.Tensor
 ) -> torch.Tensor:
-    """Return the share of the explanation's energy from the foreground, in percent.
+    """Return the foreground's share of the explanation's energy, in percent.
 
     100 * sum |g S_f|^2 / (sum |g S_f|^2 + sum |g S_b|^2), with the gain g = |X_in| /
     |X| of the explanation applied to the complex spectrum of each stem.
@@ -153,8 +153,8 @@ def soft_overlap(mask: torch.Tensor, ideal: torch.Tensor) -> torch.Tensor:
     sum min(m, i) / sum max(m, i)   (Ruzicka's similarity; the Jaccard index where
     both are 0 or 1)
 
-    Every cell has the same weight, whatever its level. A mask of ones has the mean of
-    the ideal mask.
+    Every cell has the same weight, regardless of its level. The overlap of an all-ones
+    mask is the mean of the ideal mask.
 
     Arguments
     ---------
@@ -195,12 +195,12 @@ def source_scores(
     Arguments
     ---------
     domain : MaskDomain
-        Waveform scores, such as SI-SDR, need a `listenable` one.
+        Waveform scores such as SI-SDR require a `listenable` domain.
     explanation : Explanation
-        Of B clips of N samples.
+        Explanation of B clips of N samples.
     foreground, background : torch.Tensor
-        Waveforms (B, N) whose sum is the explained clip up to its level, on which no
-        score depends (above `SILENT_POWER`).
+        Waveforms (B, N) whose sum is the explained clip up to a gain, on which no score
+        depends (above `SILENT_POWER`).
 
     Returns
     -------
@@ -217,7 +217,7 @@ def source_scores(
     _check_stems(encoded, foreground=foreground, background=background)
     with torch.no_grad():
         masked_audio = MaskedAudio(domain, encoded, explanation.mask)
-        whole = domain.magnitude(encoded).clamp(min=LEAST_MAGNITUDE)
+        whole = domain.magnitude(encoded).clamp(min=MIN_MAGNITUDE)
         spectra = [
             domain.magnitude(domain.encode(stem)) for stem in (foreground, background)
         ]

@@ -1,7 +1,7 @@
 """Similarity of maps: rank correlation, SSIM, distances.
 
-One score per clip, in float64; that of a map with a NaN is NaN. The `spearman` and
-`ssim` of a constant map are undefined: NaN.
+One score per clip, in float64; NaN if a map has a NaN. `spearman` and `ssim` are
+undefined, NaN, for constant maps.
 """
 
 import math
@@ -13,12 +13,12 @@ from scipy.stats import spearmanr
 
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
 
-# Wang et al. 2004: a Gaussian window of 11 cells with a deviation of 1.5, and the
-# constants of the two stabilisers.
+# Wang et al. 2004: a Gaussian window of 11 cells with standard deviation 1.5, and the
+# two stabilising constants.
 WINDOW = 11
 WINDOW_SIGMA = 1.5
 K1, K2 = 0.01, 0.03
-MAP_RANGE = 1.0  # L, of maps in 0..1
+MAP_RANGE = 1.0  # the dynamic range L, for maps in 0..1
 
 
 def spearman(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -66,8 +66,8 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
 def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Return the mean structural similarity of two maps in 0..1 (Wang et al. 2004).
 
-    (2 m n + c1)(2 cov + c2) / ((m^2 + n^2 + c1)(var_m + var_n + c2)) in each Gaussian
-    window that lies within the map, with means m, n, c1 = 0.01^2 and c2 = 0.03^2.
+    (2 m n + c1)(2 cov + c2) / ((m^2 + n^2 + c1)(var_m + var_n + c2)) averaged over all
+    Gaussian windows inside the map, with means m, n, c1 = 0.01^2 and c2 = 0.03^2.
 
     Arguments
     ---------
@@ -111,8 +111,8 @@ def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 def jaccard_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Return the Jaccard distance of two maps: 1 - sum min(a, b) / sum max(a, b).
 
-    For binary maps 1 - intersection over union (Jaccard 1912), for values in between
-    that of Ruzicka 1958. It depends on the sizes and the shapes of the maps.
+    For binary maps this is 1 - intersection over union (Jaccard 1912), otherwise the
+    distance of Ruzicka 1958. It depends on both the size and the shape of the maps.
 
     Arguments
     ---------
@@ -142,8 +142,8 @@ def jaccard_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 def shape_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Return the `jaccard_distance` (B,) of two maps, each divided by its sum.
 
-    It depends on the shapes of the maps (B, T, F) only: a map and a multiple of it have
-    the distance 0. NaN where a map is 0 everywhere.
+    Invariant to the scale of the maps (B, T, F): a map and a multiple of it have
+    distance 0. NaN where a map is 0 everywhere.
 
     Example
     -------
@@ -166,7 +166,7 @@ def _windowed(maps: torch.Tensor) -> torch.Tensor:
     place = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     gaussian = (-0.5 * (place / WINDOW_SIGMA).square()).exp()
     weights = (gaussian / gaussian.sum()).tolist()
-    # Shifted sums: on a CPU and in float64 faster than a convolution.
+    # Shifted sums are faster than a convolution on a CPU in float64.
     for axis in (1, 2):
         size = maps.shape[axis] - WINDOW + 1
         shifted = (

@@ -1,8 +1,7 @@
 """Size and sparsity of masks.
 
-One score per clip, from the mask alone, in float64. Masks are (B, T, F) and are
-flattened. The sparseness and complexity of an `empty` mask, 0 everywhere, are NaN, as
-are the scores of a mask with a NaN.
+One score per clip, from the mask (B, T, F) alone, in float64. Sparseness and complexity
+of an `empty` mask, 0 everywhere, are NaN, as are all scores of a mask with a NaN.
 """
 
 import torch
@@ -11,8 +10,8 @@ import torch
 def sparseness(mask: torch.Tensor) -> torch.Tensor:
     """Return the Gini index of each mask (SPS in tables; Chalasani et al. 2020).
 
-    sum_i (2i - N - 1) a_(i) / (N sum_i a_i), with a = |mask| of N cells, sorted
-    upwards, i from 1 to N.
+    sum_i (2i - N - 1) a_(i) / (N sum_i a_i), with a = |mask| of N cells, in
+    ascending order, i from 1 to N.
 
     Quantus 0.6 first adds 1e-7 of the maximum to every cell. That changes less than
     1e-5 while the mean exceeds 1 % of the maximum; a single cell among the 221103 of
@@ -26,7 +25,7 @@ def sparseness(mask: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     sparseness : torch.Tensor
-        Shape (B,), 0 (all cells alike) to 1 - 1/N (one cell). Higher is better.
+        Shape (B,), 0 (all cells equal) to 1 - 1/N (one cell). Higher is better.
 
     Example
     -------
@@ -53,7 +52,7 @@ def complexity(mask: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     complexity : torch.Tensor
-        Shape (B,), 0 (one cell) to ln N (all cells alike). Lower is better.
+        Shape (B,), 0 (one cell) to ln N (all cells equal). Lower is better.
 
     Example
     -------
@@ -68,8 +67,8 @@ def complexity(mask: torch.Tensor) -> torch.Tensor:
 def mask_mean(mask: torch.Tensor) -> torch.Tensor:
     """Return the mean of each mask (MM of LMAC-ZS), 0 to 1.
 
-    Neither high nor low is better. Read AI, AD and FF next to it: a mask of ones loses
-    no confidence.
+    It has no direction, but AI, AD and FF must be read together with it: an all-ones
+    mask loses no confidence.
 
     Arguments
     ---------

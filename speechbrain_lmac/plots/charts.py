@@ -1,4 +1,4 @@
-"""Charts of tables: confusions, curves, checks, opinion scores."""
+"""Charts: confusion matrices, curves, sanity checks, opinion scores."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +47,7 @@ def write_confusion(counts: np.ndarray, labels: Sequence[str], folder: Path) -> 
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     accuracy = counts.trace() / max(counts.sum(), 1)
-    axes.set_title(f"{accuracy:.1%} of {counts.sum()} clips right")
+    axes.set_title(f"{accuracy:.1%} of {counts.sum()} clips correct")
     for row, column in zip(*np.nonzero(counts), strict=True):
         dark = counts[row, column] > counts.max() / 2
         axes.text(
@@ -66,7 +66,7 @@ def write_confusion(counts: np.ndarray, labels: Sequence[str], folder: Path) -> 
 def write_curves(
     means: pd.DataFrame, scores: "Sequence[Score]", path: Path | str, title: str = ""
 ) -> None:
-    """Draw scores against the share of cells: a panel each, a line per method.
+    """Draw scores over the share of cells: a panel per score, a line per method.
 
     Arguments
     ---------
@@ -74,7 +74,7 @@ def write_curves(
         Columns `method share score mean low high`, as from `paired_tests.means_by` of
         `metrics.curves.curve_table`.
     scores : sequence
-        Of Score: the panels, in this order.
+        `Score` objects: the panels, in this order.
     path : str or Path
         The PNG file.
     title : str
@@ -94,7 +94,7 @@ def write_curves(
 def write_sanity(
     means: pd.DataFrame, scores: "Sequence[Score]", path: Path | str, title: str = ""
 ) -> None:
-    """Draw the similarity of masks against the randomised layers, a line per method.
+    """Draw the similarity of masks over the randomised layers, a line per method.
 
     Arguments
     ---------
@@ -102,7 +102,7 @@ def write_sanity(
         Columns `method step layer score mean low high`, as from `paired_tests.means_by`
         of `randomisation.randomisation_check` with a method.
     scores : sequence
-        Of Score: the panels, in this order.
+        `Score` objects: the panels, in this order.
     path : str or Path
         The PNG file.
     title : str
@@ -113,7 +113,7 @@ def write_sanity(
     for axes in panels.axes:
         axes.set_xticks(steps["step"], steps["layer"], rotation=60, ha="right")
         axes.tick_params(axis="x", labelsize=7)
-        axes.set_xlabel("random up to this layer, from the logits down")
+        axes.set_xlabel("randomised from the logits down to this layer")
         axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         axes.set_ylim(top=1.05)
     _finish(panels, path, title)
@@ -123,17 +123,17 @@ def write_sanity(
 def write_relation(
     rows: pd.DataFrame, x: str, y: str, kind: str, path: Path | str, title: str = ""
 ) -> None:
-    """Draw two columns against each other: a panel per method, a line through bins.
+    """Scatter two columns, a panel per method, with a line of the means of bins.
 
     Arguments
     ---------
     rows : pandas.DataFrame
-        With the columns `method`, x, y and kind. Rows without a finite x and y are
-        left out.
+        With the columns `method`, x, y and kind. Rows with a non-finite x or y are
+        skipped.
     x, y : str
         Columns of numbers.
     kind : str
-        Column of the points' colours.
+        Column that determines the colour of a point.
     path : str or Path
         The PNG file.
     title : str
@@ -146,9 +146,9 @@ def write_relation(
     all_axes = figure.subplots(*grid, squeeze=False, sharex=True).flatten()
     for axes in all_axes[len(methods) :]:
         axes.remove()
-    for axes, (method, own) in zip(all_axes, methods, strict=False):
-        own = own[np.isfinite(own[[x, y]]).all(axis=1)]
-        for i, (name, points) in enumerate(own.groupby(kind, sort=False)):
+    for axes, (method, group) in zip(all_axes, methods, strict=False):
+        group = group[np.isfinite(group[[x, y]]).all(axis=1)]
+        for i, (name, points) in enumerate(group.groupby(kind, sort=False)):
             axes.scatter(
                 points[x],
                 points[y],
@@ -159,7 +159,7 @@ def write_relation(
                 label=f"{kind} {name}",
             )
         axes.plot(
-            *binned_means(own[x], own[y]),
+            *binned_means(group[x], group[y]),
             color="black",
             marker="o",
             label="mean of bin",
@@ -182,7 +182,7 @@ def binned_means(
     x, y : array
         Shape (n,), finite.
     n_bins : int
-        Largest number of bins; none is empty.
+        Maximum number of bins; none is empty.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def _line_panels(
     x: str,
     panel_size: tuple[float, float],
 ) -> "Figure":
-    """Return a figure with a panel per score: lines of the mean over x, with bands."""
+    """Return a figure with a panel per score: means over x, with intervals."""
     width, height = panel_size
     columns = min(len(scores), 3)
     rows = -(-len(scores) // columns)
@@ -227,7 +227,7 @@ def _line_panels(
                 color=color,
                 marker=markers[i % 10],
                 markersize=4,
-                # After ten methods the colours repeat, with another stroke.
+                # After ten methods the colours repeat, with another line style.
                 linestyle=styles[i // 10 % 3],
                 linewidth=1.4,
                 label=legend_label(method),
@@ -247,7 +247,7 @@ def _line_panels(
 
 
 def _finish(figure: "Figure", path: Path | str, title: str) -> None:
-    """Add a legend at the right and a title above, and save the figure."""
+    """Add a legend on the right and a title, and save the figure."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8)
     if title:
@@ -257,14 +257,14 @@ def _finish(figure: "Figure", path: Path | str, title: str) -> None:
 
 @in_style
 def write_roar(rows: pd.DataFrame, path: Path | str) -> None:
-    """Draw accuracy after retraining against the removed share, a line per method.
+    """Draw accuracy after retraining over the removed share, a line per method.
 
-    Every retraining is a point; the line connects their means.
+    Every retraining is a point; the line connects the means.
 
     Arguments
     ---------
     rows : pandas.DataFrame
-        From `roar.remove_and_retrain`. Rows of the share 0 belong to all methods.
+        From `roar.remove_and_retrain`. Rows with share 0 are shared by all methods.
     path : str or Path
         The PNG file.
     """
@@ -272,8 +272,8 @@ def write_roar(rows: pd.DataFrame, path: Path | str) -> None:
     axes = figure.subplots()
     whole = rows[rows["share"] == 0]
     methods = rows[rows["share"] > 0].groupby("method", sort=False)
-    for i, (method, own) in enumerate(methods):
-        points = pd.concat([whole, own])
+    for i, (method, group) in enumerate(methods):
+        points = pd.concat([whole, group])
         axes.scatter(
             100 * points["share"],
             100 * points["accuracy"],
@@ -284,9 +284,9 @@ def write_roar(rows: pd.DataFrame, path: Path | str) -> None:
         means = points.groupby("share")["accuracy"].mean()
         line: dict[str, Any] = {"color": f"C{i % 10}", "label": legend_label(method)}
         axes.plot(100 * means.index, 100 * means, **line)
-    axes.set_xlabel("cells removed, those ranked highest (%)")
+    axes.set_xlabel("highest-ranked cells removed (%)")
     axes.set_ylabel("accuracy after retraining (%)")
-    axes.set_title("Lower: more of the class evidence is removed", fontsize=9)
+    axes.set_title("Lower is better: more class evidence is removed", fontsize=9)
     axes.set_ylim(0, 102)
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
@@ -309,10 +309,10 @@ def write_opinions(scores: pd.DataFrame, path: Path | str) -> None:
     figure = new_figure(figsize=(3.4 * len(questions) + 2, 0.45 * len(methods) + 1.4))
     all_axes = figure.subplots(1, len(questions), squeeze=False, sharey=True)[0]
     places = {method: len(methods) - i for i, method in enumerate(methods)}
-    for axes, (question, own) in zip(all_axes, questions, strict=True):
-        half = own["high"] - own["mos"]
-        heights = own["method"].map(places)
-        axes.errorbar(own["mos"], heights, xerr=half, fmt="o", capsize=3, color="C0")
+    for axes, (question, group) in zip(all_axes, questions, strict=True):
+        error = group["high"] - group["mos"]
+        heights = group["method"].map(places)
+        axes.errorbar(group["mos"], heights, xerr=error, fmt="o", capsize=3, color="C0")
         axes.set_xlim(0, 101)
         axes.set_xlabel("mean opinion score, 1 to 100")
         axes.set_title(question, loc="left", fontsize=9)

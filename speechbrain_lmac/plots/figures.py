@@ -1,6 +1,6 @@
 """Figures for papers: one style, axes in s and kHz, levels in dB, PNG or PDF.
 
-Matplotlib is imported when a figure is drawn: the import is slow.
+Matplotlib is imported only when a figure is drawn: the import is slow.
 """
 
 import functools
@@ -35,12 +35,12 @@ STYLE = {
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
     "figure.titlesize": 10,
-    "pdf.fonttype": 42,  # letters stay letters, as journals ask for
-    "text.parse_math": False,  # a name with $ is no formula
+    "pdf.fonttype": 42,  # TrueType: text stays text, as journals require
+    "text.parse_math": False,  # names may contain $
     "image.interpolation": "nearest",
 }
-# Fonts with Chinese, Japanese or Korean letters, of Linux, macOS and Windows.
-WIDE_FONTS = (
+# Fonts with Chinese, Japanese or Korean glyphs, on Linux, macOS and Windows.
+CJK_FONTS = (
     *(f"Noto Sans CJK {region}" for region in ("JP", "SC", "TC", "HK", "KR")),
     *(f"Noto Sans {region}" for region in ("JP", "SC", "TC", "HK", "KR")),
     *("Source Han Sans", "Source Han Sans SC", "WenQuanYi Micro Hei"),
@@ -50,7 +50,7 @@ WIDE_FONTS = (
     *("Yu Gothic", "Meiryo", "MS Gothic", "Microsoft YaHei", "SimHei", "SimSun"),
     *("Malgun Gothic", "Gulim"),
 )
-COLOURS = "magma"  # perceptually uniform; grows in lightness, so that it prints
+COLOURS = "magma"  # perceptually uniform, also readable in greyscale
 FLOOR_DB = -80.0
 DPI = 110
 P = ParamSpec("P")
@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 
 def in_style(draw: Callable[P, T]) -> Callable[P, T]:
-    """Let a function draw in `STYLE`."""
+    """Decorate a function to draw in `STYLE`."""
 
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -82,7 +82,7 @@ def _matplotlib() -> ModuleType:
 
 
 def new_figure(**settings: Any) -> "Figure":
-    """Return a matplotlib figure that needs no screen, of constrained layout."""
+    """Return a matplotlib figure in constrained layout; needs no display."""
     from matplotlib.figure import Figure
 
     return Figure(**{"layout": "constrained", **settings})
@@ -98,16 +98,16 @@ def save_figure(figure: "Figure", path: Path | str) -> None:
 
 
 def _make_legible(figure: "Figure") -> None:
-    """Draw all names of a figure with fonts that have their letters.
+    """Set fonts with glyphs for all texts of a figure.
 
-    Letters without a font, which would be boxes, are drawn as escapes, with one
+    Characters without a glyph are drawn as escapes in place of boxes, with one
     warning.
     """
     from matplotlib.axis import Axis
     from matplotlib.text import Text
     from matplotlib.ticker import FuncFormatter
 
-    # Names at ticks: matplotlib keeps them in the formatter, and draws them again.
+    # Tick labels are kept in the formatter, which sets their texts at each drawing.
     named = [
         axis
         for axis in figure.findobj(Axis)
@@ -126,7 +126,7 @@ def _make_legible(figure: "Figure") -> None:
 
 
 def legible(texts: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Find the fonts that texts need.
+    """Return texts that can be drawn, and the fonts for them.
 
     Arguments
     ---------
@@ -136,9 +136,9 @@ def legible(texts: Collection[str]) -> tuple[dict[str, str], list[str]]:
     Returns
     -------
     shown : dict
-        Each text with escapes for letters without a font and for control characters.
+        Text to its drawable form: escapes for missing glyphs and control characters.
     families : list of str
-        Of fonts, for matplotlib.
+        Font families for matplotlib, in order of preference.
     """
     from matplotlib import font_manager
 
@@ -148,30 +148,30 @@ def legible(texts: Collection[str]) -> tuple[dict[str, str], list[str]]:
     if missing:
         _find_new_fonts()
         installed = {font.name for font in font_manager.fontManager.ttflist}
-        for family in WIDE_FONTS:
-            left = _missing(family, missing) if family in installed else missing
-            families += [family] if left < missing else []
-            missing = left
+        for family in CJK_FONTS:
+            rest = _missing(family, missing) if family in installed else missing
+            families += [family] if rest < missing else []
+            missing = rest
     if missing:
         _warn_of_escapes(some_of(sorted(missing), 5))
-    escapes = {ord(letter): escape(letter) for letter in missing}
-    return {text: seen.translate(escapes) for text, seen in shown.items()}, families
+    escapes = {ord(character): escape(character) for character in missing}
+    return {text: drawn.translate(escapes) for text, drawn in shown.items()}, families
 
 
-def _missing(family: str, letters: set[str]) -> set[str]:
-    """Return the letters without a glyph in a font."""
+def _missing(family: str, characters: set[str]) -> set[str]:
+    """Return the characters without a glyph in a font."""
     from matplotlib import font_manager
 
-    if not letters:
-        return letters
+    if not characters:
+        return characters
     properties = font_manager.FontProperties(family=[family])
     font = font_manager.get_font(font_manager.findfont(properties))
-    return {letter for letter in letters if not font.get_char_index(ord(letter))}
+    return {c for c in characters if not font.get_char_index(ord(c))}
 
 
 @functools.cache
 def _find_new_fonts() -> None:
-    """Add the fonts that were installed after matplotlib listed them."""
+    """Add fonts that were installed after matplotlib cached its list."""
     from matplotlib import font_manager
 
     known = {font.fname for font in font_manager.fontManager.ttflist}
@@ -186,15 +186,15 @@ def _find_new_fonts() -> None:
 _warned: set[str] = set()  # subjects of warnings in this process
 
 
-def _warn_of_escapes(letters: str) -> None:
-    """Warn once, about the first letters without a font."""
+def _warn_of_escapes(characters: str) -> None:
+    """Warn once per process about characters without a glyph."""
     if "escapes" in _warned:
         return
     _warned.add("escapes")
     logger.warning(
-        "no installed font has %s: figures show such letters as escapes. For Chinese, "
+        "no installed font has glyphs for %s: figures show escapes. For Chinese, "
         "Japanese and Korean install the font Noto Sans CJK",
-        letters,
+        characters,
     )
 
 
@@ -205,7 +205,7 @@ def write_explanation_picture(
     extent: tuple[float, float],
     title: str,
 ) -> None:
-    """Draw input, mask and explanation above each other.
+    """Draw input, mask and explanation in panels above each other.
 
     Arguments
     ---------
@@ -219,7 +219,7 @@ def write_explanation_picture(
     title : str
         Title of the figure.
     """
-    # In inches; matplotlib's own layout draws all text three times to measure it.
+    # In inches. A fixed layout: matplotlib's draws all text three times to measure it.
     width, height = 7, 1.9 * len(panels) + 0.5
     left, right, bottom, gap = 0.62, 0.1, 0.45, 0.42
     top = 0.42 + 0.17 * len(title.split("\n"))
@@ -264,7 +264,7 @@ def write_method_grid(
     path : str or Path
         The PNG or PDF file.
     magnitude : array
-        Of the input, shape (T, F).
+        Magnitude of the input, shape (T, F).
     explanations : dict
         Name of the method to (mask (T, F) in 0..1, magnitude of the explanation
         (T, F)).
@@ -301,7 +301,7 @@ def write_method_grid(
 
 @in_style
 def write_training_curves(runs: Mapping[str, "pd.DataFrame"], path: Path | str) -> None:
-    """Draw the epochs of training runs: a panel per quantity, a colour per run.
+    """Draw training curves: a panel per quantity, a colour per run.
 
     Arguments
     ---------
@@ -348,7 +348,7 @@ def write_training_curves(runs: Mapping[str, "pd.DataFrame"], path: Path | str) 
 
 
 def legend_label(name: str) -> str:
-    """Return a label for a legend, where matplotlib skips a leading underscore."""
+    """Return a legend label; matplotlib hides those with a leading underscore."""
     return f" {name}" if name.startswith("_") else name
 
 
@@ -376,8 +376,8 @@ def _styled(
         rows, columns, sharex=frequency, sharey=sharey, squeeze=False
     )
     if frequency:
-        for one in axes[:, 0]:
-            one.set_ylabel("kHz" if columns > 1 else "frequency (kHz)")
+        for ax in axes[:, 0]:
+            ax.set_ylabel("kHz" if columns > 1 else "frequency (kHz)")
     return axes
 
 

@@ -21,12 +21,12 @@ from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.types import Explainer
 
 ACCURACY = "accuracy"
-ENDINGS = ("_low", "_high", "_n")  # of the columns beside a metric's mean
+ENDINGS = ("_low", "_high", "_n")  # suffixes of the other columns of a metric
 Scores = dict[str, dict[str, float]]  # name to mean, low, high and n
-DECIMALS = 4  # of the scores on the card
-# Largest difference of a repeated measurement, in the metric's own unit (AI, AD and AG:
-# percent). Another processor or number of threads changes the last bits, and now and
-# then the class of a clip at the decision boundary.
+DECIMALS = 4  # decimals of the scores on the card
+# Maximum difference between repeated measurements, in the unit of the metric (percent
+# for AI, AD and AG). A different processor or number of threads changes the last bits,
+# and occasionally the class of a clip at the decision boundary.
 TOLERANCE = {"AI": 2.0, "AD": 0.5, "AG": 0.5}
 LEAST_TOLERANCE = 0.02
 
@@ -45,9 +45,9 @@ def measure(
     model : AudioExplainer or AudioClassifier
     dataset : ClipDataset
     names : sequence of str
-        Of metrics, for an explainer (`metrics.metrics_by_name`).
+        Names of metrics, used for explainers (`metrics.metrics_by_name`).
     batch_size : int
-        Clips.
+        Clips per batch.
     progress : bool
         Show a progress bar.
 
@@ -55,8 +55,8 @@ def measure(
     -------
     measured : dict
         Name to `{"mean", "low", "high", "n"}`: the mean over n clips with a finite
-        score and its 95 % bootstrap interval. First `accuracy`, percent, where the
-        clips have classes.
+        score and its 95 % bootstrap interval. Starts with `accuracy`, in percent, if
+        the clips are labelled.
     """
     explainer: Explainer = AllOnesExplainer(model.mods.domain, model.classifier)
     if isinstance(model, AudioExplainer):
@@ -95,17 +95,18 @@ def time_model(name: str, repeats: int = 20, batch_size: int = 16) -> dict[str, 
     Arguments
     ---------
     name : str
-        Of a shipped explainer.
+        Name of a shipped explainer.
     repeats : int
-        Of the warm explanation; the median counts.
+        Number of timed warm explanations; their median is returned.
     batch_size : int
-        Clips.
+        Clips per batch.
 
     Returns
     -------
     times : dict
-        `cold`, s: a new process imports, loads and explains its example. `warm`, s:
-        file to waveform with a loaded model. `clips_per_second`: in batches.
+        `cold`, s: a new process imports the package, loads the model and explains its
+        example. `warm`, s: explanation of a file by a loaded model. `clips_per_second`:
+        explanation of batches.
     """
     example = shipped_models()[name] / "example.wav"
     script = (

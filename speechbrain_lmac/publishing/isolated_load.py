@@ -1,4 +1,4 @@
-"""The outputs of a model for its own example, in a process of publish.py.
+"""Outputs of a published model for its example, in a subprocess of publish.py.
 
 python -m speechbrain_lmac.publishing.isolated_load FOLDER INTERFACE OUTPUT.npz
 """
@@ -18,9 +18,9 @@ from speechbrain_lmac.utils.errors import InputError
 def outputs_of(
     model: "inference.AudioExplainer | inference.AudioClassifier", wav: torch.Tensor
 ) -> dict[str, np.ndarray]:
-    """Return the outputs of a model for a waveform (N,) at its rate.
+    """Return the outputs of a model for a waveform (N,) at the model's sample rate.
 
-    Of an explainer `logits` (1, C), `mask` (1, T, F) and `explanation` (1, N); of a
+    For an explainer `logits` (1, C), `mask` (1, T, F) and `explanation` (1, N); for a
     classifier `probabilities` (1, C).
     """
     if isinstance(model, inference.AudioExplainer):
@@ -45,7 +45,8 @@ def main(folder: str, interface: str, output: str) -> None:
     model_class = getattr(inference, interface)
     model = model_class.from_hparams(folder, run_opts={"device": "cpu"})
     wav = read_mono(Path(folder) / "example.wav", model.sample_rate)
-    outputs: dict[str, Any] = outputs_of(model, wav)  # numpy's types name no array
+    # Any: the stubs of numpy.savez accept no dict of arrays.
+    outputs: dict[str, Any] = outputs_of(model, wav)
     np.savez(output, **outputs)
 
 

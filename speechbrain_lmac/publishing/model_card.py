@@ -8,13 +8,13 @@ from speechbrain_lmac.hub.registry import ModelRecord, is_non_commercial
 from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
 from speechbrain_lmac.publishing.card_scores import ACCURACY
 
-TASK = "audio-classification"  # of the hub's tasks
+TASK = "audio-classification"  # task name on the hub
 TAGS = ["speechbrain", "audio", "interpretability", "explainability"]
 
 SUMMARY = {
-    "AudioExplainer": "It explains the decisions of its classifier as audio: the part "
-    "of a sound that the mask keeps, and the rest.",
-    "AudioClassifier": "An audio classifier to be explained.",
+    "AudioExplainer": "It explains the decisions of its classifier with audio: the "
+    "part of the input that the mask keeps, and the rest.",
+    "AudioClassifier": "An audio classifier, to be explained by an explainer.",
 }
 
 USE = {
@@ -46,15 +46,15 @@ TRUST = """\
 The package speechbrain_lmac must be installed. It reads `hyperparams.yaml` as data: it
 builds only classes of an allow-list, and loads weights without unpickling code.
 SpeechBrain's own `foreign_class(source=..., pymodule_file="custom_interface.py",
-classname="{interface}")`, of a folder or a hub id, works too, but executes the YAML and
-the Python file: use it only for publishers that you trust, and pin a revision.
+classname="{interface}")`, with a folder or a hub id, also works, but it executes the
+YAML and the Python file: use it only for publishers you trust, and pin a revision.
 """
 
-NON_COMMERCIAL = "The weights are not for commercial use."
+NON_COMMERCIAL = "The weights are for non-commercial use only."
 
 VOCABULARY = """\
-The vocabulary of the prompts is listed in `hyperparams.yaml`. Unknown words give a
-warning; a prompt of unknown words only is an error.
+The vocabulary of the prompts is listed in `hyperparams.yaml`. Unknown words raise a
+warning; prompts with only unknown words raise an error.
 """
 
 METHODS = {
@@ -150,7 +150,7 @@ def model_card(record: ModelRecord, source: str, example: str) -> str:
             else ""
         ),
         "## Licence and credits",
-        f"Licence: {record.license}, as the training data require. "
+        f"Licence: {record.license}, as required by the training data. "
         + (f"{NON_COMMERCIAL} " if is_non_commercial(record.license) else "")
         + f"Data: {record.dataset}: {record.credit}.",
         "```bibtex\n" + "\n\n".join(filter(None, [method, SPEECHBRAIN])) + "\n```",
@@ -173,7 +173,7 @@ def metrics_table(metrics: dict[str, dict[str, float]]) -> list[str]:
 
 
 def _front_matter(record: ModelRecord) -> str:
-    """Return the YAML header, from which the hub shows the scores (model-index)."""
+    """Return the YAML front matter, with the scores as model-index for the hub."""
     scores = [
         EvalResult(
             task_type=TASK,

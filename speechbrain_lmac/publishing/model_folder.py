@@ -1,4 +1,4 @@
-"""Self-contained model folders, written from the results of a training.
+"""Self-contained model folders, written from the results of a training run.
 
 A folder has `hyperparams.yaml` (no includes, only classes of `safe_build`), the
 weights, the class names, `model.json`, a card, and an example with its explanation.
@@ -37,8 +37,8 @@ from speechbrain_lmac.utils.files import write_text
 
 YAML_FILE = "hyperparams.yaml"
 
-# Functions of an experiment that load weights, and their argument that stays in the
-# folder's YAML, beside which the weights lie.
+# Functions that load weights in an experiment, and the argument that replaces them in
+# the published YAML, as weights are loaded from the model folder.
 LOADERS = {
     "!apply:speechbrain_lmac.domains.codec.frozen_codec": "codec",
     "!apply:speechbrain_lmac.domains.codec.pretrained_codec": "codec",
@@ -62,22 +62,22 @@ HEAD = """\
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: its experiment, with the weights, and its YAML."""
+    """A finished training run: its experiment with trained weights, and its YAML."""
 
     folder: Path
     hparams: dict[str, Any]  # built
-    tree: CommentedMap  # the YAML, its references resolved
+    tree: CommentedMap  # the YAML with resolved references
     classifier: Frozen | ClapClassifier  # with its labels
     record: dict[str, Any]  # training.json
 
     @property
     def explains(self) -> bool:
-        """Whether it has an interpreter (False: a classifier alone)."""
+        """Whether the model has an interpreter; if not, it is a classifier."""
         return "interpreter" in self.hparams
 
     @property
     def interface(self) -> str:
-        """The name of its class in `speechbrain_lmac.inference`."""
+        """Name of the class of `speechbrain_lmac.inference` that loads the model."""
         return "AudioExplainer" if self.explains else "AudioClassifier"
 
     @property
@@ -92,7 +92,7 @@ class Trained:
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:
-        """The modules with weights, by the stems of their files."""
+        """The modules with weights, by the stems of their weight files."""
         hparams, key = self.hparams, self.classifier_key
         modules: dict[str, torch.nn.Module] = {}
         if isinstance(self.classifier, ClapClassifier):
@@ -108,7 +108,7 @@ class Trained:
 
 
 def open_trained(folder: str | Path, overrides: Sequence[str] = ()) -> Trained:
-    """Open the results of a training, with its best weights.
+    """Load the experiment of a training run, with its best weights.
 
     Arguments
     ---------
@@ -125,23 +125,24 @@ def open_trained(folder: str | Path, overrides: Sequence[str] = ()) -> Trained:
     Raises
     ------
     InputError
-        If it is no such folder, if the training is not finished or has no publishable
-        weights (`training_record.check_publishable`), or if a file that it needs is
-        missing.
+        If `folder` is not such a folder, if training is not finished or has no
+        publishable weights (`training_record.check_publishable`), or if a required file
+        is missing.
     """
     folder = Path(folder)
     path = folder / YAML_FILE
     if not path.is_file():
         raise InputError(
-            f"{folder} holds no results of a training: missing {YAML_FILE}"
+            f"{folder} has no training (missing {YAML_FILE}): give the output "
+            "folder of a training"
         )
     record = read_training(folder)
     try:
         hparams, _, (path, resolved) = load_experiment([str(path), *overrides])
     except InputError as error:
         raise InputError(
-            f"{error}\n  Folders in {path} are relative to the folder in which the "
-            "training was started: start there, or correct them in that file."
+            f"{error}\n  Paths in {path} are relative to the folder in which training "
+            "was started: run this command there, or correct the paths in that file."
         ) from error
     if "domain" not in hparams or not {"model", "classifier"} & set(hparams):
         raise InputError(
@@ -150,8 +151,8 @@ def open_trained(folder: str | Path, overrides: Sequence[str] = ()) -> Trained:
     if not {"model", "clap"} & set(hparams):
         raise InputError(
             f"{folder}: {type(hparams['classifier']).__name__} is a third-party "
-            "classifier, whose weights cannot be published here; expected a classifier "
-            "at the key `model` or `clap` of the YAML"
+            "classifier, whose weights publish.py cannot publish; expected a "
+            "classifier under the key `model` or `clap` of the YAML"
         )
     if "interpreter" in hparams:
         source = str(folder / INTERPRETER_FILE)
@@ -164,8 +165,8 @@ def open_trained(folder: str | Path, overrides: Sequence[str] = ()) -> Trained:
         classifier = hparams["classifier"]
         if not hparams["domain"].listenable:
             raise InputError(
-                f"{folder}: masks of {type(hparams['domain']).__name__} have no audio; "
-                "publish an interpreter trained on the STFT"
+                f"{folder}: masks of {type(hparams['domain']).__name__} cannot be "
+                "decoded to audio; publish an interpreter trained on the STFT"
             )
     else:
         model = hparams["model"]
@@ -183,7 +184,7 @@ def open_trained(folder: str | Path, overrides: Sequence[str] = ()) -> Trained:
 def write_model(trained: Trained, folder: Path) -> None:
     """Write the YAML, the weights and the class names of a model.
 
-    The files are reproducible: they depend on the model alone.
+    The files are reproducible: they depend only on the model.
 
     Arguments
     ---------
@@ -192,7 +193,7 @@ def write_model(trained: Trained, folder: Path) -> None:
         An existing folder.
     """
     for name, module in trained.modules.items():
-        # Our loader reads the first, SpeechBrain's the second.
+        # `safe_loading` reads the first file, SpeechBrain the second.
         for path in (folder / f"{name}{SAFETENSORS}", folder / f"{name}.ckpt"):
             if name == "interpreter":
                 save_interpreter(module, path, hash_of_classifier(trained.classifier))
@@ -213,7 +214,7 @@ def write_model(trained: Trained, folder: Path) -> None:
 
 
 def encoder_of(labels: Iterable[str]) -> LabelEncoder:
-    """Return SpeechBrain's encoder of class names in the order of the logits."""
+    """Return a SpeechBrain encoder for class names in the order of the logits."""
     encoder = LabelEncoder()
     encoder.update_from_iterable(labels)
     return encoder
@@ -222,9 +223,10 @@ def encoder_of(labels: Iterable[str]) -> LabelEncoder:
 def model_tree(trained: Trained) -> CommentedMap:
     """Return the content of `hyperparams.yaml`.
 
-    It has the parts of the training's YAML that a model needs. An object at the top
-    level that another one refers to is written once, and referenced, if its key is one
-    of a model; under any other key it is copied to where it is needed.
+    It contains the parts of the training run's YAML that the model needs. Top-level
+    objects that are referenced by others are written once and referenced if their key
+    is allowed in a model (`safe_yaml.KEYS`); otherwise they are copied to every place
+    where they are used.
 
     Returns
     -------
@@ -286,7 +288,7 @@ def _tag(node: object) -> str | None:
 
 
 def _tagged(tag: str, value: Any) -> Any:
-    """Return a text, a mapping or a sequence as a YAML node with a tag."""
+    """Return a string, mapping or sequence as a YAML node with a tag."""
     if isinstance(value, str):
         return TaggedScalar(value, None, Tag(suffix=tag))
     value.yaml_set_ctag(Tag(suffix=tag))
@@ -294,7 +296,7 @@ def _tagged(tag: str, value: Any) -> Any:
 
 
 def _copied(node: Any, bare: Callable[[Any], Any]) -> Any:
-    """Return a node without its comments and anchors, its parts mapped by `bare`."""
+    """Copy a node without comments and anchors, with `bare` applied to its children."""
     copy: CommentedMap | CommentedSeq
     if isinstance(node, CommentedMap):
         copy = CommentedMap({key: bare(part) for key, part in node.items()})
@@ -311,9 +313,9 @@ def _copied(node: Any, bare: Callable[[Any], Any]) -> Any:
 
 
 def _text(value: str) -> str:
-    """Quote a text that HyperPyYAML would not read as a text.
+    """Quote a string if HyperPyYAML would not read it as a string.
 
-    It reads YAML 1.1, and a text in brackets as a tuple.
+    HyperPyYAML reads YAML 1.1, and strings in parentheses as tuples.
     """
     try:
         plain = yaml.safe_load(value) == value and not value.startswith("(")

@@ -42,16 +42,16 @@ GENERATED = (
     "training data."
 )
 
-# An absolute path within a word of a command line, and its last part.
+# An absolute path within a command-line argument; the group is its last component.
 PATH = re.compile(r"""(?<![\w.])[/~][^\s,}\]"']*?([^/\s,}\]"']+)(?=[\s,}\]"']|$)""")
 
-LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")  # of the hub's ids
+LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")  # licence ids of the hub
 
-OTHER = "other"  # the hub's id for licences without one
+OTHER = "other"  # the hub's id for all other licences
 
 METHODS = {"LMAC-ZS": "ZeroShotExplainer", "L2I": "L2IExplainer"}
 
-# Largest difference between the outputs of the loaded and the trained model.
+# Maximum difference between the outputs of the loaded and the trained model.
 TOLERANCE = 1e-5
 
 
@@ -67,14 +67,15 @@ def make_model(
 ) -> ModelRecord:
     """Write a model folder and verify it.
 
-    It is written atomically, after the model, loaded in another process, from another
-    working directory and without a network, has given the outputs of the trained one.
+    The folder is written atomically, and only if the model, loaded in a separate
+    process from a different working directory without network access, reproduces the
+    outputs of the trained one.
 
     Arguments
     ---------
     trained : Trained
     folder : str or Path
-        Created; replaces a model in it.
+        Created; an existing model in it is replaced.
     source : str
         The model's name on the card: a hub id, or the name of a shipped model.
     example : str or Path, optional
@@ -82,7 +83,7 @@ def make_model(
     credit : str, optional
         Author and licence of `example`.
     before : sequence of dict
-        `training.json` of earlier trainings whose weights are in the model.
+        `training.json` of earlier training runs whose weights are part of the model.
     progress : bool
         Show a progress bar.
     license_id : str, optional
@@ -95,8 +96,8 @@ def make_model(
     Raises
     ------
     InputError
-        If the terms of the data are unknown, the model needs a class that `safe_build`
-        does not build, or the outputs of the loaded model differ.
+        If the terms of the data are unknown, the model uses a class that `safe_build`
+        does not allow, or the outputs of the loaded model differ.
     """
     folder = Path(folder)
     terms = terms_of(trained)
@@ -104,7 +105,8 @@ def make_model(
         check_license(license_id, terms)
     if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise InputError(
-            f"{folder} is not empty and has no {RECORD}: name another model folder"
+            f"{folder} is not empty and is not a model folder (no {RECORD}): choose a "
+            "different folder"
         )
     with atomic_folder(folder) as draft:
         write_model(trained, draft)
@@ -124,7 +126,10 @@ def make_model(
             dataset=terms["name"],
             license=terms["license"] if license_id is None else license_id,
             credit=" ".join(terms["credit"].split()),
-            commands=[public(made["command"]) for made in (*before, trained.record)],
+            commands=[
+                without_local_paths(made["command"])
+                for made in (*before, trained.record)
+            ],
             versions=f"Trained with {trained.record['versions']}",
             metrics=measured,
             measured_on=f"the clean test clips of {terms['name']}",
@@ -135,12 +140,13 @@ def make_model(
     return record
 
 
-def public(command: str) -> str:
+def without_local_paths(command: str) -> str:
     """Strip local paths from a command.
 
     Example
     -------
-    >>> public("python recipes/a.py b/c.yaml --source=/mnt/d --e='{f: /g/h}'")
+    >>> command = "python recipes/a.py b/c.yaml --source=/mnt/d --e='{f: /g/h}'"
+    >>> without_local_paths(command)
     "python recipes/a.py b/c.yaml --source=d '--e={f: h}'"
     """
     words = []
@@ -158,7 +164,7 @@ def terms_of(trained: Trained) -> dict[str, str]:
     Raises
     ------
     InputError
-        If one of them is missing in the dataset part of the YAML.
+        If one of them is missing from the dataset in the YAML.
     """
     terms = getattr(trained.hparams["dataset"], "terms", None) or {}
     missing = [key for key in ("name", "license", "credit") if not terms.get(key)]
@@ -166,15 +172,15 @@ def terms_of(trained: Trained) -> dict[str, str]:
         raise InputError(
             f"{trained.folder}: the dataset has no licence terms for publishing "
             f"(missing terms: {', '.join(missing)}). Repeat the training command, "
-            "which takes them from hparams/parts/dataset, or add them to "
-            "hyperparams.yaml below dataset:\n"
+            "which copies them from hparams/parts/dataset, or add them under dataset "
+            "in hyperparams.yaml:\n"
             "  terms: {name: ESC-50, license: cc-by-nc-3.0, credit: who made it}"
         )
     return terms
 
 
 def check_license(license_id: str | None, terms: dict[str, str]) -> None:
-    """Raise if a licence is invalid or contradicts the terms of the data.
+    """Raise InputError if a licence is invalid or contradicts the terms of the data.
 
     Arguments
     ---------
@@ -186,8 +192,9 @@ def check_license(license_id: str | None, terms: dict[str, str]) -> None:
     Raises
     ------
     InputError
-        If it is no such id, or allows commercial use of non-commercial data; or if it
-        is None, and that of the data forbids commercial use or has no id.
+        If it is not a valid id, or allows commercial use although the data forbid it;
+        or if it is None, and the licence of the data forbids commercial use or has no
+        id.
 
     Example
     -------
@@ -235,13 +242,13 @@ def method_of(trained: Trained) -> str:
 
 
 def explainer_class(trained: Trained) -> type[AmortizedExplainer]:
-    """Return the class of its explainer, without the arguments of the YAML."""
+    """Return the explainer class, without the arguments set in the YAML."""
     explainer = trained.hparams.get("explainer", AmortizedExplainer)
     return getattr(explainer, "func", explainer)
 
 
 def as_model(trained: Trained) -> AudioClassifier | AudioExplainer:
-    """Return the trained model on the CPU, in the class that reads the folder."""
+    """Return the trained model on the CPU, as an object of its inference class."""
     hparams, modules = dict(trained.hparams), {"domain": trained.hparams["domain"]}
     hparams["window_seconds"] = None
     modules |= {k: v for k, v in trained.modules.items() if k != "codec"}
@@ -258,13 +265,13 @@ def as_model(trained: Trained) -> AudioClassifier | AudioExplainer:
 def write_example(
     trained: Trained, folder: Path, example: str | Path | None = None
 ) -> None:
-    """Write `example.wav`, and an explainer's explanation and rest of it.
+    """Write `example.wav` and, for an explainer, its explanation and rest.
 
     Arguments
     ---------
     trained : Trained
     folder : Path
-        The model folder, with its weights.
+        The model folder; must contain the weights.
     example : str or Path, optional
         An audio file. Default: a generated clip.
     """
@@ -283,17 +290,17 @@ def write_example(
 
 
 def within_full_scale(wav: torch.Tensor) -> np.ndarray:
-    """Return a waveform (N,) as an array, divided by its peak where that exceeds 1."""
+    """Return a waveform (N,) as an array, divided by its peak if that exceeds 1."""
     return (wav / wav.abs().max().clamp(min=1.0)).numpy()
 
 
 def compare_loaded(trained: Trained, folder: Path) -> None:
-    """Load the folder in another process, without a network, and compare the outputs.
+    """Load the folder in a separate process, offline, and compare the outputs.
 
     Raises
     ------
     InputError
-        If it cannot be loaded there, or an output differs by more than `TOLERANCE`.
+        If loading fails, or an output differs by more than `TOLERANCE`.
     """
     with TemporaryDirectory() as elsewhere:
         outputs = Path(elsewhere) / "outputs.npz"
@@ -307,7 +314,7 @@ def compare_loaded(trained: Trained, folder: Path) -> None:
         )
         if done.returncode != 0:
             raise InputError(
-                "the model cannot be loaded from another folder:\n"
+                "the model cannot be loaded from a different working directory:\n"
                 + done.stderr.strip()
             )
         wav = read_mono(folder / "example.wav", trained.hparams["domain"].sample_rate)
@@ -316,6 +323,6 @@ def compare_loaded(trained: Trained, folder: Path) -> None:
                 error = np.abs(loaded[name] - value).max()
                 if not error <= TOLERANCE:
                     raise InputError(
-                        f"the outputs of the loaded model are not those of the trained "
-                        f"one: {name} differs by {error:.3g}"
+                        f"the outputs of the loaded model differ from those of the "
+                        f"trained one: {name} by {error:.3g}"
                     )

@@ -1,7 +1,7 @@
-"""Ablation tables: trainings that differ from a parent in one setting.
+"""Ablation tables: experiments that differ from a parent in one setting.
 
-Each row is an experiment; the line under it has the ablated setting and the scores that
-differ from the parent's on the same clips.
+Each row is an experiment; the line below it gives the ablated setting and the scores
+that differ from those of the parent on the same clips.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,25 +34,25 @@ from speechbrain_lmac.utils.files import write_text
 class Ablation:
     """One experiment of the table."""
 
-    name: str  # of its row
-    path: Path  # its YAML
-    parent: str | None  # the row for comparison
-    what: str  # the first line of its YAML
+    name: str  # name of its row
+    path: Path  # its YAML file
+    parent: str | None  # name of the row it is compared with
+    what: str  # its description, the first line of the YAML file
 
 
 def read_ablations(
     experiments: Mapping[str, Any], folder: str | Path
 ) -> list[Ablation]:
-    """Read the `experiments` of a YAML.
+    """Read the experiments listed under `experiments` in a YAML.
 
     Arguments
     ---------
     experiments : dict
-        Name of a row to a YAML file, or to the text of one (see
-        `config.listed_experiments`). It is compared with its nearest parent that has a
-        row above it, else with the first row.
+        Row name to a YAML file, or to YAML text (see `config.listed_experiments`). An
+        experiment is compared with its nearest ancestor among the rows above it, or
+        otherwise with the first row.
     folder : str or Path
-        For the texts, each written as an experiment file.
+        Folder in which YAML texts are saved as experiment files.
 
     Returns
     -------
@@ -61,8 +61,8 @@ def read_ablations(
     Raises
     ------
     InputError
-        With the name of the row: for a missing or unreadable file, an unknown key, and
-        a parent whose row is below it; for a text also if the parent has no row.
+        For a missing or unreadable file, an unknown key, or a parent whose row is
+        below; for YAML text also if the parent has no row. The message names the row.
     """
     paths = {name: _file_of(name, experiments[name], folder) for name in experiments}
     files = {path.resolve() for path in paths.values()}
@@ -89,7 +89,7 @@ def read_ablations(
 
 
 def _file_of(name: str, experiment: object, folder: str | Path) -> Path:
-    """Return the YAML file of a row; write it if the row is a text."""
+    """Return the YAML file of a row; if the row is YAML text, write it first."""
     if not isinstance(experiment, str):
         raise InputError(f"{name}: expected a YAML file, or a mapping with `parent`")
     if "\n" not in experiment:
@@ -117,21 +117,20 @@ def ablation_page(
     header: Sequence[str],
     seed: int = 1234,
 ) -> MarkdownPage:
-    """Return the page of a condition: the table, and notes on it.
+    """Return the results page of a condition: the table and notes.
 
     Arguments
     ---------
     ablations : sequence of Ablation
     per_clip : pandas.DataFrame
-        From `evaluate.evaluate`, the rows as methods.
-    scores : sequence
-        Of Score.
+        From `evaluate.evaluate`; `method` is the name of a row.
+    scores : sequence of Score
     condition : str
-        Its name.
+        Name of the condition.
     header : sequence of str
         Provenance of the numbers.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
@@ -159,8 +158,8 @@ def ablation_page(
 
 
 READ_ROWS = (
-    "Under each row: the mean difference from the row it names on the same clips, of "
-    "the scores whose 95 % interval (percentile bootstrap over clips) excludes 0. Not "
+    "Below each row: mean differences from the named parent row on the same clips, for "
+    "scores whose 95 % interval (percentile bootstrap over clips) excludes 0. Not "
     "corrected for the number of scores."
 )
 
@@ -171,17 +170,17 @@ def reading(comparison: pd.DataFrame, parent: str, scores: Sequence[Score]) -> s
     Arguments
     ---------
     comparison : pandas.DataFrame
-        From `paired_tests.compare` of these two, with the experiment as reference.
+        From `paired_tests.compare`, with the experiment as the reference and the parent
+        as the other method.
     parent : str
         Name of the parent's row.
-    scores : sequence
-        Of Score.
+    scores : sequence of Score
 
     Returns
     -------
     line : str
-        Scores that are better, worse, or without a direction, each with difference and
-        interval.
+        Lists better and worse scores, and those without a direction, each with its
+        difference and interval.
     """
     groups: dict[str, list[str]] = {"better": [], "worse": [], "changed": []}
     rows = comparison.set_index("metric")

@@ -1,4 +1,4 @@
-"""Cross-validation: one recipe on several folds, and its scores over all of them."""
+"""Cross-validation: run a recipe on several folds, and average its scores."""
 
 import json
 import subprocess
@@ -20,8 +20,8 @@ from speechbrain_lmac.utils.csv_files import read_csv
 from speechbrain_lmac.utils.errors import InputError
 
 KEYS = ["condition", "block", "method"]  # of a row of `summary.csv`
-# Columns of a score in `summary.csv`: its interval and its number of clips.
-BESIDE = ("_low", "_high", "_n")
+# Suffixes of the columns of a score other than its mean in `summary.csv`.
+SUFFIXES = ("_low", "_high", "_n")
 
 
 def fold_runs(
@@ -32,18 +32,18 @@ def fold_runs(
     Arguments
     ---------
     hparams_file : str
-        A YAML with a key `fold`, on which its `output_folder` depends.
+        A YAML with a key `fold`, whose `output_folder` depends on it.
     options : list of str
         Command-line options of the recipe after the YAML, without `--fold`.
     folds : sequence of int
-        Different folds.
+        Distinct folds.
 
     Returns
     -------
     folders : dict
         Fold to its output folder; all have the same parent folder.
     seed : int
-        Of the experiment.
+        Seed of the experiment.
 
     Raises
     ------
@@ -54,33 +54,34 @@ def fold_runs(
     path = find_hparams(hparams_file)
     if "fold" not in top_level_keys(path):
         raise InputError(
-            f"{path} has no key 'fold', so only one split: run the recipe itself"
+            f"{path} has no key 'fold' and cannot be cross-validated: run the recipe "
+            "directly"
         )
     if any(o == "--fold" or o.startswith("--fold=") for o in options):
-        raise InputError("--fold is set for each run here: list the folds with --folds")
+        raise InputError("--fold is set for each run: list the folds with --folds")
     if not folds or len(set(folds)) < len(folds):
-        raise InputError(f"--folds must name different folds, got {list(folds)}")
+        raise InputError(f"--folds must list distinct folds, got {list(folds)}")
     folders = {}
     for fold in folds:
         scalars = _scalars(path, [*options, f"--fold={fold}"])
         folders[fold] = Path(scalars["output_folder"])
     if len(set(folders.values())) < len(folds):
         raise InputError(
-            f"{folders[folds[0]]} would be the output folder of every fold: its name "
-            "must contain <fold>, e.g. --output_folder='!ref "
+            f"several folds share the output folder {folders[folds[0]]}: its name must "
+            "contain <fold>, e.g. --output_folder='!ref "
             "results/mine/<seed>/fold<fold>'"
         )
     parents = {folder.parent for folder in folders.values()}
     if len(parents) > 1:
         raise InputError(
-            "the output folders of all folds must be in one folder, got "
+            "the output folders of all folds must have the same parent folder, got "
             f"{', '.join(sorted(map(str, parents)))}"
         )
     return folders, scalars["seed"]
 
 
 def _scalars(path: Path, options: list[str]) -> Any:
-    """Return the top level of a YAML, references resolved and nothing built."""
+    """Return the top level of a YAML with resolved references, without building it."""
     _, _, overrides = read_command([str(path), *options], training=True)
     scalars = YAML().load(resolve(path, overrides))
     require_keys(scalars, ["output_folder", "seed"], path)
@@ -93,21 +94,21 @@ def run_folds(
     options: list[str],
     folds: Iterable[int],
 ) -> None:
-    """Run the recipe for one fold after the other, each in its own process.
+    """Run the recipe for each fold in turn, in its own process.
 
-    Interrupted recipes resume, so a second call repeats little.
+    Recipes resume, so calling this again after an interruption repeats little.
 
     Arguments
     ---------
     script : str or Path
-        The recipe.
+        The recipe script.
     hparams_file, options, folds
         As for `fold_runs`.
 
     Raises
     ------
     InputError
-        If a fold fails; the results of the others stay.
+        If a fold fails; results of the other folds are kept.
     """
     for fold in folds:
         show(f"fold {fold}: {Path(script).name} {hparams_file}")
@@ -116,36 +117,36 @@ def run_folds(
         if done.returncode:
             raise InputError(
                 f"fold {fold} failed with exit status {done.returncode}, see its "
-                "message above. Finished parts stay: repeat the command to resume"
+                "message above. Repeat the command to resume from the finished parts"
             )
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
-    """Read the scores of a recipe: of a training's test, or of a table.
+    """Read the scores of a recipe: test scores of a training run, or a summary table.
 
     Arguments
     ---------
     folder : Path
-        With `training.json`, or else `summary.csv`.
+        Contains `training.json` or `summary.csv`; the former takes precedence.
 
     Returns
     -------
     scores : pandas.DataFrame
-        Columns `score` and `value`, for a table after `KEYS`. Intervals within the fold
-        are dropped.
+        Columns `score` and `value`; for a summary table preceded by `KEYS`. Intervals
+        within a fold are dropped.
     """
     if (folder / "training.json").is_file():
         record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         return pd.DataFrame(record["test"].items(), columns=["score", "value"])
     if not (folder / "summary.csv").is_file():
         raise InputError(
-            f"{folder} has neither training.json nor summary.csv, so no scores (with "
-            "--debug a training writes no results)"
+            f"no scores in {folder}: neither training.json nor summary.csv exists "
+            "(training with --debug writes no results)"
         )
     summary = read_csv(folder / "summary.csv", KEYS)
-    left_out = [c for c in summary.columns if c.endswith(BESIDE)]
+    left_out = [c for c in summary.columns if c.endswith(SUFFIXES)]
     table = summary.drop(columns=left_out)
-    # Scores in the table's own order, method by method.
+    # Keep the order of the table: all scores of a method, then the next method.
     names = [column for column in table.columns if column not in KEYS]
     long = table.melt(KEYS, names, "score", ignore_index=False)
     return long.sort_index(kind="stable").reset_index(drop=True)
@@ -162,9 +163,9 @@ def over_folds(scores: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     table : pandas.DataFrame
-        `KEYS` of a table, `score`, `mean`, `std` (over n - 1; NaN for a single fold),
-        `n` (the averaged folds, those with a finite value) and `fold K` for each fold:
-        NaN if the score is missing there.
+        `KEYS` if present, `score`, `mean`, `std` (with n - 1; NaN for a single fold),
+        `n` (number of folds with a finite value, which are averaged), and a column
+        `fold K` per fold, NaN where the score is missing.
 
     Example
     -------
@@ -178,7 +179,7 @@ def over_folds(scores: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     for fold, table in scores.items():
         keys = [column for column in table.columns if column != "value"]
         columns[f"fold {fold}"] = table.set_index(keys)["value"].astype(float)
-    # In the order of appearance: pandas sorts where the folds differ.
+    # In order of appearance: pandas would sort if the folds differ.
     order = list(dict.fromkeys(row for c in columns.values() for row in c.index))
     values = pd.DataFrame({name: c.reindex(order) for name, c in columns.items()})
     values = values.mask(values.abs() == float("inf"))
@@ -195,7 +196,7 @@ def over_folds(scores: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
 
 
 def write_folds(folder: Path, table: pd.DataFrame, header: Sequence[str]) -> None:
-    """Write `folds.csv` (exact) and `folds.md` (four digits), each atomically.
+    """Write `folds.csv` (full precision) and `folds.md` (four digits), each atomically.
 
     Arguments
     ---------

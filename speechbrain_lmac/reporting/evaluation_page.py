@@ -1,4 +1,4 @@
-"""The page and tables of an evaluation."""
+"""Results page and tables of an evaluation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,10 +40,10 @@ from speechbrain_lmac.reporting.tables import (
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_text
 
-Kinds = Mapping[str, Sequence[Score]]  # of scores: metrics, truth, areas
-# Scores of the masks, which are not comparable across domains.
-OF_MASKS = (SPS, COMP, MM, IRM_OVERLAP)
-# The papers' scores for the comparison of methods.
+Kinds = Mapping[str, Sequence[Score]]  # "metrics", "truth" or "areas" to scores
+# Scores of the mask itself, which are not comparable across domains.
+MASK_SCORES = (SPS, COMP, MM, IRM_OVERLAP)
+# Scores by which the papers compare methods.
 FAITHFULNESS = (AI, AD, AG, FID_IN)
 
 
@@ -62,8 +62,8 @@ def write_results(
 
     `per_clip.csv`, `summary.csv`, `summary.md`, `summary.tex`; `comparison.csv` with a
     reference; `curves.csv` and a figure for each condition and block with curves;
-    `sanity.csv` and a figure for each block with a sanity check. The numbers in the CSV
-    files are exact (`pandas.read_csv` of pandas 3 restores them).
+    `sanity.csv` and a figure for each block with a sanity check. CSV files have full
+    precision (`pandas.read_csv` of pandas 3 restores the exact numbers).
 
     Arguments
     ---------
@@ -75,7 +75,7 @@ def write_results(
     header : sequence of str
         Command, data, seed and versions.
     seed : int
-        Of the bootstraps.
+        Seed of the bootstraps.
     reference : str, optional
         The method that the others are compared with, paired by clip.
     published : str, optional
@@ -83,8 +83,8 @@ def write_results(
     sanity : pandas.DataFrame, optional
         From `Benchmark.check_sanity`.
     together : sequence of str
-        Blocks whose methods are also in one joint table, with a comparison across
-        blocks: in their common scores, without those of the masks.
+        Blocks to compare in an additional joint table, on the scores they have in
+        common, except those of the masks (`MASK_SCORES`).
 
     Raises
     ------
@@ -93,7 +93,8 @@ def write_results(
     """
     for block in set(together) - set(benchmark.blocks):
         raise InputError(
-            f"together: unknown block {block!r}; blocks: {', '.join(benchmark.blocks)}"
+            f"together: unknown block {block!r}, expected some of "
+            f"{', '.join(benchmark.blocks)}"
         )
     page = EvaluationPage(Path(folder), header, seed, reference, published)
     page.add_rows("per_clip", per_clip)
@@ -117,7 +118,8 @@ def write_results(
         caption = f"{condition}: {about}"
         page.latex.append(latex_table(summaries, caption, columns))
     if sanity is not None:
-        add_sanity(page, sanity, page.folder, seed, "Sanity: a randomised classifier")
+        title = "Sanity check: randomised classifier"
+        add_sanity(page, sanity, page.folder, seed, title)
     page.finish()
 
 
@@ -205,12 +207,12 @@ class EvaluationPage(MarkdownPage):
         if any(tables):
             self.add(*tables, COMPARISON)
         if all(m == reference or is_control(m) for m in summary["method"]):
-            self.add(f"There is no method but controls to compare {reference} with.")
+            self.add(f"{reference} is compared with controls only.")
             return
         for title, leading in (
             ("", [metric for metric in kinds["metrics"] if metric in FAITHFULNESS]),
-            ("Against the known sources: ", kinds["truth"]),
-            ("At equal sizes of the mask: ", kinds["areas"]),
+            ("With known sources: ", kinds["truth"]),
+            ("At equal mask sizes: ", kinds["areas"]),
         ):
             line = verdict(summary, compared, reference, leading)
             self.add(f"{title}{line}" if line else "")
@@ -229,10 +231,10 @@ class EvaluationPage(MarkdownPage):
         self.add_rows("curves", placed(means, condition=condition, block=block))
         picture = f"curves_{condition}_{block}.png"
         write_curves(means, CURVES, self.folder / picture, f"{condition}, {block}")
-        self.add(f"![Faithfulness at equal sizes of the mask]({picture})")
+        self.add(f"![Faithfulness at equal mask sizes]({picture})")
 
     def finish(self) -> None:
-        """Add the notes, and write the page and its tables."""
+        """Add notes and score descriptions, and write the page and its tables."""
         self.add(HOW_TO_READ, descriptions(self._used.values()))
         self.write(self.folder / "summary.md")
         write_text("\n".join(self.latex), self.folder / "summary.tex")
@@ -256,7 +258,7 @@ def rows_of(per_clip: pd.DataFrame, condition: str, block: str) -> pd.DataFrame:
 
 
 def joined_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """Append the block to the names of methods that several blocks have.
+    """Append the block name to the names of methods that occur in several blocks.
 
     Example
     -------
@@ -271,15 +273,16 @@ def joined_rows(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def common_scores(kinds: Sequence[Kinds]) -> Kinds:
-    """Return the scores that all blocks have, without `OF_MASKS`.
+    """Return the scores common to all blocks, except `MASK_SCORES`.
 
-    Arguments and result are by kind, as from `Benchmark.scores`.
+    Arguments and result are dicts by kind, as from `Benchmark.scores`.
     """
     return {
         kind: [
             score
             for score in scores
-            if score not in OF_MASKS and all(score in others[kind] for others in kinds)
+            if score not in MASK_SCORES
+            and all(score in others[kind] for others in kinds)
         ]
         for kind, scores in kinds[0].items()
     }

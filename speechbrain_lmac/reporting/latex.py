@@ -14,7 +14,7 @@ def latex_table(
     caption: str,
     metrics: Sequence[Score] = PAPER_METRICS,
 ) -> str:
-    """Return a LaTeX table (package booktabs) of means, blocks as groups of rows.
+    """Return a LaTeX table of means (package booktabs), with one row group per block.
 
     The best mean of each block and column is bold.
 
@@ -24,8 +24,8 @@ def latex_table(
         Name of the block to its summary, from `statistics.summarise`.
     caption : str
         Plain text.
-    metrics : sequence
-        The columns, of Score.
+    metrics : sequence of Score
+        The columns.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Markdown pages, and the CSV tables beside them."""
+"""Markdown pages with accompanying CSV tables."""
 
 import re
 from collections import defaultdict
@@ -14,7 +14,7 @@ from speechbrain_lmac.utils.system import command_line, versions
 
 
 class MarkdownPage:
-    """Paragraphs under a title, and the tables behind them.
+    """A Markdown page under a title, with tables to be saved as CSV files.
 
     Arguments
     ---------
@@ -59,7 +59,7 @@ class MarkdownPage:
         self.tables[name].append(table)
 
     def append(self, page: "MarkdownPage") -> None:
-        """Add all of another page, and the rows of its tables."""
+        """Append another page, and the rows of its tables."""
         self.paragraphs += page.paragraphs
         for name, parts in page.tables.items():
             self.tables[name] += parts
@@ -69,7 +69,7 @@ class MarkdownPage:
         return "\n\n".join(self.paragraphs) + "\n"
 
     def write(self, path: str | Path) -> None:
-        """Write the page and its tables (CSV) beside it, each atomically."""
+        """Write the page, and its tables as CSV files next to it, each atomically."""
         for name, parts in self.tables.items():
             table = pd.concat(parts, ignore_index=True)
             write_csv(table, Path(path).with_name(f"{name}.csv"))
@@ -84,9 +84,9 @@ def provenance(argv: list[str], *about: str, seed: int) -> list[str]:
     argv : list of str
         Arguments of the command.
     *about : str
-        Lines about the data.
+        Lines that describe the data.
     seed : int
-        Of the experiment.
+        Seed of the experiment.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def provenance(argv: list[str], *about: str, seed: int) -> list[str]:
 
 
 def placed(table: pd.DataFrame, **where: object) -> pd.DataFrame:
-    """Return a table with constant first columns.
+    """Return a table with constant columns inserted in front.
 
     Example
     -------
@@ -130,6 +130,6 @@ def row_of(cells: Iterable[object]) -> str:
 
 
 def _cell_text(cell: object) -> str:
-    """Escape bars, and backslashes before them, in the text of a cell."""
+    """Return the text of a cell with pipes, and backslashes before them, escaped."""
     text = visible(str(cell)).replace("\n", " ")
     return re.sub(r"(\\*)\|", lambda found: 2 * found[1] + r"\|", text)

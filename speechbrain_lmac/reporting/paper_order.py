@@ -5,7 +5,7 @@ import pandas as pd
 from speechbrain_lmac.metrics import Score
 
 CONTROLS = ("random cells", "random blocks", "all ones")
-# The order of the papers' tables; other rows follow.
+# Row order of the papers' tables; other rows follow.
 PAPER_ORDER = (
     "Saliency",
     "SmoothGrad",
@@ -39,7 +39,7 @@ def in_paper_order(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_control(method: str) -> bool:
-    """Return whether a method is a control, with or without the name of its block.
+    """Return whether a method is a control; its name may end in the block's name.
 
     Example
     -------
@@ -50,7 +50,7 @@ def is_control(method: str) -> bool:
 
 
 def best_of(summary: pd.DataFrame, metric: Score) -> list[str]:
-    """Return the methods with the best mean of a score, [] without a direction.
+    """Return the methods with the best mean; [] for a score without a direction.
 
     Controls are excluded: an all-ones mask has the best possible AD and Fid-In.
     """

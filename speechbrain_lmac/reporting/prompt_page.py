@@ -1,4 +1,4 @@
-"""The page and tables of `zero_shot_checks`."""
+"""Results page and tables of the zero-shot prompt checks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,9 +37,9 @@ KINDS = {True: "of its class", False: "of another"}  # of prompts, for a clip
 HOW_TO_READ = (
     "Mean [95 % interval, percentile bootstrap over clips] of the clips with a finite "
     "score; ↑ higher is better, ↓ lower is better. Empty: masks, of all clips and "
-    "prompts, that are 0 everywhere. Non-finite: clips without one of the scores. All "
-    "values: prompts.csv (a row per clip and prompt), swaps.csv (per clip and pair of "
-    "prompts), per_clip.csv, summary.csv."
+    "prompts, that are 0 everywhere. Non-finite: clips for which a score is undefined. "
+    "All values: prompts.csv (a row per clip and prompt), swaps.csv (per clip and pair "
+    "of prompts), per_clip.csv, summary.csv."
 )
 
 
@@ -62,13 +62,13 @@ def write_checks(
     ---------
     folder : str or Path
     prompts, swaps : pandas.DataFrame
-        From `explain_prompts`, after the columns `condition block method`.
+        From `explain_prompts`, with leading columns `condition block method`.
     sanity : pandas.DataFrame
         From `Benchmark.check_sanity`.
     header : sequence of str
         Command, data, seed and versions.
     seed : int
-        Of the bootstraps.
+        Seed of the bootstraps.
     reference : str, optional
         The method that the others are compared with, paired by clip.
     """
@@ -111,7 +111,7 @@ def write_checks(
             "mask_mean",
             "prompt",
             folder / f"size_{name}",
-            f"{about}: mask mean and similarity of clip and prompt",
+            f"{about}: mask mean and clip-prompt similarity",
         )
         write_relation(
             swapped.assign(pair="of prompts"),
@@ -119,7 +119,7 @@ def write_checks(
             "swap_distance",
             "pair",
             folder / f"swap_{name}",
-            f"{about}: distance of two masks of a clip, and of their prompts",
+            f"{about}: distances between masks of a clip, and between prompts",
         )
         n_clips = per_clip["id"].nunique()
         n_prompts = prompted["prompt"].nunique()
@@ -129,7 +129,7 @@ def write_checks(
             checks_table(summary, (RISES, OVERALL), prompted),
             verdict(summary, RISES),
             f"![Mask mean and similarity](size_{name})",
-            "### Sounds that are not there",
+            "### Absent classes",
             checks_table(summary, ABSENT),
             verdict(summary, ABSENT[2]),
             "### Prompt swap",
@@ -143,7 +143,7 @@ def write_checks(
                 f"### {reference} against the others",
                 comparison_table(compared, reference, SCORES),
             )
-    heading = "The audio encoder randomised, the deepest layer first"
+    heading = "Sanity check: randomised audio encoder, deepest layer first"
     add_sanity(page, sanity, folder, seed, heading, about="{block}: {n_clips} clips")
     page.add(HOW_TO_READ, descriptions((RISES, OVERALL, *ABSENT, *SWAP)))
     page.write(folder / "summary.md")
@@ -181,8 +181,7 @@ def checks_table(
     ---------
     summary : pandas.DataFrame
         In the columns of `paired_tests.means_by`, by `method`.
-    scores : sequence
-        Of Score.
+    scores : sequence of Score
     prompts : pandas.DataFrame, optional
         Rows of `explain_prompts`, for a column with the number of empty masks.
 

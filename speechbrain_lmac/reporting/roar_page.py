@@ -1,4 +1,4 @@
-"""The page of remove and retrain (ROAR)."""
+"""Results page of remove and retrain (ROAR)."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ import pandas as pd
 from speechbrain_lmac.reporting.markdown import MarkdownPage, table_lines
 
 HOW_TO_READ = (
-    "Accuracy in % on the test clips: mean (least to largest) of {} retrainings, after "
-    "the cells ranked highest were replaced by the training clips' mean of their bin. "
-    "Lower: the method found more of what the classes are told by."
+    "Accuracy in % on the test clips: mean (minimum to maximum) of {} retrainings, "
+    "with the top-ranked cells replaced by the mean of their bin over training clips. "
+    "Lower is better: the method ranks more of the evidence for the classes highest."
 )
 
 
@@ -25,9 +25,9 @@ def roar_page(
     header : sequence of str
         Command, data, seed and versions.
     repeats : int
-        Retrainings of each method and share.
+        Number of retrainings per method and share.
     picture : str
-        File name of the figure beside the page.
+        File name of the figure, in the folder of the page.
 
     Returns
     -------

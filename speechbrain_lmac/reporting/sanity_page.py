@@ -1,4 +1,4 @@
-"""The section of a page on the sanity check with a randomised classifier."""
+"""Page section on the sanity check with a randomised classifier."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def add_sanity(
     title: str,
     about: str = "{block}",
 ) -> None:
-    """Add a table and a figure of each block, and the rows of `sanity.csv`.
+    """Add a table and a figure for each block, and the rows of `sanity.csv`.
 
     Arguments
     ---------
@@ -29,13 +29,13 @@ def add_sanity(
     sanity : pandas.DataFrame
         From `Benchmark.check_sanity`.
     folder : Path
-        For the figures `sanity_BLOCK.png`.
+        Folder of the figures `sanity_BLOCK.png`.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     title : str
-        Of the section.
+        Title of the section.
     about : str
-        Title of a block, a format with `block` and `n_clips`.
+        Title of a block, a format string with `block` and `n_clips`.
     """
     page.add_rows("sanity", sanity)
     page.add(f"## {title}")
@@ -47,20 +47,19 @@ def add_sanity(
         page.add(
             "### " + about.format(block=block, n_clips=table["id"].nunique()),
             sanity_table(means, SIMILARITIES),
-            f"![Similarity with the masks before]({picture})",
+            f"![Similarity to the masks before randomisation]({picture})",
         )
 
 
 def sanity_table(means: pd.DataFrame, scores: Sequence[Score]) -> list[str]:
-    """Return a Markdown table of similarities after the first and the last layer.
+    """Return a Markdown table of similarities after one and after all layers.
 
     Arguments
     ---------
     means : pandas.DataFrame
-        `paired_tests.means_by` of `randomisation.randomisation_check`, by
-        `method step layer`.
-    scores : sequence
-        Of Score.
+        Result of `randomisation.randomisation_check`, averaged by
+        `paired_tests.means_by` over the keys `method step layer`.
+    scores : sequence of Score
     """
     first, last = means["step"].eq(1), means["step"].eq(means["step"].max())
     layers = [means.loc[rows, "layer"].iloc[0] for rows in (first, last)]

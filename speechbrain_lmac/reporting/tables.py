@@ -17,15 +17,16 @@ COUNTS = {
     "saturated": "saturated",
     "seconds_per_clip": "s/clip",
 }
-# With the AD as it was published, see docs/methods.md.
+# Compared with published scores; their AD is AD-double-softmax, see docs/methods.md.
 COMPARED = ("AI", "AD-double-softmax", "AG", "FF", "Fid-In", "SPS", "COMP")
 
 HOW_TO_READ = (
     "Mean [95 % interval, percentile bootstrap over clips] of the clips with a finite "
     "score; ↑ higher is better, ↓ lower is better. Empty: masks that are 0 everywhere. "
-    "Non-finite: clips without one of the scores. Saturated: clips with nothing to "
-    "gain. s/clip: time to explain, not to score. p, p_in, p_out: probability of the "
-    "explained class for the whole clip, the explanation alone, and the rest."
+    "Non-finite: clips for which a score is undefined. Saturated: clips whose "
+    "confidence cannot rise. s/clip: time to explain, without scoring. p, p_in, p_out: "
+    "probability of the explained class for the whole clip, the "
+    "explanation alone, and the rest."
 )
 
 
@@ -40,8 +41,7 @@ def markdown_table(
     ---------
     summary : pandas.DataFrame
         From `statistics.summarise`.
-    scores : sequence
-        Of Score.
+    scores : sequence of Score
     counts : dict, optional
         Further columns of the summary, with their titles.
 
@@ -59,7 +59,7 @@ def markdown_table(
     return lines
 
 
-# Largest p of a marked Wilcoxon signed-rank test.
+# Wilcoxon signed-rank tests with a p value below this are marked.
 SIGNIFICANT = 0.001
 COMPARISON = (
     "Mean difference on the same clips [95 % interval, percentile bootstrap over "
@@ -75,18 +75,17 @@ def published_table(
     block: str,
     metrics: Sequence[Score],
 ) -> list[str]:
-    """Return a Markdown table of our means beside the published ones.
+    """Return a Markdown table of our means next to the published ones.
 
     Arguments
     ---------
     summary : pandas.DataFrame
-        Of this condition and block.
+        Summary of this condition and block.
     published : pandas.DataFrame
         From `published.published_numbers`.
     condition, block : str
-        Selected rows of it.
-    metrics : sequence
-        Of Score.
+        Select rows of `published`.
+    metrics : sequence of Score
 
     Returns
     -------
@@ -126,18 +125,18 @@ def comparison_table(
         From `paired_tests.compare`.
     reference : str
         The reference method.
-    scores : sequence
-        Of Score: the columns; those without a direction are skipped.
+    scores : sequence of Score
+        Columns; scores without a direction are skipped.
 
     Returns
     -------
     lines : list of str
-        [] without another method or a score with a direction.
+        [] if there is no other method, or no score with a direction.
     """
     shown = [score for score in scores if score.higher_is_better is not None]
     if not shown or comparison.empty:
         return []
-    titles = [f"{reference} less", *map(title, shown)]
+    titles = [f"{reference} minus", *map(title, shown)]
     lines = table_lines(titles)
     rows = comparison.set_index(["method", "metric"])
     for method in in_paper_order(comparison.drop_duplicates("method"))["method"]:
@@ -156,10 +155,10 @@ def verdict(
     reference: str,
     scores: Sequence[Score],
 ) -> str:
-    """Return a line on the scores in which a method leads, and on those ahead of it.
+    """Return a line that lists the scores on which a method leads, and its rivals.
 
-    Controls are excluded. Means are compared as the table prints them: equal digits are
-    a tie. Differences have their paired interval over clips.
+    Controls are excluded. Means are compared as printed: equal digits are a tie.
+    Differences are given with their paired interval over clips.
 
     Arguments
     ---------
@@ -169,14 +168,14 @@ def verdict(
         From `paired_tests.compare` with this reference.
     reference : str
         The method.
-    scores : sequence
-        Of Score, each in the summary. Those without a direction are left out.
+    scores : sequence of Score
+        Columns of the summary; scores without a direction are skipped.
 
     Returns
     -------
     line : str
-        "" if there is no method but controls, no score with a direction, or no mean of
-        the reference.
+        "" if all other methods are controls, if no score has a direction, or if the
+        reference has no mean.
     """
     means = summary.set_index("method")
     pairs = comparison.set_index(["metric", "method"])
@@ -232,13 +231,13 @@ def descriptions(scores: Iterable[Score]) -> list[str]:
 
 
 def title(score: Score) -> str:
-    """Return the title of a column: the name, and an arrow to the better values."""
+    """Return a column title: the name, and an arrow towards better values."""
     arrow = {True: " ↑", False: " ↓", None: ""}[score.higher_is_better]
     return f"{score.name}{arrow}"
 
 
 def number(value: float, score: Score) -> str:
-    """Format a mean: 2 decimals of percent, else 3; – for NaN."""
+    """Format a mean with 2 decimals for percent, otherwise 3; – for NaN."""
     digits = 2 if score.unit == "%" else 3
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
@@ -255,14 +254,14 @@ def with_limits(mean: float, low: float, high: float, score: Score) -> str:
     Arguments
     ---------
     mean, low, high : float
-        NaN: none.
+        NaN if there is none.
     score : Score
-        Its unit decides the digits.
+        Its unit determines the digits.
 
     Returns
     -------
     text : str
-        "–" without a mean.
+        "–" if the mean is NaN.
     """
     shown = [number(value, score) for value in (mean, low, high)]
     return "–" if math.isnan(mean) else f"{shown[0]} [{shown[1]}, {shown[2]}]"

@@ -1,4 +1,4 @@
-"""The page and tables of an evaluation on mixtures of two sources."""
+"""Results page and tables of an evaluation on mixtures of two sources."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +28,8 @@ LESS_ABSENT = Score(
     name="MM A, B less absent",
     higher_is_better=True,
     unit="",
-    description="the mean of the mask means for A and B less that for the class that "
-    "is not there, mixture by mixture: 0 for a mask that is as large for any class",
+    description="average of the mask means for A and B minus that for an absent class, "
+    "per mixture: 0 if the mask has the same size for every class",
 )
 COUNTS = {
     "n": "mixtures",
@@ -39,10 +39,10 @@ COUNTS = {
 }
 HOW_TO_READ = (
     "Mean [95 % interval, percentile bootstrap over mixtures] of the mixtures with a "
-    "finite score; ↑ higher is better, ↓ lower is better. A is the clip, B what was "
+    "finite score; ↑ higher is better, ↓ lower is better. A is the clip, B the clip "
     "added to it. Empty: mixtures with a mask that is 0 everywhere. Non-finite: "
-    "mixtures without one of the scores. s/mixture: time to explain and score, three "
-    "questions. Mixtures share clips, so the intervals are a little too narrow."
+    "mixtures for which a score is undefined. s/mixture: time to explain and score all "
+    "three classes. Mixtures share clips, so the intervals are slightly too narrow."
 )
 
 
@@ -55,18 +55,18 @@ def write_two_sources(
 ) -> None:
     """Write `per_clip.csv`, `summary.csv`, `comparison.csv`, `summary.md`, atomically.
 
-    The tables are of all mixtures, and of those whose two classes are the two most
-    probable ones of the classifier.
+    There are tables for all mixtures, and for those whose two classes are the two most
+    probable ones according to the classifier.
 
     Arguments
     ---------
     folder : str or Path
     rows : pandas.DataFrame
-        From `two_source_rows`, after the columns `condition` and `block`.
+        From `two_source_rows`, with leading columns `condition` and `block`.
     header : sequence of str
         Command, data, seed and versions.
     seed : int
-        Of the bootstraps.
+        Seed of the bootstraps.
     reference : str, optional
         The method that the others are compared with, paired by mixture.
     """
@@ -102,7 +102,7 @@ def write_two_sources(
 
 
 def less_absent(rows: pd.DataFrame) -> pd.Series:
-    """Return `LESS_ABSENT` of rows of `judge`.
+    """Return `LESS_ABSENT` of rows of `two_source_rows`.
 
     Example
     -------
@@ -121,13 +121,12 @@ def verdict(summary: pd.DataFrame) -> str:
     -------
     >>> import pandas as pd
     >>> limits = {"nearer A_low": [0.5, -2.0], "nearer B_low": [0.1, 1.0]}
-    >>> verdict(pd.DataFrame({"method": ["asked", "deaf"], **limits}))
-    'Nearer to A when asked for A and to B when asked for B, both intervals above 0: \
-asked.'
+    >>> verdict(pd.DataFrame({"method": ["a", "b"], **limits}))
+    'Closer to the source of the target, for A and for B, both intervals above 0: a.'
     """
     follows = (summary[[f"{score.name}_low" for score in NEARER]] > 0).all(axis=1)
     names = ", ".join(summary.loc[follows, "method"]) or "no method"
     return (
-        "Nearer to A when asked for A and to B when asked for B, both intervals above "
-        f"0: {names}."
+        "Closer to the source of the target, for A and for B, both intervals above 0: "
+        f"{names}."
     )

@@ -74,7 +74,7 @@ class RecordingBrain(sb.Brain):
         return Annealing(self.hparams.lr_annealing)
 
     def before_training(self, wav: torch.Tensor) -> None:
-        """Check that the training can succeed, before it begins.
+        """Raise if the training cannot succeed; called before it begins.
 
         Arguments
         ---------
@@ -83,7 +83,7 @@ class RecordingBrain(sb.Brain):
         """
 
     def _fit_train(self, train_set: Any, epoch: int, enable: bool) -> None:
-        """Train an epoch; its length is known to the schedule."""
+        """Train an epoch, with `steps_per_epoch` set for the schedule."""
         self.steps_per_epoch = -(-len(train_set) // self.grad_accumulation_factor)
         super()._fit_train(train_set, epoch, enable)
 
@@ -167,7 +167,7 @@ class RecordingBrain(sb.Brain):
     def check_loss_isfinite(self, loss: torch.Tensor) -> None:
         """Raise `NotFiniteError` if the loss, shape (), is not finite in any process.
 
-        All processes raise together: one that stepped alone would wait for ever.
+        All processes raise together: one that stepped alone would wait forever.
         """
         finite = loss.detach().isfinite().all().float()
         if self.distributed_launch:
@@ -307,7 +307,7 @@ class RecordingBrain(sb.Brain):
             )
 
     def stop(self, reason: str) -> NoReturn:
-        """End the training with a message: it cannot go on."""
+        """Raise `InputError`: the training cannot continue."""
         raise InputError(
             f"{reason}. Lower the learning rate (--lr), or change the seed; earlier "
             "checkpoints are kept"
@@ -326,7 +326,7 @@ class RecordingBrain(sb.Brain):
         unfit = self.unfit()
         if unfit is not None:
             logger.warning(
-                "epoch %d: %s. It is not the best epoch unless all are like it",
+                "epoch %d: %s. It can be the best epoch only if all are unfit",
                 epoch,
                 unfit,
             )

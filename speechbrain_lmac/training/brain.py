@@ -32,8 +32,8 @@ class LabellingBrain(RecordingBrain):
     ) -> tuple[torch.Tensor | None, bool]:
         """Return the lengths (B,) to use, and whether the model masks padding.
 
-        A model that does not is trained on the padding, too, and the lengths are None:
-        clip by clip, batch norm would have nothing to average.
+        A model that does not is trained on the padding, too, without lengths: clip by
+        clip, batch norm could not average over a batch.
         """
         masks = masks_padding(self.modules.model)
         if stage == sb.Stage.TRAIN and lengths is not None and not masks:
@@ -48,7 +48,7 @@ class LabellingBrain(RecordingBrain):
         batch: ClipBatch,
         stage: sb.Stage,
     ) -> None:
-        """Record the accuracy; in the test count confusions.
+        """Record the accuracy; in the test count the confusions.
 
         Arguments
         ---------
@@ -96,7 +96,7 @@ class InterpreterBrain(RecordingBrain):
         )
 
     def before_training(self, wav: torch.Tensor) -> None:
-        """Raise if the interpreter is of another classifier, or gradients vanish.
+        """Raise if the interpreter belongs to another classifier, or gradients vanish.
 
         `wav` are clips of the validation, (B, N).
         """
@@ -135,7 +135,7 @@ class InterpreterBrain(RecordingBrain):
             return evidence
         return replace(evidence, support=support.to(self.device))
 
-    def judge(self, evidence: Evidence | None, stage: sb.Stage) -> None:
+    def record_metrics(self, evidence: Evidence | None, stage: sb.Stage) -> None:
         """Record the metrics, except in training; detect dead masks in the validation.
 
         Without evidence, as in trainings of LMAC-ZS, nothing is recorded.
@@ -148,7 +148,7 @@ class InterpreterBrain(RecordingBrain):
             self.masks.update(evidence.mask, evidence.frames)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Reset the first batch of the validation."""
+        """Reset the stored first batch before the validation."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.VALID:
             self.first_batch: ClipBatch | None = None

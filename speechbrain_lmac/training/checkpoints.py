@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 CHECKSUMS = "checksums.json"
 UNFINISHED = "unfinished+"
 KEPT = 2  # the newest; if one is damaged, the other is loaded
-# In the meta of a checkpoint: why it must not be the best unless all have a reason.
+# Key of the meta: why a checkpoint is unfit to be the best (unless all are unfit).
 UNFIT = "unfit"
 
 
@@ -35,12 +35,12 @@ class WholeCheckpointer(Checkpointer):
 
     A checkpoint is written under another name and renamed when it is complete: a killed
     process leaves no partial one. It has the checksums of its files. A checkpoint that
-    does not match them is skipped with a warning, and the one before it is loaded; so
-    the two newest are kept, besides the best.
+    does not match them is skipped with a warning, and the one before it is loaded;
+    therefore the two newest are kept, besides the best.
 
     The best checkpoint has the lowest value; of equal ones it is the earliest, in every
-    process. A checkpoint with a reason at `UNFIT` in its meta, or with a NaN, is the
-    best only if all are like that.
+    process. A checkpoint with a reason at `UNFIT` in its meta, or with a NaN, can be
+    the best only if all others have one, too.
 
     Arguments
     ---------
@@ -119,11 +119,11 @@ class WholeCheckpointer(Checkpointer):
         meta : dict
             Values of the checkpoint.
         min_keys : sequence of str
-            For each the checkpoint with the lowest value is kept.
+            The checkpoint with the lowest value of each key is kept.
         num_to_keep : int
             How many of the newest are kept, at least `KEPT`.
         ckpt_predicate : callable, optional
-            Only checkpoints for which it is true may be deleted.
+            Returns whether a checkpoint may be deleted.
         **kwargs
             Of `save_checkpoint`.
         """

@@ -20,7 +20,7 @@ from speechbrain_lmac.utils.distributed import one_process_only
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.seeding import generator
 
-FORGOTTEN = 0.05  # share of the words that a training replaces by the unknown word
+WORD_DROPOUT = 0.05  # share of words replaced by the unknown word in training
 SILENT_DB = (-100.0, -50.0)  # gains of a clip that should match no caption
 
 
@@ -30,26 +30,26 @@ class CaptionBrain(RecordingBrain):
     `record_retrieval` records, except in training,
 
     - `accuracy`: of the class among the standard prompts of all classes,
-    - `template_seen`, `template_unseen`: the same with each template, the mean over
-      those in the training captions of the clip's class, or over the others,
-    - `pair_seen`, `pair_unseen`: with another clip mixed in, whether the caption that
-      names both classes is the best among those of all pairs,
-    - `attribute_seen`, `attribute_unseen`: whether the right value is better than its
-      opposite, the mean over the attributes that are clear. Unseen: no training caption
-      of this class has one of the two,
+    - `template_seen`, `template_unseen`: the same with each prompt template; means over
+      those in the training captions of the clip's class, and over the others,
+    - `pair_seen`, `pair_unseen`: with another clip mixed in, whether the caption of
+      both classes has the highest similarity among those of all pairs,
+    - `attribute_seen`, `attribute_unseen`: whether the right value has a higher
+      similarity than its opposite; mean over the attributes that are clear. Unseen: no
+      training caption of this class has one of the two,
     - `nonsense`: accuracy with made-up names for the classes.
 
     A value that a clip does not have is NaN, and left out of the means.
     """
 
     def embed_captions(self, captions: Sequence[Any], stage: sb.Stage) -> torch.Tensor:
-        """Return the embeddings (B, D) of captions; training drops some words."""
+        """Return the embeddings (B, D) of captions, with word dropout in training."""
         clap = self.modules.clap
         tokens = clap.vocabulary([caption.text for caption in captions])
-        forget = None
+        dropped = None
         if stage == sb.Stage.TRAIN:
-            forget = torch.rand(tokens.ids.shape) < FORGOTTEN
-        return clap.read(tokens.ids, forget)
+            dropped = torch.rand(tokens.ids.shape) < WORD_DROPOUT
+        return clap.read(tokens.ids, dropped)
 
     def embed(self, batch: ClipBatch, stage: sb.Stage) -> torch.Tensor:
         """Return the embeddings (B, D) of noisy clips, augmented in training."""
@@ -78,13 +78,13 @@ class CaptionBrain(RecordingBrain):
         return embed(self.modules.domain, self.modules.clap, encoded).embedding.float()
 
     def record_retrieval(self, batch: ClipBatch, stage: sb.Stage) -> None:
-        """Record `retrieval`, except in training."""
+        """Record the scores of `retrieval`, except in training."""
         if stage != sb.Stage.TRAIN:
             for name, values in self.retrieval(batch, stage).items():
                 self.record(name, torch.tensor(values))
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Reset the prompts, whose embeddings the training has changed."""
+        """Reset the prompt embeddings, which the training has changed."""
         super().on_stage_start(stage, epoch)
         self.prompts: Prompts | None = None
 
@@ -101,11 +101,11 @@ class CaptionBrain(RecordingBrain):
             batch.wav, self.keys(batch, stage), NOISE_PARTS[stage]
         )
         attributes = [captioned.captions.attributes(clip) for clip in batch.ids]
-        sounds = self.embed(batch, stage)
+        audio = self.embed(batch, stage)
         mixed = batch.with_wav(mixtures, [True] * len(pairs))
         return {
-            **self.prompts.classes(sounds, categories),
-            **self.prompts.attributes(sounds, categories, attributes),
+            **self.prompts.classes(audio, categories),
+            **self.prompts.attributes(audio, categories, attributes),
             **self.prompts.pairs(self.embed(mixed, stage), pairs),
         }
 
@@ -118,7 +118,7 @@ def nearly_silent(wav: torch.Tensor, keys: Sequence[tuple]) -> torch.Tensor:
 
 
 def prepare_clap(hparams: dict[str, Any]) -> None:
-    """Set the words of a `MiniClap`, and load the trunk that the YAML names.
+    """Set the vocabulary of a `MiniClap`, and load the trunk of `trunk_source`.
 
     Raises
     ------

@@ -4,10 +4,9 @@ import torch
 
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 
-# Two masks of a validation are equal if the mean absolute difference of their cells is
-# below this. A tone in one of 513 bins for a tenth of the clip, the least audible one,
-# has a mean of 2e-4.
-EQUAL = 1e-4
+# Masks with a mean absolute difference below this are equal. The smallest audible mask,
+# one of 513 bins for a tenth of the clip, has a mean of 2e-4.
+TOLERANCE = 1e-4
 
 ALL_ZERO = "all 0"
 ALL_ONE = "all 1"
@@ -15,7 +14,7 @@ THE_SAME = "the same for every clip"
 
 
 class DeadMaskDetector:
-    """Detects masks that do not depend on the clips of a set.
+    """Detects masks that are all 0, all 1 or the same for every clip.
 
     Call `update` with the masks of each batch, then read `cause`.
 
@@ -44,8 +43,8 @@ class DeadMaskDetector:
         mask : torch.Tensor
             Shape (B, T, F), in 0..1. A mask with a NaN is not dead.
         frames : torch.Tensor or None
-            Frames of each clip that hold recording, (B,); see `types.Encoded`. Masks
-            are compared with each other over all T.
+            Frames of each clip without padding, (B,); see `types.Encoded`. Masks are
+            compared with each other over all T frames.
         """
         mask = mask.detach().float()
         if self._first is None:
@@ -67,7 +66,7 @@ class DeadMaskDetector:
         """
         for cause, largest in self._largest.items():
             comparable = self._n_clips > (1 if cause == THE_SAME else 0)
-            if comparable and largest < EQUAL:
+            if comparable and largest < TOLERANCE:
                 return cause
         return None
 

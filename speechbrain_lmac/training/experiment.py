@@ -20,17 +20,17 @@ from speechbrain_lmac.data.dataset import collate_clips, with_sound
 from speechbrain_lmac.explainers.gradient_check import N_CLIPS
 from speechbrain_lmac.interpreters.trained import hash_of_classifier, load_interpreter
 from speechbrain_lmac.training.base_brain import RecordingBrain
-from speechbrain_lmac.training.parts import check_training, complete
+from speechbrain_lmac.training.parts import check_training, completed_checkpointer
 from speechbrain_lmac.training.training_settings import (
     SETTINGS_FILE,
     check_settings,
-    data_tables,
     has_training,
-    is_adopted,
+    initial_weights_hashes,
+    is_legacy,
     moved_aside,
     restored_on_error,
     settings_of,
-    weights_before,
+    table_hashes,
     write_settings,
 )
 from speechbrain_lmac.utils.console import quiet_logs
@@ -67,7 +67,8 @@ def loader_options(hparams: dict[str, Any], train: bool = False) -> dict[str, An
 def load_splits(hparams: dict[str, Any], manifests: Path) -> dict[str, Any]:
     """Return the Datasets of "train", "valid" and "test", and set `hparams["labels"]`.
 
-    Classes are in the order of the explained classifier, if any, else of their names.
+    Classes are in the order of the explained classifier, if any, or else sorted by
+    name.
     """
     dataset = hparams["dataset"]
     if "classifier" in hparams:
@@ -83,7 +84,7 @@ def start_experiment(
 ) -> Path:
     """Prepare the data, then create the output folder and describe the experiment.
 
-    The data come first: an error in them leaves no files.
+    An error in the data leaves no files, since they are prepared first.
 
     Arguments
     ---------
@@ -108,16 +109,17 @@ def start_experiment(
 def start_training(
     hparams: dict[str, Any], run_opts: TrainingOptions, source: tuple[Path, str]
 ) -> Path:
-    """`start_experiment` of a training: its output folder has no other training.
+    """Start a training; an output folder has only one.
 
-    An existing training is resumed, or tested again, if everything that its weights
-    depend on is equal; see `training_settings`. `--start_over` moves it aside.
+    Like `start_experiment`. An existing training is resumed, or tested again, if
+    everything that affects its weights is equal; see `training_settings`.
+    `--start_over` moves it aside.
 
     Arguments
     ---------
     hparams, run_opts, source
-        As `start_experiment`, of `load_experiment(argv, training=True)`. Weights to
-        start from are loaded before.
+        See `start_experiment`; from `load_experiment(argv, training=True)`, with the
+        initial weights loaded.
 
     Returns
     -------
@@ -127,15 +129,15 @@ def start_training(
     Raises
     ------
     InputError
-        If the folder has a training with other settings, other data, or other weights
-        to start from. Then nothing in it is changed.
+        If the folder has a training with other settings, data or initial weights. The
+        folder is then unchanged.
     """
     check_training(hparams, source[0])
     folder, is_main = open_output_folder(hparams, run_opts), if_main_process()
     check_run(run_opts, folder)
     known = {
         "settings": settings_of(source[1], run_opts, own_share()[1]),
-        "weights": weights_before(hparams),
+        "weights": initial_weights_hashes(hparams),
     }
     starts_over = is_main and run_opts.start_over and has_training(folder)
     with (
@@ -146,13 +148,13 @@ def start_training(
             check_settings(folder, **known)
         manifests, noise = prepare_data(hparams, folder / MANIFEST)
         if is_main:
-            known["data"] = data_tables(manifests, noise)
+            known["data"] = table_hashes(manifests, noise)
             check_settings(folder, data=known["data"])
-    adopted = is_main and is_adopted(folder)
+    legacy = is_main and is_legacy(folder)
     describe_experiment(hparams, run_opts, source, manifests)
     if aside is not None:
         logger.warning("--start_over: moved the content of %s to %s", folder, aside)
-    if adopted:
+    if legacy:
         logger.warning(
             "%s has a training without %s (of an earlier version): it is resumed with "
             "the current settings",
@@ -179,7 +181,7 @@ def check_run(run_opts: TrainingOptions, folder: Path) -> None:
 
 
 def open_output_folder(hparams: dict[str, Any], run_opts: RunOptions) -> Path:
-    """Lock the output folder for this run, for all processes of `torchrun`."""
+    """Lock the output folder for all processes of this run, and return it."""
     ddp_init_group(run_opts)  # does nothing unless torchrun started us
     folder = Path(hparams["output_folder"])
     if if_main_process():
@@ -212,9 +214,9 @@ def describe_experiment(
     Arguments
     ---------
     hparams, run_opts, source
-        As `start_experiment`.
+        See `start_experiment`.
     manifests : Manifests
-        Of `prepare_data`; their warnings are logged.
+        From `prepare_data`; their warnings are logged.
     """
     folder, dataset = Path(hparams["output_folder"]), hparams["dataset"]
     path, resolved = source
@@ -243,7 +245,7 @@ def train(
     Arguments
     ---------
     brain_class, hparams, run_opts, source
-        As of `start_training` and `fit_and_test`.
+        See `start_training` and `fit_and_test`.
 
     Returns
     -------
@@ -294,14 +296,14 @@ def fit_and_test(
     """
     modules = hparams["modules"]
     for part in (hparams["train_logger"], hparams["checkpointer"]):
-        if hasattr(part, "open"):  # ours; SpeechBrain's are open
+        if hasattr(part, "open"):  # ours; SpeechBrain's need no call
             part.open()
     brain = hparams.get("brain", brain_class)(
         modules=modules,
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=run_opts,
-        checkpointer=complete(hparams),
+        checkpointer=completed_checkpointer(hparams),
     )
     if "classifier" in hparams:
         classifier = hparams["classifier"].to(brain.device)

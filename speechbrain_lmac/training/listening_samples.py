@@ -35,13 +35,13 @@ def write_samples(
     wavs : torch.Tensor
         Shape (B, N), on the explainer's device.
     lens : torch.Tensor or None
-        Shape (B,): share of each that is recording.
+        Shape (B,), in (0, 1]: share of each that is not padding.
     ids : sequence of str
         B names of clips.
     labels : list of str
         Class names in the order of the logits.
     folder : str or Path
-        Of `epoch_NNN/ID_explanation.wav`, `ID_rest.wav` and `ID.png`.
+        Where to write `epoch_NNN/ID_explanation.wav`, `ID_rest.wav` and `ID.png`.
     epoch : int
         From 1.
     logger : loggers.TrainLoggers, optional

@@ -15,7 +15,7 @@ def _drop(record: logging.LogRecord) -> bool:
     return False
 
 
-# Its import warns of a missing torchvision, which is not used here.
+# Its import warns of a missing torchvision, which we do not need.
 _log = logging.getLogger("speechbrain.utils.train_logger")
 _log.addFilter(_drop)
 from speechbrain.utils.train_logger import (  # noqa: E402
@@ -38,7 +38,7 @@ class TensorboardSamples(TensorboardLogger):
         sample_rate: int,
         epoch: int,
     ) -> None:
-        """See `TrainLoggers.log_sample`: waveforms (N,), a picture (H, W, 3)."""
+        """See `TrainLoggers.log_sample`: waveforms (N,), an RGB image (H, W, 3)."""
         for part, wav in sounds.items():
             self.writer.add_audio(f"{name}/{part}", wav[None], epoch, sample_rate)
         self.writer.add_image(f"{name}/picture", picture, epoch, dataformats="HWC")
@@ -50,10 +50,10 @@ class WandBSamples(WandBLogger):
     Arguments
     ---------
     folder : Path
-        Of the training, for its files. The path is the run's id: a resumed training
-        is the same run.
+        Output folder of the training, for its files. Its path is the run's id: a
+        resumed training is the same run.
     settings : dict
-        Of `wandb.init`: project, name, mode ("offline" needs no network), ...
+        Arguments of `wandb.init`: project, name, mode ("offline" needs no network), ...
 
     Raises
     ------
@@ -85,7 +85,7 @@ class WandBSamples(WandBLogger):
         sample_rate: int,
         epoch: int,
     ) -> None:
-        """See `TrainLoggers.log_sample`: waveforms (N,), a picture (H, W, 3)."""
+        """See `TrainLoggers.log_sample`: waveforms (N,), an RGB image (H, W, 3)."""
         logged = {f"{name}/picture": self.wandb.Image(picture)}
         for part, wav in sounds.items():
             audio = self.wandb.Audio(np.asarray(wav), sample_rate=sample_rate)
@@ -117,10 +117,10 @@ class TrainLoggers:
     tensorboard : bool
         Whether to log to TensorBoard, too.
     wandb : dict, optional
-        Settings of `wandb.init`, to log to Weights & Biases, too. Empty: do not.
+        Arguments of `wandb.init`, to log to Weights & Biases, too. Empty: do not.
     samples_every : int
-        Interval, in epochs, at which the first clips of the validation are explained,
-        in `samples` beside the log (and in TensorBoard, W&B); 0: never.
+        Interval in epochs at which the first clips of the validation are explained, in
+        `samples` beside the log (and in TensorBoard, W&B); 0: never.
     n_samples : int
         Number of these clips, at most a batch.
     """
@@ -176,7 +176,7 @@ class TrainLoggers:
         sounds : dict
             Name of the part to waveform, (N,).
         picture : np.ndarray
-            Shape (H, W, 3), uint8.
+            RGB image, (H, W, 3), uint8.
         sample_rate : int
             Of the waveforms, in Hz.
         epoch : int

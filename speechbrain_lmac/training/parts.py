@@ -21,7 +21,7 @@ TRAINING_KEYS = (
     "train_logger",
     "dataloader_options",
 )
-# The method of each that is called, named as SpeechBrain's.
+# The method that each of these parts must have, as SpeechBrain's have.
 METHODS = {
     "epoch_counter": "__next__",
     "checkpointer": "save_and_keep_only",
@@ -38,7 +38,7 @@ def check_training(hparams: dict[str, Any], path: Path | str) -> None:
     ------
     InputError
         For missing keys, invalid modules, a schedule, counter, checkpointer or logger
-        that cannot be called, and unknown metrics.
+        without the needed method, and unknown metrics.
     """
     require_keys(hparams, TRAINING_KEYS, path)
     modules = hparams["modules"]
@@ -68,11 +68,11 @@ def check_training(hparams: dict[str, Any], path: Path | str) -> None:
         hparams["metrics"] = metrics_by_name(hparams["metrics"])
 
 
-def complete(hparams: dict[str, Any]) -> Any:
+def completed_checkpointer(hparams: dict[str, Any]) -> Any:
     """Return the YAML's checkpointer, with the missing parts of the training added.
 
-    These are the counter, the schedule if it has a state, and each module with
-    parameters, under its own name.
+    These are the epoch counter, the schedule if it has a state, and each module with
+    parameters, by its name.
     """
     checkpointer, schedule = hparams["checkpointer"], hparams["lr_annealing"]
     recoverables = checkpointer.recoverables

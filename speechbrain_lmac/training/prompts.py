@@ -1,7 +1,7 @@
 """Prompts of a batch of clips, and their embeddings.
 
-A choice of prompts is an object with ``of(batch) -> sentences``, one for each clip.
-Equal sentences are embedded once, and counted.
+A prompt sampler has ``of(batch) -> sentences``, one for each clip. Equal sentences are
+embedded once, and counted.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ class ClassPrompts:
 
 @dataclass(frozen=True)
 class UniquePrompts:
-    """The different prompts of a batch."""
+    """The unique prompts of a batch of B clips."""
 
-    text: torch.Tensor  # (P, D), each of length 1
+    text: torch.Tensor  # (P, D), unit vectors
     counts: torch.Tensor  # (P,), how many clips have each; their sum is B
     own: torch.Tensor  # (B,) int64, the index of each clip's prompt
 
@@ -43,8 +43,8 @@ class UniquePrompts:
 class PromptMemory:
     """A cache of text embeddings.
 
-    Each sentence is embedded by itself: in a batch its rounding would depend on the
-    others, and a resumed training would differ from an uninterrupted one.
+    Each sentence is embedded alone: in a batch its rounding would depend on the others,
+    and a resumed training would differ from an uninterrupted one.
 
     Arguments
     ---------

@@ -55,7 +55,7 @@ class CosineSchedule:
         return self.lr * 0.5 * (1 + math.cos(math.pi * done))
 
     def on_step(self, optimizer: "Optimizer", step: int, steps_per_epoch: int) -> None:
-        """Set the rate of the next step: that of its middle.
+        """Set the rate of the next step: the schedule at its middle.
 
         Arguments
         ---------
@@ -77,7 +77,7 @@ class CosineSchedule:
         """
 
 
-# Calls of SpeechBrain's schedulers, by their arguments.
+# How SpeechBrain's schedulers are called, by the names of their arguments.
 AFTER_STEP: dict[tuple[str, ...], Callable[..., Any]] = {
     ("opt",): lambda schedule, optimizer, step: schedule(optimizer),
     ("opt", "num_updates"): lambda schedule, optimizer, step: schedule(optimizer, step),
@@ -103,11 +103,12 @@ class Annealing:
     Arguments
     ---------
     schedule : object
+        One of these.
 
     Raises
     ------
     InputError
-        If it is none of these.
+        For another object.
 
     Example
     -------

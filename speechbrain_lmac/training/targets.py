@@ -1,7 +1,7 @@
 """Classes to explain in a training: the predicted ones, or random ones.
 
-A choice is an object with ``sample(keys, part) -> Targets``. Random targets are a
-function of the clip's key, (seed, epoch, clip): a resumed training has the same.
+A target sampler has ``sample(keys, part) -> Targets``. Random targets are a function of
+the clip's key, (seed, epoch, clip): a resumed training draws the same ones.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Key = tuple[int, int | str | None, str]  # (seed, epoch, clip)
 
 @dataclass(frozen=True)
 class Targets:
-    """The classes to explain of a batch of clips."""
+    """The class to explain in each clip of a batch."""
 
     target: torch.Tensor | None  # (B,) class indices; None: the predicted ones
     support: torch.Tensor  # (B,), see `types.Evidence`
@@ -30,7 +30,7 @@ class PredictedClass:
     """The class that the classifier predicts (L-MAC as published)."""
 
     def sample(self, keys: Sequence[Key], part: str) -> Targets:
-        """Return no target, so that the predicted class is explained; support (B,)."""
+        """Return target None, for the predicted classes, and support 1, (B,)."""
         return Targets(target=None, support=torch.ones(len(keys)))
 
 
@@ -45,10 +45,10 @@ class RandomTargets:
 
     Arguments
     ---------
-    clips : dataio.ClipsById
-        The sources alone.
-    sources : noise.OtherClips, noise.Sometimes or another noise
-        The noise that mixes them: ``sources(key, part)`` names the mixed clips.
+    clips : data.dataset.ClipsById
+        Clips of the dataset, unmixed.
+    sources : data.online_noise.OtherClips, Sometimes or another noise
+        The noise that mixes them: ``sources.sources(key, part)`` names the mixed clips.
     domain : MaskDomain
     classifier : Classifier
         Frozen.
@@ -95,17 +95,19 @@ class RandomTargets:
     def draw(self, key: Key, part: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the class of a clip and its support, both of shape ()."""
         names = self.sources.sources(key, part)
-        found = torch.stack([self.probabilities(name, part) for name in names])
-        draw = generator("target", part, *key)
-        if torch.rand((), generator=draw) < self.any_class:
-            chances = torch.ones(found.shape[1])
+        probabilities = torch.stack([self.probabilities(name, part) for name in names])
+        rng = generator("target", part, *key)
+        if torch.rand((), generator=rng) < self.any_class:
+            weights = torch.ones(probabilities.shape[1])
         else:
-            chances = found[torch.randint(len(names), (), generator=draw)].cpu()
-        target = torch.multinomial(chances, 1, generator=draw)[0].to(found.device)
-        return target, found[:, target].amax()
+            source = torch.randint(len(names), (), generator=rng)
+            weights = probabilities[source].cpu()
+        target = torch.multinomial(weights, 1, generator=rng)[0]
+        target = target.to(probabilities.device)
+        return target, probabilities[:, target].amax()
 
     def probabilities(self, name: str, part: str) -> torch.Tensor:
-        """Return the probabilities of the classes, (C,), for a clip alone."""
+        """Return the class probabilities, (C,), of an unmixed clip."""
         if (part, name) not in self._probabilities:
             device = next(self.classifier.parameters()).device
             wav = self.clips.wav(name, part)[None].to(device)

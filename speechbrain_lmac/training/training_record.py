@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The last file of a training: with it, the training is finished.
+# Written last: it marks a finished training.
 RECORD_FILE = "training.json"
 
 
@@ -84,7 +84,8 @@ def write_record(
     write_text(json.dumps(record, indent=2) + "\n", folder / RECORD_FILE)
     if record["unfit"] is not None:
         logger.warning(
-            "every epoch of this training is unfit; the best one: %s", record["unfit"]
+            "every epoch of this training is unfit; the tested one: %s",
+            record["unfit"],
         )
     return True
 
@@ -97,14 +98,14 @@ def write_classifier(
     Arguments
     ---------
     brain, argv
-        As `write_record`.
+        See `write_record`.
     hparams : dict
         The experiment: `model`, `labels`, `output_folder`.
 
     Returns
     -------
     written : bool
-        As `write_record`.
+        See `write_record`.
     """
     model, folder = hparams["model"], Path(hparams["output_folder"])
 
@@ -127,7 +128,7 @@ def write_interpreter(
     Arguments
     ---------
     brain, argv, before
-        As `write_record`.
+        See `write_record`.
     hparams : dict
         The experiment: `interpreter`, `interpreter_checkpoint`, `output_folder`.
     save_also : callable, optional
@@ -136,7 +137,7 @@ def write_interpreter(
     Returns
     -------
     written : bool
-        As `write_record`.
+        See `write_record`.
     """
     interpreter = hparams["interpreter"]
 
@@ -152,7 +153,7 @@ def write_interpreter(
 
 
 def unfit_epochs(epochs: "pd.DataFrame") -> dict[int, str]:
-    """Return the epochs that must not be the best one, with the reasons.
+    """Return the epochs that are unfit to be the best one, with the reasons.
 
     Arguments
     ---------
@@ -192,13 +193,13 @@ def read_training(folder: Path | str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it is not finished.
+        If the training is not finished.
     """
     path = Path(folder) / RECORD_FILE
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if "test" not in record:
         raise InputError(
-            f"the training in {folder} is not finished: run its command again to "
+            f"the training in {folder} is not finished: run the same command again to "
             "resume it"
         )
     return record
@@ -221,17 +222,17 @@ def check_publishable(
     Raises
     ------
     InputError
-        If the best epoch was unfit (dead masks), or if the record is not of the weights
-        beside it.
+        If the tested epoch was unfit (dead masks), or if the record does not match the
+        weights beside it.
     """
     if record.get("unfit"):
         raise InputError(
-            f"{folder}: cannot publish, every epoch is unfit; the best one: "
-            f"{record['unfit']}. Train with a lower learning rate, other weights of "
-            "the objective, or another seed"
+            f"{folder}: cannot publish, every epoch is unfit; the tested one: "
+            f"{record['unfit']}. Train again with a lower learning rate, other loss "
+            "weights or another seed"
         )
     if "weights" in record and record["weights"] != weights_hash(module):
         raise InputError(
-            f"{Path(folder) / RECORD_FILE} is not of the weights beside it: run the "
-            "training's command again, to test them"
+            f"{Path(folder) / RECORD_FILE} does not match the weights beside it: run "
+            "the training command again to test them"
         )

@@ -1,9 +1,9 @@
 """`settings.json`: the settings that trained weights depend on.
 
-A training that is resumed or tested in a folder must be the one that began there.
+A training can be resumed or tested only with the settings that it began with.
 `settings.json` has the resolved values of the YAML, and hashes of the data tables and
-of the weights that the training starts from; but not paths, device, workers, logging,
-checkpoint intervals and metrics, which change no weight.
+of the initial weights. It omits paths, device, workers, logging, checkpoint intervals
+and metrics, which do not affect the weights.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from speechbrain_lmac.config.differences import values_of
+from speechbrain_lmac.config.differences import UNSET, values_of
 from speechbrain_lmac.config.run_options import RUN_KEYS, RunOptions
 from speechbrain_lmac.config.training_keys import current_settings
 from speechbrain_lmac.interpreters.trained import hash_of_classifier
@@ -32,7 +32,7 @@ SETTINGS_FILE = "settings.json"
 # A folder has a training if one of these exists.
 TRACES = ("epochs.csv", "save/CKPT*")
 
-# Settings of any depth that no weight depends on, with all keys below them.
+# Keys at any depth that do not affect the weights, with all keys below them.
 WITHOUT_EFFECT = {
     "metrics",
     "num_workers",
@@ -47,10 +47,10 @@ WITHOUT_EFFECT = {
     "recipe",
     "train_logger",
 }
-# SpeechBrain's counter that only counts: it changes no weight.
+# SpeechBrain's counter without early stopping: it does not affect the weights.
 PLAIN_COUNTER = {"epoch_counter": "!new:speechbrain.utils.epoch_loop.EpochCounter"}
 # Top-level paths that may change: `data` and `weights` have hashes of their files. Any
-# other path, as of weights that a user's model loads, is a setting.
+# other path, such as that of a user model's weights, is a setting.
 SOURCES = {
     "classifier_source",
     "clap_source",
@@ -60,7 +60,7 @@ SOURCES = {
     "pretrained_interpreter",
     "trunk_source",
 }
-# It may be raised, to resume the training.
+# May be raised, to train for more epochs.
 EPOCHS = "number_of_epochs"
 # Options of SpeechBrain that change the weights, or the choice of the best ones.
 RUN_OPTIONS = (
@@ -78,7 +78,7 @@ RUN_OPTIONS = (
 def settings_of(
     resolved: str, run_opts: RunOptions, n_processes: int = 1
 ) -> dict[str, Any]:
-    """Return the values of an experiment that its weights depend on.
+    """Return the values of an experiment that affect its weights.
 
     Arguments
     ---------
@@ -87,12 +87,12 @@ def settings_of(
     run_opts : RunOptions
         SpeechBrain's.
     n_processes : int
-        Number of training processes; `batch_size` is that of each.
+        Number of training processes, each with `batch_size` clips.
 
     Returns
     -------
     settings : dict
-        Dotted key to JSON value; `--option` to value if it is not the default.
+        Dotted key to JSON value; `--option` to a value other than the default.
 
     Example
     -------
@@ -100,12 +100,12 @@ def settings_of(
     >>> settings_of(yaml, RunOptions(), n_processes=2)
     {'lr': 0.1, 'opt': '!name:torch.optim.SGD', 'opt.lr': 0.1, '--processes': 2}
     """
-    doubles = _doubles(resolved)
+    repeated = _repeated_modules(resolved)
     values = {
         key: value
         for key, value in values_of(resolved).items()
         if (key, value) not in PLAIN_COUNTER.items()
-        and ".".join(key.split(".")[:2]) not in doubles
+        and ".".join(key.split(".")[:2]) not in repeated
     }
     paths = {
         str(value): f"<{key}>"
@@ -117,22 +117,24 @@ def settings_of(
         for key, value in values.items()
         # Run options are in `run_opts`, with their final values.
         if key.partition(".")[0] not in RUN_KEYS and not _is_left_out(key)
-        if not _is_nothing(key, value)
+        if not _is_unset(key, value)
     }
-    usual = {name: getattr(RunOptions(), name) for name in RUN_OPTIONS}
+    defaults = {name: getattr(RunOptions(), name) for name in RUN_OPTIONS}
     options = {name: getattr(run_opts, name) for name in RUN_OPTIONS}
-    usual["processes"], options["processes"] = 1, n_processes
-    settings |= {f"--{n}": value for n, value in options.items() if value != usual[n]}
+    defaults["processes"], options["processes"] = 1, n_processes
+    settings |= {
+        f"--{n}": value for n, value in options.items() if value != defaults[n]
+    }
     return settings
 
 
-def _is_nothing(key: str, value: Any) -> bool:
-    """Return whether a setting is like a missing one: a null at the top."""
+def _is_unset(key: str, value: Any) -> bool:
+    """Return whether a setting equals a missing one: null at the top level."""
     return value is None and "." not in key
 
 
-def _doubles(resolved: str) -> set[str]:
-    """Return the dotted keys of modules that have another key in an experiment."""
+def _repeated_modules(resolved: str) -> set[str]:
+    """Return the dotted keys of modules that also stand at another key."""
     tree = YAML().load(resolved)
     modules = tree.get("modules")
     if not isinstance(modules, dict):
@@ -161,12 +163,12 @@ def _is_path(key: str) -> bool:
 def _is_left_out(key: str) -> bool:
     """Return whether a value, or a key above it, has no effect on the weights."""
     names = key.split(".")
-    wholes = (".".join(names[:end]) for end in range(1, len(names) + 1))
-    return any(whole in WITHOUT_EFFECT or _is_path(whole) for whole in wholes)
+    prefixes = (".".join(names[:end]) for end in range(1, len(names) + 1))
+    return any(prefix in WITHOUT_EFFECT or _is_path(prefix) for prefix in prefixes)
 
 
 def _without_paths(value: Any, paths: dict[str, str]) -> Any:
-    """Return a JSON value, with a path of the YAML at its beginning as the key."""
+    """Return a JSON value; a path of the YAML at its beginning becomes `<key>`."""
     if isinstance(value, bool | int | float) or value is None:
         return value
     text = str(value)
@@ -176,8 +178,8 @@ def _without_paths(value: Any, paths: dict[str, str]) -> Any:
     return text
 
 
-def weights_before(hparams: dict[str, Any]) -> dict[str, str]:
-    """Return hashes of the loaded weights that a training starts from.
+def initial_weights_hashes(hparams: dict[str, Any]) -> dict[str, str]:
+    """Return hashes of the loaded weights that a training begins with.
 
     Arguments
     ---------
@@ -204,13 +206,13 @@ def weights_before(hparams: dict[str, Any]) -> dict[str, str]:
     return {f"weights of the {name}": value for name, value in hashes.items()}
 
 
-def data_tables(*manifests: Any) -> dict[str, str]:
+def table_hashes(*manifests: Any) -> dict[str, str]:
     """Return hashes of the tables of a dataset and its noise.
 
     Arguments
     ---------
     *manifests : Manifests or None
-        Of the dataset and of the noise.
+        Manifests of the dataset and of the noise.
 
     Returns
     -------
@@ -230,10 +232,10 @@ def has_training(folder: Path | str) -> bool:
     return any(path for trace in TRACES for path in Path(folder).glob(trace))
 
 
-def is_adopted(folder: Path | str) -> bool:
+def is_legacy(folder: Path | str) -> bool:
     """Return whether a folder has a training of an earlier version, without settings.
 
-    It gets the current ones.
+    The training is resumed with the current ones.
     """
     return has_training(folder) and not (Path(folder) / SETTINGS_FILE).exists()
 
@@ -241,7 +243,7 @@ def is_adopted(folder: Path | str) -> bool:
 def check_settings(folder: Path | str, **parts: dict[str, Any]) -> None:
     """Raise if the training in a folder had other settings.
 
-    A folder with a training but without `settings.json` passes, see `is_adopted`.
+    A training without `settings.json` passes, see `is_legacy`.
 
     Arguments
     ---------
@@ -253,17 +255,17 @@ def check_settings(folder: Path | str, **parts: dict[str, Any]) -> None:
     Raises
     ------
     InputError
-        With a line for each difference, and the remedy.
+        The message has a line for each difference, and the remedy.
     """
     folder = Path(folder)
-    if not has_training(folder) or is_adopted(folder):
+    if not has_training(folder) or is_legacy(folder):
         return
     path = folder / SETTINGS_FILE
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read {path} ({error}): {_ways_on('')}, or remove this file to "
+            f"cannot read {path} ({error}): {_remedy('')}, or remove the file to "
             "resume with the current settings"
         ) from error
     lines = [
@@ -275,7 +277,7 @@ def check_settings(folder: Path | str, **parts: dict[str, Any]) -> None:
         raise InputError(
             f"{folder} has a training with other settings:\n  "
             + "\n  ".join(lines)
-            + f"\n  {_ways_on('To train with these, ')}"
+            + f"\n  {_remedy('To train with the current settings, ')}"
         )
 
 
@@ -285,13 +287,13 @@ def _current(settings: dict[str, Any]) -> dict[str, Any]:
         {
             key: with_current_names(value)[0] if isinstance(value, str) else value
             for key, value in settings.items()
-            if not _is_nothing(key, value)
+            if not _is_unset(key, value)
         }
     )
 
 
-def _ways_on(aim: str) -> str:
-    return f"{aim}use another --output_folder, or --start_over to move this one aside"
+def _remedy(aim: str) -> str:
+    return f"{aim}use another --output_folder, or --start_over to move this run aside"
 
 
 def differences(stored: dict[str, Any], current: dict[str, Any]) -> list[str]:
@@ -300,13 +302,13 @@ def differences(stored: dict[str, Any], current: dict[str, Any]) -> list[str]:
     Example
     -------
     >>> differences({"lr": 0.1, "number_of_epochs": 2}, {"number_of_epochs": 3})
-    ['lr: 0.1 in the folder, now nothing']
+    ['lr: 0.1 in the folder, now unset']
     >>> differences({"number_of_epochs": 2}, {"number_of_epochs": 1})
     ['number_of_epochs: 2 in the folder, now 1 (it can only be raised)']
     """
     lines = []
     for key in [*stored, *(key for key in current if key not in stored)]:
-        old, new = stored.get(key, "nothing"), current.get(key, "nothing")
+        old, new = stored.get(key, UNSET), current.get(key, UNSET)
         raised = ""
         if key.rpartition(".")[2] == EPOCHS and isinstance(old, int):
             if isinstance(new, int) and new >= old:
@@ -325,7 +327,7 @@ def write_settings(folder: Path | str, **parts: dict[str, Any]) -> None:
 
 @contextmanager
 def restored_on_error(folder: Path) -> Iterator[None]:
-    """Restore the small files of a folder if the body raises an `InputError`.
+    """Restore the files at the top of a folder if the body raises an `InputError`.
 
     A missing folder is not restored.
     """

@@ -59,7 +59,7 @@ class PromptBrain(InterpreterBrain):
         average_gradients(self.modules.interpreter.parameters())
         super().optimizers_step()
 
-    def scored(self, batch: ClipBatch, stage: sb.Stage) -> Evidence | None:
+    def predicted_evidence(self, batch: ClipBatch, stage: sb.Stage) -> Evidence | None:
         """Return the evidence of the predicted prompts; None in training."""
         if stage == sb.Stage.TRAIN:
             return None
@@ -77,7 +77,7 @@ def report_zero_shot_accuracy(
     hparams : dict
         The experiment: `domain`, `classifier`, and the options of the loader.
     clips : Dataset
-        Of the test.
+        The test split.
     device : str
 
     Returns
@@ -145,13 +145,13 @@ def accuracy_line(scores: dict[str, float], prompts: list[str]) -> str:
     Example
     -------
     >>> accuracy_line({"zero_shot_accuracy": 0.5, "zero_shot_clips": 8}, ["dog", "cat"])
-    "zero-shot: 50.0 % of 8 clips of the test split are right, by 2 prompts such as \
+    "zero-shot accuracy: 50.0 % on 8 clips of the test split, with 2 prompts such as \
 'dog'"
     """
     if not scores:
-        return "zero-shot: no accuracy, the test split has captions and no classes"
+        return "zero-shot accuracy: none, the test split has captions but no classes"
     return (
-        f"zero-shot: {100 * scores['zero_shot_accuracy']:.1f} % of "
-        f"{scores['zero_shot_clips']} clips of the test split are right, by "
-        f"{len(prompts)} prompts such as {prompts[0]!r}"
+        f"zero-shot accuracy: {100 * scores['zero_shot_accuracy']:.1f} % on "
+        f"{scores['zero_shot_clips']} clips of the test split, with {len(prompts)} "
+        f"prompts such as {prompts[0]!r}"
     )

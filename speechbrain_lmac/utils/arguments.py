@@ -14,11 +14,20 @@ from typing import Any, NoReturn
 from speechbrain_lmac.utils.console import be_quiet
 from speechbrain_lmac.utils.errors import InputError
 
-START_OVER = "--start_over"  # of trainings
+START_OVER = "--start_over"  # an option of trainings
+
+
+class _Program:
+    name: str | None = None  # None: the script's
+
+
+def set_program(name: str) -> None:
+    """Set the command that `--help` and errors of later parsers show."""
+    _Program.name = name
 
 
 class _Quiet(argparse.Action):
-    """`--quiet` takes effect where it is parsed, and is not in the namespace."""
+    """`--quiet` takes effect when it is parsed; it is not in the namespace."""
 
     def __call__(self, *_: Any) -> None:
         be_quiet()
@@ -37,13 +46,15 @@ def run_option_parser() -> argparse.ArgumentParser:
         elif kind == (int | None):  # SpeechBrain leaves it a str
             action.type = int
         if action.dest == "param_file":
-            action.metavar = "FILE.yaml"
+            action.metavar, action.help = "FILE.yaml", "the experiment file"
+    # SpeechBrain adds them in the random order of a set.
+    parser._actions.sort(key=lambda action: (*action.option_strings, "")[0])
     return parser
 
 
 @functools.cache
 def run_options() -> dict[str, int | str | None]:
-    """Return argparse's `nargs` of each of SpeechBrain's run options, and ours."""
+    """Return argparse's `nargs` by option, of SpeechBrain's run options and ours."""
     return {
         name: action.nargs
         for action in run_option_parser()._actions
@@ -52,7 +63,7 @@ def run_options() -> dict[str, int | str | None]:
 
 
 def overrides_of(others: list[str]) -> dict[str, str]:
-    """Return key to text of the other options of `Parser.parse_known_args`.
+    """Return the other options of `Parser.parse_known_args` as a dict, key to text.
 
     Example
     -------
@@ -65,27 +76,27 @@ def overrides_of(others: list[str]) -> dict[str, str]:
 
 @functools.cache
 def run_keys() -> set[str]:
-    """Return the keys at the top of a YAML that sb.Brain takes for run options."""
+    """Return the top-level YAML keys that sb.Brain uses as run options."""
     from speechbrain.utils.run_opts import RunOptions  # imports torch
 
     return {f.name for f in fields(RunOptions)} - {"param_file", "overridden_args"}
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser with errors of one line, for options in any order.
+    """An argument parser with one-line errors and options in any order.
 
     Differences from argparse's: an error is an `InputError`; names are not abbreviated;
     an option repeated with different values is an error; arguments and options may be
-    mixed; a value may begin with `-`; `~` is the home folder also behind `=`; every
+    mixed; a value may begin with `-`; `~` is the home folder also after `=`; every
     command has `--quiet`. `parse_known_args` returns an unknown option, a key of a YAML
     file or a run option of SpeechBrain, as `--key=value`.
 
     Arguments
     ---------
     description : str or None
-        Its first line is shown.
+        `--help` shows its first line.
     **options
-        Of `argparse.ArgumentParser`.
+        Further arguments of `argparse.ArgumentParser`.
 
     Example
     -------
@@ -98,6 +109,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, description: str | None = None, **options: Any) -> None:
         description = description and description.splitlines()[0]
+        options.setdefault("prog", _Program.name)
         super().__init__(description=description, allow_abbrev=False, **options)
         self.add_argument(
             "--quiet",
@@ -116,7 +128,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(
         self, args: Iterable[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Parse the arguments that this parser has.
+        """Parse the known arguments.
 
         Returns
         -------
@@ -139,19 +151,19 @@ class Parser(argparse.ArgumentParser):
     def parse_args(
         self, args: Iterable[str] | None = None, namespace: Any = None
     ) -> Any:
-        """Parse all; an option that this parser does not have is an error."""
+        """Return the namespace; raise for an unknown option."""
         namespace, others = self.parse_known_args(args, namespace)
         self.check_known(others)
         return namespace
 
     def check_known(self, others: list[str]) -> None:
-        """Raise if `parse_known_args` returned other options."""
+        """Raise for the first of the other options of `parse_known_args`."""
         if others:
             name = others[0].partition("=")[0]
             self.error(f"unknown option {name}{self._did_you_mean(name)}")
 
     def _sorted_out(self, argv: list[str]) -> tuple[list[str], list[str]]:
-        """(words for argparse, other options): arguments first, values by `=`."""
+        """Return (words for argparse, other options), with arguments first."""
         groups = [[""]]  # each option, with the words up to the next
         for word in argv:
             if word.startswith("--"):
@@ -166,7 +178,7 @@ class Parser(argparse.ArgumentParser):
             if nargs == 0 and equals:
                 self.error(f"{name} takes no value, got {value!r}")
             if nargs is None and not (equals or values):
-                self.error(f"{name} has no value{self._did_you_mean(name)}")
+                self.error(f"{name} needs a value{self._did_you_mean(name)}")
             n = 0 if equals or nargs == 0 else 1 if nargs is None else len(values)
             arguments += values[n:]
             values = [value] if equals else values[:n]

@@ -15,7 +15,7 @@ from speechbrain_lmac.utils.locks import release_folders
 
 
 def main(run: Callable[[list[str]], object]) -> None:
-    """Run a recipe; an error of the user is one message, without a traceback."""
+    """Run a recipe; print a user error as one message, without a traceback."""
     open_console()
     try:
         run(sys.argv[1:])

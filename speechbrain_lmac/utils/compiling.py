@@ -1,4 +1,4 @@
-"""torch.compile in trainings: a check of its options, and its errors in one line."""
+"""torch.compile in training: option checks and one-line errors."""
 
 import sys
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ def check_compile(run_opts: "RunOptions") -> None:
     Raises
     ------
     InputError
-        For `--jit`, and for `--compile` where torch.compile cannot compile a sum on
-        the device of the run, or this machine has no such device.
+        For `--jit`; for `--compile` if torch.compile cannot compile a sum on the
+        device of the run, or this machine has no such device.
     """
     if run_opts.jit or run_opts.jit_module_keys:
         raise InputError(
@@ -46,7 +46,7 @@ def without_forward(
 ) -> list[str]:
     """Return the names of the modules without `forward`, which are not compiled.
 
-    Domains and CLAPs have other methods in its place.
+    Domains and CLAPs have other methods instead.
 
     Example
     -------
@@ -59,7 +59,7 @@ def without_forward(
 
 
 def why_uncompiled(error: BaseException) -> str | None:
-    """Return one line for an error of torch.compile, None for any other error.
+    """Return a one-line message for an error of torch.compile, None for other errors.
 
     Example
     -------

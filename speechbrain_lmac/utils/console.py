@@ -1,7 +1,7 @@
-"""The terminal: `--quiet`, progress bars, results, warnings and errors.
+"""Terminal output: `--quiet`, progress bars, results, warnings and errors.
 
-All output of a command goes through here, or through `logging`: control characters,
-which the names, files and models of others may have, are escaped.
+All output of a command goes through this module or `logging`, where control characters
+in the names of files, classes and models are escaped.
 """
 
 import io
@@ -50,11 +50,11 @@ def open_console() -> None:
     _Console.is_command, _Console.quiet = True, False
     logging.captureWarnings(True)
     root = logging.getLogger()
-    # Replaced by SpeechBrain's own handler, once there is an output folder.
+    # Replaced by SpeechBrain's handler as soon as the output folder exists.
     if not any(type(h).__module__.startswith("speechbrain.") for h in root.handlers):
         root.addHandler(_STDERR)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # For terminals without these letters; standard error does so by default.
+        # For terminals that cannot encode a character; the default of standard error.
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.excepthook = _show_traceback
 
@@ -67,7 +67,7 @@ def _show_traceback(
 
 
 def be_quiet() -> None:
-    """Print only warnings and errors from here on, and no progress bars."""
+    """Print only warnings and errors from now on, and no progress bars."""
     _Console.quiet = True
 
 
@@ -76,7 +76,7 @@ def quiet_logs() -> Iterator[None]:
     """Escape control characters in the logs that are configured in this context.
 
     With `--quiet` only warnings are shown, on standard error instead of standard
-    output; log files get all.
+    output; log files contain everything.
     """
     hidden = io.StringIO() if _Console.quiet else sys.stdout
     with redirect_stdout(hidden):
@@ -107,16 +107,16 @@ def progress_bar(
     disable: bool = False,
     **options: Any,
 ) -> "tqdm":
-    """Return a progress bar, hidden where `hides_progress`.
+    """Return a progress bar, hidden if `hides_progress`.
 
     Arguments
     ---------
     items : iterable, optional
-        Passed on one by one.
+        Yielded one by one.
     desc : str, optional
         Label, shown with control characters escaped.
     *args, **options
-        Of `tqdm.tqdm`.
+        Further arguments of `tqdm.tqdm`.
     disable : bool
         Hide it in any case.
 
@@ -124,7 +124,7 @@ def progress_bar(
     -------
     bar : tqdm.tqdm
     """
-    from tqdm import tqdm  # 50 ms that `--help` does not need
+    from tqdm import tqdm  # imported here: 50 ms, not needed by `--help`
 
     desc = desc and visible(desc)
     return tqdm(items, desc, *args, disable=disable or hides_progress(), **options)
@@ -133,7 +133,7 @@ def progress_bar(
 def show(text: str, always: bool = False) -> None:
     """Print a result to standard output; with `--quiet` only if `always`.
 
-    `always` is for the output that the command exists for.
+    `always` is for the main output of a command.
     """
     if always or not _Console.quiet:
         print(visible(text).removesuffix("\n"), flush=True)
@@ -155,7 +155,7 @@ def exit_status(command: Callable[[list[str]], object], argv: list[str] | None) 
     Arguments
     ---------
     command : callable
-        Takes the arguments of the command line.
+        Called with the arguments of the command line.
     argv : list of str or None
         None: those of this process.
 
@@ -172,7 +172,7 @@ def exit_status(command: Callable[[list[str]], object], argv: list[str] | None) 
         complain(f"error: {error}")
         return 2
     except BrokenPipeError:
-        # Python flushes at its end, which would fail again.
+        # Python flushes at exit, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0
@@ -186,4 +186,4 @@ def refuse(message: str) -> NoReturn:
 
 def renamed(script: str) -> NoReturn:
     """Print the new name of a script and exit with status 2."""
-    refuse(f"this script is now {script}: call that with the same arguments")
+    refuse(f"this script is now {script}: run that with the same arguments")

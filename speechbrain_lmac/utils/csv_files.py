@@ -1,4 +1,4 @@
-"""Tables as csv files, safe to open in a spreadsheet."""
+"""CSV tables that are safe to open in a spreadsheet."""
 
 import re
 from collections.abc import Iterable
@@ -11,21 +11,21 @@ from speechbrain_lmac.utils.files import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-MISSING = "nan"  # in a csv
-# Text that is a formula to a spreadsheet, or a missing value to `read_csv`, behind any
-# number of apostrophes.
+MISSING = "nan"  # in a CSV
+# After any number of apostrophes: the start of a spreadsheet formula, or a missing
+# value for `read_csv`.
 _GUARDED = re.compile(rf"'*([=+\-@\t\r]|{MISSING}$)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]inf", re.IGNORECASE)
-# Not possible in a csv in UTF-8; csv.writer does not quote a lone carriage return.
-_NO_TEXT = re.compile("[\0\ud800-\udfff]|\r(?!\n)")
+# Characters that a UTF-8 CSV cannot hold; csv.writer does not quote a lone "\r".
+_INVALID = re.compile("[\0\ud800-\udfff]|\r(?!\n)")
 
 
 def csv_cell(value: Any) -> Any:
-    """Return a value as it is written in a csv file.
+    """Return a value as it is written in a CSV file.
 
     Text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return, which a
-    spreadsheet would compute as a formula, gets a leading apostrophe. Numbers, also as
-    text, are unchanged; None is `nan`. `cell_text` is the inverse.
+    spreadsheet would evaluate as a formula, gets a leading apostrophe. Numbers, also
+    as text, are unchanged; None is `nan`. `cell_text` is the inverse.
 
     Example
     -------
@@ -34,7 +34,7 @@ def csv_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return MISSING if value is None else value
-    value = _NO_TEXT.sub(lambda found: escape(found[0]), value)
+    value = _INVALID.sub(lambda found: escape(found[0]), value)
     if _GUARDED.match(value) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value
@@ -53,12 +53,12 @@ def cell_text(cell: Any) -> Any:
 
 
 def csv_text(frame: "pd.DataFrame", file: Path | None = None) -> str | None:
-    """Return a table as csv without index, or write it to `file`; see `csv_cell`."""
+    """Return a table as CSV without index, or write it to `file`; see `csv_cell`."""
     table = frame.rename(columns=csv_cell)
-    for place, kind in enumerate(table.dtypes):  # two columns may have one name
-        if kind.kind not in "biuf":  # text, or mixed
-            cells = table.iloc[:, place].map(csv_cell, na_action="ignore")
-            table.isetitem(place, cells)
+    for index, dtype in enumerate(table.dtypes):  # column names may repeat
+        if dtype.kind not in "biuf":  # text, or mixed
+            cells = table.iloc[:, index].map(csv_cell, na_action="ignore")
+            table.isetitem(index, cells)
     return table.to_csv(file, index=False, na_rep=MISSING)
 
 
@@ -78,18 +78,18 @@ def read_csv(
     text : iterable of str
         Columns that are text even where they look like numbers, such as class labels.
     **options
-        Of `pandas.read_csv`.
+        Further arguments of `pandas.read_csv`.
 
     Returns
     -------
     frame : pandas.DataFrame
     """
-    import pandas as pd  # slow, and not needed to write
+    import pandas as pd  # a slow import that writing does not need
 
     options = {"dtype": dict.fromkeys(text, str), **options}
     frame = pd.read_csv(path, keep_default_na=False, na_values=[MISSING], **options)
     frame = frame.rename(columns=cell_text)
-    for name, kind in frame.dtypes.items():
-        if kind.kind not in "biuf":
+    for name, dtype in frame.dtypes.items():
+        if dtype.kind not in "biuf":
             frame[name] = frame[name].map(cell_text, na_action="ignore")
     return frame

@@ -1,4 +1,4 @@
-"""Devices and precisions of this machine."""
+"""Checks of the device, precision and data-parallel options."""
 
 import os
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ BACKENDS = {"cuda": torch.cuda, "mps": torch.backends.mps}
 
 
 def check_device(name: str | torch.device | None) -> torch.device:
-    """Return the device of a name, or raise if this machine does not have it.
+    """Return the device of this name; raise if it is not available.
 
     Arguments
     ---------
@@ -103,7 +103,7 @@ def check_data_parallel(run_opts: "RunOptions") -> None:
     Raises
     ------
     InputError
-        On a CPU, and under torchrun, the other way to use several GPUs.
+        On a CPU; and under torchrun, which uses several GPUs itself.
     """
     if not run_opts.data_parallel_backend:
         return

@@ -1,4 +1,4 @@
-"""Distributed work: ranks, a barrier and averaged gradients."""
+"""Distributed training: ranks, a barrier and averaged gradients."""
 
 import os
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ import torch.distributed as dist
 
 from speechbrain_lmac.utils.errors import InputError
 
-# The others may have hours of work left. If one dies, torchrun ends all of them, so
-# none waits for a dead process.
+# Other processes may have hours of work left. If one dies, torchrun ends all of them,
+# so no process waits for a dead one.
 PATIENCE = timedelta(days=30)
 
 
@@ -20,7 +20,7 @@ def own_share() -> tuple[int, int]:
     Returns
     -------
     rank, n_ranks : int
-        0 and 1 for a process that runs alone.
+        0 and 1 for a single process.
     """
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
@@ -28,7 +28,7 @@ def own_share() -> tuple[int, int]:
 def one_process_only(model: str, alternative: str = "") -> None:
     """Raise under torchrun: `model` is trained in one process only.
 
-    `alternative` ends the message with another way to proceed.
+    `alternative` is appended to the message: another way to proceed.
     """
     if own_share()[1] > 1:
         raise InputError(
@@ -38,7 +38,7 @@ def one_process_only(model: str, alternative: str = "") -> None:
 
 
 def wait_for_all() -> None:
-    """Block until every process has called this; alone, return at once."""
+    """Block until every process has called this; no-op for a single process."""
     if dist.is_available() and dist.is_initialized():
         group = dist.new_group(timeout=PATIENCE, backend="gloo")
         dist.monitored_barrier(group, PATIENCE)
@@ -46,13 +46,13 @@ def wait_for_all() -> None:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Average the gradients over all processes, in place; alone, change nothing.
+    """Average the gradients over all processes, in place; no-op for a single process.
 
     Arguments
     ---------
     parameters : iterable of torch.nn.Parameter
-        Of any shape, the same in every process. A missing gradient of a trainable one
-        counts as 0.
+        Any shapes, the same in every process. A missing gradient of a trainable
+        parameter counts as 0.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 class InputError(ValueError):
     """Invalid user input: a file, a folder, an option, a key.
 
-    The message names the fault, its place and the remedy. Recipe scripts print it
-    without a traceback and end with exit status 2
+    The message names the error, its place and the remedy. Recipe scripts print it
+    without a traceback and exit with status 2
     (`speechbrain_lmac.utils.command.main`).
     """
 
@@ -32,7 +32,7 @@ def some_of(names: Iterable[object], limit: int = 10) -> str:
 def message_of(error: InputError) -> str:
     """Return the message of an InputError, also of one that a worker process raised.
 
-    torch's DataLoader raises it again with the worker's traceback as its text.
+    torch's DataLoader raises it again with the worker's traceback as the message.
 
     Example
     -------
@@ -47,7 +47,7 @@ def message_of(error: InputError) -> str:
 
 
 def check_arguments(callable_: object) -> None:
-    """Raise if a YAML's `!name:` has arguments that its function does not take.
+    """Raise if a YAML's `!name:` has arguments that its function does not accept.
 
     HyperPyYAML checks this for `!new:` only. Only a `functools.partial` is checked.
     """
@@ -85,9 +85,9 @@ def check_numbers(
     Arguments
     ---------
     low, high : float
-        Bounds, which are allowed values.
+        Inclusive bounds.
     **numbers : object
-        Name to value; the error has both.
+        Name to value; the message contains both.
 
     Example
     -------

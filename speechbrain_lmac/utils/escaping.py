@@ -29,9 +29,9 @@ def escape(character: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a text with its control characters (`CONTROLS`) as visible escapes.
+    """Return a string with control characters (`CONTROLS`) as visible escapes.
 
-    Line ends and tabs stay; a Windows line end becomes a Unix one.
+    Line ends and tabs are kept; Windows line ends become Unix ones.
 
     Example
     -------
@@ -42,7 +42,7 @@ def visible(text: str) -> str:
 
 
 def in_utf8(text: str) -> str:
-    r"""Return a text with its bytes that are not UTF-8 (surrogates) as `\xE9`.
+    r"""Return a string with bytes that are not UTF-8 (surrogates) as `\xE9`.
 
     Example
     -------

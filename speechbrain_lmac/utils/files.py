@@ -12,27 +12,27 @@ from pathlib import Path
 from speechbrain_lmac.utils.errors import InputError
 
 ELSEWHERE = "use another output folder"
-# Why a write fails, and the remedy, by error number.
+# Reason and remedy of a failed write, by error number.
 REFUSED = {
-    errno.ENOSPC: "the disk is full: make space, then run the same command again",
-    errno.EDQUOT: "the quota is used up: make space, then run the same command again",
+    errno.ENOSPC: "the disk is full: free space, then run the same command again",
+    errno.EDQUOT: "the quota is used up: free space, then run the same command again",
     errno.EROFS: f"the file system is read-only: {ELSEWHERE}",
     errno.EACCES: f"permission denied: {ELSEWHERE}",
     errno.EPERM: f"permission denied: {ELSEWHERE}",
-    errno.ENOTDIR: f"a file is in place of a folder: {ELSEWHERE}",
-    errno.EEXIST: f"a file is in place of a folder: {ELSEWHERE}",
-    errno.EISDIR: "it is a folder: name a file",
+    errno.ENOTDIR: f"expected a folder, found a file: {ELSEWHERE}",
+    errno.EEXIST: f"expected a folder, found a file: {ELSEWHERE}",
+    errno.EISDIR: "it is a folder: use the path of a file",
 }
 PART = ".part"  # prefix of a file that is being written
-LEAST_FREE = 1 << 20  # bytes; a full disk, where a library's error has no number
+LEAST_FREE = 1 << 20  # bytes; with less, an error without a number means a full disk
 
 
 class CannotWriteError(InputError):
-    """No file can be written: the disk is full, or writing is not permitted."""
+    """A failed write: the disk is full, or writing is not permitted."""
 
 
 def check_folder(folder: Path | str) -> None:
-    """Raise `CannotWriteError` if an output folder or one above it is a file."""
+    """Raise `CannotWriteError` if an output folder or a parent of it is a file."""
     for path in (Path(folder), *Path(folder).parents):
         if os.path.lexists(path) and not path.is_dir():
             raise CannotWriteError(
@@ -42,7 +42,7 @@ def check_folder(folder: Path | str) -> None:
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """Turn errors of a full disk or missing permission into `CannotWriteError`.
+    """Convert errors of a full disk or missing permission to `CannotWriteError`.
 
     Arguments
     ---------
@@ -100,9 +100,9 @@ def write_atomically(path: Path | str, write: Callable[[Path], object]) -> None:
     Arguments
     ---------
     path : str or Path
-        Its folder is made when missing.
+        Its folder is created if missing.
     write : callable
-        Writes the file at the path that it gets, which has the suffix of `path`.
+        Called with the temporary path, which has the suffix of `path`.
 
     Raises
     ------
@@ -122,12 +122,12 @@ def write_atomically(path: Path | str, write: Callable[[Path], object]) -> None:
 
 
 def write_text(text: str, path: Path | str) -> None:
-    """Write a text in UTF-8, atomically."""
+    """Write a string in UTF-8, atomically."""
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def append_text(text: str, path: Path | str) -> None:
-    """Append a text in UTF-8 to a file, all of it or, after an error, nothing.
+    """Append a string in UTF-8 to a file: all of it, or nothing after an error.
 
     Raises
     ------
@@ -145,20 +145,20 @@ def append_text(text: str, path: Path | str) -> None:
 
 
 def write_together(folder: Path | str, texts: Mapping[str, str]) -> None:
-    """Write several texts in UTF-8 into a folder, or none of them.
+    """Write several text files in UTF-8 into a folder, or none of them.
 
     Arguments
     ---------
     folder : str or Path
-        Made when missing.
+        Created if missing.
     texts : mapping
-        File name to text. The last file marks the set as complete: an old one is
-        removed before any of the others is replaced.
+        File name to content. The last file marks the set as complete: its old version
+        is removed before any other file is replaced.
 
     Raises
     ------
     OSError
-        The drafts, and the folders made for them, are removed first.
+        A write failed; the drafts and the folders created for them are removed.
     """
     folder = Path(folder)
     new_folders = _missing_folders(folder)
@@ -184,14 +184,14 @@ def write_together(folder: Path | str, texts: Mapping[str, str]) -> None:
 def atomic_folder(folder: Path | str) -> Iterator[Path]:
     """Write a folder atomically.
 
-    The body fills a draft beside `folder`, which then replaces `folder`. After an error
-    the draft is removed and an old folder is unchanged. Drafts of killed processes are
-    removed by the next one.
+    The body of the context fills a draft beside `folder`, which then replaces `folder`.
+    After an error the draft is removed and an existing folder is unchanged. The next
+    call removes the drafts of killed processes.
 
     Arguments
     ---------
     folder : str or Path
-        Missing parents are made.
+        Missing parents are created.
 
     Yields
     ------
@@ -204,7 +204,7 @@ def atomic_folder(folder: Path | str) -> Iterator[Path]:
         When the folder or a file in it cannot be written.
     """
     check_folder(folder)
-    folder = Path(folder).resolve()  # through a link, so that the link stays
+    folder = Path(folder).resolve()  # replaces the target of a link, not the link
     stems = [f".{folder.name}.{kind}-{platform.node()}-" for kind in ("new", "old")]
     draft, old = (folder.with_name(f"{stem}{os.getpid()}") for stem in stems)
     for stem in stems:
@@ -232,7 +232,7 @@ def atomic_folder(folder: Path | str) -> Iterator[Path]:
 
 
 def _missing_folders(folder: Path) -> list[Path]:
-    """Return those of a folder and its parents that do not exist, innermost first."""
+    """Return the missing ones of a folder and its parents, innermost first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 

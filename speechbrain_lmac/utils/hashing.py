@@ -1,4 +1,4 @@
-"""Hashes of objects, weights, files and texts, as hexadecimal digits."""
+"""Hashes of objects, weights, files and strings, as hexadecimal digits."""
 
 import functools
 import hashlib
@@ -19,13 +19,13 @@ def fingerprint_of(*things: Any) -> str:
 
     Two explainers that a YAML builds with the same settings around the same weights
     have the same fingerprint, in any process. Attributes that begin with an underscore
-    are caches by convention and do not count; nor does the code itself.
+    are caches by convention and are not hashed; nor is the code itself.
 
     Arguments
     ---------
     *things : object
         Scalars, containers, tensors of any shape, modules, functions, and plain
-        objects, which count with their class and their attributes.
+        objects, which are hashed by their class and attributes.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def weights_hash(*modules: "torch.nn.Module") -> str:
     Arguments
     ---------
     *modules : torch.nn.Module
-        Only their `state_dict` counts, not their device, class or settings.
+        Only their `state_dict` is hashed, not their device, class or settings.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def file_hash(path: Path | str, n_bytes: int = 8, kind: str = "blake2b") -> str:
     ---------
     path : str or Path
     n_bytes, kind
-        Of `content_hash`.
+        As in `content_hash`.
 
     Returns
     -------
@@ -90,17 +90,17 @@ def file_hash(path: Path | str, n_bytes: int = 8, kind: str = "blake2b") -> str:
 
 
 def content_hash(*parts: str | bytes, n_bytes: int = 8, kind: str = "blake2b") -> str:
-    """Return a hash of texts and bytes, as if they were joined.
+    """Return a hash of the concatenation of strings and bytes.
 
     Arguments
     ---------
     *parts : str or bytes
-        Texts count in UTF-8.
+        Strings are encoded in UTF-8.
     n_bytes : int
-        Length of a blake2b, 1 to 64; each byte is two digits. A shorter hash is not a
-        prefix of a longer one.
+        Length of a blake2b hash, 1 to 64; each byte is two digits. A shorter hash is
+        not a prefix of a longer one.
     kind : str
-        "blake2b", or, where others prescribe it, "sha256", "sha1" or "md5".
+        "blake2b", or, where an external format requires it, "sha256", "sha1" or "md5".
 
     Returns
     -------
@@ -139,8 +139,8 @@ def _digest(
 def _update(
     digest: "hashlib._Hash | hashlib.blake2b", thing: Any, seen: tuple[Any, ...]
 ) -> None:
-    """Hash one object; `seen` are those around it, to stop at a reference cycle."""
-    import numpy as np  # seconds, with torch, and not needed to hash files
+    """Hash one object; `seen` are its containers, to detect reference cycles."""
+    import numpy as np  # with torch: seconds, not needed to hash files
     import torch
 
     if any(thing is outer for outer in seen):
@@ -182,7 +182,7 @@ def _update(
 
 
 def _settings(thing: Any) -> dict[str, Any]:
-    """Return the attributes that count. A module's parts are in `_modules` etc."""
+    """Return the hashed attributes. A module's parts are in `_modules` etc."""
     return {
         name: value
         for name, value in vars(thing).items()

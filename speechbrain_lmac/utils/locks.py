@@ -17,18 +17,18 @@ from speechbrain_lmac.utils.files import PART, check_folder, write_text, writing
 LOCK = ".lock"
 HOLDER = ".running.json"
 
-_locks: list[tuple[FileLock, Path, list[Path]]] = []  # lock, folder, made folders
+_locks: list[tuple[FileLock, Path, list[Path]]] = []  # lock, folder, created folders
 
 
 def lock_folder(folder: Path | str, command: str) -> None:
-    """Lock an output folder for this process, until `release_folders` or its end.
+    """Lock an output folder for this process, until `release_folders` or exit.
 
     The operating system releases the lock when the process ends, even by a kill.
 
     Arguments
     ---------
     folder : str or Path
-        Made when missing.
+        Created if missing.
     command : str
         The running command, for the error message of other processes.
 
@@ -39,7 +39,7 @@ def lock_folder(folder: Path | str, command: str) -> None:
     """
     folder = Path(folder)
     check_folder(folder)
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     lock = FileLock(folder / LOCK)
     holder = {
         "process": os.getpid(),
@@ -56,11 +56,11 @@ def lock_folder(folder: Path | str, command: str) -> None:
                 f"{folder} is in use by {_holder(folder)}. Wait for it or stop it, or "
                 "use another --output_folder"
             ) from None
-        _locks.append((lock, folder, made))
-        for left in folder.rglob(f"{PART}*"):  # of a killed run
-            # But not a user's recording with the same prefix.
-            if re.match(rf"{re.escape(PART)}\d+\.", left.name) and left.is_file():
-                left.unlink()
+        _locks.append((lock, folder, created))
+        for path in folder.rglob(f"{PART}*"):  # partial files of a killed run
+            # A user's recording may have the same prefix: it stays.
+            if re.match(rf"{re.escape(PART)}\d+\.", path.name) and path.is_file():
+                path.unlink()
         write_text(json.dumps(holder) + "\n", folder / HOLDER)
 
 
@@ -75,14 +75,14 @@ def locked(folder: Path | str, command: str) -> Iterator[None]:
 
 
 def release_folders() -> None:
-    """Release all locks; folders that were made for them and are empty are removed."""
+    """Release all locks; remove the folders created for them if they are empty."""
     while _locks:
-        lock, folder, made = _locks.pop()
+        lock, folder, created = _locks.pop()
         (folder / HOLDER).unlink(missing_ok=True)
         lock.release()
         with suppress(OSError):  # another process may have locked it
             (folder / LOCK).unlink(missing_ok=True)
-        for path in made:
+        for path in created:
             with suppress(OSError):  # not empty
                 path.rmdir()
 

@@ -1,8 +1,8 @@
 """Renamed modules and classes, for YAML files and results of earlier versions.
 
-A published model, a user's YAML and a folder of results name classes by their module at
-the time. `current_name` maps an old name to the present one, `recorded_name` a present
-one to the name in results, which stay comparable.
+A published model, a user's YAML and a results folder contain the class names of their
+version. `current_name` maps an old name to the present one, `recorded_name` a present
+one to the name in results, so old and new results are comparable.
 """
 
 import re
@@ -330,7 +330,7 @@ def moved_hparams(name: Path | str) -> str | None:
         return None
     file, options = HPARAMS[path.name]
     return (
-        "a run of the dataset's table, with an --output_folder of its own: "
+        "a run of the dataset's table, with a separate --output_folder: "
         f"{path.with_name(file)} {options}"
     )
 

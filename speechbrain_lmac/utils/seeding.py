@@ -1,7 +1,7 @@
 """Random generators seeded by a key, independent of earlier draws.
 
-A generator seeded from (seed, epoch, clip, purpose) gives a resumed run, another order
-or another number of workers the same draws as an uninterrupted run.
+With a generator seeded from (seed, epoch, clip, purpose), the draws do not depend on
+resuming, on the order of clips or on the number of workers.
 """
 
 import zlib
@@ -56,14 +56,14 @@ def clip_key(clip: torch.Tensor) -> int:
 
 @contextmanager
 def global_generators(seed: int, device: torch.device | str) -> Iterator[None]:
-    """Seed the global generators of torch and NumPy, and restore their states after.
+    """Seed the global generators of torch and NumPy; restore their states on exit.
 
-    For third-party code that does not take a generator.
+    For third-party code without a generator argument.
 
     Arguments
     ---------
     seed : int
-        From `seed_of`. NumPy takes its lowest 32 bits.
+        From `seed_of`. NumPy is seeded with its lowest 32 bits.
     device : torch.device
         The generator of a GPU is seeded, too.
 

@@ -15,13 +15,13 @@ import speechbrain
 import torch
 import torchaudio
 
-# An option with a folder of data, and the `=` after it.
+# A data-folder option, and the `=` after it.
 FOLDER = re.compile(r"(--(?!output_)\w+_folder)(?:(=)|$)")
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread.
+    """Run torch with one thread within the context.
 
     The last bit of torch's results may depend on the number of threads.
     """
@@ -49,7 +49,7 @@ def peak_memory_mib() -> float:
 
 
 def give_back_memory() -> None:
-    """Return the freed memory of this process to the system (glibc only).
+    """Release freed memory of this process to the system (glibc only).
 
     glibc's heap keeps freed blocks of up to 32 MB.
     """
@@ -60,7 +60,7 @@ def give_back_memory() -> None:
 
 
 def versions() -> str:
-    """Return the versions of software on which scores depend, as one line."""
+    """Return the versions of the software that scores depend on, in one line."""
     return (
         f"Python {platform.python_version()}, torch {torch.__version__}, "
         f"torchaudio {torchaudio.__version__}, speechbrain {speechbrain.__version__}, "
@@ -71,8 +71,8 @@ def versions() -> str:
 def environment_description() -> str:
     """Return the text of env.log: Python, all packages, the git revision, and CUDA.
 
-    SpeechBrain calls the first `pip` on the PATH, which may be another Python's, and
-    takes a second.
+    SpeechBrain's version runs the first `pip` on the PATH, which may belong to another
+    Python and takes a second.
     """
     packages = {f"{package.name}=={package.version}" for package in distributions()}
     return "\n".join(
@@ -96,7 +96,7 @@ def _git_revision() -> str:
 
 
 def command_line(argv: list[str]) -> str:
-    """Return the command of this run for publication, without folders of data.
+    """Return the command of this run for publication, without data folders.
 
     Example
     -------

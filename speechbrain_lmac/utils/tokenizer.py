@@ -1,4 +1,4 @@
-"""The word tokenizer of the small CLAP."""
+"""Word tokenizer of `MiniClap`."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,9 +8,9 @@ import torch
 
 from speechbrain_lmac.utils.errors import InputError, some_of
 
-# Of the papers (LMAC-ZS, Microsoft CLAP).
+# Prompt template of the papers (LMAC-ZS, Microsoft CLAP).
 TEMPLATE = "this is the sound of {}"
-PADDING, UNKNOWN = 0, 1  # reserved numbers
+PADDING, UNKNOWN = 0, 1  # reserved token ids
 N_RESERVED = 2
 
 
@@ -29,9 +29,9 @@ def words_of(sentence: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokenized sentences."""
+    """P tokenized sentences of at most W words."""
 
-    ids: torch.Tensor  # (P, W) int64, with `PADDING` after shorter sentences
+    ids: torch.Tensor  # (P, W) int64, shorter sentences padded with `PADDING`
     unknown: tuple[tuple[str, ...], ...]  # P: the words not in the vocabulary
 
 
@@ -41,7 +41,7 @@ class Vocabulary:
     Arguments
     ---------
     words : iterable of str
-        Distinct, in the form of `words_of`. Word i has the number i + 2.
+        Distinct, in the form of `words_of`. Word i has the token id i + 2.
     limit : int
         Maximum number of words in a sentence.
 

@@ -169,4 +169,4 @@ def test_the_recipe_that_trains_ablations_is_named_by_a_key_of_its_own(caplog):
     assert not caplog.text
     for old in ("train_lmac_zs.py", "train_lmac_zs", "mine.py"):  # of version 0.3
         assert trained_by({"recipe": old}) == old.removesuffix(".py")
-        assert f"`recipe: {old}` is `trained_by" in caplog.text
+        assert f"`recipe: {old}` is now `trained_by" in caplog.text

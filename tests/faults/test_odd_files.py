@@ -204,7 +204,7 @@ def test_what_is_no_file(counted, tmp_path):
     path("folder.wav").mkdir()
     path("clip.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
     path("film.mp4").write_bytes(b"\0\0\0\x20ftypisom")
-    no_file = "no file, but a folder, a pipe or a device"
+    no_file = "a folder, a pipe or a device"
     said = {
         path("pipe.wav"): no_file,
         "/dev/zero": no_file,

@@ -45,14 +45,14 @@ def trained(train_by_script, clap, tiny, short_zs):
     return folder
 
 
-def test_the_zero_shot_accuracy_is_told_first_and_kept(trained):
+def test_the_zero_shot_accuracy_is_printed_first_and_recorded(trained):
     printed = trained.with_suffix(".txt").read_text(encoding="utf-8")
     record = json.loads((trained / "training.json").read_text())
     accuracy = 100 * record["zero_shot_accuracy"]
     assert record["zero_shot_clips"] == 6
     (line,) = [line for line in printed.splitlines() if line.startswith("zero-shot")]
     assert line == (
-        f"zero-shot: {accuracy:.1f} % of 6 clips of the test split are right, by 6 "
+        f"zero-shot accuracy: {accuracy:.1f} % on 6 clips of the test split, with 6 "
         "prompts such as 'this is the sound of chirp'"
     )
     assert record["epochs"] == 2 and "mm_own" in record["test"]

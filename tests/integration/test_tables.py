@@ -134,7 +134,7 @@ def test_a_table_of_chosen_scores_and_of_an_own_metric(call, one_method, tmp_pat
     assert summary.loc["all ones", "keep_share"] == 1
     page = (tmp_path / "out" / "summary.md").read_text("utf-8")
     assert re.search(r"- \*\*keep_share\*\*: Share of .* by more than half\.", page)
-    assert "compare L-MAC with" in page and "leads" not in page
+    assert "L-MAC is compared with" in page and "leads" not in page
     assert re.search(r"split test.*; 2 of these \d+ ", page)
 
 

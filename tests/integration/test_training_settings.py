@@ -74,8 +74,8 @@ def record_of(folder):
             ["objective.weights.mask_l1: 6.4 in the folder, now 1.0"],
         ),
         (["--batch_size=3"], ["batch_size: 6 in the folder, now 3"]),
-        (["--precision=bf16"], ["--precision: nothing in the folder, now bf16"]),
-        (["--max_grad_norm=1.0"], ["--max_grad_norm: nothing in the folder, now 1.0"]),
+        (["--precision=bf16"], ["--precision: unset in the folder, now bf16"]),
+        (["--max_grad_norm=1.0"], ["--max_grad_norm: unset in the folder, now 1.0"]),
         (
             ["--number_of_epochs=1"],
             ["number_of_epochs: 2 in the folder, now 1 (it can only be raised)"],

@@ -155,4 +155,4 @@ def test_a_classifier_without_prompts_is_refused(refused, ready, classifier, tmp
     )
     options = [o for o in ready if "clap_source" not in o]
     message = refused(run_checks, tmp_path / "deaf.yaml", *options)
-    assert "FrozenClassifier" in message and "prompts" in message
+    assert "ClapClassifier, got FrozenClassifier" in message

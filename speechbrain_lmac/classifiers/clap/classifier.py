@@ -14,14 +14,14 @@ from speechbrain_lmac.utils.tokenizer import TEMPLATE
 
 @dataclass(frozen=True)
 class AudioEmbedding:
-    """Output of an audio tower."""
+    """Output of the audio tower of a CLAP."""
 
     embedding: torch.Tensor  # (B, D), float32, each of length 1
     hidden: tuple[torch.Tensor, ...]  # maps (B, C', T', F'), the shallowest first
 
 
 class Clap(Protocol):
-    """An audio tower and a text tower with a common embedding space; a module."""
+    """A module with an audio and a text tower that share an embedding space."""
 
     @property
     def scale(self) -> torch.Tensor:
@@ -41,7 +41,7 @@ class Clap(Protocol):
 
     @property
     def audio(self) -> Any:
-        """A method: a domain's `features` (B, ...) to an `AudioEmbedding`."""
+        """A method that maps a domain's `features` (B, ...) to an `AudioEmbedding`."""
 
     def text(self, prompts: list[str], /) -> torch.Tensor:
         """Return the embeddings of P prompts, (P, D), each of length 1."""
@@ -54,14 +54,14 @@ class ClapClassifier(torch.nn.Module):
     """A CLAP and a list of prompts: logits are scaled similarities to the prompts.
 
     logits = scale * a @ t.T, with the embeddings a (B, D) of clips and t (C, D) of
-    prompts, all of length 1. It is frozen: always in eval mode, without gradients of
-    its own, but gradients flow through it to its input. Prompts are embedded once.
+    prompts, all of length 1. It is frozen: always in eval mode, with constant weights;
+    gradients flow through it to its input. Prompts are embedded once.
 
     Arguments
     ---------
     clap : Clap
     prompts : sequence of str
-        C sentences, or class names for the template.
+        C sentences, or C class names for the template.
     template : str or None
         Its "{}" is replaced by each prompt. None: prompts are sentences.
 
@@ -85,7 +85,7 @@ class ClapClassifier(torch.nn.Module):
     ) -> None:
         super().__init__()
         if isinstance(prompts, str):
-            raise InputError(f"prompts must be a list, got a text: use [{prompts!r}]")
+            raise InputError(f"prompts must be a list, got a string: use [{prompts!r}]")
         self.clap = clap.requires_grad_(False)
         self.eval()
         self.labels = [str(prompt) for prompt in prompts]
@@ -126,11 +126,11 @@ class ClapClassifier(torch.nn.Module):
     def with_prompts(
         self, prompts: Sequence[str], template: str | None = None
     ) -> "ClapClassifier":
-        """Return a classifier of the same towers with other prompts."""
+        """Return a classifier with the same towers and other prompts."""
         return ClapClassifier(self.clap, prompts, template)
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode."""
+        """Do nothing: stay in eval mode."""
         return super().train(False)
 
     def audio(
@@ -156,9 +156,9 @@ class ClapClassifier(torch.nn.Module):
 
 
 def sentences(prompts: Sequence[str], template: str | None = TEMPLATE) -> list[str]:
-    """Return the sentences of class names, or sentences without a template.
+    """Return prompts as sentences, by the template if there is one.
 
-    Underscores of class names become spaces.
+    With a template, underscores of class names become spaces.
 
     Raises
     ------
@@ -180,9 +180,7 @@ def sentences(prompts: Sequence[str], template: str | None = TEMPLATE) -> list[s
         )
     repeated = sorted({prompt for prompt in prompts if prompts.count(prompt) > 1})
     if repeated:
-        raise InputError(
-            f"each prompt may be given once, got repeated {some_of(repeated)}"
-        )
+        raise InputError(f"prompts must be different, got repeated {some_of(repeated)}")
     if template is None:
         return prompts
     if "{}" not in template:

@@ -1,8 +1,8 @@
 """Front ends of the published CLAPs: window, mel spectrogram, dB.
 
-A CLAP has a window of fixed length. A fill function maps its positions to the clip's
-samples, so that maps on the clip's frames (a masked mel spectrogram) are laid out in
-the window exactly as the waveform is.
+A CLAP has a window of fixed length. A fill function maps positions in the window to
+samples of the clip, so that maps on the clip's frames (masked mel spectrograms) fill
+the window exactly as the waveform does.
 """
 
 import functools
@@ -15,17 +15,17 @@ from speechbrain_lmac.dsp.mel import decibels, slaney_mel_matrix
 
 logger = logging.getLogger(__name__)
 
-SILENCE = -1  # index of a position of the window without a sample of the clip
+SILENCE = -1  # sample index of positions in the window after the clip
 
-# A fill function: positions (n,), N and L, in samples, to the clip's samples (n,).
+# A fill function maps positions (n,), N and L, all in samples, to sample indices (n,).
 Fill = Callable[[torch.Tensor, int, int], torch.Tensor]
 
 
 def repeated(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
-    """Repeat short clips until the window is full, and cut there.
+    """Repeat short clips until the window is full.
 
-    As Microsoft's CLAP. Longer clips are cut to their beginning (theirs: a random
-    part).
+    As in Microsoft's CLAP. Longer clips are cut to their beginning (originally to a
+    random part).
 
     Arguments
     ---------
@@ -52,7 +52,7 @@ def repeated(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
 def repeated_whole(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
     """Repeat short clips as often as they fit, followed by silence.
 
-    The "repeatpad" of transformers.
+    Option "repeatpad" of transformers.
 
     Arguments
     ---------
@@ -97,25 +97,25 @@ def followed_by_silence(
 
 
 class ClapSpectrogram(torch.nn.Module):
-    """A CLAP's mel spectrogram in dB of waveforms of any length.
+    """A CLAP's mel spectrogram in dB, for waveforms of any length.
 
     The window is filled (`fill`), then: STFT (Hann, centred, reflected at the edges),
-    power, Slaney's mel filters of equal area, 10 log10(max(power, 1e-10)). It depends
-    on no other clip and no random number; clips that are longer than the window are cut
-    to their beginning.
+    power, Slaney's mel filters of equal area, 10 log10(max(power, 1e-10)). Clips are
+    independent, and nothing is random: clips that are longer than the window are cut to
+    their beginning.
 
     Arguments
     ---------
     sample_rate : int
         Hz.
     n_fft, hop_length : int
-        In samples; the Hann window has n_fft.
+        In samples; the length of the Hann window is n_fft.
     n_samples : int
         Length of the window, L, in samples.
     n_mels : int
-        Mel bands.
+        Number of mel bands.
     low_hz, high_hz : float
-        Lower and upper edge of the mel bands.
+        Lower and upper edge of the mel bands, Hz.
     fill : callable
         `repeated`, `repeated_whole` or `followed_by_silence`.
 
@@ -179,8 +179,8 @@ class ClapSpectrogram(torch.nn.Module):
     def mel_power(self, wav: torch.Tensor) -> torch.Tensor:
         """Return the mel power (B, N // hop + 1, n_mels) of waveforms (B, N).
 
-        In float64: a band far below the loudest of its frame, or a frame with signal at
-        the very end of its window only, would be lost in the rounding of float32.
+        In float64: float32 would round off bands far below the loudest of their frame,
+        and frames with signal only at the end of their window.
         """
         spectrum = torch.stft(
             wav.double(),
@@ -195,10 +195,10 @@ class ClapSpectrogram(torch.nn.Module):
         return power @ self.mel_matrix
 
     def folded(self, maps: torch.Tensor, n_samples: int) -> torch.Tensor:
-        """Return maps on the frames of a clip, laid out in the window as its samples.
+        """Return maps on the frames of a clip as maps on the frames of the window.
 
-        Frame j of the window is at its sample j hop; it gets the clip's frame nearest
-        to the clip's sample at that position.
+        Frame j of the window is at its sample j hop; it gets the frame of the clip that
+        is nearest to the clip's sample at that position.
 
         Arguments
         ---------
@@ -232,7 +232,7 @@ def gather_or_zero(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
     return values.index_select(1, indices.clamp(min=0)) * valid
 
 
-@functools.cache  # once is enough
+@functools.cache  # warns once
 def warn_of_cut(seconds: float) -> None:
-    """Log that clips are cut to the window."""
+    """Warn that clips are cut to the window."""
     logger.warning("this CLAP uses only the first %g s of a clip", seconds)

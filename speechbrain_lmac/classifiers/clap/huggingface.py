@@ -1,6 +1,6 @@
-"""CLAP of Hugging Face transformers (laion/clap-htsat-unfused and its kin) as towers.
+"""CLAPs of Hugging Face transformers, such as laion/clap-htsat-unfused.
 
-Its audio tower, HTSAT, folds time into strips of the frequency axis. Here hidden maps
+Their audio tower, HTSAT, folds time into strips of the frequency axis. Here hidden maps
 and the map of `cam_layer` are unfolded.
 """
 
@@ -44,8 +44,8 @@ class HuggingFaceTowers(torch.nn.Module):
     """Both towers of transformers' ClapModel, for waveforms and sentences.
 
     Hidden maps are the outputs of HTSAT's stages before downsampling, unfolded. Clips
-    of any length get the window of `ClapSpectrogram`: shorter ones fill it by the
-    preprocessor's `padding`, longer ones are cut to their beginning.
+    are fitted to the window of `ClapSpectrogram`: shorter ones by the preprocessor's
+    `padding`, longer ones are cut to their beginning.
 
     Arguments
     ---------
@@ -62,8 +62,8 @@ class HuggingFaceTowers(torch.nn.Module):
     Raises
     ------
     InputError
-        For a model that fuses four random parts of long clips, or a preprocessor of
-        another model.
+        For a model that fuses random parts of long clips, or a preprocessor of another
+        model.
     """
 
     model: Any  # transformers.ClapModel
@@ -73,7 +73,7 @@ class HuggingFaceTowers(torch.nn.Module):
         audio, text = model.config.audio_config, model.config.text_config
         if audio.enable_fusion or extractor.truncation == "fusion":
             raise InputError(
-                "no mask fits a CLAP that fuses random parts of long clips "
+                "a CLAP that fuses random parts of long clips cannot be masked "
                 '(enable_fusion, truncation "fusion"): use an unfused one, such as '
                 "laion/clap-htsat-unfused"
             )
@@ -93,7 +93,7 @@ class HuggingFaceTowers(torch.nn.Module):
         self._extractor = extractor
         self.token_limit = min(
             tokenizer.model_max_length,
-            # RoBERTa's positions begin after that of the padding.
+            # RoBERTa's position ids begin after that of the padding.
             text.max_position_embeddings - text.pad_token_id - 1,
         )
         self.front_end = ClapSpectrogram(
@@ -113,10 +113,12 @@ class HuggingFaceTowers(torch.nn.Module):
                 f"the model has {n_columns} frames, but preprocessor_config.json has "
                 f"{self.front_end.n_frames}: they belong to different models"
             )
-        # Frames are interpolated to columns, with the first and the last fixed.
+        # Frames are interpolated to columns; the first and the last coincide.
         self.frames_per_column = (self.front_end.n_frames - 1) / (n_columns - 1)
         self.layout = FoldedTime(self.n_strips)
-        self.cam_layer = torch.nn.Identity()  # of the unfolded map of the last stage
+        self.cam_layer = (
+            torch.nn.Identity()
+        )  # outputs the unfolded map of the last stage
 
     @property
     def sample_rate(self) -> int:
@@ -141,7 +143,7 @@ class HuggingFaceTowers(torch.nn.Module):
         return [width * 2**stage for stage in range(n_stages)]
 
     def stage_stride(self, stage: int) -> tuple[int, int]:
-        """Return the columns of HTSAT's image, and bands, per step of a stage."""
+        """Return columns of HTSAT's image and mel bands per step of a stage."""
         rows, columns = self.model.config.audio_config.patch_stride
         return columns * 2**stage, rows * 2**stage
 
@@ -154,7 +156,7 @@ class HuggingFaceTowers(torch.nn.Module):
 
     def hidden_grids(self) -> list[MapGrid]:
         """Return a `MapGrid` of each hidden map, see `WaveformClassifier`."""
-        column = self.frames_per_column * self.front_end.hop_length  # in samples
+        column = self.frames_per_column * self.front_end.hop_length  # samples
         grids = []
         for stage, channels in enumerate(self.hidden_channels):
             columns, bands = self.stage_stride(stage)
@@ -192,7 +194,7 @@ class HuggingFaceTowers(torch.nn.Module):
         return append_map
 
     def cam_hook(self, hidden: list[torch.Tensor]) -> Hook:
-        """Return the hook of the last stage: its map (B, C', T', F') by `cam_layer`."""
+        """Return the hook of the last stage: passes its map through `cam_layer`."""
 
         def append_and_replace(
             module: torch.nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]
@@ -230,8 +232,8 @@ class HuggingFaceClap(HuggingFaceTowers):
     ---------
     source : str
         A folder written by save_pretrained (config.json, weights,
-        preprocessor_config.json, tokenizer), or a hub id. Nothing is fetched for a
-        folder, or with HF_HUB_OFFLINE=1.
+        preprocessor_config.json, tokenizer), or a hub id. Nothing is downloaded for
+        a folder, or with HF_HUB_OFFLINE=1.
 
     Shape
     -----
@@ -248,17 +250,17 @@ class HuggingFaceClap(HuggingFaceTowers):
 
 
 class NewHuggingFaceClap(HuggingFaceTowers):
-    """An untrained CLAP of transformers, to be trained.
+    """An untrained CLAP of transformers.
 
     Arguments
     ---------
     config : dict
-        `audio_config`, `text_config` and `projection_dim`: changes of the defaults of
+        `audio_config`, `text_config` and `projection_dim`: changes to the defaults of
         ClapConfig.
     tokenizer_source : str or Path
         A folder or a hub id.
     preprocessor : dict
-        Changes of the defaults of ClapFeatureExtractor. Clips are not fused.
+        Changes to the defaults of ClapFeatureExtractor. Clips are not fused.
 
     Shape
     -----
@@ -302,12 +304,12 @@ def load_clap(source: Path | str) -> tuple[Any, Any, Any]:
     source = str(source)
     if Path(source).is_file():
         raise InputError(
-            f"a CLAP of transformers is a folder, got the file {source}. For "
+            f"a CLAP of transformers must be a folder, got the file {source}. For "
             "Microsoft's checkpoint use parts/classifier/clap_microsoft.yaml"
         )
     if not Path(source).is_dir() and source.count("/") != 1:
         raise InputError(
-            f"no folder and no hub id (user/name): {source}. Name a folder written by "
+            f"not a folder or a hub id (user/name): {source}. Use a folder written by "
             "save_pretrained of transformers"
         )
     options = {"local_files_only": only_cached(source, "config.json", "a CLAP")}

@@ -1,4 +1,4 @@
-"""A CLAP of waveforms as a CLAP of mel spectrograms, for mel masking."""
+"""CLAPs with mel spectrograms as input, for mel masking."""
 
 import torch
 
@@ -10,9 +10,9 @@ from speechbrain_lmac.utils.errors import InputError
 
 
 class MelClap(torch.nn.Module):
-    """The towers of a CLAP whose audio input is the mel spectrogram in dB.
+    """A CLAP whose audio input is the mel spectrogram in dB.
 
-    A masked mel spectrogram (`ClapMelDomain`) has no waveform.
+    For masked mel spectrograms (`ClapMelDomain`), which have no waveform.
 
     Arguments
     ---------

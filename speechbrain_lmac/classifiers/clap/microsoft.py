@@ -1,7 +1,7 @@
-"""Microsoft's CLAP of 2022 (CNN14 and BERT), from its checkpoint file, as towers.
+"""Microsoft's CLAP of 2022 (CNN14 and BERT), from its checkpoint file.
 
-Equal to its public package, with SpeechBrain's CNN14 and transformers' BERT (Elizalde
-et al., "CLAP: learning audio concepts from natural language supervision",
+Equivalent to its public package, with SpeechBrain's CNN14 and transformers' BERT
+(Elizalde et al., "CLAP: learning audio concepts from natural language supervision",
 https://arxiv.org/abs/2206.04769).
 """
 
@@ -25,15 +25,15 @@ from speechbrain_lmac.utils.errors import InputError, some_of
 
 CHECKPOINT = "CLAP_weights_2022.pth"
 ADVICE = """\
-  Name the file {filename} of Microsoft's CLAP 2022 or its folder
-  (--clap_source FILE), or the hub's microsoft/msclap."""
-# Front end, as in the package.
+  Set --clap_source to the file {filename} of Microsoft's CLAP 2022, to its
+  folder, or to the hub id microsoft/msclap."""
+# Front end of the package.
 SAMPLE_RATE = 44100
 N_MELS = 64
-TOKEN_LIMIT = 100  # of the package's tokenizer; BERT takes 512
-HEAD_WIDTH = 64  # of an attention head, in every BERT of Google's
+TOKEN_LIMIT = 100  # of the package's tokenizer; BERT's limit is 512
+HEAD_WIDTH = 64  # of an attention head, in all of Google's BERTs
 STRIDES = (8, 16, 32, 32)  # frames and bands per step of blocks 3, 4, 5, 6
-# Names in the checkpoint to ours: the first match counts.
+# Names in the checkpoint to ours: the first match is used.
 RENAMES = (
     (r"audio_encoder\.base\.bn0\.", "cnn14.norm0."),
     (r"audio_encoder\.base\.(conv_block\d)\.bn(\d)\.", r"cnn14.\1.norm\2."),
@@ -44,7 +44,7 @@ RENAMES = (
     (r"caption_encoder\.projection\.", "text_projection."),
     (r"logit_scale$", "logit_scale"),
 )
-# Unused: the front end's matrices, the head for AudioSet, counters of positions.
+# Unused: the front end's matrices, the AudioSet head, position ids.
 UNUSED = (
     r"audio_encoder\.base\.(spectrogram_extractor|logmel_extractor|fc_audioset)\.",
     r"caption_encoder\.base\.embeddings\.position_ids$",
@@ -52,7 +52,7 @@ UNUSED = (
 
 
 class Projection(torch.nn.Module):
-    """Projection into the common space: y = W x, then layer norm of y + V GELU(y).
+    """Projection into the shared space: y = W x, then layer norm of y + V GELU(y).
 
     Arguments
     ---------
@@ -79,9 +79,9 @@ class Projection(torch.nn.Module):
 class MicrosoftClap(torch.nn.Module):
     """Both towers of Microsoft's CLAP 2022, for waveforms and sentences.
 
-    Its window has 5 s at 44.1 kHz: STFT of 1024 samples every 320, 64 mel bands from 50
-    to 14,000 Hz. Shorter clips are repeated; longer ones are cut to their beginning,
-    where the package takes a random part. Widths are those of the checkpoint.
+    Its window is 5 s at 44.1 kHz: STFT of 1024 samples every 320, 64 mel bands from 50
+    to 14,000 Hz. Shorter clips are repeated; longer ones are cut to their beginning (in
+    the package to a random part). Layer widths are those of the checkpoint.
 
     Arguments
     ---------
@@ -100,7 +100,7 @@ class MicrosoftClap(torch.nn.Module):
     Raises
     ------
     InputError
-        When a file is missing, cannot be fetched, or is not of this CLAP.
+        When a file is missing, cannot be downloaded, or is not of this CLAP.
     """
 
     def __init__(
@@ -218,18 +218,18 @@ def checkpoint_path(source: Path | str) -> Path:
 
 
 def read_checkpoint(path: Path | str) -> dict[str, torch.Tensor]:
-    """Return the state dict of a checkpoint: its "model", weights of any shape (...).
+    """Return the state dict "model" of a checkpoint, weights of any shape (...).
 
     Raises
     ------
     InputError
-        When the file cannot be read without running code of it, or has no "model".
+        When the file cannot be read without running code from it, or has no "model".
     """
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(
-            f"cannot read the checkpoint {path} without running code of it "
+            f"cannot read the checkpoint {path} without running code from it "
             f"({type(error).__name__}): it may be truncated. If it is complete and you "
             "trust it, load it with weights_only=False and save {'model': "
             "checkpoint['model']} again"
@@ -242,12 +242,12 @@ def read_checkpoint(path: Path | str) -> dict[str, torch.Tensor]:
 
 
 def rename_weights(state: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
-    """Return weights under our names, without the unused ones; `path` is for messages.
+    """Return the used weights under our names; `path` is for messages.
 
     Raises
     ------
     InputError
-        When a name is unknown, or of the CLAP of 2023.
+        When a name is unknown, or belongs to the CLAP of 2023.
 
     Example
     -------
@@ -278,7 +278,7 @@ def rename_weights(state: Mapping[str, Any], path: Path | str) -> dict[str, Any]
 
 
 def build_bert(shapes: Mapping[str, tuple[int, ...]]) -> Any:
-    """Return an untrained BERT of the sizes of these weights."""
+    """Return an untrained BERT with the sizes of these weights."""
     transformers = transformers_module()
     name = "bert.embeddings.{}_embeddings.weight"
     n_words, width = shapes[name.format("word")]
@@ -308,9 +308,9 @@ def load_state(
     ---------
     clap : MicrosoftClap
     state : mapping
-        Our names to weights of any shape (...).
+        Names (ours) to weights of any shape (...).
     path : str or Path
-        Of the checkpoint, for the message.
+        The checkpoint, for the message.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """A small CLAP, trained on a laptop CPU.
 
-The audio tower is a classifier of ours whose logits are the embedding; the text tower
-has the words that it was trained on. Both are trained together by train_clap.py.
+The audio tower is a `CompactClassifier` whose logits are the embedding; the text tower
+knows only the words that it was trained on. train_clap.py trains both together.
 """
 
 import json
@@ -30,16 +30,16 @@ SETTING_FILE = "clap.json"
 INITIAL_SCALE = 1 / 0.07  # as published (CLIP, Radford et al. 2021)
 LARGEST_SCALE = 100.0  # as published
 ADVICE = """\
-  Train a CLAP with train_clap.py hparams/NAME_clap.yaml and name its output
-  (results/NAME_clap/SEED/clap), a folder with {filename}, or a hub id:
-  --clap_source SOURCE."""
+  Train a CLAP with train_clap.py hparams/NAME_clap.yaml, and set --clap_source to
+  its output (results/NAME_clap/SEED/clap), to a folder with {filename}, or to a
+  hub id."""
 
 
 class WordBag(torch.nn.Module):
     """A text tower: a weighted mean of word vectors, then a small network.
 
-    The weights are a softmax over the sentence of a learned score of each word: content
-    counts, "the" does not. The order of words has no influence.
+    The weights are the softmax, over the sentence, of a learned score of each word, so
+    words such as "the" can be ignored. The order of words has no influence.
 
     Arguments
     ---------
@@ -48,14 +48,14 @@ class WordBag(torch.nn.Module):
     width : int
         Values of a word vector.
     limit : int
-        Most words of a sentence.
+        Maximum number of words of a sentence.
     dropout : float
-        Of the mean, in training mode, 0 to 1.
+        Dropout probability of the mean, 0 to 1.
 
     Shape
     -----
-    Word vectors (P, W, width) and which of them are valid, (P, W) bool, to embeddings
-    (P, D), not normalised.
+    Word vectors (P, W, width) and their validity (P, W), bool, to embeddings (P, D),
+    not normalised.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class WordBag(torch.nn.Module):
 
 
 class MiniClap(torch.nn.Module):
-    """A `Clap` of word vectors: clips and sentences to embeddings of length 1.
+    """A `Clap` with word vectors; embeddings have length 1.
 
-    It has no words before `learn_words`, or `trained_clap`, which reads them from a
+    Its vocabulary is empty until `learn_words` or `trained_clap`, which reads it from a
     folder. An unknown word gets the vector of `UNKNOWN`, and a warning.
 
     Arguments
@@ -90,11 +90,11 @@ class MiniClap(torch.nn.Module):
     embedding_dim : int
         Values of an embedding, D.
     audio : CompactClassifier
-        Features (B, T, n_mels) to `ClassifierOutput` with D "classes".
+        Maps features (B, T, n_mels) to `ClassifierOutput` with D "classes".
     text : WordBag
-        Word vectors to embeddings (P, D).
+        Maps word vectors to embeddings (P, D).
     words : sequence of str
-        Its vocabulary, if its weights come from elsewhere.
+        The vocabulary, if the weights are loaded later.
 
     Example
     -------
@@ -129,7 +129,7 @@ class MiniClap(torch.nn.Module):
         self.audio_tower = audio
         self.text_tower = text
         self.logit_scale = torch.nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
-        self.frozen: list[torch.nn.Module] = []  # not trained
+        self.frozen: list[torch.nn.Module] = []  # modules that stay in eval mode
         self.learn_words(words, seed=0)
 
     def train(self, mode: bool = True) -> Self:
@@ -142,7 +142,7 @@ class MiniClap(torch.nn.Module):
     def learn_words(self, words: Sequence[str], seed: int) -> Self:
         """Set the vocabulary, with random initial word vectors; return the CLAP.
 
-        The initial vector of a word is a function of (seed, word).
+        The initial vector of a word depends only on (seed, word).
         """
         self.vocabulary = Vocabulary(words, self.text_tower.limit)
         width = self.text_tower.width
@@ -178,7 +178,7 @@ class MiniClap(torch.nn.Module):
 
     @property
     def setting(self) -> dict[str, Any]:
-        """The architecture, without the words; `trained_clap` compares it."""
+        """The architecture, without the vocabulary; checked by `trained_clap`."""
         return {
             "embedding_dim": self.embedding_dim,
             "audio": type(self.audio_tower).__name__,
@@ -194,7 +194,7 @@ class MiniClap(torch.nn.Module):
     ) -> AudioEmbedding:
         """Return the `AudioEmbedding` of features (B, T, n_mels).
 
-        `lengths` (B,), int64: frames of padded clips without the padding.
+        `lengths` (B,), int64: frames of each clip without its padding.
         """
         tower = self.audio_tower
         output = on_recordings(tower, features, lengths, masks_padding(tower))
@@ -227,9 +227,9 @@ class MiniClap(torch.nn.Module):
     def read(
         self, ids: torch.Tensor, forget: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return the embeddings (P, D) of word numbers (P, W).
+        """Return the embeddings (P, D) of token ids (P, W).
 
-        `forget` (P, W), bool: treat these words as unknown. None: none of them.
+        `forget` (P, W), bool: words to treat as unknown. None: no word.
         """
         ids = ids.to(self.words.weight.device)
         valid = ids != PADDING
@@ -240,7 +240,7 @@ class MiniClap(torch.nn.Module):
 
 
 def save_clap(clap: MiniClap, folder: Path | str) -> None:
-    """Write weights, words and architecture into a folder, each file atomically."""
+    """Write weights, vocabulary and architecture to a folder, each file atomically."""
     folder = Path(folder)
     save_weights(clap, folder / WEIGHTS_FILE)
     record = {**clap.setting, "words": clap.vocabulary.words}
@@ -248,7 +248,7 @@ def save_clap(clap: MiniClap, folder: Path | str) -> None:
 
 
 def trained_clap(clap: MiniClap, source: Path | str) -> MiniClap:
-    """Load words and weights of train_clap.py, in place. For YAML, by `!apply:`.
+    """Load vocabulary and weights of train_clap.py, in place. For YAML, by `!apply:`.
 
     Arguments
     ---------
@@ -291,8 +291,8 @@ def load_trunk(clap: MiniClap, source: Path | str) -> None:
     Arguments
     ---------
     clap : MiniClap
-        Its audio tower gets the classifier's weights, without those of the last layer,
-        and keeps them, including batch norm.
+        Its audio tower gets the classifier's weights, except those of the last layer;
+        they are frozen, with the statistics of batch norm.
     source : str or Path
         A folder written by train_classifier.py for the same architecture.
 

@@ -1,4 +1,4 @@
-"""Tokens of prompts, for the text towers of the published CLAPs."""
+"""Tokenizers of the text towers of published CLAPs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ def load_tokenizer(source: Path | str) -> Any:
     Raises
     ------
     InputError
-        When it cannot be loaded, or has special tokens only.
+        When it cannot be loaded, or has only special tokens.
     """
     source, kind = str(source), transformers_module().AutoTokenizer
     cached = only_cached(source, "tokenizer_config.json", "a tokenizer")
@@ -25,13 +25,13 @@ def load_tokenizer(source: Path | str) -> Any:
         reason = (
             "no tokenizer in the folder"
             if Path(source).is_dir()
-            else "no folder, and not fetched from the hub"
+            else "not a folder, and not downloaded from the hub"
         )
         raise InputError(
-            f"cannot load a tokenizer from {source} ({reason}): name a folder written "
+            f"cannot load a tokenizer from {source} ({reason}): use a folder written "
             f"by a tokenizer's save_pretrained. {error}"
         ) from error
-    # Without files, transformers returns one of special tokens only, and no warning.
+    # Without files, transformers silently returns a tokenizer of special tokens.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise InputError(
             f"cannot load a tokenizer from {source}: it has no words. Its files, such "
@@ -49,7 +49,7 @@ def tokenize(tokenizer: Any, prompts: Sequence[str], limit: int) -> Any:
     prompts : sequence of str
         P prompts.
     limit : int
-        Most tokens of the text tower, including those at both ends.
+        Maximum number of tokens, including the special ones at both ends.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def tokenize(tokenizer: Any, prompts: Sequence[str], limit: int) -> Any:
     Raises
     ------
     InputError
-        For a prompt without words, or of more tokens: none is cut.
+        For a prompt without words or with more tokens; prompts are not cut.
     """
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise InputError(f"every prompt needs words, got {list(prompts)}")

@@ -1,4 +1,4 @@
-"""Input files by the arguments of a command line."""
+"""Input files from command-line arguments."""
 
 import os
 import re
@@ -13,28 +13,28 @@ from speechbrain_lmac.dsp.audio_check import TO_CONVERT, conversion
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.escaping import readable
 
-# Prefixes of names in a folder that are not recordings: metadata of macOS on foreign
-# disks, and unfinished files of `files.write_atomically`.
+# Name prefixes of files that are not recordings: macOS metadata on non-Mac disks, and
+# unfinished files of `files.write_atomically`.
 NO_RECORDING = re.compile(r"\._|\.part\d+\.")
-CLOSED = "the folder cannot be entered"
+CLOSED = "cannot open the folder"
 MAGIC = re.compile(r"[*?[]")
 
-# (folder, whether the file is an argument) to names of explanations in the folder.
+# (folder, is the file itself an argument?) to names of explanations in the folder.
 OutputsIn = Callable[[str, bool], Collection[str]]
 
 
 @dataclass
 class Inputs:
-    """The files of arguments: used, skipped and failed ones."""
+    """The files that the arguments refer to: to explain, skipped and failed."""
 
-    files: list[str] = field(default_factory=list)  # each once, in their order
-    failures: list[str] = field(default_factory=list)  # a line for each failure
-    no_audio: list[str] = field(default_factory=list)  # skipped for their suffix
-    to_convert: list[str] = field(default_factory=list)  # skipped audio and video
-    outputs: list[str] = field(default_factory=list)  # explanations among the inputs
+    files: list[str] = field(default_factory=list)  # to explain, in order, each once
+    failures: list[str] = field(default_factory=list)  # one message per failure
+    no_audio: list[str] = field(default_factory=list)  # skipped: no audio suffix
+    to_convert: list[str] = field(default_factory=list)  # skipped: unsupported format
+    outputs: list[str] = field(default_factory=list)  # skipped: explanations
 
     def notes(self) -> list[str]:
-        """Return a line about each kind of skipped file."""
+        """Return a message for each kind of skipped file."""
         lines = []
         if self.no_audio:
             names = some_of(_name(path) for path in self.no_audio)
@@ -47,7 +47,7 @@ class Inputs:
         return lines
 
     def warnings(self) -> list[str]:
-        """Return a line about files to convert, in a list, if there are any."""
+        """Return a list with a message about files to convert, [] if there are none."""
         if not self.to_convert:
             return []
         names = some_of(_name(path) for path in self.to_convert)
@@ -69,17 +69,17 @@ def _name(path: str) -> str:
 def find_inputs(
     arguments: str | Path | Sequence[str | Path], outputs_in: OutputsIn
 ) -> Inputs:
-    """Find the input files of the arguments of a command line.
+    """Find the input files that command-line arguments refer to.
 
     Arguments
     ---------
     arguments : sequence of str or Path
-        Files; folders, for all audio files in them and their subfolders; patterns with
-        `*`, `?` or `[...]`, where `**` means any folders; `-` for a list on standard
-        input, a file, folder or pattern in each line (or between NULs).
+        Files; folders, meaning all audio files in them and their subfolders; patterns
+        with `*`, `?` or `[...]`, where `**` matches any number of folders; `-` for a
+        list on standard input, one file, folder or pattern per line (or NUL-separated).
     outputs_in : callable
-        (folder, named) to the names of explanations in the folder, which are skipped.
-        `named`: whether the file is an argument, not found in a folder.
+        Maps (folder, named) to the names of explanations in the folder, which are
+        skipped. `named`: the file itself is an argument.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def find_inputs(
     Raises
     ------
     InputError
-        When there are no arguments, or one is "".
+        When there are no arguments, or one is an empty string.
     """
     if isinstance(arguments, (str, Path)):
         arguments = [arguments]
@@ -97,8 +97,8 @@ def find_inputs(
         raise InputError("missing arguments: name the files to explain")
     if not all(names):
         raise InputError(
-            'got the file name "": is a variable of the shell empty? Name a file, a '
-            "folder (. is the current one), a pattern or -"
+            'got the file name "": is a shell variable empty? Pass a file, a folder '
+            "(. is the current one), a pattern or -"
         )
     inputs, seen = Inputs(), set[str]()
     for argument in dict.fromkeys(names):
@@ -114,7 +114,7 @@ def find_inputs(
 
 
 def read_list() -> list[str]:
-    """Return the names on standard input, without BOM and CRLF."""
+    """Return the names read from standard input, without BOM and CRLF."""
     stream = getattr(sys.stdin, "buffer", None)
     text = sys.stdin.read() if stream is None else _decoded(stream.read())
     ends = "\0" if "\0" in text else "\n"
@@ -161,7 +161,7 @@ def _nothing(inputs: Inputs, n_to_convert: int, n_outputs: int) -> str:
     """Return the reason why no file was found in a folder."""
     media = inputs.to_convert[n_to_convert:]
     if media:
-        reason = f"{len(media)} must be converted, as by: {conversion(media[0])}"
+        reason = f"{len(media)} must be converted, e.g. with {conversion(media[0])}"
     elif len(inputs.outputs) > n_outputs:
         reason = "only explanations, which are skipped"
     else:
@@ -207,7 +207,7 @@ def _by_pattern(pattern: str, inputs: Inputs, outputs_in: OutputsIn) -> list[str
 
 
 def _closed_to(pattern: str) -> Iterator[str]:
-    """Yield a line for each folder that glob skips, as it cannot be entered."""
+    """Yield a message for each folder that glob skips because it cannot be opened."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if MAGIC.search(part))
     base, rest = os.path.join("", *parts[:fixed]) or ".", parts[fixed:]
@@ -224,9 +224,9 @@ def _closed_to(pattern: str) -> Iterator[str]:
 def _is_output(
     path: str, inputs: Inputs, outputs_in: OutputsIn, named: bool = False
 ) -> bool:
-    """Return whether a file is an explanation, and add its audio to `inputs.outputs`.
+    """Return whether a file is an explanation, and if so list it in `inputs.outputs`.
 
-    A file that is an argument (`named`) is one only in the output folder.
+    Files passed as arguments (`named`) only count as explanations in the output folder.
     """
     folder, name = os.path.split(path)
     if name not in outputs_in(folder or ".", named):

@@ -1,4 +1,4 @@
-"""Names of output files: distinct, and valid on any system."""
+"""Unique output file names, valid on any operating system."""
 
 import os
 import re
@@ -8,17 +8,17 @@ from pathlib import Path
 
 from speechbrain_lmac.utils.hashing import content_hash
 
-# Characters of a prompt in a file name.
+# Maximum characters of a prompt in a file name.
 LONGEST_PROMPT = 60
-# Bytes: 255 of a file system, less 16 of `_explanation.wav` and 15 of the prefix of
-# unfinished files (`files.write_atomically`, a PID of 9 digits).
+# In bytes: the limit of file systems, 255, minus 16 for `_explanation.wav` and 15 for
+# the prefix of unfinished files (`files.write_atomically`, a PID of 9 digits).
 LONGEST_NAME = 255 - 16 - 15
 
 
 def name_key(name: str) -> str:
-    """Return a key that is equal for names of one file on some system.
+    """Return a key that is equal for names that collide on some operating system.
 
-    macOS and Windows ignore case, and macOS writes a letter with an accent in two ways.
+    macOS and Windows ignore case, and macOS normalises accented letters.
 
     Example
     -------
@@ -45,7 +45,7 @@ def file_stem(path: str) -> str:
 
 
 def shortened(name: str, n_bytes: int) -> str:
-    """Shorten a name to at most `n_bytes`: its beginning, and a hash of all of it.
+    """Shorten a name to at most `n_bytes`: its beginning and a hash of the full name.
 
     Example
     -------
@@ -70,7 +70,7 @@ def numbered(
     is_free : callable
         Whether a name is free.
     n_bytes : int
-        Longest name, in bytes of UTF-8; `stem` is shortened to it.
+        Maximum length of the name in UTF-8 bytes; `stem` is shortened to fit.
 
     Returns
     -------
@@ -106,11 +106,10 @@ def unique_names(paths: Iterable[str]) -> list[str]:
 
 
 def prompt_names(prompts: list[str]) -> list[str]:
-    """Return a distinct part of a file name for each prompt, safe on any system.
+    """Return a unique file-name part for each prompt, valid on any operating system.
 
     ASCII letters, digits and hyphens, at most `LONGEST_PROMPT` of them; numbered where
-    they would be equal. Without underscores, so that one can separate the names of file
-    and prompt.
+    they would be equal. There are no underscores, which separate file and prompt.
 
     Example
     -------

@@ -1,8 +1,9 @@
 """The record of explained files, `.explained.jsonl`.
 
-A JSON object in each line: an explained file, the model and options, the names of its
-explanations, and the written files. A first line marks the start of writing, a second
-one its end, with the rows of the table. The last line about a file counts.
+One JSON object per line: the explained file, a fingerprint of model and options, the
+names of its explanations, and the written files. Each file gets one line before its
+outputs are written, and one afterwards, with its rows of the table. The last line about
+a file is valid.
 """
 
 import json
@@ -28,13 +29,13 @@ ENDINGS += (".png", ".pdf", ".svg")
 
 @dataclass(frozen=True)
 class Source:
-    """A file and the settings of its explanation, to recognise it in a later call."""
+    """Identity of an explained file and its settings, to recognise it in later runs."""
 
-    place: str  # a hash of its absolute path, which stays private
+    place: str  # hash of its absolute path, to keep the path private
     size: int  # bytes
-    time: int  # of its last change, in ns
-    content: str  # a hash
-    settings: str  # a fingerprint of the model and of the options
+    time: int  # of its last modification, ns
+    content: str  # hash of its content
+    settings: str  # fingerprint of the model and the options
 
     @classmethod
     def of(cls, path: str, settings: str) -> "Source":
@@ -55,22 +56,22 @@ class Entry:
 
     source: Source
     parts: list[str]  # names of its explanations, one for each prompt
-    # Of the table, texts of the cells by column (None: missing); empty: not finished.
+    # Rows of the table, column to text (None: missing); empty if not finished.
     rows: list[dict[str, str | None]]
     files: list[str]  # names of the written files
 
     def line(self) -> str:
-        """Return it as a line of JSON, in ASCII."""
+        """Return the entry as a line of ASCII JSON."""
         return json.dumps(asdict(self)) + "\n"
 
 
 def outputs_of(part: str) -> list[str]:
-    """Return the names of all files that an explanation may have."""
+    """Return the names of all files that may be written for an explanation."""
     return [part + ending for ending in ENDINGS]
 
 
 class Record:
-    """The entries of a folder's record, the last one of each source.
+    """The record of a folder: the last entry of each source.
 
     Arguments
     ---------
@@ -93,7 +94,7 @@ class Record:
         return self._by_identity.values()
 
     def names(self) -> set[str]:
-        """Return the names of all explanations, also of unfinished ones."""
+        """Return the names of all explanations, including unfinished ones."""
         return {part for entry in self.entries() for part in entry.parts}
 
     def add(self, entry: Entry) -> None:
@@ -103,17 +104,17 @@ class Record:
         self._by_place.setdefault(entry.source.place, []).append(entry.source)
 
     def forget(self, source: Source) -> None:
-        """Revoke the entry of a started file, unless the disk is full."""
+        """Revoke the entry of an unfinished file, unless the disk is full."""
         with suppress(CannotWriteError):
             self.add(Entry(source, [], [], []))
 
     def mend(self) -> None:
-        """Terminate a last line that was cut off by a kill."""
+        """Terminate a last line that was truncated by an interruption."""
         if self.path.is_file() and self.path.read_bytes()[-1:] not in (b"", b"\n"):
             append_text("\n", self.path)
 
     def source(self, path: str, settings: str) -> Source:
-        """Return the `Source` of a file; read it only if its size or time changed."""
+        """Return the `Source` of a file; hash it only if size or time changed."""
         status = os.stat(path)
         for source in self._by_place.get(_place(path), ()):
             if (source.size, source.time) == (status.st_size, status.st_mtime_ns):
@@ -127,12 +128,12 @@ def _place(path: str) -> str:
 
 
 def _identity(source: Source) -> tuple[str, int, str, str]:
-    """Return the fields that identify a source: all but the time of its last change."""
+    """Return the fields that identify a source: all except its modification time."""
     return source.place, source.size, source.content, source.settings
 
 
 def _read(path: Path) -> Iterator[Entry]:
-    """Yield the readable entries; the last line may be cut off."""
+    """Yield the readable entries; the last line may be truncated."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -148,7 +149,7 @@ def _read(path: Path) -> Iterator[Entry]:
 
 
 def _is_valid(entry: Entry) -> bool:
-    """Return whether an entry, of a possibly foreign record, stays in its folder."""
+    """Return whether an entry is well-formed and refers only to files in its folder."""
     names = [*entry.parts, *entry.files, *(row["name"] for row in entry.rows)]
     plain = all(name and os.path.basename(name) == name for name in names)
     texts = all(

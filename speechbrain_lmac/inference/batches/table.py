@@ -1,7 +1,7 @@
 """The table of explanations, `explanations.csv`, written row by row.
 
-A row is written after the entry of its finished file in the record (`batches.record`):
-after a kill the next call adds missing rows, and rewrites unfinished files.
+A row is written after the record (`batches.record`) marks its file as finished. After
+an interrupted run, the next one adds missing rows and redoes unfinished files.
 """
 
 import csv
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE = "explanations.csv"
-Cells = dict[str, str | None]  # of a row, by column; None: missing
+Cells = dict[str, str | None]  # column to the text of a cell; None: missing
 # Columns that are always text.
 TEXT = ("name", "file", "predicted", "explained", "prompt", "channel")
 
 
 class ExplanationTable:
-    """The table of a folder, which must be locked for all methods that write.
+    """The table of explanations in a folder. Lock the folder before any write.
 
     Arguments
     ---------
@@ -60,7 +60,7 @@ class ExplanationTable:
         recorded = self.record.names()
         for entry in self.record.entries():
             names.update(entry.files)
-            if not entry.rows:  # killed before its end
+            if not entry.rows:  # interrupted
                 names.update(n for part in entry.parts for n in outputs_of(part))
         for part in self.rows:
             if part not in recorded:
@@ -68,7 +68,7 @@ class ExplanationTable:
         return names
 
     def repair(self) -> None:
-        """Add the rows that are missing after a kill, and drop a cut-off line."""
+        """Add rows missing after an interrupted run, and drop an incomplete line."""
         missing = [
             row
             for entry in self.record.entries()
@@ -90,16 +90,18 @@ class ExplanationTable:
         Arguments
         ---------
         path : str
+            The explained audio file.
         settings : str
-            A fingerprint of the model and of the options.
+            Fingerprint of the model and the options.
         endings : sequence of str
-            Of files that must exist, as ".png", besides those of the entry.
+            Suffixes of files that must exist, e.g. ".png", besides those of the entry.
 
         Returns
         -------
         source : Source
         entry : Entry or None
-            None: not explained, not finished, or a file is missing.
+            None if the file was not explained or not finished, or if an output is
+            missing.
         """
         source = self.record.source(path, settings)
         entry = self.record.get(source)
@@ -110,21 +112,21 @@ class ExplanationTable:
         return source, entry if complete else None
 
     def begin(self, source: Source, stem: str, slugs: list[str]) -> list[str]:
-        """Choose the names of a file's explanations, and record the start of writing.
+        """Choose names for a file's explanations, and record that writing starts.
 
         Arguments
         ---------
         source : Source
         stem : str
-            Prefix of the names, if they are free.
+            Preferred prefix of the names; numbered if taken.
         slugs : list of str
-            Of its prompts; [""] for an explanation of a class.
+            File-name parts for its prompts; [""] when a class is explained.
 
         Returns
         -------
         parts : list of str
-            The names: the previous ones, if it was explained or started before; else
-            new ones, so that no file in the folder is overwritten.
+            The names; those of an earlier run if there was one, otherwise new ones that
+            overwrite no file in the folder.
         """
         entry = self.record.get(source)
         if entry is not None and len(entry.parts) == len(slugs):
@@ -149,15 +151,15 @@ class ExplanationTable:
     def finish(
         self, source: Source, parts: list[str], rows: list[dict[str, Any]]
     ) -> None:
-        """Record that a file's explanations are written, and add its rows to the table.
+        """Record that a file is finished, and add its rows to the table.
 
         Arguments
         ---------
         source : Source
         parts : list of str
-            Of `begin`.
+            From `begin`.
         rows : list of dict
-            Of `row()` of each explanation.
+            `row()` of each explanation.
         """
         rows = [{"name": n, **row} for n, row in zip(parts, rows, strict=True)]
         cells = [{key: _text(value) for key, value in row.items()} for row in rows]
@@ -177,9 +179,9 @@ class ExplanationTable:
             append_text(_csv_lines(self.columns, new.values()), self.folder / TABLE)
 
     def abandon(self, source: Source, parts: list[str]) -> None:
-        """Remove the files of an explanation that failed.
+        """Remove the files of a failed explanation.
 
-        Rows and names of an earlier explanation stay.
+        Rows and names of an earlier explanation are kept.
         """
         entry = self.record.get(source)
         if entry is not None and not entry.rows:
@@ -189,9 +191,9 @@ class ExplanationTable:
             self.taken.difference_update(map(name_key, parts))
 
     def sort(self, parts: list[str]) -> None:
-        """Sort the rows of these names into this order, within their places.
+        """Reorder the rows with these names; all other rows keep their positions.
 
-        Rows of other calls keep their places.
+        The rows with these names swap positions among themselves.
         """
         parts = [part for part in parts if part in self.rows]
         own, ordered = set(parts), iter(parts)
@@ -201,7 +203,7 @@ class ExplanationTable:
             self._write()
 
     def frame(self) -> "pd.DataFrame":
-        """Return the table."""
+        """Return the table as a DataFrame."""
         import pandas as pd  # slow
 
         path = self.folder / TABLE
@@ -215,7 +217,7 @@ class ExplanationTable:
         return _csv_lines(self.columns, [head, *self.rows.values()])
 
     def _fit_columns(self, rows: Iterable[Cells]) -> bool:
-        """Add new columns of rows; return whether the file must be rewritten."""
+        """Add columns that rows need; return whether the file must be rewritten."""
         more = [c for row in rows for c in row if c not in self.columns]
         self.columns += dict.fromkeys(more)
         return bool(more)
@@ -228,12 +230,12 @@ class ExplanationTable:
 
 
 def _by_name(rows: Iterable[Cells]) -> dict[str, Cells]:
-    """Return rows by their names."""
+    """Return a dict from names to rows."""
     return {str(row["name"]): row for row in rows}
 
 
 def _csv_lines(columns: list[str], rows: Iterable[Mapping[str, str | None]]) -> str:
-    """Return rows as lines of csv, with nan for missing cells."""
+    """Return rows as CSV lines, with nan for missing cells."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     for row in rows:
@@ -242,7 +244,7 @@ def _csv_lines(columns: list[str], rows: Iterable[Mapping[str, str | None]]) -> 
 
 
 def _text(value: Any) -> str | None:
-    """Return the text of a cell, as it is read from the file; None if missing."""
+    """Return the text of a cell as a reader of the file gets it; None if missing."""
     if isinstance(value, str):
         return cell_text(csv_cell(in_utf8(value)))
     return None if value is None or value != value else str(value)
@@ -255,8 +257,8 @@ def _text_of(path: Path) -> str:
 def _read_table(path: Path, recorded: set[str]) -> tuple[list[str], dict[str, Cells]]:
     """Return the columns, and the rows by name.
 
-    A last line without an end may be cut off: it is dropped if it is in the record, or
-    is too short for a row.
+    A last line without a line break may be truncated. It is dropped if the record has
+    its name, or if it has too few cells.
     """
     if not path.is_file():
         return [], {}
@@ -264,27 +266,27 @@ def _read_table(path: Path, recorded: set[str]) -> tuple[list[str], dict[str, Ce
         text = path.read_bytes().decode("utf-8-sig")
         whole, newline, last = text.rpartition("\n")
         header, *lines = _csv_rows(whole + newline) or [[]]
-        torn = _csv_rows(last) if last.count('"') % 2 == 0 else []
-        if torn and len(torn[0]) == len(header) and torn[0][0] not in recorded:
-            lines += torn
+        tail = _csv_rows(last) if last.count('"') % 2 == 0 else []
+        if tail and len(tail[0]) == len(header) and tail[0][0] not in recorded:
+            lines += tail
     except (OSError, ValueError, csv.Error) as error:
         raise _no_table(path, error) from error
     columns = [column for column in header if column is not None]
     if "name" not in columns:
         raise _no_table(path, "missing column `name`")
     if any(len(line) != len(columns) for line in (header, *lines)):
-        raise _no_table(path, "its rows differ in length")
+        raise _no_table(path, "rows of different lengths")
     rows = [dict(zip(columns, line, strict=True)) for line in lines]
     if any(row["name"] is None for row in rows):
-        raise _no_table(path, "a row has no name")
+        raise _no_table(path, "a row without a name")
     by_name = _by_name(rows)
     if len(by_name) < len(rows):
-        raise _no_table(path, "two rows have the same name")
+        raise _no_table(path, "two rows with the same name")
     return columns, by_name
 
 
 def _csv_rows(text: str) -> list[list[str | None]]:
-    """Return the cells of each line of a csv that is not empty."""
+    """Return the cells of each non-empty line of CSV text."""
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     return [[_read_cell(cell) for cell in line] for line in lines if line]
 

@@ -1,4 +1,4 @@
-"""Audio and pictures of explained clips of an evaluation, as files."""
+"""Audio and picture files of explained clips for the HTML report."""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ from speechbrain_lmac.types import Explainer
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.files import write_atomically
 
-# Plays and seeks in every browser; seeking in FLAC sometimes fails in Chromium.
+# WAV plays and seeks in all browsers; seeking in FLAC can fail in Chromium.
 SOUND = ".wav"
 
 
@@ -38,13 +38,13 @@ def render_clips(
     Arguments
     ---------
     benchmark : Benchmark
-        With the conditions and blocks of the page. Blocks without audio are skipped.
+        Defines conditions and blocks. Blocks that are not listenable are skipped.
     folder : str or Path
-        For WAV files of 16 bits and PNG, in a folder for each condition and block.
+        Output folder of 16-bit WAV and PNG files, a subfolder per condition and block.
     chosen : dict
-        Name of a condition to the ids of its clips, see `spread`.
+        Condition name to the ids of its clips, from `choose_clips`.
     figures : bool
-        Also write a figure of each clip with all methods, as PDF.
+        Also write a PDF figure for each clip, with all methods.
     progress : bool
         Show a progress bar.
 
@@ -52,9 +52,9 @@ def render_clips(
     -------
     clips : list of dict
         For each condition, block and clip: `condition block id seconds top_hz input
-        picture figure methods`, where `methods` has for each name `explanation rest
-        mask explained heard_confidence_in heard_confidence_out`. Files are named
-        relative to `folder`, with `/`.
+        picture figure methods`; `methods` maps method names to `explanation rest mask
+        explained heard_confidence_in heard_confidence_out`. File paths are relative to
+        `folder`, with `/`.
     """
     folder, clips = Path(folder), []
     pairs = [
@@ -75,14 +75,14 @@ def render_clips(
 
 
 def spread(per_clip: pd.DataFrame, n_clips: int | None) -> dict[str, list[str]]:
-    """Choose clips of each condition: of each class in turn, in the table's order.
+    """Choose clips of each condition, cycling through the classes.
 
     Arguments
     ---------
     per_clip : pandas.DataFrame
         From `evaluate`.
     n_clips : int or None
-        Number per condition; None: all.
+        Number of clips per condition; None: all.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Spectrograms and masks as PNG, a pixel per cell, without matplotlib."""
+"""Spectrograms and masks as PNG images with one pixel per cell."""
 
 import io
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 from PIL import Image
 
 FLOOR_DB = -80.0
-# Of the mask over the grey spectrogram; distinct for all colour vision deficiencies.
+# Colour of the mask over the grey spectrogram, safe for colour-blind readers.
 MASK_COLOUR = (255, 122, 0)
-LARGEST = (1200, 260)  # pixels: frames, bins
+LARGEST = (1200, 260)  # maximum size in pixels: frames, bins
 
 
 def spectrogram_png(magnitude: np.ndarray) -> bytes:
-    """Draw a spectrogram in grey: 0 dB, the loudest cell, is white, -80 dB black.
+    """Draw a spectrogram in grey: white is 0 dB, the maximum, and black -80 dB.
 
     Arguments
     ---------
@@ -23,7 +23,8 @@ def spectrogram_png(magnitude: np.ndarray) -> bytes:
     Returns
     -------
     png : bytes
-        T wide and F high, at most `LARGEST`, the lowest bin at the bottom.
+        PNG data, T wide and F high, at most `LARGEST`, with the lowest bin at the
+        bottom.
     """
     magnitude = shrunk(np.asarray(magnitude, dtype=np.float32))
     loudest = magnitude.max()
@@ -37,7 +38,7 @@ def spectrogram_png(magnitude: np.ndarray) -> bytes:
 
 
 def mask_png(mask: np.ndarray) -> bytes:
-    """Draw a mask as an overlay: one colour, its opacity is the mask.
+    """Draw a mask as an overlay of one colour whose opacity is the mask.
 
     Arguments
     ---------
@@ -57,7 +58,7 @@ def mask_png(mask: np.ndarray) -> bytes:
 
 
 def shrunk(values: np.ndarray) -> np.ndarray:
-    """Reduce a map (T, F) to at most `LARGEST` cells by maxima.
+    """Downsample a map (T, F) to at most `LARGEST` cells by max pooling.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""The HTML page of an evaluation: its data, and the template."""
+"""The HTML page of an evaluation: page data, filled into a template."""
 
 import base64
 import json
@@ -28,16 +28,16 @@ TRUTH = (*SOURCE_SCORES, IRM_OVERLAP_HEARD, *ARTEFACT_SCORES)
 SCORES = {s.name: s for s in (*ALL_METRICS, *HEARD_METRICS, *AREAS, *TRUTH)}
 # Figures of an evaluation's folder, and their titles.
 PICTURES = {
-    "curves_*.png": "Faithfulness at equal sizes of the mask",
-    "sanity_*.png": "Likeness of the masks when the classifier's layers are random",
+    "curves_*.png": "Faithfulness at equal mask sizes",
+    "sanity_*.png": "Similarity of masks as classifier layers are randomised",
 }
-# Columns of per_clip.csv that are shown above a clip.
+# Columns of per_clip.csv shown with each clip.
 CONFIDENCES = ("p", "p_in", "p_out")
 
 
 @dataclass
 class ReportPage:
-    """The content of the page, as plain values.
+    """The content of the page, as JSON-serialisable values.
 
     Arguments
     ---------
@@ -54,7 +54,7 @@ class ReportPage:
         See `clips.render_clips`, with `label`, `predicted` and, for each method,
         `p p_in p_out` and `scores`.
     notes : list of str
-        Missing parts, with the reasons.
+        Messages about missing parts.
     """
 
     title: str
@@ -67,18 +67,18 @@ class ReportPage:
 
 
 def read_evaluation(folder: str | Path) -> tuple[ReportPage, pd.DataFrame]:
-    """Return the page of an evaluation's folder without clips, and its rows.
+    """Read an evaluation folder; return its page without clips, and its rows.
 
     Raises
     ------
     InputError
-        If the folder has no evaluation, or one of an older version.
+        If the folder contains no evaluation, or one written by an older version.
     """
     folder = Path(folder)
     if not (folder / "per_clip.csv").is_file():
         raise InputError(
-            f"{folder} holds no evaluation: missing per_clip.csv. Name the "
-            "output_folder of evaluate.py"
+            f"{folder} has no evaluation (missing per_clip.csv): give the output "
+            "folder of evaluate.py"
         )
     page = ReportPage(title=folder.resolve().parent.name)
     page.facts = _facts(folder / "summary.md")
@@ -90,7 +90,7 @@ def read_evaluation(folder: str | Path) -> tuple[ReportPage, pd.DataFrame]:
         if not table.empty and not {"condition", "block", "method"} <= set(table):
             raise InputError(
                 f"the tables in {folder} must have the columns condition, block and "
-                "method: they are of an older version; repeat the evaluation"
+                "method: they were written by an older version; repeat the evaluation"
             )
     if summary.empty:
         page.notes.append("summary.csv is missing or empty: there are no tables.")
@@ -142,14 +142,14 @@ def add_clips(
 
 
 def write_page(page: ReportPage, folder: str | Path, single_file: bool = False) -> Path:
-    """Write `index.html` into the folder with the files of its clips.
+    """Write `index.html` to a folder, which contains the files of the clips.
 
     Arguments
     ---------
     page : ReportPage
     folder : str or Path
     single_file : bool
-        Embed all audio and pictures in the page; else they stay beside it.
+        Embed all audio and pictures in the page, instead of linking to the files.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def data_uri(path: Path) -> str:
 
 
 def _files_of(clip: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield each dict and key under which a clip has a file name."""
+    """Yield the (dict, key) pairs of a clip whose values are file names."""
     yield clip, "input"
     yield clip, "picture"
     if clip.get("figure"):
@@ -232,7 +232,7 @@ def _files_of(clip: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _facts(path: Path) -> list[str]:
-    """Return the lines under the title of summary.md."""
+    """Return the header lines below the title of summary.md."""
     if not path.is_file():
         return []
     facts = []

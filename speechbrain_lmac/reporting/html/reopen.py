@@ -1,4 +1,4 @@
-"""Finished evaluations, reopened: models, blocks and clips."""
+"""Reopening of finished evaluations: models, blocks and clips."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def open_results(results: Path | str, overrides: list[str]) -> Benchmark:
     Raises
     ------
     InputError
-        If a model or the data are missing.
+        If a model or the dataset is missing.
     """
     path, manifests = Path(results) / "hyperparams.yaml", Path(results) / "manifest"
     hparams, run_opts, _ = load_experiment([str(path), *overrides])

@@ -52,12 +52,12 @@ def choose_trials(
     n_clips: int,
     seed: int,
 ) -> list[Trial]:
-    """Draw clips of a condition and explain them by some methods.
+    """Draw clips of a condition at random, and explain them with several methods.
 
     Arguments
     ---------
     block : evaluation.Block
-        With a domain whose masks can be decoded to audio.
+        With a listenable domain.
     benchmark : Benchmark
         With all clips of the condition.
     condition : str
@@ -66,12 +66,12 @@ def choose_trials(
     n_clips : int
         Number of scored clips.
     seed : int
-        Of the draw.
+        Seed of the draw.
 
     Returns
     -------
     trials : list of Trial
-        `n_clips`, and one more for the training page.
+        `n_clips` trials, and one more for the training page.
 
     Raises
     ------
@@ -86,8 +86,8 @@ def choose_trials(
     clips = benchmark.clips(condition)
     if n_clips + 1 > len(clips):
         raise InputError(
-            f"{n_clips} clips and one for the training page requested, but {condition} "
-            f"has {len(clips)}"
+            f"{condition} has only {len(clips)} clips; the test needs {n_clips} and "
+            "one for the training page"
         )
     draw = generator("listening test", seed, condition)
     chosen = torch.randperm(len(clips), generator=draw)[: n_clips + 1].tolist()
@@ -121,24 +121,24 @@ def write_test(
     seed: int,
     title: str,
 ) -> pd.DataFrame:
-    """Write the pages of a test, and beside them its key.
+    """Write the web page of a test, and its key in a separate file.
 
-    `page/` is for the participants: `index.html`, `audio/`, and `stimuli.csv` for other
-    tools. `key.csv` (the method of each stimulus) and `test.json` (the answer of the
-    attention check) stay outside of it.
+    `page/` goes to the participants: `index.html`, `audio/`, and `stimuli.csv` for
+    other tools. `key.csv` (the method of each stimulus) and `test.json` (the answer to
+    the attention check) are outside `page/` and must not be shared.
 
     Arguments
     ---------
     trials : list of Trial
-        The last one is for training and not scored.
+        The last trial is for training the participants, and is not scored.
     folder : str or Path
         An existing folder.
     sample_rate : int
         Hz.
     seed : int
-        Of the names of the stimuli and the number of beeps.
+        Seed of the stimulus names and the number of beeps.
     title : str
-        Shown to the participants.
+        Title shown to the participants.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def write_test(
                     **{"gain_db": round(gains[method], 3), "lufs": round(lufs, 3)},
                 }
             )
-        whole, *_ = stimuli  # the input stands first
+        whole, *_ = stimuli  # the input comes first
         shown.append(
             {
                 **{"id": name, "label": trial.label, "input": stimuli.pop(whole)},
@@ -208,7 +208,7 @@ def write_test(
 
 
 def beeps(number: int, sample_rate: int) -> np.ndarray:
-    """Return beeps and pauses of 0.25 s, samples of shape (T,), with a peak of 0.2."""
+    """Return a waveform (T,) of beeps and pauses of 0.25 s, with a peak of 0.2."""
     time = np.arange(round(BEEP_S * sample_rate)) / sample_rate
     fade = np.minimum(1, np.minimum(time, BEEP_S - time) / 0.02)
     beep = 0.2 * fade * np.sin(2 * np.pi * BEEP_HZ * time)

@@ -1,4 +1,4 @@
-"""The page of mean opinion scores of a listening test."""
+"""Results page of a listening test: mean opinion scores."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -24,8 +24,8 @@ from speechbrain_lmac.reporting.listening_test.design import (
 from speechbrain_lmac.utils.csv_files import read_csv
 from speechbrain_lmac.utils.errors import InputError
 
-CHECK_TOLERANCE = 4  # of ten times the number of beeps
-INPUT = ""  # the method of the input itself in the key
+CHECK_TOLERANCE = 4  # in the answer, ten times the number of beeps
+INPUT = ""  # method name in the key of the unmodified input
 
 
 @dataclass
@@ -47,14 +47,17 @@ def read_test(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
     Raises
     ------
     InputError
-        If the folder is not one of `listening_test.py create`.
+        If the folder was not written by `listening_test.py create`.
     """
     folder = Path(folder)
     try:
         key = read_csv(folder / KEY_FILE, dtype=str)
         record = json.loads((folder / TEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder} holds no listening test: {error}") from error
+        raise InputError(
+            f"{folder} has no listening test ({error}): give the output folder of "
+            "`listening_test.py create`"
+        ) from error
     return key, record
 
 
@@ -66,7 +69,7 @@ def read_answers(
     Arguments
     ---------
     files : sequence of str or Path
-        JSON of the test's page, a file for each participant.
+        JSON files saved by the page of the test, one per participant.
     key : pandas.DataFrame
     record : dict
         Both from `read_test`.
@@ -78,14 +81,14 @@ def read_answers(
     Raises
     ------
     InputError
-        If no participant is valid.
+        If there is no valid participant.
     """
     people: dict[str, pd.DataFrame] = {}
     left_out = []
     for file in map(Path, files):
         who, rows, fault = _read_page(file, record)
         if who in people:
-            fault = "duplicate participant: the first file counts"
+            fault = "duplicate participant: only the first file is used"
         elif fault is None:
             fault = _fault_of(rows, key, record)
         if fault is None:
@@ -119,7 +122,7 @@ def _read_page(
         reason = f"unreadable ({type(error).__name__}: {error})"
         return file.name, pd.DataFrame(), reason
     if answers.get("test_id") != record["test_id"]:
-        return who, rows, f"from another test, {answers.get('test_id')}"
+        return who, rows, f"from a different test, {answers.get('test_id')}"
     check = answers.get(CHECK)
     if check is None or abs(check - record["check_answer"]) > CHECK_TOLERANCE:
         reason = (
@@ -156,20 +159,20 @@ def _fault_of(
 def opinion_scores(answers: Answers, level: float = 0.95) -> pd.DataFrame:
     """Return the mean opinion score of each method, for each question.
 
-    The mean over participants of each one's mean over clips, with Student's interval
-    over participants, as the ratings of one person are not independent.
+    Ratings are averaged over clips for each participant, then over participants. The
+    interval is Student's t over participants, as ratings of one person are dependent.
 
     Arguments
     ---------
     answers : Answers
     level : float
-        Of the interval, in (0, 1).
+        Confidence level of the interval, in (0, 1).
 
     Returns
     -------
     scores : pandas.DataFrame
-        Columns `question method mos low high n`, the highest first; n participants.
-        `low` and `high` are NaN with one participant.
+        Columns `question method mos low high n`, sorted by descending score, for n
+        participants. `low` and `high` are NaN for a single participant.
     """
     rows = []
     for (question, method), own in _means(answers).groupby(

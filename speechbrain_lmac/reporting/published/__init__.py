@@ -6,26 +6,26 @@ import pandas as pd
 
 from speechbrain_lmac.utils.errors import InputError
 
-# Files by the key of a YAML.
+# Name in YAML files to CSV file.
 FILES = {"lmac_esc50": "lmac_esc50.csv", "lmac_zs_esc50": "lmac_zs_esc50.csv"}
 
-# Notes below the tables; the arguments are in docs/methods.md.
+# Notes printed below the tables; docs/methods.md gives the reasons.
 WARNINGS = {
     "lmac_esc50": (
         "Published: the slides of L-MAC's authors (2024-12-05), for CNN14 and fold 4 "
-        "of ESC-50; white noise and speech as quoted by LMAC-TD. Their AD was computed "
-        "with the softmax applied twice, as it seems, so it stands beside our "
-        "AD-double-softmax. Every number of the table in domain (condition noise) "
-        "appears to be half its true value: it is printed as published; read twice "
-        "of it. See docs/methods.md, double softmax and halved table."
+        "of ESC-50; white noise and speech as quoted by LMAC-TD. Their AD was "
+        "apparently computed with the softmax applied twice, so it is listed next to "
+        "our AD-double-softmax. All numbers of the in-domain table (condition noise) "
+        "appear to be half their true values; they are printed as published and should "
+        "be doubled. See docs/methods.md, double softmax and halved table."
     ),
     "lmac_zs_esc50": (
         "Published: the slides of LMAC-ZS's authors, for a CLAP that they do not name, "
         "probably on all 2,000 clips of ESC-50 (every AI is a multiple of 0.05) and "
-        "not on one fold; right on 78.9 % of them on the STFT and 80.7 % on mel. Their "
-        "AD seems to be computed with the softmax applied twice (an explanation that "
-        "keeps the class of 2 % of the clips would else lose more than 53 %), so it "
-        "stands beside our AD-double-softmax."
+        "not on one fold; accuracy 78.9 % on the STFT and 80.7 % on mel. Their AD was "
+        "apparently computed with the softmax applied twice (an explanation that keeps "
+        "the class of 2 % of the clips would otherwise lose more than 53 %), so it is "
+        "listed next to our AD-double-softmax."
     ),
 }
 

@@ -55,7 +55,7 @@ def nothing_built():
         ("!new:math.sqrt {{}}", "part.0: !new:math.sqrt must name a class,"),
         ("!apply:torch.nn.Linear [1, 2]", "must name a function,"),
         ("!module:math.sqrt", "must name a module,"),
-        ("!module:math [1]", "no arguments: !module:math"),
+        ("!module:math [1]", "!module:math takes no"),
         ("!name:math.pi [1]", "must name a class or function,"),
         ("!new:{here}.Part {{siz: 1}}", "argument 'siz'; did you mean 'size'?"),
         ("!new:{here}.Part {{zzzzz: 1}}", "'zzzzz'; it takes size, name, other"),
@@ -63,7 +63,7 @@ def nothing_built():
         ("!new:torch.nn.Linear {{in_features: 1}}", "argument: 'out_features'"),
         ("!name:torch.optim.SGD {{momentun: 0.9}}", "mean 'momentum'?"),
         ("{{a: {{b: !new:{here}.Part {{c: 1}}}}}}", "part.0.a.b: "),
-        ("!apply:{here}.make {{}}", "part.0: Invalid argument to function {here}.make"),
+        ("!apply:{here}.make {{}}", "part.0: function {here}.make: "),
     ],
 )
 def test_an_unknown_name_or_argument_is_an_error_before_anything_is_built(
@@ -185,7 +185,7 @@ def ours(tmp_path, monkeypatch):
         ("count: 1, share: half", "part.share .* a number, .*'half'"),
         ("count: 1, share: {a: 1}", "part.share .* a number, .*a mapping"),
         ("count: 1, on: 1", "part.on .* true or false, .*'1'"),
-        ("count: 1, name: 3", "part.name .* text, .*'3'"),
+        ("count: 1, name: 3", "part.name .* string, .*'3'"),
         ("count: 1, sizes: 3", "part.sizes .* list, .*'3'"),
         ("count: 1, maybe: x", "part.maybe .* whole number or null, .*'x'"),
         ("count: 1, net: x", "part.net .* object, .*!new:CLASS, .*'x'"),

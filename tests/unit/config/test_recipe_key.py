@@ -3,7 +3,12 @@
 import pytest
 
 from speechbrain_lmac.config.loading import load_experiment
-from speechbrain_lmac.config.recipe_key import check_recipe, recipe_of, recipe_to_run
+from speechbrain_lmac.config.recipe_key import (
+    check_recipe,
+    check_trains,
+    recipe_of,
+    recipe_to_run,
+)
 from speechbrain_lmac.utils.errors import InputError
 
 HEAD = "# A codec.\n#   python recipes/train_codec.py codec.yaml\n"
@@ -80,3 +85,10 @@ def test_scripts_that_take_every_file(experiment):
     check_recipe(experiment(HEAD), "train_lmac")  # of an earlier version
     mine = experiment("recipe: my_recipe\n")  # a script of the user's
     check_recipe(mine, "my_recipe")
+
+
+def test_explanations_need_the_file_of_a_training(experiment):
+    check_trains(experiment("recipe: train_lmac\n"), "explain.py")
+    check_trains(experiment(""), "explain.py")  # of an earlier version
+    with pytest.raises(InputError, match="evaluate.py: explain.py "):
+        check_trains(experiment("recipe: evaluate\n"), "explain.py")

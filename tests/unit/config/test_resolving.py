@@ -388,7 +388,7 @@ def test_text_that_a_model_s_yaml_gets_stays_text(tmp_path):
         ("a: !ref <a>\n", "a refers to itself"),
         ("a: !ref x/<b>\nb: !ref <a>/y\n", "refers to itself"),
         ("a:\n    inner: !ref <a>\n", "a.inner refers to itself"),
-        ("a: !include:experiment.yaml\n", "includes itself, by way of experiment"),
+        ("a: !include:experiment.yaml\n", "includes itself, .* experiment"),
         ("a: !ref 1 / <b>\nb: 0\n", "a: !ref 1 / <b> .*zero"),
         ("a: !applyref:os.path.joni [x]\n", "no such callable as os.path.joni"),
         ("a: !applyref:os.listdir [no/folder]\n", "a, !applyref:os.listdir: .*No such"),

@@ -104,7 +104,7 @@ def test_fewer_clips_than_requested_are_all_used_with_a_warning(
 ):
     chosen = names_of(TrainingClips(dataset, tmp_path, 99, seed=1)())
     assert sorted(chosen) == sorted(names)
-    assert "99 clips" in caplog.text and "has 11" in caplog.text
+    assert "99 clips" in caplog.text and "the 11 of" in caplog.text
 
 
 def test_missing_manifests_are_named(dataset, tmp_path):

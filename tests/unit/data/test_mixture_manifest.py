@@ -109,7 +109,7 @@ def test_a_broken_manifest_is_made_anew(dataset):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gains": [1, 1], "snr_db": 3}, "give gains or snr_db, not both"),
+        ({"gains": [1, 1], "snr_db": 3}, "gains or snr_db, not both"),
         ({"gains": [1, 0]}, "gains must be two numbers above 0"),
         ({"gains": [1]}, "gains must be two numbers above 0"),
         ({"snr_db": "loud"}, "snr_db must be a number, got 'loud'"),

@@ -35,7 +35,7 @@ def test_harmless_wrong_lengths_are_doubted_and_read(pieces, tmp_path):
     for name, content in headers.read_to_the_end(*pieces).items():
         path = write(tmp_path, content)
         check = check_audio(path)
-        assert check.doubt == (
+        assert check.header_warning == (
             BEYOND if "beyond" in name or "counted" in name else UNKNOWN
         )
         assert check.n_frames == N, name
@@ -45,7 +45,7 @@ def test_harmless_wrong_lengths_are_doubted_and_read(pieces, tmp_path):
 def test_right_lengths_are_not_doubted(pieces, tmp_path):
     for name, content in headers.right(*pieces).items():
         check = check_audio(write(tmp_path, content))
-        assert (check.n_frames, check.doubt) == (N, ""), name
+        assert (check.n_frames, check.header_warning) == (N, ""), name
 
 
 def test_truncated_files_raise(pieces, tmp_path):
@@ -60,20 +60,20 @@ def test_sox_counts_whole_frames(tmp_path, channels):
     size = 0x7FFFF000 // (3 * channels) * 3 * channels
     assert size != 0x7FFFF000
     path = write(tmp_path, headers.wav_bytes(before, sound, size=size))
-    assert check_audio(path).doubt == UNKNOWN
+    assert check_audio(path).header_warning == UNKNOWN
 
 
 def test_how_much_may_be_missing(tmp_path):
     before, sound = headers.pieces(noise())
     for missing in (1, 2, SLACK_BYTES):
         path = write(tmp_path, headers.wav_bytes(before, sound)[:-missing])
-        assert check_audio(path).doubt == BEYOND
+        assert check_audio(path).header_warning == BEYOND
     path = write(tmp_path, headers.wav_bytes(before, sound)[: -SLACK_BYTES - 1])
     with pytest.raises(AudioFault, match="truncated"):
         check_audio(path)
     # Of a short sound a fiftieth.
     short = headers.wav_bytes(before, sound[:1000])
-    assert check_audio(write(tmp_path, short[:-20])).doubt == BEYOND
+    assert check_audio(write(tmp_path, short[:-20])).header_warning == BEYOND
     with pytest.raises(AudioFault, match="truncated"):
         check_audio(write(tmp_path, short[:-21]))
 
@@ -84,7 +84,7 @@ def test_truncated_files_of_other_containers_raise(tmp_path, container, share):
     path = tmp_path / "a"
     soundfile.write(path, noise(), headers.RATE, "PCM_16", format=container)
     assert check_audio(path).n_frames == N
-    assert check_audio(path).doubt == ""
+    assert check_audio(path).header_warning == ""
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(AudioFault, match="^(truncated|unreadable)"):

@@ -11,7 +11,7 @@ import torch
 from speechbrain_lmac.dsp import audio_streams
 from speechbrain_lmac.dsp.audio import read_audio, read_mono, resample
 from speechbrain_lmac.dsp.audio_check import AudioFault, check_audio
-from speechbrain_lmac.dsp.audio_streams import MonoFile, Resampler, SoundWriter
+from speechbrain_lmac.dsp.audio_streams import MonoFile, Resampler, WavWriter
 from speechbrain_lmac.utils.errors import InputError
 
 RATES = [(44100, 16000), (16000, 44100), (48000, 16000), (8000, 16000)]
@@ -110,7 +110,7 @@ def test_a_truncated_file_is_not_read_as_a_shorter_one(tmp_path, read):
 def test_a_file_written_in_blocks_is_read_back(monkeypatch, tmp_path, largest):
     monkeypatch.setattr(audio_streams, "LARGEST_WAV", largest)
     path, wav = tmp_path / "new" / "a.wav", 30 * noise(5000)[:, 0]
-    writer = SoundWriter(path, 22050, 5000)
+    writer = WavWriter(path, 22050, 5000)
     for block in torch.from_numpy(wav).split(1700):
         writer.write(block)
     assert not path.exists()
@@ -121,16 +121,16 @@ def test_a_file_written_in_blocks_is_read_back(monkeypatch, tmp_path, largest):
 
 
 def test_an_unfinished_file_is_removed(tmp_path):
-    writer = SoundWriter(tmp_path / "a.wav", 16000, 10)
+    writer = WavWriter(tmp_path / "a.wav", 16000, 10)
     writer.write(torch.zeros(5))
-    writer.close(whole=False)
+    writer.close(complete=False)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_long_file_that_changes_during_reading_raises(tmp_path, monkeypatch):
     path = write(tmp_path / "x.wav", noise(5000))
     monkeypatch.setattr(audio_streams, "BLOCK", 1000)
-    monkeypatch.setattr(audio_streams, "KEPT_SAMPLES", 4999)
+    monkeypatch.setattr(audio_streams, "CACHED_SAMPLES", 4999)
     sound = MonoFile(path)
     assert sum(map(len, sound)) == 5000
     write(path, noise(3000))

@@ -191,8 +191,8 @@ def test_the_results_are_written(model, tmp_path):
     assert all((tmp_path / picture).stat().st_size > 10_000 for picture in pictures)
     assert page.count("* p < 0.001 in") == 4
     # The published row of Saliency on mixtures stands beside ours, with its warning.
-    assert "| 31.73 |" in page and "half its true value" in page
-    assert page.count("half its true value") == 2  # STFT and Mel; clean has none
+    assert "| 31.73 |" in page and "AD-double-softmax" in page
+    assert page.count("halved table") == 2  # STFT and Mel; clean has none
     text = (tmp_path / "summary.tex").read_text("utf-8")
     assert text.count(r"\begin{table}") == 2
 
@@ -223,7 +223,7 @@ def test_methods_of_two_domains_stand_in_one_table(model, tmp_path):
         assert summary.loc[tuple(joined), score].isna().all(), score
     # Controls are ahead of nobody, of whatever block.
     page = (tmp_path / "summary.md").read_text("utf-8")
-    table = page.split("### mixtures, STFT and Mel")[1].split("Against the known")[0]
+    table = page.split("### mixtures, STFT and Mel")[1].split("With known sources")[0]
     verdict = table.strip().splitlines()[-1]
     assert "blocks of mel leads" in verdict
     assert "all ones" not in verdict
@@ -261,7 +261,7 @@ def test_only_the_chosen_scores_are_judged(model, tmp_path):
 def test_controls_alone_are_no_rivals(model, tmp_path):
     page = page_of(benchmark_of(model), tmp_path)
     assert "leads" not in page
-    lines = [line for line in page.splitlines() if "compare Saliency with" in line]
+    lines = [line for line in page.splitlines() if "Saliency is compared with" in line]
     assert len(lines) == 4 and all("controls" in line for line in lines)
 
 
@@ -270,7 +270,7 @@ def test_a_method_alone_is_compared_with_nobody(model, tmp_path):
     for block in benchmark.blocks.values():
         del block.explainers["all ones"], block.explainers["random cells"]
     page = page_of(benchmark, tmp_path)
-    assert "leads" not in page and "Saliency less" not in page
+    assert "leads" not in page and "Saliency minus" not in page
 
 
 def test_a_page_has_the_number_of_scored_clips_of_a_condition(model, tmp_path):

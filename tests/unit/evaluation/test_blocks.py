@@ -72,7 +72,7 @@ def test_methods_choose_rows_and_leave_empty_blocks_out(hparams):
     for close in ("LMAC", "l-mac", "L-MA"):
         with pytest.raises(InputError, match=f"explainer '{close}' .*{known}"):
             open_blocks({**hparams, "methods": [close]})
-    with pytest.raises(InputError, match="no block"):
+    with pytest.raises(InputError, match="blocks"):
         open_blocks({**hparams, "methods": []})
 
 

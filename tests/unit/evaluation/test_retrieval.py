@@ -8,9 +8,9 @@ import torch
 from speechbrain_lmac.data.class_captions import ClassCaptions, NoAttributes
 from speechbrain_lmac.evaluation.retrieval import (
     Prompts,
-    found,
     masked_mean,
     nonsense_names,
+    top_one_accuracy,
 )
 from speechbrain_lmac.utils.tokenizer import Vocabulary, words_of
 
@@ -108,10 +108,10 @@ def test_attributes_are_scored_one_by_one(captions, bag):
 def test_ties_are_shared():
     texts = torch.ones(4, 2) / 2**0.5
     target = torch.tensor([0, 3])
-    assert found(torch.eye(2), texts, target).tolist() == [0.25, 0.25]
+    assert top_one_accuracy(torch.eye(2), texts, target).tolist() == [0.25, 0.25]
     # Rounding makes no winner.
     texts[1] += 1e-7
-    assert found(torch.eye(2), texts, target).tolist() == [0.25, 0.25]
+    assert top_one_accuracy(torch.eye(2), texts, target).tolist() == [0.25, 0.25]
 
 
 def test_means_skip_masked_values():

@@ -234,10 +234,10 @@ def test_rows_of_other_settings_are_refused(tmp_path):
     path = tmp_path / "roar.csv"
     run({}, path, settings="1234e5")
     text = path.read_text()
-    with pytest.raises(InputError, match="roar.csv .*other settings .*remove"):
+    with pytest.raises(InputError, match="roar.csv .*settings"):
         run({}, path, settings="1234e6")
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="roar.csv .*table of this recipe"):
+    with pytest.raises(InputError, match="roar.csv"):
         run({}, path)
     path.write_text(text)
     assert len(run({}, path, settings="1234e5")) == 1

@@ -133,10 +133,10 @@ def test_objects_stand_for_themselves(classifier):
         ({"smothgrad": {}}, "'smothgrad'.* 'SmoothGrad'"),
         ({"mine": 3}, "'mine': 3.*Saliency"),
         ({"IG": {"steps": 3}}, "IntegratedGradients.*'steps'"),
-        ({"random cells": {}}, "reference of 'random cells'.*got None"),
+        ({"random cells": {}}, "'random cells'.*got None"),
         (
             {"random cells": {"reference": "IG"}, "IG": {}},
-            "reference of 'random cells'.*got 'IG'",
+            "'random cells'.*got 'IG'",
         ),
     ],
 )

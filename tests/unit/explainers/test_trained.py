@@ -131,7 +131,7 @@ def test_another_classifier_is_refused(tmp_path, classifier):
     folder = training(tmp_path / "lmac", conv(), classifier)
     with torch.no_grad():
         next(classifier.parameters()).add_(1.0)
-    with pytest.raises(InputError, match="lmac.*classifier: weights"):
+    with pytest.raises(InputError, match="lmac.*interpreter.ckpt.*classifier"):
         TrainedExplainer(folder).open(classifier)
 
 
@@ -146,7 +146,7 @@ def test_a_missing_part_is_named(tmp_path, classifier):
     folder = training(tmp_path / "lmac", conv(), classifier)
     path = folder / "hyperparams.yaml"
     path.write_text(path.read_text().split("interpreter:")[0])
-    with pytest.raises(InputError, match=r"keys \['interpreter'\]"):
+    with pytest.raises(InputError, match=r"keys: \['interpreter'\]"):
         TrainedExplainer(folder).open(classifier)
     path.write_text("")
     with pytest.raises(InputError, match="hyperparams.yaml.*`key: value`"):
@@ -176,7 +176,7 @@ def test_settings_stand_in_place_of_the_trainings(tmp_path, classifier):
         explainer = TrainedExplainer(folder, **settings).open(classifier)
         assert isinstance(explainer, L2IExplainer)
         assert explainer.relevance_threshold == threshold
-    with pytest.raises(InputError, match="settings.*l2i: threshold "):
+    with pytest.raises(InputError, match="settings threshold .*l2i"):
         TrainedExplainer(folder, threshold=0.4).open(classifier)
 
 

@@ -195,7 +195,7 @@ def test_a_file_is_decoded_once_and_each_part_masked_and_decoded_once(
     n_parts = 2 * n_windows * len(requests)  # the explanation and the rest
     assert counted == {"frames": len(wav), "masks": n_parts, "sounds": n_parts}
     # A file that is too long to be kept is decoded again, and no more than that.
-    monkeypatch.setattr(audio_streams, "KEPT_SAMPLES", len(wav))
+    monkeypatch.setattr(audio_streams, "CACHED_SAMPLES", len(wav))
     counted.clear()
     explain_files([path], requests, tmp_path / "again", "a", pictures=())
     assert counted["frames"] == (1 + len(requests)) * len(wav)

@@ -39,7 +39,7 @@ def test_a_confusion_matrix_as_table_and_picture(tmp_path, figures, n_classes):
     (axes,) = figures[0].axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
     right, total = 8 * n_classes, 8 * n_classes + 2
-    assert axes.get_title() == f"{right / total:.1%} of {total} clips right"
+    assert axes.get_title() == f"{right / total:.1%} of {total} clips correct"
 
 
 def test_a_confusion_of_nothing_is_no_error(tmp_path):

@@ -114,9 +114,9 @@ def font(path, family, letters):
 
 @pytest.fixture
 def fonts(monkeypatch, tmp_path):
-    """A function that installs a font; until then there is none of `WIDE_FONTS`."""
+    """A function that installs a font; until then there is none of `CJK_FONTS`."""
     manager, installed = matplotlib.font_manager.fontManager, []
-    wide = [f for f in manager.ttflist if f.name in figures.WIDE_FONTS]
+    wide = [f for f in manager.ttflist if f.name in figures.CJK_FONTS]
     monkeypatch.setattr(
         manager, "ttflist", [f for f in manager.ttflist if f not in wide]
     )

@@ -57,7 +57,7 @@ def test_us8k_is_an_experiment_with_folds(folds):
         (["--fold=3"], [1], "--fold .*--folds"),
         (["--fold", "3"], [1], "--fold .*--folds"),
         ([], [1, 1], r"--folds .*\[1, 1\]"),
-        (["--output_folder=here"], [1, 2], "^here .*<fold>"),
+        (["--output_folder=here"], [1, 2], "here.*<fold>"),
         (["--output_folder=!ref <fold>/x"], [1, 2], "got 1, 2"),
     ],
 )

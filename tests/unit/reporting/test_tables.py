@@ -198,7 +198,7 @@ def test_a_comparison_shows_differences_and_marks_what_is_no_chance():
     compared = compare(table, "L-MAC", [*PAPER_METRICS], n_boot=50)
     lines = comparison_table(compared, "L-MAC", PAPER_METRICS)
     heads, rows = cells(lines[0]), {cells(line)[0]: cells(line) for line in lines[2:4]}
-    assert heads[0] == "L-MAC less"
+    assert heads[0] == "L-MAC minus"
     assert MM.name not in heads  # without a direction
     assert rows["IG"][1] == "2.00 [2.00, 2.00]*"
     assert rows["all ones"][1] == "1.00 [1.00, 1.00]*"

@@ -289,12 +289,12 @@ def test_special_files_are_named(record, batch):
 @pytest.mark.parametrize(
     "error, message",
     [
-        (MemoryError(), "too little memory for this file"),
+        (MemoryError(), "not enough memory"),
         (
             RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
-            "too little memory for this file",
+            "not enough memory",
         ),
-        (RuntimeError("CUDA out of memory. Tried"), "too little memory for this file"),
+        (RuntimeError("CUDA out of memory. Tried"), "not enough memory"),
         (OSError(5, "Input/output error"), "Input/output error"),
         (PermissionError(13, "Permission denied"), "Permission denied"),
         (FileNotFoundError(2, "No such file"), "No such file"),
