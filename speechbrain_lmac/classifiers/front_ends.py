@@ -72,9 +72,13 @@ class KaldiFbank(torch.nn.Module):
 
 
 def kaldi_mel_matrix(
-    sample_rate: int, n_fft: int, n_mels: int, low_hz: float = 20.0
+    sample_rate: int,
+    n_fft: int,
+    n_mels: int,
+    low_hz: float = 20.0,
+    high_hz: float = 0.0,
 ) -> torch.Tensor:
-    """Return Kaldi's triangles, (n_fft // 2 + 1, n_mels), up to sample_rate / 2.
+    """Return Kaldi's triangles, (n_fft // 2 + 1, n_mels).
 
     They are torchaudio's, with its rounding, as `ASTFeatureExtractor` uses them;
     torchaudio leaves out the last bin, which has the weight 0.
@@ -89,16 +93,17 @@ def kaldi_mel_matrix(
         Number of triangles, more than 3.
     low_hz : float
         Lower edge of the first triangle in Hz.
+    high_hz : float
+        Upper edge of the last triangle in Hz; 0: half the rate.
 
     Returns
     -------
     matrix : torch.Tensor
         Shape (n_fft // 2 + 1, n_mels), in 0..1.
     """
-    # 0 stands for half the rate; the rest would warp the scale to a speaker's voice.
-    half_rate, *unwarped = 0.0, 100.0, -500.0, 1.0
+    unwarped = 100.0, -500.0, 1.0  # others warp the scale to a speaker's voice
     triangles, _ = get_mel_banks(
-        n_mels, n_fft, float(sample_rate), low_hz, half_rate, *unwarped
+        n_mels, n_fft, float(sample_rate), low_hz, high_hz, *unwarped
     )
     return torch.nn.functional.pad(triangles, (0, 1)).T.contiguous()
 
