@@ -65,6 +65,7 @@ setup(
         "speechbrain_lmac",
         "speechbrain_lmac.classifiers",
         "speechbrain_lmac.classifiers.clap",
+        "speechbrain_lmac.classifiers.zoo",
         "speechbrain_lmac.config",
         "speechbrain_lmac.data",
         "speechbrain_lmac.domains",

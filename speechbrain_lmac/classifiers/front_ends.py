@@ -73,9 +73,13 @@ class KaldiFbank(torch.nn.Module):
 
 
 def kaldi_mel_matrix(
-    sample_rate: int, n_fft: int, n_mels: int, low_hz: float = 20.0
+    sample_rate: int,
+    n_fft: int,
+    n_mels: int,
+    low_hz: float = 20.0,
+    high_hz: float = 0.0,
 ) -> torch.Tensor:
-    """Return Kaldi's mel filters, up to sample_rate / 2.
+    """Return Kaldi's mel filters.
 
     Computed by torchaudio, with its rounding, as in `ASTFeatureExtractor`. torchaudio
     omits the last bin, whose weight is 0.
@@ -90,16 +94,17 @@ def kaldi_mel_matrix(
         Number of filters.
     low_hz : float
         Lower edge of the first filter, Hz.
+    high_hz : float
+        Upper edge of the last filter, Hz; 0: half the rate.
 
     Returns
     -------
     matrix : torch.Tensor
         Shape (n_fft // 2 + 1, n_mels).
     """
-    # 0.0: up to half the rate. The others switch vocal tract length warping off.
-    half_rate, *unwarped = 0.0, 100.0, -500.0, 1.0
+    unwarped = 100.0, -500.0, 1.0  # no vocal tract length warping
     triangles, _ = get_mel_banks(
-        n_mels, n_fft, float(sample_rate), low_hz, half_rate, *unwarped
+        n_mels, n_fft, float(sample_rate), low_hz, high_hz, *unwarped
     )
     return torch.nn.functional.pad(triangles, (0, 1)).T.contiguous()
 

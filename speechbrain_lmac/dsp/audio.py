@@ -182,14 +182,14 @@ def resample(wav: torch.Tensor, from_rate: int, to_rate: int) -> torch.Tensor:
     Arguments
     ---------
     wav : torch.Tensor
-        Shape (N,), float32, on the CPU.
+        Shape (..., N), float32.
     from_rate, to_rate : int
         Hz.
 
     Returns
     -------
     wav : torch.Tensor
-        Shape (ceil(N to_rate / from_rate),), float32.
+        Shape (..., ceil(N to_rate / from_rate)), float32.
 
     Example
     -------
@@ -204,7 +204,8 @@ def resample(wav: torch.Tensor, from_rate: int, to_rate: int) -> torch.Tensor:
         return torchaudio.functional.resample(wav, from_rate, to_rate)
     from scipy.signal import resample_poly  # 0.1 s, for uncommon rates
 
-    return torch.from_numpy(resample_poly(wav.numpy(), up, down)).float()
+    resampled = resample_poly(wav.cpu().numpy(), up, down, axis=-1)
+    return torch.from_numpy(resampled).float().to(wav.device)
 
 
 def read_audio(path: Path | str) -> tuple[torch.Tensor, int]:

@@ -22,6 +22,7 @@ from speechbrain_lmac.metrics import (
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.curves import CURVES
 from speechbrain_lmac.metrics.imprint import NOISES, OTHER_CLIPS
+from speechbrain_lmac.metrics.second_listener import LISTENER_SCORES, TARGET_SCORES
 from speechbrain_lmac.metrics.separation import IRM_OVERLAP_HEARD, SOURCE_SCORES
 from speechbrain_lmac.publishing.model_card import METHODS as METHODS_OF_CARDS
 from tests.pages import (
@@ -127,6 +128,8 @@ def test_every_metric_is_defined_and_no_other():
         ", ".join(score.name for score in SIMILARITIES),
         "imprint " + ", ".join(NOISES),
         f"imprint {OTHER_CLIPS}",
+        ", ".join(score.name for score in LISTENER_SCORES),
+        ", ".join(score.name for score in TARGET_SCORES),
     ]
 
 

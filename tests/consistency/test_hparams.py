@@ -48,6 +48,7 @@ HEADER = (
 # For copies of an experiment, see docs/guide; tests/integration trains with them.
 FOR_COPIES = {
     "parts/classifier/speechbrain.yaml",
+    "parts/listener/yamnet.yaml",
     "parts/noise/folder.yaml",
     "parts/noise/generated.yaml",
 }
@@ -408,13 +409,14 @@ def load_part(part, document, folder):
 def places():
     """Each mapping of each part, but for those that are free.
 
-    The terms of an objective, the settings of wandb.init, which checks them, and a
-    function that SpeechBrain's AddNoise calls.
+    The terms of an objective, the classes with tags of a second listener, the settings
+    of wandb.init, which checks them, and a function that SpeechBrain's AddNoise calls.
     """
+    free = (("terms",), ("tags",), ("wandb",))
     for part in PARTS:
         for place, _ in mappings(parsed(part)):
             name = f"{name_of(part)} {'.'.join(map(str, place))}"
-            if place not in (("terms",), ("wandb",)) and place[-1:] != ("noise_funct",):
+            if place not in free and place[-1:] != ("noise_funct",):
                 yield pytest.param(part, place, id=name)
 
 

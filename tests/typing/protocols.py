@@ -11,7 +11,14 @@ import torch
 
 from speechbrain_lmac import classifiers, domains, explainers, interpreters
 from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
+from speechbrain_lmac.classifiers.zoo.yamnet import TrainedYAMNet, YAMNet
+from speechbrain_lmac.inference import AudioClassifier
 from speechbrain_lmac.metrics import EvidenceMetric
+from speechbrain_lmac.metrics.listeners import (
+    BatchClassifier,
+    ClassifierTags,
+    TagClassifier,
+)
 from speechbrain_lmac.types import (
     Classifier,
     ClassifierOutput,
@@ -97,3 +104,6 @@ all_explainers: list[type[Explainer]] = [
 ]
 
 metrics: list[type[Metric]] = [EvidenceMetric]
+
+tag_classifiers: list[type[TagClassifier]] = [YAMNet, TrainedYAMNet, ClassifierTags]
+batch_classifiers: list[type[BatchClassifier]] = [AudioClassifier]

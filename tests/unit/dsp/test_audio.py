@@ -260,3 +260,10 @@ def test_rates_without_a_common_factor_are_quick_and_right(rate):
     assert (found[inner] - expected[inner]).abs().max() < 0.02
     inner = slice(rate // 4, n_samples - rate // 4)
     assert (back[inner] - wave[inner]).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("rate", [22050, 44101])  # torchaudio's filter, and scipy's
+def test_a_batch_is_resampled_as_its_items(rate):
+    wavs = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    expected = torch.stack([resample(wav, rate, 16000) for wav in wavs])
+    torch.testing.assert_close(resample(wavs, rate, 16000), expected)

@@ -1,0 +1,1 @@
+"""Public classifiers whose networks and features are written here; weights are not."""

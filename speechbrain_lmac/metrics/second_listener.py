@@ -1,0 +1,223 @@
+"""A second listener: another classifier's decision on the audio of an explanation.
+
+The papers' scores come from the explained classifier, which the mask was made for. A
+second one, which no training has used, tells whether the class is in the audio.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from speechbrain_lmac.domains.masked_audio import MaskedAudio
+from speechbrain_lmac.metrics import Score
+from speechbrain_lmac.metrics.listeners import SecondListener
+from speechbrain_lmac.types import MaskDomain
+
+UNKNOWN = -1  # a class that is not known
+
+LISTENER_INPUT = Score(
+    name="listener input",
+    unit="%",
+    description="share of clips that the second listener gives the explained class: "
+    "the bound of its other scores",
+)
+LISTENER_EXPLANATION = Score(
+    name="listener explanation",
+    higher_is_better=True,
+    unit="%",
+    description="share of explanations that the second listener gives the explained "
+    "class; undefined for a silent one",
+)
+LISTENER_REST = Score(
+    name="listener rest",
+    higher_is_better=False,
+    unit="%",
+    description="share of rests that the second listener gives the explained class; "
+    "undefined for a silent one",
+)
+TARGET_INPUT = Score(
+    name="listener target over other input",
+    unit="%",
+    description="share of mixtures whose explained class has a higher score of the "
+    "second listener than the class of the other source: the chance level",
+)
+TARGET_EXPLANATION = Score(
+    name="listener target over other explanation",
+    higher_is_better=True,
+    unit="%",
+    description="the same for the explanation",
+)
+TARGET_REST = Score(
+    name="listener target over other rest",
+    higher_is_better=False,
+    unit="%",
+    description="the same for the rest",
+)
+LISTENER_SCORES = (LISTENER_INPUT, LISTENER_EXPLANATION, LISTENER_REST)
+TARGET_SCORES = (TARGET_INPUT, TARGET_EXPLANATION, TARGET_REST)
+
+
+def best_class(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return whether the target has the highest score, in percent.
+
+    100 / n where it shares the highest score with n - 1 other classes, so that the
+    order of the classes has no influence.
+
+    Arguments
+    ---------
+    scores : torch.Tensor
+        Shape (B, C).
+    target : torch.Tensor
+        Shape (B,), int64.
+
+    Returns
+    -------
+    hit : torch.Tensor
+        Shape (B,), 0 to 100, float64; NaN where a score is.
+
+    Example
+    -------
+    >>> scores = torch.tensor([[0.2, 0.1], [0.2, 0.3], [0.4, 0.4]])
+    >>> best_class(scores, torch.tensor([0, 0, 0]))
+    tensor([100.,   0.,  50.], dtype=torch.float64)
+    """
+    highest = scores == scores.amax(1, keepdim=True)
+    hit = 100 * highest.gather(1, target[:, None])[:, 0].double() / highest.sum(1)
+    return hit.masked_fill(scores.isnan().any(1), torch.nan)
+
+
+def target_over_other(
+    scores: torch.Tensor, target: torch.Tensor, other: torch.Tensor
+) -> torch.Tensor:
+    """Return whether the target has a higher score than another class, in percent.
+
+    Arguments
+    ---------
+    scores : torch.Tensor
+        Shape (B, C).
+    target : torch.Tensor
+        Shape (B,), int64.
+    other : torch.Tensor
+        Class of the other source, shape (B,), int64; `UNKNOWN` where there is none.
+
+    Returns
+    -------
+    over : torch.Tensor
+        Shape (B,), 0, 100, or 50 for equal scores, float64; NaN where the other class
+        is unknown or the target, and where a score is NaN.
+
+    Example
+    -------
+    >>> scores = torch.tensor([[0.2, 0.1, 0.9], [0.2, 0.1, 0.9]])
+    >>> target_over_other(scores, torch.tensor([0, 0]), torch.tensor([1, 2]))
+    tensor([100.,   0.], dtype=torch.float64)
+    """
+    pair = scores.gather(1, torch.stack([target, other.clamp(min=0)], 1)).double()
+    over = 50 * (1 + (pair[:, 0] - pair[:, 1]).sign())
+    over = over.masked_fill(pair.isnan().any(1), torch.nan)
+    return over.masked_fill((other < 0) | (other == target), torch.nan)
+
+
+def other_class(
+    target: torch.Tensor, first: torch.Tensor, second: torch.Tensor
+) -> torch.Tensor:
+    """Return the class of the source that is not explained.
+
+    Arguments
+    ---------
+    target : torch.Tensor
+        The explained class, shape (B,), int64.
+    first, second : torch.Tensor
+        Classes of the two sources of each mixture, shape (B,), int64.
+
+    Returns
+    -------
+    other : torch.Tensor
+        Shape (B,), int64; `UNKNOWN` unless the target is exactly one of the two.
+
+    Example
+    -------
+    >>> two = torch.tensor([1, 1, 3, 1]), torch.tensor([2, 2, 4, 1])
+    >>> other_class(torch.tensor([1, 2, 1, 1]), *two)
+    tensor([ 2,  1, -1, -1])
+    """
+    other = torch.where(target == first, second, first)
+    known = (target == first) ^ (target == second)
+    return other.masked_fill(~known, UNKNOWN)
+
+
+def scores_of(domain: MaskDomain, two_classes: bool = False) -> tuple[Score, ...]:
+    """Return the scores that `second_listener_scores` computes.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+        None without audio, in a domain that is not `listenable`.
+    two_classes : bool
+        Whether the class of the other source is known.
+
+    Returns
+    -------
+    scores : tuple
+        Of Score.
+    """
+    if not domain.listenable:
+        return ()
+    return (*LISTENER_SCORES, *(TARGET_SCORES if two_classes else ()))
+
+
+def second_listener_scores(
+    listener: SecondListener,
+    masked_audio: MaskedAudio,
+    target: torch.Tensor,
+    labels: Sequence[str],
+    level: float | None = None,
+    other: torch.Tensor | None = None,
+) -> dict[str, torch.Tensor]:
+    """Score the input, the explanation and the rest of a batch by a second listener.
+
+    Each clip gets the scores that it has alone: padding is cut off.
+
+    Arguments
+    ---------
+    listener : SecondListener
+    masked_audio : MaskedAudio
+        `Evidence.masked_audio` of B clips.
+    target : torch.Tensor
+        The explained classes, shape (B,), int64.
+    labels : sequence of str
+        C class names in the order of the explained classifier.
+    level : float, optional
+        Peak of the waveforms, above 0 and at most 1. Default: the listener's.
+    other : torch.Tensor, optional
+        Of mixtures: the class of the other source, shape (B,), int64, see
+        `other_class`. Adds `TARGET_SCORES`.
+
+    Returns
+    -------
+    scores : dict
+        Name of each of `scores_of(domain)` to its values, (B,), 0 to 100, float64; NaN
+        where one is undefined: a silent explanation, no class of the other source.
+
+    Raises
+    ------
+    InputError
+        When a class has no tag.
+    """
+    domain = masked_audio.domain
+    if not domain.listenable:
+        return {}
+    wavs = (masked_audio.wav, masked_audio.explanation, masked_audio.rest)
+    lens = masked_audio.encoded.lens
+    of_parts = [
+        listener.class_scores(wav, domain.sample_rate, labels, level, lens)
+        for wav in wavs
+    ]
+    scores = {
+        score.name: best_class(classes, target)
+        for score, classes in zip(LISTENER_SCORES, of_parts, strict=True)
+    }
+    if other is not None:
+        for score, classes in zip(TARGET_SCORES, of_parts, strict=True):
+            scores[score.name] = target_over_other(classes, target, other)
+    return scores
