@@ -13,10 +13,10 @@ class KaldiFbank(torch.nn.Module):
     """Kaldi's log mel spectrogram with a fixed number of frames.
 
     Frames of 25 ms every 10 ms, minus their mean, pre-emphasised by 0.97, with a Hann
-    window; power spectrum of the next power of two; triangular filters evenly spaced on
-    the mel scale 1127 ln(1 + f / 700) from 20 Hz to sample_rate / 2; natural logarithm.
-    Zero-padded or cut to `n_frames`; then (x - mean) / (2 std). Equal to transformers'
-    ASTFeatureExtractor, which uses NumPy.
+    window; power spectrum (FFT size: the next power of two); triangular filters evenly
+    spaced on the mel scale 1127 ln(1 + f / 700) from 20 Hz to sample_rate / 2; natural
+    logarithm. Zero-padded or cut to `n_frames`; then (x - mean) / (2 std). Equal to
+    transformers' ASTFeatureExtractor, which uses NumPy.
 
     Arguments
     ---------

@@ -33,7 +33,11 @@ def values_of(resolved: str) -> dict[str, Any]:
 def _flat(
     node: Any, key: str, seen: dict[int, str] | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) pairs; a part in `seen` (id to key) as `<key>`."""
+    """Yield (dotted key, value) pairs.
+
+    With `seen` (id to key), a part used before is `<key>`, and a list of plain values
+    is one value.
+    """
     if seen is not None and isinstance(node, dict | list):
         if id(node) in seen:
             yield key, f"<{seen[id(node)]}>"

@@ -3,7 +3,8 @@
 A variant is a file of a few lines. `parent` names another experiment file; the other
 keys change it. A mapping without a tag is merged into the parent's, any other value
 replaces the parent's, and a new key is added. `null` removes a key, at the top or in a
-mapping without a tag. Includes are relative to the file that has them.
+mapping without a tag. Includes are searched in the folders of the file and of its
+parent, in the current folder and in `hparams`.
 
     parent: ../toy_lmac.yaml
     output_folder: !ref results/ablations/mine/<seed>
@@ -38,12 +39,12 @@ HPARAMS = PROJECT / "hparams"
 def find_hparams(name: str | Path) -> Path:
     """Return the path of a YAML file: as given, or below the project's folder.
 
-    The latter is for systems without symbolic links.
+    The latter replaces the link `hparams` of a recipe on systems without links.
 
     Raises
     ------
     InputError
-        If there is no such file; the message has close or available names.
+        If there is no such file; the message lists similar or available names.
     """
     name = Path(name).expanduser()
     for folder in (Path(), PROJECT):
@@ -63,7 +64,7 @@ def find_hparams(name: str | Path) -> Path:
     close = difflib.get_close_matches(name.name, shipped, cutoff=0.8)
     hint = f"did you mean {HPARAMS.name}/{close[0]}?" if close else None
     raise InputError(
-        f"missing hyperparameter file: {name} (searched {Path.cwd()} and the project); "
+        f"missing hyperparameter file: {name} (searched {Path.cwd()} and {PROJECT}); "
         f"{hint or f'available: {some_of(shipped)}'}"
     )
 
@@ -125,8 +126,8 @@ def find_parent(named: Any, folder: Path, place: Path | str) -> Path:
     Arguments
     ---------
     named : str
-        The value of the key: a path relative to `folder`, the current folder or the
-        project.
+        The value of the key: a path relative to `folder`, the current folder, the
+        project or its `hparams`.
     folder : Path
         Folder of the child.
     place : str or Path
@@ -147,7 +148,10 @@ def find_parent(named: Any, folder: Path, place: Path | str) -> Path:
     for searched in (folder, Path(), PROJECT, HPARAMS):
         if (searched / name).is_file():
             return searched / name
-    raise InputError(f"{place}: missing parent: {named}")
+    raise InputError(
+        f"{place}: missing parent: {named} (searched {folder}, {Path.cwd()}, {PROJECT} "
+        f"and {HPARAMS})"
+    )
 
 
 def blocks_of(text: str) -> dict[str, str]:
@@ -168,7 +172,7 @@ def top_level_keys(path: Path | str) -> list[str]:
 
 
 def lineage(path: Path | str) -> list[tuple[Path, CommentedMap]]:
-    """Return an experiment file and its ancestors, its parent first.
+    """Return an experiment file, its parent, the parent of that, and so on.
 
     Arguments
     ---------
@@ -203,7 +207,7 @@ def lineage(path: Path | str) -> list[tuple[Path, CommentedMap]]:
 
 
 def parents_of(path: Path | str) -> list[Path]:
-    """Return the ancestors of a file, its parent first."""
+    """Return the parent of a file, the parent of that, and so on."""
     return [parent for parent, _ in lineage(path)[1:]]
 
 

@@ -121,7 +121,8 @@ def load_experiment(
     hparams : dict
         The built experiment.
     run_opts : RunOptions
-        SpeechBrain's, from the command line or else from the top of the YAML.
+        SpeechBrain's run options, from the command line or else from the top of the
+        YAML.
     source : tuple
         (path of the YAML file, the resolved YAML text of `hparams`).
 

@@ -32,7 +32,7 @@ from speechbrain_lmac.config.inheritance import (
 )
 from speechbrain_lmac.config.listed_experiments import put_in_texts
 from speechbrain_lmac.config.nodes import parsed, tag_of
-from speechbrain_lmac.config.training_keys import BLOCK, NOW
+from speechbrain_lmac.config.training_keys import BLOCK, BLOCK_REMOVED
 from speechbrain_lmac.utils.arguments import run_options
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.old_names import current_name
@@ -318,7 +318,7 @@ def _is_untyped(node: Any) -> bool:
 def _hint(key: str, tree: Any) -> str:
     """Return a hint for an unknown key: the closest key or run option, or ""."""
     if key == BLOCK:
-        return f" In this version {NOW}"
+        return f" In this version {BLOCK_REMOVED}"
     options = [name.removeprefix("--") for name in run_options()]
     if key in options:
         return " It is an option of the recipes, not a key of the file"

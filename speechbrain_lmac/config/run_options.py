@@ -61,8 +61,8 @@ def read_command(
     -------
     param_file : str
     run_opts : RunOptions
-        SpeechBrain's, without a progress bar if the terminal hides them;
-        `TrainingOptions` of a training.
+        SpeechBrain's run options, without a progress bar if the terminal hides them;
+        for a training, `TrainingOptions`.
     overrides : dict
         Key of the YAML file to its value as typed, both str.
 

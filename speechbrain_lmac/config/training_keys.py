@@ -18,11 +18,11 @@ from speechbrain_lmac.utils.errors import (
 from speechbrain_lmac.utils.old_names import current_name
 
 BLOCK = "training"
-# The removed class of the block, by its last name.
+# The removed class of the block, under the last name that it had.
 CLASS = "speechbrain_lmac.training.experiment.Training"
 SCHEDULES = "speechbrain_lmac.training.schedules."
-# Schedules that SpeechBrain's replaced: the new class, the old arguments with their
-# defaults, and the new names of these.
+# Former schedule of ours to the SpeechBrain class that replaced it, the defaults of
+# the former arguments, and the new names of these.
 REPLACED: dict[str, tuple[str, dict[str, float], dict[str, str]]] = {
     f"{SCHEDULES}PlateauSchedule": (
         "speechbrain.nnet.schedulers.ReduceLROnPlateau",
@@ -36,7 +36,7 @@ REPLACED: dict[str, tuple[str, dict[str, float], dict[str, str]]] = {
     ),
 }
 TRIANGULAR = f"{SCHEDULES}TriangularSchedule"
-# The modules that recipes train, and the keys of an experiment now.
+# Modules that recipes train; current keys that replace the block.
 TRAINED = ("interpreter", "autoencoder", "clap", "model")
 KEYS = """
 epoch_counter: !new:speechbrain.utils.epoch_loop.EpochCounter
@@ -51,14 +51,14 @@ dataloader_options:
     batch_size: !ref <batch_size>
     num_workers: !ref <num_workers>
 """
-NOW = (
+BLOCK_REMOVED = (
     "the block `training:` was removed. Its parts are top-level keys now: opt_class, "
     "lr_annealing (the schedule), epoch_counter, checkpointer, train_logger "
     "(tensorboard, wandb, samples_every, n_samples) and dataloader_options, beside "
     "number_of_epochs, batch_size, num_workers and lr; max_skipped_batches is the "
     "option --nonfinite_patience. See hparams/esc10_lmac.yaml"
 )
-# Former fields of the block to keys, in the settings of a training.
+# Fields of the former block to the current keys that replace them.
 SETTINGS = {"opt_class": "opt_class", "schedule": "lr_annealing"}
 NUMBERS = ("number_of_epochs", "batch_size", "lr")
 FIELDS = {"num_workers", "max_skipped_batches", "samples_every", *NUMBERS, *SETTINGS}
@@ -138,33 +138,36 @@ def lift_block(tree: CommentedMap, path: Path | str) -> bool:
     Returns
     -------
     lifted : bool
+        Whether the tree had such a block.
 
     Raises
     ------
     InputError
-        If the block includes a file that was removed.
+        If the block includes a file that was removed, or is a mapping without a tag.
     """
     block = tree.get(BLOCK)
     tag = tag_of(block)
     if tag.startswith("!include:") and "training/" in tag:
         file = tag.removeprefix("!include:")
-        raise InputError(f"{path} includes {file} of an earlier version: {NOW}")
+        raise InputError(
+            f"{path} includes {file} of an earlier version: {BLOCK_REMOVED}"
+        )
     if isinstance(block, dict) and not tag and set(block) & FIELDS:
-        raise InputError(f"{path}: {NOW}")
+        raise InputError(f"{path}: {BLOCK_REMOVED}")
     if current_name(tag.removeprefix("!new:")) != CLASS:
         return False
     place = list(tree).index(BLOCK)
     del tree[BLOCK]
     schedule, opt_class = block["schedule"], block["opt_class"]
     old = current_name(tag_of(schedule).removeprefix("!new:"))
-    if old == TRIANGULAR:  # SpeechBrain's sets the rate after a step
+    if old == TRIANGULAR:  # SpeechBrain's sets lr after the first step only
         opt_class["lr"] = schedule["base_lr"]
     if old in REPLACED:
         schedule = _replaced(schedule, *REPLACED[old])
     modules = "".join(f"    {name}: !ref <{name}>\n" for name in modules_of(tree))
     keys = parsed(f"modules:\n{modules}{KEYS}", "the keys of a training")
     recoverables = keys["checkpointer"]["recoverables"]
-    if old in REPLACED:  # SpeechBrain's have a state
+    if old in REPLACED:  # SpeechBrain's schedules have a state
         recoverables["schedule"] = _reference("lr_annealing")
     trained = next(iter(keys["modules"]))
     recoverables[trained] = _reference(trained)

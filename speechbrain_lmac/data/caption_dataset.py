@@ -49,11 +49,12 @@ class CaptionDataset(ClipDataset):
     def class_order(
         self, manifest_folder: str | Path, stored: list[str] | None
     ) -> list[str]:
-        """Return the classifier's own class names; the dataset has none."""
+        """Return `stored`, the classifier's class names; the dataset has none."""
         if stored is None:
             raise InputError(
                 f"{self.data_folder} has captions but no classes, and the classifier "
-                "has no class names either"
+                "has no class names either: use a dataset with classes, or a "
+                "classifier with class names"
             )
         return stored
 
@@ -79,7 +80,7 @@ class WrittenPrompts:
     """A caption of each clip as its prompt; see `prompts`.
 
     The draw depends on the clip and on its batch: it differs between the epochs of a
-    training and is constant in a validation.
+    training and is the same in every validation.
 
     Arguments
     ---------

@@ -94,7 +94,7 @@ class MixtureCondition:
         Returns
         -------
         condition : ConditionClips
-            With stems at the model's level.
+            Its mixtures have a peak of 1; their stems sum to them.
 
         Raises
         ------

@@ -19,8 +19,8 @@ from speechbrain_lmac.utils.seeding import generator
 class OwnProtocol:
     """Clips and contaminants from the requested split.
 
-    Added clips have another class, so the foreground alone has the class; recordings
-    come from the same part of their corpus, joined and cut (`draw_pieces`).
+    Added clips are of another class than the clip. Recordings come from the part of
+    their corpus with the same name, joined and cut (`draw_pieces`).
     """
 
     def base_split(self, split: str) -> str:
@@ -114,20 +114,23 @@ class PublishedProtocol:
         return [{"wav": file["wav"], "start": 0, "length": min(length, n_samples)}]
 
 
-Rule = OwnProtocol | PublishedProtocol
-PROTOCOLS: dict[str, Rule] = {"own": OwnProtocol(), "published": PublishedProtocol()}
+Protocol = OwnProtocol | PublishedProtocol
+PROTOCOLS: dict[str, Protocol] = {
+    "own": OwnProtocol(),
+    "published": PublishedProtocol(),
+}
 
 
 @dataclass(frozen=True)
 class Scene:
     """The inputs for choosing contaminants."""
 
-    protocol: Rule
+    protocol: Protocol
     split: str  # the requested split
     others: dict[str, dict[str, str]]  # id to {"wav", "category"}, clips to be added
     n_samples: int
     sample_rate: int  # Hz
-    per_clip: int  # mixtures of each clip
+    per_clip: int  # number of mixtures per clip
     seed: int
 
 
@@ -157,7 +160,7 @@ class Contaminant:
         """Do nothing: no files to prepare."""
 
     def listing(self, scene: Scene) -> list:
-        """Return all candidates; mixtures are frozen again when they change."""
+        """Return all candidates; if these change, the mixtures are drawn again."""
         raise NotImplementedError
 
     def description(self, scene: Scene) -> str:
@@ -192,7 +195,7 @@ class Contaminant:
 
 
 class Nothing(Contaminant):
-    """No contaminant: one entry of each clip, unchanged."""
+    """No contaminant: one entry for each clip, without a background."""
 
     def __init__(self) -> None:
         super().__init__("clean", gains=(1.0, 1.0))
@@ -229,7 +232,7 @@ class OtherClips(Contaminant):
         others = dict(sorted(scene.others.items()))
         source = PartnerClips(
             {name: other["category"] for name, other in others.items()},
-            "its split",
+            f"the split {scene.protocol.other_split(scene.split)}",
             scene.protocol.may_be_added,
         )
         found: dict[str, list[Entry | None]] = {}
@@ -275,7 +278,7 @@ class Generated(Contaminant):
         return self.source.names
 
     def background(self, clip: str, k: int, scene: Scene) -> Entry:
-        """Draw kind and seed of the k-th noise, which no training uses.
+        """Draw kind and seed of the k-th noise, with a seed that no training uses.
 
         Arguments
         ---------

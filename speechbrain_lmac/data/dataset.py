@@ -252,7 +252,7 @@ def load_clip(
     Yields
     ------
     signal : torch.Tensor
-        Shape (N,), at the model's level.
+        Shape (N,), scaled to a peak of 1.
     lens : float
         Relative length, in (0, 1].
     """
@@ -313,7 +313,7 @@ class ClipsById:
         return self._open(split)[0]
 
     def wav(self, name: str, split: str) -> torch.Tensor:
-        """Return the waveform (N,) of a clip, at the model's level."""
+        """Return the waveform (N,) of a clip, scaled to a peak of 1."""
         return self._clip(name, split)["signal"]
 
     def lens(self, name: str, split: str) -> float:

@@ -127,7 +127,7 @@ class Sounds:
 
 
 def foreground_of(entry: Entry, sounds: Sounds, n_samples: int) -> torch.Tensor:
-    """Read the clip of an entry, at the file's level.
+    """Read the clip of an entry, unscaled.
 
     Arguments
     ---------
@@ -189,7 +189,7 @@ def render(
     Returns
     -------
     mixture, foreground, background : torch.Tensor
-        Shape (N,), float32, at the model's level. The stems sum to the mixture exactly.
+        Shape (N,), float32; the mixture, the exact sum of the stems, has a peak of 1.
         A clip without a background equals that of `ClipDataset`.
     """
     foreground = foreground_of(entry, sounds, n_samples)

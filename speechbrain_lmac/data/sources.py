@@ -137,7 +137,7 @@ class PartnerClips:
     categories : dict
         Clip name to class.
     split : str
-        Name of the split for messages.
+        The split, for messages: "the split valid".
     may_be_added : callable
         Returns whether a clip of one class may be added to one of another. Default:
         True for different classes.
@@ -211,7 +211,7 @@ class PartnerClips:
 
 
 class FolderStems:
-    """Stems of clips from a folder, at the model's level.
+    """Stems of clips from a folder, scaled to a peak of 1 of their sum.
 
     Arguments
     ---------
@@ -243,7 +243,7 @@ class FolderStems:
         return [self.folder / n / f"{clip}.wav" for n in ("foreground", "background")]
 
     def read(self, path: Path) -> torch.Tensor:
-        """Read one stem (N,) at the file's level."""
+        """Read one stem (N,), unscaled."""
         return fix_length(read_mono(path, self.sample_rate), self.n_samples)
 
     def check(self, ids: list[str]) -> None:

@@ -145,7 +145,7 @@ class _Shard:
             reason = f"the archive cannot be read to its end: {cause}"
             yield Path(self.path).name, partial(_refuse, reason)
             return
-        if not _ends_whole(self.path):
+        if not _has_end_marker(self.path):
             message = "the archive is truncated: clips at its end are missing"
             yield Path(self.path).name, partial(_refuse, message)
 
@@ -158,7 +158,7 @@ def _refuse(message: str) -> NoReturn:
     raise InputError(message)
 
 
-def _ends_whole(path: str) -> bool:
+def _has_end_marker(path: str) -> bool:
     """Return whether a tar archive ends with its end marker."""
     with open(path, "rb") as file:
         file.seek(0, io.SEEK_END)

@@ -45,10 +45,10 @@ def stft_of(clap: HasFrontEnd) -> dict[str, Any]:
 class ClapSTFTDomain(WaveformSTFTDomain):
     """Mask domain on log(1 + |X|) for a CLAP, whose input is the decoded waveform.
 
-    The frames are the CLAP's, and `from_bands` interpolates the CLAP's mel bands at the
-    bins; bins outside of them, which its features ignore, get the nearest band. A clip
-    that is shorter than the CLAP's window is repeated after masking, so the mask is
-    repeated, too.
+    The frames are those of the CLAP's front end, and `from_bands` interpolates its mel
+    bands at the bins; bins outside of them, which its features ignore, get the nearest
+    band. A clip that is shorter than the CLAP's window is repeated after masking, so
+    the mask is repeated, too.
 
     Arguments
     ---------
@@ -79,8 +79,8 @@ class ClapMelDomain(MelDomain):
     |mel| is the root of the power in the CLAP's mel bands, as its front end computes
     it. The masked spectrogram fills the CLAP's window as the audio would (repeated,
     cut) and is converted to dB: a mask of ones gives the CLAP's own input, a mask of
-    zeros silence, -100 dB. Frames differ from the waveform's, which overlap both sides,
-    only at seams: where a repetition begins or a long clip is cut.
+    zeros silence, -100 dB. The input differs from that of masked audio only at seams,
+    where a repetition begins or a long clip is cut: frames of audio overlap both sides.
 
     Arguments
     ---------
@@ -90,7 +90,7 @@ class ClapMelDomain(MelDomain):
     Shape
     -----
     ``encode``: (B, N) to a representation (B, T, n_mels), T = N // hop + 1.
-    ``features``: to the window (B, W, n_mels), dB.
+    ``features``: to (B, W, n_mels), dB, with the W frames of the CLAP's window.
     """
 
     def __init__(self, clap: HasFrontEnd) -> None:

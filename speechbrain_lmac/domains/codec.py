@@ -1,8 +1,9 @@
 """A learned codec: waveforms to channels over time, and back.
 
 The encoder and the decoder of SepFormer (Subakan et al. 2021, arXiv 2010.13154), as in
-LMAC-TD (arXiv 2409.08655). Initialised to invert each other up to rounding; with few
-channels training (`train_codec.py`) approximates that.
+LMAC-TD (arXiv 2409.08655). They are initialised as inverses of each other, exact up to
+rounding with at least 2 * kernel_size channels; with fewer, `train_codec.py` trains
+them to approximate that.
 """
 
 import json
@@ -34,8 +35,8 @@ class Codec(torch.nn.Module):
     Decoder: the transposed convolution back. The clip is padded with one stride of
     zeros before and at least one after, so every sample is in two frames, and frame t
     is centred on sample t * stride. (Without padding, as published, the first and last
-    stride of samples are in one frame, and the end is lost if the length does not fit;
-    5 s at 16 kHz have 9,999 frames of 16 samples there and 10,001 here.)
+    stride of samples are in only one frame, and the end is lost if the length does not
+    fit; 5 s at 16 kHz have 9,999 frames of 16 samples there and 10,001 here.)
 
     The filters are initialised as pairs w and -w, so that relu(w . x) - relu(-w . x) =
     w . x. The first kernel_size of the w are cosines, the others random, under a sine
@@ -222,7 +223,8 @@ def check_codec_of(codec: Codec, checkpoint: Path | str) -> None:
     codec : Codec
         The codec of the YAML, loaded.
     checkpoint : str or Path
-        `interpreter.ckpt`; the codec trained with it is in `codec` beside it.
+        `interpreter.ckpt`; the codec trained with it is in the folder `codec`
+        beside it. Without that folder nothing is checked.
     """
     beside = Path(checkpoint).parent / "codec"
     if not (beside / WEIGHTS_FILE).is_file():

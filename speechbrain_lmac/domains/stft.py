@@ -53,7 +53,7 @@ def check_lens(lens: torch.Tensor, n_clips: int) -> None:
 
 
 def recorded_samples(lens: torch.Tensor, n_samples: int) -> torch.Tensor:
-    """Return relative lengths (B,) of N samples as samples, (B,) int64.
+    """Convert relative lengths (B,) of clips padded to N samples to samples, int64.
 
     Example
     -------
@@ -140,7 +140,7 @@ class STFTDomain(torch.nn.Module):
                 f"got {self.hop_length}, {self.win_length} and {n_fft} samples"
             )
         self.n_bins = n_fft // 2 + 1
-        # Frame t begins at sample t hop - reach: `torch.stft` centres the frames, and
+        # Frame t begins at sample t * hop - reach: `torch.stft` centres the frames, and
         # the window in them.
         self.reach = n_fft // 2 - (n_fft - self.win_length) // 2
         window = torch.hamming_window(self.win_length)
@@ -153,8 +153,8 @@ class STFTDomain(torch.nn.Module):
             log_mel=False,
         )
         # SpeechBrain's triangles are symmetric in Hz, those of other libraries are not.
-        # Without the logarithm the filterbank is linear: of the identity it returns its
-        # matrix, (F, n_mels).
+        # Without the logarithm the filterbank is linear: for the identity it returns
+        # its matrix, (F, n_mels).
         mel_matrix = filterbank(torch.eye(self.n_bins)[None])[0].detach()
         self.register_buffer("mel_matrix", mel_matrix, persistent=False)
         self.from_bands = MelToBins(sample_rate, n_fft, n_mels)
@@ -249,7 +249,10 @@ class STFTDomain(torch.nn.Module):
             return (self.magnitude(encoded) @ self.mel_matrix).log1p()
 
     def feature_lengths(self, encoded: Encoded) -> torch.Tensor | None:
-        """Return the frames (B,) of each unpadded clip, n // hop + 1 of n samples."""
+        """Return the number of frames (B,) of unpadded clips; None: no `lens`.
+
+        A clip of n samples has n // hop + 1 frames.
+        """
         if encoded.lens is None:
             return None
         return recorded_samples(encoded.lens, encoded.length) // self.hop_length + 1
@@ -382,7 +385,7 @@ class WaveformSTFTDomain(STFTDomain):
         return self.decode(encoded)
 
     def feature_lengths(self, encoded: Encoded) -> torch.Tensor | None:
-        """Return the samples (B,) of each unpadded clip."""
+        """Return the number of samples (B,) of unpadded clips; None: no `lens`."""
         if encoded.lens is None:
             return None
         return recorded_samples(encoded.lens, encoded.length).clamp(min=1)

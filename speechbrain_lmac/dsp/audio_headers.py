@@ -5,24 +5,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-UNKNOWN = "header written before the length was known, read to the end"
+UNKNOWN = "header without the length (written to a pipe), read to the end"
 BEYOND = "header that declares a few bytes too many, read to the end"
 UNFINISHED = (
     "unfinished WAV header: length 0, but samples follow (ffmpeg -i FILE NEW.wav "
     "reads it)"
 )
 
-# Lengths that programs write to a pipe: SoX and MPlayer, arecord, and the largest
-# signed or unsigned number.
+# Lengths that programs write to a pipe, as the true one is not known yet: SoX and
+# MPlayer; arecord; the largest signed number, and one more; the largest unsigned one.
 PLACEHOLDERS = (0x7FFFF000, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-# Writers that count their own header as samples (44 bytes, with an `auxi` chunk of SDR
-# programs 216) or a chunk after them are off by a few hundred bytes. At most this many
-# bytes may be missing (16 ms at 16 kHz and 16 bits), and at most this share. An
-# interrupted copy loses half of a file on average, not its last sector.
+# Some writers count their own header (44 bytes; 216 with the `auxi` chunk of SDR
+# programs) or a trailing chunk as samples: the declared length is a few hundred bytes
+# too large. A file is not truncated if it lacks at most SLACK_BYTES (16 ms at 16 kHz
+# and 16 bits) and SLACK_SHARE of its samples: an interrupted copy loses half of a file
+# on average.
 SLACK_BYTES = 512
 SLACK_SHARE = 1 / 50
-# Hz. Others are errors: resampled, 5 Hz would turn seconds into hours, and 2 GHz would
-# exhaust the memory.
+# Accepted range, Hz. Others are errors of the header: resampling from 5 Hz would turn
+# seconds into hours, and resampling from 2 GHz would exhaust the memory.
 SAMPLE_RATES = (100, 10_000_000)
 OGG_TAIL_BYTES = 1 << 16  # the longest page of an Ogg file is 65,307 bytes
 W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -35,7 +36,7 @@ class Declared:
     offset: int  # bytes before the samples
     size: int  # bytes of the samples
     frame: int = 1  # bytes per frame (a sample of each channel)
-    header: int = 8  # bytes of the offset that the declared file length excludes
+    header: int = 8  # bytes at the start that the declared file length does not count
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def length_of(path: Path | str) -> Length:
         if head[:4] == b"OggS":
             file.seek(max(0, n_bytes - OGG_TAIL_BYTES))
             tail = file.read()
-            return Length(not _ends_whole(tail[max(0, tail.rfind(b"OggS")) :]))
+            return Length(
+                not _is_complete_last_page(tail[max(0, tail.rfind(b"OggS")) :])
+            )
         declared = _declared(file, head)
     if declared is None:
         return Length(False)
@@ -91,8 +94,8 @@ def length_of(path: Path | str) -> Length:
     missing = declared.size - available
     if declared.size == 0 and available > 0 and head[:4] in (b"RIFF", b"RF64"):
         # The rest are samples, unless the declared file length includes other chunks.
-        whole = int.from_bytes(head[4:8], "little")
-        unknown = whole in (0, *PLACEHOLDERS) or whole + 8 <= declared.offset
+        total = int.from_bytes(head[4:8], "little")
+        unknown = total in (0, *PLACEHOLDERS) or total + 8 <= declared.offset
         return Length(False, fault=UNFINISHED if unknown else "")
     if missing <= 0:
         return Length(False)
@@ -118,7 +121,7 @@ def _declared(file: BinaryIO, head: bytes) -> Declared | None:
 
 
 def _riff(file: BinaryIO) -> Declared | None:
-    """Parse WAV: chunks of a name and a length, padded to an even length."""
+    """Parse WAV: chunks with a name and a length (4 bytes each), padded to even."""
     file.seek(12)
     frame, long_size = 1, None
     while len(chunk := file.read(8)) == 8:
@@ -148,7 +151,10 @@ def _aiff(file: BinaryIO) -> Declared | None:
 
 
 def _w64(file: BinaryIO) -> Declared | None:
-    """Parse W64: names of 16 bytes, lengths of 8 that include both, aligned to 8."""
+    """Parse W64: chunks aligned to 8 bytes, with a name (16 bytes) and a length (8).
+
+    The length includes these 24 bytes.
+    """
     file.seek(40)
     while len(chunk := file.read(24)) == 24:
         size, start = int.from_bytes(chunk[16:], "little"), file.tell()
@@ -161,7 +167,10 @@ def _w64(file: BinaryIO) -> Declared | None:
 
 
 def _is_placeholder(declared: Declared) -> bool:
-    """Return whether a size is a placeholder minus the header, in whole frames."""
+    """Return whether the declared size is a placeholder.
+
+    Programs may subtract the header, and round down to whole frames.
+    """
     for number in PLACEHOLDERS:
         for size in (number, number - declared.offset + declared.header):
             if declared.size in (size, size - size % declared.frame):
@@ -169,7 +178,7 @@ def _is_placeholder(declared: Declared) -> bool:
     return False
 
 
-def _ends_whole(page: bytes) -> bool:
+def _is_complete_last_page(page: bytes) -> bool:
     """Return whether an Ogg page is complete and the last of its stream (RFC 3533)."""
     if len(page) < 27 or not page[5] & 4:
         return False

@@ -36,7 +36,7 @@ LARGEST_WAV = 2**32 - 2**16  # bytes
 
 
 class MonoFile:
-    """A reader of an audio file as mono, in blocks; the whole file is checked first.
+    """An audio file, read as mono in blocks; the whole file is checked first.
 
     Up to `CACHED_SAMPLES` samples are cached in memory; a longer file is decoded again
     in every iteration.

@@ -118,7 +118,7 @@ def mix(
     background: torch.Tensor,
     gains: Sequence[float],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mix two waveforms, each at unit energy, and scale the sum to the model's level.
+    """Mix two waveforms, each at unit energy, and scale the sum to a peak of 1.
 
     m = g_1 s_1 / |s_1| + g_2 s_2 / |s_2|; mixture and stems are divided by max |m|. The
     public code divides by the signed maximum (docs/methods.md, signed maximum).

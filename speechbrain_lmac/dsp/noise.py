@@ -11,7 +11,7 @@ import torch
 from speechbrain_lmac.utils.seeding import generator, uniform
 from speechbrain_lmac.utils.system import one_thread
 
-COLOUR_SLOPE = (0.0, 2.0)  # power falls as 1/f**slope: white, pink, brown
+COLOUR_SLOPE = (0.0, 2.0)  # power falls as 1/f**slope; white 0, pink 1, brown 2
 N_VOICES = 6
 VOICE_HZ = (90.0, 240.0)  # fundamentals of men and women
 INTONATION_OCTAVES = 0.25  # largest deviation of a syllable from the voice's pitch
@@ -31,7 +31,7 @@ def white_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
     Arguments
     ---------
     key : tuple
-        Strings and numbers (see `seeding.generator`).
+        Seed: strings and numbers (see `seeding.generator`).
     n_samples : int
         Length N.
     sample_rate : int

@@ -12,8 +12,8 @@ LONGEST = 1.5
 def window_starts(n_samples: int, length: int, step: int = 1) -> list[int]:
     """Return the first sample of each window of a signal.
 
-    Consecutive windows overlap by half or more. The last one ends with the signal, so
-    every window is full.
+    Consecutive windows overlap by half or more if `length` is at least 2 `step`. The
+    last one ends with the signal, so every window is full.
 
     Arguments
     ---------
@@ -78,7 +78,7 @@ def window_length(
 
 
 class Windows:
-    """A splitter of a signal in blocks into windows.
+    """Cut a signal, which is pushed block by block, into overlapping windows.
 
     Arguments
     ---------
@@ -116,7 +116,7 @@ class Windows:
         return whole
 
 
-class Faded:
+class OverlapAdd:
     """Weighted mean of overlapping windows, without discontinuities at their edges.
 
     Sample n of a window of L samples has the weight sin(pi (n + 1/2) / L)^2, near 0 at
@@ -132,12 +132,12 @@ class Faded:
 
     Example
     -------
-    >>> faded = Faded(6)
-    >>> faded.add(0, torch.ones(4))
-    >>> faded.take(2)
+    >>> overlap_add = OverlapAdd(6)
+    >>> overlap_add.add(0, torch.ones(4))
+    >>> overlap_add.take(2)
     tensor([1., 1.])
-    >>> faded.add(2, torch.tensor([1.0, 1.0, 3.0, 3.0]))
-    >>> faded.take()
+    >>> overlap_add.add(2, torch.tensor([1.0, 1.0, 3.0, 3.0]))
+    >>> overlap_add.take()
     tensor([1., 1., 3., 3.])
     """
 
@@ -165,9 +165,9 @@ class Faded:
         missing = max(0, begin + length - len(self.sum))
         self.sum = torch.cat([self.sum, torch.zeros(missing, *part.shape[1:])])
         self.weight = torch.cat([self.weight, torch.zeros(missing)])
-        own = slice(begin, begin + length)
-        self.sum[own] += _spread(weight, part) * part[:length]
-        self.weight[own] += weight
+        span = slice(begin, begin + length)
+        self.sum[span] += _spread(weight, part) * part[:length]
+        self.weight[span] += weight
 
     def take(self, until: int | None = None) -> torch.Tensor:
         """Return the next part of the mean, (N, ...), and free its memory.
@@ -178,7 +178,7 @@ class Faded:
             First sample of the next window, where the part ends; None: to the end.
         """
         if self.sum is None:
-            raise ValueError("no window was added")
+            raise ValueError("no window was added: call `add` before `take`")
         end = self.n_samples if until is None else round(until / self.step)
         n = end - self.taken
         mean = self.sum[:n] / _spread(self.weight[:n], self.sum)

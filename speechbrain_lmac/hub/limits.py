@@ -202,7 +202,7 @@ class BoundedConstruction:
 
     Arguments
     ---------
-    declared : int
+    weight_bytes : int
         Bytes of the weight files.
 
     Raises
@@ -211,9 +211,9 @@ class BoundedConstruction:
         From the parameter or layer that exceeds the limit.
     """
 
-    def __init__(self, declared: int) -> None:
-        self.declared = declared
-        self.most = PARAMETERS_PER_BYTE * declared + PARAMETERS_AT_LEAST
+    def __init__(self, weight_bytes: int) -> None:
+        self.weight_bytes = weight_bytes
+        self.most = PARAMETERS_PER_BYTE * weight_bytes + PARAMETERS_AT_LEAST
         self.left = self.most
         self.parts = 0
         self.stack = ExitStack()
@@ -244,7 +244,7 @@ class BoundedConstruction:
         if self.left < 0:
             raise InputError(
                 f"the model needs more than {self.most:,} bytes of parameters, but its "
-                f"weight files have {self.declared:,} bytes"
+                f"weight files have {self.weight_bytes:,} bytes"
             )
 
 

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 BRANCH = "main"
-# Beside custom_interface.py; contains paths of this computer.
+# Not uploaded: Python writes it beside custom_interface.py, with local paths.
 BYTECODE = "__pycache__"
 WAIT = 4.0  # s without a response: the hub is unreachable
-HOLDS = 60.0  # s for which that result is reused
+REUSED_FOR = 60.0  # s for which the result of a request is reused
 # Endpoint to the time of the last request and whether there was a response.
 _reachable: dict[str, tuple[float, bool]] = {}
 
@@ -59,17 +59,19 @@ def hub_reachable() -> bool:
     """Whether the hub can be reached, within `WAIT` seconds.
 
     huggingface_hub itself retries many times, each with a warning. The result is reused
-    for `HOLDS` seconds. If progress bars are hidden, so are those of the hub.
+    for `REUSED_FOR` seconds; with HF_HUB_OFFLINE there is no request, and the default
+    is True, as huggingface_hub reads its cache then. If progress bars are hidden, so
+    are those of the hub.
     """
     hide_bars(disable_progress_bars)
     endpoint = constants.ENDPOINT
     requested, reached = _reachable.get(endpoint, (-math.inf, True))
-    if constants.HF_HUB_OFFLINE or time.monotonic() - requested < HOLDS:
+    if constants.HF_HUB_OFFLINE or time.monotonic() - requested < REUSED_FOR:
         return reached
     responses: list[bool] = []
     thread = threading.Thread(target=_request, args=(endpoint, responses), daemon=True)
     thread.start()
-    thread.join(WAIT)  # a name server has no time limit
+    thread.join(WAIT)  # the timeout of the request excludes the DNS lookup
     _reachable[endpoint] = time.monotonic(), bool(responses)
     return bool(responses)
 
@@ -127,7 +129,8 @@ def only_cached(
     Returns
     -------
     cached : bool
-        Value of `local_files_only`: True for a hub id if the hub is unreachable.
+        Value of `local_files_only`: False for an existing folder; True
+        if the hub is unreachable, or `source` is not a hub id.
 
     Raises
     ------
@@ -171,7 +174,7 @@ def check_repo(repo: Any) -> None:
     try:
         validate_repo_id(repo)
         if repo.count("/") != 1:
-            raise HFValidationError("one / is needed")
+            raise HFValidationError("exactly one / is required")
     except HFValidationError as error:
         raise InputError(f"--repo must be USER/NAME, got {repo!r} ({error})") from error
 
@@ -314,7 +317,7 @@ def has_model_file(
     revision: str | None = None,
     token: str | bool | None = None,
 ) -> bool:
-    """Whether a repository has a file, or, if the hub is unreachable, the cache.
+    """Whether a repository (or its cache, if the hub is unreachable) has a file.
 
     The file is downloaded, as by `fetch_model_file`.
 
@@ -354,8 +357,8 @@ def _state(api: hf.HfApi, repo: str, folder: Path, before: str | None) -> str:
     try:
         if api.model_info(repo).sha == before:
             return (
-                "no commit was made, so the repository is unchanged; large files that "
-                "were uploaded are not uploaded again"
+                "no commit was made, so the repository is unchanged; the next upload "
+                "skips large files that are already on the hub"
             )
         present = {
             entry.path: entry for entry in api.list_repo_tree(repo, recursive=True)

@@ -43,7 +43,7 @@ def find_weights(
     -------
     paths : dict
         Name of each loadable to the path of its file.
-    declared : int
+    weight_bytes : int
         Size of all weight files, in bytes.
 
     Raises
@@ -52,7 +52,7 @@ def find_weights(
         When a file is missing, or is not a weight file.
     """
     paths: dict[str, Path] = {}
-    declared = 0
+    weight_bytes = 0
     for name, kind in kinds.items():
         if not NAME.fullmatch(name):
             raise InputError(
@@ -67,8 +67,8 @@ def find_weights(
         if kind != ENCODER:
             if paths[name].suffix != SAFETENSORS:
                 check_archive(paths[name])
-            declared += paths[name].stat().st_size
-    return paths, declared
+            weight_bytes += paths[name].stat().st_size
+    return paths, weight_bytes
 
 
 def load_loadables(hparams: Mapping[str, Any], paths: Mapping[str, Path]) -> str | None:

@@ -3,7 +3,7 @@
 HyperPyYAML can run any code that a file names: by `!apply:os.system`, but also by a
 plain scalar in parentheses, which it parses again with an unsafe loader. So untrusted
 files are not passed to it. This module parses the text once, into plain values, `Build`
-and `Refer` (`safe_build`), for the keys of `KINDS`.
+and `Refer` (`safe_build`), for the keys in `KEYS`.
 """
 
 import re
@@ -50,7 +50,7 @@ MAPPING, SEQUENCE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 
 
 def read_safely(
-    path: Path | str, overrides: dict[str, Any] | None = None, declared: int = 0
+    path: Path | str, overrides: dict[str, Any] | None = None, weight_bytes: int = 0
 ) -> dict[str, Any]:
     """Read and build the YAML file of an untrusted model.
 
@@ -60,9 +60,9 @@ def read_safely(
         A file in the format of `model_folder.write_model`.
     overrides : dict, optional
         Key to its new value; for a class, a dict of new arguments.
-    declared : int
-        Size of the weight files in bytes. The limit of the parameters is
-        `limits.PARAMETERS_PER_BYTE` times as much.
+    weight_bytes : int
+        Size of the weight files in bytes, which limits the parameters; see
+        `limits.BoundedConstruction`.
 
     Returns
     -------
@@ -76,12 +76,12 @@ def read_safely(
         line, before anything is built.
     """
     path = Path(path)
-    with BoundedConstruction(declared):
+    with BoundedConstruction(weight_bytes):
         return build(parse(path, overrides), path)
 
 
 class _PlainResolver(VersionedResolver):
-    """A resolver of the standard scalars; HyperPyYAML adds tuples to all others."""
+    """A resolver of YAML's standard scalars only, without HyperPyYAML's tuples."""
 
     def add_version_implicit_resolver(
         self, version: Any, tag: Any, regexp: Any, first: Any
@@ -215,7 +215,7 @@ def _is_window(value: Any) -> bool:
     return value is None or (number and 0 < value <= LONGEST_WINDOW)
 
 
-# Keys of a model's YAML to the check of their value, and its description.
+# Key of a model's YAML to (check of its value, description of a valid value).
 KINDS: dict[str, tuple[Check, str]] = {
     "window_seconds": (
         _is_window,
@@ -251,16 +251,16 @@ def _check_references(tree: dict[str, Any], path: Path) -> None:
     n_references = 0
     sizes: dict[str, int] = {}
 
-    def size_of(value: Any, around: tuple[str, ...]) -> int:
+    def size_of(value: Any, ancestors: tuple[str, ...]) -> int:
         nonlocal n_references
         if isinstance(value, Refer):
             n_references += 1
-            if value.key not in tree or value.key in around:
+            if value.key not in tree or value.key in ancestors:
                 raise value.place.error(
                     f"!ref <{value.key}> has no target, or refers to itself"
                 )
             if value.key not in sizes:
-                inner = size_of(tree[value.key], (*around, value.key))
+                inner = size_of(tree[value.key], (*ancestors, value.key))
                 sizes[value.key] = inner
             return sizes[value.key]
         if isinstance(value, Build):
@@ -268,7 +268,7 @@ def _check_references(tree: dict[str, Any], path: Path) -> None:
         if isinstance(value, dict):
             value = list(value.values())
         if isinstance(value, list):
-            return 1 + sum(size_of(part, around) for part in value)
+            return 1 + sum(size_of(part, ancestors) for part in value)
         return 1
 
     for key, value in tree.items():
@@ -378,7 +378,7 @@ def _mapping(node: MappingNode, path: Path) -> dict[str, Any]:
 
 
 def _override(tree: dict[str, Any], overrides: dict[str, Any], path: Path) -> None:
-    """Replace values, in place."""
+    """Replace the values of a tree by those of `overrides`, in place."""
     for key, value in overrides.items():
         if key not in tree:
             raise InputError(f"{path} has no key {key!r} to override")

@@ -92,7 +92,7 @@ def read_weights(path: Path | str) -> OrderedDict[str, torch.Tensor]:
     if not isinstance(content, dict):
         raise InputError(
             f"{path} is not a readable checkpoint: expected a state dict, got "
-            f"{type(content).__name__}"
+            f"{type(content).__name__}; save `module.state_dict()`"
         )
     # A new state dict: the one in the file may have an attribute called `items`.
     state = OrderedDict(dict.items(content))
@@ -211,7 +211,7 @@ def fetch(source: Path | str, filename: str, advice: str = CLASSIFIER_ADVICE) ->
             return shipped
     if folder.is_dir():
         names = some_of(sorted(file.name for file in folder.iterdir()), 5)
-        reason = f"no such file in the folder, which has {names or 'no files'}"
+        reason = f"no such file in the folder, which contains {names or 'no files'}"
     else:
         try:
             return hub_file(str(source), filename)

@@ -73,8 +73,9 @@ def explain_file(
     window_seconds : float, optional
         Window length in s. A file longer than 1.5 windows is explained in windows with
         50 % overlap, each scaled to a peak of 1, joined by cross-fading
-        (`overlap_add.Faded`). Each window explains the class of the file if the mask
-        depends on the target, otherwise its own predicted class. Default: no windows.
+        (`overlap_add.OverlapAdd`). Each window explains the class of the file if the
+        mask depends on the target, otherwise its own predicted class. Default: no
+        windows.
 
     Returns
     -------

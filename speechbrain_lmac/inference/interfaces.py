@@ -194,7 +194,7 @@ class AudioExplainer(_Trained):
     hparams : dict
         The built YAML.
     run_opts : dict, optional
-        SpeechBrain's, e.g. {"device": "cuda"}.
+        SpeechBrain's run options, e.g. {"device": "cuda"}.
     freeze_params : bool
         Use eval mode, without gradients for the weights.
 

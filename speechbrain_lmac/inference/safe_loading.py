@@ -72,10 +72,10 @@ def load_safely(
 
     path = file(hparams_file)
     tree = parse(path, overrides)
-    files, declared = find_weights(loadables_of(tree, path), file, missing)
+    files, weight_bytes = find_weights(loadables_of(tree, path), file, missing)
     shipped = is_shipped(source)
     try:
-        with nullcontext() if shipped else BoundedConstruction(declared):
+        with nullcontext() if shipped else BoundedConstruction(weight_bytes):
             hparams = build(tree, path)
         trained_for = load_loadables(hparams, files)
         model = interface(hparams.get("modules"), hparams, **kwargs)

@@ -8,7 +8,7 @@ import torch
 
 from speechbrain_lmac.dsp.audio_streams import MonoFile, Resampler
 from speechbrain_lmac.dsp.overlap_add import (
-    Faded,
+    OverlapAdd,
     Windows,
     window_length,
     window_starts,
@@ -159,8 +159,8 @@ class JoinedWindows:
         self.sink, self.cut, self.decoded = sink, cut, decoded
         self.n_added = 0
         hop = cut.domain.hop_length
-        self.faded = {name: Faded(cut.n_samples) for name in SOUNDS}
-        self.faded |= {name: Faded(cut.n_frames, hop) for name in MAPS}
+        self.joined = {name: OverlapAdd(cut.n_samples) for name in SOUNDS}
+        self.joined |= {name: OverlapAdd(cut.n_frames, hop) for name in MAPS}
         self.waiting = torch.zeros(0)  # of the input, up to the explained samples
         file_rate = cut.source.sample_rate
         self.back = {
@@ -178,14 +178,16 @@ class JoinedWindows:
         self.n_added += n_windows
         for place in range(n_windows):
             start = self.cut.starts[first + place]
-            for name, faded in self.faded.items():
-                faded.add(start, fields[name][place].float().cpu())
+            for name, overlap_add in self.joined.items():
+                overlap_add.add(start, fields[name][place].float().cpu())
         after = self.cut.starts[self.n_added : self.n_added + 1]
         self._hand_over(*after)
 
     def _hand_over(self, until: int | None = None) -> None:
         """Pass everything that later windows cannot change to the sink."""
-        done = {name: faded.take(until) for name, faded in self.faded.items()}
+        done = {
+            name: overlap_add.take(until) for name, overlap_add in self.joined.items()
+        }
         self.sink.maps(**{name: done[name] for name in MAPS})
         n_samples = len(done["rest"])
         sounds = {"input": self.waiting[:n_samples], **{n: done[n] for n in SOUNDS}}

@@ -66,13 +66,13 @@ def write_confusion(counts: np.ndarray, labels: Sequence[str], folder: Path) -> 
 def write_curves(
     means: pd.DataFrame, scores: "Sequence[Score]", path: Path | str, title: str = ""
 ) -> None:
-    """Draw scores over the share of cells: a panel per score, a line per method.
+    """Draw scores over the share of cells kept or removed, a line per method.
 
     Arguments
     ---------
     means : pandas.DataFrame
-        Columns `method share score mean low high`, as from `paired_tests.means_by` of
-        `metrics.curves.curve_table`.
+        Columns `method share score mean low high`: `metrics.curves.curve_table`
+        averaged by `paired_tests.means_by`. Shares are in 0..1.
     scores : sequence
         `Score` objects: the panels, in this order.
     path : str or Path
@@ -99,8 +99,9 @@ def write_sanity(
     Arguments
     ---------
     means : pandas.DataFrame
-        Columns `method step layer score mean low high`, as from `paired_tests.means_by`
-        of `randomisation.randomisation_check` with a method.
+        Columns `method step layer score mean low high`: the tables of
+        `randomisation.randomisation_check`, with a column `method`, averaged by
+        `paired_tests.means_by`.
     scores : sequence
         `Score` objects: the panels, in this order.
     path : str or Path
@@ -123,7 +124,7 @@ def write_sanity(
 def write_relation(
     rows: pd.DataFrame, x: str, y: str, kind: str, path: Path | str, title: str = ""
 ) -> None:
-    """Scatter two columns, a panel per method, with a line of the means of bins.
+    """Draw a scatter plot of two columns, a panel per method, with means of bins.
 
     Arguments
     ---------
@@ -264,7 +265,8 @@ def write_roar(rows: pd.DataFrame, path: Path | str) -> None:
     Arguments
     ---------
     rows : pandas.DataFrame
-        From `roar.remove_and_retrain`. Rows with share 0 are shared by all methods.
+        From `roar.remove_and_retrain`. Rows with share 0
+        (nothing removed) are drawn for every method.
     path : str or Path
         The PNG file.
     """

@@ -205,14 +205,14 @@ def write_explanation_picture(
     extent: tuple[float, float],
     title: str,
 ) -> None:
-    """Draw input, mask and explanation in panels above each other.
+    """Draw input, mask and explanation in stacked panels.
 
     Arguments
     ---------
     path : str or Path
         The PNG or PDF file.
     panels : dict
-        Name to map (T, F): magnitudes are drawn in dB below the loudest cell of the
+        Name to map (T, F): magnitudes are drawn in dB, 0 at the loudest cell of the
         first panel, "mask" unchanged (0 to 1).
     extent : tuple of float
         (seconds, highest frequency in Hz).
@@ -353,7 +353,7 @@ def legend_label(name: str) -> str:
 
 
 def to_decibels(magnitude: npt.ArrayLike, loudest: float) -> np.ndarray:
-    """Return magnitudes (T, F) in dB below the loudest, at least -120.
+    """Return magnitudes (T, F) in dB relative to `loudest`, at least -120.
 
     Example
     -------

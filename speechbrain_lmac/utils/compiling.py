@@ -19,7 +19,8 @@ def check_compile(run_opts: "RunOptions") -> None:
     Arguments
     ---------
     run_opts : RunOptions
-        SpeechBrain's: `jit`, `compile`, `device`.
+        SpeechBrain's run options; `jit`, `jit_module_keys`, `compile` and `device` are
+        checked.
 
     Raises
     ------
@@ -69,4 +70,4 @@ def why_uncompiled(error: BaseException) -> str | None:
     if dynamo is None or not isinstance(error, dynamo.exc.TorchDynamoException):
         return None
     reason = next((line for line in str(error).splitlines() if line.strip()), "")
-    return f"torch.compile failed ({reason.strip()}): leave --compile out"
+    return f"torch.compile failed ({reason.strip()}): run without --compile"

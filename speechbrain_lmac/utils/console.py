@@ -73,10 +73,10 @@ def be_quiet() -> None:
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Escape control characters in the logs that are configured in this context.
+    """Set up the logging handlers that are created in this context.
 
-    With `--quiet` only warnings are shown, on standard error instead of standard
-    output; log files contain everything.
+    Control characters of messages are escaped. With `--quiet` only warnings are shown,
+    on standard error instead of standard output; log files contain everything.
     """
     hidden = io.StringIO() if _Console.quiet else sys.stdout
     with redirect_stdout(hidden):
@@ -95,7 +95,7 @@ def hides_progress() -> bool:
 
 
 def hide_bars(disable: Callable[[], object]) -> None:
-    """Call `disable` of a library's progress bars in a command that hides its own."""
+    """Call a library's `disable` of progress bars if this command hides its own."""
     if _Console.is_command and hides_progress():
         disable()
 

@@ -76,7 +76,7 @@ def check_precision(run_opts: "RunOptions") -> None:
     Arguments
     ---------
     run_opts : RunOptions
-        SpeechBrain's: `device`, `precision`, `eval_precision`.
+        SpeechBrain's run options; `device` and the precisions are checked.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def check_data_parallel(run_opts: "RunOptions") -> None:
     Arguments
     ---------
     run_opts : RunOptions
-        SpeechBrain's: `device`, `data_parallel_backend`.
+        SpeechBrain's run options; `device` and `data_parallel_backend` are checked.
 
     Raises
     ------

@@ -66,7 +66,7 @@ def lock_folder(folder: Path | str, command: str) -> None:
 
 @contextmanager
 def locked(folder: Path | str, command: str) -> Iterator[None]:
-    """Lock an output folder within a context; see `lock_folder`."""
+    """Lock an output folder (`lock_folder`); the exit releases all locks."""
     lock_folder(folder, command)
     try:
         yield

@@ -138,9 +138,9 @@ class MicrosoftClap(torch.nn.Module):
         self._tokenizer = load_tokenizer(tokenizer_source)
         if len(self._tokenizer) > self.bert.config.vocab_size:
             raise InputError(
-                f"the tokenizer of {path} must have at most "
-                f"{self.bert.config.vocab_size} words, got {len(self._tokenizer)} of "
-                f"{tokenizer_source}: use bert-base-uncased for the published one"
+                f"the tokenizer {tokenizer_source} has {len(self._tokenizer)} tokens, "
+                f"but {path} has embeddings of only {self.bert.config.vocab_size}: use "
+                "bert-base-uncased for the published checkpoint"
             )
 
     @property
@@ -211,7 +211,7 @@ def checkpoint_path(source: Path | str) -> Path:
     """Return the checkpoint file of a source, see `MicrosoftClap`."""
     if (Path(source) / "config.json").is_file():
         raise InputError(
-            f"{source} is a folder of transformers, not Microsoft's checkpoint: use "
+            f"{source} is a model of transformers, not Microsoft's checkpoint: use "
             "parts/classifier/clap_huggingface.yaml"
         )
     return Path(source) if Path(source).is_file() else fetch(source, CHECKPOINT, ADVICE)

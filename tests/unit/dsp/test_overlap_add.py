@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from speechbrain_lmac.dsp.overlap_add import Faded, window_starts
+from speechbrain_lmac.dsp.overlap_add import OverlapAdd, window_starts
 
 
 @pytest.mark.parametrize("n_samples", [1, 9, 10, 11, 15, 16, 99, 1000, 1003])
@@ -27,20 +27,20 @@ def test_windows_cover_everything_and_are_full(n_samples, step):
 @pytest.mark.parametrize("n_samples", [50, 101, 333])
 def test_windows_of_a_signal_are_the_signal(n_samples):
     signal = torch.randn(n_samples, 3, generator=torch.Generator().manual_seed(0))
-    faded = Faded(n_samples)
+    overlap_add = OverlapAdd(n_samples)
     for start in window_starts(n_samples, 50):
-        faded.add(start, signal[start : start + 50])
-    torch.testing.assert_close(faded.take(), signal, rtol=1e-5, atol=1e-6)
+        overlap_add.add(start, signal[start : start + 50])
+    torch.testing.assert_close(overlap_add.take(), signal, rtol=1e-5, atol=1e-6)
 
 
 def test_windows_that_differ_meet_without_a_step():
     # Every second window is 1, the others 0: the steepest that a Hann fade over half a
     # window can be is pi / L per sample, not a step of 1.
     n_samples, length = 1000, 100
-    faded = Faded(n_samples)
+    overlap_add = OverlapAdd(n_samples)
     for index, start in enumerate(window_starts(n_samples, length)):
-        faded.add(start, torch.full((length,), float(index % 2)))
-    whole = faded.take()
+        overlap_add.add(start, torch.full((length,), float(index % 2)))
+    whole = overlap_add.take()
     assert whole.min() >= 0 and whole.max() <= 1 and whole.max() > 0.99
     assert whole.diff().abs().max() <= math.pi / length * 1.05
 
@@ -49,8 +49,8 @@ def test_frames_lie_where_their_samples_do():
     # A map of 10 samples a frame: its value is the time of its frame.
     n_samples, length, hop = 1005, 200, 10
     times = torch.arange(n_samples // hop + 1.0)
-    faded = Faded(len(times), hop)
+    overlap_add = OverlapAdd(len(times), hop)
     for start in window_starts(n_samples, length, hop):
         first = start / hop
-        faded.add(start, first + torch.arange(length // hop + 1.0))
-    assert (faded.take() - times).abs().max() <= 0.5
+        overlap_add.add(start, first + torch.arange(length // hop + 1.0))
+    assert (overlap_add.take() - times).abs().max() <= 0.5

@@ -123,9 +123,9 @@ def test_an_untrusted_model_is_loaded_without_the_compiler(copied):
 
 
 def test_parameters_are_bounded_by_the_weight_files():
-    with BoundedConstruction(declared=2**20):
+    with BoundedConstruction(weight_bytes=2**20):
         torch.nn.Linear(1000, 5000)  # 20 MB, of 16 MiB and four times a MiB
     with pytest.raises(InputError, match="parameters.* 1,048,576 bytes"):
-        with BoundedConstruction(declared=2**20):
+        with BoundedConstruction(weight_bytes=2**20):
             torch.nn.Linear(1000, 6000)
     torch.nn.Linear(3000, 3000)  # outside nothing is counted

@@ -123,7 +123,7 @@ def test_what_is_found_holds_for_a_minute(at, monkeypatch):
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", there)
         assert not remote.hub_reachable()
         requested, _ = remote._reachable[there]
-        remote._reachable[there] = requested - remote.HOLDS, False
+        remote._reachable[there] = requested - remote.REUSED_FOR, False
         assert remote.hub_reachable()
 
 

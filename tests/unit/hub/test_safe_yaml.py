@@ -336,14 +336,14 @@ def test_what_the_weight_files_cannot_hold_is_not_built(tmp_path, layer, expecte
     path = written(tmp_path, f"model: {layer}\n")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InputError, match=expected):
-        read_safely(path, declared=1000)
+        read_safely(path, weight_bytes=1000)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert after - before < 300 * 2**10  # KiB
 
 
 def test_what_the_weight_files_hold_is_built(tmp_path):
     path = written(tmp_path, "model: !new:torch.nn.Linear [3000, 3000]\n")
-    assert read_safely(path, declared=36_000_000)["model"].in_features == 3000
+    assert read_safely(path, weight_bytes=36_000_000)["model"].in_features == 3000
 
 
 @pytest.mark.parametrize("name", sorted(ALLOWED))
