@@ -144,6 +144,11 @@ def evaluate(
     store = RowStore() if store is None else store
     scored = explainable(explainers, stems is not None)
     skipped = [name for name in explainers if name not in scored]
+    if skipped and not scored:
+        raise InputError(
+            f"nothing to evaluate: {', '.join(skipped)} need stems, which these clips "
+            "do not have; choose conditions of mixtures, or another method, too"
+        )
     if skipped:
         logger.warning("%s skipped: these clips have no stems", ", ".join(skipped))
     ids: list[str] = []

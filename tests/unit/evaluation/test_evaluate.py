@@ -177,7 +177,8 @@ def test_stems_are_handed_to_the_explainers_that_need_them(monkeypatch, caplog):
     assert set(rows["method"]) == {"first"}
     (record,) = caplog.records
     assert "ideal, best" in record.getMessage() and "first" not in record.getMessage()
-    assert len(run({"ideal": OfStems()}, *clips)) == 0
+    with pytest.raises(InputError, match="ideal.*stems"):
+        run({"ideal": OfStems()}, *clips)
 
 
 def test_stems_are_rendered_once_per_batch_and_not_for_finished_rows(monkeypatch):
