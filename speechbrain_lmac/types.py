@@ -4,9 +4,9 @@ Shapes: B batch, N samples, T frames, F bins, C classes. Batch comes first and
 stays, also when it is 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
@@ -70,6 +70,11 @@ class Evidence:
     # (B,), 0 to 1: degree to which the target is present in the clip. Training only.
     support: torch.Tensor | None = None
     masked_audio: "MaskedAudio | None" = field(default=None, kw_only=True)
+
+
+# Layers whose maps (B, C', T', F') class activation maps may use, the shallowest first,
+# as (module, `cam_stride` of its map): the optional `cam_blocks` of a classifier.
+CamBlocks = Sequence[tuple[torch.nn.Module, tuple[float, float]]]
 
 
 class MaskDomain(Protocol):
@@ -208,6 +213,37 @@ class Explainer(Protocol):
         -------
         explanation : Explanation
             Its mask has the shape of the representation, (B, T, F).
+        """
+
+
+@runtime_checkable
+class MixtureExplainer(Protocol):
+    """An explainer that needs the stems of each clip: of mixtures only."""
+
+    def explain_mixture(
+        self,
+        wav: torch.Tensor,
+        foreground: torch.Tensor,
+        background: torch.Tensor,
+        target: torch.Tensor | None = None,
+        lens: torch.Tensor | None = None,
+    ) -> Explanation:
+        """Explain a class of each mixture.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Shape (B, N).
+        foreground, background : torch.Tensor
+            Stems (B, N), whose sum is the mixture up to its level.
+        target : torch.Tensor or None
+            Classes (B,), int64. None: the predicted ones.
+        lens : torch.Tensor or None
+            Shares (B,) of recording, see `MaskDomain.encode`.
+
+        Returns
+        -------
+        explanation : Explanation
         """
 
 

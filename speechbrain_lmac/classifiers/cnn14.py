@@ -7,7 +7,7 @@ from speechbrain.lobes.models.Cnn14 import Cnn14
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
 from speechbrain_lmac.classifiers.padding import pool_over_time, zero_layer_padding
 from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_after
-from speechbrain_lmac.types import ClassifierOutput
+from speechbrain_lmac.types import CamBlocks, ClassifierOutput
 
 N_BLOCKS = 6  # all but the last halve time and frequency
 MIN_FRAMES = 32  # one step after five halvings
@@ -61,6 +61,11 @@ class CNN14Classifier(torch.nn.Module):
         """Frames and bands per step of that layer's map: five halvings."""
         return MIN_FRAMES, MIN_FRAMES
 
+    @property
+    def cam_blocks(self) -> CamBlocks:
+        """The blocks, with frames and bands per step of their maps."""
+        return blocks_of(self.embedding_model)
+
     def forward(
         self, features: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> ClassifierOutput:
@@ -94,3 +99,12 @@ class CNN14Classifier(torch.nn.Module):
         # Cnn14's pooling, without the padding.
         maps = F.dropout(hidden[0], DROPOUT, self.training)
         return pool_over_time(maps.mean(3), lengths), hidden
+
+
+def blocks_of(cnn14: Cnn14) -> CamBlocks:
+    """Return the blocks of a CNN14 with frames and bands per step of their maps."""
+    strides = [min(2**number, MIN_FRAMES) for number in range(1, N_BLOCKS + 1)]
+    return [
+        (cnn14.get_submodule(f"conv_block{number}"), (stride, stride))
+        for number, stride in enumerate(strides, start=1)
+    ]

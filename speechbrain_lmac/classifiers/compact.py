@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from speechbrain_lmac.classifiers.checkpoint import save_classifier
 from speechbrain_lmac.classifiers.padding import pool_over_time, zero_layer_padding
 from speechbrain_lmac.dsp.pad_crop import pad_frames, zero_after
-from speechbrain_lmac.types import ClassifierOutput
+from speechbrain_lmac.types import CamBlocks, ClassifierOutput
 from speechbrain_lmac.utils.errors import InputError
 
 
@@ -95,6 +95,11 @@ class CompactClassifier(torch.nn.Module):
     def cam_stride(self) -> tuple[int, int]:
         """Frames and bands per step of that layer's map."""
         return self.min_frames, self.min_frames
+
+    @property
+    def cam_blocks(self) -> CamBlocks:
+        """The blocks, with frames and bands per step of their maps."""
+        return [(b, (2**n, 2**n)) for n, b in enumerate(self.blocks, start=1)]
 
     def forward(
         self, features: torch.Tensor, lengths: torch.Tensor | None = None

@@ -9,7 +9,7 @@ import torch
 from speechbrain_lmac.classifiers.checkpoint import StoredModel, load_classifier
 from speechbrain_lmac.classifiers.padding import masks_padding, on_recordings
 from speechbrain_lmac.classifiers.waveform import MapGrid
-from speechbrain_lmac.types import ClassifierOutput
+from speechbrain_lmac.types import CamBlocks, ClassifierOutput
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 
@@ -111,6 +111,11 @@ class Frozen(torch.nn.Module):
     def cam_stride(self) -> tuple[float, float]:
         """Frames and bands per step of that layer's map."""
         return self.model.cam_stride
+
+    @property
+    def cam_blocks(self) -> CamBlocks | None:
+        """Its blocks for class activation maps; None if the model names none."""
+        return getattr(self.model, "cam_blocks", None)
 
     def train(self, mode: bool = True) -> Self:
         """Do nothing: stay in eval mode."""

@@ -15,7 +15,7 @@ from speechbrain_lmac.data.conditions import ConditionClips
 from speechbrain_lmac.data.dataset import collate_clips
 from speechbrain_lmac.data.mixtures import MixtureClips
 from speechbrain_lmac.evaluation.blocks import open_blocks
-from speechbrain_lmac.evaluation.evaluate import Block, evaluate
+from speechbrain_lmac.evaluation.evaluate import Block, evaluate, explainable
 from speechbrain_lmac.evaluation.randomisation import randomisation_check
 from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
 from speechbrain_lmac.explainers.by_name import CONTROLS
@@ -209,8 +209,9 @@ class Benchmark:
             The rows of `evaluate` with the columns `condition` and `block` in front.
         """
         total = sum(
-            len(self.clips(condition)) * len(block.explainers)
-            for condition in self.conditions
+            len(self.clips(condition))
+            * len(explainable(block.explainers, opened.stems is not None))
+            for condition, opened in self.conditions.items()
             for block in self.blocks.values()
         )
         tables = []

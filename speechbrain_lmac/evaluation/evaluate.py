@@ -4,8 +4,10 @@ No clip is skipped: rows flag empty masks, non-finite scores and saturated clips
 interrupted evaluation resumes from its finished rows.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -29,11 +31,14 @@ from speechbrain_lmac.types import (
     Explanation,
     MaskDomain,
     Metric,
+    MixtureExplainer,
 )
 from speechbrain_lmac.utils.errors import InputError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
 
 
 class Block:
@@ -99,7 +104,8 @@ def evaluate(
     ---------
     explainers : dict
         Name of the method to Explainer, all in this domain. Wrap the reference of
-        random masks in `explainers.controls.Remembered`.
+        random masks in `explainers.controls.Remembered`. A
+        `MixtureExplainer` gets the stems, and is skipped without `stems`.
     batches : iterable of ClipBatch
     domain : MaskDomain
     classifier : Classifier
@@ -136,6 +142,15 @@ def evaluate(
         If there is no explainer or no clip.
     """
     store = RowStore() if store is None else store
+    scored = explainable(explainers, stems is not None)
+    skipped = [name for name in explainers if name not in scored]
+    if skipped and not scored:
+        raise InputError(
+            f"nothing to evaluate: {', '.join(skipped)} need stems, which these clips "
+            "do not have; choose conditions of mixtures, or another method, too"
+        )
+    if skipped:
+        logger.warning("%s skipped: these clips have no stems", ", ".join(skipped))
     ids: list[str] = []
     for number, batch in enumerate(batches):
         _check_batch(batch)
@@ -144,9 +159,18 @@ def evaluate(
             continue
         wav, lens = batch.wav.to(device), lens_on(batch, device)
         parts = None  # the stems, rendered once for all methods if needed
-        for method, explainer in explainers.items():
+        for method, explainer in scored.items():
             if not store.has(method, batch.ids):
-                explanation, seconds = _timed(explainer.explain, wav, lens)
+                if stems is not None and parts is None:
+                    parts = [stem.to(device) for stem in stems(batch.ids)]
+                explain: Callable[..., Explanation] = explainer.explain
+                if isinstance(explainer, MixtureExplainer) and parts is not None:
+                    explain = partial(
+                        explainer.explain_mixture,
+                        foreground=parts[0],
+                        background=parts[1],
+                    )
+                explanation, seconds = _timed(explain, wav, lens)
                 try:
                     evidence = gather_evidence(domain, classifier, explanation)
                 except ValueError as error:
@@ -155,9 +179,7 @@ def evaluate(
                     batch.ids, batch.label, evidence, metrics, class_names
                 )
                 table.insert(1, "method", method)
-                if stems is not None:
-                    if parts is None:
-                        parts = [stem.to(device) for stem in stems(batch.ids)]
+                if parts is not None:
                     scores = source_scores(domain, explanation, *parts)
                     _add(table, scores)
                 if shares:
@@ -175,7 +197,30 @@ def evaluate(
     if not explainers or not ids:
         raise InputError("nothing to evaluate: no explainer or no clip")
     store.gather()
-    return store.rows(product(explainers, ids))
+    return store.rows(product(scored, ids))
+
+
+def explainable(
+    explainers: Mapping[str, Explainer], with_stems: bool
+) -> dict[str, Explainer]:
+    """Return the explainers of clips: without stems all but those that need them.
+
+    Arguments
+    ---------
+    explainers : dict
+        Name of the method to Explainer.
+    with_stems : bool
+        Whether the stems of the clips are known.
+
+    Returns
+    -------
+    explainers : dict
+    """
+    return {
+        name: explainer
+        for name, explainer in explainers.items()
+        if with_stems or not isinstance(explainer, MixtureExplainer)
+    }
 
 
 def score_clips(

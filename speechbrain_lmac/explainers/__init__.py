@@ -2,7 +2,12 @@
 
 from speechbrain_lmac.explainers.amortized import AmortizedExplainer
 from speechbrain_lmac.explainers.attribution import AttributionExplainer, Baselines
-from speechbrain_lmac.explainers.cam import GradCAM, GradCAMPlusPlus
+from speechbrain_lmac.explainers.bounds import (
+    EnergyExplainer,
+    IdealMask,
+    OtherClipMask,
+)
+from speechbrain_lmac.explainers.cam import GradCAM, GradCAMPlusPlus, LayerCAM
 from speechbrain_lmac.explainers.controls import (
     AllOnesExplainer,
     RandomExplainer,
@@ -16,6 +21,8 @@ from speechbrain_lmac.explainers.gradients import (
 )
 from speechbrain_lmac.explainers.guided_backprop import GuidedBackprop, GuidedGradCAM
 from speechbrain_lmac.explainers.l2i import L2IExplainer
+from speechbrain_lmac.explainers.optimised import BestMask, WrongClassMask
+from speechbrain_lmac.explainers.perturbation import Lime, Occlusion, Rise
 from speechbrain_lmac.explainers.trained import TrainedExplainer
 from speechbrain_lmac.explainers.zero_shot import ZeroShotExplainer
 
@@ -24,17 +31,26 @@ __all__ = [
     "AmortizedExplainer",
     "AttributionExplainer",
     "Baselines",
+    "BestMask",
+    "EnergyExplainer",
     "GradCAM",
     "GradCAMPlusPlus",
     "GradientShap",
     "GuidedBackprop",
     "GuidedGradCAM",
+    "IdealMask",
     "IntegratedGradients",
     "L2IExplainer",
+    "LayerCAM",
+    "Lime",
+    "Occlusion",
+    "OtherClipMask",
     "RandomExplainer",
     "Remembered",
+    "Rise",
     "Saliency",
     "SmoothGrad",
     "TrainedExplainer",
+    "WrongClassMask",
     "ZeroShotExplainer",
 ]

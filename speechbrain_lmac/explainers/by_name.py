@@ -2,11 +2,12 @@
 
 A row is a line of YAML:
 
-    SmoothGrad: {n_samples: 20}        # a method of the papers; overrides of our
-    settings L-MAC: results/esc10_lmac/1234     # the results folder of a training run
-    L2I, RT=0.4: {folder: results/esc10_l2i/1234, relevance_threshold: 0.4} random
-    blocks: {reference: L-MAC}  # a control: masks with the means of that row Mine:
-    !new:mine.MyExplainer {}     # any object with `explain`, or with `attribute`
+    SmoothGrad: {n_samples: 20}        # a method of the papers; changed settings
+    L-MAC: results/esc10_lmac/1234     # the results folder of a training
+    L2I, RT=0.4: {folder: results/esc10_l2i/1234, relevance_threshold: 0.4}
+    random blocks: {reference: L-MAC}  # a control: masks with the means of that row
+    GradCAM, block 3: {kind: GradCAM, layer: 3}  # a second row of a method or control
+    Mine: !new:mine.MyExplainer {}     # any object with `explain`, or with `attribute`
 
 and `null` removes a row.
 """
@@ -19,7 +20,14 @@ from typing import Any, TypeGuard
 
 from speechbrain_lmac.domains import ClapMelDomain, LearnedDomain, MelDomain
 from speechbrain_lmac.explainers.attribution import AttributionExplainer, Background
-from speechbrain_lmac.explainers.cam import GradCAM, GradCAMPlusPlus
+from speechbrain_lmac.explainers.bounds import (
+    EnergyExplainer,
+    IdealMask,
+    OtherClipMask,
+    log_magnitude,
+    magnitude,
+)
+from speechbrain_lmac.explainers.cam import GradCAM, GradCAMPlusPlus, LayerCAM
 from speechbrain_lmac.explainers.controls import (
     AllOnesExplainer,
     RandomExplainer,
@@ -32,6 +40,8 @@ from speechbrain_lmac.explainers.gradients import (
     SmoothGrad,
 )
 from speechbrain_lmac.explainers.guided_backprop import GuidedBackprop, GuidedGradCAM
+from speechbrain_lmac.explainers.optimised import BestMask, WrongClassMask
+from speechbrain_lmac.explainers.perturbation import Lime, Occlusion, Rise
 from speechbrain_lmac.explainers.to_mask import absolute, positive
 from speechbrain_lmac.explainers.trained import TrainedExplainer
 from speechbrain_lmac.types import Classifier, Explainer, MaskDomain
@@ -40,7 +50,8 @@ from speechbrain_lmac.utils.errors import InputError, check_arguments
 ABSOLUTE: dict[str, Any] = {"to_mask": partial(absolute, quantile=1.0)}
 POSITIVE: dict[str, Any] = {"to_mask": partial(positive, quantile=1.0)}
 DRAWN: dict[str, Any] = {"n_samples": 50, "samples_per_batch": 10, "seed": 1234}
-# The papers' methods, in the order of their tables, and our settings of them
+PATCHES: dict[str, Any] = {"patch": (32, 16), "masks_per_batch": 16}
+# The papers' methods, in the order of their tables, then others, and our settings
 # (docs/methods.md, baselines).
 METHODS: dict[str, partial] = {
     "Saliency": partial(Saliency, **ABSOLUTE),
@@ -51,9 +62,35 @@ METHODS: dict[str, partial] = {
     "Guided GradCAM": partial(GuidedGradCAM, **ABSOLUTE),
     "Guided Backprop": partial(GuidedBackprop, **ABSOLUTE),
     "SHAP": partial(GradientShap, **DRAWN, **ABSOLUTE),
+    "LayerCAM": partial(LayerCAM, **POSITIVE),
+    "Occlusion": partial(Occlusion, **PATCHES, **POSITIVE),
+    "LIME": partial(Lime, **PATCHES, n_samples=200, seed=1234, **POSITIVE),
+    "RISE": partial(Rise, **PATCHES, n_samples=500, share=0.5, seed=1234, **POSITIVE),
 }
 RANDOM = ("random cells", "random blocks")
-CONTROLS = (*RANDOM, "all ones")
+# Controls made from the mask of another row, their `reference`.
+OF_REFERENCE: dict[str, Callable[..., Explainer]] = {
+    "random cells": RandomExplainer,
+    "random blocks": RandomExplainer,
+    "energy": partial(EnergyExplainer, representation=log_magnitude),
+    "energy of magnitudes": partial(EnergyExplainer, representation=magnitude),
+    "other clip, same class": partial(OtherClipMask, same_class=True),
+    "other clip, any class": partial(OtherClipMask, same_class=False),
+    "wrong class": partial(WrongClassMask, equal_size=False),
+    "wrong class, equal size": WrongClassMask,
+    "equal-size optimum": BestMask,
+}
+OTHER_CLIPS = ("other clip, same class", "other clip, any class")
+WRONG_CLASS = ("wrong class", "wrong class, equal size")
+OPTIMISED = (*WRONG_CLASS, "equal-size optimum")
+SEEDED = (*RANDOM, *OTHER_CLIPS, *WRONG_CLASS)
+# Controls of their own.
+OF_CLIPS: dict[str, Callable[..., Explainer]] = {
+    "all ones": AllOnesExplainer,
+    "ideal mask": partial(IdealMask, exponent=1),
+    "ideal ratio mask": partial(IdealMask, exponent=2),
+}
+CONTROLS = (*OF_REFERENCE, *OF_CLIPS)
 # Frames and bins of a random block: 0.19 s by 500 Hz, by a tenth of the mel bands, by 8
 # channels of a codec.
 BLOCKS = ((LearnedDomain, (186, 8)), ((MelDomain, ClapMelDomain), (16, 8)))
@@ -129,12 +166,12 @@ class _Opening:
 
     def explainers(self, names: list[str]) -> dict[str, Explainer]:
         """Return the explainers of rows, by their names."""
-        random = {
-            name: self._reference(name) for name in names if self._is_random(name)
+        references = {
+            name: self._reference(name) for name in names if self._has_reference(name)
         }
         if names and self.domain is None:
-            self._take_domain([*names, *random.values(), *self.rows])
-        for reference in random.values():  # cache: explain each batch only once
+            self._take_domain([*names, *references.values(), *self.rows])
+        for reference in references.values():  # cache: explain each batch only once
             explainer = self._open(reference)
             if not isinstance(explainer, Remembered):
                 self._opened[reference] = Remembered(explainer)
@@ -152,25 +189,38 @@ class _Opening:
             return row
         assert self.domain is not None  # set by `explainers`
         ours = (self.domain, self.classifier)
-        if name in METHODS:
-            row = _method(name, row) if is_settings(row) else row
+        kind = _kind(name, row)
+        if is_settings(row):
+            row = {key: value for key, value in row.items() if key != "kind"}
+            if kind in METHODS:
+                row = _method(kind, row)
         if hasattr(row, "attribute"):
             return AttributionExplainer(*ours, row, self.background)
-        if name == "all ones":
-            return _with_settings(partial(AllOnesExplainer, *ours), row)
-        settings: dict[str, Any] = {"seed": self.seed}
-        if name == "random blocks":
+        if kind in OF_CLIPS:
+            return _with_settings(partial(OF_CLIPS[kind], *ours), row)
+        settings: dict[str, Any] = {"seed": self.seed} if kind in SEEDED else {}
+        if kind == "random blocks":
             sizes = (size for kind, size in BLOCKS if isinstance(self.domain, kind))
             settings["block"] = next(sizes, BLOCK)
+        if kind in OTHER_CLIPS:
+            settings["clips"] = row.get("clips", self.background)
+            if settings["clips"] is None:
+                raise InputError(
+                    f"{name!r} needs other clips: set `background` "
+                    "(speechbrain_lmac.data.background.TrainingClips)"
+                )
+        if kind in OPTIMISED:
+            settings |= {"domain": self.domain, "classifier": self.classifier}
         settings |= row
         settings["reference"] = self._open(self._reference(name))
-        return _with_settings(RandomExplainer, settings)
+        return _with_settings(OF_REFERENCE[kind], settings)
 
-    def _is_random(self, name: str) -> bool:
-        return name in RANDOM and is_settings(self.rows[name])
+    def _has_reference(self, name: str) -> bool:
+        row = self.rows[name]
+        return is_settings(row) and _kind(name, row) in OF_REFERENCE
 
     def _reference(self, name: str) -> str:
-        """Return the row that a random row is matched to; default: the first row."""
+        """Return the row that a control refers to: its own, or the first."""
         reference = self.rows[name].get("reference")
         if reference is None:
             reference = next((n for n, r in self.rows.items() if _explains(r)), None)
@@ -199,17 +249,23 @@ def is_settings(row: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(row, Mapping)
 
 
+def _kind(name: str, row: Any) -> str:
+    """Return the name of the method or control of a row of settings."""
+    return row.get("kind", name) if is_settings(row) else name
+
+
 def _row(name: str, row: Any) -> Any:
     """Return a row as a `TrainedExplainer`, an object that explains, or settings."""
     if isinstance(row, str):
         return TrainedExplainer(row)
     if is_settings(row) and "folder" in row:
         return TrainedExplainer(**row)
-    ours = is_settings(row) and (name in METHODS or name in CONTROLS)
+    kind = _kind(name, row)
+    ours = is_settings(row) and (kind in METHODS or kind in CONTROLS)
     if ours or _explains(row) or hasattr(row, "attribute"):
         return row
     lower = {known.casefold(): known for known in (*METHODS, *CONTROLS)}
-    close = difflib.get_close_matches(str(name).casefold(), lower, n=1)
+    close = difflib.get_close_matches(str(kind).casefold(), lower, n=1)
     hint = f" Did you mean {lower[close[0]]!r}?" if close and is_settings(row) else ""
     raise InputError(
         f"unknown explainer '{name}': {row!r}. Known names are "

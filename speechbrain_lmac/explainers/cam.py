@@ -1,4 +1,4 @@
-"""Class activation maps: evidence for a class in the classifier's last hidden map.
+"""Class activation maps: evidence for a class in a hidden map of the classifier.
 
 The maps are coarse, on the classifier's time and mel axes. They are resampled to the
 representation without being stretched: step i of the map stays at its position in time,
@@ -14,7 +14,8 @@ from speechbrain_lmac.dsp.pad_crop import fit_map
 from speechbrain_lmac.explainers.attribution import AttributionInputs
 from speechbrain_lmac.explainers.gradients import captum_attr
 from speechbrain_lmac.explainers.to_mask import ToMask
-from speechbrain_lmac.utils.errors import check_arguments
+from speechbrain_lmac.types import CamBlocks, Classifier
+from speechbrain_lmac.utils.errors import InputError, check_arguments, check_counts
 
 
 def upsample(
@@ -56,24 +57,129 @@ def upsample(
     return fit_map(maps, size)[:, 0]
 
 
-def at_cells(maps: torch.Tensor, inputs: AttributionInputs) -> torch.Tensor:
-    """Resample maps (B, T', F') of `cam_layer` to the shape (B, T, F) of rep."""
-    stride = inputs.classifier.cam_stride
+def layer_of(
+    classifier: Classifier, number: int | None
+) -> tuple[torch.nn.Module, tuple[float, float]]:
+    """Return the layer of the maps, with frames and bands per step of its output.
+
+    Arguments
+    ---------
+    classifier : Classifier
+    number : int or None
+        Of `classifier.cam_blocks`, from 1, the shallowest. None: `cam_layer`.
+
+    Returns
+    -------
+    layer : torch.nn.Module
+        Its output has the shape (B, K, T', F').
+    stride : tuple
+        Frames and bands.
+
+    Raises
+    ------
+    InputError
+        When the classifier does not have this block.
+    """
+    if number is None:
+        return classifier.cam_layer, classifier.cam_stride
+    blocks: CamBlocks = getattr(classifier, "cam_blocks", None) or ()
+    if not 1 <= number <= len(blocks):
+        raise InputError(
+            f"layer must be one of the {len(blocks)} `cam_blocks` of the classifier "
+            f"({type(classifier).__name__}), from 1, got {number!r}"
+        )
+    return blocks[number - 1]
+
+
+def at_cells(
+    maps: torch.Tensor, inputs: AttributionInputs, stride: tuple[float, float]
+) -> torch.Tensor:
+    """Resample maps to the cells of the representation.
+
+    Arguments
+    ---------
+    maps : torch.Tensor
+        Shape (B, T', F').
+    inputs : AttributionInputs
+        Of B clips.
+    stride : tuple
+        Frames and bands of a step.
+
+    Returns
+    -------
+    maps : torch.Tensor
+        Shape (B, T, F).
+    """
     size = (inputs.encoded.rep.shape[1], inputs.domain.n_mels)
     bands = upsample(maps, stride, size)
     return inputs.domain.from_bands(bands)
 
 
-def grad_cam(inputs: AttributionInputs) -> torch.Tensor:
-    """Return Grad-CAM, resampled to the representation, (B, T, F), >= 0."""
-    layer = inputs.classifier.cam_layer
+def grad_cam(inputs: AttributionInputs, number: int | None = None) -> torch.Tensor:
+    """Return Grad-CAM at the cells of the representation, (B, T, F), >= 0."""
+    layer, stride = layer_of(inputs.classifier, number)
     cam = captum_attr().LayerGradCam(inputs.logits, layer)
     maps = cam.attribute(inputs.rep, inputs.target, relu_attributions=True)
-    return at_cells(maps[:, 0], inputs)
+    return at_cells(maps[:, 0], inputs, stride)
 
 
-class GradCAM:
-    """Grad-CAM: positive part of the channels weighted by their mean gradients.
+def maps_and_gradient(
+    inputs: AttributionInputs, layer: torch.nn.Module
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a layer's output and the gradient of the target's logit there.
+
+    Arguments
+    ---------
+    inputs : AttributionInputs
+        Of B clips.
+    layer : torch.nn.Module
+        Of the classifier.
+
+    Returns
+    -------
+    maps, gradient : torch.Tensor
+        Shape (B, K, T', F').
+    """
+    outputs: list[torch.Tensor] = []
+    hook = layer.register_forward_hook(
+        lambda module, args, output: outputs.append(output)
+    )
+    try:
+        logits = inputs.logits(inputs.rep)
+    finally:
+        hook.remove()
+    (maps,) = outputs
+    score = logits.gather(1, inputs.target[:, None]).sum()
+    (gradient,) = torch.autograd.grad(score, maps)
+    return maps.detach(), gradient
+
+
+class ClassActivationMap:
+    """A map of the classifier's last block, or of another one.
+
+    Arguments
+    ---------
+    to_mask : callable
+        Attribution (B, T, F) to mask, from `speechbrain_lmac.explainers.to_mask`.
+    layer : int, optional
+        Block of the classifier, from 1, the shallowest (`layer_of`). Default: its
+        `cam_layer`, the last block.
+    """
+
+    # Of the class: an instance without a choice has the attributes, and with them the
+    # fingerprint, that it had before there was a choice.
+    layer: int | None = None
+
+    def __init__(self, to_mask: ToMask, layer: int | None = None) -> None:
+        check_arguments(to_mask)
+        self.to_mask = to_mask
+        if layer is not None:
+            check_counts(layer=layer)
+            self.layer = layer
+
+
+class GradCAM(ClassActivationMap):
+    """Channels of the last map weighted by their mean gradient, where positive.
 
     a = ReLU(sum_k w_k A_k), w_k = mean_ij d S_c / d A_k,ij   (Selvaraju et al. 2017,
     arXiv 1610.02391), with A the output of `classifier.cam_layer`; upsampled
@@ -82,21 +188,23 @@ class GradCAM:
     Arguments
     ---------
     to_mask : callable
-        Maps attributions (B, T, F) to masks, see `speechbrain_lmac.explainers.to_mask`.
+        Attribution (B, T, F) to mask, from `speechbrain_lmac.explainers.to_mask`.
+    layer : int, optional
+        Block of the classifier, from 1, the shallowest (`layer_of`). Default: its
+        `cam_layer`, the last block.
     """
 
-    def __init__(self, to_mask: ToMask) -> None:
-        check_arguments(to_mask)
+    def __init__(self, to_mask: ToMask, layer: int | None = None) -> None:
+        super().__init__(to_mask, layer)
         captum_attr()
-        self.to_mask = to_mask
 
     def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
         """Return attributions (B, T, F) >= 0."""
-        return grad_cam(inputs)
+        return grad_cam(inputs, self.layer)
 
 
-class GradCAMPlusPlus:
-    """Grad-CAM++: channel weights from the cells with a positive gradient.
+class GradCAMPlusPlus(ClassActivationMap):
+    """Grad-CAM with weights of the cells in which a channel is evidence for the class.
 
     a = ReLU(sum_k w_k A_k) with, g = d S_c / d A_k,ij,
 
@@ -111,28 +219,52 @@ class GradCAMPlusPlus:
 
     Arguments
     ---------
-    to_mask : callable
-        See `GradCAM`.
+    to_mask, layer
+        As `GradCAM`; attributions have the shape (B, T, F).
     """
-
-    def __init__(self, to_mask: ToMask) -> None:
-        check_arguments(to_mask)
-        self.to_mask = to_mask
 
     def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
         """Return attributions (B, T, F) >= 0."""
-        outputs: list[torch.Tensor] = []
-        hook = inputs.classifier.cam_layer.register_forward_hook(
-            lambda module, args, output: outputs.append(output)
-        )
-        try:
-            logits = inputs.logits(inputs.rep)
-        finally:
-            hook.remove()
-        (maps,) = outputs
-        score = logits.gather(1, inputs.target[:, None]).sum()
-        (gradient,) = torch.autograd.grad(score, maps)
-        return at_cells(plus_plus(maps.detach(), gradient), inputs)
+        layer, stride = layer_of(inputs.classifier, self.layer)
+        maps, gradient = maps_and_gradient(inputs, layer)
+        return at_cells(plus_plus(maps, gradient), inputs, stride)
+
+
+class LayerCAM(ClassActivationMap):
+    """Each place of each channel weighted by its own gradient, where positive.
+
+    a = ReLU(sum_k ReLU(g_k) A_k), g_k = d S_c / d A_k, place by place   (Jiang et al.
+    2021, "LayerCAM: Exploring hierarchical class activation maps for localization",
+    IEEE Transactions on Image Processing 30). Unlike Grad-CAM's, its maps of shallow
+    blocks, which are finer, can be used.
+
+    Arguments
+    ---------
+    to_mask, layer
+        As `GradCAM`; attributions have the shape (B, T, F).
+    """
+
+    def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
+        """Return attributions (B, T, F) >= 0."""
+        layer, stride = layer_of(inputs.classifier, self.layer)
+        maps, gradient = maps_and_gradient(inputs, layer)
+        return at_cells(layer_cam(maps, gradient), inputs, stride)
+
+
+def layer_cam(maps: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Return LayerCAM maps (B, T', F') of activations and gradients (B, K, T', F').
+
+    Example
+    -------
+    The second place has no positive gradient; in the third one the second channel,
+    -1 * 3, outweighs the first.
+
+    >>> maps = torch.tensor([[[[1.0, 3.0, 2.0]], [[5.0, 1.0, -1.0]]]])
+    >>> gradient = torch.tensor([[[[0.5, -1.0, 1.0]], [[0.1, 0.0, 3.0]]]])
+    >>> layer_cam(maps, gradient)
+    tensor([[[1., 0., 0.]]])
+    """
+    return (gradient.clamp(min=0) * maps).sum(1).clamp(min=0)
 
 
 def plus_plus(maps: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:

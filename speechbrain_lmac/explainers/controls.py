@@ -5,6 +5,7 @@ shows the effect of the mean alone, on which AI, AD and FF depend.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -18,6 +19,8 @@ from speechbrain_lmac.utils.seeding import clip_key, generator
 # is the error of the mean.
 BISECTIONS = 40
 LOG_EXPONENT_RANGE = (-40.0, 45.0)
+# Means closer to 0 and 1 are not reached by a sigmoid without extreme biases.
+LEAST_MEAN = 1e-6
 
 
 class AllOnesExplainer:
@@ -130,19 +133,10 @@ class RandomExplainer:
         """
         explanation = self.reference.explain(wav, target, lens)
         encoded = explanation.encoded
-        means = score_recordings(
-            lambda mask: mask.double().mean(dim=(1, 2)),
-            encoded.frames,
-            explanation.mask,
-        )
         shape = encoded.rep.shape[1:]
+        means = mask_means(explanation)
         mask = self.mask_of_mean(wav, means, shape, encoded.frames)
-        return Explanation(
-            mask=mask.to(encoded.rep),
-            target=explanation.target,
-            encoded=encoded,
-            logits=explanation.logits.detach(),
-        )
+        return with_mask(explanation, mask)
 
     def mask_of_mean(
         self,
@@ -170,9 +164,7 @@ class RandomExplainer:
             Shape (B, T, F), in 0..1.
         """
         draws = torch.stack([self._uniform(clip, shape) for clip in wav])
-        parts = recordings(frames, draws.to(means.device))
-        means_of_parts = means.double().split([len(part) for part in parts])
-        return join_recordings(map(with_mean, parts, means_of_parts), shape[0])
+        return powers_with_mean(draws.to(means.device), means, frames)
 
     def _uniform(self, clip: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """Draw uniform values (T, F), one per block, cropped at the edges."""
@@ -235,6 +227,48 @@ class Remembered:
         return explanation
 
 
+def mask_means(explanation: Explanation) -> torch.Tensor:
+    """Return the mean of each mask, (B,), float64, over the frames of the recording."""
+    return score_recordings(
+        lambda mask: mask.double().mean(dim=(1, 2)),
+        explanation.encoded.frames,
+        explanation.mask,
+    )
+
+
+def with_mask(explanation: Explanation, mask: torch.Tensor) -> Explanation:
+    """Return an explanation with another mask (B, T, F), without gradient."""
+    return replace(
+        explanation,
+        mask=mask.to(explanation.encoded.rep),
+        logits=explanation.logits.detach(),
+    )
+
+
+def powers_with_mean(
+    values: torch.Tensor, means: torch.Tensor, frames: torch.Tensor | None
+) -> torch.Tensor:
+    """Return masks `values ** a` of given means, 0 in the padding.
+
+    Arguments
+    ---------
+    values : torch.Tensor
+        Shape (B, T, F), in 0..1, float64.
+    means : torch.Tensor
+        Means (B,), 0 to 1.
+    frames : torch.Tensor or None
+        Frames (B,) that hold recording, over which the means are taken.
+
+    Returns
+    -------
+    masks : torch.Tensor
+        Shape (B, T, F), in 0..1.
+    """
+    parts = recordings(frames, values)
+    means_of_parts = means.double().split([len(part) for part in parts])
+    return join_recordings(map(with_mean, parts, means_of_parts), values.shape[1])
+
+
 def with_mean(draws: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
     """Return `draws ** a`, (B, T, F), with `a` per item chosen to match means (B,).
 
@@ -256,3 +290,77 @@ def with_mean(draws: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
 
 def _power(log_draws: torch.Tensor, log_exponent: torch.Tensor) -> torch.Tensor:
     return (log_draws * log_exponent.exp()[:, None, None]).exp()
+
+
+def bias_of_mean(
+    logits: torch.Tensor, means: torch.Tensor, bias: torch.Tensor, steps: int
+) -> torch.Tensor:
+    """Return the bias of each item at which sigmoid(logits + bias) has a mean.
+
+    Newton's method within a bracket that shrinks; where a step leaves it, it is halved.
+
+    Arguments
+    ---------
+    logits : torch.Tensor
+        Shape (B, T, F).
+    means : torch.Tensor
+        Means (B,), 0 to 1.
+    bias : torch.Tensor
+        First guess, (B,).
+    steps : int
+        Of Newton's method.
+
+    Returns
+    -------
+    bias : torch.Tensor
+        Shape (B,).
+
+    Example
+    -------
+    >>> logits = torch.tensor([[[0.0, 0.0], [0.0, 0.0]]])
+    >>> bias = bias_of_mean(logits, torch.tensor([0.5]), torch.tensor([3.0]), 20)
+    >>> round(bias.item(), 4)
+    0.0
+    """
+    means = means.to(logits).clamp(LEAST_MEAN, 1 - LEAST_MEAN)
+    middle = torch.logit(means)
+    low, high = middle - logits.amax((1, 2)), middle - logits.amin((1, 2))
+    bias = bias.clamp(low, high)
+    for _ in range(steps):
+        mask = torch.sigmoid(logits + bias[:, None, None])
+        error = mask.mean((1, 2)) - means
+        slope = (mask * (1 - mask)).mean((1, 2))
+        low = torch.where(error < 0, bias, low)
+        high = torch.where(error > 0, bias, high)
+        newton = bias - error / slope.clamp(min=1e-12)
+        inside = (newton >= low) & (newton <= high)
+        bias = torch.where(inside, newton, (low + high) / 2)
+    return bias
+
+
+def attached(
+    bias: torch.Tensor, logits: torch.Tensor, means: torch.Tensor
+) -> torch.Tensor:
+    """Return the bias (B, 1, 1) as a function of the logits, for the gradient.
+
+    One Newton step from the solution, with gradient through the mean only: the implicit
+    function's derivative, d bias / d logits = -s' / sum s'.
+
+    Arguments
+    ---------
+    bias : torch.Tensor
+        From `bias_of_mean`, (B,).
+    logits : torch.Tensor
+        Shape (B, T, F), with gradient.
+    means : torch.Tensor
+        Means (B,).
+
+    Returns
+    -------
+    bias : torch.Tensor
+        Shape (B, 1, 1).
+    """
+    mask = torch.sigmoid(logits + bias[:, None, None])
+    slope = (mask * (1 - mask)).mean((1, 2)).detach()
+    error = mask.mean((1, 2)) - means.to(mask)
+    return (bias - error / slope.clamp(min=1e-12))[:, None, None]

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from speechbrain_lmac.explainers.attribution import AttributionInputs
-from speechbrain_lmac.explainers.cam import grad_cam
-from speechbrain_lmac.explainers.gradients import captum_attr
+from speechbrain_lmac.explainers.cam import GradCAM, grad_cam
 from speechbrain_lmac.explainers.to_mask import ToMask
 from speechbrain_lmac.utils.errors import InputError, check_arguments
 
@@ -148,7 +147,7 @@ class GuidedBackprop:
         return guided_gradient(inputs)
 
 
-class GuidedGradCAM:
+class GuidedGradCAM(GradCAM):
     """Guided Grad-CAM: guided gradient times upsampled Grad-CAM, elementwise.
 
     Selvaraju et al. 2017, arXiv 1610.02391: it combines the resolution of the guided
@@ -156,15 +155,10 @@ class GuidedGradCAM:
 
     Arguments
     ---------
-    to_mask : callable
-        See `GuidedBackprop`.
+    to_mask, layer
+        As `GradCAM`; attributions have the shape (B, T, F).
     """
-
-    def __init__(self, to_mask: ToMask) -> None:
-        check_arguments(to_mask)
-        captum_attr()
-        self.to_mask = to_mask
 
     def attribute(self, inputs: AttributionInputs) -> torch.Tensor:
         """Return attributions (B, T, F) of any sign."""
-        return guided_gradient(inputs) * grad_cam(inputs)
+        return guided_gradient(inputs) * grad_cam(inputs, self.layer)

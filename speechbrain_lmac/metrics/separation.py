@@ -3,16 +3,12 @@
 import torch
 
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
+from speechbrain_lmac.dsp.ideal_masks import ideal_ratio_mask
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES, si_sir_sar
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
 from speechbrain_lmac.types import Encoded, Explanation, MaskDomain
-
-# Power |S|^2 below which a cell of a stem counts as silent. Rounding noise of 16-bit
-# stems is about 1e-8 per cell; the floor of the domains at digital silence is 1e-14, or
-# 1e-12 in a mel band of ten bins.
-SILENT_POWER = 1e-10
 
 # Lower bound of magnitudes in denominators.
 MIN_MAGNITUDE = 1e-7
@@ -118,35 +114,6 @@ def si_sdr(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return 10 * torch.log10(projected.square().sum(1) / distortion)
 
 
-def ideal_ratio_mask(
-    foreground: torch.Tensor, background: torch.Tensor
-) -> torch.Tensor:
-    """Return the foreground's share of the power in each cell.
-
-    |S_f|^2 / (|S_f|^2 + |S_b|^2), the ideal ratio mask of Wang, Narayanan and Wang
-    2014 with the exponent 1; 0 where both stems are silent (`SILENT_POWER`).
-
-    Arguments
-    ---------
-    foreground, background : torch.Tensor
-        Magnitudes |S_f|, |S_b| of the stems, shape (B, T, F).
-
-    Returns
-    -------
-    mask : torch.Tensor
-        Shape (B, T, F), 0 to 1, float64.
-
-    Example
-    -------
-    >>> ideal_ratio_mask(torch.tensor([[[3.0, 0.0]]]), torch.tensor([[[1.0, 0.0]]]))
-    tensor([[[0.9000, 0.0000]]], dtype=torch.float64)
-    """
-    check_same_shape("background", background, "foreground", foreground)
-    power = foreground.double().square()
-    total = power + background.double().square()
-    return torch.where(total < SILENT_POWER, 0.0, power / total)
-
-
 def soft_overlap(mask: torch.Tensor, ideal: torch.Tensor) -> torch.Tensor:
     """Return the intersection over union of two masks with values in 0..1.
 
@@ -200,7 +167,7 @@ def source_scores(
         Explanation of B clips of N samples.
     foreground, background : torch.Tensor
         Waveforms (B, N) whose sum is the explained clip up to a gain, on which no score
-        depends (above `SILENT_POWER`).
+        depends (above `ideal_masks.SILENT_POWER`).
 
     Returns
     -------
@@ -221,7 +188,7 @@ def source_scores(
         spectra = [
             domain.magnitude(domain.encode(stem)) for stem in (foreground, background)
         ]
-        ideal = ideal_ratio_mask(*spectra)
+        ideal = ideal_ratio_mask(spectra[0], spectra[1])
         scores = {
             FOREGROUND_SHARE.name: foreground_share(
                 domain.magnitude(masked_audio.masked_in) / whole, *spectra

@@ -4,7 +4,10 @@ import pandas as pd
 
 from speechbrain_lmac.metrics import Score
 
-CONTROLS = ("random cells", "random blocks", "all ones")
+CONTROLS = (
+    *("random cells", "random blocks", "all ones", "energy", "other clip"),
+    *("wrong class", "equal-size optimum", "ideal mask", "ideal ratio mask"),
+)
 # Row order of the papers' tables; other rows follow.
 PAPER_ORDER = (
     "Saliency",

@@ -17,10 +17,16 @@ from speechbrain_lmac.explainers import (
     GuidedBackprop,
     GuidedGradCAM,
     IntegratedGradients,
+    LayerCAM,
+    Lime,
+    Occlusion,
+    Rise,
     Saliency,
     SmoothGrad,
 )
+from speechbrain_lmac.explainers.cam import layer_of
 from speechbrain_lmac.explainers.to_mask import absolute, positive
+from speechbrain_lmac.utils.errors import InputError
 
 RATE, N_MELS = 16000, 32  # the fewest bands that CNN14 takes
 METHODS = {
@@ -32,7 +38,13 @@ METHODS = {
     "Guided GradCAM": GuidedGradCAM(absolute),
     "Guided Backprop": GuidedBackprop(absolute),
     "SHAP": GradientShap(3, 2, 1, absolute),
+    "LayerCAM, block 2": LayerCAM(positive, layer=2),
+    "Occlusion": Occlusion((24, 16), 4, absolute),
+    "LIME": Lime((24, 16), 6, 4, 1, absolute),
+    "RISE": Rise((24, 16), 6, 0.5, 4, 1, absolute),
 }
+# Of the classifier these see what the small one shows, too.
+NO_CNN14 = ("LayerCAM, block 2", "Occlusion", "LIME", "RISE")
 DOMAINS = [STFTDomain, MagnitudeSTFTDomain, MelDomain]
 # A mask depends on its largest cell, the rounding of which moves every other.
 BATCH_TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
@@ -110,6 +122,7 @@ def test_a_clip_has_its_explanation_in_any_batch(name, domain, compact):
             torch.testing.assert_close(part.mask, whole.mask[items], **BATCH_TOLERANCE)
 
 
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in NO_CNN14])
 def test_a_clip_has_its_explanation_in_any_batch_of_cnn14(name, stft, cnn14):
     explainer = explainer_of(name, stft, cnn14)
     wav, target = noise(3), torch.tensor([0, 1, 2])
@@ -185,6 +198,7 @@ def test_silence_and_short_and_odd_clips(name, domain, compact, n_samples, level
     assert torch.isfinite(evidence.mask).all()
 
 
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in NO_CNN14])
 @pytest.mark.parametrize("n_samples", [1, 9000])
 def test_silence_and_short_clips_of_cnn14(name, stft, cnn14, n_samples):
     explainer = explainer_of(name, stft, cnn14)
@@ -195,7 +209,7 @@ def test_silence_and_short_clips_of_cnn14(name, stft, cnn14, n_samples):
     assert torch.isfinite(explanation.mask).all()
 
 
-@pytest.mark.parametrize("name", ["SmoothGrad", "SHAP"])
+@pytest.mark.parametrize("name", ["SmoothGrad", "SHAP", "LIME", "RISE"])
 def test_draws_depend_on_the_seed_and_on_the_clip(name, stft, compact):
     # Of two clips in one batch, neither takes the draws of the other.
     method = METHODS[name]
@@ -212,7 +226,7 @@ def test_draws_depend_on_the_seed_and_on_the_clip(name, stft, compact):
 # --- Class activation maps ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["GradCAM", "GradCAM++"])
+@pytest.mark.parametrize("method", ["GradCAM", "GradCAM++", "LayerCAM, block 2"])
 def test_the_map_on_the_stft_is_the_map_on_the_bands_at_their_frequencies(
     method, compact
 ):
@@ -263,11 +277,32 @@ def test_an_event_stands_in_the_map_at_its_time(classifier, request):
 @pytest.mark.parametrize("classifier", ["compact", "cnn14"])
 def test_cam_stride_is_that_of_the_map(classifier, request):
     model = request.getfixturevalue(classifier)
-    frames, bands = model.cam_stride
-    with torch.no_grad():
-        features = torch.rand(1, 8 * frames, N_MELS)
+    n_blocks = len(model.cam_blocks)
+    features = torch.rand(1, 8 * model.cam_stride[0], N_MELS)
+    for number in (None, *range(1, n_blocks + 1)):
+        layer, (frames, bands) = layer_of(model, number)
         maps = []
-        hook = model.cam_layer.register_forward_hook(lambda m, i, o: maps.append(o))
-        model(features)
+        hook = layer.register_forward_hook(lambda m, i, o: maps.append(o))  # noqa: B023
+        with torch.no_grad():
+            model(features)
         hook.remove()
-    assert maps[0].shape[2:] == (8, N_MELS // bands)
+        steps = features.shape[1] // frames, N_MELS // bands
+        assert maps[0].shape[2:] == steps, number
+    assert layer_of(model, n_blocks) == (model.cam_layer, model.cam_stride)
+    for number in (0, n_blocks + 1):
+        with pytest.raises(InputError, match=rf"layer.*{n_blocks}.*got {number}"):
+            layer_of(model, number)
+
+
+@pytest.mark.parametrize("kind", [GradCAM, GradCAMPlusPlus, GuidedGradCAM])
+def test_the_last_block_is_the_default_of_class_activation_maps(kind, stft, compact):
+    default, last, first = (
+        AttributionExplainer(stft, compact, kind(positive, layer=layer))
+        for layer in (None, 3, 1)
+    )
+    wav = noise(1)
+    mask = default.explain(wav).mask
+    assert torch.equal(mask, last.explain(wav).mask)
+    assert not torch.allclose(mask, first.explain(wav).mask, atol=0.05)
+    # Rows of finished tables stay valid.
+    assert "layer" not in vars(default.method) and vars(last.method)["layer"] == 3

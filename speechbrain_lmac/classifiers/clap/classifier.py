@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 import torch
 
 from speechbrain_lmac.classifiers.padding import masks_padding, on_recordings
-from speechbrain_lmac.types import ClassifierOutput
+from speechbrain_lmac.types import CamBlocks, ClassifierOutput
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.tokenizer import TEMPLATE
 
@@ -117,6 +117,11 @@ class ClapClassifier(torch.nn.Module):
     def cam_stride(self) -> tuple[float, float]:
         """Frames and bands per step of that layer's map."""
         return self.clap.cam_stride
+
+    @property
+    def cam_blocks(self) -> CamBlocks | None:
+        """Its blocks for class activation maps; None if the CLAP names none."""
+        return getattr(self.clap, "cam_blocks", None)
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> torch.Tensor:

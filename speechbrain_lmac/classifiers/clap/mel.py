@@ -6,6 +6,7 @@ from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding
 from speechbrain_lmac.classifiers.clap.huggingface import HuggingFaceTowers
 from speechbrain_lmac.classifiers.clap.microsoft import MicrosoftClap
 from speechbrain_lmac.classifiers.waveform import MapGrid
+from speechbrain_lmac.types import CamBlocks
 from speechbrain_lmac.utils.errors import InputError
 
 
@@ -59,6 +60,11 @@ class MelClap(torch.nn.Module):
     def cam_stride(self) -> tuple[float, float]:
         """Frames and bands per step of that layer's map."""
         return self.clap.cam_stride
+
+    @property
+    def cam_blocks(self) -> CamBlocks | None:
+        """Its blocks for class activation maps; None if the CLAP names none."""
+        return getattr(self.clap, "cam_blocks", None)
 
     def hidden_grids(self) -> list[MapGrid]:
         """Return a `MapGrid` of each hidden map."""

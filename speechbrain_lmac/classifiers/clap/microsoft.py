@@ -17,10 +17,12 @@ from speechbrain.lobes.models.Cnn14 import Cnn14
 from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding
 from speechbrain_lmac.classifiers.clap.front_ends import ClapSpectrogram, repeated
 from speechbrain_lmac.classifiers.clap.text import load_tokenizer, tokenize
+from speechbrain_lmac.classifiers.cnn14 import blocks_of
 from speechbrain_lmac.classifiers.huggingface import transformers_module
 from speechbrain_lmac.classifiers.layouts import Places, evenly
 from speechbrain_lmac.classifiers.waveform import MapGrid
 from speechbrain_lmac.hub.weights import fetch
+from speechbrain_lmac.types import CamBlocks
 from speechbrain_lmac.utils.errors import InputError, some_of
 
 CHECKPOINT = "CLAP_weights_2022.pth"
@@ -173,6 +175,11 @@ class MicrosoftClap(torch.nn.Module):
     def cam_stride(self) -> tuple[int, int]:
         """Frames and bands per step of that layer's map: five halvings."""
         return STRIDES[-1], STRIDES[-1]
+
+    @property
+    def cam_blocks(self) -> CamBlocks:
+        """The blocks, with frames and bands per step of their maps."""
+        return blocks_of(self.cnn14)
 
     def hidden_grids(self) -> list[MapGrid]:
         """Return a `MapGrid` of each hidden map, see `WaveformClassifier`."""

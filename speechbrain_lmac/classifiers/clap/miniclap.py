@@ -18,6 +18,7 @@ from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding
 from speechbrain_lmac.classifiers.compact import CompactClassifier
 from speechbrain_lmac.classifiers.padding import masks_padding, on_recordings
 from speechbrain_lmac.hub.weights import fetch, load_weights, read_weights, save_weights
+from speechbrain_lmac.types import CamBlocks
 from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.files import write_text
 from speechbrain_lmac.utils.seeding import generator
@@ -175,6 +176,11 @@ class MiniClap(torch.nn.Module):
     def cam_stride(self) -> tuple[int, int]:
         """Frames and bands per step of that layer's map."""
         return self.audio_tower.cam_stride
+
+    @property
+    def cam_blocks(self) -> CamBlocks:
+        """The blocks of the audio tower and the strides of their maps."""
+        return self.audio_tower.cam_blocks
 
     @property
     def setting(self) -> dict[str, Any]:

@@ -149,6 +149,38 @@ def test_a_remembered_reference_explains_once_per_batch():
     assert first_bin.calls == 2
 
 
+class OfStems(FirstBin):
+    """Keeps the cells in which the foreground is louder."""
+
+    def explain_mixture(self, wav, foreground, background, target=None, lens=None):
+        explanation = self.explain(wav, target, lens)
+        louder = (foreground > background).reshape(-1, 2, 2).float()
+        return replace(explanation, mask=louder)
+
+
+def test_stems_are_handed_to_the_explainers_that_need_them(monkeypatch, caplog):
+    scores = "speechbrain_lmac.evaluation.evaluate.source_scores"
+    masks = []
+    monkeypatch.setattr(scores, lambda domain, e, *stems: masks.append(e.mask) or {})
+    explainers = {"first": FirstBin(), "ideal": OfStems(), "best": OfStems()}
+    clips = [1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]
+    louder = torch.tensor(clips) > 2
+    rows = run(
+        explainers, *clips, stems=lambda ids: (louder.float(), (~louder).float())
+    )
+    assert rows["method"].tolist() == [n for n in explainers for _ in clips]
+    expected = [[[0.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [0.0, 0.0]]]
+    assert masks[1].tolist() == expected and masks[0].tolist() != expected
+    # Without stems these rows are left out, with one message.
+    assert not caplog.records
+    rows = run(explainers, *clips, size=1)
+    assert set(rows["method"]) == {"first"}
+    (record,) = caplog.records
+    assert "ideal, best" in record.getMessage() and "first" not in record.getMessage()
+    with pytest.raises(InputError, match="ideal.*stems"):
+        run({"ideal": OfStems()}, *clips)
+
+
 def test_stems_are_rendered_once_per_batch_and_not_for_finished_rows(monkeypatch):
     rendered = []
 

@@ -17,6 +17,10 @@ from speechbrain_lmac.explainers import (
     GuidedBackprop,
     GuidedGradCAM,
     IntegratedGradients,
+    LayerCAM,
+    Lime,
+    Occlusion,
+    Rise,
     Saliency,
     SmoothGrad,
 )
@@ -138,6 +142,63 @@ def two_channels():
     weights = torch.tensor([[0.5, -1.0], [0.25, 0.5]])
     score = lambda f: (layer(f)[..., 0] * weights).sum((1, 2))[:, None]  # noqa: E731
     return Classifier(score, layer)
+
+
+def test_layer_cam_by_hand():
+    # ReLU of the gradients: 0.5 and 0 of the first channel, 0.25 and 0.5 of the second.
+    # x = 1: 0.5 * 1 + 0.25 * 2 = 1; x = 3: 0.5 * 6 = 3; x = -2: -2, cut to 0.
+    attribution = attribute(
+        LayerCAM(keep), two_channels(), [[1.0, 3.0], [1.0, -2.0]], (0, 0)
+    )
+    torch.testing.assert_close(attribution, torch.tensor([[1.0, 3.0], [1.0, 0.0]]))
+
+
+def linear(features):
+    """Two logits: 2 x_0 - x_1 + 3 x_3, and 0."""
+    weights = torch.tensor([2.0, -1.0, 0.0, 3.0])
+    score = (features[:, :, 0] * weights).sum(1)
+    return torch.stack([score, torch.zeros_like(score)], 1)
+
+
+CLIP = [[1.0, 4.0, 5.0, 1.0]]  # contributions 2, -4, 0, 3
+
+
+def test_occlusion_of_a_linear_score():
+    # Single frames: the contributions. Pairs by one: -2, -4, 3 of (0, 1), (1, 2),
+    # (2, 3), and each frame has the mean of its pairs.
+    alone = attribute(Occlusion((1, 1), 3, keep), Classifier(linear), CLIP)
+    torch.testing.assert_close(alone, torch.tensor([[2.0, -4.0, 0.0, 3.0]]))
+    pairs = attribute(Occlusion((2, 1), 2, keep), Classifier(linear), CLIP)
+    torch.testing.assert_close(pairs, torch.tensor([[-2.0, -3.0, -0.5, 3.0]]))
+    # A patch that is longer than the clip is the clip.
+    whole = attribute(Occlusion((9, 9), 2, keep), Classifier(linear), CLIP)
+    torch.testing.assert_close(whole, torch.ones(1, 4))
+
+
+def test_lime_of_a_linear_score():
+    # The patches' contributions, -2 and 3, but for the ridge.
+    method = Lime((2, 1), 400, 100, 1, keep)
+    attribution = attribute(method, Classifier(linear), CLIP)[0]
+    torch.testing.assert_close(attribution[::2], attribution[1::2])
+    expected = torch.tensor([-2.0, 3.0])
+    torch.testing.assert_close(attribution[::2], expected, rtol=0.06, atol=0)
+
+
+def test_rise_ranks_the_frames_of_a_linear_score():
+    # Frame 2 has no effect, frame 1 is against the class.
+    method = Rise((1, 1), 2000, 0.5, 500, 1, keep)
+    attribution = attribute(method, Classifier(linear), CLIP)[0]
+    assert attribution.argsort().tolist() == [1, 2, 0, 3]
+    assert attribution[1] < 0 < attribution[0]
+    # Without a shift and with a patch of one frame, M is 0 or 1 and this is the
+    # covariance by the share: p is a function of all coins, enumerated here.
+    coins = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4)
+    p = linear((coins * torch.tensor(CLIP))[:, :, None]).softmax(1)[:, 0]
+    expected = ((p - p.mean())[:, None] * coins).mean(0) / 0.5
+    torch.testing.assert_close(attribution, expected, rtol=0, atol=0.03)
+    # The draws do not depend on how many masks are evaluated at once.
+    again = attribute(Rise((1, 1), 2000, 0.5, 7, 1, keep), Classifier(linear), CLIP)[0]
+    torch.testing.assert_close(again, attribution, rtol=1e-4, atol=1e-6)
 
 
 def test_grad_cam_by_hand():

@@ -12,9 +12,11 @@ from speechbrain_lmac.explainers import (
     RandomExplainer,
     Remembered,
     Saliency,
+    by_name,
 )
 from speechbrain_lmac.explainers.by_name import METHODS, open_explainers
 from speechbrain_lmac.explainers.to_mask import positive
+from speechbrain_lmac.reporting.paper_order import is_control
 from speechbrain_lmac.utils.errors import InputError
 
 RATE = 8000
@@ -49,6 +51,7 @@ def test_the_papers_methods_have_our_settings(classifier):
     explainers, _ = open_explainers(rows, classifier, STFTDomain(RATE))
     assert list(explainers) == list(METHODS)
     drawn = {"samples_per_batch": 10, "seed": 1234}
+    by_patches = {"patch": (32, 16), "masks_per_batch": 16, "seed": 1234}
     absolute, positive_ = (
         {"to_mask": (name, {"quantile": 1.0})} for name in ("absolute", "positive")
     )
@@ -65,7 +68,48 @@ def test_the_papers_methods_have_our_settings(classifier):
             "n_samples": 10,
             "to_mask": ("absolute", {"quantile": 0.9}),
         },
+        "LayerCAM": positive_,
+        "Occlusion": {"patch": (32, 16), "masks_per_batch": 16, **positive_},
+        "LIME": {**by_patches, "n_samples": 200, **positive_},
+        "RISE": {**by_patches, "n_samples": 500, "share": 0.5, **positive_},
     }
+
+
+def test_a_kind_makes_a_second_row_of_a_method_or_control(classifier):
+    domain = STFTDomain(RATE)
+    rows = {"mine": AllOnesExplainer(domain, classifier), "GradCAM": {}}
+    rows["GradCAM, block 1"] = {"kind": "GradCAM", "layer": 1}
+    rows["blocks"] = {"kind": "random blocks", "block": [2, 3]}
+    explainers, _ = open_explainers(rows, classifier, domain)
+    layers = [explainers[n].method.layer for n in ("GradCAM", "GradCAM, block 1")]
+    assert layers == [None, 1]
+    assert explainers["blocks"].block == (2, 3)
+    assert explainers["blocks"].reference is explainers["mine"]
+    with pytest.raises(InputError, match="'a row'.*'GradCAM'"):
+        open_explainers({"a row": {"kind": "gradcam"}}, classifier, domain)
+
+
+def test_every_control_is_opened_by_its_name(classifier):
+    domain = STFTDomain(RATE)
+    mine = Counting(domain, classifier)
+    rows = {"mine": mine} | {name: {} for name in by_name.CONTROLS}
+    clips = torch.randn(2, 1000, generator=torch.Generator().manual_seed(3))
+    explainers, _ = open_explainers(rows, classifier, domain, lambda: clips, seed=7)
+    wav = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0))
+    for name in by_name.OPTIMISED:
+        explainers[name].steps = 1
+    for name in ["mine", *by_name.OF_REFERENCE]:
+        assert explainers[name].explain(wav).mask.shape[:2] == (2, 1000 // 93 + 1)
+    # Once for these clips and once for each pool, after which they are explained anew.
+    assert mine.calls == 5
+    seeds = {name: e.seed for name, e in explainers.items() if hasattr(e, "seed")}
+    assert seeds == dict.fromkeys(by_name.SEEDED, 7)
+    assert explainers["other clip, same class"].same_class
+    assert not explainers["other clip, any class"].same_class
+    assert [explainers[f"ideal{n} mask"].exponent for n in ("", " ratio")] == [1, 2]
+    with pytest.raises(InputError, match="background"):
+        open_explainers(rows, classifier, domain)
+    assert all(map(is_control, by_name.CONTROLS))
 
 
 def test_controls_ask_their_reference_once(classifier):
