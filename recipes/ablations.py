@@ -26,6 +26,7 @@ from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.metrics.separation import scores_of
 from speechbrain_lmac.reporting.ablation_page import ablation_page, read_ablations
 from speechbrain_lmac.reporting.markdown import provenance
+from speechbrain_lmac.reporting.scope import data_lines
 from speechbrain_lmac.training.experiment import start_experiment
 from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.console import quiet_options, show
@@ -61,7 +62,7 @@ def run_ablations(argv):
     per_clip = benchmark.score(folder / "rows", not run_opts.noprogressbar)
     header = provenance(
         argv,
-        f"data: split {hparams['split']} of {Path(dataset.data_folder).name}",
+        *data_lines(dataset.data_folder, manifests, hparams["split"], per_clip["clip"]),
         seed=hparams["seed"],
     )
     pages = []

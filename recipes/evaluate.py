@@ -25,6 +25,7 @@ from speechbrain_lmac.evaluation.blocks import open_blocks
 from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.reporting.evaluation_page import write_results
 from speechbrain_lmac.reporting.markdown import provenance
+from speechbrain_lmac.reporting.scope import data_lines
 from speechbrain_lmac.training.experiment import start_experiment
 from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.console import show
@@ -58,7 +59,7 @@ def run_evaluation(argv):
         sanity = benchmark.check_sanity(sanity, rows, hparams["seed"], progress)
     header = provenance(
         argv,
-        f"data: split {hparams['split']} of {Path(dataset.data_folder).name}",
+        *data_lines(dataset.data_folder, manifests, hparams["split"], per_clip["clip"]),
         *accuracies(per_clip, benchmark.labels),
         seed=hparams["seed"],
     )

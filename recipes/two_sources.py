@@ -21,6 +21,7 @@ from speechbrain_lmac.evaluation.blocks import open_blocks
 from speechbrain_lmac.evaluation.row_store import RowStore
 from speechbrain_lmac.evaluation.two_sources import SCORES, classes_of, two_source_rows
 from speechbrain_lmac.reporting.markdown import provenance
+from speechbrain_lmac.reporting.scope import data_lines
 from speechbrain_lmac.reporting.two_sources_page import write_two_sources
 from speechbrain_lmac.training.experiment import start_experiment
 from speechbrain_lmac.utils.command import main
@@ -83,11 +84,11 @@ def run_two_sources(argv):
                     store.save()
             rows.insert(0, "condition", condition)
             rows.insert(1, "block", name)
-            tables.append(rows)
+            tables.append(benchmark.with_clips(condition, rows))
     rows = pd.concat(tables, ignore_index=True)
     header = provenance(
         argv,
-        f"data: split {split} of {Path(dataset.data_folder).name}",
+        *data_lines(dataset.data_folder, manifests, split, rows["clip"]),
         *about,
         seed=seed,
     )

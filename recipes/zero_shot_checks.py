@@ -21,6 +21,7 @@ from speechbrain_lmac.evaluation.blocks import open_blocks
 from speechbrain_lmac.evaluation.prompt_checks import SCORES, explain_prompts
 from speechbrain_lmac.reporting.markdown import placed, provenance
 from speechbrain_lmac.reporting.prompt_page import write_checks
+from speechbrain_lmac.reporting.scope import data_lines
 from speechbrain_lmac.training.experiment import start_experiment
 from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.console import progress_bar, show
@@ -51,7 +52,7 @@ def run_checks(argv):
     sanity = benchmark.check_sanity(sanity, folder / "rows", seed, progress)
     header = provenance(
         argv,
-        f"data: split {split} of {Path(dataset.data_folder).name}",
+        *data_lines(dataset.data_folder, manifests, split, prompts["clip"]),
         f"prompts: {', '.join(classifier.prompts)}",
         seed=seed,
     )
@@ -80,6 +81,7 @@ def explain_all(benchmark, progress):
                         bar,
                     )
                 columns = {"condition": condition, "block": name, "method": method}
+                results = [benchmark.with_clips(condition, t) for t in results]
                 tables.append([placed(table, **columns) for table in results])
     return [pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True)]
 

@@ -4,7 +4,7 @@ A condition is an object with ``open(dataset, manifest_folder, split, labels)``,
 prepares missing files and returns `ConditionClips`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,21 @@ class ConditionClips:
     stems: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None
     fingerprint: str  # a hash of all inputs of the samples
     description: str  # one line
+    bases: Mapping[str, str] | None = None  # id of a mixture to that of its clip
+
+    def bases_of(self, ids: Iterable[str]) -> list[str]:
+        """Return the clip of each id: itself, unless it is a mixture of another.
+
+        Example
+        -------
+        >>> opened = ConditionClips(
+        ...     None, None, "", "", {"dog+0": "dog", "dog+1": "dog"}
+        ... )
+        >>> opened.bases_of(["dog+0", "dog+1", "rain"])
+        ['dog', 'dog', 'rain']
+        """
+        bases = self.bases or {}
+        return [bases.get(name, name) for name in ids]
 
 
 class MixtureCondition:
@@ -116,6 +131,7 @@ class MixtureCondition:
             stems=clips.stems,
             fingerprint=json_hash(record),
             description=record["description"],
+            bases={name: entry["base"] for name, entry in record["clips"].items()},
         )
 
 
@@ -149,6 +165,7 @@ class CleanCondition(MixtureCondition):
             stems=None,
             fingerprint=opened.fingerprint,
             description=opened.description,
+            bases=opened.bases,
         )
 
 
@@ -196,4 +213,5 @@ class StemCondition(MixtureCondition):
             stems=stems,
             fingerprint=json_hash([opened.fingerprint, stems.states(opened.clips.ids)]),
             description=f"{opened.description}; stems known",
+            bases=opened.bases,
         )

@@ -18,6 +18,7 @@ from speechbrain_lmac.evaluation.blocks import open_blocks
 from speechbrain_lmac.evaluation.evaluate import Block, evaluate, explainable
 from speechbrain_lmac.evaluation.randomisation import randomisation_check
 from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
+from speechbrain_lmac.evaluation.statistics import CLIP
 from speechbrain_lmac.explainers.by_name import CONTROLS
 from speechbrain_lmac.metrics import Check, Score, identity_of, metrics_by_name
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
@@ -206,7 +207,8 @@ class Benchmark:
         Returns
         -------
         per_clip : pandas.DataFrame
-            The rows of `evaluate` with the columns `condition` and `block` in front.
+            The rows of `evaluate` with the columns `condition` and `block` in front,
+            and `clip` at the end: the id of the clip in a mixture, else the row's own.
         """
         total = sum(
             len(self.clips(condition))
@@ -222,8 +224,15 @@ class Benchmark:
                     table = self._score_block(condition, name, rows_folder, bar)
                     table.insert(0, "condition", condition)
                     table.insert(1, "block", name)
-                    tables.append(table)
+                    tables.append(self.with_clips(condition, table))
         return pd.concat(tables, ignore_index=True)
+
+    def with_clips(self, condition: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Return rows of a condition with their clips in a last column, `clip`.
+
+        The unit of intervals and tests (`statistics.clips_of`).
+        """
+        return table.assign(**{CLIP: self.conditions[condition].bases_of(table["id"])})
 
     def _score_block(
         self, condition: str, name: str, rows_folder: Path | str, bar: "tqdm"
@@ -291,8 +300,8 @@ class Benchmark:
         -------
         table : pandas.DataFrame or None
             The rows of `randomisation_check` with the columns `block` and `method` in
-            front. None if the condition is not part of the benchmark, or if there is no
-            method to check.
+            front, and `clip` as in `score`. None where the condition is not among the
+            chosen ones, and without a method to check.
         """
         if not self.has_condition(sanity.condition, "sanity checks"):
             return None
@@ -327,7 +336,7 @@ class Benchmark:
                 table = finished_table(path, check)
                 table.insert(0, "block", name)
                 table.insert(1, "method", method)
-                tables.append(table)
+                tables.append(self.with_clips(sanity.condition, table))
         return pd.concat(tables, ignore_index=True) if tables else None
 
 

@@ -1,7 +1,7 @@
 """Comparisons of methods: paired differences on the same clips, means by group.
 
 Results do not depend on the order of the rows. Missing and non-finite scores are
-counted.
+counted. The unit of intervals and tests is the clip, with all its mixtures.
 """
 
 import math
@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import wilcoxon
+from scipy.stats import false_discovery_control, wilcoxon
 
-from speechbrain_lmac.evaluation.statistics import bootstrap_interval
+from speechbrain_lmac.evaluation.statistics import (
+    clips_of,
+    mean_over_clips,
+    sums_of_clips,
+)
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.utils.errors import InputError, some_of
 
@@ -29,9 +33,10 @@ def compare(
     Arguments
     ---------
     per_clip : pandas.DataFrame
-        One row per clip and method with the columns `id`, `method` and a column for
-        each metric, as from `evaluate.evaluate`, of one condition: an id occurs once
-        per method.
+        One row per id and method with the columns `id`, `method` and a column for each
+        metric, as from `evaluate.evaluate`, of one condition: an id occurs once per
+        method. Where the column `clip` names the clip of each mixture, its rows are one
+        unit.
     reference : str
         The method that is compared with the others.
     metrics : sequence of Score
@@ -48,16 +53,17 @@ def compare(
         `metrics`:
 
         - `reference`, `method`, `metric`;
-        - `n`: clips with a finite score for both methods, which are used for the
-          columns after `non_finite`;
-        - `missing`: clips with a row for only one of the two; `non_finite`: clips with
-          rows for both, of which at least one score is not finite;
-        - `difference`: mean of the reference's score minus the method's, with the 95 %
+        - `n`: ids with a finite score of both, used for the columns after
+          `non_finite`; `clips`: their clips;
+        - `missing`: ids with a row of only one of the two; `non_finite`: ids with rows
+          of both, but not two finite scores;
+        - `difference`: mean of the reference's score less the method's, with the 95 %
           interval `low`, `high` (percentile bootstrap over clips);
-        - `p`: p value of the two-sided Wilcoxon signed-rank test (`signed_rank_p`), not
-          corrected for multiple comparisons;
-        - `reference_better`: whether the sign of the difference favours the reference.
-          False for 0, missing if the metric has no direction or n is 0.
+        - `p`: of the two-sided Wilcoxon signed-rank test (`signed_rank_p`) of the
+          clips' mean differences, not corrected for the number of rows;
+        - `q`: the same after `false_discovery` over all rows of this table;
+        - `reference_better`: whether the difference has the metric's direction. False
+          for 0, missing without a direction or without a clip.
 
     Raises
     ------
@@ -89,35 +95,37 @@ def compare(
         theirs = of_method[method]
         shared = ours.index.intersection(theirs.index)
         missing = len(ours.index.symmetric_difference(theirs.index))
+        clips = clips_of(ours.loc[shared].reset_index())
         for metric in metrics:
             pairs = [
                 rows.loc[shared, metric.name].to_numpy(float) for rows in (ours, theirs)
             ]
             finite = np.isfinite(pairs).all(axis=0)
-            # Sorted, so that the order of the clips does not affect the results.
-            differences = np.sort((pairs[0] - pairs[1])[finite])
-            low, high = bootstrap_interval(differences, n_boot, seed)
-            mean = float(differences.mean()) if len(differences) else math.nan
+            differences, own_clips = (pairs[0] - pairs[1])[finite], clips[finite]
+            mean, low, high, n = mean_over_clips(differences, own_clips, n_boot, seed)
+            sums, counts = sums_of_clips(differences, own_clips)
             table.append(
                 {
                     "reference": reference,
                     "method": method,
                     "metric": metric.name,
-                    "n": len(differences),
+                    "n": n,
+                    "clips": len(sums),
                     "missing": missing,
                     "non_finite": int((~finite).sum()),
                     "difference": mean,
                     "low": low,
                     "high": high,
-                    "p": signed_rank_p(differences),
+                    "p": signed_rank_p(sums / counts),
                     "reference_better": _is_better(mean, metric.higher_is_better),
                 }
             )
     columns = (
-        "reference method metric n missing non_finite difference low high p "
+        "reference method metric n clips missing non_finite difference low high p q "
         "reference_better"
     )
     frame = pd.DataFrame(table, columns=columns.split())
+    frame["q"] = false_discovery(frame["p"])
     return frame.astype({"reference_better": "boolean"})
 
 
@@ -147,6 +155,37 @@ def signed_rank_p(differences: np.ndarray) -> float:
     return float(wilcoxon(nonzero).pvalue) if len(nonzero) else 1.0
 
 
+def false_discovery(p_values: pd.Series | Sequence[float]) -> np.ndarray:
+    """Return p values adjusted for the false discovery rate (Benjamini-Hochberg 1995).
+
+    Of the comparisons with an adjusted p below a level, at most this share is expected
+    to be chance. Made for independent or positively dependent tests.
+
+    Arguments
+    ---------
+    p_values : pandas.Series or sequence of float
+        Of m comparisons, 0 to 1. NaN, a comparison without a clip, stays and does not
+        count.
+
+    Returns
+    -------
+    q_values : numpy.ndarray
+        Shape (m,), each at least its p and at most 1.
+
+    Example
+    -------
+    min over the larger p of p * 3 / rank: 0.01 * 3 / 1, 0.04 * 3 / 3 twice
+
+    >>> false_discovery([0.01, 0.04, math.nan, 0.03]).round(6).tolist()
+    [0.03, 0.04, nan, 0.04]
+    """
+    q_values = np.array(p_values, dtype=float)
+    valid = ~np.isnan(q_values)
+    if valid.any():
+        q_values[valid] = false_discovery_control(q_values[valid], method="bh")
+    return q_values
+
+
 def means_by(
     table: pd.DataFrame,
     keys: Sequence[str],
@@ -159,11 +198,11 @@ def means_by(
     Arguments
     ---------
     table : pandas.DataFrame
-        One row per clip.
-    keys : sequence of str
-        Columns that define the groups, which keep the order of the table.
-    names : sequence of str
-        Columns of scores.
+        One row per id, in a column or not; with mixtures the column `clip`.
+    keys : sequence
+        Of str: the columns whose values define the groups, in the order of the table.
+    names : sequence
+        Of str: the columns of scores.
     n_boot : int
         Resamples of the bootstrap.
     seed : int
@@ -173,8 +212,8 @@ def means_by(
     -------
     means : pandas.DataFrame
         One row per group and score: the keys, `score`, the `mean` of the finite scores,
-        the limits `low` and `high` of its 95 % interval, and the numbers `n` of finite
-        and `non_finite` of other scores.
+        the limits of its 95 % interval over clips `low` and `high`, the number `n` of
+        finite scores, and that of the others, `non_finite`.
 
     Example
     -------
@@ -186,20 +225,20 @@ def means_by(
     """
     _check_columns(table, [*keys, *names])
     rows = []
-    for group, clips in table.groupby(list(keys), sort=False):
+    for group, own in table.groupby(list(keys), sort=False):
+        clips = clips_of(own)
         for name in names:
-            values = clips[name].to_numpy(float)
-            finite = np.sort(values[np.isfinite(values)])
-            low, high = bootstrap_interval(finite, n_boot, seed)
+            values = own[name].to_numpy(float)
+            mean, low, high, n = mean_over_clips(values, clips, n_boot, seed)
             rows.append(
                 {
                     **dict(zip(keys, group, strict=True)),
                     "score": name,
-                    "mean": finite.mean() if len(finite) else math.nan,
+                    "mean": mean,
                     "low": low,
                     "high": high,
-                    "n": len(finite),
-                    "non_finite": len(values) - len(finite),
+                    "n": n,
+                    "non_finite": len(values) - n,
                 }
             )
     return pd.DataFrame(rows)

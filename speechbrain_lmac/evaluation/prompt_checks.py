@@ -16,6 +16,7 @@ import torch
 
 from speechbrain_lmac.data.dataset import ClipBatch, lens_on
 from speechbrain_lmac.dsp.pad_crop import score_recordings
+from speechbrain_lmac.evaluation.statistics import CLIP, clips_of
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.similarity import (
@@ -237,8 +238,9 @@ def clip_scores(prompts: pd.DataFrame, swaps: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     per_clip : pandas.DataFrame
-        Starts with the columns `id label`. Rank correlations are NaN if all mask means
-        or all distances are equal, or one of them is not finite.
+        With the columns `id label` in front, and `clip` where `prompts` has it. A rank
+        correlation is NaN where all mask
+        means or all distances are equal, or one is not finite.
 
     Example
     -------
@@ -265,14 +267,15 @@ def clip_scores(prompts: pd.DataFrame, swaps: pd.DataFrame) -> pd.DataFrame:
     """
     pairs = dict(list(swaps.groupby("id", sort=False)))
     rows = []
-    for clip, own in prompts.groupby("id", sort=False):
-        swapped, sizes = pairs[clip], own["mask_mean"]
+    for name, own in prompts.groupby("id", sort=False):
+        swapped, sizes = pairs[name], own["mask_mean"]
         right = sizes[own["right"]].item()
         absent = sizes[~own["right"]]
         larger = 100.0 * (absent < right).mean() if sizes.notna().all() else math.nan
         rows.append(
             {
-                "id": clip,
+                "id": name,
+                **({CLIP: own[CLIP].iloc[0]} if CLIP in own else {}),
                 "label": own["label"].iloc[0],
                 RISES.name: rank_correlation(own["similarity"], sizes),
                 "MM right": right,
@@ -297,16 +300,16 @@ def overall_correlation(
     Arguments
     ---------
     prompts : pandas.DataFrame
-        From `explain_prompts`, of one explainer.
+        From `explain_prompts`, of one explainer; with mixtures the column `clip`.
     n_boot : int
-        Number of bootstrap resamples of clips, each clip with all its prompts.
+        Resamples of the clips, each with all its mixtures and prompts.
     seed : int
         Seed of the bootstrap.
 
     Returns
     -------
     correlation, low, high : float
-        -1 to 1, over the clips with finite masks and similarities only; NaN where all
+        -1 to 1, over the ids with finite masks and similarities only; NaN where all
         mask means are equal.
 
     Example
@@ -316,11 +319,13 @@ def overall_correlation(
     >>> [round(value, 6) for value in found]
     [0.8, -1.0, 1.0]
     """
+    names = ["similarity", "mask_mean"]
+    finite = np.isfinite(prompts[names].astype(float)).all(axis=1)
+    valid = prompts[finite.groupby(prompts["id"]).transform("all")]
     clips = [
-        clip[["similarity", "mask_mean"]].to_numpy(float).T
-        for _, clip in prompts.groupby("id", sort=True)
+        own[names].to_numpy(float).T
+        for _, own in valid.groupby(clips_of(valid), sort=True)
     ]
-    clips = [clip for clip in clips if np.isfinite(clip).all()]
     if not clips:
         return math.nan, math.nan, math.nan
     draws = np.random.default_rng(seed).integers(len(clips), size=(n_boot, len(clips)))

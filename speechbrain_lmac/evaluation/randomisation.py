@@ -17,7 +17,12 @@ from torch.nn.modules.conv import _ConvNd
 from speechbrain_lmac.data.dataset import ClipBatch, lens_on
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.metrics import Score
-from speechbrain_lmac.metrics.similarity import WINDOW, spearman, ssim
+from speechbrain_lmac.metrics.similarity import (
+    WINDOW,
+    jaccard_distance,
+    spearman,
+    ssim,
+)
 from speechbrain_lmac.types import Explainer, Explanation
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.errors import InputError
@@ -35,8 +40,15 @@ SSIM = Score(
     unit="",
     description="structural similarity of the mask before and after randomisation",
 )
-SIMILARITIES = (SPEARMAN, SSIM)
-TRAINED = "trained"  # name of step 0, without a random layer
+OVERLAP = Score(
+    name="overlap",
+    higher_is_better=False,
+    unit="",
+    description="sum of minima / sum of maxima of the masks before and after, which "
+    "also falls where a mask only fades",
+)
+SIMILARITIES = (SPEARMAN, SSIM, OVERLAP)
+TRAINED = "trained"  # the step without a random layer
 
 
 def cascade_layers(classifier: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
@@ -188,10 +200,11 @@ def randomisation_check(
     Returns
     -------
     table : pandas.DataFrame
-        One row per step and clip with the columns `id step layer Spearman SSIM`. Step
-        0, "trained", compares two explanations of the trained classifier: the scores
-        are 1, except for random methods. NaN if a mask is constant, and for the SSIM of
-        clips shorter than its window; the summary counts NaN.
+        One row per step and clip with the columns `id step layer` and `SIMILARITIES`.
+        Step 0, "trained", compares two explanations of the same classifier: 1, except
+        for random methods. NaN, which the summary counts, for masks that are constant
+        before or after (overlap: 0 before and after), and for the SSIM of recordings
+        shorter than its window.
 
     Raises
     ------
@@ -237,6 +250,8 @@ def _compare(
         columns = {"id": list(batch.ids), "step": step, "layer": layer}
         columns[SPEARMAN.name] = score_recordings(spearman, *masks).cpu().numpy()
         columns[SSIM.name] = score_recordings(_ssim, *masks).cpu().numpy()
+        apart = score_recordings(jaccard_distance, *masks)
+        columns[OVERLAP.name] = (1 - apart).cpu().numpy()
         rows.append(pd.DataFrame(columns))
     if step and not changed:
         raise InputError(

@@ -376,7 +376,7 @@ def _unknown_metrics(unknown: list[str], known: dict[str, EvidenceMetric]) -> st
     automatic = {
         **{score.name: "in conditions with known stems" for score in truth},
         **{score.name: "with the key `curves`" for score in AREAS},
-        **dict.fromkeys(("Spearman", "SSIM"), "with the key `sanity`"),
+        **dict.fromkeys(("Spearman", "SSIM", "overlap"), "with the key `sanity`"),
         **dict.fromkeys(("p", P_IN.name, P_OUT.name), "in per_clip.csv"),
     }
     text = f"unknown metric {', '.join(unknown)}; known: {', '.join(known)}."

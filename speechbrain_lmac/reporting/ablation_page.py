@@ -15,7 +15,7 @@ import pandas as pd
 
 from speechbrain_lmac.config.inheritance import find_hparams, parents_of, read_tree
 from speechbrain_lmac.config.loading import check_keys
-from speechbrain_lmac.evaluation.paired_tests import compare
+from speechbrain_lmac.evaluation.paired_tests import compare, false_discovery
 from speechbrain_lmac.evaluation.statistics import summarise
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.reporting.markdown import MarkdownPage, row_of, table_lines
@@ -140,6 +140,9 @@ def ablation_page(
     page = MarkdownPage("Evaluation", header)
     summary = summarise(per_clip, scores, seed=seed)
     page.add_rows("summary", summary.assign(condition=condition))
+    tables = _with_parents(ablations, per_clip, scores, seed)
+    for table in tables.values():
+        page.add_rows("comparison", table.assign(condition=condition))
     lines = table_lines(["experiment", *map(title, scores)])
     for ablation in ablations:
         (row,) = summary[summary["method"] == ablation.name].to_dict("records")
@@ -148,19 +151,39 @@ def ablation_page(
         )
         note = ablation.what
         if ablation.parent is not None:
-            pair = per_clip[per_clip["method"].isin([ablation.name, ablation.parent])]
-            table = compare(pair, ablation.name, scores, seed=seed)
-            page.add_rows("comparison", table.assign(condition=condition))
+            table = tables[ablation.name]
             note += f". {reading(table, ablation.parent, scores)}"
         lines.append(row_of([f"*{note}*", *[""] * len(scores)]))
     page.add(lines, READ_ROWS, HOW_TO_READ, descriptions(scores))
     return page
 
 
+def _with_parents(
+    ablations: Sequence[Ablation],
+    per_clip: pd.DataFrame,
+    scores: Sequence[Score],
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Compare each experiment with its parent; q is over all tests of the page."""
+    tables = {}
+    for ablation in ablations:
+        if ablation.parent is not None:
+            pair = per_clip[per_clip["method"].isin([ablation.name, ablation.parent])]
+            tables[ablation.name] = compare(pair, ablation.name, scores, seed=seed)
+    if tables:
+        both = pd.concat(tables)
+        both["q"] = false_discovery(both["p"])
+        tables = {name: both.loc[name] for name in tables}
+    return tables
+
+
+FALSE_SHARE = 0.05  # largest q of a difference that is listed
 READ_ROWS = (
-    "Below each row: mean differences from the named parent row on the same clips, for "
-    "scores whose 95 % interval (percentile bootstrap over clips) excludes 0. Not "
-    "corrected for the number of scores."
+    "Under each row: the mean difference from the row it names on the same clips, of "
+    "the scores whose 95 % interval (percentile bootstrap over clips, each with all "
+    f"its mixtures) excludes 0, and whose q is below {FALSE_SHARE:g} (two-sided "
+    "Wilcoxon signed-rank test of the clips' mean differences, adjusted for the false "
+    "discovery rate over all tests of the condition)."
 )
 
 
@@ -186,7 +209,8 @@ def reading(comparison: pd.DataFrame, parent: str, scores: Sequence[Score]) -> s
     rows = comparison.set_index("metric")
     for score in scores:
         row = rows.loc[score.name]
-        if not (row["low"] > 0 or row["high"] < 0):
+        outside = row["low"] > 0 or row["high"] < 0
+        if not (outside and row["q"] < FALSE_SHARE):
             continue
         group = "changed"
         if score.higher_is_better is not None:
@@ -196,5 +220,5 @@ def reading(comparison: pd.DataFrame, parent: str, scores: Sequence[Score]) -> s
         groups[group].append(f"{score.name} {sign}{shown}")
     lines = [f"{group}: {', '.join(found)}" for group, found in groups.items() if found]
     if not lines:
-        return f"No score differs from {parent}'s by more than its interval"
+        return f"No score differs from {parent}'s by more than chance"
     return f"Against {parent} {'; '.join(lines)}"

@@ -28,9 +28,9 @@ from speechbrain_lmac.reporting.paper_order import is_control
 from speechbrain_lmac.reporting.published import WARNINGS, published_numbers
 from speechbrain_lmac.reporting.sanity_page import add_sanity
 from speechbrain_lmac.reporting.tables import (
-    COMPARISON,
     COUNTS,
     HOW_TO_READ,
+    comparison_note,
     comparison_table,
     descriptions,
     markdown_table,
@@ -205,7 +205,7 @@ class EvaluationPage(MarkdownPage):
             for kind in ("metrics", "truth")
         ]
         if any(tables):
-            self.add(*tables, COMPARISON)
+            self.add(*tables, comparison_note(compared))
         if all(m == reference or is_control(m) for m in summary["method"]):
             self.add(f"{reference} is compared with controls only.")
             return

@@ -27,6 +27,7 @@ from speechbrain_lmac.reporting.markdown import (
 from speechbrain_lmac.reporting.paper_order import in_paper_order
 from speechbrain_lmac.reporting.sanity_page import add_sanity
 from speechbrain_lmac.reporting.tables import (
+    comparison_note,
     comparison_table,
     descriptions,
     title,
@@ -35,11 +36,11 @@ from speechbrain_lmac.reporting.tables import (
 
 KINDS = {True: "of its class", False: "of another"}  # of prompts, for a clip
 HOW_TO_READ = (
-    "Mean [95 % interval, percentile bootstrap over clips] of the clips with a finite "
-    "score; ↑ higher is better, ↓ lower is better. Empty: masks, of all clips and "
-    "prompts, that are 0 everywhere. Non-finite: clips for which a score is undefined. "
-    "All values: prompts.csv (a row per clip and prompt), swaps.csv (per clip and pair "
-    "of prompts), per_clip.csv, summary.csv."
+    "Mean [95 % interval, percentile bootstrap over clips, each with all its mixtures] "
+    "of those with a finite score; ↑ higher is better, ↓ lower is better. Empty: "
+    "masks, of all clips and prompts, that are 0 everywhere. Non-finite: clips without "
+    "one of the scores. All values: prompts.csv (a row per clip and prompt), swaps.csv "
+    "(per clip and pair of prompts), per_clip.csv, summary.csv."
 )
 
 
@@ -142,6 +143,7 @@ def write_checks(
             page.add(
                 f"### {reference} against the others",
                 comparison_table(compared, reference, SCORES),
+                comparison_note(compared),
             )
     heading = "Sanity check: randomised audio encoder, deepest layer first"
     add_sanity(page, sanity, folder, seed, heading, about="{block}: {n_clips} clips")

@@ -1,16 +1,26 @@
 """Page section on the sanity check with a randomised classifier."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from speechbrain_lmac.evaluation.paired_tests import means_by
+from speechbrain_lmac.evaluation.paired_tests import compare, means_by
 from speechbrain_lmac.evaluation.randomisation import SIMILARITIES
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.plots.charts import write_sanity
 from speechbrain_lmac.reporting.markdown import MarkdownPage, row_of, table_lines
 from speechbrain_lmac.reporting.paper_order import in_paper_order
+
+# The papers report in words that the masks of the first change under randomisation, and
+# that those of the second hardly do (docs/methods.md, randomised classifiers).
+CLAIMS = (("L-MAC", "GradCAM"), ("LMAC-ZS", "GradCAM++"))
+READ_CLAIMS = (
+    "Spearman does not fall where a mask only fades, SSIM little where it is nearly "
+    "empty; the overlap does. A trained decoder keeps its weights here, so a part of "
+    "any similarity is its own (docs/methods.md, randomised classifiers)."
+)
 
 
 def add_sanity(
@@ -22,6 +32,8 @@ def add_sanity(
     about: str = "{block}",
 ) -> None:
     """Add a table and a figure for each block, and the rows of `sanity.csv`.
+
+    Under a table are `claim_lines` for the methods of `CLAIMS`.
 
     Arguments
     ---------
@@ -39,16 +51,24 @@ def add_sanity(
     """
     page.add_rows("sanity", sanity)
     page.add(f"## {title}")
-    names = [score.name for score in SIMILARITIES]
+    # Rows of earlier versions have no overlap.
+    scores = [score for score in SIMILARITIES if score.name in sanity]
+    names = [score.name for score in scores]
     for block, table in sanity.groupby("block", sort=False):
         means = means_by(table, ["method", "step", "layer"], names, seed=seed)
         picture = f"sanity_{block}.png"
-        write_sanity(means, SIMILARITIES, folder / picture, block)
+        write_sanity(means, scores, folder / picture, block)
         page.add(
             "### " + about.format(block=block, n_clips=table["id"].nunique()),
-            sanity_table(means, SIMILARITIES),
+            sanity_table(means, scores),
             f"![Similarity to the masks before randomisation]({picture})",
         )
+        lines = [
+            claim_line(table, *pair, scores, seed)
+            for pair in CLAIMS
+            if set(pair) <= set(table["method"])
+        ]
+        page.add(*lines, READ_CLAIMS if lines else "")
 
 
 def sanity_table(means: pd.DataFrame, scores: Sequence[Score]) -> list[str]:
@@ -73,6 +93,60 @@ def sanity_table(means: pd.DataFrame, scores: Sequence[Score]) -> list[str]:
             for rows in (first, last):
                 here = rows & means["method"].eq(method)
                 row = means[here & means["score"].eq(score.name)].iloc[0]
-                cells.append(f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]")
+                cells.append(_shown(row["mean"], row["low"], row["high"]))
         lines.append(row_of(cells))
     return lines
+
+
+def claim_line(
+    table: pd.DataFrame, ours: str, theirs: str, scores: Sequence[Score], seed: int
+) -> str:
+    """Return a line that compares two methods with all layers random.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        Rows of `Benchmark.check_sanity`, of one block, with both methods.
+    ours, theirs : str
+        The method whose masks change according to the paper, and that whose masks
+        hardly do.
+    scores : sequence
+        Of Score, similarities.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    line : str
+        Differences of the similarities on the same clips, each with its 95 % interval;
+        whether `ours` changes less or more by each of them, if its interval excludes 0.
+    """
+    last = table[table["step"] == table["step"].max()]
+    compared = compare(last, ours, scores, seed=seed)
+    rows = compared[compared["method"] == theirs].set_index("metric")
+    differences = []
+    groups: dict[str, list[str]] = {"less": [], "more": [], "": []}
+    for score in scores:
+        low, high = rows.loc[score.name, ["low", "high"]]
+        shown = _shown(rows.loc[score.name, "difference"], low, high)
+        differences.append(f"{score.name} {shown}")
+        # A higher similarity is less change.
+        groups["less" if low > 0 else "more" if high < 0 else ""].append(score.name)
+    less, more, level = (", ".join(groups[change]) for change in groups)
+    line = (
+        f"All layers random, {ours} less {theirs} on the same clips: "
+        f"{'; '.join(differences)}. The paper reports in words that {ours}'s masks "
+        f"change and {theirs}'s hardly do."
+    )
+    if less:
+        line += f" By {less} {ours}'s change less than {theirs}'s, the opposite."
+    if more:
+        line += f" By {more} {ours}'s change more, as reported."
+    if level:
+        line += f" By {level} there is no difference beyond its interval."
+    return line
+
+
+def _shown(mean: float, low: float, high: float) -> str:
+    """Format a similarity or a difference, `mean [low, high]`; – for NaN."""
+    return "–" if math.isnan(mean) else f"{mean:.2f} [{low:.2f}, {high:.2f}]"

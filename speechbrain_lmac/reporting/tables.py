@@ -21,12 +21,12 @@ COUNTS = {
 COMPARED = ("AI", "AD-double-softmax", "AG", "FF", "Fid-In", "SPS", "COMP")
 
 HOW_TO_READ = (
-    "Mean [95 % interval, percentile bootstrap over clips] of the clips with a finite "
-    "score; ↑ higher is better, ↓ lower is better. Empty: masks that are 0 everywhere. "
-    "Non-finite: clips for which a score is undefined. Saturated: clips whose "
-    "confidence cannot rise. s/clip: time to explain, without scoring. p, p_in, p_out: "
-    "probability of the explained class for the whole clip, the "
-    "explanation alone, and the rest."
+    "Mean [95 % interval, percentile bootstrap over clips, each with all its mixtures] "
+    "of those with a finite score; ↑ higher is better, ↓ lower is better. Clips: each "
+    "mixture of a clip counts. Empty: masks that are 0 everywhere. "
+    "Non-finite: clips without one of the scores. Saturated: clips with nothing to "
+    "gain. s/clip: time to explain, not to score. p, p_in, p_out: probability of the "
+    "explained class for the whole clip, the explanation alone, and the rest."
 )
 
 
@@ -59,13 +59,8 @@ def markdown_table(
     return lines
 
 
-# Wilcoxon signed-rank tests with a p value below this are marked.
+# Largest q, p adjusted for the false discovery rate, of a marked comparison.
 SIGNIFICANT = 0.001
-COMPARISON = (
-    "Mean difference on the same clips [95 % interval, percentile bootstrap over "
-    f"clips]; * p < {SIGNIFICANT:g} in the two-sided Wilcoxon signed-rank test, not "
-    "corrected for the number of comparisons. All values: comparison.csv."
-)
 
 
 def published_table(
@@ -144,9 +139,31 @@ def comparison_table(
         for score in shown:
             row = rows.loc[(method, score.name)]
             cell = with_limits(row["difference"], row["low"], row["high"], score)
-            cells.append(f"{cell}*" if row["p"] < SIGNIFICANT else cell)
+            cells.append(f"{cell}*" if row["q"] < SIGNIFICANT else cell)
         lines.append(row_of(cells))
     return lines
+
+
+def comparison_note(comparison: pd.DataFrame) -> str:
+    """Return the note under `comparison_table`.
+
+    Arguments
+    ---------
+    comparison : pandas.DataFrame
+        From `paired_tests.compare`.
+
+    Returns
+    -------
+    note : str
+        With the number of tests that q is adjusted for.
+    """
+    return (
+        "Mean difference on the same clips [95 % interval, percentile bootstrap over "
+        f"clips, each with all its mixtures]; * q < {SIGNIFICANT:g}: two-sided "
+        "Wilcoxon signed-rank test of the clips' mean differences, adjusted for the "
+        "false discovery rate (Benjamini-Hochberg) over "
+        f"{comparison['p'].count()} tests. All values: comparison.csv."
+    )
 
 
 def verdict(

@@ -18,7 +18,7 @@ from speechbrain_lmac.evaluation.two_sources import (
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.reporting.markdown import MarkdownPage, placed
 from speechbrain_lmac.reporting.tables import (
-    COMPARISON,
+    comparison_note,
     comparison_table,
     descriptions,
     markdown_table,
@@ -38,11 +38,12 @@ COUNTS = {
     "seconds_per_clip": "s/mixture",
 }
 HOW_TO_READ = (
-    "Mean [95 % interval, percentile bootstrap over mixtures] of the mixtures with a "
-    "finite score; ↑ higher is better, ↓ lower is better. A is the clip, B the clip "
-    "added to it. Empty: mixtures with a mask that is 0 everywhere. Non-finite: "
-    "mixtures for which a score is undefined. s/mixture: time to explain and score all "
-    "three classes. Mixtures share clips, so the intervals are slightly too narrow."
+    "Mean [95 % interval, percentile bootstrap over the clips A, each with all its "
+    "mixtures] of the mixtures with a finite score; ↑ higher is better, ↓ lower is "
+    "better. A is the clip, B what was added to it. Empty: mixtures with a mask that "
+    "is 0 everywhere. Non-finite: mixtures without one of the scores. s/mixture: time "
+    "to explain and score, three questions. A clip B in several mixtures counts as "
+    "several, so the intervals are a little too narrow."
 )
 
 
@@ -62,7 +63,8 @@ def write_two_sources(
     ---------
     folder : str or Path
     rows : pandas.DataFrame
-        From `two_source_rows`, with leading columns `condition` and `block`.
+        From `two_source_rows`, after the columns `condition` and `block`, with `clip`,
+        the id of A.
     header : sequence of str
         Command, data, seed and versions.
     seed : int
@@ -96,7 +98,7 @@ def write_two_sources(
                 compared = compare(part, reference, (*NEARER, BOTH), seed=seed)
                 page.add_rows("comparison", placed(compared, **where))
                 table = comparison_table(compared, reference, (*NEARER, BOTH))
-                page.add(table, COMPARISON)
+                page.add(table, comparison_note(compared))
     page.add(HOW_TO_READ, descriptions((*SCORES, LESS_ABSENT)))
     page.write(Path(folder) / "summary.md")
 

@@ -142,11 +142,11 @@ def test_decoders_are_compared_at_both_sizes_clip_by_clip_over_trainings():
         row["metric"]: faithfulness_page.verdict(row) for row in found["differences"]
     }
     assert verdicts == {
-        "AI": "equal",
-        "AD": "worse",
-        "AG": "equal",
-        "FF": "better",
-        "Fid-In": "equal",
+        "AI": "equal in 2 of 2",
+        "AD": "worse in 2 of 2",
+        "AG": "equal in 2 of 2",
+        "FF": "better in 2 of 2",
+        "Fid-In": "equal in 2 of 2",
     }
     behind = filter(faithfulness_page.is_behind, found["differences"])
     assert [row["metric"] for row in behind] == ["AD"]
@@ -174,10 +174,35 @@ def test_masks_are_brought_to_the_size_of_others():
     assert all(len(mask.unique()) == 1 for mask in flat)
 
 
-def test_what_chance_may_explain_is_in_brackets():
-    row = {"difference": 1.0, "low": -0.5, "high": 2.0, "reference_better": False}
-    assert faithfulness_page.verdict(row) == "(worse)"
-    assert faithfulness_page.is_behind(row)  # the target knows no mercy
+@pytest.mark.parametrize(
+    "metric, each, verdict, behind",
+    [
+        # The mean, -0.05, is better; but the trainings disagree by 49.
+        ("AD", [-24.8, 24.7], "better in 1 of 2, worse in 1", True),
+        ("FF", [0.64, 0.07], "better in 2 of 2", False),
+        ("AI", [0.5, 0.0], "better in 1 of 2, equal in 1", False),
+        ("AI", [0.0], "equal, one training", False),
+    ],
+)
+def test_a_verdict_is_over_trainings_and_not_on_their_mean(
+    metric, each, verdict, behind
+):
+    row = {"metric": metric, "each": each, "difference": sum(each) / len(each)}
+    row |= {"low": -3.0, "high": 3.0, "reference_better": True}
+    assert faithfulness_page.verdict(row) == verdict
+    assert faithfulness_page.is_behind(row) == behind
+    found = {
+        **{"n": 8, "accuracy": 1.0, "trainings": len(each), "differences": [row]},
+        "scores": {"ours": {metric: 1.0}},
+    }
+    targets = page.Targets()
+    *_, table = faithfulness_page.condition_part("L-MAC, clean", found, targets)
+    cells = [cell.strip() for cell in table[2].split("|")[1:-1]]
+    if len(each) > 1:
+        assert float(cells[2]) == pytest.approx(max(each) - min(each), rel=0.01)
+    assert cells[-1] == verdict
+    ((_, _, value, state),) = targets.rows
+    assert (value, state.split(":")[0]) == ("0", "missed") if behind else ("1", "met")
 
 
 def test_cases_are_timed_in_turns():

@@ -10,6 +10,7 @@ from speechbrain_lmac.data.dataset import ClipBatch
 from speechbrain_lmac.evaluation.benchmark import Benchmark, Sanity
 from speechbrain_lmac.evaluation.evaluate import Block
 from speechbrain_lmac.evaluation.randomisation import (
+    SIMILARITIES,
     cascade,
     cascade_layers,
     randomisation_check,
@@ -216,15 +217,14 @@ def test_a_gradient_follows_the_classifier_and_an_edge_detector_does_not():
     follows, ignores = (check(kind(model), model) for kind in (Gradient, Input))
     assert same(before, model.state_dict()) == list(before)
     for table in (follows, ignores):
-        assert list(table.columns) == ["id", "step", "layer", "Spearman", "SSIM"]
+        names = [score.name for score in SIMILARITIES]
+        assert list(table.columns) == ["id", "step", "layer", *names]
         assert table.layer.unique().tolist() == [
             "trained", "linear", "blocks.1.1", "blocks.0.1", "norm"
         ]  # fmt: skip
         assert table.id.tolist() == ["clip0", "clip1", "clip2"] * 5
-        assert table[table.step == 0][["Spearman", "SSIM"]].to_numpy() == pytest.approx(
-            1
-        )
-    assert ignores[["Spearman", "SSIM"]].to_numpy() == pytest.approx(1)
+        assert table[table.step == 0][names].to_numpy() == pytest.approx(1)
+    assert ignores[names].to_numpy() == pytest.approx(1)
     assert (follows[follows.step == 4].Spearman < 0.8).all()
 
 
@@ -255,6 +255,22 @@ def test_a_cached_explanation_does_not_hide_the_change():
 def test_an_explainer_of_another_classifier_is_refused():
     with pytest.raises(InputError, match="layer linear: "):
         check(Gradient(trained()), trained())
+
+
+def test_a_mask_that_only_fades_keeps_its_ranks_and_not_its_overlap():
+    class Fading(Input):
+        calls = 0
+
+        def explain(self, wav, target=None, lens=None):
+            explanation = super().explain(wav, target, lens)
+            Fading.calls += 1
+            scale = 1.0 if Fading.calls == 1 else 0.25
+            return Explanation(scale * explanation.mask, *_others(explanation))
+
+    model = trained()
+    table = check(Fading(model), model, sizes=(3,))
+    assert table["Spearman"].to_numpy() == pytest.approx(1)
+    assert table["overlap"].to_numpy() == pytest.approx(0.25)
 
 
 def test_constant_masks_are_nan_not_left_out():

@@ -52,8 +52,10 @@ def opened(level, known):
         wav = torch.stack([clips.wav[int(name[1:])] for name in ids])
         return 0.75 * wav, 0.25 * wav
 
+    # c0 and c1 are mixtures of one clip, c2 and c3, c4 and c5
+    bases = {f"c{i}": f"clip{i // 2}" for i in range(N_CLIPS)} if known else None
     return ConditionClips(
-        clips, stems if known else None, f"print {level}", f"x{level}"
+        clips, stems if known else None, f"print {level}", f"x{level}", bases
     )
 
 
@@ -89,6 +91,10 @@ def test_every_condition_block_method_and_clip_has_a_row(model, tmp_path):
     keys = ["condition", "block", "method", "id"]
     assert not per_clip.duplicated(keys).any()
     assert list(per_clip.columns[:4]) == ["condition", "block", "id", "method"]
+    pairs = per_clip.drop_duplicates(["condition", "id"]).groupby("condition")["clip"]
+    clips = {condition: names.tolist() for condition, names in pairs}
+    assert clips["clean"] == [f"c{i}" for i in range(N_CLIPS)]
+    assert clips["mixtures"] == [f"clip{i // 2}" for i in range(N_CLIPS)]
     # Truth only where the parts are known, SI-SDR only where it can be listened to.
     known = per_clip["condition"].eq("mixtures")
     assert per_clip["foreground share"].notna().equals(known)
@@ -177,6 +183,10 @@ def test_the_results_are_written(model, tmp_path):
     assert (ones[["AI", "AD", "AG"]] == 0).all(axis=None)
     comparison = pd.read_csv(tmp_path / "comparison.csv")
     assert set(comparison["method"]) == {"random cells", "all ones"}
+    paired = comparison[comparison["metric"] == "AI"].groupby("condition")
+    assert paired["n"].unique().to_dict() == {"clean": [6], "mixtures": [6]}
+    assert paired["clips"].unique().to_dict() == {"clean": [6], "mixtures": [3]}
+    assert (comparison["q"] >= comparison["p"])[comparison["p"].notna()].all()
     curves = pd.read_csv(tmp_path / "curves.csv")
     assert curves["condition"].unique().tolist() == ["mixtures"]
     assert sorted(curves["share"].unique()) == [0.1, 0.5]
@@ -189,7 +199,7 @@ def test_the_results_are_written(model, tmp_path):
     pictures = [line.split("(")[1][:-1] for line in page.splitlines() if "![" in line]
     assert len(pictures) == 4
     assert all((tmp_path / picture).stat().st_size > 10_000 for picture in pictures)
-    assert page.count("* p < 0.001 in") == 4
+    assert page.count("* q < 0.001") == 4
     # The published row of Saliency on mixtures stands beside ours, with its warning.
     assert "| 31.73 |" in page and "AD-double-softmax" in page
     assert page.count("halved table") == 2  # STFT and Mel; clean has none

@@ -7,7 +7,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from speechbrain_lmac.evaluation.paired_tests import compare, means_by, signed_rank_p
+from speechbrain_lmac.evaluation.paired_tests import (
+    compare,
+    false_discovery,
+    means_by,
+    signed_rank_p,
+)
 from speechbrain_lmac.metrics import AD, AI, FF, MM
 from speechbrain_lmac.utils.errors import InputError
 
@@ -139,3 +144,63 @@ def test_means_of_groups():
     assert (means.low[0], means.high[0]) == (0.0, 100.0)
     assert means.n.tolist() == [2, 0, 1]
     assert means.non_finite.tolist() == [0, 1, 0]
+
+
+# --- Several mixtures of a clip -------------------------------------------------------
+
+
+def mixtures_of(n, times, seed):
+    """A score for each of `times` mixtures of n clips, a level per clip and noise."""
+    draw = np.random.default_rng(seed)
+    scores = draw.normal(0.3, 1, n)[:, None] + draw.normal(0, 0.3, (n, times))
+    return {f"clip{i}+{k}": scores[i, k] for i in range(n) for k in range(times)}
+
+
+def with_clips(table):
+    return table.assign(clip=table["id"].str.split("+").str[0])
+
+
+def test_the_test_is_of_the_clips_mean_differences():
+    a, b = mixtures_of(25, 2, 0), mixtures_of(25, 2, 1)
+    table = with_clips(table_of(a=a, b=b))
+    (row,) = compare(table, "a", [FF]).itertuples()
+    differences = pd.Series(a) - pd.Series(b)
+    means = differences.groupby(differences.index.str.split("+").str[0]).mean()
+    assert row.p == pytest.approx(stats.wilcoxon(means).pvalue)
+    assert row.difference == pytest.approx(differences.mean())
+    assert (row.n, row.clips) == (50, 25)
+    # As independent rows they would have a smaller p.
+    (rows,) = compare(table.drop(columns="clip"), "a", [FF]).itertuples()
+    assert rows.p < row.p and rows.clips == 50
+
+
+def test_equal_mixtures_of_a_clip_change_nothing():
+    one = table_of(a=draws(20, 0), b=draws(20, 1, 0.5))
+    twice = pd.concat(
+        [one.assign(clip=one["id"], id=one["id"] + f"+{k}") for k in range(2)]
+    )
+    columns = ["clips", "difference", "low", "high", "p", "q"]
+    first, second = (compare(t, "a", [FF])[columns].iloc[0] for t in (one, twice))
+    assert second.tolist() == pytest.approx(first.tolist(), rel=1e-13)
+    means = [means_by(t, ["method"], ["FF"], 200).iloc[0] for t in (one, twice)]
+    for name in ("mean", "low", "high"):
+        assert means[1][name] == pytest.approx(means[0][name], rel=1e-13)
+
+
+def test_q_is_over_the_tests_of_the_table():
+    table = table_of(a=draws(20, 0), b=draws(20, 1, 0.8), c=draws(20, 2), d={"x": 1.0})
+    result = compare(table, "a", [FF, AD, MM])
+    p = result["p"].dropna()
+    assert len(p) == 6  # d has no clip in common
+    expected = stats.false_discovery_control(p)
+    assert result["q"].dropna().tolist() == pytest.approx(expected.tolist())
+    assert result["q"].isna().equals(result["method"].eq("d"))
+
+
+def test_q_is_statsmodels():
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    for n in (1, 2, 30):
+        p = np.random.default_rng(n).random(n) ** 3
+        theirs = multitest.multipletests(p, method="fdr_bh")[1]
+        assert false_discovery(p).tolist() == pytest.approx(theirs.tolist())
+    assert len(false_discovery([])) == 0

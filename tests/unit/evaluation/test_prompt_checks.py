@@ -254,6 +254,15 @@ def test_the_overall_interval_is_of_clips_not_of_prompts():
     assert once[1] < once[0] < once[2]
 
 
+def test_the_overall_interval_is_of_clips_not_of_their_mixtures():
+    table = sizes(12)
+    twice = pd.concat(
+        [table.assign(clip=table["id"], id=table["id"] + f"+{k}") for k in range(2)]
+    )
+    found = overall_correlation(twice, 200)
+    assert found == pytest.approx(overall_correlation(table, 200))
+
+
 def test_a_clip_with_a_nan_is_left_out_of_the_overall_correlation():
     table = sizes(6)
     with_nan = table.copy()

@@ -88,13 +88,15 @@ def test_sanity_names_the_layers_from_the_logits_down(tmp_path, figures):
     rows = [
         ("L-MAC", step, layer, score, 1.0 - step / 2, 0.0, 1.0)
         for step, layer in [(0, "trained"), (1, "linear"), (2, "conv")]
-        for score in ("Spearman", "SSIM")
+        for score in ("Spearman", "SSIM", "overlap")
     ]
     columns = "method step layer score mean low high".split()
     path = tmp_path / "sanity.png"
     charts.write_sanity(pd.DataFrame(rows, columns=columns), SIMILARITIES, path)
     assert_picture(path)
-    for axes, name in zip(figures[0].axes, ["Spearman", "SSIM"], strict=True):
+    for axes, name in zip(
+        figures[0].axes, ["Spearman", "SSIM", "overlap"], strict=True
+    ):
         assert axes.get_ylabel() == name
         assert [t.get_text() for t in axes.get_xticklabels()] == [
             "trained", "linear", "conv"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechbrain_lmac.evaluation.paired_tests import compare
+from speechbrain_lmac.evaluation.paired_tests import compare, false_discovery
 from speechbrain_lmac.metrics import AD, FF, MM
 from speechbrain_lmac.reporting.ablation_page import (
     ablation_page,
@@ -127,6 +127,13 @@ def test_a_reading_names_what_differs_and_its_direction():
     assert reading(table, "parent", SCORES).startswith("No score differs from parent")
 
 
+def test_a_reading_leaves_out_what_may_be_chance():
+    per_clip = rows(one={"AD": 2.0, "FF": 0.5, "MM": -0.3}, two={})
+    table = compare(per_clip[per_clip["method"] != "two"], "one", SCORES)
+    table.loc[table["metric"] == "FF", "q"] = 0.06  # its interval excludes 0 still
+    assert "FF" not in reading(table, "parent", SCORES)
+
+
 def test_each_row_has_a_line_under_it(files, read):
     per_clip = rows(one={"AD": 2.0}, two={})
     ablations = read(files)
@@ -141,5 +148,7 @@ def test_each_row_has_a_line_under_it(files, read):
     (summary,) = page.tables["summary"]
     assert summary["method"].tolist() == ["parent", "one", "two"]
     comparison = page.tables["comparison"]
+    both = pd.concat(comparison)  # q is over the tests of the page
+    assert both["q"].tolist() == false_discovery(both["p"]).tolist()
     assert [table["reference"].iloc[0] for table in comparison] == ["one", "two"]
     assert {table["condition"].iloc[0] for table in comparison} == {"clean"}

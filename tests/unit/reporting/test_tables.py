@@ -17,7 +17,7 @@ from speechbrain_lmac.reporting.latex import escape, latex_table
 from speechbrain_lmac.reporting.markdown import row_of
 from speechbrain_lmac.reporting.paper_order import in_paper_order
 from speechbrain_lmac.reporting.published import WARNINGS, published_numbers
-from speechbrain_lmac.reporting.sanity_page import sanity_table
+from speechbrain_lmac.reporting.sanity_page import claim_line, sanity_table
 from speechbrain_lmac.reporting.tables import (
     COUNTS,
     comparison_table,
@@ -268,6 +268,7 @@ def test_sanity_shows_the_first_layer_and_all():
             "layer": layer,
             "Spearman": 1.0 - 0.4 * step,
             "SSIM": 1.0 - 0.2 * step * (method == "IG"),
+            "overlap": 0.5 if method == "IG" else math.nan,
         }
         for clip in range(3)
         for method in ("L-MAC", "IG")
@@ -280,8 +281,35 @@ def test_sanity_shows_the_first_layer_and_all():
     assert cells(lines[2]) == [
         *("IG", "0.60 [0.60, 0.60]", "0.20 [0.20, 0.20]"),
         *("0.80 [0.80, 0.80]", "0.60 [0.60, 0.60]"),
+        *["0.50 [0.50, 0.50]"] * 2,
     ]
-    assert cells(lines[3])[3:] == ["1.00 [1.00, 1.00]"] * 2
+    assert cells(lines[3])[3:] == ["1.00 [1.00, 1.00]"] * 2 + ["–"] * 2
+
+
+@pytest.mark.parametrize(
+    "shift, said, not_said",
+    [
+        (0.3, "By Spearman, SSIM L-MAC's change less", "more"),
+        (-0.3, "By Spearman, SSIM L-MAC's change more", "less than"),
+        (0.0, "By Spearman, SSIM there is no difference", "opposite"),
+    ],
+)
+def test_the_claim_of_the_paper_is_compared_with_the_numbers(shift, said, not_said):
+    draw = np.random.default_rng(0)
+    rows = [
+        {
+            **{"id": f"c{clip}", "method": method, "step": step, "layer": "x"},
+            **dict.fromkeys(("Spearman", "SSIM"), value + draw.normal(0, 0.1)),
+        }
+        for clip in range(12)
+        for method, gain in (("L-MAC", shift), ("GradCAM", 0.0), ("IG", 0.9))
+        for step, value in enumerate((1.0 - gain, 0.4 + gain))  # only the last counts
+    ]
+    line = claim_line(pd.DataFrame(rows), "L-MAC", "GradCAM", SIMILARITIES[:2], 1)
+    assert said in line and not_said not in line
+    assert ("opposite" in line) == (shift > 0)
+    (found,) = re.findall(r"Spearman (\S+) \[", line)
+    assert float(found) == pytest.approx(shift, abs=0.12)
 
 
 @pytest.mark.parametrize("text", ["a|b", "a\\|b", "|", "\\\\|", "a\\", "`|`"])
