@@ -84,7 +84,7 @@ def test_an_interpreter_of_another_classifier_is_refused(published, tmp_path):
     torch.nn.init.normal_(model.linear.bias)
     save_weights(model, folder / f"model{SAFETENSORS}")
     AudioClassifier.from_hparams(published, run_opts=CPU)
-    with pytest.raises(InputError, match="another classifier"):
+    with pytest.raises(InputError, match="a different classifier"):
         AudioExplainer.from_hparams(folder, run_opts=CPU)
 
 
@@ -221,7 +221,7 @@ def test_a_classifier_is_published_and_named_as_a_source(
     probabilities, score, index, labels = model.classify_file(folder / "example.wav")
     assert probabilities.shape == (1, 6) and labels == [model.labels[int(index)]]
     assert score.item() == pytest.approx(probabilities.max().item())
-    with pytest.raises(InputError, match="'interpreter', which AudioExplainer needs"):
+    with pytest.raises(InputError, match="AudioExplainer .*'interpreter'"):
         AudioExplainer.from_hparams(folder)
     source = f"--classifier_source={folder}"
     out = f"--output_folder={tmp_path / 'trained'}"

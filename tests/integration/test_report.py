@@ -118,7 +118,7 @@ def test_a_listening_test_is_made_of_it(call, evaluated, tmp_path, capsys):
         (["--methods", "L-MAC"], "--methods"),
         (["--methods", "L-MAC", "L-MAC"], "--methods"),
         (["--methods", "L-MAC", "magic"], "'magic'"),
-        (["--methods", "L-MAC", "all ones", "--clips=99"], "has 6"),
+        (["--methods", "L-MAC", "all ones", "--clips=99"], "only 6"),
         (["--methods", "L-MAC", "all ones", "--clips=0"], "--clips"),
         (["--methods", "L-MAC", "all ones", "--condition=rain"], "'rain'"),
         (["--methods", "L-MAC", "all ones", "--block=rain"], "'rain'"),

@@ -148,7 +148,7 @@ class Fails(torch.autograd.Function):
         (
             RuntimeError("cudnn RNN backward can only be called in training mode"),
             InputError,
-            "recurrent layers of Net on a GPU: .* Use --device cpu, or call them under",
+            "recurrent layers of Net on a GPU: .* --device cpu",
         ),
     ],
 )

@@ -253,7 +253,7 @@ def test_a_cached_explanation_does_not_hide_the_change():
 
 
 def test_an_explainer_of_another_classifier_is_refused():
-    with pytest.raises(InputError, match="layer linear: "):
+    with pytest.raises(InputError, match="layer linear "):
         check(Gradient(trained()), trained())
 
 
@@ -327,7 +327,7 @@ def test_of_a_zero_shot_classifier_the_audio_encoder_is_randomised():
     after = state(classifier)
     assert same(before, after) == list(before)
     # Its prompts are embedded once: random words change no similarity.
-    with pytest.raises(InputError, match="random layer clap.text_tower"):
+    with pytest.raises(InputError, match="layer clap.text_tower"):
         check(explainer, classifier)
 
 
@@ -351,5 +351,5 @@ def test_a_benchmark_randomises_the_encoder_that_it_is_told(tmp_path):
         name for name, _ in cascade_layers(clap.audio_tower)
     ]
     assert table["id"].nunique() == 2
-    with pytest.raises(InputError, match="random layer clap.text_tower"):
+    with pytest.raises(InputError, match="layer clap.text_tower"):
         benchmark.check_sanity(Sanity("clean", 2), tmp_path, 1234, progress=False)
