@@ -166,7 +166,7 @@ def test_the_same_training_makes_the_same_files(
     folder = f"--model_folder={tmp_path / 'again'}"
     call(publish, trained_lmac, "--repo=me/toy-lmac", folder)
     printed = capsys.readouterr().out
-    assert "URL" in printed and "commit c0" in printed and "uploaded" not in printed
+    assert "URL" in printed and "commit c0" in printed and "unchanged" in printed
     for path in published.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path
 

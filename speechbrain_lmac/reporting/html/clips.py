@@ -42,7 +42,7 @@ def render_clips(
     folder : str or Path
         Output folder of 16-bit WAV and PNG files, a subfolder per condition and block.
     chosen : dict
-        Condition name to the ids of its clips, from `choose_clips`.
+        Condition name to the ids of its clips, from `spread`.
     figures : bool
         Also write a PDF figure for each clip, with all methods.
     progress : bool
