@@ -23,7 +23,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check smoke results results-quick tables roar ablations \
+.PHONY: help demo test check explanation-checks smoke results results-quick tables roar ablations \
     two-sources any-classifier zero-shot zero-shot-ablations models models-check report example \
     experiments \
     bench bench-training dist faults test-extras test-portable screenshots clean lint doctest \
@@ -103,6 +103,11 @@ tables: .venv/.installed-demo  ## write docs/results/results.md from the files t
 	        results/ablations/esc10_td_l1_published/1234 \
 	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234 \
 	        results/esc10_table_td/1234
+
+explanation-checks: esc10-folder .venv/.installed-demo  ## the shipped models under checks beyond the papers' metrics; writes docs/results/checks.md (an hour; resumes)
+	$(PY) recipes/evaluate.py hparams/esc10_checks.yaml $(ESC10_DATA) --conditions clean,noise
+	$(PY) tools/tables.py --title "Checks of explanations on ESC-10" \
+	    --output docs/results/checks.md --evaluations results/esc10_checks/1234
 
 roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds; writes docs/results/roar.md (minutes, after `make demo`)
 	$(PY) recipes/roar.py hparams/toy_roar.yaml
