@@ -24,7 +24,7 @@ def compare(
     n_boot: int = 2000,
     seed: int = 1234,
 ) -> pd.DataFrame:
-    """Compare one method with each other method, paired by clip.
+    """Compare one method with every other method, paired by clip.
 
     Arguments
     ---------
@@ -48,10 +48,10 @@ def compare(
         `metrics`:
 
         - `reference`, `method`, `metric`;
-        - `n`: clips with a finite score for both methods, which are used for the
-          columns after `non_finite`;
-        - `missing`: clips with a row for only one of the two; `non_finite`: clips with
-          rows for both, of which at least one score is not finite;
+        - `n`: number of clips with a finite score for both methods; `difference` and
+          the columns after it use only these clips;
+        - `missing`: number of clips with a row for only one of the two methods;
+        - `non_finite`: number of clips with rows for both, but a non-finite score;
         - `difference`: mean of the reference's score minus the method's, with the 95 %
           interval `low`, `high` (percentile bootstrap over clips);
         - `p`: p value of the two-sided Wilcoxon signed-rank test (`signed_rank_p`), not
@@ -173,8 +173,8 @@ def means_by(
     -------
     means : pandas.DataFrame
         One row per group and score: the keys, `score`, the `mean` of the finite scores,
-        the limits `low` and `high` of its 95 % interval, and the numbers `n` of finite
-        and `non_finite` of other scores.
+        the limits `low` and `high` of its 95 % interval, and the numbers of finite and
+        of other scores, `n` and `non_finite`.
 
     Example
     -------

@@ -2,11 +2,11 @@
 
 A row is a line of YAML:
 
-    SmoothGrad: {n_samples: 20}        # a method of the papers; overrides of our
-    settings L-MAC: results/esc10_lmac/1234     # the results folder of a training run
-    L2I, RT=0.4: {folder: results/esc10_l2i/1234, relevance_threshold: 0.4} random
-    blocks: {reference: L-MAC}  # a control: masks with the means of that row Mine:
-    !new:mine.MyExplainer {}     # any object with `explain`, or with `attribute`
+    SmoothGrad: {n_samples: 20}        # a method of `METHODS`; overrides its settings
+    L-MAC: results/esc10_lmac/1234     # the results folder of a training run
+    L2I, RT=0.4: {folder: results/esc10_l2i/1234, relevance_threshold: 0.4}
+    random blocks: {reference: L-MAC}  # a control: random masks with that row's means
+    Mine: !new:mine.MyExplainer {}     # any object with `explain`, or with `attribute`
 
 and `null` removes a row.
 """
@@ -54,8 +54,8 @@ METHODS: dict[str, partial] = {
 }
 RANDOM = ("random cells", "random blocks")
 CONTROLS = (*RANDOM, "all ones")
-# Frames and bins of a random block: 0.19 s by 500 Hz, by a tenth of the mel bands, by 8
-# channels of a codec.
+# Frames and bins of a random block, by domain. A block lasts about 0.19 s, and covers
+# 8 channels of a codec, a tenth of the mel bands, or (`BLOCK`) 500 Hz of the STFT.
 BLOCKS = ((LearnedDomain, (186, 8)), ((MelDomain, ClapMelDomain), (16, 8)))
 BLOCK = (16, 32)
 
@@ -96,7 +96,7 @@ def open_explainers(
     ------
     InputError
         For an unknown name whose value is not an explainer, for an unknown setting of a
-        method, and as `TrainedExplainer.open`.
+        method, and in the cases of `TrainedExplainer.open`.
     """
     rows = {name: _row(name, row) for name, row in rows.items() if row is not None}
     patterns = [only] if isinstance(only, str) else only
@@ -170,15 +170,19 @@ class _Opening:
         return name in RANDOM and is_settings(self.rows[name])
 
     def _reference(self, name: str) -> str:
-        """Return the row that a random row is matched to; default: the first row."""
+        """Return the row whose mask means a random row copies.
+
+        Default: the first row that is an explainer, not a method or control by name.
+        """
         reference = self.rows[name].get("reference")
         if reference is None:
             reference = next((n for n, r in self.rows.items() if _explains(r)), None)
         if not _explains(self.rows.get(reference)):
             available = ", ".join(n for n, row in self.rows.items() if _explains(row))
             raise InputError(
-                f"`reference` of {name!r} must be the name of another row, got "
-                f"{reference!r}; available: {available or 'none'}"
+                f"`reference` of {name!r} must be the name of a row with the results "
+                f"folder of a training run, or with an object with `explain`; got "
+                f"{reference!r}, available: {available or 'none'}"
             )
         return reference
 
@@ -224,7 +228,7 @@ def _explains(row: object) -> bool:
 
 
 def _method(name: str, settings: Mapping[str, Any]) -> Any:
-    """Build a method of the papers; `to_mask` may hold settings of its mapping."""
+    """Build a method; `to_mask` may be a dict of settings of its default function."""
     kind, rule = METHODS[name], settings.get("to_mask")
     if is_settings(rule):
         settings = {**settings, "to_mask": partial(kind.keywords["to_mask"], **rule)}
