@@ -22,7 +22,7 @@ from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.data.streams import ShardedClips
 from speechbrain_lmac.evaluation.corpus import explain_corpus
 from speechbrain_lmac.inference import AudioExplainer
-from speechbrain_lmac.utils.distributed import own_share, wait_for_all
+from speechbrain_lmac.utils.distributed import rank_and_size, wait_for_all
 from speechbrain_lmac.utils.system import peak_memory_mib
 
 CLIP_SECONDS = 0.3
@@ -83,7 +83,7 @@ def train(settings):
     """Return seconds of L-MAC steps with the compact classifier, in DDP."""
     torch.manual_seed(0)
     decoder = part("interpreter/conv", frequency={"sample_rate": RATE})
-    if own_share()[1] > 1:
+    if rank_and_size()[1] > 1:
         decoder = DistributedDataParallel(decoder)
     classifier = Frozen(part("classifier/compact", n_classes=10))
     step = lmac_step(decoder, settings, stft(), classifier)
@@ -152,7 +152,7 @@ def main(kind, *arguments):
         timed = stream(shards, folder, int(n_clips))
     else:
         timed = train(SETTINGS[arguments[0]])
-    if own_share()[0] == 0:
+    if rank_and_size()[0] == 0:
         print(json.dumps(timed))
 
 

@@ -26,7 +26,7 @@ from speechbrain_lmac.inference.loading import class_names, open_explainer
 from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.console import progress_bar, show
-from speechbrain_lmac.utils.distributed import own_share
+from speechbrain_lmac.utils.distributed import rank_and_size
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import check_folder
 
@@ -59,7 +59,7 @@ def run(argv):
         if args.shards
         else ListedClips(args.list, args.part_size)
     )
-    first = own_share()[0] == 0
+    first = rank_and_size()[0] == 0
     with progress_bar(unit="clip", disable=run_opts.noprogressbar or not first) as bar:
         counts = explain_corpus(
             explainer,

@@ -14,14 +14,14 @@ import torch.nn.functional as F
 
 from speechbrain_lmac.classifiers.padding import lengths_of, on_recordings
 from speechbrain_lmac.config.loading import load_experiment, require_keys
-from speechbrain_lmac.training.brain import LabellingBrain
+from speechbrain_lmac.training.brain import ClassificationBrain
 from speechbrain_lmac.training.experiment import train
 from speechbrain_lmac.training.training_record import write_classifier
 from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.errors import check_numbers
 
 
-class ClassifierBrain(LabellingBrain):
+class ClassifierBrain(ClassificationBrain):
     """A classifier of waveforms, trained with augmentation."""
 
     def compute_forward(self, batch, stage):

@@ -17,7 +17,7 @@ from speechbrain_lmac.config.loading import load_experiment, require_keys
 from speechbrain_lmac.data.dataset import lens_on
 from speechbrain_lmac.explainers.l2i import masks_of
 from speechbrain_lmac.interpreters.nmf import load_dictionary, relative_error
-from speechbrain_lmac.losses.l2i import Attempt, fidelity
+from speechbrain_lmac.losses.l2i import L2IEvidence, fidelity
 from speechbrain_lmac.training.base_brain import RecordingBrain
 from speechbrain_lmac.training.experiment import train
 from speechbrain_lmac.training.training_record import write_interpreter
@@ -31,13 +31,13 @@ class L2I(RecordingBrain):
     """Activations of dictionary spectra that also predict the classifier's decision."""
 
     def compute_forward(self, batch, stage):
-        """Return an `Attempt`: activations of spectra, their sum, logits (B, C)."""
+        """Return `L2IEvidence`: rep, the classifier's logits, interpretation."""
         wav, lens = batch.wav.to(self.device), lens_on(batch, self.device)
         with torch.no_grad():
             encoded = self.modules.domain.encode(wav, lens)
             output = classify(self.modules.domain, self.hparams.classifier, encoded)
         interpretation = self.modules.interpreter(output.hidden, encoded)
-        return Attempt(encoded.rep, output.logits, interpretation)
+        return L2IEvidence(encoded.rep, output.logits, interpretation)
 
     def compute_objectives(self, attempt, batch, stage):
         """Return the weighted sum of the objective's terms (`losses.l2i`)."""

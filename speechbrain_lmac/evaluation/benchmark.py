@@ -26,7 +26,7 @@ from speechbrain_lmac.metrics.separation import scores_of
 from speechbrain_lmac.types import Classifier
 from speechbrain_lmac.utils.console import progress_bar
 from speechbrain_lmac.utils.devices import check_device
-from speechbrain_lmac.utils.distributed import own_share
+from speechbrain_lmac.utils.distributed import rank_and_size
 from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.hashing import fingerprint_of
 
@@ -252,7 +252,7 @@ class Benchmark:
             for method, explainer in block.explainers.items()
         }
         path = Path(rows_folder) / f"{condition} {name}.csv"
-        store = RowStore(path, prints, own_share())
+        store = RowStore(path, prints, rank_and_size())
         try:
             return evaluate(
                 block.explainers,

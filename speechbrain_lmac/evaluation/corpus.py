@@ -33,7 +33,7 @@ from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.types import Classifier, Explainer, Explanation, MaskDomain
 from speechbrain_lmac.utils.csv_files import MISSING, cell_text, write_csv
-from speechbrain_lmac.utils.distributed import own_share, wait_for_all
+from speechbrain_lmac.utils.distributed import rank_and_size, wait_for_all
 from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.files import write_atomically
 from speechbrain_lmac.utils.hashing import fingerprint_of
@@ -90,7 +90,7 @@ class Batches(IterableDataset):
         Clips per batch.
     finished : Path
         Folder of the finished parts.
-    share : tuple
+    process : tuple
         Rank of this process and number of processes.
     """
 
@@ -101,14 +101,14 @@ class Batches(IterableDataset):
         n_samples: int,
         batch_size: int,
         finished: Path,
-        share: tuple[int, int],
+        process: tuple[int, int],
     ) -> None:
         self.source = source
         self.sample_rate = sample_rate
         self.n_samples = n_samples
         self.batch_size = batch_size
         self.finished = finished
-        self.rank, self.n_ranks = share
+        self.rank, self.n_ranks = process
 
     def __iter__(self) -> Iterator[PartBatch]:
         for part in self.source.parts(self.sample_rate):
@@ -201,13 +201,13 @@ def explain_corpus(
         For a batch size or length below 1, and for an empty corpus.
     """
     check_counts(batch_size=batch_size, n_samples=n_samples)
-    share = own_share()
+    process = rank_and_size()
     rate = explainer.domain.sample_rate
     about = fingerprint_of(explainer, labels, n_samples, batch_size, METRICS)
     finished = Path(output_folder) / f"parts-{about}"
     finished.mkdir(parents=True, exist_ok=True)
     batches = DataLoader(
-        Batches(source, rate, n_samples, batch_size, finished, share),
+        Batches(source, rate, n_samples, batch_size, finished, process),
         batch_size=None,
         num_workers=num_workers,
     )
@@ -224,7 +224,7 @@ def explain_corpus(
             write_csv(pd.DataFrame(rows, columns=COLUMNS), finished / batch.part)
             rows = []
     wait_for_all()
-    if share[0]:
+    if process[0]:
         return None
     return _join_parts(source.parts(rate), finished, Path(output_folder))
 

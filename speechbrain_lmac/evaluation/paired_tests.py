@@ -28,7 +28,7 @@ def compare(
     n_boot: int = 2000,
     seed: int = 1234,
 ) -> pd.DataFrame:
-    """Compare one method with each other method, paired by clip.
+    """Compare one method with every other method, paired by clip.
 
     Arguments
     ---------
@@ -57,7 +57,7 @@ def compare(
           `non_finite`; `clips`: their clips;
         - `missing`: ids with a row of only one of the two; `non_finite`: ids with rows
           of both, but not two finite scores;
-        - `difference`: mean of the reference's score less the method's, with the 95 %
+        - `difference`: mean of the reference's score minus the method's, with the 95 %
           interval `low`, `high` (percentile bootstrap over clips);
         - `p`: of the two-sided Wilcoxon signed-rank test (`signed_rank_p`) of the
           clips' mean differences, not corrected for the number of rows;

@@ -28,7 +28,7 @@ class RowStore:
     fingerprints : dict, optional
         Method to the fingerprint of its rows. Rows of the file with another fingerprint
         or method are ignored.
-    share : tuple
+    process : tuple
         Rank of this process and number of processes. If there are several, each writes
         its own file `NAME.RANK.csv`; later runs read all of them, and `gather` joins
         them.
@@ -43,11 +43,11 @@ class RowStore:
         self,
         path: Path | str | None = None,
         fingerprints: Mapping[str, str] | None = None,
-        share: tuple[int, int] = (0, 1),
+        process: tuple[int, int] = (0, 1),
     ) -> None:
         self.path = None if path is None else Path(path)
         self.fingerprints = fingerprints or {}
-        self.rank, self.n_ranks = share
+        self.rank, self.n_ranks = process
         self._rows: dict[tuple, dict] = {}  # key -> column -> value
         self._saved = time.monotonic()
         self._changed = False
@@ -171,7 +171,7 @@ def _readable(file: Path) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{file} is not a table of finished rows, or damaged: remove it"
+            f"{file} is damaged, or is not a table of finished rows: remove it"
         ) from error
 
 

@@ -55,8 +55,8 @@ BOTH = Score(
     name="both nearer",
     higher_is_better=True,
     unit="%",
-    description="share of mixtures with both differences above 0; silent explanations "
-    "count as failures",
+    description="share of mixtures with nearer A and nearer B above 0; silent "
+    "explanations count as failures",
 )
 TARGET = tuple(
     score
@@ -132,8 +132,8 @@ def classes_of(
         found = {category.get(piece["wav"]) for piece in pieces}
         if len(found) != 1 or None in found:
             raise InputError(
-                f"mixture {name}: its background is not a clip of {manifest}; use "
-                "mixtures of contaminants.OtherClips, protocol own"
+                f"mixture {name}: its background is not a clip of {manifest}; use the "
+                "condition hparams/parts/condition/mixtures.yaml, which mixes two clips"
             )
         foreground, background = entry["category"], found.pop()
         classes[name] = (labels.index(foreground), labels.index(background))
@@ -285,7 +285,7 @@ def two_source_rows(
         Explainers in a listenable domain.
     classifier : Classifier
     opened : conditions.ConditionClips
-        With stems.
+        With stems, the waveforms of both sources.
     batches : iterable of ClipBatch
     classes : dict
         From `classes_of`.
@@ -304,8 +304,8 @@ def two_source_rows(
     -------
     rows : pandas.DataFrame
         `id method label other absent predicted correct top_two`, the columns of
-        `score_mixtures`, `seconds`. `correct`: the prediction is one of the two
-        classes; `top_two`: the two classes are the two most probable ones.
+        `score_mixtures`, `seconds` (per mixture). `correct`: the prediction is one of
+        the two classes; `top_two`: the two classes are the two most probable ones.
 
     Raises
     ------
@@ -313,7 +313,10 @@ def two_source_rows(
         When the condition has no stems.
     """
     if opened.stems is None:
-        raise InputError("two sources: the condition has no stems")
+        raise InputError(
+            "two sources: the condition has no stems (waveforms of both sources); use "
+            "the condition hparams/parts/condition/mixtures.yaml, which mixes two clips"
+        )
     domain = block.domain
     ids: list[str] = []
     for batch in batches:

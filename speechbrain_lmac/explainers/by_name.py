@@ -2,10 +2,10 @@
 
 A row is a line of YAML:
 
-    SmoothGrad: {n_samples: 20}        # a method of the papers; changed settings
-    L-MAC: results/esc10_lmac/1234     # the results folder of a training
+    SmoothGrad: {n_samples: 20}        # a method of `METHODS`; overrides its settings
+    L-MAC: results/esc10_lmac/1234     # the results folder of a training run
     L2I, RT=0.4: {folder: results/esc10_l2i/1234, relevance_threshold: 0.4}
-    random blocks: {reference: L-MAC}  # a control: masks with the means of that row
+    random blocks: {reference: L-MAC}  # a control: random masks with that row's means
     GradCAM, block 3: {kind: GradCAM, layer: 3}  # a second row of a method or control
     Mine: !new:mine.MyExplainer {}     # any object with `explain`, or with `attribute`
 
@@ -91,8 +91,8 @@ OF_CLIPS: dict[str, Callable[..., Explainer]] = {
     "ideal ratio mask": partial(IdealMask, exponent=2),
 }
 CONTROLS = (*OF_REFERENCE, *OF_CLIPS)
-# Frames and bins of a random block: 0.19 s by 500 Hz, by a tenth of the mel bands, by 8
-# channels of a codec.
+# Frames and bins of a random block, by domain. A block lasts about 0.19 s, and covers
+# 8 channels of a codec, a tenth of the mel bands, or (`BLOCK`) 500 Hz of the STFT.
 BLOCKS = ((LearnedDomain, (186, 8)), ((MelDomain, ClapMelDomain), (16, 8)))
 BLOCK = (16, 32)
 
@@ -133,7 +133,7 @@ def open_explainers(
     ------
     InputError
         For an unknown name whose value is not an explainer, for an unknown setting of a
-        method, and as `TrainedExplainer.open`.
+        method, and in the cases of `TrainedExplainer.open`.
     """
     rows = {name: _row(name, row) for name, row in rows.items() if row is not None}
     patterns = [only] if isinstance(only, str) else only
@@ -220,15 +220,19 @@ class _Opening:
         return is_settings(row) and _kind(name, row) in OF_REFERENCE
 
     def _reference(self, name: str) -> str:
-        """Return the row that a control refers to: its own, or the first."""
+        """Return the row that a control refers to.
+
+        Default: the first row that is an explainer, not a method or control by name.
+        """
         reference = self.rows[name].get("reference")
         if reference is None:
             reference = next((n for n, r in self.rows.items() if _explains(r)), None)
         if not _explains(self.rows.get(reference)):
             available = ", ".join(n for n, row in self.rows.items() if _explains(row))
             raise InputError(
-                f"`reference` of {name!r} must be the name of another row, got "
-                f"{reference!r}; available: {available or 'none'}"
+                f"`reference` of {name!r} must be the name of a row with the results "
+                f"folder of a training run, or with an object with `explain`; got "
+                f"{reference!r}, available: {available or 'none'}"
             )
         return reference
 
@@ -280,7 +284,7 @@ def _explains(row: object) -> bool:
 
 
 def _method(name: str, settings: Mapping[str, Any]) -> Any:
-    """Build a method of the papers; `to_mask` may hold settings of its mapping."""
+    """Build a method; `to_mask` may be a dict of settings of its default function."""
     kind, rule = METHODS[name], settings.get("to_mask")
     if is_settings(rule):
         settings = {**settings, "to_mask": partial(kind.keywords["to_mask"], **rule)}

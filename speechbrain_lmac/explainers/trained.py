@@ -16,8 +16,8 @@ from speechbrain_lmac.utils.hashing import fingerprint_of
 SETTINGS_FILE = "hyperparams.yaml"
 PARTS = ("domain", "interpreter", "explainer")
 ADVICE = """
-  Train one with the script named in its YAML (train_lmac.py, ...), or set the results
-  folder of a finished training run."""
+  Train one with the script named in its YAML (train_lmac.py, ...), or use the
+  results folder of a finished training run in the table's YAML."""
 
 
 class TrainedExplainer:

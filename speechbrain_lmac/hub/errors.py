@@ -65,7 +65,7 @@ def hub_error(error: Exception, failure: str, state: str | None = None) -> Input
     else:
         reason, remedy = _scrubbed(error), "repeat the command"
     state = "" if state is None else f" State: {state}."
-    return InputError(f"{failure}: {reason}.{state} To do: {remedy}")
+    return InputError(f"{failure}: {reason}.{state} {remedy[0].upper()}{remedy[1:]}")
 
 
 def _scrubbed(error: Exception) -> str:

@@ -64,9 +64,9 @@ class AlignedInterpreter(torch.nn.Module):
         n_coarse = -(-self.n_bands // self.stride)
         bands = (torch.arange(n_coarse) + 0.5) * self.stride / self.n_bands
         self.laterals = torch.nn.ModuleList(
-            BandsOfTheirOwn(grid, width, n_coarse)
+            BandwiseProjection(grid, width, n_coarse)
             if grid.n_bands == 1
-            else AtBands(grid, width, bands)
+            else ResampledProjection(grid, width, bands)
             for grid in self.grids
         )
         self.strides = [2**level for level in reversed(range(doublings))]
@@ -104,13 +104,13 @@ class AlignedInterpreter(torch.nn.Module):
         frames = encoded.rep.shape[1]
         n_coarse = -(-frames // self.stride)
         extent = self.stride * self.hop_length  # of a coarse step, in samples
-        middles = extent * torch.arange(n_coarse) + (extent - self.hop_length) / 2
+        centres = extent * torch.arange(n_coarse) + (extent - self.hop_length) / 2
         terms = (
             lateral(
                 resample(
                     each,
                     grid.steps or evenly(encoded.length, each.shape[2]),
-                    middles,
+                    centres,
                     extent,
                     dim=2,
                 )
@@ -127,7 +127,7 @@ class AlignedInterpreter(torch.nn.Module):
         return torch.sigmoid(self.from_bands(maps[:, 0].float()))
 
 
-class AtBands(torch.nn.Module):
+class ResampledProjection(torch.nn.Module):
     """Project a map with a frequency axis and resample it to the coarse bands.
 
     Arguments
@@ -152,7 +152,7 @@ class AtBands(torch.nn.Module):
         return resample(self.project(maps), self.places, self.bands, extent, dim=3)
 
 
-class BandsOfTheirOwn(torch.nn.Module):
+class BandwiseProjection(torch.nn.Module):
     """Project a map without a frequency axis, by a 1x1 convolution for each band.
 
     Arguments
@@ -179,8 +179,8 @@ class BandsOfTheirOwn(torch.nn.Module):
 def normalised_projection(channels_in: int, channels_out: int) -> torch.nn.Sequential:
     """Return a 1x1 convolution and a batch norm.
 
-    Without the norm, the sum would be dominated by the layers of highest level, which
-    differ by orders of magnitude.
+    Without the norm, the layers with the largest activations would dominate the sum:
+    magnitudes differ between layers by orders of magnitude.
     """
     return torch.nn.Sequential(
         torch.nn.Conv2d(channels_in, channels_out, 1, bias=False),
@@ -189,7 +189,7 @@ def normalised_projection(channels_in: int, channels_out: int) -> torch.nn.Seque
 
 
 def resample(
-    maps: torch.Tensor, places: Places, middles: torch.Tensor, extent: float, dim: int
+    maps: torch.Tensor, places: Places, centres: torch.Tensor, extent: float, dim: int
 ) -> torch.Tensor:
     """Resample a map to the steps of a target grid, along one axis.
 
@@ -201,7 +201,7 @@ def resample(
         Shape (B, C, T', F').
     places : Places
         Positions of the steps of the map.
-    middles : torch.Tensor
+    centres : torch.Tensor
         Centres of the steps of the target grid, (K,), in the unit of `places`.
     extent : float
         Length of a target step, in the same unit.
@@ -211,12 +211,12 @@ def resample(
     Returns
     -------
     maps : torch.Tensor
-        As `maps`, with K steps along `dim`.
+        Shape of `maps`, but K along `dim`.
 
     Example
     -------
     The map's steps lie at 0, 1, 2, 3. Steps of length 2 average two of them, steps of
-    length 1 take the value in their middle.
+    length 1 take the value at their centre.
 
     >>> from speechbrain_lmac.classifiers.layouts import Places
     >>> maps = torch.tensor([0.0, 10.0, 20.0, 30.0]).view(1, 1, 4, 1)
@@ -228,7 +228,7 @@ def resample(
     """
     n_points = math.ceil(extent / places.hop)
     offsets = extent * ((torch.arange(n_points) + 0.5) / n_points - 0.5)
-    points = (middles[:, None] + offsets).flatten()
+    points = (centres[:, None] + offsets).flatten()
     steps = places.steps_at(points, maps.shape[dim])
     below = steps.floor().long()
     above = (below + 1).clamp(max=maps.shape[dim] - 1)

@@ -110,10 +110,11 @@ class CheckpointedTransformerBlock(TransformerBlock):
         """Apply one layer to sequences (B, L, width), storing only its input."""
         if not torch.is_grad_enabled():
             return layer(x)
-        return checkpoint(_run_in_free_memory, layer, x, use_reentrant=False)
+        return checkpoint(_run_after_release, layer, x, use_reentrant=False)
 
 
-def _run_in_free_memory(layer: Layer, x: torch.Tensor) -> torch.Tensor:
+def _run_after_release(layer: Layer, x: torch.Tensor) -> torch.Tensor:
+    """Release unused memory (on a CPU), then apply a layer to (B, L, width)."""
     if x.device.type == "cpu":
         give_back_memory()
     return layer(x)

@@ -1,6 +1,8 @@
-"""L2I's training objective: terms of an `Attempt`, one value per clip.
+"""L2I's training objective: terms of `L2IEvidence`, one value per clip.
 
-Weighted by `speechbrain_lmac.losses.lmac.WeightedObjective`.
+Weighted by `speechbrain_lmac.losses.lmac.WeightedObjective`. rep is approximated by H
+W^T, with NMF activations H and spectra W; theta is the linear classifier on pooled
+activations, trained to predict the frozen classifier's output.
 """
 
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from speechbrain_lmac.interpreters.nmf import squared_error
 
 
 @dataclass(frozen=True)
-class Attempt:
+class L2IEvidence:
     """An interpretation with its targets: the input and the classifier's logits."""
 
     rep: torch.Tensor  # (B, T, F), of the input
@@ -20,30 +22,30 @@ class Attempt:
     interpretation: Interpretation
 
 
-def reconstruction(attempt: Attempt) -> torch.Tensor:
+def reconstruction(evidence: L2IEvidence) -> torch.Tensor:
     """Return the mean over time and frequency of (H W^T - rep)^2, (B,), >= 0."""
-    return squared_error(attempt.interpretation.reconstruction, attempt.rep)
+    return squared_error(evidence.interpretation.reconstruction, evidence.rep)
 
 
-def activations_l1(attempt: Attempt) -> torch.Tensor:
+def activations_l1(evidence: L2IEvidence) -> torch.Tensor:
     """Return the mean of the activations over time and components, (B,), >= 0."""
-    return attempt.interpretation.activations.abs().mean((1, 2))
+    return evidence.interpretation.activations.abs().mean((1, 2))
 
 
-def distillation(attempt: Attempt) -> torch.Tensor:
-    """Return the cross-entropy of theta and the classifier, divided by C, (B,), >= 0.
+def distillation(evidence: L2IEvidence) -> torch.Tensor:
+    """Return the cross-entropy of theta with the classifier as target, over C, (B,).
 
-    The mean over c of -softmax(logits)_c log softmax(theta)_c. As in the public code it
-    is a mean over classes, 1/C of the usual cross-entropy.
+    The mean over c of -softmax(logits)_c log softmax(theta)_c, >= 0. As in the public
+    code it is a mean over classes, 1/C of the usual cross-entropy.
     """
-    log_probabilities = attempt.interpretation.logits.log_softmax(1)
-    return -(attempt.logits.softmax(1) * log_probabilities).mean(1)
+    log_probabilities = evidence.interpretation.logits.log_softmax(1)
+    return -(evidence.logits.softmax(1) * log_probabilities).mean(1)
 
 
-def fidelity(attempt: Attempt) -> torch.Tensor:
+def fidelity(evidence: L2IEvidence) -> torch.Tensor:
     """Return 1 where theta predicts the classifier's class, else 0, (B,).
 
     Higher is better.
     """
-    predicted = attempt.interpretation.logits.argmax(1)
-    return (predicted == attempt.logits.argmax(1)).float()
+    predicted = evidence.interpretation.logits.argmax(1)
+    return (predicted == evidence.logits.argmax(1)).float()

@@ -150,10 +150,10 @@ def mean_square(maps: torch.Tensor) -> torch.Tensor:
 class GuidedObjective(WeightedObjective):
     """L-MAC's terms, with guidance in place of the L1 term for selected items.
 
-    For items chosen by `selection` the term `mask_l1` is 0, for all others the term
-    `guidance`. As terms are per item, the objective of an item does not depend on how
-    many items of its batch are selected. (The public code multiplies the mean of |M|
-    over all items by the number of items not selected.)
+    `mask_l1` is 0 for items chosen by `selection`; `guidance` is 0 for all other items.
+    As terms are per item, the objective of an item does not depend on how many items of
+    its batch are selected. (The public code multiplies the mean of |M| over all items
+    by the number of items not selected.)
 
     Arguments
     ---------

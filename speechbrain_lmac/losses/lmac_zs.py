@@ -24,8 +24,8 @@ def match(pairs: Pairs, scale: float | None = 1.0) -> torch.Tensor:
     ---------
     pairs : Pairs
     scale : float or None
-        Factor s of the similarities. 1: cosines. None: the CLAP's logit scale, relative
-        to which the other terms have less weight.
+        Factor s of the similarities. 1: cosines. None: the CLAP's logit scale, which
+        raises the weight of this term relative to the others.
     """
     factor = pairs.scale if scale is None else scale
     change = (pairs.similarity - pairs.similarity_in).abs()
@@ -33,7 +33,7 @@ def match(pairs: Pairs, scale: float | None = 1.0) -> torch.Tensor:
 
 
 def keep(pairs: Pairs, floor: float = 0.0, scale: float | None = 1.0) -> torch.Tensor:
-    """Return the loss of similarity of present prompts, and the gain of absent ones.
+    """Return the drop of similarity for present prompts, and the rise for absent ones.
 
     For clip j: 1 / B sum_i s d_ij, with C_ij = t_i . f(X_j), S_ij = t_i . f(M(t_i,
     h_j) X_j) and

@@ -166,8 +166,8 @@ def source_scores(
     explanation : Explanation
         Explanation of B clips of N samples.
     foreground, background : torch.Tensor
-        Waveforms (B, N) whose sum is the explained clip up to a gain, on which no score
-        depends (above `ideal_masks.SILENT_POWER`).
+        Waveforms (B, N) whose sum is the explained clip up to a gain. Scores do not
+        depend on the gain, except for cells near `ideal_masks.SILENT_POWER`.
 
     Returns
     -------

@@ -24,11 +24,12 @@ ACCURACY = "accuracy"
 ENDINGS = ("_low", "_high", "_n")  # suffixes of the other columns of a metric
 Scores = dict[str, dict[str, float]]  # name to mean, low, high and n
 DECIMALS = 4  # decimals of the scores on the card
-# Maximum difference between repeated measurements, in the unit of the metric (percent
-# for AI, AD and AG). A different processor or number of threads changes the last bits,
-# and occasionally the class of a clip at the decision boundary.
+# Maximum difference of a mean between repeated measurements, in the unit of the metric
+# (percent for AI, AD and AG). A different processor or number of threads changes the
+# last bits, and occasionally the class of a clip at the decision boundary.
+# `DEFAULT_TOLERANCE` is for all other metrics.
 TOLERANCE = {"AI": 2.0, "AD": 0.5, "AG": 0.5}
-LEAST_TOLERANCE = 0.02
+DEFAULT_TOLERANCE = 0.02
 
 
 def measure(
@@ -147,7 +148,8 @@ def differences(
     Returns
     -------
     lines : list of str
-        One for each mean that differs by more than `TOLERANCE`.
+        One for each mean that differs by more than `TOLERANCE`, for other metrics
+        `DEFAULT_TOLERANCE`.
 
     Example
     -------
@@ -156,7 +158,7 @@ def differences(
     """
     lines = []
     for name, value in before.items():
-        tolerance = TOLERANCE.get(name, LEAST_TOLERANCE)
+        tolerance = TOLERANCE.get(name, DEFAULT_TOLERANCE)
         found = now.get(name, {"mean": math.nan})["mean"]
         if not abs(found - value["mean"]) <= tolerance:
             lines.append(f"{name} was {value['mean']} and is {found}")

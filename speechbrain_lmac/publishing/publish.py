@@ -323,6 +323,8 @@ def compare_loaded(trained: Trained, folder: Path) -> None:
                 error = np.abs(loaded[name] - value).max()
                 if not error <= TOLERANCE:
                     raise InputError(
-                        f"the outputs of the loaded model differ from those of the "
-                        f"trained one: {name} by {error:.3g}"
+                        "the outputs of the loaded model differ from those of the "
+                        f"trained one: {name} by {error:.3g} (allowed: {TOLERANCE:g}). "
+                        "Nothing was written. Usual cause: a module has attributes "
+                        "that are neither arguments in the YAML nor in its state_dict"
                     )

@@ -72,7 +72,7 @@ def add_sanity(
 
 
 def sanity_table(means: pd.DataFrame, scores: Sequence[Score]) -> list[str]:
-    """Return a Markdown table of similarities after one and after all layers.
+    """Return a Markdown table of similarities, one and all layers randomised.
 
     Arguments
     ---------

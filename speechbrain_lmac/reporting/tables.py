@@ -112,7 +112,7 @@ def published_table(
 def comparison_table(
     comparison: pd.DataFrame, reference: str, scores: Sequence[Score]
 ) -> list[str]:
-    """Return a Markdown table: reference minus each other method, paired by clip.
+    """Return a Markdown table: reference minus every other method, by clip.
 
     Arguments
     ---------

@@ -24,16 +24,17 @@ from speechbrain_lmac.training.targets import PredictedClass, Targets
 from speechbrain_lmac.types import Evidence, Explanation
 
 
-class LabellingBrain(RecordingBrain):
-    """A Brain for the training of a classifier: padding, accuracy, confusions."""
+class ClassificationBrain(RecordingBrain):
+    """A Brain for the training of a classifier: padding, accuracy, confusion matrix."""
 
     def padding_of(
         self, lengths: torch.Tensor | None, stage: sb.Stage
     ) -> tuple[torch.Tensor | None, bool]:
         """Return the lengths (B,) to use, and whether the model masks padding.
 
-        A model that does not is trained on the padding, too, without lengths: clip by
-        clip, batch norm could not average over a batch.
+        In training, a model that does not mask padding gets no lengths, and is trained
+        on the padding as well: with lengths it would run clip by clip, and batch norm
+        could not average over the batch.
         """
         masks = masks_padding(self.modules.model)
         if stage == sb.Stage.TRAIN and lengths is not None and not masks:
@@ -48,7 +49,7 @@ class LabellingBrain(RecordingBrain):
         batch: ClipBatch,
         stage: sb.Stage,
     ) -> None:
-        """Record the accuracy; in the test count the confusions.
+        """Record the accuracy; in the test, also update the confusion matrix.
 
         Arguments
         ---------
@@ -69,7 +70,7 @@ class LabellingBrain(RecordingBrain):
                 self.confusion[true, guess] += 1
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Reset the confusions before the test."""
+        """Reset the confusion matrix before the test."""
         super().on_stage_start(stage, epoch)
         if stage == sb.Stage.TEST:
             n_classes = len(self.hparams.labels)
@@ -79,7 +80,7 @@ class LabellingBrain(RecordingBrain):
 class InterpreterBrain(RecordingBrain):
     """A Brain for the training of an interpreter of a frozen classifier.
 
-    A subclass has `compute_forward` and `compute_objectives`; see
+    A subclass defines `compute_forward` and `compute_objectives`; see
     recipes/train_lmac.py.
     """
 
@@ -96,15 +97,18 @@ class InterpreterBrain(RecordingBrain):
         )
 
     def before_training(self, wav: torch.Tensor) -> None:
-        """Raise if the interpreter belongs to another classifier, or gradients vanish.
+        """Check that interpreter and classifier match, and that gradients pass.
 
-        `wav` are clips of the validation, (B, N).
+        `wav` are validation clips, (B, N); see `gradient_check.check_gradient`.
         """
         check_classifier(self.modules.interpreter, self.hparams.classifier)
         check_gradient(self.modules.domain, self.hparams.classifier, wav)
 
     def sampled(self, batch: ClipBatch, stage: sb.Stage) -> Targets:
-        """Return the classes to explain: the predicted ones without `targets`."""
+        """Return the classes to explain, by default the predicted ones.
+
+        The key `targets` of the YAML is their sampler.
+        """
         targets = getattr(self.hparams, "targets", None) or PredictedClass()
         return targets.sample(self.keys(batch, stage), NOISE_PARTS[stage])
 
@@ -170,7 +174,7 @@ class InterpreterBrain(RecordingBrain):
 
     @torch.no_grad()
     def write_samples(self, epoch: int) -> None:
-        """Explain the first clips of the validation."""
+        """Write explanations of the first validation clips to `samples`."""
         assert self.first_batch is not None
         classifier, train_logger = self.hparams.classifier, self.hparams.train_logger
         batch = self.noisy(self.first_batch, sb.Stage.VALID)

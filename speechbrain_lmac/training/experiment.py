@@ -34,7 +34,7 @@ from speechbrain_lmac.training.training_settings import (
     write_settings,
 )
 from speechbrain_lmac.utils.console import quiet_logs
-from speechbrain_lmac.utils.distributed import own_share
+from speechbrain_lmac.utils.distributed import rank_and_size
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_text
 from speechbrain_lmac.utils.locks import lock_folder
@@ -136,7 +136,7 @@ def start_training(
     folder, is_main = open_output_folder(hparams, run_opts), if_main_process()
     check_run(run_opts, folder)
     known = {
-        "settings": settings_of(source[1], run_opts, own_share()[1]),
+        "settings": settings_of(source[1], run_opts, rank_and_size()[1]),
         "weights": initial_weights_hashes(hparams),
     }
     starts_over = is_main and run_opts.start_over and has_training(folder)

@@ -40,15 +40,16 @@ class RandomTargets:
     The classifier is applied to each source alone, the clip and the one mixed with it.
     A class is drawn from its probabilities for one of the sources, each equally likely;
     or, with probability `any_class`, uniformly from all classes, most of which are
-    absent. Its support is its largest probability for any source: for an absent class
-    the right mask is empty. Labels are not used.
+    absent. Its support is its largest probability for any source: near 0 for an absent
+    class, whose mask should be empty. Labels are not used.
 
     Arguments
     ---------
     clips : data.dataset.ClipsById
         Clips of the dataset, unmixed.
     sources : data.online_noise.OtherClips, Sometimes or another noise
-        The noise that mixes them: ``sources.sources(key, part)`` names the mixed clips.
+        The noise that mixes them: ``sources.sources(key, part)`` lists the clips
+        in a mixture.
     domain : MaskDomain
     classifier : Classifier
         Frozen.

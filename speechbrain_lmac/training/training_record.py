@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from speechbrain_lmac.training.base_brain import RecordingBrain
-    from speechbrain_lmac.training.brain import InterpreterBrain, LabellingBrain
+    from speechbrain_lmac.training.brain import ClassificationBrain, InterpreterBrain
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +91,9 @@ def write_record(
 
 
 def write_classifier(
-    brain: "LabellingBrain", hparams: dict[str, Any], argv: list[str]
+    brain: "ClassificationBrain", hparams: dict[str, Any], argv: list[str]
 ) -> bool:
-    """Save a classifier: `write_record`, class names and confusions.
+    """Save a classifier: `write_record`, class names, confusion matrix.
 
     Arguments
     ---------

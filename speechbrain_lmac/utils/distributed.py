@@ -14,7 +14,7 @@ from speechbrain_lmac.utils.errors import InputError
 PATIENCE = timedelta(days=30)
 
 
-def own_share() -> tuple[int, int]:
+def rank_and_size() -> tuple[int, int]:
     """Return the rank of this process and the number of processes, from torchrun.
 
     Returns
@@ -30,7 +30,7 @@ def one_process_only(model: str, alternative: str = "") -> None:
 
     `alternative` is appended to the message: another way to proceed.
     """
-    if own_share()[1] > 1:
+    if rank_and_size()[1] > 1:
         raise InputError(
             f"{model} is trained in one process only: start without torchrun"
             f"{alternative}"

@@ -163,6 +163,8 @@ NAMES = {
     "experiment.open_explainer": "inference.loading.open_explainer",
     "files.read_csv": "utils.csv_files.read_csv",
     "files.write_csv": "utils.csv_files.write_csv",
+    "interpreters.aligned.AtBands": "interpreters.aligned.ResampledProjection",
+    "interpreters.aligned.BandsOfTheirOwn": "interpreters.aligned.BandwiseProjection",
     "learned.LearnedDomain": "domains.LearnedDomain",
     "written_explanations.write_sound": "dsp.audio.write_sound",
 }

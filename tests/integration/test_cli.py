@@ -129,9 +129,9 @@ def test_prompts_for_a_zero_shot_model(cli, sounds, tmp_path):
     [
         (["--target=dog"], "lmac_conditional.yaml"),
         (["--prompt=dog"], "esc10-lmac-zs"),
-        (["--model=esc10-lmac-zs", "--prompt="], "every prompt needs words"),
+        (["--model=esc10-lmac-zs", "--prompt="], "every prompt must contain words"),
         (["--model=esc10-lmac-zs", "--target=dgo"], "did you mean dog"),
-        (["--model=esc10-classifier"], "no 'interpreter'"),
+        (["--model=esc10-classifier"], "key 'interpreter'"),
         (["--model=esc10-lmca"], "Did you mean esc10-lmac"),
     ],
 )

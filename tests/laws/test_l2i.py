@@ -28,7 +28,7 @@ from speechbrain_lmac.interpreters.nmf import (
     load_dictionary,
 )
 from speechbrain_lmac.losses.l2i import (
-    Attempt,
+    L2IEvidence,
     activations_l1,
     distillation,
     fidelity,
@@ -255,9 +255,9 @@ def test_psi_and_theta_must_have_as_many_components(domain):
 def test_the_dictionary_is_not_trained(domain, classifier):
     interpreter = interpreter_for(domain).train()
     before = interpreter.dictionary.spectra.clone()
-    attempt = attempt_at(domain, classifier, interpreter, noise(2))
+    evidence = evidence_at(domain, classifier, interpreter, noise(2))
     objective = WeightedObjective(TERMS, dict.fromkeys(TERMS, 1.0))
-    objective.total(objective(attempt)).mean().backward()
+    objective.total(objective(evidence)).mean().backward()
     optimizer = torch.optim.AdamW(interpreter.parameters(), lr=0.1)
     optimizer.step()
     assert torch.equal(interpreter.dictionary.spectra, before)
@@ -425,11 +425,11 @@ def test_a_threshold_that_nothing_exceeds_is_refused(
 # --- The objective --------------------------------------------------------------------
 
 
-def attempt_at(domain, classifier, interpreter, wav):
+def evidence_at(domain, classifier, interpreter, wav):
     with torch.no_grad():
         encoded = domain.encode(wav)
         output = classifier(domain.features(encoded))
-    return Attempt(encoded.rep, output.logits, interpreter(output.hidden, encoded))
+    return L2IEvidence(encoded.rep, output.logits, interpreter(output.hidden, encoded))
 
 
 def test_terms_by_hand():
@@ -438,17 +438,17 @@ def test_terms_by_hand():
         spectra=torch.tensor([[1.0, 0.0], [0.0, 2.0]]),
         contributions=torch.tensor([[[0.0, 0.0], [math.log(2), math.log(2)]]]),
     )
-    attempt = Attempt(
+    evidence = L2IEvidence(
         rep=torch.tensor([[[2.0, 1.0]]]),
         logits=torch.tensor([[math.log(3), 0.0]]),
         interpretation=interpretation,
     )
     # H W^T = (1, 4): errors 1 and 3. theta says (0.2, 0.8), the classifier (3/4, 1/4).
-    assert reconstruction(attempt).item() == pytest.approx(5.0)
-    assert activations_l1(attempt).item() == pytest.approx(1.5)
+    assert reconstruction(evidence).item() == pytest.approx(5.0)
+    assert activations_l1(evidence).item() == pytest.approx(1.5)
     by_hand = -(0.75 * math.log(0.2) + 0.25 * math.log(0.8)) / 2
-    assert distillation(attempt).item() == pytest.approx(by_hand)
-    assert fidelity(attempt).tolist() == [0.0]
+    assert distillation(evidence).item() == pytest.approx(by_hand)
+    assert fidelity(evidence).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("name", [*TERMS, "fidelity"])
@@ -457,19 +457,19 @@ def test_a_term_has_one_value_per_clip_whatever_stands_beside_it(
     name, domain, classifier, interpreter
 ):
     term, wav = {**TERMS, "fidelity": fidelity}[name], noise(3)
-    together = term(attempt_at(domain, classifier, interpreter, wav))
+    together = term(evidence_at(domain, classifier, interpreter, wav))
     assert together.shape == (3,)
     for item in range(3):
         one = wav[item : item + 1]
-        alone = term(attempt_at(domain, classifier, interpreter, one))
+        alone = term(evidence_at(domain, classifier, interpreter, one))
         torch.testing.assert_close(together[item : item + 1], alone)
 
 
 def test_the_gradient_does_not_reach_the_classifier(domain, interpreter):
     torch.manual_seed(1)
     classifier = CompactClassifier(CLASSES, channels=CHANNELS).eval()
-    attempt = attempt_at(domain, classifier, interpreter, noise(1))
-    sum(term(attempt).sum() for term in TERMS.values()).backward()
+    evidence = evidence_at(domain, classifier, interpreter, noise(1))
+    sum(term(evidence).sum() for term in TERMS.values()).backward()
     assert all(p.grad is None for p in classifier.parameters())
 
 
@@ -535,13 +535,13 @@ def test_the_tone_that_decides_is_explained_and_the_ignored_one_is_not():
     output = classifier(encoded.rep)
     optimizer = torch.optim.Adam(interpreter.parameters(), lr=0.1)
     for _ in range(100):
-        attempt = Attempt(
+        evidence = L2IEvidence(
             encoded.rep, output.logits, interpreter(output.hidden, encoded)
         )
         optimizer.zero_grad()
-        distillation(attempt).mean().backward()
+        distillation(evidence).mean().backward()
         optimizer.step()
-    assert fidelity(attempt).mean() > 0.95
+    assert fidelity(evidence).mean() > 0.95
 
     wav = chords(torch.tensor([[0.9, 0.4, 0.8], [0.4, 0.9, 0.8]]))
     explanation = L2IExplainer(domain, classifier, interpreter, 0.2).explain(wav)

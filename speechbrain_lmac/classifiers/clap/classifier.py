@@ -180,7 +180,7 @@ def sentences(prompts: Sequence[str], template: str | None = TEMPLATE) -> list[s
     prompts = [" ".join(str(prompt).split()) for prompt in prompts]
     if not prompts or not all(prompts):
         raise InputError(
-            "every prompt needs words, got "
+            "every prompt must contain words, got "
             f"{some_of(map(repr, prompts)) if prompts else 'no prompts'}"
         )
     repeated = sorted({prompt for prompt in prompts if prompts.count(prompt) > 1})

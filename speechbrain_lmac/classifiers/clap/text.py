@@ -62,7 +62,7 @@ def tokenize(tokenizer: Any, prompts: Sequence[str], limit: int) -> Any:
         For a prompt without words or with more tokens; prompts are not cut.
     """
     if not prompts or not all(prompt.strip() for prompt in prompts):
-        raise InputError(f"every prompt needs words, got {list(prompts)}")
+        raise InputError(f"every prompt must contain words, got {list(prompts)}")
     counts = [len(ids) for ids in tokenizer(prompts)["input_ids"]]
     for prompt, count in zip(prompts, counts, strict=True):
         if count > limit:

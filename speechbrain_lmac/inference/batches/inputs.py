@@ -94,7 +94,7 @@ def find_inputs(
         arguments = [arguments]
     names = [os.fspath(argument) for argument in arguments]
     if not names:
-        raise InputError("missing arguments: name the files to explain")
+        raise InputError("missing arguments: give the files to explain")
     if not all(names):
         raise InputError(
             'got the file name "": is a shell variable empty? Pass a file, a folder '

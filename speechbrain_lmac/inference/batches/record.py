@@ -2,8 +2,8 @@
 
 One JSON object per line: the explained file, a fingerprint of model and options, the
 names of its explanations, and the written files. Each file gets one line before its
-outputs are written, and one afterwards, with its rows of the table. The last line about
-a file is valid.
+outputs are written, and one afterwards, with its rows of the table. Only the last line
+of a file counts.
 """
 
 import json

@@ -159,7 +159,7 @@ class ExplanationTable:
         parts : list of str
             From `begin`.
         rows : list of dict
-            `row()` of each explanation.
+            Row of each explanation, column to value (`results.FileScores.row`).
         """
         rows = [{"name": n, **row} for n, row in zip(parts, rows, strict=True)]
         cells = [{key: _text(value) for key, value in row.items()} for row in rows]
@@ -257,8 +257,8 @@ def _text_of(path: Path) -> str:
 def _read_table(path: Path, recorded: set[str]) -> tuple[list[str], dict[str, Cells]]:
     """Return the columns, and the rows by name.
 
-    A last line without a line break may be truncated. It is dropped if the record has
-    its name, or if it has too few cells.
+    A last line without a line break may be truncated. That line is dropped if its name
+    is in the record (`repair` adds the row again), or if it has too few cells.
     """
     if not path.is_file():
         return [], {}
