@@ -5,6 +5,7 @@ import functools
 import io
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from speechbrain_lmac.explainers import (
     AttributionExplainer,
     L2IExplainer,
 )
+from speechbrain_lmac.explainers.bounds import IdealMask, OtherClipMask
 from speechbrain_lmac.hub.weights import save_weights
 from speechbrain_lmac.interpreters import L2IInterpreter
 from speechbrain_lmac.interpreters.nmf import SpectralAutoencoder, load_dictionary
@@ -266,6 +268,10 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints, trainings)
                 continue
             if isinstance(explainer, AttributionExplainer):
                 explainer.background = lambda: wav  # there is no training clip
+            if isinstance(explainer, OtherClipMask):
+                explainer.clips = lambda: torch.cat([wav.flip(1), -wav])
+            if isinstance(explainer, IdealMask):
+                explainer.explain = partial(explainer.explain_mixture, wav, wav / 2)
             assert_explains(explainer, wav, block.domain, dataset.n_classes, name)
     if "experiments" in hparams:
         return  # each is an experiment of its own: tests/consistency/test_ablations.py
