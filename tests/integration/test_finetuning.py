@@ -51,7 +51,7 @@ def test_a_missing_start_is_named_before_anything_is_written(refused, classifier
     start = "--pretrained_interpreter=no/interpreter.ckpt"
     message = refused(train_lmac, FINETUNE_YAML, *options, start)
     assert "no/interpreter.ckpt" in message
-    assert "--pretrained_interpreter SOURCE" in message
+    assert "--pretrained_interpreter" in message
 
 
 def test_missing_stems_are_named(

@@ -98,8 +98,8 @@ def test_a_training_before_its_end_has_told_its_accuracy(
     monkeypatch.setattr("speechbrain_lmac.training.experiment.fit_and_test", stop)
     with pytest.raises(KeyboardInterrupt):
         call(train_lmac_zs, STFT, *tiny, *short, clap, "--output_folder=out")
-    assert "zero-shot: " in capsys.readouterr().out
-    assert "zero-shot: " in (tmp_path / "out" / "log.txt").read_text()
+    assert "zero-shot accuracy: " in capsys.readouterr().out
+    assert "zero-shot accuracy: " in (tmp_path / "out" / "log.txt").read_text()
     assert not (tmp_path / "out" / "training.json").exists()  # it is not finished
 
 
