@@ -130,7 +130,7 @@ def test_curves_of_several_runs_in_one_picture(
 
 
 def test_what_has_no_curves_is_one_error(refused, tmp_path):
-    assert "epochs.csv: " in refused(plot_training, tmp_path, "--output=a.png")
+    assert "missing epochs.csv" in refused(plot_training, tmp_path, "--output=a.png")
     assert ".png, .pdf" in refused(plot_training, tmp_path, "--output=a.xyz")
     (tmp_path / "epochs.csv").write_text("epoch,lr,valid_loss\n")
     assert "empty table" in refused(plot_training, tmp_path, "--output=a.png")
