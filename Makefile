@@ -26,7 +26,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help demo test check explanation-checks smoke results results-quick tables roar ablations \
     two-sources any-classifier zero-shot zero-shot-ablations models models-check report example \
     experiments \
-    bench bench-training dist faults test-extras test-portable screenshots clean lint doctest \
+    bench bench-training dist faults test-extras test-portable screenshots clean lint types doctest \
     chromium esc10-folder speech-folder stale
 
 help:  ## list the targets (what `make` alone does)
@@ -234,7 +234,7 @@ faults: .venv/.installed-test  ## kill, fill disks, damage, fuzz, and compare wi
 	    --junitxml=results/faults/junit.xml
 	$(PY) -m tests.faults.page
 
-check: .venv/.installed-test lint  ## what to run before a commit: lint with types, unit tests, laws, doctests (minutes)
+check: .venv/.installed-test lint types  ## what to run before a commit: lint with types, unit tests, laws, doctests (minutes)
 	@$(MAKE) --no-print-directory doctest
 	$(PY) -m pytest tests/unit tests/laws
 
@@ -257,6 +257,8 @@ lint: .venv/.installed-test
 	$(PY) -m ruff format --check .
 	$(PY) -m yamllint --strict .
 	$(PY) -m codespell_lib
+
+types: .venv/.installed-test  ## check the types (half a minute the first time)
 	$(PY) -m mypy
 
 doctest: .venv/.installed-test
