@@ -1,6 +1,6 @@
 """The library's classes conform to the protocols of `speechbrain_lmac.types`.
 
-Checked by mypy (`make lint`), never run. A module of torch is called by `__call__`,
+Checked by mypy (`make types`), never run. A module of torch is called by `__call__`,
 which has no types: of classifiers and interpreters `forward` is checked.
 """
 
