@@ -161,6 +161,18 @@ def test_the_numbers_of_the_readme_are_those_of_the_page_of_results():
     )
 
 
+def test_the_imprint_of_the_readme_is_that_of_the_page_of_checks():
+    shown = re.search(
+        r"(\d+) % of\s+clips \(chance (\d+) %\)", text_of(README)
+    ).groups()
+    page = text_of(RESULTS / "checks.md")
+    clean = next(body for head, body in tables(page) if "imprint white ↓" in head)
+    measured = {row[0]: float(row[1].split()[0]) for row in clean}
+    assert [float(n) for n in shown] == [
+        round(measured[name]) for name in ("L-MAC", "all ones")
+    ]
+
+
 HOURS = {
     "a quarter of an hour": 0.25,
     "half an hour": 0.5,
