@@ -235,6 +235,8 @@ def bootstrap_interval(
         mean = float(np.sum(values) / np.sum(sizes)) if len(values) else math.nan
         return mean, mean
     alone = (sizes == 1).all()  # the ratio would give the same bits, more slowly
+    if alone and values.min() == values.max():  # the mean of every resample
+        return float(np.mean(values)), float(np.mean(values))
     interval = bootstrap(
         (values,) if alone else (values, sizes),
         np.mean if alone else _ratio,
