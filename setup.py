@@ -60,7 +60,7 @@ setup(
     description="Listenable explanations of audio classifiers, as SpeechBrain recipes",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    python_requires=">=3.11.4,<3.15",  # tarfile filters since 3.11.4
+    python_requires=">=3.11,<3.15",
     packages=[
         "speechbrain_lmac",
         "speechbrain_lmac.classifiers",

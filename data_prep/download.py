@@ -234,11 +234,18 @@ def unpack_archive(
     ------
     InputError
         The archive is damaged or of another format, or a tar archive has links, devices
-        or paths outside the folder; or `folder` is not empty.
+        or paths outside the folder, or Python is older than 3.11.4; or `folder` is
+        not empty.
     """
     archive, folder = Path(archive), Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty: cannot unpack {archive}")
+    is_tar = not zipfile.is_zipfile(archive) and tarfile.is_tarfile(archive)
+    if is_tar and not hasattr(tarfile, "data_filter"):
+        raise InputError(
+            f"cannot unpack {archive}: tar archives need Python 3.11.4 or newer. Unpack "
+            f"it by hand as {folder}"
+        )
     with atomic_folder(folder) as draft:
         try:
             _extract(archive, draft)

@@ -289,6 +289,17 @@ def test_tar_archives(tmp_path, kind):
     assert (tmp_path / "data" / "audio" / "a").read_bytes() == b"x"
 
 
+def test_a_python_without_filters_unpacks_zip_only(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter")
+    (tmp_path / "a.tar").write_bytes(tar_of(["top/a"]))
+    with pytest.raises(InputError, match="a.tar.*3.11.4"):
+        unpack_archive(tmp_path / "a.tar", tmp_path / "data")
+    assert names_in(tmp_path) == ["a.tar"]  # it is not damaged
+    (tmp_path / "a.zip").write_bytes(zip_of({"top/a": "x"}))
+    unpack_archive(tmp_path / "a.zip", tmp_path / "data")
+    assert names_in(tmp_path / "data") == ["a"]
+
+
 def test_an_archive_without_a_top_folder(tmp_path):
     (tmp_path / "a.zip").write_bytes(zip_of({"meta/esc50.csv": "a", "audio/1": "b"}))
     (tmp_path / "data").mkdir()  # empty: may be filled
