@@ -243,8 +243,8 @@ def unpack_archive(
     is_tar = not zipfile.is_zipfile(archive) and tarfile.is_tarfile(archive)
     if is_tar and not hasattr(tarfile, "data_filter"):
         raise InputError(
-            f"cannot unpack {archive}: tar archives need Python 3.11.4 or newer. Unpack "
-            f"it by hand as {folder}"
+            f"cannot unpack {archive}: tar archives need Python 3.11.4 or newer. "
+            f"Unpack it by hand as {folder}"
         )
     with atomic_folder(folder) as draft:
         try:
