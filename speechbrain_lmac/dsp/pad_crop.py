@@ -169,3 +169,30 @@ def fit_map(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         last = maps[..., -1:].expand(-1, -1, -1, bins - maps.shape[3])
         maps = torch.cat([maps, last], 3)
     return maps
+
+
+def repeat_or_cut(values: torch.Tensor, length: int, dim: int = 0) -> torch.Tensor:
+    """Return values of another length along an axis, repeated from their start.
+
+    Arguments
+    ---------
+    values : torch.Tensor
+        Any shape, not empty along `dim`.
+    length : int
+        Wanted length along `dim`.
+    dim : int
+        The axis.
+
+    Returns
+    -------
+    values : torch.Tensor
+        The same shape but for `length` along `dim`.
+
+    Example
+    -------
+    >>> repeat_or_cut(torch.tensor([[0.1], [0.2]]), 3).flatten()
+    tensor([0.1000, 0.2000, 0.1000])
+    """
+    repeats = [1] * values.ndim
+    repeats[dim] = -(-length // values.shape[dim])
+    return values.repeat(repeats).narrow(dim, 0, length)

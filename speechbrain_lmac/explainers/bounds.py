@@ -13,7 +13,11 @@ from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.domains.learned import LearnedDomain
 from speechbrain_lmac.domains.stft import recorded_samples
 from speechbrain_lmac.dsp.ideal_masks import ideal_ratio_mask
-from speechbrain_lmac.dsp.pad_crop import join_recordings, recordings
+from speechbrain_lmac.dsp.pad_crop import (
+    join_recordings,
+    recordings,
+    repeat_or_cut,
+)
 from speechbrain_lmac.explainers.attribution import Background
 from speechbrain_lmac.explainers.controls import (
     mask_means,
@@ -225,17 +229,6 @@ class OtherClipMask:
                 [clip_key(clip) for clip in clips],
             )
         return self._pool
-
-
-def repeat_or_cut(mask: torch.Tensor, n_frames: int) -> torch.Tensor:
-    """Return a mask (T, F) of another length, (n_frames, F), repeated from its start.
-
-    Example
-    -------
-    >>> repeat_or_cut(torch.tensor([[0.1], [0.2]]), 3).flatten()
-    tensor([0.1000, 0.2000, 0.1000])
-    """
-    return mask.repeat(-(-n_frames // len(mask)), 1)[:n_frames]
 
 
 class IdealMask:

@@ -13,7 +13,9 @@ import torch
 from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.data.background import TrainingClips
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
+from speechbrain_lmac.domains.stft import zero_padding
 from speechbrain_lmac.dsp.noise import GENERATORS, unit_power_noise
+from speechbrain_lmac.dsp.pad_crop import repeat_or_cut
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.types import Classifier, Encoded, Explanation, MaskDomain
 from speechbrain_lmac.utils.errors import InputError, check_counts
@@ -77,10 +79,8 @@ def at_level_of(
     >>> at_level_of(torch.tensor([[2.0, -2.0]]), torch.tensor([[0.5, 0.5]]))
     tensor([[ 0.5000, -0.5000]])
     """
-    n = wav.shape[1]
     if lens is not None:
-        valid = torch.arange(n, device=wav.device) < (lens[:, None] * n).round()
-        carrier, wav = carrier * valid, wav * valid
+        carrier, wav = zero_padding(carrier, lens), zero_padding(wav, lens)
     level, own = (x.square().sum(1, keepdim=True).sqrt() for x in (wav, carrier))
     return carrier * (level / own.clamp(min=torch.finfo(own.dtype).tiny))
 
@@ -164,7 +164,7 @@ class Imprint:
         self.noises = tuple(noises)
         self.n_pairings = n_pairings
         self.seed = seed
-        self._predicted: tuple[tuple, torch.Tensor] | None = None
+        self._predicted: tuple[MaskDomain, Classifier, int, torch.Tensor] | None = None
 
     def scores(self) -> tuple[Score, ...]:
         """Return the columns: one per noise, and one for the other clips."""
@@ -225,7 +225,7 @@ class Imprint:
             ]
             values.append(drawn(torch.stack(carriers)))
         if self.clips is not None:
-            pool = fitted(self.clips(), n)
+            pool = repeat_or_cut(self.clips(), n, dim=1)
             predicted = self._classes(domain, classifier, pool.to(wav))
             chosen = self._pairings(predicted, explanation.target, keys)
             shares = [drawn(pool[column.clamp(min=0)]) for column in chosen.T]
@@ -257,24 +257,14 @@ class Imprint:
         self, domain: MaskDomain, classifier: Classifier, pool: torch.Tensor
     ) -> torch.Tensor:
         """Return the predicted classes (K,) of the clips (K, N), cached."""
-        model = (domain, classifier, pool.shape[1])
-        if self._predicted is None or any(
-            new is not old for new, old in zip(model, self._predicted[0], strict=True)
-        ):
-            parts = [
-                classify(domain, classifier, domain.encode(part)).logits.argmax(1)
-                for part in pool.split(POOL_BATCH)
-            ]
-            self._predicted = (model, torch.cat(parts).cpu())
-        return self._predicted[1]
-
-
-def fitted(wavs: torch.Tensor, n: int) -> torch.Tensor:
-    """Return waveforms (K, n): cropped, or repeated to the length n.
-
-    Example
-    -------
-    >>> fitted(torch.tensor([[1.0, 2.0]]), 3)
-    tensor([[1., 2., 1.]])
-    """
-    return wavs.repeat(1, -(-n // wavs.shape[1]))[:, :n]
+        last, n = self._predicted, pool.shape[1]
+        same = last is not None and last[0] is domain and last[1] is classifier
+        if last is not None and same and last[2] == n:
+            return last[3]
+        parts = [
+            classify(domain, classifier, domain.encode(part)).logits.argmax(1)
+            for part in pool.split(POOL_BATCH)
+        ]
+        predicted = torch.cat(parts).cpu()
+        self._predicted = (domain, classifier, n, predicted)
+        return predicted

@@ -105,6 +105,20 @@ def test_the_seed_alone_chooses_the_sounds(domain):
     assert not torch.equal(carriers[0], carriers[2])
 
 
+def test_the_clips_are_classified_once_for_all_batches(domain):
+    sizes = []
+
+    class Counter(LowOrHigh):
+        def __call__(self, features):
+            sizes.append(len(features))
+            return super().__call__(features)
+
+    classifier, check = Counter(), Imprint(pool, noises=[], n_pairings=1)
+    for wav in (tones(300), tones(5000)):
+        check(domain, classifier, explanation_of(domain, wav, [LOW]))
+    assert sizes == [len(pool()), 1, 1]
+
+
 def test_carriers_have_the_level_of_the_recording():
     wav = torch.cat([torch.full((1, 60), 0.5), torch.zeros(1, 40)], 1)
     scaled = at_level_of(torch.randn(1, 100), wav, torch.tensor([0.6]))
