@@ -142,19 +142,8 @@ class AttributionExplainer:
     ) -> Explanation:
         """Explain waveforms with the attribution method.
 
-        Arguments
-        ---------
-        wav : torch.Tensor
-            Waveforms (B, N).
-        target : torch.Tensor, optional
-            Classes (B,). Default: the predicted ones.
-        lens : torch.Tensor, optional
-            Relative lengths of the clips without padding, (B,), in (0, 1].
-
-        Returns
-        -------
-        explanation : Explanation
-            With a mask (B, T, F) in 0..1.
+        Arguments and returns are those of `types.Explainer.explain`: waveforms (B, N),
+        and a mask (B, T, F) in 0..1.
         """
         check_gradient_once(self.domain, self.classifier, wav)
         with torch.no_grad():

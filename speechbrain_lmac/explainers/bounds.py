@@ -78,19 +78,8 @@ class EnergyExplainer:
     ) -> Explanation:
         """Return the reference's explanation with the energy as its mask.
 
-        Arguments
-        ---------
-        wav : torch.Tensor
-            Waveforms (B, N).
-        target : torch.Tensor, optional
-            Classes (B,). Default: the predicted ones.
-        lens : torch.Tensor, optional
-            Share of each clip that is recording, (B,), above 0 and at most 1.
-
-        Returns
-        -------
-        explanation : Explanation
-            With a mask (B, T, F) in 0..1.
+        Arguments and returns are those of `types.Explainer.explain`: waveforms (B, N),
+        and a mask (B, T, F) in 0..1.
         """
         explanation = self.reference.explain(wav, target, lens)
         frames = explanation.encoded.frames
@@ -165,19 +154,8 @@ class OtherClipMask:
     ) -> Explanation:
         """Return the reference's explanation with the masks of other clips.
 
-        Arguments
-        ---------
-        wav : torch.Tensor
-            Waveforms (B, N).
-        target : torch.Tensor, optional
-            Classes (B,). Default: the predicted ones.
-        lens : torch.Tensor, optional
-            Share of each clip that is recording, (B,), above 0 and at most 1.
-
-        Returns
-        -------
-        explanation : Explanation
-            With a mask (B, T, F) in 0..1, or NaN.
+        Arguments and returns are those of `types.Explainer.explain`: waveforms (B, N),
+        and a mask (B, T, F) in 0..1, or NaN.
         """
         masks, classes, keys = self.pool(wav)  # first: the reference may be Remembered
         explanation = self.reference.explain(wav, target, lens)

@@ -45,19 +45,8 @@ class AllOnesExplainer:
     ) -> Explanation:
         """Explain waveforms with all-ones masks.
 
-        Arguments
-        ---------
-        wav : torch.Tensor
-            Waveforms (B, N).
-        target : torch.Tensor, optional
-            Classes (B,). Default: the predicted ones.
-        lens : torch.Tensor, optional
-            Relative lengths of the clips without padding, (B,), in (0, 1].
-
-        Returns
-        -------
-        explanation : Explanation
-            With a mask (B, T, F) in 0..1.
+        Arguments and returns are those of `types.Explainer.explain`: waveforms (B, N),
+        and a mask (B, T, F) in 0..1.
         """
         encoded = self.domain.encode(wav, lens)
         logits = classify(self.domain, self.classifier, encoded).logits
@@ -117,19 +106,8 @@ class RandomExplainer:
     ) -> Explanation:
         """Return the reference's explanation with a random mask.
 
-        Arguments
-        ---------
-        wav : torch.Tensor
-            Waveforms (B, N).
-        target : torch.Tensor, optional
-            Classes (B,). Default: the predicted ones.
-        lens : torch.Tensor, optional
-            Relative lengths of the clips without padding, (B,), in (0, 1].
-
-        Returns
-        -------
-        explanation : Explanation
-            With a mask (B, T, F) in 0..1.
+        Arguments and returns are those of `types.Explainer.explain`: waveforms (B, N),
+        and a mask (B, T, F) in 0..1.
         """
         explanation = self.reference.explain(wav, target, lens)
         encoded = explanation.encoded
@@ -203,19 +181,8 @@ class Remembered:
     ) -> Explanation:
         """Return the explanation, cached if the arguments are those of the last call.
 
-        Arguments
-        ---------
-        wav : torch.Tensor
-            Waveforms (B, N).
-        target : torch.Tensor, optional
-            Classes (B,). Default: the predicted ones.
-        lens : torch.Tensor, optional
-            Relative lengths of the clips without padding, (B,), in (0, 1].
-
-        Returns
-        -------
-        explanation : Explanation
-            With a mask (B, T, F) in 0..1.
+        Arguments and returns are those of `types.Explainer.explain`: waveforms (B, N),
+        and a mask (B, T, F) in 0..1.
         """
         inputs = (wav, target, lens)
         if self._last is not None:

@@ -66,19 +66,8 @@ class L2IExplainer:
     ) -> Explanation:
         """Explain waveforms with the relevant components.
 
-        Arguments
-        ---------
-        wav : torch.Tensor
-            Waveforms (B, N).
-        target : torch.Tensor, optional
-            Classes (B,). Default: the predicted ones.
-        lens : torch.Tensor, optional
-            Relative lengths of the clips without padding, (B,), in (0, 1].
-
-        Returns
-        -------
-        explanation : Explanation
-            With a mask (B, T, F) in 0..1.
+        Arguments and returns are those of `types.Explainer.explain`: waveforms (B, N),
+        and a mask (B, T, F) in 0..1.
         """
         encoded = self.domain.encode(wav, lens)
         output = classify(self.domain, self.classifier, encoded)

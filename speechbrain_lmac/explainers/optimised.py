@@ -116,19 +116,8 @@ class BestMask:
     ) -> Explanation:
         """Return the reference's explanation with the optimised mask.
 
-        Arguments
-        ---------
-        wav : torch.Tensor
-            Waveforms (B, N).
-        target : torch.Tensor, optional
-            Classes (B,). Default: the predicted ones.
-        lens : torch.Tensor, optional
-            Share of each clip that is recording, (B,), above 0 and at most 1.
-
-        Returns
-        -------
-        explanation : Explanation
-            With a mask (B, T, F) in 0..1.
+        Arguments and returns are those of `types.Explainer.explain`: waveforms (B, N),
+        and a mask (B, T, F) in 0..1.
         """
         with torch.no_grad():
             explanation = self.reference.explain(wav, target, lens)
