@@ -78,6 +78,7 @@ setup(
         "speechbrain_lmac.interpreters",
         "speechbrain_lmac.losses",
         "speechbrain_lmac.metrics",
+        "speechbrain_lmac.metrics.checks",
         "speechbrain_lmac.plots",
         "speechbrain_lmac.publishing",
         "speechbrain_lmac.reporting",

@@ -68,7 +68,7 @@ def run_ablations(argv):
     pages = []
     for name, condition in benchmark.conditions.items():
         scores = list(hparams["metrics"])
-        if condition.stems is not None:
+        if condition.truth.stems is not None:
             scores += scores_of(block.domain)
         rows = per_clip[per_clip["condition"] == name]
         about = [*header, benchmark.description(name)]

@@ -11,25 +11,69 @@ from typing import Any
 
 import torch
 
-from speechbrain_lmac.data.contaminants import Contaminant, Nothing
+from speechbrain_lmac.data.contaminants import PROTOCOLS, Contaminant, Nothing
 from speechbrain_lmac.data.dataset import ClipDataset
 from speechbrain_lmac.data.mixture_manifest import (
     check_files,
     prepare_mixtures,
+    read_clips,
     sounds_of,
 )
-from speechbrain_lmac.data.mixtures import MixtureClips
+from speechbrain_lmac.data.mixtures import Entry, MixtureClips
 from speechbrain_lmac.data.sources import FolderStems
 from speechbrain_lmac.utils.hashing import json_hash
+
+UNKNOWN_CLASS = -1
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The known facts about clips: functions of a list of B ids, None where unknown.
+
+    Arguments
+    ---------
+    stems : callable, optional
+        Returns foreground and background, waveforms (B, N) whose sum is the clip.
+    classes : callable, optional
+        Returns the class indices of foreground and background, (B,) each, int64,
+        `UNKNOWN_CLASS` for a background that belongs to no class.
+    """
+
+    stems: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None = None
+    classes: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None = None
+
+    def of(
+        self, ids: list[str], device: str | torch.device = "cpu"
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Return the values of each known fact about clips.
+
+        Arguments
+        ---------
+        ids : list of str
+            B ids.
+        device : str
+            Device of the values.
+
+        Returns
+        -------
+        known : dict
+            Name of a field to its two tensors, (B, N) or (B,).
+        """
+        functions = {"stems": self.stems, "classes": self.classes}
+        known = {}
+        for name, function in functions.items():
+            if function is not None:
+                first, second = function(ids)
+                known[name] = (first.to(device), second.to(device))
+        return known
 
 
 @dataclass(frozen=True)
 class ConditionClips:
-    """The clips of a condition, with their stems if these are known."""
+    """The clips of a condition, with the ground truth about them."""
 
     clips: MixtureClips  # items for `dataset.collate_clips`
-    # Returns (foreground, background), each (B, N), of B ids; None: unknown stems.
-    stems: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None
+    truth: GroundTruth
     fingerprint: str  # a hash of all inputs of the samples
     description: str  # one line
     bases: Mapping[str, str] | None = None  # id of a mixture to that of its clip
@@ -40,13 +84,58 @@ class ConditionClips:
         Example
         -------
         >>> opened = ConditionClips(
-        ...     None, None, "", "", {"dog+0": "dog", "dog+1": "dog"}
+        ...     None, GroundTruth(), "", "", {"dog+0": "dog", "dog+1": "dog"}
         ... )
         >>> opened.bases_of(["dog+0", "dog+1", "rain"])
         ['dog', 'dog', 'rain']
         """
         bases = self.bases or {}
         return [bases.get(name, name) for name in ids]
+
+
+def source_classes(
+    entries: Mapping[str, Entry],
+    categories: Mapping[str, str],
+    labels: Sequence[str],
+) -> Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None:
+    """Return a function from ids to the classes of their sources, see `GroundTruth`.
+
+    Arguments
+    ---------
+    entries : dict
+        Id to entry (`speechbrain_lmac.data.mixtures`).
+    categories : dict
+        Name of a file to its class name, of the dataset's clips.
+    labels : list
+        Class names in the order of the classifier's logits.
+
+    Returns
+    -------
+    classes : callable or None
+        None unless a background is a clip of the dataset.
+
+    Example
+    -------
+    >>> entry = {"category": "dog", "background": {"pieces": [{"wav": "rain.wav"}]}}
+    >>> classes = source_classes({"a": entry}, {"rain.wav": "rain"}, ["dog", "rain"])
+    >>> classes(["a"])
+    (tensor([0]), tensor([1]))
+    """
+    indices = {}
+    for name, entry in entries.items():
+        pieces = (entry["background"] or {}).get("pieces", ())
+        found = {categories.get(piece["wav"]) for piece in pieces}
+        known = len(found) == 1 and found <= set(labels)
+        background = labels.index(found.pop()) if known else UNKNOWN_CLASS
+        indices[name] = (labels.index(entry["category"]), background)
+    if all(background == UNKNOWN_CLASS for _, background in indices.values()):
+        return None
+
+    def classes(ids: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        foreground, background = torch.tensor([indices[name] for name in ids]).T
+        return foreground, background
+
+    return classes
 
 
 class MixtureCondition:
@@ -123,12 +212,21 @@ class MixtureCondition:
         )
         sounds = sounds_of(dataset, self.contaminants)
         check_files(path, record, sounds)
+        protocol = PROTOCOLS[record["protocol"]]
+        categories = {
+            clip["wav"]: clip["category"]
+            for part in {protocol.base_split(split), protocol.other_split(split)}
+            for clip in read_clips(manifest_folder, part).values()
+        }
         clips = MixtureClips(
             record["clips"], sounds, record["n_samples"], record["sample_rate"], labels
         )
         return ConditionClips(
             clips=clips,
-            stems=clips.stems,
+            truth=GroundTruth(
+                stems=clips.stems,
+                classes=source_classes(record["clips"], categories, labels),
+            ),
             fingerprint=json_hash(record),
             description=record["description"],
             bases={name: entry["base"] for name, entry in record["clips"].items()},
@@ -162,7 +260,7 @@ class CleanCondition(MixtureCondition):
         opened = super().open(dataset, manifest_folder, split, labels)
         return ConditionClips(
             clips=opened.clips,
-            stems=None,
+            truth=GroundTruth(),
             fingerprint=opened.fingerprint,
             description=opened.description,
             bases=opened.bases,
@@ -210,7 +308,7 @@ class StemCondition(MixtureCondition):
         stems.check(opened.clips.ids)
         return ConditionClips(
             clips=opened.clips,
-            stems=stems,
+            truth=GroundTruth(stems=stems),
             fingerprint=json_hash([opened.fingerprint, stems.states(opened.clips.ids)]),
             description=f"{opened.description}; stems known",
             bases=opened.bases,

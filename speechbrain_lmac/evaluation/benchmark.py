@@ -20,7 +20,8 @@ from speechbrain_lmac.evaluation.randomisation import randomisation_check
 from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
 from speechbrain_lmac.evaluation.statistics import CLIP
 from speechbrain_lmac.explainers.by_name import CONTROLS
-from speechbrain_lmac.metrics import Check, Score, identity_of, metrics_by_name
+from speechbrain_lmac.metrics import Score, identity_of, metrics_by_name
+from speechbrain_lmac.metrics.checks import Check
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.separation import scores_of
 from speechbrain_lmac.types import Classifier
@@ -96,7 +97,7 @@ class Benchmark:
         Number of clips per condition, evenly spaced in the dataset. Default: all.
     curves : Curves, optional
     checks : sequence
-        Of `metrics.Check`.
+        Of `metrics.checks.Check`.
     device : str or torch.device
         Device of the models.
 
@@ -212,7 +213,7 @@ class Benchmark:
         """
         total = sum(
             len(self.clips(condition))
-            * len(explainable(block.explainers, opened.stems is not None))
+            * len(explainable(block.explainers, opened.truth.stems is not None))
             for condition, opened in self.conditions.items()
             for block in self.blocks.values()
         )
@@ -261,7 +262,7 @@ class Benchmark:
                 block.classifier,
                 metrics,
                 class_names=self.labels,
-                stems=opened.stems,
+                truth=opened.truth,
                 shares=shares,
                 checks=self.checks,
                 device=self.device,
@@ -273,12 +274,13 @@ class Benchmark:
 
     def scores(self, condition: str, block: str) -> dict[str, Sequence[Score]]:
         """Return the scores of a condition and block: metrics, truth, areas, checks."""
-        known = self.conditions[condition].stems is not None
+        truth, domain = self.conditions[condition].truth, self.blocks[block].domain
+        checks = [check.scores(domain, truth) for check in self.checks]
         return {
             "metrics": self.metrics,
-            "truth": scores_of(self.blocks[block].domain) if known else (),
+            "truth": scores_of(domain) if truth.stems is not None else (),
             "areas": AREAS if self.shares(condition) else (),
-            "checks": [score for check in self.checks for score in check.scores()],
+            "checks": [score for scores in checks for score in scores],
         }
 
     def check_sanity(

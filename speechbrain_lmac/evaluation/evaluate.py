@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
+from speechbrain_lmac.data.conditions import GroundTruth
 from speechbrain_lmac.data.dataset import ClipBatch, lens_on
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.evaluation.row_store import RowStore
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.explainers import Baselines, Remembered
-from speechbrain_lmac.metrics import PAPER_METRICS, Check
+from speechbrain_lmac.metrics import PAPER_METRICS
+from speechbrain_lmac.metrics.checks import Check, ExplainedBatch
 from speechbrain_lmac.metrics.curves import size_areas, size_curves
 from speechbrain_lmac.metrics.faithfulness import saturated, target_probability
 from speechbrain_lmac.metrics.separation import source_scores
@@ -91,7 +93,7 @@ def evaluate(
     classifier: Classifier,
     metrics: Sequence[Metric] = PAPER_METRICS,
     class_names: Sequence[str] | None = None,
-    stems: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None = None,
+    truth: GroundTruth | None = None,
     shares: Sequence[float] = (),
     checks: Sequence[Check] = (),
     device: str | torch.device = "cpu",
@@ -105,16 +107,16 @@ def evaluate(
     explainers : dict
         Name of the method to Explainer, all in this domain. Wrap the reference of
         random masks in `explainers.controls.Remembered`. A
-        `MixtureExplainer` gets the stems, and is skipped without `stems`.
+        `MixtureExplainer` gets the stems, and is skipped without.
     batches : iterable of ClipBatch
     domain : MaskDomain
     classifier : Classifier
     metrics : sequence of Metric
     class_names : list
         Class names for the table. Default: class indices.
-    stems : callable
-        Maps B ids to foreground and background of these clips, (B, N) each. Adds the
-        scores of `metrics.separation`.
+    truth : GroundTruth, optional
+        The known facts about the clips. Known stems add the scores of
+        `metrics.separation`.
     shares : sequence of float
         Shares of kept cells, above 0 and at most 1. Adds the scores at these mask sizes
         and the areas under their curves (`metrics.curves`), in columns `curve_column`.
@@ -142,7 +144,8 @@ def evaluate(
         If there is no explainer or no clip.
     """
     store = RowStore() if store is None else store
-    scored = explainable(explainers, stems is not None)
+    truth = GroundTruth() if truth is None else truth
+    scored = explainable(explainers, truth.stems is not None)
     skipped = [name for name in explainers if name not in scored]
     if skipped and not scored:
         raise InputError(
@@ -158,17 +161,18 @@ def evaluate(
         if number % store.n_ranks != store.rank:
             continue
         wav, lens = batch.wav.to(device), lens_on(batch, device)
-        parts = None  # the stems, rendered once for all methods if needed
+        known: dict[str, tuple[torch.Tensor, torch.Tensor]] | None = None
         for method, explainer in scored.items():
             if not store.has(method, batch.ids):
-                if stems is not None and parts is None:
-                    parts = [stem.to(device) for stem in stems(batch.ids)]
+                if known is None:  # rendered once for all methods, if needed
+                    known = truth.of(batch.ids, device)
+                stems = known.get("stems")
                 explain: Callable[..., Explanation] = explainer.explain
-                if isinstance(explainer, MixtureExplainer) and parts is not None:
+                if isinstance(explainer, MixtureExplainer) and stems is not None:
                     explain = partial(
                         explainer.explain_mixture,
-                        foreground=parts[0],
-                        background=parts[1],
+                        foreground=stems[0],
+                        background=stems[1],
                     )
                 explanation, seconds = _timed(explain, wav, lens)
                 try:
@@ -179,8 +183,8 @@ def evaluate(
                     batch.ids, batch.label, evidence, metrics, class_names
                 )
                 table.insert(1, "method", method)
-                if parts is not None:
-                    scores = source_scores(domain, explanation, *parts)
+                if stems is not None:
+                    scores = source_scores(domain, explanation, *stems)
                     _add(table, scores)
                 if shares:
                     curves = size_curves(domain, classifier, explanation, shares)
@@ -188,8 +192,11 @@ def evaluate(
                         columns = [curve_column(name, share) for share in shares]
                         _add(table, dict(zip(columns, values.T, strict=True)))
                     _add(table, size_areas(curves, shares))
+                explained = ExplainedBatch(
+                    domain, classifier, explanation, evidence, class_names, **known
+                )
                 for check in checks:
-                    _add(table, check(domain, classifier, explanation))
+                    _add(table, check(explained))
                 table["seconds"] = seconds / len(batch.ids)
                 store.add(table)
             if bar is not None:

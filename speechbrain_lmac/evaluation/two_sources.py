@@ -312,7 +312,7 @@ def two_source_rows(
     InputError
         When the condition has no stems.
     """
-    if opened.stems is None:
+    if opened.truth.stems is None:
         raise InputError(
             "two sources: the condition has no stems (waveforms of both sources); use "
             "the condition hparams/parts/condition/mixtures.yaml, which mixes two clips"
@@ -330,7 +330,9 @@ def two_source_rows(
         for method, explainer in block.explainers.items():
             if not store.has(method, batch.ids):
                 if sources is None:
-                    sources = [stem.to(device) for stem in opened.stems(batch.ids)]
+                    sources = [
+                        stem.to(device) for stem in opened.truth.stems(batch.ids)
+                    ]
                     with torch.no_grad():
                         whole = classify(domain, classifier, domain.encode(wav, lens))
                         top = whole.logits.topk(2).indices.tolist()

@@ -9,13 +9,13 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.metrics import faithfulness, sparsity
-from speechbrain_lmac.types import Classifier, Evidence, Explanation, MaskDomain
+from speechbrain_lmac.types import Evidence
 from speechbrain_lmac.utils.errors import InputError
 
 
@@ -27,31 +27,6 @@ class Score:
     higher_is_better: bool | None = None  # None: no direction, or unknown
     unit: str = ""  # "%", "dB", or "" for a plain number
     description: str = ""  # one line, printed below tables
-
-
-class Check(Protocol):
-    """Scores that need more than `Evidence`: other sounds, or another classifier."""
-
-    def scores(self) -> tuple[Score, ...]:
-        """Return the columns."""
-
-    def __call__(
-        self, domain: MaskDomain, classifier: Classifier, explanation: Explanation
-    ) -> dict[str, torch.Tensor]:
-        """Return the scores of a batch of explanations.
-
-        Arguments
-        ---------
-        domain : MaskDomain
-        classifier : Classifier
-        explanation : Explanation
-            Of B clips, encoded from waveforms.
-
-        Returns
-        -------
-        scores : dict
-            Name of each of `scores()` to its values, (B,).
-        """
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,12 @@ from speechbrain_lmac.metrics import (
     faithfulness,
 )
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
+from speechbrain_lmac.metrics.checks.imprint import NOISES, OTHER_CLIPS
+from speechbrain_lmac.metrics.checks.second_listener import (
+    LISTENER_SCORES,
+    TARGET_SCORES,
+)
 from speechbrain_lmac.metrics.curves import CURVES
-from speechbrain_lmac.metrics.imprint import NOISES, OTHER_CLIPS
-from speechbrain_lmac.metrics.second_listener import LISTENER_SCORES, TARGET_SCORES
 from speechbrain_lmac.metrics.separation import IRM_OVERLAP_HEARD, SOURCE_SCORES
 from speechbrain_lmac.publishing.model_card import METHODS as METHODS_OF_CARDS
 from tests.pages import (

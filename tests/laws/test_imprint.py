@@ -4,9 +4,15 @@ import pytest
 import torch
 
 from speechbrain_lmac.domains.stft import STFTDomain
-from speechbrain_lmac.metrics.imprint import NOISES, OTHER_CLIPS, Imprint, at_level_of
+from speechbrain_lmac.metrics.checks.imprint import (
+    NOISES,
+    OTHER_CLIPS,
+    Imprint,
+    at_level_of,
+)
 from speechbrain_lmac.types import ClassifierOutput, Explanation
 from speechbrain_lmac.utils.errors import InputError
+from tests.explained import explained
 
 RATE, N = 16000, 8000
 LOW, HIGH = 0, 1
@@ -59,7 +65,7 @@ def test_a_mask_that_draws_its_class_has_a_full_imprint(domain):
     check = Imprint(pool, n_pairings=2)
     wav = tones(300, 5000)
     drawn = explanation_of(domain, wav, [LOW, HIGH], keep_bins(200, 500))
-    scores = check(domain, LowOrHigh(), drawn)
+    scores = check(explained(domain, LowOrHigh(), drawn))
     for noise in NOISES:
         assert scores[f"imprint {noise}"].tolist() == [0, 100]
     # Kept of a low tone is next to nothing, but only at high frequencies.
@@ -69,7 +75,7 @@ def test_a_mask_that_draws_its_class_has_a_full_imprint(domain):
 def test_a_mask_of_ones_has_the_chance_level(domain):
     wav = tones(300, 5000)
     ones = explanation_of(domain, wav, [LOW, HIGH])
-    scores = Imprint(pool, n_pairings=2)(domain, LowOrHigh(), ones)
+    scores = Imprint(pool, n_pairings=2)(explained(domain, LowOrHigh(), ones))
     assert scores[OTHERS].tolist() == [0, 0]  # each is of the other class
     # Mel bands widen: pink noise is in class HIGH, whatever the explained class is.
     assert scores["imprint pink"].tolist() == [0, 100]
@@ -80,11 +86,13 @@ def test_scores_are_those_of_the_columns_and_of_the_clip_alone(domain):
     wav = tones(300, 700, 5000)
     target = [LOW, LOW, HIGH]
     mask = keep_bins(20, 400)
-    together = check(domain, LowOrHigh(), explanation_of(domain, wav, target, mask))
+    together = check(
+        explained(domain, LowOrHigh(), explanation_of(domain, wav, target, mask))
+    )
     assert list(together) == [score.name for score in check.scores()]
     for index in range(3):
         one = explanation_of(domain, wav[[index]], target[index : index + 1], mask)
-        alone = check(domain, LowOrHigh(), one)
+        alone = check(explained(domain, LowOrHigh(), one))
         for name, values in together.items():
             assert values[index] == alone[name][0], name
 
@@ -98,9 +106,10 @@ def test_the_seed_alone_chooses_the_sounds(domain):
             carriers.append(features)
             return super().__call__(features)
 
+    batch = explained(domain, Recorder(), explanation_of(domain, wav, [LOW], mask))
+    carriers.clear()
     for seed in (1, 1, 2):
-        check = Imprint(noises=["white"], seed=seed)
-        check(domain, Recorder(), explanation_of(domain, wav, [LOW], mask))
+        Imprint(noises=["white"], seed=seed)(batch)
     torch.testing.assert_close(carriers[0], carriers[1], rtol=0, atol=0)
     assert not torch.equal(carriers[0], carriers[2])
 
@@ -114,8 +123,13 @@ def test_the_clips_are_classified_once_for_all_batches(domain):
             return super().__call__(features)
 
     classifier, check = Counter(), Imprint(pool, noises=[], n_pairings=1)
-    for wav in (tones(300), tones(5000)):
-        check(domain, classifier, explanation_of(domain, wav, [LOW]))
+    batches = [
+        explained(domain, classifier, explanation_of(domain, wav, [LOW]))
+        for wav in (tones(300), tones(5000))
+    ]
+    sizes.clear()
+    for batch in batches:
+        check(batch)
     assert sizes == [len(pool()), 1, 1]
 
 
@@ -131,11 +145,15 @@ def test_what_has_no_score_is_nan(domain):
     wav = tones(300, 5000)
     holes = explanation_of(domain, wav, [LOW, HIGH])
     holes.mask[0, 0, 0] = torch.nan
-    scores = Imprint(lambda: tones(300), n_pairings=1)(domain, LowOrHigh(), holes)
+    scores = Imprint(lambda: tones(300), n_pairings=1)(
+        explained(domain, LowOrHigh(), holes)
+    )
     assert scores["imprint white"].isnan().tolist() == [True, False]
     # No clip of another class than LOW exists.
     low = explanation_of(domain, wav, [LOW, HIGH])
-    scores = Imprint(lambda: tones(300), n_pairings=1)(domain, LowOrHigh(), low)
+    scores = Imprint(lambda: tones(300), n_pairings=1)(
+        explained(domain, LowOrHigh(), low)
+    )
     assert scores[OTHERS].isnan().tolist() == [True, False]
 
 

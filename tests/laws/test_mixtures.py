@@ -207,7 +207,7 @@ def test_stems_have_the_stated_ratio_and_add_up(kind, snr_db, opened):
     condition = opened(kind, snr_db=snr_db)
     expected = PUBLISHED_DB[kind] if snr_db is None else snr_db
     batch = collate_clips([condition.clips[i] for i in range(len(condition.clips))])
-    foreground, background = condition.stems(batch.ids)
+    foreground, background = condition.truth.stems(batch.ids)
     assert torch.equal(foreground + background, batch.wav)
     assert foreground.dtype == torch.float32
     torch.testing.assert_close(batch.wav.abs().amax(1), torch.ones(len(batch.ids)))
@@ -248,7 +248,7 @@ def test_clean_clips_are_those_of_the_dataset(toy):
     for item, other in zip(condition.clips, plain, strict=True):
         assert (item["id"], item["label"]) == (other["id"], other["label"])
         assert torch.equal(item["signal"], other["signal"])
-    assert condition.stems is None
+    assert condition.truth.stems is None
     assert condition.description == "clean: 6 clips of the split valid"
 
 
@@ -291,7 +291,7 @@ def test_known_stems_add_up_to_the_clip_that_is_heard(toy):
     stems_folder = f"{toy[0].data_folder}/stems"
     condition = StemCondition(stems_folder).open(*toy, "test", list(TOY_CLASSES))
     batch = collate_clips([condition.clips[i] for i in range(5)])
-    foreground, background = condition.stems(batch.ids)
+    foreground, background = condition.truth.stems(batch.ids)
     torch.testing.assert_close(foreground + background, batch.wav)
     assert not torch.allclose(foreground, batch.wav, atol=0.01)
 

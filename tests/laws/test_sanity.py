@@ -5,7 +5,7 @@ import torch
 
 from speechbrain_lmac.classifiers import CNN14Classifier, CompactClassifier
 from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding, ClapClassifier
-from speechbrain_lmac.data.conditions import ConditionClips
+from speechbrain_lmac.data.conditions import ConditionClips, GroundTruth
 from speechbrain_lmac.data.dataset import ClipBatch
 from speechbrain_lmac.evaluation.benchmark import Benchmark, Sanity
 from speechbrain_lmac.evaluation.evaluate import Block
@@ -340,7 +340,7 @@ def test_a_benchmark_randomises_the_encoder_that_it_is_told(tmp_path):
         {"id": name, "signal": wav, "label": 0, "lens": 1.0}
         for name, wav in zip(batch.ids, batch.wav, strict=True)
     ]
-    opened = ConditionClips(clips, None, "0", "three clips")
+    opened = ConditionClips(clips, GroundTruth(), "0", "three clips")
     block = Block(Domain(), classifier, {"gradient": Gradient(classifier)})
     benchmark = Benchmark(
         {"STFT": block}, {"clean": opened}, classifier, (), ["a", "dog", "rain"]

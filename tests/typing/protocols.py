@@ -14,7 +14,7 @@ from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.classifiers.zoo.yamnet import TrainedYAMNet, YAMNet
 from speechbrain_lmac.inference import AudioClassifier
 from speechbrain_lmac.metrics import EvidenceMetric
-from speechbrain_lmac.metrics.listeners import (
+from speechbrain_lmac.metrics.checks.listeners import (
     BatchClassifier,
     ClassifierTags,
     TagClassifier,

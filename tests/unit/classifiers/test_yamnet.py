@@ -26,8 +26,8 @@ from speechbrain_lmac.classifiers.zoo.yamnet import (
 from speechbrain_lmac.data_prep.esc50_prepare import esc50_classes
 from speechbrain_lmac.dsp.audio import fix_length, read_mono
 from speechbrain_lmac.hub.weights import save_weights
-from speechbrain_lmac.metrics.listeners import SecondListener
-from speechbrain_lmac.metrics.second_listener import best_class
+from speechbrain_lmac.metrics.checks.listeners import SecondListener
+from speechbrain_lmac.metrics.checks.second_listener import best_class
 from speechbrain_lmac.utils.errors import InputError
 from tests.listeners import random_yamnet, yamnet_part
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from speechbrain_lmac.classifiers import CompactClassifier
-from speechbrain_lmac.data.conditions import ConditionClips
+from speechbrain_lmac.data.conditions import ConditionClips, GroundTruth
 from speechbrain_lmac.domains.stft import MelDomain, STFTDomain
 from speechbrain_lmac.evaluation.benchmark import Benchmark, Curves, Sanity
 from speechbrain_lmac.evaluation.evaluate import Block
@@ -55,7 +55,11 @@ def opened(level, known):
     # c0 and c1 are mixtures of one clip, c2 and c3, c4 and c5
     bases = {f"c{i}": f"clip{i // 2}" for i in range(N_CLIPS)} if known else None
     return ConditionClips(
-        clips, stems if known else None, f"print {level}", f"x{level}", bases
+        clips,
+        GroundTruth(stems if known else None),
+        f"print {level}",
+        f"x{level}",
+        bases,
     )
 
 

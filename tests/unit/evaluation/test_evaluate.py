@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from speechbrain_lmac.data.conditions import GroundTruth
 from speechbrain_lmac.data.dataset import ClipBatch
 from speechbrain_lmac.evaluation.evaluate import curve_column, evaluate
 from speechbrain_lmac.evaluation.row_store import RowStore
@@ -165,9 +166,8 @@ def test_stems_are_handed_to_the_explainers_that_need_them(monkeypatch, caplog):
     explainers = {"first": FirstBin(), "ideal": OfStems(), "best": OfStems()}
     clips = [1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]
     louder = torch.tensor(clips) > 2
-    rows = run(
-        explainers, *clips, stems=lambda ids: (louder.float(), (~louder).float())
-    )
+    truth = GroundTruth(lambda ids: (louder.float(), (~louder).float()))
+    rows = run(explainers, *clips, truth=truth)
     assert rows["method"].tolist() == [n for n in explainers for _ in clips]
     expected = [[[0.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [0.0, 0.0]]]
     assert masks[1].tolist() == expected and masks[0].tolist() != expected
@@ -191,7 +191,7 @@ def test_stems_are_rendered_once_per_batch_and_not_for_finished_rows(monkeypatch
     scores = "speechbrain_lmac.evaluation.evaluate.source_scores"
     monkeypatch.setattr(scores, lambda domain, explanation, *stems: {})
     store = RowStore()
-    options = {"stems": stems, "store": store, "class_names": CLASSES}
+    options = {"truth": GroundTruth(stems), "store": store, "class_names": CLASSES}
     run({"first": FirstBin(), "second": FirstBin()}, DOG, RAIN, SURE, **options)
     assert rendered == [["clip0", "clip1"], ["clip2"]]
     run({"first": FirstBin(), "second": FirstBin()}, DOG, RAIN, SURE, **options)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding, ClapClassifier
+from speechbrain_lmac.data.conditions import GroundTruth
 from speechbrain_lmac.data.dataset import ClipBatch
 from speechbrain_lmac.domains.stft import MagnitudeSTFTDomain
 from speechbrain_lmac.evaluation.evaluate import Block
@@ -226,7 +227,7 @@ def experiment(domain, classifier, sources, tmp_path):
         return two_source_rows(
             Block(domain, classifier, explainers),
             classifier,
-            SimpleNamespace(stems=stems),
+            SimpleNamespace(truth=GroundTruth(stems)),
             [ClipBatch(names[:1], wav[:1]), ClipBatch(names[1:], wav[1:])],
             {"l+0": (0, 1), "h+0": (1, 0)},
             LABELS,
@@ -240,7 +241,7 @@ def experiment(domain, classifier, sources, tmp_path):
 
 
 def test_a_condition_without_stems_is_refused():
-    opened, block = SimpleNamespace(stems=None), SimpleNamespace()
+    opened, block = SimpleNamespace(truth=GroundTruth()), SimpleNamespace()
     with pytest.raises(InputError, match="stems"):
         two_source_rows(block, None, opened, [], {}, LABELS, 1, "cpu", None, None)
 

@@ -9,8 +9,8 @@ import torch
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.domains.stft import MelDomain, STFTDomain
 from speechbrain_lmac.inference import AudioClassifier
-from speechbrain_lmac.metrics.listeners import ClassifierTags, SecondListener
-from speechbrain_lmac.metrics.second_listener import (
+from speechbrain_lmac.metrics.checks.listeners import ClassifierTags, SecondListener
+from speechbrain_lmac.metrics.checks.second_listener import (
     LISTENER_SCORES,
     TARGET_SCORES,
     best_class,

@@ -12,12 +12,14 @@ import torch
 
 from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.data.background import TrainingClips
+from speechbrain_lmac.data.conditions import GroundTruth
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.domains.stft import zero_padding
 from speechbrain_lmac.dsp.noise import GENERATORS, unit_power_noise
 from speechbrain_lmac.dsp.pad_crop import repeat_or_cut
 from speechbrain_lmac.metrics import Score
-from speechbrain_lmac.types import Classifier, Encoded, Explanation, MaskDomain
+from speechbrain_lmac.metrics.checks import ExplainedBatch
+from speechbrain_lmac.types import Classifier, Encoded, MaskDomain
 from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.seeding import clip_key, generator
 
@@ -166,8 +168,21 @@ class Imprint:
         self.seed = seed
         self._predicted: tuple[MaskDomain, Classifier, int, torch.Tensor] | None = None
 
-    def scores(self) -> tuple[Score, ...]:
-        """Return the columns: one per noise, and one for the other clips."""
+    def scores(
+        self, domain: MaskDomain | None = None, truth: GroundTruth | None = None
+    ) -> tuple[Score, ...]:
+        """Return the columns: one per noise, and one for the other clips.
+
+        Arguments
+        ---------
+        domain, truth
+            Not used: the columns are the same everywhere.
+
+        Returns
+        -------
+        scores : tuple
+            Of Score.
+        """
         kinds = [f"{noise} noise" for noise in self.noises]
         kinds += [] if self.clips is None else ["clips of another class"]
         names = [*self.noises, *([] if self.clips is None else [OTHER_CLIPS])]
@@ -183,17 +198,13 @@ class Imprint:
         )
 
     @torch.no_grad()
-    def __call__(
-        self, domain: MaskDomain, classifier: Classifier, explanation: Explanation
-    ) -> dict[str, torch.Tensor]:
+    def __call__(self, batch: ExplainedBatch) -> dict[str, torch.Tensor]:
         """Return the scores of a batch of explanations.
 
         Arguments
         ---------
-        domain : MaskDomain
-        classifier : Classifier
-        explanation : Explanation
-            Of B clips, encoded from waveforms.
+        batch : ExplainedBatch
+            Of B clips.
 
         Returns
         -------
@@ -201,7 +212,8 @@ class Imprint:
             Name of each of `scores()` to its values, (B,), 0 to 100, float64. NaN for
             a mask with a NaN, and where no clip of another class exists.
         """
-        encoded = explanation.encoded
+        domain, classifier = batch.domain, batch.classifier
+        explanation, encoded = batch.explanation, batch.explanation.encoded
         if encoded.wav is None:
             raise ValueError("imprint needs the waveforms of the encoded clips")
         wav, lens, n = encoded.wav, encoded.lens, encoded.length

@@ -10,7 +10,7 @@ import torch
 
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.metrics import Score
-from speechbrain_lmac.metrics.listeners import SecondListener
+from speechbrain_lmac.metrics.checks.listeners import SecondListener
 from speechbrain_lmac.types import MaskDomain
 
 UNKNOWN = -1  # a class that is not known

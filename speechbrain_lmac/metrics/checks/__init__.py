@@ -1,0 +1,79 @@
+"""Checks: scores of an explanation that need more than its `Evidence`.
+
+A check uses other sounds, another classifier, or the ground truth about the clips. A
+mask can satisfy the papers' metrics by encoding its class in its shape; checks detect
+that (Jethani et al. 2021, arXiv 2103.01890).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from speechbrain_lmac.data.conditions import GroundTruth
+from speechbrain_lmac.metrics import Score
+from speechbrain_lmac.types import Classifier, Evidence, Explanation, MaskDomain
+
+
+@dataclass(frozen=True)
+class ExplainedBatch:
+    """The explanations of B clips, and the known facts about these clips.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : Classifier
+        The explained one.
+    explanation : Explanation
+        Encoded from waveforms.
+    evidence : Evidence
+        Of the explanation (`evidence.gather_evidence`).
+    labels : sequence of str, optional
+        C class names in the order of the logits.
+    stems : (torch.Tensor, torch.Tensor), optional
+        Foreground and background, waveforms (B, N), see `GroundTruth`.
+    classes : (torch.Tensor, torch.Tensor), optional
+        Their class indices, (B,) each, see `GroundTruth`.
+    """
+
+    domain: MaskDomain
+    classifier: Classifier
+    explanation: Explanation
+    evidence: Evidence
+    labels: Sequence[str] | None = None
+    stems: tuple[torch.Tensor, torch.Tensor] | None = None
+    classes: tuple[torch.Tensor, torch.Tensor] | None = None
+
+
+class Check(Protocol):
+    """Scores of explanations that need more than `Evidence`."""
+
+    def scores(self, domain: MaskDomain, truth: GroundTruth) -> tuple[Score, ...]:
+        """Return the columns for explanations in a domain.
+
+        Arguments
+        ---------
+        domain : MaskDomain
+        truth : GroundTruth
+            Of the condition: a check that needs stems has no column without.
+
+        Returns
+        -------
+        scores : tuple
+            Of Score.
+        """
+
+    def __call__(self, batch: ExplainedBatch) -> dict[str, torch.Tensor]:
+        """Return the scores of a batch of explanations.
+
+        Arguments
+        ---------
+        batch : ExplainedBatch
+            Of B clips.
+
+        Returns
+        -------
+        scores : dict
+            Name of each of `scores` to its values, (B,).
+        """
