@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -280,7 +280,7 @@ class Benchmark:
             "metrics": self.metrics,
             "truth": scores_of(domain) if truth.stems is not None else (),
             "areas": AREAS if self.shares(condition) else (),
-            "checks": [score for scores in checks for score in scores],
+            "checks": [replace(s, partial=True) for scores in checks for s in scores],
         }
 
     def check_sanity(

@@ -43,20 +43,22 @@ def summarise(
         One row per method, in the order of `per_clip`. `n`: rows, of which a clip has
         one or, in a condition with mixtures, several. `empty`: rows with an empty mask.
         `non_finite`: rows with a score that is not finite (SPS and COMP of an empty
-        mask). `saturated`: rows without a measurable gain. For each score its mean over
-        the rows with a finite value, the limits of the 95 % interval over clips
-        `NAME_low` and `NAME_high` (NaN without such a row), and the number of such
-        rows `NAME_n`. `seconds_per_clip`: time to explain, without scoring.
+        mask), except `partial` ones. `saturated`: rows without a measurable gain. For
+        each score its mean over the rows with a finite value, the limits of the 95 %
+        interval over clips `NAME_low` and `NAME_high` (NaN without such a row), and the
+        number of such rows `NAME_n`. `seconds_per_clip`: time to explain, without
+        scoring.
     """
     names = [score.name for score in scores]
     rows = []
     for method, own in per_clip.groupby("method", sort=False):
         values, clips = own[names].to_numpy(dtype=float), clips_of(own)
+        broken = ~np.isfinite(values[:, [not score.partial for score in scores]])
         row = {
             "method": method,
             "n": len(own),
             "empty": int(own["empty_mask"].sum()),
-            "non_finite": int((~np.isfinite(values)).any(axis=1).sum()),
+            "non_finite": int(broken.any(axis=1).sum()),
             "saturated": int(own["saturated"].sum()),
         }
         for name, column in zip(names, values.T, strict=True):

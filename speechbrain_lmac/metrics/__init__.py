@@ -27,6 +27,7 @@ class Score:
     higher_is_better: bool | None = None  # None: no direction, or unknown
     unit: str = ""  # "%", "dB", or "" for a plain number
     description: str = ""  # one line, printed below tables
+    partial: bool = False  # undefined (NaN) for some clips, which is no fault
 
 
 @dataclass(frozen=True)
@@ -308,9 +309,12 @@ def _metric(thing: Any) -> EvidenceMetric:
     if isinstance(thing, Score) and not callable(thing):
         raise InputError(f"score {thing.name!r} has no function of `Evidence`")
     if hasattr(thing, "name") and hasattr(thing, "higher_is_better"):
-        about = (getattr(thing, key, "") for key in ("unit", "description"))
         return EvidenceMetric(
-            thing.name, thing.higher_is_better, *about, function=thing
+            thing.name,
+            thing.higher_is_better,
+            unit=getattr(thing, "unit", ""),
+            description=getattr(thing, "description", ""),
+            function=thing,
         )
     function = _unwrapped(thing)
     if isinstance(function, type):

@@ -24,7 +24,8 @@ HOW_TO_READ = (
     "Mean [95 % interval, percentile bootstrap over clips, each with all its mixtures] "
     "of those with a finite score; ↑ higher is better, ↓ lower is better. Clips: each "
     "mixture of a clip counts. Empty: masks that are 0 everywhere. "
-    "Non-finite: clips without one of the scores. Saturated: clips with nothing to "
+    "Non-finite: clips without one of the scores. (n): a check that only n clips have. "
+    "Saturated: clips with nothing to "
     "gain. s/clip: time to explain, not to score. p, p_in, p_out: probability of the "
     "explained class for the whole clip, the explanation alone, and the rest."
 )
@@ -260,9 +261,14 @@ def number(value: float, score: Score) -> str:
 
 
 def interval(row: Mapping[str, Any] | pd.Series, score: Score) -> str:
-    """Format the mean of a score in a row of a summary, `mean [low, high]`."""
+    """Format the mean of a score in a row of a summary, `mean [low, high]`.
+
+    Followed by `(n)`, the number of rows with a value, for a partial score of fewer.
+    """
     mean, low, high = (row[f"{score.name}{end}"] for end in ("", "_low", "_high"))
-    return with_limits(mean, low, high, score)
+    text = with_limits(mean, low, high, score)
+    n = row[f"{score.name}_n"] if score.partial else 0
+    return f"{text} ({n:.0f})" if 0 < n < row["n"] else text
 
 
 def with_limits(mean: float, low: float, high: float, score: Score) -> str:

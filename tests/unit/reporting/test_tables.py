@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,14 @@ import pytest
 from speechbrain_lmac.evaluation.paired_tests import compare, means_by
 from speechbrain_lmac.evaluation.randomisation import SIMILARITIES
 from speechbrain_lmac.evaluation.statistics import summarise
-from speechbrain_lmac.metrics import ALL_METRICS, MM, PAPER_METRICS, metrics_by_name
+from speechbrain_lmac.metrics import (
+    AI,
+    ALL_METRICS,
+    MM,
+    PAPER_METRICS,
+    SPS,
+    metrics_by_name,
+)
 from speechbrain_lmac.reporting.latex import escape, latex_table
 from speechbrain_lmac.reporting.markdown import row_of
 from speechbrain_lmac.reporting.paper_order import in_paper_order
@@ -71,6 +79,15 @@ def test_a_row_has_means_intervals_and_counts(summary):
     ]
     assert cells(rows[2])[5] == "1"  # the NaN of the mask of ones
     assert cells(rows[3])[0] == r"a\|b"
+
+
+def test_the_rows_of_a_partial_score_are_counted_in_its_cell():
+    partial = replace(SPS, partial=True)
+    summary = summarise(per_clip(), [AI, partial], n_boot=20)
+    assert summary["non_finite"].tolist() == [0, 0, 0, 0]
+    rows = {cells(row)[0]: cells(row)[1] for row in markdown_table(summary, [partial])}
+    assert rows["all ones"].endswith("] (3)")
+    assert rows["Saliency"].endswith("]")
 
 
 def test_a_score_that_no_clip_has_is_a_dash():
