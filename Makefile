@@ -54,6 +54,8 @@ $(PY) recipes/train_lmac.py hparams/esc10_lmac.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac.py hparams/esc10_lmac_mel.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac.py hparams/esc10_lmac_finetune.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac.py hparams/ablations/esc10_finetune_16.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac.py hparams/ablations/esc10_finetune_0.yaml $(ESC10_DATA)
+$(PY) recipes/train_lmac.py hparams/esc10_lmac_continued.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac.py hparams/esc10_lmac_mel_finetune.yaml $(ESC10_DATA)
 $(PY) recipes/train_nmf.py hparams/esc10_nmf.yaml $(ESC10_DATA)
 $(PY) recipes/train_l2i.py hparams/esc10_l2i.yaml $(ESC10_DATA)
@@ -96,6 +98,7 @@ tables: .venv/.installed-demo  ## write docs/results/results.md from the files t
 	$(PY) tools/tables.py --title "Results on ESC-10" --output docs/results/results.md \
 	    --trainings results/esc10_classifier_compact/1234 results/esc10_lmac/1234 \
 	        results/esc10_lmac_finetune/1234 results/ablations/esc10_finetune_16/1234 \
+	        results/ablations/esc10_finetune_0/1234 results/esc10_lmac_continued/1234 \
 	        results/esc10_lmac_mel/1234 results/esc10_lmac_mel_finetune/1234 \
 	        results/esc10_nmf/1234 results/esc10_l2i/1234 results/esc10_codec/1234 \
 	        results/ablations/esc10_td_alpha1.00/1234 results/esc10_lmac_td/1234 \
@@ -104,7 +107,12 @@ tables: .venv/.installed-demo  ## write docs/results/results.md from the files t
 	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234 \
 	        results/esc10_table_td/1234
 
+# Finetuning of the shipped model, and its controls.
+SHIPPED := --classifier_source esc10-classifier --pretrained_interpreter esc10-lmac
+
 explanation-checks: esc10-folder .venv/.installed-demo  ## the shipped models under checks beyond the papers' metrics; writes docs/results/checks.md (half an hour; resumes)
+	for control in esc10_lmac_continued ablations/esc10_finetune_0 ablations/esc10_finetune_16; do \
+	    $(PY) recipes/train_lmac.py hparams/$$control.yaml $(ESC10_DATA) $(SHIPPED) || exit 1; done
 	$(PY) recipes/evaluate.py hparams/esc10_checks.yaml $(ESC10_DATA) --conditions clean,noise --n_clips 80
 	$(PY) tools/tables.py --title "Checks of explanations on ESC-10" \
 	    --output docs/results/checks.md --evaluations results/esc10_checks/1234
