@@ -114,7 +114,9 @@ explanation-checks: esc10-folder .venv/.installed-demo  ## the shipped models un
 	for control in esc10_lmac_continued ablations/esc10_finetune_0 ablations/esc10_finetune_16; do \
 	    $(PY) recipes/train_lmac.py hparams/$$control.yaml $(ESC10_DATA) $(SHIPPED) || exit 1; done
 	$(PY) recipes/evaluate.py hparams/esc10_checks.yaml $(ESC10_DATA) --conditions clean,noise --n_clips 80
+	$(PY) tools/imprint_picture.py "$(ESC10_FOLDER)" docs/results/checks_pictures/imprint.png
 	$(PY) tools/tables.py --title "Checks of explanations on ESC-10" \
+	    --picture docs/results/checks_pictures/imprint.png "A mask of esc10-lmac on its clip, on white noise and on another clip" \
 	    --output docs/results/checks.md --evaluations results/esc10_checks/1234
 
 roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds; writes docs/results/roar.md (minutes, after `make demo`)

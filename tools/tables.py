@@ -39,6 +39,14 @@ def write_tables(argv):
     parser = Parser(__doc__)
     parser.add_argument("--trainings", nargs="+", default=[], help="result folders")
     parser.add_argument("--evaluations", nargs="+", default=[], help="result folders")
+    parser.add_argument(
+        "--picture",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("FILE", "CAPTION"),
+        help="a picture in the folder of the page, or below it",
+    )
     parser.add_argument("--title", default="Results", help="title of the page")
     parser.add_argument("--output", required=True, help="the Markdown file to write")
     args = parser.parse_args(argv)
@@ -49,6 +57,9 @@ def write_tables(argv):
         f"Written by `python tools/tables.py {shlex.join(argv)}`; not by hand.",
         "",
     ]
+    for file, caption in args.picture:
+        link = Path(file).relative_to(Path(args.output).parent).as_posix()
+        lines += [f"![{caption}]({link})", ""]
     if records:
         lines += ["## Trainings", "", *table(COLUMNS, records), ""]
     for record in records:

@@ -12,7 +12,7 @@ from fontTools.ttLib.tables._g_l_y_f import Glyph
 from matplotlib.text import Text
 from PIL import Image
 
-from speechbrain_lmac.plots import charts, figures
+from speechbrain_lmac.plots import charts, figures, imprint_figure
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def drawn(monkeypatch):
 
     monkeypatch.setattr(figures, "new_figure", remember)
     monkeypatch.setattr(charts, "new_figure", remember)
+    monkeypatch.setattr(imprint_figure, "new_figure", remember)
     return made
 
 
@@ -255,3 +256,18 @@ def test_curves_have_a_panel_per_quantity_and_two_lines_per_run(tmp_path, drawn)
     valid = by_title["loss"].lines[1]
     assert valid.get_label() == "a, valid" and valid.get_linestyle() == "-"
     assert list(valid.get_ydata()) == [2.0] * 3
+
+
+def test_the_imprint_has_a_row_per_sound(tmp_path, drawn):
+    given = panels()
+    sounds = {
+        "clip: dog 0.99": (given["input"], "masked: dog 0.98", given["explanation"]),
+        "silence": (given["input"] * 0, "masked", given["input"] * 0),
+    }
+    path = tmp_path / "imprint.png"
+    imprint_figure.write_imprint_figure(path, given["mask"], sounds, (2.0, 8e3), "dog")
+    assert_picture(path)
+    titles = {a.get_title(loc="left"): a for a in drawn[0].axes if a.images}
+    assert set(titles) == {"mask", "masked", *sounds, "masked: dog 0.98"}
+    assert titles["mask"].images[0].get_clim() == (0, 1)
+    assert titles["clip: dog 0.99"].images[0].get_array().max() == 0  # its loudest cell
