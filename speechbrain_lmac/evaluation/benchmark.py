@@ -96,7 +96,7 @@ class Benchmark:
         Number of clips per condition, evenly spaced in the dataset. Default: all.
     curves : Curves, optional
     checks : sequence
-        Of `metrics.Check`.
+        `metrics.Check` objects.
     device : str or torch.device
         Device of the models.
 

@@ -45,7 +45,7 @@ class Check(Protocol):
         domain : MaskDomain
         classifier : Classifier
         explanation : Explanation
-            Of B clips, encoded from waveforms.
+            Explanation of B clips, encoded from waveforms.
 
         Returns
         -------
@@ -271,7 +271,7 @@ def metrics_by_name(
     Returns
     -------
     metrics : tuple
-        Of EvidenceMetric.
+        `EvidenceMetric` objects.
 
     Raises
     ------

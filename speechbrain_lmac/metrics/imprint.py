@@ -66,7 +66,7 @@ def at_level_of(
     wav : torch.Tensor
         Clips (B, N).
     lens : torch.Tensor, optional
-        Share of each clip that is recording, (B,), above 0 and at most 1. The RMS is
+        Share of each clip before the padding, (B,), above 0 and at most 1. The RMS is
         that of the recording.
 
     Returns
@@ -133,11 +133,11 @@ class Imprint:
     clips : TrainingClips or callable, optional
         () to waveforms (K, N) of clips of several classes. Without: noises only.
     noises : sequence of str
-        Of `NOISES`.
+        Names in `NOISES`.
     n_pairings : int
         Clips of other classes per clip.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Raises
     ------
@@ -193,7 +193,7 @@ class Imprint:
         domain : MaskDomain
         classifier : Classifier
         explanation : Explanation
-            Of B clips, encoded from waveforms.
+            Explanation of B clips, encoded from waveforms.
 
         Returns
         -------
