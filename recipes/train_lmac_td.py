@@ -12,7 +12,7 @@ that interpreter. `--alpha` sets the input of the mask: 1 the classifier's hidde
 from pathlib import Path
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
-from speechbrain_lmac.domains.codec import check_one_process, is_trained, save_codec
+from speechbrain_lmac.domains.codec import check_one_process, is_trainable, save_codec
 from speechbrain_lmac.recipes.train_lmac import LMAC
 from speechbrain_lmac.training.experiment import train
 from speechbrain_lmac.training.training_record import write_interpreter
@@ -29,7 +29,7 @@ class LMACTD(LMAC):
 
     def save_codec(self):
         """Save the codec, if it was trained along with the interpreter."""
-        if is_trained(self.hparams.codec):
+        if is_trainable(self.hparams.codec):
             save_codec(self.hparams.codec, Path(self.hparams.output_folder) / "codec")
 
 

@@ -239,7 +239,7 @@ class MixtureExplainer(Protocol):
         target : torch.Tensor or None
             Classes (B,), int64. None: the predicted ones.
         lens : torch.Tensor or None
-            Shares (B,) of recording, see `MaskDomain.encode`.
+            Relative lengths (B,), see `MaskDomain.encode`.
 
         Returns
         -------

@@ -35,7 +35,7 @@ class Places:
     Arguments
     ---------
     first : float
-        Middle of the first step, in samples or as a share of the frequency axis.
+        Centre of the first step, in samples or as a share of the frequency axis.
     hop : float
         Distance between adjacent steps, above 0.
     """
@@ -198,8 +198,8 @@ class FoldedTime:
     """Tokens of a model that folds time into strips of the frequency axis, as in HTSAT.
 
     HTSAT (the audio tower of CLAP) cuts a spectrogram into strips of equal time and
-    stacks them into a square image: row f + k F' of column t is band f at time t + k
-    T'. The layout concatenates the strips in time.
+    stacks them into a square image of S x S cells: row f + k F' of column t is band f
+    at time t + k S. The layout concatenates the strips in time.
 
     Arguments
     ---------
@@ -236,11 +236,11 @@ class FoldedTime:
                 f"{self.n_strips} strips, got {tuple(output.shape)}"
             )
         rows = output.transpose(1, 2).unflatten(2, (self.n_strips, -1, side))
-        return rows.transpose(3, 4).flatten(2, 3)  # (B, C, strip, F', T')
+        return rows.transpose(3, 4).flatten(2, 3)  # rows: (B, C, strip, F', S)
 
     def tokens(self, maps: torch.Tensor) -> torch.Tensor:
         """Return a map (B, C, T', F') as tokens (B, S^2, C), the inverse of `maps`."""
-        columns = maps.unflatten(2, (self.n_strips, -1))  # (B, C, strip, T', F')
+        columns = maps.unflatten(2, (self.n_strips, -1))  # (B, C, strip, S, F')
         return columns.transpose(3, 4).flatten(2).transpose(1, 2)
 
 

@@ -129,13 +129,10 @@ def check_part(kind: str, named: Any, name: str, node: Node, place: str) -> None
     ours = _is_ours(getattr(named, "__module__", None) or "")
     try:
         signature = inspect.signature(named, eval_str=ours)
-    except (
-        TypeError,
-        ValueError,
-    ):  # a value, or a built-in without signature
+    except (TypeError, ValueError):  # not callable, or a built-in without signature
         return
     _check_bound(kind, named, name, signature, (listed, values), place)
-    if ours and kind == "!name":  # it is called later; others check on construction
+    if ours and kind == "!name":  # called later; `!new:` checks when it is built
         _check_values(signature, values, place)
 
 
@@ -197,7 +194,7 @@ def _close(name: str) -> str:
         if found is not None:
             modules = pkgutil.iter_modules(getattr(found, "__path__", []))
             known = [*dir(found), *(module.name for module in modules)]
-            known = [name for name in known if name != names[end]]  # not a KINDS[kind]
+            known = [name for name in known if name != names[end]]  # names[end] is None
             close = difflib.get_close_matches(names[end], known, n=1)
             close = close or [name for name in known if name.startswith(names[end])][:1]
             meant = ".".join([*names[:end], *close])
@@ -284,7 +281,7 @@ EXPECTED = {
 }
 
 
-# Annotations of any value, and the plain types of YAML for abstract annotations.
+# Annotations that accept any value; and the YAML type of each abstract annotation.
 ANYTHING = {Any, Literal, object}
 CONCRETE: dict[Any, type] = {tuple: list, Sequence: list, Iterable: list, Mapping: dict}
 

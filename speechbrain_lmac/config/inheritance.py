@@ -279,11 +279,21 @@ def make_includes_absolute(node: Any, folders: Sequence[Path]) -> None:
     if not found:
         places = dict.fromkeys(str(folder.resolve()) for folder in folders)
         instead = replaced_part(name)
+        hint = f"; write {instead}" if instead else _similar_file(name, folders)
         raise InputError(
-            f"missing file to include: {name} (searched {', '.join(places)})"
-            + (f"; write {instead}" if instead else "")
+            f"missing file to include: {name} (searched {', '.join(places)}){hint}"
         )
     with_tag(node, f"{INCLUDE}{found[0].resolve()}")
+
+
+def _similar_file(name: str, folders: Sequence[Path]) -> str:
+    """Return "; did you mean X?" or the available files of its folder, or ""."""
+    parent = Path(name).parent
+    found = {p.name for folder in folders for p in (folder / parent).glob("*.yaml")}
+    close = difflib.get_close_matches(Path(name).name, sorted(found), n=1)
+    if close:
+        return f"; did you mean {parent / close[0]}?"
+    return f"; available in {parent}: {some_of(sorted(found))}" if found else ""
 
 
 def text_of(path: Path) -> str:

@@ -56,9 +56,9 @@ REPLACED = {
 }
 # Removed folders, and their replacements.
 GONE = {
-    "explainer/": "the method by name and what differs, as SmoothGrad: {n_samples: 20}",
-    "baselines/": "the methods by name (see `baselines` of hparams/esc10_table.yaml)",
-    "table/": "the table as parent, as `parent: hparams/esc10_table.yaml`",
+    "explainer/": "the method's name and new arguments, as SmoothGrad: {n_samples: 20}",
+    "baselines/": "the methods' names (see `baselines` of hparams/esc10_table.yaml)",
+    "table/": "the table as the parent: `parent: hparams/esc10_table.yaml`",
 }
 
 

@@ -316,7 +316,7 @@ def _is_untyped(node: Any) -> bool:
 
 
 def _hint(key: str, tree: Any) -> str:
-    """Return a hint for an unknown key: the closest key or run option, or ""."""
+    """Return a hint for an unknown key: the closest key or option, or all keys."""
     if key == BLOCK:
         return f" In this version {BLOCK_REMOVED}"
     options = [name.removeprefix("--") for name in run_options()]
@@ -324,7 +324,10 @@ def _hint(key: str, tree: Any) -> str:
         return " It is an option of the recipes, not a key of the file"
     names = [*tree, *options]
     close = get_close_matches(key, names)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    keys = [name for name in tree if not name.startswith("__")]
+    return f" The keys of the file are {some_of(keys, 40)}" if keys else ""
 
 
 def _expanded(node: Any) -> Any:

@@ -125,7 +125,7 @@ def with_values_of(
     resolved : str
         The YAML text with all references resolved.
     run_opts : RunOptions
-        Of the command line.
+        The run options of the command line.
     names : set of str
         The options to read from the file.
 

@@ -31,7 +31,7 @@ class CaptionedClips:
     Arguments
     ---------
     clips : dataset.ClipsById
-        The training clips, also added to each other.
+        The clips of all splits; a mixture adds another clip of the same split.
     captions : class_captions.ClassCaptions
     mixed : float
         Probability that a clip is mixed, 0 to 1.

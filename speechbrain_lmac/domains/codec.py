@@ -199,7 +199,7 @@ def frozen_codec(codec: Codec, source: str) -> Codec:
     return pretrained_codec(codec, source).requires_grad_(False)
 
 
-def is_trained(codec: Codec) -> bool:
+def is_trainable(codec: Codec) -> bool:
     """Return whether any weight of the codec is trainable."""
     return any(weight.requires_grad for weight in codec.parameters())
 
@@ -210,7 +210,7 @@ def check_one_process(codec: Codec) -> None:
     Only the gradients of the interpreter are averaged over processes, and the codec is
     not a part of it.
     """
-    if is_trained(codec):
+    if is_trainable(codec):
         frozen = ", or freeze the codec (frozen_codec in the YAML)"
         one_process_only("a codec", frozen)
 

@@ -98,7 +98,7 @@ def check_audio(path: Path | str) -> AudioCheck:
 
 
 def header_warnings(names_of: Mapping[str, Sequence[Path | str]]) -> list[str]:
-    """Return a line for each header warning, from the files that have it."""
+    """Return a line for each header warning; `names_of` maps it to its files."""
     return [
         f"{warning} ({len(names)}): {some_of(names)}"
         for warning, names in names_of.items()

@@ -64,7 +64,8 @@ class MonoFile:
     Raises
     ------
     InputError
-        When the file is missing, unreadable, empty or has NaN or infinite samples.
+        When the file is missing, unreadable, truncated or empty, has NaN or infinite
+        samples, or an implausible sample rate.
     """
 
     def __init__(self, path: Path | str) -> None:

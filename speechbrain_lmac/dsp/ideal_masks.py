@@ -21,8 +21,8 @@ def ideal_ratio_mask(
     foreground, background : torch.Tensor
         Magnitudes |S_f|, |S_b| of the stems, shape (B, T, F).
     exponent : float
-        Of the magnitudes, above 0. 2: shares of the power; 1: shares of the magnitude,
-        |S_f| / (|S_f| + |S_b|).
+        Exponent of the magnitudes, above 0. 2: shares of the power; 1: shares of the
+        magnitude, |S_f| / (|S_f| + |S_b|).
 
     Returns
     -------

@@ -97,7 +97,7 @@ class Benchmark:
         Number of clips per condition, evenly spaced in the dataset. Default: all.
     curves : Curves, optional
     checks : sequence
-        Of `metrics.checks.Check`.
+        `metrics.checks.Check` objects.
     device : str or torch.device
         Device of the models.
 

@@ -164,7 +164,7 @@ def false_discovery(p_values: pd.Series | Sequence[float]) -> np.ndarray:
     Arguments
     ---------
     p_values : pandas.Series or sequence of float
-        Of m comparisons, 0 to 1. NaN, a comparison without a clip, stays and does not
+        For m comparisons, 0 to 1. NaN, a comparison without a clip, stays and does not
         count.
 
     Returns
@@ -200,9 +200,9 @@ def means_by(
     table : pandas.DataFrame
         One row per id, in a column or not; with mixtures the column `clip`.
     keys : sequence
-        Of str: the columns whose values define the groups, in the order of the table.
+        Names of the columns whose values define the groups, in the order of the table.
     names : sequence
-        Of str: the columns of scores.
+        Names of the columns of scores.
     n_boot : int
         Resamples of the bootstrap.
     seed : int

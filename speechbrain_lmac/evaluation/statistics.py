@@ -31,7 +31,7 @@ def summarise(
     per_clip : pandas.DataFrame
         From `evaluate.evaluate` or `Benchmark.score`.
     scores : sequence
-        Of Score, each a column of `per_clip`.
+        `Score` objects, each with a column in `per_clip`.
     n_boot : int
         Resamples of the bootstrap.
     seed : int
@@ -40,8 +40,8 @@ def summarise(
     Returns
     -------
     summary : pandas.DataFrame
-        One row per method, in the order of `per_clip`. `n`: rows, of which a clip has
-        one or, in a condition with mixtures, several. `empty`: rows with an empty mask.
+        One row per method, in the order of `per_clip`. `n`: rows, one or, in a
+        condition with mixtures, several per clip. `empty`: rows with an empty mask.
         `non_finite`: rows with a score that is not finite (SPS and COMP of an empty
         mask), except `partial` ones. `saturated`: rows without a measurable gain. For
         each score its mean over the rows with a finite value, the limits of the 95 %

@@ -104,7 +104,7 @@ class AttributionExplainer:
     The target's logit is attributed to rep, through
     ``classifier(domain.features(rep))``, for any domain and classifier; neither is
     modified. Padded clips are explained one at a time and without their padding, where
-    the mask is 0; `to_mask` does not see padded frames.
+    the mask is 0; `to_mask` is applied to the frames before the padding only.
 
     Arguments
     ---------

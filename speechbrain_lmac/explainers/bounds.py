@@ -48,15 +48,15 @@ def magnitude(encoded: Encoded) -> torch.Tensor:
 class EnergyExplainer:
     """The clip's own spectrogram as a mask, with the mean of another explainer's mask.
 
-    M = (v / max v)^a, v the representation, a for the mean of the reference's mask of
-    this clip, as in `RandomExplainer`; the maximum and the means are over the frames
-    that hold recording, and the mask is 0 in the padding. A silent clip has a constant
-    mask.
+    M = (v / max v)^a, where v is the representation, and a is chosen such that M has
+    the mean of the reference's mask of this clip, as in `RandomExplainer`. The maximum
+    and the means are over the frames before the padding, and the mask is 0 in the
+    padding. A silent clip has a constant mask.
 
     Arguments
     ---------
     reference : Explainer
-        A NaN in its mask makes a mask of NaN.
+        Its mask means are matched. If its mask has a NaN, the result is all NaN.
     representation : callable
         `Encoded` to values (B, T, F) >= 0: `log_magnitude` or `magnitude`.
     """
@@ -91,10 +91,10 @@ class EnergyExplainer:
 
 
 def share_of_maximum(values: torch.Tensor) -> torch.Tensor:
-    """Return values (B, T, F) >= 0 by their maximum, clip by clip; 0 of silence.
+    """Divide values (B, T, F) >= 0 by the maximum of each clip; zeros stay 0.
 
-    The maximum itself is a little below 1, so that its power can have any mean, too:
-    that of a constant map, of digital silence for example.
+    The result is at most 1 / (1 + 1e-6), not 1: powers of a constant map (for example
+    of digital silence) can then have any mean, too.
 
     Example
     -------
@@ -111,8 +111,9 @@ class OtherClipMask:
 
     The other clip is drawn from a pool by the seed and the recording's own samples; a
     clip with the same samples is never drawn. Its mask is repeated in time where it is
-    shorter than the recording, and cut where it is longer; it is 0 in the padding. A
-    clip without another one (of its class) has a mask of NaN, which is counted.
+    shorter than the recording, and cut where it is longer; it is 0 in the padding. If
+    the pool has no other clip (of the class), the mask is all NaN, and tables count the
+    clip as `non_finite`.
 
     Arguments
     ---------
@@ -124,7 +125,7 @@ class OtherClipMask:
         Draw from the clips whose predicted class is the explained one; otherwise from
         all.
     seed : int
-        Of the draws.
+        Seed of the draws.
     batch_size : int
         Clips of the pool that are explained at once.
     """
@@ -157,7 +158,8 @@ class OtherClipMask:
         Arguments and returns are those of `types.Explainer.explain`: waveforms (B, N),
         and a mask (B, T, F) in 0..1, or NaN.
         """
-        masks, classes, keys = self.pool(wav)  # first: the reference may be Remembered
+        # First, so that a `Remembered` reference still caches the explanation of `wav`.
+        masks, classes, keys = self.pool(wav)
         explanation = self.reference.explain(wav, target, lens)
         encoded = explanation.encoded
         n_frames = encoded.rep.shape[1]
@@ -196,7 +198,9 @@ class OtherClipMask:
         if self._pool is None or self._pool[0].device != wav.device:
             clips = self.clips()
             if len(clips) == 0:
-                raise InputError("clips: another clip's mask needs a clip, got none")
+                raise InputError(
+                    "clips must return at least one clip, whose mask is used; got none"
+                )
             explanations = [
                 self.reference.explain(batch)
                 for batch in clips.to(wav).split(self._batch_size)
@@ -214,8 +218,8 @@ class IdealMask:
 
     M = |S_f|^p / (|S_f|^p + |S_b|^p), cell by cell, at the cells of the representation
     (in a learned code S is the code); 0 where both stems are silent. It explains the
-    predicted class, whichever source that is. Only mixtures with stems have one:
-    `evaluation.evaluate` leaves the row out where there are none.
+    predicted class, whichever source that is. Only mixtures with stems have an ideal
+    mask: `evaluation.evaluate` omits this row in conditions without stems.
 
     Arguments
     ---------
@@ -253,7 +257,8 @@ class IdealMask:
             Always.
         """
         raise InputError(
-            "the ideal mask needs the stems of each clip: use a condition of mixtures"
+            "the ideal mask needs the stems of each clip: use a condition with stems, "
+            "such as hparams/parts/condition/mixtures.yaml"
         )
 
     @torch.no_grad()
@@ -276,7 +281,7 @@ class IdealMask:
         target : torch.Tensor, optional
             Classes (B,). Default: the predicted ones.
         lens : torch.Tensor, optional
-            Share of each clip that is recording, (B,), above 0 and at most 1.
+            Share of each clip before the padding, (B,), above 0 and at most 1.
 
         Returns
         -------

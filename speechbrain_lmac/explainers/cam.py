@@ -66,7 +66,8 @@ def layer_of(
     ---------
     classifier : Classifier
     number : int or None
-        Of `classifier.cam_blocks`, from 1, the shallowest. None: `cam_layer`.
+        Number of a block in `classifier.cam_blocks`, from 1, the shallowest. None:
+        `cam_layer`.
 
     Returns
     -------
@@ -101,7 +102,7 @@ def at_cells(
     maps : torch.Tensor
         Shape (B, T', F').
     inputs : AttributionInputs
-        Of B clips.
+        Inputs of B clips.
     stride : tuple
         Frames and bands of a step.
 
@@ -131,9 +132,9 @@ def maps_and_gradient(
     Arguments
     ---------
     inputs : AttributionInputs
-        Of B clips.
+        Inputs of B clips.
     layer : torch.nn.Module
-        Of the classifier.
+        Layer of the classifier.
 
     Returns
     -------

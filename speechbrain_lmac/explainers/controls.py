@@ -224,7 +224,7 @@ def powers_with_mean(
     means : torch.Tensor
         Means (B,), 0 to 1.
     frames : torch.Tensor or None
-        Frames (B,) that hold recording, over which the means are taken.
+        Number of frames before the padding, (B,), over which the means are taken.
 
     Returns
     -------
@@ -264,7 +264,7 @@ def bias_of_mean(
 ) -> torch.Tensor:
     """Return the bias of each item at which sigmoid(logits + bias) has a mean.
 
-    Newton's method within a bracket that shrinks; where a step leaves it, it is halved.
+    Newton's method within a shrinking bracket; bisection where a step would leave it.
 
     Arguments
     ---------
@@ -275,7 +275,7 @@ def bias_of_mean(
     bias : torch.Tensor
         First guess, (B,).
     steps : int
-        Of Newton's method.
+        Number of Newton steps.
 
     Returns
     -------

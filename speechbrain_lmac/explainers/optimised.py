@@ -1,7 +1,7 @@
 """Masks that are optimised for each clip: the equal-size optimum, a wrong class.
 
-They have the size of another explainer's masks and no more freedom than a smooth grid,
-and show how far the faithfulness metrics can be satisfied at that size.
+They have the size (mean) of another explainer's masks and no more freedom than a smooth
+grid, and show which faithfulness scores are possible at that size.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,9 +32,9 @@ from speechbrain_lmac.types import (
 from speechbrain_lmac.utils.errors import InputError, check_counts, check_numbers
 from speechbrain_lmac.utils.seeding import clip_key, generator
 
-# Newton steps for the bias from that of the last Adam step, and for the mask itself.
-STEPS_OF_BIAS = 4
-LAST_STEPS_OF_BIAS = 40
+# Newton steps for the bias of the masks.
+STEPS_OF_BIAS = 4  # in each Adam step, from the previous bias
+LAST_STEPS_OF_BIAS = 40  # for the final mask
 
 
 # Masks (B, T, F) of the reference to the logits from which the optimisation starts.
@@ -56,13 +56,13 @@ class BestMask:
 
     M = sigmoid(start + offsets + bias): a grid of offsets for each clip, interpolated
     bilinearly between its cells and mapped from mel bands to the frequencies of rep;
-    the bias of each clip holds the mean of the reference's mask of this clip. From
-    offsets of 0, steps of Adam minimise
+    the bias of each clip is chosen such that M keeps the mean of the reference's mask
+    of this clip. From offsets of 0, steps of Adam minimise
 
         CE(f(M * X), y) - log(1 - p_y((1 - M) * X)),
 
-    y the class that the reference explains. A padded clip is optimised alone, cropped
-    to its recording.
+    where y is the class that the reference explains. A padded clip is optimised alone,
+    without its padding.
 
     Arguments
     ---------
@@ -71,19 +71,20 @@ class BestMask:
     classifier : Classifier
         Frozen.
     reference : Explainer
-        Of the size. A NaN in its mask makes a mask of NaN.
+        Its mask means are matched. If its mask has a NaN, the result is all NaN.
     cell : tuple
-        Frames and mel bands of a cell of the grid: (8, 4) are 54 x 20 cells of 5 s and
-        80 bands.
+        Frames and mel bands of a cell of the grid: (8, 4) gives 54 x 20 cells for 5 s
+        and 80 bands.
     steps : int
-        Of Adam.
+        Number of Adam steps.
     learning_rate : float
-        Of Adam, in logits.
+        Learning rate of Adam, in logits.
     start : callable
-        Mask of the reference (B, T, F) to logits: `mask_logits` begins with it, so that
-        the optimum is not below the reference; `flat` with a constant mask.
+        Maps the reference's mask (B, T, F) to the initial logits: `mask_logits` starts
+        from that mask, so the optimum is not worse than the reference; `flat` starts
+        from a constant mask.
     equal_size : bool
-        Hold the mean; otherwise the bias is 0, and the mask has any size.
+        Keep the mean; otherwise the bias is 0, and the mask has any size.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class BestMask:
     def optimised_class(
         self, wav: torch.Tensor, explanation: Explanation
     ) -> torch.Tensor:
-        """Return the classes (B,) of the masks, the reference's, of clips (B, N)."""
+        """Return the class (B,) that is optimised for each clip (B, N)."""
         return explanation.target
 
     def _optimised(
@@ -168,18 +169,19 @@ class BestMask:
 
 
 class WrongClassMask(BestMask):
-    """The best mask of that size for a class that is not in the clip.
+    """The best mask of the reference's size for a wrong class.
 
     As `BestMask`, for a class that is drawn from all but the predicted (or the given)
-    one, by the seed and the clip's samples; it is the `target` of the explanation. What
-    masks of this freedom can make a classifier say is no evidence of anything.
+    one, by the seed and the clip's samples; it is the `target` of the explanation. If
+    such masks score as well as `BestMask`, a high score is no evidence that the class
+    is in the clip.
 
     Arguments
     ---------
     domain, classifier, reference, cell, steps, learning_rate, start, equal_size
         As `BestMask`; masks have the shape (B, T, F).
     seed : int
-        Of the draws of classes.
+        Seed of the draws of classes.
     """
 
     def __init__(
@@ -252,15 +254,15 @@ def optimised_masks(
     target : torch.Tensor
         Classes (B,).
     means : torch.Tensor
-        Means of the masks (B,), 0 to 1, which are held within 1e-6.
+        Means of the masks (B,), 0 to 1, which are kept within 1e-6.
     cell : tuple
         Frames and mel bands of a cell of the grid.
     steps : int
-        Of Adam.
+        Number of Adam steps.
     learning_rate : float
-        Of Adam.
+        Learning rate of Adam, in logits.
     equal_size : bool
-        Hold the means; otherwise they only say which clips are broken (NaN).
+        Keep the means; otherwise only a NaN among them has an effect: a mask of NaN.
 
     Returns
     -------

@@ -111,7 +111,7 @@ class Occlusion:
 
 
 class Lime:
-    """A linear model of the target's logit, of which patches are kept.
+    """A linear model of the target's logit as a function of the patches that are kept.
 
     a = w of the patch, with S_c(x with the patches kept where z = 1) ~ w . z + b, over
     z of fair coins, weighted by exp(-D^2 / (2 0.25^2)), D the cosine distance of the
@@ -185,7 +185,7 @@ def cosine_kernel(
     kept : torch.Tensor
         The coins (1, K), not used.
     **options : object
-        Of captum, not used.
+        Further arguments of captum, not used.
 
     Returns
     -------

@@ -200,7 +200,8 @@ def upload_model(folder: Path | str, repo: str, private: bool = False) -> Upload
     Raises
     ------
     InputError
-        With the uploaded and the missing files, and the remedy.
+        With the state of the repository (unchanged, or the missing or outdated
+        files) and the remedy.
     """
     check_repo(repo)
     folder, api = Path(folder), hf.HfApi()

@@ -91,7 +91,7 @@ class Build:
 
     name: str
     arguments: dict[str, Any] | list[Any]
-    now: bool  # whether it is called (`!new:`)
+    is_new: bool  # `!new:`, a class to call
     place: Place
 
 
@@ -134,7 +134,7 @@ def loadables_of(tree: dict[str, Any], path: Path | str) -> dict[str, str]:
     kinds = {}
     for name, reference in pretrainer.arguments["loadables"].items():
         target = tree.get(reference.key)
-        if not isinstance(target, Build) or not target.now:
+        if not isinstance(target, Build) or not target.is_new:
             raise reference.place.error(
                 f"!ref <{reference.key}> is not an object with weights"
             )
@@ -199,7 +199,7 @@ def _make(build: Build, arguments: dict[str, Any] | list[Any]) -> Any:
         raise build.place.refuse(f"{build.name} is not a class that may be built")
     named = {} if isinstance(arguments, list) else arguments
     listed = arguments if isinstance(arguments, list) else []
-    if not build.now:
+    if not build.is_new:
         return functools.partial(kind, *listed, **named) if arguments else kind
     try:
         return kind(*listed, **named)

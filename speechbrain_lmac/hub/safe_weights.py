@@ -35,9 +35,9 @@ def find_weights(
     kinds : mapping
         Name of each loadable to its class, from `safe_build.loadables_of`.
     file : callable
-        Returns the path of a file name, or raises `InputError`.
+        Takes a file name and returns its path, or raises `InputError`.
     missing : callable
-        Returns True for the name of a missing file.
+        Takes a file name and returns whether the file is missing.
 
     Returns
     -------
@@ -112,8 +112,8 @@ def check_all_loaded(modules: Mapping[str, Any], loadables: Mapping[str, Any]) -
     InputError
         With the name of the module.
     """
-    weights = [p for p in loadables.values() if isinstance(p, torch.nn.Module)]
-    loaded = {id(weight) for module in weights for weight in module.parameters()}
+    sources = [p for p in loadables.values() if isinstance(p, torch.nn.Module)]
+    loaded = {id(weight) for module in sources for weight in module.parameters()}
     for name, module in modules.items():
         if not isinstance(module, torch.nn.Module):
             raise InputError(
@@ -147,9 +147,13 @@ def check_archive(path: Path) -> None:
     for entry in entries:
         parts = entry.filename.split("/")
         if entry.filename.startswith("/") or ".." in parts or "\\" in entry.filename:
-            raise InputError(f"{path} has an entry outside it: {entry.filename!r}")
+            raise InputError(
+                f"{path}: its entry {entry.filename!r} is outside the archive"
+            )
         if entry.compress_type != zipfile.ZIP_STORED:
-            raise InputError(f"{path} must not be compressed, got {entry.filename!r}")
+            raise InputError(
+                f"{path} must not be compressed, but its entry {entry.filename!r} is"
+            )
     size = path.stat().st_size
     if unpacked > size:
         raise InputError(

@@ -174,24 +174,26 @@ def _nesting(text: str) -> int:
 
 def _is_object(value: Any) -> bool:
     """Whether a value is an object or a reference to one."""
-    return isinstance(value, Refer) or (isinstance(value, Build) and value.now)
+    return isinstance(value, Refer) or (isinstance(value, Build) and value.is_new)
 
 
 def _is_encoder(value: Any) -> bool:
     """Whether a value is SpeechBrain's label encoder."""
-    return isinstance(value, Build) and value.now and value.name == ENCODER
+    return isinstance(value, Build) and value.is_new and value.name == ENCODER
 
 
 def _is_explainer(value: Any) -> bool:
     """Whether a value is the `!name:` of one of our explainers."""
     return (
-        isinstance(value, Build) and not value.now and value.name.startswith(EXPLAINERS)
+        isinstance(value, Build)
+        and not value.is_new
+        and value.name.startswith(EXPLAINERS)
     )
 
 
 def _is_pretrainer(value: Any) -> bool:
     """Whether a value is SpeechBrain's pretrainer with `loadables`."""
-    if not isinstance(value, Build) or not value.now or value.name != PRETRAINER:
+    if not isinstance(value, Build) or not value.is_new or value.name != PRETRAINER:
         return False
     arguments = value.arguments
     return isinstance(arguments, dict) and _are_references(arguments.get("loadables"))
@@ -276,7 +278,8 @@ def _check_references(tree: dict[str, Any], path: Path) -> None:
         if expanded > MOST_EXPANDED or n_references > MOST_REFERENCES:
             raise InputError(
                 f"{path}: {key} has too many references: the limit is "
-                f"{MOST_REFERENCES} in a file, and {MOST_EXPANDED:,} values in all"
+                f"{MOST_REFERENCES} in a file, and {MOST_EXPANDED:,} values after "
+                "replacing them"
             )
 
 

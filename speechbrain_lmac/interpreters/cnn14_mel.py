@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.interpreters.cnn14_stft import four_maps, pad_hidden
+from speechbrain_lmac.interpreters.cnn14_stft import check_four_channels, pad_hidden
 from speechbrain_lmac.types import Encoded
 
 # (kernel, stride, padding) of the eight transposed convolutions, (time, frequency);
@@ -45,7 +45,7 @@ class PublishedMelInterpreter(torch.nn.Module):
         width: int = 2048,
     ) -> None:
         super().__init__()
-        block3, block4, block5, block6 = four_maps(hidden_channels)
+        block3, block4, block5, block6 = check_four_channels(hidden_channels)
         # Input channels of each layer: those of a hidden map, or of the previous layer.
         inputs = (block6, block5, width, block4, width, block3, width, width)
         outputs = (*[width] * 7, 1)

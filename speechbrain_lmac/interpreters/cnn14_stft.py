@@ -24,7 +24,7 @@ LAYERS = (
 )
 
 
-def four_maps(hidden_channels: Sequence[int]) -> Sequence[int]:
+def check_four_channels(hidden_channels: Sequence[int]) -> Sequence[int]:
     """Return `hidden_channels`; raise InputError unless it has four entries.
 
     Arguments
@@ -44,10 +44,10 @@ class PublishedTrunk(torch.nn.Module):
     """The layers of the published decoders: eight shared ones and a specific ninth.
 
     Transposed convolutions with additive skips, ReLU after each of the first seven. The
-    layer table only accepts every fourth length, and returns 32 n + 8 + k frames, where
-    k is the length of the ninth kernel. The hidden maps are therefore zero-padded at
-    the end to the next accepted length that covers the input; subclasses apply the
-    ninth layer and crop.
+    layer table only accepts hidden maps of 4 n + 1 steps in block 3 (2 n in block 4, n
+    in blocks 5 and 6), and returns 32 n + 8 + k frames, where k is the length of the
+    ninth kernel. The hidden maps are therefore zero-padded at the end to the smallest n
+    that covers the input; subclasses apply the ninth layer and crop.
 
     Arguments
     ---------
@@ -69,7 +69,7 @@ class PublishedTrunk(torch.nn.Module):
         last_kernel: tuple[int, int],
     ) -> None:
         super().__init__()
-        block3, block4, block5, block6 = four_maps(hidden_channels)
+        block3, block4, block5, block6 = check_four_channels(hidden_channels)
         channels = (
             (block6, width),
             (block5, width),
@@ -110,11 +110,11 @@ class PublishedInterpreter(PublishedTrunk):
     Nine transposed convolutions with additive skips, ReLU after each but the last
     two, a sigmoid at the end; 236.7 M parameters at the published width.
 
-    The published layers only accept every fourth length and return 32 n + 9 frames
-    (425 of the 431 frames of a 5 s clip). Here the hidden maps are first zero-padded at
-    the end to the next accepted length that covers the representation, and the mask is
-    cropped to it: any length works, and no frame is lost. Except for the last frames,
-    which the padding affects, the mask equals the published one.
+    The published layers only accept hidden maps of 4 n + 1 steps in block 3, and return
+    32 n + 9 frames (425 of the 431 frames of a 5 s clip). Here the hidden maps are
+    zero-padded at the end to the smallest n that covers the representation, and the
+    mask is cropped to it: any length works, and no frame is lost. Except for the last
+    frames, which the padding affects, the mask equals the published one.
 
     The last two layers have no nonlinearity in between and are merged (`merged`): the
     same result in 25 % less time.

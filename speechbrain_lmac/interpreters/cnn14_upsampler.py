@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from speechbrain_lmac.interpreters.cnn14_stft import four_maps
+from speechbrain_lmac.interpreters.cnn14_stft import check_four_channels
 from speechbrain_lmac.types import Encoded
 
 # (kernel, stride, padding) of the nine transposed convolutions, (time, frequency);
@@ -54,7 +54,7 @@ class PublishedUpsampler(torch.nn.Module):
         width: int = 512,
     ) -> None:
         super().__init__()
-        block3, block4, block5, block6 = four_maps(hidden_channels)
+        block3, block4, block5, block6 = check_four_channels(hidden_channels)
         # Input channels of each layer: those of a hidden map, or of the previous layer.
         half = width // 2
         inputs = (block6, block5, width, block4, width, block3, half, half, width // 4)

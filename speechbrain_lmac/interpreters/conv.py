@@ -19,8 +19,8 @@ class ConvTrunk(torch.nn.Module):
     (without it the mask stays flat for many epochs), ReLU. A level has half the
     resolution of the one above it, and step i of a map covers steps 2i and 2i + 1 of
     the map above: upsampling preserves the alignment in time, for inputs of any length.
-    (The published decoder shifts by up to 5 frames, and only accepts every fourth
-    length; see `PublishedInterpreter`.)
+    (The published decoder shifts by up to 5 frames, and only accepts certain lengths;
+    see `PublishedInterpreter`.)
 
     Arguments
     ---------

@@ -247,7 +247,7 @@ def metrics_by_name(
     Returns
     -------
     metrics : tuple
-        Of EvidenceMetric.
+        `EvidenceMetric` objects.
 
     Raises
     ------

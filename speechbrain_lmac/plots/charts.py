@@ -265,8 +265,8 @@ def write_roar(rows: pd.DataFrame, path: Path | str) -> None:
     Arguments
     ---------
     rows : pandas.DataFrame
-        From `roar.remove_and_retrain`. Rows with share 0
-        (nothing removed) are drawn for every method.
+        From `roar.remove_and_retrain`, with the columns `method share accuracy`, both
+        numbers in 0..1. Rows with share 0 (nothing removed) are drawn for every method.
     path : str or Path
         The PNG file.
     """
@@ -302,7 +302,8 @@ def write_opinions(scores: pd.DataFrame, path: Path | str) -> None:
     Arguments
     ---------
     scores : pandas.DataFrame
-        From `listening_test.scoring.opinion_scores`.
+        From `listening_test.scoring.opinion_scores`, with the columns
+        `question method mos high`.
     path : str or Path
         The PNG file.
     """

@@ -22,7 +22,7 @@ from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.classifiers.frozen import Frozen
 from speechbrain_lmac.classifiers.labels import LabelEncoder
 from speechbrain_lmac.config.loading import load_experiment
-from speechbrain_lmac.domains.codec import is_trained, pretrained_codec
+from speechbrain_lmac.domains.codec import is_trainable, pretrained_codec
 from speechbrain_lmac.hub.safe_yaml import KEYS
 from speechbrain_lmac.hub.weights import SAFETENSORS, save_weights
 from speechbrain_lmac.interpreters.trained import (
@@ -160,7 +160,7 @@ def open_trained(folder: str | Path, overrides: Sequence[str] = ()) -> Trained:
             hparams["interpreter"], source, classifier=hparams["classifier"]
         )
         check_publishable(record, hparams["interpreter"], folder)
-        if "codec" in hparams and is_trained(hparams["codec"]):
+        if "codec" in hparams and is_trainable(hparams["codec"]):
             pretrained_codec(hparams["codec"], str(folder / "codec"))
         classifier = hparams["classifier"]
         if not hparams["domain"].listenable:

@@ -111,9 +111,9 @@ def claim_line(
         The method whose masks change according to the paper, and that whose masks
         hardly do.
     scores : sequence
-        Of Score, similarities.
+        `Score` objects of similarities.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------

@@ -51,7 +51,7 @@ def scope_of(folds: Iterable[int]) -> str:
     Arguments
     ---------
     folds : iterable of int
-        Of the scored clips; none of a dataset without folds.
+        Folds of the scored clips; empty for a dataset without folds.
 
     Example
     -------

@@ -125,7 +125,7 @@ class WholeCheckpointer(Checkpointer):
         ckpt_predicate : callable, optional
             Returns whether a checkpoint may be deleted.
         **kwargs
-            Of `save_checkpoint`.
+            Arguments of `save_checkpoint`.
         """
         self.save_checkpoint(meta=meta, **kwargs)
         if not if_main_process():

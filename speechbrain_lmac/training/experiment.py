@@ -195,7 +195,8 @@ def prepare_data(hparams: dict[str, Any], manifest_folder: Path) -> tuple[Any, A
     Returns
     -------
     manifests, noise : Manifests or None
-        Of the dataset and of a corpus of noise; in the main process.
+        Those of the dataset and of the corpus of noise, in all processes; `noise` is
+        None without such a corpus.
     """
     noise = hparams.get("noise")
     noise = None if noise is None else run_on_main(noise.prepare)

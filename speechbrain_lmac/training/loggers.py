@@ -172,13 +172,13 @@ class TrainLoggers:
         Arguments
         ---------
         name : str
-            Of the clip.
+            Name of the clip.
         sounds : dict
             Name of the part to waveform, (N,).
         picture : np.ndarray
             RGB image, (H, W, 3), uint8.
         sample_rate : int
-            Of the waveforms, in Hz.
+            Sample rate of the waveforms, Hz.
         epoch : int
         """
         self.open()

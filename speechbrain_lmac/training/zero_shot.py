@@ -116,7 +116,7 @@ def zero_shot_accuracy(
     clips : Dataset
     device : str or torch.device
     options : dict
-        Of the DataLoader.
+        Arguments of the DataLoader.
 
     Returns
     -------

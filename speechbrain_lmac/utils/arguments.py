@@ -34,7 +34,7 @@ class _Quiet(argparse.Action):
 
 
 def run_option_parser() -> argparse.ArgumentParser:
-    """Return SpeechBrain's parser of a YAML file and run options."""
+    """Return SpeechBrain's argument parser: an experiment file and run options."""
     from speechbrain.utils.run_opts import RunOptions  # imports torch
 
     parser = RunOptions._create_parser()
@@ -88,8 +88,8 @@ class Parser(argparse.ArgumentParser):
     Differences from argparse's: an error is an `InputError`; names are not abbreviated;
     an option repeated with different values is an error; arguments and options may be
     mixed; a value may begin with `-`; `~` is the home folder also after `=`; every
-    command has `--quiet`. `parse_known_args` returns an unknown option, a key of a YAML
-    file or a run option of SpeechBrain, as `--key=value`.
+    command has `--quiet`. `parse_known_args` returns every other option (a YAML key or
+    a run option of SpeechBrain) as `--key=value`.
 
     Arguments
     ---------
@@ -134,7 +134,7 @@ class Parser(argparse.ArgumentParser):
         -------
         namespace : argparse.Namespace
         others : list of str
-            The other options, as `--key=value`, or `--flag` of SpeechBrain's flags.
+            The other options, as `--key=value`; SpeechBrain's flags as `--flag`.
         """
         argv = list(map(str, sys.argv[1:] if args is None else args))
         if self._subparsers is not None:  # each of them parses its own options
@@ -142,7 +142,7 @@ class Parser(argparse.ArgumentParser):
             names = (word.partition("=")[0] for word in first)
             self.check_known([x for x in names if x not in self._option_string_actions])
             return super().parse_known_args(argv, namespace)
-        own, others = self._sorted_out(argv)
+        own, others = self._split_known(argv)
         namespace, stray = super().parse_known_args(own, namespace)
         if stray:
             self.error(f"unexpected argument {stray[0]!r}")
@@ -162,8 +162,8 @@ class Parser(argparse.ArgumentParser):
             name = others[0].partition("=")[0]
             self.error(f"unknown option {name}{self._did_you_mean(name)}")
 
-    def _sorted_out(self, argv: list[str]) -> tuple[list[str], list[str]]:
-        """Return (words for argparse, other options), with arguments first."""
+    def _split_known(self, argv: list[str]) -> tuple[list[str], list[str]]:
+        """Return (words for argparse, positional ones first; the other options)."""
         groups = [[""]]  # each option, with the words up to the next
         for word in argv:
             if word.startswith("--"):

@@ -1,7 +1,7 @@
 """A small CLAP, trained on a laptop CPU.
 
 The audio tower is a `CompactClassifier` whose logits are the embedding; the text tower
-knows only the words that it was trained on. train_clap.py trains both together.
+has embeddings only of its training words. train_clap.py trains both together.
 """
 
 import json

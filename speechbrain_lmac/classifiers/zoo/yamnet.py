@@ -132,7 +132,8 @@ class SameConv2d(torch.nn.Module):
     kernel, stride : int
         Both the same for time and frequency.
     groups : int
-        Of channels, as in `torch.nn.Conv2d`: `c_in` for a depthwise convolution.
+        Number of channel groups, as in `torch.nn.Conv2d`: `c_in` for a depthwise
+        convolution.
 
     Shape
     -----

@@ -61,7 +61,7 @@ class Check(Protocol):
         Returns
         -------
         scores : tuple
-            Of Score.
+            `Score` objects.
         """
 
     def __call__(self, batch: ExplainedBatch) -> dict[str, torch.Tensor]:
@@ -70,7 +70,7 @@ class Check(Protocol):
         Arguments
         ---------
         batch : ExplainedBatch
-            Of B clips.
+            Explanations of B clips.
 
         Returns
         -------

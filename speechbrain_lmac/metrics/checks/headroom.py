@@ -58,7 +58,7 @@ class Fixed:
     Arguments
     ---------
     explanation : Explanation
-        Of B clips.
+        Explanation of B clips.
     """
 
     def __init__(self, explanation: Explanation) -> None:
@@ -118,7 +118,7 @@ class Headroom:
         Returns
         -------
         scores : tuple
-            Of Score.
+            `Score` objects.
         """
         if isinstance(domain, LearnedDomain):
             return ()
@@ -139,7 +139,7 @@ class Headroom:
         Arguments
         ---------
         batch : ExplainedBatch
-            Of B clips, encoded from waveforms.
+            Explanations of B clips, encoded from waveforms.
 
         Returns
         -------
@@ -165,7 +165,7 @@ class Headroom:
         Arguments
         ---------
         batch : ExplainedBatch
-            Of B clips, encoded from waveforms.
+            Explanations of B clips, encoded from waveforms.
 
         Returns
         -------

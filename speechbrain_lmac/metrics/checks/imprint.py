@@ -68,7 +68,7 @@ def at_level_of(
     wav : torch.Tensor
         Clips (B, N).
     lens : torch.Tensor, optional
-        Share of each clip that is recording, (B,), above 0 and at most 1. The RMS is
+        Share of each clip before the padding, (B,), above 0 and at most 1. The RMS is
         that of the recording.
 
     Returns
@@ -135,11 +135,11 @@ class Imprint:
     clips : TrainingClips or callable, optional
         () to waveforms (K, N) of clips of several classes. Without: noises only.
     noises : sequence of str
-        Of `NOISES`.
+        Names in `NOISES`.
     n_pairings : int
         Clips of other classes per clip.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Raises
     ------
@@ -181,7 +181,7 @@ class Imprint:
         Returns
         -------
         scores : tuple
-            Of Score.
+            `Score` objects.
         """
         kinds = [f"{noise} noise" for noise in self.noises]
         kinds += [] if self.clips is None else ["clips of another class"]
@@ -204,7 +204,7 @@ class Imprint:
         Arguments
         ---------
         batch : ExplainedBatch
-            Of B clips.
+            Explanations of B clips.
 
         Returns
         -------

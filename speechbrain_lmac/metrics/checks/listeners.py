@@ -146,7 +146,7 @@ class SecondListener(torch.nn.Module):
         level : float, optional
             Peak of the waveforms. Default: the listener's.
         lens : torch.Tensor, optional
-            Shape (B,): share of each waveform that is recording; the rest is cut off.
+            Shape (B,): share of each waveform before the padding, which is cut off.
 
         Returns
         -------
@@ -184,7 +184,7 @@ def largest_tags(
     tag_scores : torch.Tensor
         Shape (B, K).
     tags : sequence
-        Of C sequences: the tags of each class, indices below K.
+        C sequences: the tags of each class, indices below K.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """A second listener: another classifier's decision on the audio of an explanation.
 
 The papers' scores come from the explained classifier, which the mask was made for. A
-second one, which no training has used, tells whether the class is in the audio.
+second one, which no training has used, shows whether the class is in the audio.
 """
 
 from collections.abc import Sequence
@@ -159,7 +159,7 @@ def scores_of(domain: MaskDomain, two_classes: bool = False) -> tuple[Score, ...
     Returns
     -------
     scores : tuple
-        Of Score.
+        `Score` objects.
     """
     if not domain.listenable:
         return ()
@@ -190,7 +190,7 @@ def second_listener_scores(
     level : float, optional
         Peak of the waveforms, above 0 and at most 1. Default: the listener's.
     other : torch.Tensor, optional
-        Of mixtures: the class of the other source, shape (B,), int64, see
+        For mixtures: the class of the other source, shape (B,), int64, see
         `other_class`. Adds `TARGET_SCORES`.
 
     Returns

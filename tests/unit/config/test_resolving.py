@@ -335,6 +335,10 @@ def test_all_placeholders_are_named_with_the_file(tmp_path):
         ("- 1\n", "it has no `key: value` lines"),
         ("", "it has no `key: value` lines"),
         ("a: !include:no.yaml\n", "file to include: no.yaml"),
+        (
+            "a: !include:parts/classifier/compacct.yaml\n",
+            "parts/classifier/compact.yaml",
+        ),
     ],
 )
 def test_files_that_are_refused(tmp_path, text, message):

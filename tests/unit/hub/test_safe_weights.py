@@ -150,7 +150,7 @@ def test_entries_that_lead_out_are_refused(tmp_path, name):
     path = saved(tmp_path / "layer.ckpt")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(name, b"x")
-    with pytest.raises(InputError, match=f"entry.*{re.escape(repr(name))}$"):
+    with pytest.raises(InputError, match=f"entry {re.escape(repr(name))}"):
         load(path)
 
 
