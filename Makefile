@@ -23,7 +23,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check explanation-checks smoke results results-quick tables roar ablations \
+.PHONY: help demo test check explanation-checks cam-layers smoke results results-quick tables roar ablations \
     two-sources any-classifier zero-shot zero-shot-ablations models models-check report example \
     experiments \
     bench bench-training dist faults test-extras test-portable screenshots clean lint types doctest \
@@ -106,6 +106,11 @@ tables: .venv/.installed-demo  ## write docs/results/results.md from the files t
 	        results/ablations/esc10_td_l1_published/1234 \
 	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234 \
 	        results/esc10_table_td/1234
+
+cam-layers: esc10-folder .venv/.installed-demo  ## class activation maps of each block of the classifier, on the validation fold; writes docs/results/cam_layers.md (minutes)
+	$(PY) recipes/evaluate.py hparams/esc10_cam_layers.yaml $(ESC10_DATA)
+	$(PY) tools/tables.py --title "Layers of class activation maps" \
+	    --output docs/results/cam_layers.md --evaluations results/esc10_cam_layers/1234
 
 # Finetuning of the shipped model, and its controls.
 SHIPPED := --classifier_source esc10-classifier --pretrained_interpreter esc10-lmac
