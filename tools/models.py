@@ -2,16 +2,19 @@
 
     python models.py make --data_folder /path/to/ESC-50
     python models.py check --data_folder /path/to/ESC-50
+    python models.py cards --data_folder /path/to/ESC-50
 
 `make` needs the finished trainings of `MODELS` in `results/` (`make models` trains
 them) and writes `speechbrain_lmac/pretrained`. `check` scores the shipped models again
 on the clean test clips and ends with status 2 if a score differs from the card; with
-`--output docs/results/models.md` it writes a page of the scores and times. Names of
-models limit either command to them.
+`--output docs/results/models.md` it writes a page of the scores and times. `cards` does
+the same and then adds the scores that a card does not have yet. Names of models limit a
+command to them.
 """
 
 import functools
 import json
+from dataclasses import replace
 
 from speechbrain_lmac import inference
 from speechbrain_lmac.data.dataset import ClipDataset
@@ -22,17 +25,14 @@ from speechbrain_lmac.hub.registry import (
     share_weights,
     shipped_models,
     size_of,
+    write_record,
 )
 from speechbrain_lmac.hub.weights import SAFETENSORS
-from speechbrain_lmac.publishing.card_scores import (
-    ACCURACY,
-    differences,
-    measure,
-    time_model,
-)
-from speechbrain_lmac.publishing.model_card import metrics_table
+from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
+from speechbrain_lmac.publishing.card_scores import differences, measure, time_model
+from speechbrain_lmac.publishing.model_card import metrics_table, model_card
 from speechbrain_lmac.publishing.model_folder import open_trained
-from speechbrain_lmac.publishing.publish import make_model
+from speechbrain_lmac.publishing.publish import GENERATED, make_model
 from speechbrain_lmac.training.training_record import read_training
 from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.command import main
@@ -55,6 +55,7 @@ BEFORE = {
     "esc10-lmac-td": ["esc10_classifier_compact", "esc10_codec"],
     "esc10-lmac-zs": ["esc10_classifier_compact", "esc10_clap"],
 }
+METRICS = {metric.name for metric in (*ALL_METRICS, *HEARD_METRICS)}
 LARGEST = 4e6  # bytes of a model
 LARGEST_ALL = 20e6
 TEST_FOLDS = {"train_folds": [1, 2, 3], "valid_folds": [4], "test_folds": [5]}
@@ -63,7 +64,7 @@ TEST_FOLDS = {"train_folds": [1, 2, 3], "valid_folds": [4], "test_folds": [5]}
 def models(argv):
     """Run the commands above."""
     parser = Parser(__doc__)
-    parser.add_argument("action", choices=["make", "check"])
+    parser.add_argument("action", choices=["make", "check", "cards"])
     parser.add_argument("names", nargs="*", help="models (default: all)")
     parser.add_argument("--data_folder", required=True, help="ESC-50 or ESC-10")
     parser.add_argument("--output", help="for check: Markdown page to write")
@@ -76,6 +77,8 @@ def models(argv):
         make(names, args.data_folder)
     else:
         measured = check(names, args.data_folder)
+        if args.action == "cards":
+            write_cards(measured)
         if args.output is not None:
             lines = page(measured, command_line(argv))
             write_text("\n".join(lines) + "\n", args.output)
@@ -113,8 +116,8 @@ def check(names, data_folder):
             len(record.classes),
         )
         model = getattr(inference, record.interface).from_hparams(name)
-        scores = [metric for metric in record.metrics if metric != ACCURACY]
-        measured = measure(model, dataset, scores)
+        names = [name for name in record.metrics if name in METRICS]
+        measured = measure(model, dataset, names)
         show("\n".join([f"{name}:", *metrics_table(measured)]))
         found[name] = measured
         wrong += [f"{name}: {line}" for line in differences(record.metrics, measured)]
@@ -122,6 +125,17 @@ def check(names, data_folder):
         raise InputError("scores differ from the cards:\n  " + "\n  ".join(wrong))
     show("All scores equal those of the cards.")
     return found
+
+
+def write_cards(measured):
+    """Add the scores that are not yet in the records and cards of their models."""
+    for name, metrics in measured.items():
+        record = read_record(SHIPPED / name)
+        added = {key: metrics[key] for key in metrics if key not in record.metrics}
+        record = replace(record, metrics={**record.metrics, **added})
+        write_record(record, SHIPPED / name)
+        card = model_card(record, name, GENERATED)
+        write_text(card, SHIPPED / name / "README.md")
 
 
 def page(measured, command):

@@ -18,6 +18,7 @@ from speechbrain_lmac.explainers import AllOnesExplainer
 from speechbrain_lmac.hub.registry import shipped_models
 from speechbrain_lmac.inference import AudioClassifier, AudioExplainer
 from speechbrain_lmac.metrics import metrics_by_name
+from speechbrain_lmac.metrics.checks.imprint import Imprint
 from speechbrain_lmac.types import Explainer
 
 ACCURACY = "accuracy"
@@ -28,8 +29,11 @@ DECIMALS = 4  # decimals of the scores on the card
 # (percent for AI, AD and AG). A different processor or number of threads changes the
 # last bits, and occasionally the class of a clip at the decision boundary.
 # `DEFAULT_TOLERANCE` is for all other metrics.
-TOLERANCE = {"AI": 2.0, "AD": 0.5, "AG": 0.5}
+TOLERANCE = {"AI": 2.0, "AD": 0.5, "AG": 0.5, "imprint white": 2.0}
 DEFAULT_TOLERANCE = 0.02
+# Checks of explainers on the card, and their score for masks of ones, the chance level.
+CHECKS = (Imprint(noises=("white",)),)
+CHANCE = "{}, mask of ones"
 
 
 def measure(
@@ -57,36 +61,47 @@ def measure(
     measured : dict
         Name to `{"mean", "low", "high", "n"}`: the mean over n clips with a finite
         score and its 95 % bootstrap interval. Starts with `accuracy`, in percent, if
-        the clips are labelled.
+        the clips are labelled. Of explainers also `CHECKS`, each followed by its
+        `CHANCE`.
     """
-    explainer: Explainer = AllOnesExplainer(model.mods.domain, model.classifier)
+    explains = isinstance(model, AudioExplainer)
+    ones = AllOnesExplainer(model.mods.domain, model.classifier)
+    explainers: dict[str, Explainer] = {"ones": ones}
     if isinstance(model, AudioExplainer):
-        explainer = model.explainer
-    metrics = metrics_by_name(names if isinstance(model, AudioExplainer) else [])
+        explainers = {"model": model.explainer, "ones": ones}
+    metrics = metrics_by_name(names if explains else [])
     with TemporaryDirectory() as folder:
         manifests = f"{folder}/manifest"
         dataset.prepare_manifests(manifests)
         labels = dataset.class_order(manifests, model.labels)
         clean = CleanCondition().open(dataset, manifests, "test", labels)
         benchmark = Benchmark(
-            {"model": Block(model.mods.domain, model.classifier, {"it": explainer})},
+            {"model": Block(model.mods.domain, model.classifier, explainers)},
             {"clean": clean},
             model.classifier,
             metrics,
             labels,
             batch_size=batch_size,
+            checks=CHECKS if explains else (),
             device=next(model.mods.parameters()).device,
         )
         per_clip = benchmark.score(f"{folder}/rows", progress)
+        checks = benchmark.scores("clean", "model")["checks"]
     measured = {}
     if per_clip["label"].notna().all():
-        correct = 100.0 * per_clip["correct"].to_numpy(dtype=float)
+        once = per_clip["method"] == "ones"
+        correct = 100.0 * per_clip.loc[once, "correct"].to_numpy(dtype=float)
         low, high = bootstrap_interval(correct, 2000, 1234)
         measured[ACCURACY] = _rounded(correct.mean(), low, high, len(correct))
-    (row,) = summarise(per_clip, metrics).to_dict("records")
-    for name in (metric.name for metric in metrics):
+    if not explains:
+        return measured
+    own, chance = summarise(per_clip, [*metrics, *checks]).to_dict("records")
+    columns = [(own, metric.name, "{}") for metric in metrics]
+    for check in checks:
+        columns += [(own, check.name, "{}"), (chance, check.name, CHANCE)]
+    for row, name, shown in columns:
         mean, low, high, n = (row[f"{name}{end}"] for end in ("", *ENDINGS))
-        measured[name] = _rounded(mean, low, high, n)
+        measured[shown.format(name)] = _rounded(mean, low, high, n)
     return measured
 
 

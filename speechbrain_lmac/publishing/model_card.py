@@ -5,8 +5,8 @@ import math
 from huggingface_hub import EvalResult, ModelCardData
 
 from speechbrain_lmac.hub.registry import ModelRecord, is_non_commercial
-from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS
-from speechbrain_lmac.publishing.card_scores import ACCURACY
+from speechbrain_lmac.metrics import ALL_METRICS, HEARD_METRICS, Score
+from speechbrain_lmac.publishing.card_scores import ACCURACY, CHECKS
 
 TASK = "audio-classification"  # task name on the hub
 TAGS = ["speechbrain", "audio", "interpretability", "explainability"]
@@ -50,6 +50,11 @@ classname="{interface}")`, with a folder or a hub id, also works, but it execute
 YAML and the Python file: use it only for publishers you trust, and pin a revision.
 """
 
+IMPRINT = (
+    "imprint white: share of clips whose mask, laid on white noise, makes the "
+    "classifier predict their class. More than for masks of ones: the mask draws the "
+    "class by its shape."
+)
 NON_COMMERCIAL = "The weights are for non-commercial use only."
 
 VOCABULARY = """\
@@ -137,6 +142,7 @@ def model_card(record: ModelRecord, source: str, example: str) -> str:
         "## Scores",
         f"On {record.measured_on}; in brackets the 95 % bootstrap interval over clips.",
         "\n".join(metrics_table(record.metrics)),
+        *([IMPRINT] if "imprint white" in record.metrics else []),
         "## Training",
         "```sh\n" + "\n".join(record.commands) + "\n```",
         record.versions + ".",
@@ -160,11 +166,14 @@ def model_card(record: ModelRecord, source: str, example: str) -> str:
 
 def metrics_table(metrics: dict[str, dict[str, float]]) -> list[str]:
     """Return the lines of a Markdown table of the scores of `card_scores.measure`."""
-    directions = {metric.name: metric for metric in (*ALL_METRICS, *HEARD_METRICS)}
+    known: list[Score] = [*ALL_METRICS, *HEARD_METRICS]
+    known += [score for check in CHECKS for score in check.scores()]
+    directions = {score.name: score for score in known}
     arrows = {True: " ↑", False: " ↓", None: ""}
     lines = ["| metric | mean | 95 % interval | clips |", "|---|---|---|---|"]
     for name, value in metrics.items():
-        better = getattr(directions.get(name), "higher_is_better", name == ACCURACY)
+        better = getattr(directions.get(name), "higher_is_better", None)
+        better = True if name == ACCURACY else better
         lines.append(
             f"| {name}{arrows[better]} | {value['mean']:.4g} | "
             f"[{value['low']:.4g}, {value['high']:.4g}] | {value['n']} |"
