@@ -20,6 +20,7 @@ from speechbrain_lmac.metrics import (
     faithfulness,
 )
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
+from speechbrain_lmac.metrics.checks.events import EVENT_SCORES
 from speechbrain_lmac.metrics.checks.imprint import NOISES, OTHER_CLIPS
 from speechbrain_lmac.metrics.checks.second_listener import (
     LISTENER_SCORES,
@@ -131,6 +132,7 @@ def test_every_metric_is_defined_and_no_other():
         ", ".join(score.name for score in SIMILARITIES),
         "imprint " + ", ".join(NOISES),
         f"imprint {OTHER_CLIPS}",
+        *(score.name for score in EVENT_SCORES),
         ", ".join(score.name for score in LISTENER_SCORES),
         ", ".join(score.name for score in TARGET_SCORES),
     ]
