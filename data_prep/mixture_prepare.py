@@ -1,6 +1,8 @@
 """Freeze the mixtures of an evaluation in a manifest, for any prepared dataset.
 
     python data_prep/mixture_prepare.py esc10 mixtures --data_folder /path/to/ESC-50
+    python data_prep/mixture_prepare.py esc10 noise --data_folder /path/to/ESC-50 \
+        --events dog,rooster --per_clip 5
     python data_prep/mixture_prepare.py esc10 speech --data_folder /path/to/ESC-50 \
         --corpus folder --corpus_folder /path/to/speech --render results/heard
 
@@ -31,6 +33,7 @@ from speechbrain_lmac.data.contaminants import (
     WhiteNoise,
 )
 from speechbrain_lmac.data.corpora import SPLITS, Corpus
+from speechbrain_lmac.data.events import Events
 from speechbrain_lmac.data.mixture_manifest import (
     check_files,
     prepare_mixtures,
@@ -128,6 +131,12 @@ def _run(argv: list[str]) -> None:
         "--snr_db", type=float, help="SNR in dB, instead of the published gains"
     )
     parser.add_argument("--per_clip", type=int, default=2)
+    parser.add_argument(
+        "--events",
+        metavar="CLASSES",
+        help="only the loudest part of clips of these classes, at known times: "
+        "dog,rooster (default level: 6 dB)",
+    )
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--corpus", choices=CORPORA, help="corpus of noise or speech")
     parser.add_argument("--corpus_folder")
@@ -153,6 +162,8 @@ def _prepare(options: argparse.Namespace) -> None:
     overrides = json.dumps({"data_folder": options.data_folder, "sample_rate": 16000})
     dataset = load_hyperpyyaml(f"dataset: !include:{part} {overrides}")["dataset"]
     contaminants = _contaminants(options)
+    if options.events is not None:
+        contaminants = Events(contaminants, options.events.split(","))
     folder = options.manifest_folder or f"results/mixtures/{options.dataset}"
     dataset.prepare_manifests(folder)
     path, record = prepare_mixtures(

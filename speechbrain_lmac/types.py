@@ -97,6 +97,10 @@ class MaskDomain(Protocol):
         """Hop of the frames of `magnitude` and `on_bins`, in samples."""
 
     @property
+    def rep_step(self) -> int:
+        """Step of the frames of the representation, samples: t lies at t * step."""
+
+    @property
     def n_mels(self) -> int:
         """Number of frequency bands of the classifier's features."""
 

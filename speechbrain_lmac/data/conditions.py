@@ -13,6 +13,7 @@ import torch
 
 from speechbrain_lmac.data.contaminants import PROTOCOLS, Contaminant, Nothing
 from speechbrain_lmac.data.dataset import ClipDataset
+from speechbrain_lmac.data.events import event_times
 from speechbrain_lmac.data.mixture_manifest import (
     check_files,
     prepare_mixtures,
@@ -37,10 +38,14 @@ class GroundTruth:
     classes : callable, optional
         Returns the class indices of foreground and background, (B,) each, int64,
         `UNKNOWN_CLASS` for a background that belongs to no class.
+    events : callable, optional
+        Returns start and end of the event of the clip's class, seconds, (B,) each,
+        float64.
     """
 
     stems: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None = None
     classes: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None = None
+    events: Callable[[list[str]], tuple[torch.Tensor, torch.Tensor]] | None = None
 
     def of(
         self, ids: list[str], device: str | torch.device = "cpu"
@@ -59,7 +64,11 @@ class GroundTruth:
         known : dict
             Name of a field to its two tensors, (B, N) or (B,).
         """
-        functions = {"stems": self.stems, "classes": self.classes}
+        functions = {
+            "stems": self.stems,
+            "classes": self.classes,
+            "events": self.events,
+        }
         known = {}
         for name, function in functions.items():
             if function is not None:
@@ -226,6 +235,7 @@ class MixtureCondition:
             truth=GroundTruth(
                 stems=clips.stems,
                 classes=source_classes(record["clips"], categories, labels),
+                events=event_times(record["clips"]),
             ),
             fingerprint=json_hash(record),
             description=record["description"],

@@ -11,7 +11,12 @@ from pathlib import Path
 import torch
 
 from speechbrain_lmac.data.corpora import Corpus
-from speechbrain_lmac.data.mixtures import Entry, draw_pieces, resampled_length
+from speechbrain_lmac.data.mixtures import (
+    Entry,
+    Sounds,
+    draw_pieces,
+    resampled_length,
+)
 from speechbrain_lmac.data.sources import CorpusSounds, GeneratedSounds, PartnerClips
 from speechbrain_lmac.utils.seeding import generator
 
@@ -132,6 +137,7 @@ class Scene:
     sample_rate: int  # Hz
     per_clip: int  # number of mixtures per clip
     seed: int
+    sounds: Sounds
 
 
 class Contaminant:
@@ -192,6 +198,10 @@ class Contaminant:
             clip: [self.background(clip, k, scene) for k in range(scene.per_clip)]
             for clip in bases
         }
+
+    def placed(self, entries: dict[str, Entry], scene: Scene) -> dict[str, Entry]:
+        """Return the entries with all changes of their clips; here unchanged."""
+        return entries
 
 
 class Nothing(Contaminant):

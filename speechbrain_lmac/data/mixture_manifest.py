@@ -89,6 +89,7 @@ def prepare_mixtures(
     contaminants.prepare()
     rule = PROTOCOLS[protocol]
     bases = read_clips(manifest_folder, rule.base_split(split))
+    sounds = sounds_of(dataset, contaminants)
     scene = Scene(
         protocol=rule,
         split=split,
@@ -97,6 +98,7 @@ def prepare_mixtures(
         sample_rate=dataset.sample_rate,
         per_clip=per_clip,
         seed=seed,
+        sounds=sounds,
     )
     options = {
         "format": FORMAT,
@@ -119,12 +121,12 @@ def prepare_mixtures(
     record = load_mixtures(path, state)
     if record is None:
         clips = draw_mixtures(bases, contaminants, scene, both)
-        sounds = sounds_of(dataset, contaminants)
+        clips = contaminants.placed(clips, scene)
         files, warnings = check_sounds(clips, sounds, scene)
         record = {
             "fingerprint": state,
             **options,
-            "description": describe(contaminants, scene, both, clips, bases),
+            "description": describe(contaminants, scene, both, clips),
             "warnings": [*missing_classes(dataset, bases, scene), *warnings],
             "files": files,
             "clips": clips,
@@ -326,7 +328,6 @@ def describe(
     scene: Scene,
     gains: list[float],
     clips: Mapping[str, Entry],
-    bases: Mapping[str, dict[str, str]],
 ) -> str:
     """Describe a condition in one line, for the header of a table.
 
@@ -336,15 +337,16 @@ def describe(
     scene : Scene
     gains : list of float
         Gains of clip and contaminant.
-    clips, bases : dict
-        From `draw_mixtures` and `read_clips`.
+    clips : dict
+        From `draw_mixtures`.
 
     Returns
     -------
     description : str
     """
     base_split = scene.protocol.base_split(scene.split)
-    text = f"{len(bases)} clips of the split {base_split}"
+    n_bases = len({entry["base"] for entry in clips.values()})
+    text = f"{n_bases} clips of the split {base_split}"
     if all(entry["background"] is None for entry in clips.values()):
         return f"{contaminants.kind}: {text}"
     return (

@@ -9,7 +9,14 @@ An entry of the manifest is the complete recipe of a mixture:
     }
 
 with `start` and `length` in samples at the model's rate; or ``"background":
-{"generated": "white", "seed": 5}``; or null for the unchanged clip.
+{"generated": "white", "seed": 5}``; or null for the unchanged clip. Of a clip with an
+`event`, only that part is in the mixture, at another time (`events.Events`):
+
+      "event": {"offset": 4000, "length": 9600, "position": 48000, "fade": 160,
+                "start": 3.0, "end": 3.6}
+
+with `offset` in the clip and `position` in the mixture, in samples, and `start` and
+`end` in the mixture, in seconds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -127,7 +134,7 @@ class Sounds:
 
 
 def foreground_of(entry: Entry, sounds: Sounds, n_samples: int) -> torch.Tensor:
-    """Read the clip of an entry, unscaled.
+    """Read the clip of an entry, or its event at its position; unscaled.
 
     Arguments
     ---------
@@ -142,7 +149,39 @@ def foreground_of(entry: Entry, sounds: Sounds, n_samples: int) -> torch.Tensor:
     foreground : torch.Tensor
         Shape (N,).
     """
-    return fix_length(sounds.read(entry["foreground"]), n_samples)
+    wav = sounds.read(entry["foreground"])
+    return fix_length(laid(wav, entry["event"]) if "event" in entry else wav, n_samples)
+
+
+def laid(wav: torch.Tensor, event: Entry) -> torch.Tensor:
+    """Return the event of a clip at its position in a mixture, in silence.
+
+    Its first and last `fade` samples rise and fall linearly: a cut would click.
+
+    Arguments
+    ---------
+    wav : torch.Tensor
+        The clip, shape (N,).
+    event : dict
+        `offset` in the clip, `length`, `position` in the mixture and `fade`, samples.
+
+    Returns
+    -------
+    foreground : torch.Tensor
+        Shape (position + length,).
+
+    Example
+    -------
+    >>> event = {"offset": 1, "length": 3, "position": 2, "fade": 1}
+    >>> laid(torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0]), event)
+    tensor([0.0000, 0.0000, 0.5000, 2.0000, 1.5000])
+    """
+    part = wav[event["offset"] :][: event["length"]]
+    n = min(event["fade"], len(part) // 2)
+    rise = (torch.arange(n) + 0.5) / max(n, 1)
+    gain = torch.ones(len(part))
+    gain[:n], gain[len(part) - n :] = rise, rise.flip(0)
+    return torch.cat([torch.zeros(event["position"]), gain * part])
 
 
 def background_of(
@@ -217,6 +256,8 @@ def lens_of(entry: Entry, sounds: Sounds, n_samples: int) -> float:
         Relative length, in (0, 1].
     """
     recorded = len(sounds.read(entry["foreground"]))
+    if "event" in entry:
+        recorded = entry["event"]["position"] + entry["event"]["length"]
     background = entry["background"] or {"pieces": []}
     if recorded < n_samples:  # else the background cannot be longer
         if "generated" in background:

@@ -69,6 +69,11 @@ class LearnedDomain(torch.nn.Module):
         """Hop of the STFT, and of maps on its bins, in samples."""
         return self.stft.hop_length
 
+    @property
+    def rep_step(self) -> int:
+        """Step of the frames of the representation, in samples: the codec's stride."""
+        return self.codec.stride
+
     def frames_of(self, lens: torch.Tensor, n_samples: int) -> torch.Tensor:
         """Return the number of valid frames of each clip.
 

@@ -159,6 +159,11 @@ class STFTDomain(torch.nn.Module):
         self.register_buffer("mel_matrix", mel_matrix, persistent=False)
         self.from_bands = MelToBins(sample_rate, n_fft, n_mels)
 
+    @property
+    def rep_step(self) -> int:
+        """Step of the frames of the representation, in samples: the hop."""
+        return self.hop_length
+
     def compress(self, magnitude: torch.Tensor) -> torch.Tensor:
         """Return the representation of a magnitude, both (B, T, F)."""
         return magnitude.log1p()

@@ -161,6 +161,7 @@ def evaluate(
         if number % store.n_ranks != store.rank:
             continue
         wav, lens = batch.wav.to(device), lens_on(batch, device)
+        label = None if batch.label is None else batch.label.to(device)
         known: dict[str, tuple[torch.Tensor, torch.Tensor]] | None = None
         for method, explainer in scored.items():
             if not store.has(method, batch.ids):
@@ -193,7 +194,13 @@ def evaluate(
                         _add(table, dict(zip(columns, values.T, strict=True)))
                     _add(table, size_areas(curves, shares))
                 explained = ExplainedBatch(
-                    domain, classifier, explanation, evidence, class_names, **known
+                    domain,
+                    classifier,
+                    explanation,
+                    evidence,
+                    class_names,
+                    label,
+                    **known,
                 )
                 for check in checks:
                     _add(table, check(explained))

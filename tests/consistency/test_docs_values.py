@@ -20,6 +20,7 @@ from speechbrain_lmac.metrics import (
     faithfulness,
 )
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
+from speechbrain_lmac.metrics.checks.events import EVENT_SCORES
 from speechbrain_lmac.metrics.checks.headroom import METRICS as HEADROOM_METRICS
 from speechbrain_lmac.metrics.checks.imprint import NOISES, OTHER_CLIPS
 from speechbrain_lmac.metrics.checks.second_listener import (
@@ -136,7 +137,7 @@ def test_every_metric_is_defined_and_no_other():
     checks = [
         *(f"imprint {sound}" for sound in (*NOISES, OTHER_CLIPS)),
         *(f"{metric.name} of optimum" for metric in HEADROOM_METRICS),
-        *(score.name for score in (*LISTENER_SCORES, *TARGET_SCORES)),
+        *(score.name for score in (*LISTENER_SCORES, *TARGET_SCORES, *EVENT_SCORES)),
     ]
     assert sorted(", ".join(told[place:]).split(", ")) == sorted(checks)
 

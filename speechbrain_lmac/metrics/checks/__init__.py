@@ -31,10 +31,14 @@ class ExplainedBatch:
         Of the explanation (`evidence.gather_evidence`).
     labels : sequence of str, optional
         C class names in the order of the logits.
+    label : torch.Tensor, optional
+        The clips' true classes, (B,), int64.
     stems : (torch.Tensor, torch.Tensor), optional
         Foreground and background, waveforms (B, N), see `GroundTruth`.
     classes : (torch.Tensor, torch.Tensor), optional
         Their class indices, (B,) each, see `GroundTruth`.
+    events : (torch.Tensor, torch.Tensor), optional
+        Start and end of the event of each clip's true class, seconds, (B,) each.
     """
 
     domain: MaskDomain
@@ -42,8 +46,10 @@ class ExplainedBatch:
     explanation: Explanation
     evidence: Evidence
     labels: Sequence[str] | None = None
+    label: torch.Tensor | None = None
     stems: tuple[torch.Tensor, torch.Tensor] | None = None
     classes: tuple[torch.Tensor, torch.Tensor] | None = None
+    events: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
 class Check(Protocol):
