@@ -193,7 +193,13 @@ def evaluate(
                         _add(table, dict(zip(columns, values.T, strict=True)))
                     _add(table, size_areas(curves, shares))
                 explained = ExplainedBatch(
-                    domain, classifier, explanation, evidence, class_names, **known
+                    domain,
+                    classifier,
+                    explanation,
+                    evidence,
+                    class_names,
+                    method=method,
+                    **known,
                 )
                 for check in checks:
                     _add(table, check(explained))

@@ -304,6 +304,13 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints, trainings)
         output = hparams["model"].eval()(features)
         assert output.logits.shape == (2, classes.n_classes)
         return
+    if "judge" in hparams:
+        encoded = domain.encode(wav)
+        check_mask(hparams["masks"](encoded, [(0,), (1,)]), encoded.rep)
+        judged = hparams["judge"].eval()(domain.features(encoded)).logits
+        own = hparams["classifier"](domain.features(encoded)).logits
+        torch.testing.assert_close(judged, own)
+        return
     assert_explains(trained_explainer(hparams), wav, domain, classes.n_classes)
 
 

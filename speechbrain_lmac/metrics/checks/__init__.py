@@ -35,6 +35,8 @@ class ExplainedBatch:
         Foreground and background, waveforms (B, N), see `GroundTruth`.
     classes : (torch.Tensor, torch.Tensor), optional
         Their class indices, (B,) each, see `GroundTruth`.
+    method : str, optional
+        Name of the explainer, the row of the table.
     """
 
     domain: MaskDomain
@@ -44,6 +46,7 @@ class ExplainedBatch:
     labels: Sequence[str] | None = None
     stems: tuple[torch.Tensor, torch.Tensor] | None = None
     classes: tuple[torch.Tensor, torch.Tensor] | None = None
+    method: str | None = None
 
 
 class Check(Protocol):
