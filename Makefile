@@ -58,6 +58,15 @@ $(PY) recipes/train_lmac.py hparams/esc10_lmac_mel_finetune.yaml $(ESC10_DATA)
 $(PY) recipes/train_nmf.py hparams/esc10_nmf.yaml $(ESC10_DATA)
 $(PY) recipes/train_l2i.py hparams/esc10_l2i.yaml $(ESC10_DATA)
 endef
+# The judges of EVAL-X and of the encode-meter, of the methods that have one.
+define train_judges
+$(PY) recipes/train_judge.py hparams/esc10_judge.yaml $(ESC10_DATA)
+$(PY) recipes/train_judge.py hparams/esc10_encoding_judge.yaml $(ESC10_DATA)
+$(PY) recipes/train_judge.py hparams/esc10_encoding_judge.yaml $(ESC10_DATA) --explainer "L-MAC finetuned" --output_folder results/esc10_encoding_finetuned/1234
+$(PY) recipes/train_judge.py hparams/esc10_encoding_judge.yaml $(ESC10_DATA) --explainer GradCAM++ --output_folder results/esc10_encoding_gradcam/1234
+$(PY) recipes/train_judge.py hparams/esc10_encoding_judge.yaml $(ESC10_DATA) --explainer "LayerCAM, block 3" --output_folder results/esc10_encoding_layercam/1234
+$(PY) recipes/train_judge.py hparams/esc10_encoding_judge.yaml $(ESC10_DATA) --explainer energy --output_folder results/esc10_encoding_energy/1234
+endef
 define train_esc10_td
 $(PY) recipes/train_codec.py hparams/esc10_codec.yaml $(ESC10_DATA)
 $(PY) recipes/train_lmac_td.py hparams/ablations/esc10_td_alpha1.00.yaml $(ESC10_DATA)
@@ -104,7 +113,8 @@ tables: .venv/.installed-demo  ## write docs/results/results.md from the files t
 	    --evaluations results/esc10_table_id/1234 results/esc10_table_ood/1234 \
 	        results/esc10_table_td/1234
 
-explanation-checks: esc10-folder .venv/.installed-demo  ## the shipped models under checks beyond the papers' metrics; writes docs/results/checks.md (half an hour; resumes)
+explanation-checks: esc10-folder .venv/.installed-demo  ## the shipped models under checks beyond the papers' metrics; writes docs/results/checks.md (half an hour, and as long for the judges; resumes)
+	$(train_judges)
 	$(PY) recipes/evaluate.py hparams/esc10_checks.yaml $(ESC10_DATA) --conditions clean,noise --n_clips 80
 	$(PY) tools/tables.py --title "Checks of explanations on ESC-10" \
 	    --output docs/results/checks.md --evaluations results/esc10_checks/1234

@@ -219,7 +219,7 @@ def trainings(checkpoints, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def trainings(path):
-        blocks = text_of(path).partition("\nblocks:")[2]
+        blocks = text_of(path).partition("\nblocks:")[2].partition("\nchecks:")[0]
         for name, fold in set(re.findall(r"results/(\S+?)/<seed>(/fold)?", blocks)):
             training = yaml_of(name.rpartition("/")[2])
             argv = [str(training), *checkpoints(training), *overrides(training)]

@@ -235,13 +235,15 @@ def test_another_domain_has_no_columns(domain, classifier, wav, judge_file):
         assert check(explained(other, classifier, explanation)) == {}
 
 
-def test_a_judge_of_another_classifier_is_refused(classifier, judge_file, tmp_path):
+def test_another_classifiers_judge_and_a_missing_one_are_refused(
+    domain, classifier, judge_file, tmp_path
+):
     torch.manual_seed(1)
     other = Frozen(CompactClassifier(3, channels=[4, 8]))
     with pytest.raises(InputError, match="different classifier"):
         Judge(other, judge_file())
     with pytest.raises(InputError, match="judge.ckpt"):
-        Judge(classifier, tmp_path)
+        Judge(classifier, tmp_path).scores(domain)
 
 
 def test_a_judge_is_trained_on_a_copy(classifier):

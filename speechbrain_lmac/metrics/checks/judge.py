@@ -23,6 +23,7 @@ from speechbrain_lmac.interpreters.trained import check_trained_for
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.checks import ExplainedBatch
 from speechbrain_lmac.types import Encoded, MaskDomain
+from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.hashing import fingerprint_of
 
 JUDGE_FILE = "judge.ckpt"
@@ -176,6 +177,9 @@ def parts_of(batch: ExplainedBatch) -> MaskedAudio:
 class TrainedJudge:
     """A judge of a classifier, with its weights, frozen.
 
+    It can be built before the judge is trained: a missing file is an error of `judges`
+    and `logits`, thus before the first clip is explained.
+
     Arguments
     ---------
     classifier : Frozen
@@ -187,22 +191,35 @@ class TrainedJudge:
     Raises
     ------
     InputError
-        When the file is missing, does not fit the classifier's model, or was trained
-        for another classifier.
+        When the file does not fit the classifier's model, or was trained for another
+        classifier.
     """
 
     def __init__(self, classifier: Frozen, source: Path | str) -> None:
-        path = Path(source)
-        if path.suffix != ".ckpt":
-            path = fetch(source, JUDGE_FILE, ADVICE)
         model = trainable_copy(classifier)
+        self.model = Frozen(model)
+        self._domain: str | None = None
+        self._missing: InputError | None = None
+        path = Path(source)
+        try:
+            path = path if path.is_file() else fetch(source, JUDGE_FILE, ADVICE)
+        except InputError as error:
+            self._missing = error
+            return
         stored = load_weights(model, path)
         check_trained_for(getattr(stored, "classifier", None), path, classifier)
-        self.model = Frozen(model)
-        self._domain: str | None = getattr(stored, "domain", None)
+        self._domain = getattr(stored, "domain", None)
 
     def judges(self, domain: MaskDomain) -> bool:
-        """Return whether it was trained on masks of this domain, or it is unknown."""
+        """Return whether it was trained on masks of this domain, or it is unknown.
+
+        Raises
+        ------
+        InputError
+            When its file is missing.
+        """
+        if self._missing is not None:
+            raise self._missing
         return self._domain in (None, fingerprint_of(domain))
 
     @torch.no_grad()
@@ -212,6 +229,7 @@ class TrainedJudge:
         Arguments
         ---------
         domain : MaskDomain
+            One that it `judges`.
         masked : Encoded
             Of B clips.
 
