@@ -21,6 +21,12 @@ from speechbrain_lmac.metrics import (
 )
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.checks.imprint import NOISES, OTHER_CLIPS
+from speechbrain_lmac.metrics.checks.judge import (
+    ENCODE_METER,
+    EVAL_X_EXPLANATION,
+    EVAL_X_P,
+    EVAL_X_REST,
+)
 from speechbrain_lmac.metrics.checks.second_listener import (
     LISTENER_SCORES,
     TARGET_SCORES,
@@ -131,6 +137,9 @@ def test_every_metric_is_defined_and_no_other():
         ", ".join(score.name for score in SIMILARITIES),
         "imprint " + ", ".join(NOISES),
         f"imprint {OTHER_CLIPS}",
+        f"{EVAL_X_EXPLANATION.name}, {EVAL_X_REST.name}",
+        EVAL_X_P.name,
+        ENCODE_METER.name,
         ", ".join(score.name for score in LISTENER_SCORES),
         ", ".join(score.name for score in TARGET_SCORES),
     ]

@@ -41,8 +41,9 @@ def cells(shape: tuple[int, int], share: float, draw: torch.Generator) -> torch.
 def blocks(shape: tuple[int, int], share: float, draw: torch.Generator) -> torch.Tensor:
     """Return a binary mask of rectangular blocks, their sides drawn per mask.
 
-    The sides are log-uniform from 1 to half of the mask's. Arguments and returns are
-    those of `cells`: a mask (T, F).
+    The sides are log-uniform from 1 to half of the mask's.
+
+    Arguments and returns are those of `cells`: a mask (T, F).
     """
     sides = [_log_uniform(1, max(size / 2, 1), draw) for size in shape]
     return _tiled(shape, sides, share, draw)
@@ -51,8 +52,9 @@ def blocks(shape: tuple[int, int], share: float, draw: torch.Generator) -> torch
 def bands(shape: tuple[int, int], share: float, draw: torch.Generator) -> torch.Tensor:
     """Return a binary mask of bands that span all frames, or else all bins.
 
-    Their width is log-uniform from 1 to a quarter of the axis. Arguments and returns
-    are those of `cells`: a mask (T, F).
+    Their width is log-uniform from 1 to a quarter of the axis.
+
+    Arguments and returns are those of `cells`: a mask (T, F).
     """
     frames, bins = shape
     of_time = uniform(0, 1, draw) < 0.5
