@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import bootstrap
 
 from speechbrain_lmac.evaluation.evaluate import curve_column
-from speechbrain_lmac.metrics import PAPER_METRICS, Score
+from speechbrain_lmac.metrics import PAPER_METRICS, PartialScore, Score
 from speechbrain_lmac.metrics.curves import CURVES
 
 CLIP = "clip"  # column of rows: the id of the clip in a mixture
@@ -43,12 +43,14 @@ def summarise(
         One row per method, in the order of `per_clip`. `n`: rows, of which a clip has
         one or, in a condition with mixtures, several. `empty`: rows with an empty mask.
         `non_finite`: rows with a score that is not finite (SPS and COMP of an empty
-        mask). `saturated`: rows without a measurable gain. For each score its mean over
-        the rows with a finite value, the limits of the 95 % interval over clips
-        `NAME_low` and `NAME_high` (NaN without such a row), and the number of such
-        rows `NAME_n`. `seconds_per_clip`: time to explain, without scoring.
+        mask), of those that are no `PartialScore`. `saturated`: rows without a
+        measurable gain. For each score its mean over the rows with a finite value, the
+        limits of the 95 % interval over clips `NAME_low` and `NAME_high` (NaN without
+        such a row), and the number of such rows `NAME_n`. `seconds_per_clip`: time to
+        explain, without scoring.
     """
     names = [score.name for score in scores]
+    whole = [score.name for score in scores if not isinstance(score, PartialScore)]
     rows = []
     for method, own in per_clip.groupby("method", sort=False):
         values, clips = own[names].to_numpy(dtype=float), clips_of(own)
@@ -56,7 +58,9 @@ def summarise(
             "method": method,
             "n": len(own),
             "empty": int(own["empty_mask"].sum()),
-            "non_finite": int((~np.isfinite(values)).any(axis=1).sum()),
+            "non_finite": int(
+                (~np.isfinite(own[whole].to_numpy(dtype=float))).any(axis=1).sum()
+            ),
             "saturated": int(own["saturated"].sum()),
         }
         for name, column in zip(names, values.T, strict=True):

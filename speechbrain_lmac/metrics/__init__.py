@@ -29,6 +29,13 @@ class Score:
     description: str = ""  # one line, printed below tables
 
 
+class PartialScore(Score):
+    """A score that some methods or clips do not have: NaN there is no fault.
+
+    Tables do not count it as non-finite.
+    """
+
+
 @dataclass(frozen=True)
 class EvidenceMetric(Score):
     """A score per clip, (B,), computed from `Evidence`.

@@ -20,7 +20,7 @@ from speechbrain_lmac.data.conditions import GroundTruth
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.hub.weights import fetch, load_weights, save_weights
 from speechbrain_lmac.interpreters.trained import check_trained_for
-from speechbrain_lmac.metrics import Score
+from speechbrain_lmac.metrics import PartialScore, Score
 from speechbrain_lmac.metrics.checks import ExplainedBatch
 from speechbrain_lmac.types import Encoded, MaskDomain
 from speechbrain_lmac.utils.errors import InputError
@@ -49,7 +49,7 @@ EVAL_X_P = Score(
     higher_is_better=True,
     description="the judge's probability of the explained class for the explanation",
 )
-ENCODE_METER = Score(
+ENCODE_METER = PartialScore(
     name="encode-meter",
     unit="nats",
     description="log q' - log q of the explained class for the explanation, q' a judge "
