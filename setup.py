@@ -86,6 +86,7 @@ setup(
         "speechbrain_lmac.reporting.listening_test",
         "speechbrain_lmac.reporting.published",
         "speechbrain_lmac.training",
+        "speechbrain_lmac.training.judges",
         "speechbrain_lmac.utils",
         "speechbrain_lmac.data_prep",
         "speechbrain_lmac.hparams",

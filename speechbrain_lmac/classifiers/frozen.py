@@ -1,5 +1,6 @@
 """Frozen classifiers."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -162,3 +163,27 @@ class FrozenClassifier(Frozen):
     ) -> None:
         stored = load_classifier(model, source)
         super().__init__(model, stored if labels is None else labels)
+
+
+def trainable_copy(classifier: Frozen) -> Any:
+    """Return a copy of a frozen classifier's model whose weights can be trained.
+
+    Arguments
+    ---------
+    classifier : Frozen
+
+    Returns
+    -------
+    model : torch.nn.Module
+        A `ClassifierModel` with the weights of the classifier.
+
+    Raises
+    ------
+    InputError
+        For a classifier that is not `Frozen`, such as that of a CLAP.
+    """
+    if not isinstance(classifier, Frozen):
+        raise InputError(
+            f"a judge needs a FrozenClassifier, got {type(classifier).__name__}"
+        )
+    return copy.deepcopy(classifier.model).requires_grad_(True)

@@ -37,7 +37,7 @@ REPLACED: dict[str, tuple[str, dict[str, float], dict[str, str]]] = {
 }
 TRIANGULAR = f"{SCHEDULES}TriangularSchedule"
 # Modules that recipes train; current keys that replace the block.
-TRAINED = ("interpreter", "autoencoder", "clap", "model")
+TRAINED = ("judge", "interpreter", "autoencoder", "clap", "model")
 KEYS = """
 epoch_counter: !new:speechbrain.utils.epoch_loop.EpochCounter
     limit: !ref <number_of_epochs>
@@ -241,7 +241,7 @@ def _replaced(
 
 def modules_of(keys: Container[str]) -> tuple[str, ...]:
     """Return the names of a training's modules: the trained one, and the domain."""
-    names = TRAINED[:3] if "classifier" in keys else TRAINED
+    names = TRAINED[:-1] if "classifier" in keys else TRAINED
     return (*[name for name in names if name in keys][:1], "domain")
 
 

@@ -200,6 +200,7 @@ def evaluate(
                     evidence,
                     class_names,
                     label,
+                    method=method,
                     **known,
                 )
                 for check in checks:

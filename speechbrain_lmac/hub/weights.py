@@ -20,7 +20,7 @@ from speechbrain_lmac.utils.errors import InputError, some_of
 from speechbrain_lmac.utils.files import write_atomically
 
 SAFETENSORS = ".safetensors"
-FACTS = ("classifier",)  # metadata keys read from a weight file
+FACTS = ("classifier", "domain")  # metadata keys read from a weight file
 DTYPES = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),

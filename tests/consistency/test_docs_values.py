@@ -23,6 +23,12 @@ from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.checks.events import EVENT_SCORES
 from speechbrain_lmac.metrics.checks.headroom import METRICS as HEADROOM_METRICS
 from speechbrain_lmac.metrics.checks.imprint import NOISES, OTHER_CLIPS
+from speechbrain_lmac.metrics.checks.judge import (
+    ENCODE_METER,
+    EVAL_X_EXPLANATION,
+    EVAL_X_P,
+    EVAL_X_REST,
+)
 from speechbrain_lmac.metrics.checks.second_listener import (
     LISTENER_SCORES,
     TARGET_SCORES,
@@ -137,6 +143,7 @@ def test_every_metric_is_defined_and_no_other():
     checks = [
         *(f"imprint {sound}" for sound in (*NOISES, OTHER_CLIPS)),
         *(f"{metric.name} of optimum" for metric in HEADROOM_METRICS),
+        *(s.name for s in (EVAL_X_EXPLANATION, EVAL_X_REST, EVAL_X_P, ENCODE_METER)),
         *(score.name for score in (*LISTENER_SCORES, *TARGET_SCORES, *EVENT_SCORES)),
     ]
     assert sorted(", ".join(told[place:]).split(", ")) == sorted(checks)

@@ -219,7 +219,7 @@ def trainings(checkpoints, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def trainings(path):
-        blocks = text_of(path).partition("\nblocks:")[2]
+        blocks = text_of(path).partition("\nblocks:")[2].partition("\nchecks:")[0]
         for name, fold in set(re.findall(r"results/(\S+?)/<seed>(/fold)?", blocks)):
             training = yaml_of(name.rpartition("/")[2])
             argv = [str(training), *checkpoints(training), *overrides(training)]
@@ -303,6 +303,13 @@ def test_experiment_can_be_built_and_fits_together(path, checkpoints, trainings)
         features = domain.features(domain.encode(wav))
         output = hparams["model"].eval()(features)
         assert output.logits.shape == (2, classes.n_classes)
+        return
+    if "judge" in hparams:
+        encoded = domain.encode(wav)
+        check_mask(hparams["masks"](encoded, [(0,), (1,)]), encoded.rep)
+        judged = hparams["judge"].eval()(domain.features(encoded)).logits
+        own = hparams["classifier"](domain.features(encoded)).logits
+        torch.testing.assert_close(judged, own)
         return
     assert_explains(trained_explainer(hparams), wav, domain, classes.n_classes)
 

@@ -39,6 +39,8 @@ class ExplainedBatch:
         Their class indices, (B,) each, see `GroundTruth`.
     events : (torch.Tensor, torch.Tensor), optional
         Start and end of the event of each clip's true class, seconds, (B,) each.
+    method : str, optional
+        Name of the explainer, the row of the table.
     """
 
     domain: MaskDomain
@@ -50,6 +52,7 @@ class ExplainedBatch:
     stems: tuple[torch.Tensor, torch.Tensor] | None = None
     classes: tuple[torch.Tensor, torch.Tensor] | None = None
     events: tuple[torch.Tensor, torch.Tensor] | None = None
+    method: str | None = None
 
 
 class Check(Protocol):

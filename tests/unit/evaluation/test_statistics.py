@@ -10,7 +10,7 @@ from speechbrain_lmac.evaluation.statistics import (
     mean_over_clips,
     summarise,
 )
-from speechbrain_lmac.metrics import AI
+from speechbrain_lmac.metrics import AI, Score
 
 
 def per_clip_of(scores, method="m"):
@@ -30,6 +30,12 @@ def test_an_infinite_score_is_not_averaged():
     assert summary.AI[0] == 2.0
     assert (summary.AI_n[0], summary.non_finite[0], summary.n[0]) == (2, 2, 4)
     assert summary.seconds_per_clip[0] == 0.5
+
+
+def test_a_partial_score_may_be_missing():
+    table = per_clip_of([1.0, 3.0, np.nan, 2.0]).assign(meter=[0.5, *3 * [np.nan]])
+    summary = summarise(table, [AI, Score("meter", partial=True)], n_boot=20)
+    assert (summary.meter[0], summary.meter_n[0], summary.non_finite[0]) == (0.5, 1, 1)
 
 
 def test_methods_keep_their_order_and_clips_do_not_matter():

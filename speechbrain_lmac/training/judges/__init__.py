@@ -1,0 +1,1 @@
+"""Training of judges: classifiers of masked clips (`metrics.checks.judge`)."""
