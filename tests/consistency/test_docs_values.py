@@ -20,10 +20,20 @@ from speechbrain_lmac.metrics import (
     faithfulness,
 )
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
+from speechbrain_lmac.metrics.checks.decoded import (
+    P_EXPLANATION,
+    P_REST,
+    REST_AS_TARGET,
+)
 from speechbrain_lmac.metrics.checks.imprint import NOISES, OTHER_CLIPS
 from speechbrain_lmac.metrics.checks.second_listener import (
     LISTENER_SCORES,
     TARGET_SCORES,
+)
+from speechbrain_lmac.metrics.checks.sources import (
+    ENERGY_KEPT,
+    SOURCE_AUC,
+    TARGET_SI_SDR,
 )
 from speechbrain_lmac.metrics.curves import CURVES
 from speechbrain_lmac.metrics.separation import IRM_OVERLAP_HEARD, SOURCE_SCORES
@@ -131,6 +141,9 @@ def test_every_metric_is_defined_and_no_other():
         ", ".join(score.name for score in SIMILARITIES),
         "imprint " + ", ".join(NOISES),
         f"imprint {OTHER_CLIPS}",
+        *(score.name for score in (ENERGY_KEPT, SOURCE_AUC, TARGET_SI_SDR)),
+        f"{P_EXPLANATION.name}, {P_REST.name}",
+        REST_AS_TARGET.name,
         ", ".join(score.name for score in LISTENER_SCORES),
         ", ".join(score.name for score in TARGET_SCORES),
     ]
