@@ -111,12 +111,13 @@ def source_auc(
     weight = (target + other).gather(1, order)
     louder = (target > other).gather(1, order)
     positive, negative = weight * louder, weight * ~louder
-    # Weight of the negative cells before each place of the order.
-    before = torch.nn.functional.pad(negative.cumsum(1), (1, 0))
-    smaller = before.gather(1, torch.searchsorted(values, values))
-    up_to = before.gather(1, torch.searchsorted(values, values, right=True))
-    won = (positive * (smaller + up_to) / 2).sum(1)
-    auc = won / (positive.sum(1) * negative.sum(1))
+    rank = torch.zeros_like(order)  # equal values have the same
+    rank[:, 1:] = (values[:, 1:] != values[:, :-1]).cumsum(1)
+    nothing = torch.zeros_like(weight)
+    of_ranks = nothing.scatter_add(1, rank, positive)
+    others = nothing.scatter_add(1, rank, negative)
+    below = others.cumsum(1) - others / 2
+    auc = (of_ranks * below).sum(1) / (positive.sum(1) * negative.sum(1))
     return auc.masked_fill(mask.isnan().flatten(1).any(1), torch.nan)
 
 
