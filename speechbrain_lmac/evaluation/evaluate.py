@@ -174,6 +174,7 @@ def evaluate(
                         explainer.explain_mixture,
                         foreground=stems[0],
                         background=stems[1],
+                        classes=known.get("classes"),
                     )
                 explanation, seconds = _timed(explain, wav, lens)
                 try:
