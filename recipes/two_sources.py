@@ -51,7 +51,7 @@ def run_two_sources(argv):
     labels = benchmark.labels
     folder, tables, about = Path(hparams["output_folder"]), [], []
     for condition, opened in benchmark.conditions.items():
-        classes = classes_of(opened.clips.entries, manifests / f"{split}.json", labels)
+        classes = classes_of(opened)
         about.append(f"{condition}: {opened.description}")
         for name, block in benchmark.blocks.items():
             n_clips = len(benchmark.clips(condition))

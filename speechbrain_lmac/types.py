@@ -231,6 +231,7 @@ class MixtureExplainer(Protocol):
         background: torch.Tensor,
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
+        classes: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> Explanation:
         """Explain a class of each mixture.
 
@@ -244,6 +245,8 @@ class MixtureExplainer(Protocol):
             Classes (B,), int64. None: the predicted ones.
         lens : torch.Tensor or None
             Relative lengths (B,), see `MaskDomain.encode`.
+        classes : (torch.Tensor, torch.Tensor) or None
+            Classes of foreground and background, (B,) each, int64, -1 where unknown.
 
         Returns
         -------

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 import torch.nn.functional as F
 
+from speechbrain_lmac.dsp.audio import at_model_level
 from speechbrain_lmac.dsp.pad_crop import zero_after
 from speechbrain_lmac.types import Classifier, ClassifierOutput, Encoded, MaskDomain
 
@@ -55,6 +56,34 @@ def classify(
     lengths = lengths_of(domain, encoded)
     masks = masks_padding(classifier)
     return on_recordings(classifier, domain.features(encoded), lengths, masks)
+
+
+@torch.no_grad()
+def classify_waveforms(
+    domain: MaskDomain,
+    classifier: Classifier,
+    wavs: torch.Tensor,
+    lens: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the logits of waveforms, each scaled to a peak of 1.
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : Classifier
+    wavs : torch.Tensor
+        Shape (B, N), at the model's rate, of any level.
+    lens : torch.Tensor, optional
+        Shape (B,): relative length of each recording.
+
+    Returns
+    -------
+    logits : torch.Tensor
+        Shape (B, C).
+    """
+    return classify(
+        domain, classifier, domain.encode(at_model_level(wavs), lens)
+    ).logits
 
 
 def embed(

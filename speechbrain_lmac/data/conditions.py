@@ -77,6 +77,49 @@ class GroundTruth:
         return known
 
 
+def explained_source(
+    target: torch.Tensor,
+    stems: Sequence[torch.Tensor],
+    classes: Sequence[torch.Tensor] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the stem of the explained class, and the other stem.
+
+    Arguments
+    ---------
+    target : torch.Tensor
+        The explained classes, shape (B,), int64.
+    stems : (torch.Tensor, torch.Tensor)
+        Foreground and background, shape (B, N) each.
+    classes : (torch.Tensor, torch.Tensor), optional
+        Their classes, shape (B,) each, see `GroundTruth`. Default: the explained source
+        is the foreground.
+
+    Returns
+    -------
+    own, other : torch.Tensor
+        Shape (B, N).
+    known : torch.Tensor
+        Shape (B,), bool: false where the explained class is that of neither source, or
+        of both.
+
+    Example
+    -------
+    >>> stems = torch.tensor([[1.0], [1.0], [1.0]]), torch.tensor([[2.0], [2.0], [2.0]])
+    >>> classes = torch.tensor([0, 0, 0]), torch.tensor([1, 1, 1])
+    >>> own, other, known = explained_source(torch.tensor([0, 1, 2]), stems, classes)
+    >>> own.flatten(), known
+    (tensor([1., 2., 1.]), tensor([ True,  True, False]))
+    """
+    foreground, background = stems
+    if classes is None:
+        return foreground, background, torch.ones_like(target, dtype=torch.bool)
+    first, second = classes
+    swapped = ((target == second) & (target != first))[:, None]
+    own = torch.where(swapped, background, foreground)
+    other = torch.where(swapped, foreground, background)
+    return own, other, (target == first) ^ (target == second)
+
+
 @dataclass(frozen=True)
 class ConditionClips:
     """The clips of a condition, with the ground truth about them."""

@@ -381,3 +381,8 @@ def to_model_level(wav: torch.Tensor) -> torch.Tensor:
     """
     peak = wav.abs().max()
     return wav / peak if peak > 0 else wav
+
+
+def at_model_level(wavs: torch.Tensor) -> torch.Tensor:
+    """Return waveforms (B, N), each scaled to a peak of 1, see `to_model_level`."""
+    return torch.stack([to_model_level(wav) for wav in wavs])

@@ -21,7 +21,7 @@ from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
 from speechbrain_lmac.evaluation.statistics import CLIP
 from speechbrain_lmac.explainers.by_name import CONTROLS
 from speechbrain_lmac.metrics import Score, identity_of, metrics_by_name
-from speechbrain_lmac.metrics.checks import Check
+from speechbrain_lmac.metrics.checks import Check, check_labels
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.separation import scores_of
 from speechbrain_lmac.types import Classifier
@@ -368,6 +368,8 @@ def open_benchmark(
     """
     dataset, classifier = hparams["dataset"], hparams["classifier"]
     labels = dataset.class_order(manifests, classifier.labels)
+    checks = hparams.get("checks") or ()
+    check_labels(checks, labels)
     device = check_device(run_opts.device)
     for part in hparams.values():
         if isinstance(part, torch.nn.Module):
@@ -388,6 +390,6 @@ def open_benchmark(
         batch_size=hparams["batch_size"],
         n_clips=hparams.get("n_clips"),
         curves=hparams.get("curves"),
-        checks=hparams.get("checks") or (),
+        checks=checks,
         device=device,
     )

@@ -21,7 +21,7 @@ from speechbrain_lmac.evaluation.row_store import RowStore
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.explainers import Baselines, Remembered
 from speechbrain_lmac.metrics import PAPER_METRICS
-from speechbrain_lmac.metrics.checks import Check, ExplainedBatch
+from speechbrain_lmac.metrics.checks import Check, ExplainedBatch, check_labels
 from speechbrain_lmac.metrics.curves import size_areas, size_curves
 from speechbrain_lmac.metrics.faithfulness import saturated, target_probability
 from speechbrain_lmac.metrics.separation import source_scores
@@ -141,8 +141,9 @@ def evaluate(
     Raises
     ------
     InputError
-        If there is no explainer or no clip.
+        If there is no explainer or no clip, or a check does not know a class name.
     """
+    check_labels(checks, class_names)
     store = RowStore() if store is None else store
     truth = GroundTruth() if truth is None else truth
     scored = explainable(explainers, truth.stems is not None)
@@ -174,6 +175,7 @@ def evaluate(
                         explainer.explain_mixture,
                         foreground=stems[0],
                         background=stems[1],
+                        classes=known.get("classes"),
                     )
                 explanation, seconds = _timed(explain, wav, lens)
                 try:

@@ -6,18 +6,16 @@ that ignores the target returns the same explanation for A and B, and cannot be 
 for both.
 """
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 
 from speechbrain_lmac.classifiers.padding import classify
-from speechbrain_lmac.data.conditions import ConditionClips
+from speechbrain_lmac.data.conditions import UNKNOWN_CLASS, ConditionClips
 from speechbrain_lmac.data.dataset import ClipBatch, lens_on
 from speechbrain_lmac.dsp.pad_crop import score_recordings
 from speechbrain_lmac.evaluation.evaluate import Block
@@ -98,21 +96,12 @@ ABSENT = Score(
 SCORES = (*NEARER, BOTH, *TARGET, *SIZE, ABSENT)
 
 
-def classes_of(
-    entries: Mapping[str, Mapping[str, Any]],
-    manifest: Path | str,
-    labels: Sequence[str],
-) -> dict[str, tuple[int, int]]:
-    """Return the classes of both sources of the mixtures in a manifest.
+def classes_of(opened: ConditionClips) -> dict[str, tuple[int, int]]:
+    """Return the classes of both sources of the mixtures of a condition.
 
     Arguments
     ---------
-    entries : dict
-        Id to entry (`speechbrain_lmac.data.mixtures`) with a second clip as background.
-    manifest : str or Path
-        Manifest of the clips' split, `OUTPUT_FOLDER/manifest/SPLIT.json`.
-    labels : list
-        Class names in the order of the logits.
+    opened : conditions.ConditionClips
 
     Returns
     -------
@@ -122,21 +111,21 @@ def classes_of(
     Raises
     ------
     InputError
-        When a background is not a clip of the manifest.
+        When the class of a background is unknown.
     """
-    clips = json.loads(Path(manifest).read_text(encoding="utf-8")).values()
-    category = {clip["wav"]: clip["category"] for clip in clips}
-    classes: dict[str, tuple[int, int]] = {}
-    for name, entry in entries.items():
-        pieces = (entry["background"] or {}).get("pieces", ())
-        found = {category.get(piece["wav"]) for piece in pieces}
-        if len(found) != 1 or None in found:
+    advice = (
+        "use the condition hparams/parts/condition/mixtures.yaml, which mixes two clips"
+    )
+    if opened.truth.classes is None:
+        raise InputError(f"two sources: no background is a clip of a class; {advice}")
+    ids = list(opened.clips.ids)
+    foreground, background = (part.tolist() for part in opened.truth.classes(ids))
+    classes = dict(zip(ids, zip(foreground, background, strict=True), strict=True))
+    for name, pair in classes.items():
+        if UNKNOWN_CLASS in pair:
             raise InputError(
-                f"mixture {name}: its background is not a clip of {manifest}; use the "
-                "condition hparams/parts/condition/mixtures.yaml, which mixes two clips"
+                f"mixture {name}: its background is not a clip of one class; {advice}"
             )
-        foreground, background = entry["category"], found.pop()
-        classes[name] = (labels.index(foreground), labels.index(background))
     return classes
 
 

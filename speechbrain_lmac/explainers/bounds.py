@@ -10,6 +10,7 @@ from typing import NoReturn
 import torch
 
 from speechbrain_lmac.classifiers.padding import classify
+from speechbrain_lmac.data.conditions import explained_source
 from speechbrain_lmac.domains.learned import LearnedDomain
 from speechbrain_lmac.domains.stft import recorded_samples
 from speechbrain_lmac.dsp.ideal_masks import ideal_ratio_mask
@@ -214,12 +215,14 @@ class OtherClipMask:
 
 
 class IdealMask:
-    """The ideal ratio mask of a mixture's foreground, from its stems.
+    """The ideal ratio mask of the explained source of a mixture, from its stems.
 
-    M = |S_f|^p / (|S_f|^p + |S_b|^p), cell by cell, at the cells of the representation
-    (in a learned code S is the code); 0 where both stems are silent. It explains the
-    predicted class, whichever source that is. Only mixtures with stems have an ideal
-    mask: `evaluation.evaluate` omits this row in conditions without stems.
+    M = |S|^p / (|S|^p + |S_o|^p), S the explained source and S_o the other one, cell by
+    cell, at the cells of the representation (in a learned code S is the code); 0 where
+    both stems are silent. The explained source is the foreground; in mixtures of two
+    known classes it is the background where that has the explained class
+    (`conditions.explained_source`). Only mixtures with stems have one:
+    `evaluation.evaluate` leaves the row out where there are none.
 
     Arguments
     ---------
@@ -269,8 +272,9 @@ class IdealMask:
         background: torch.Tensor,
         target: torch.Tensor | None = None,
         lens: torch.Tensor | None = None,
+        classes: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> Explanation:
-        """Explain mixtures by the ideal mask of their foregrounds.
+        """Explain mixtures by the ideal mask of the explained source.
 
         Arguments
         ---------
@@ -282,6 +286,8 @@ class IdealMask:
             Classes (B,). Default: the predicted ones.
         lens : torch.Tensor, optional
             Share of each clip before the padding, (B,), above 0 and at most 1.
+        classes : (torch.Tensor, torch.Tensor), optional
+            Classes of the stems, (B,) each, see `GroundTruth`.
 
         Returns
         -------
@@ -290,14 +296,15 @@ class IdealMask:
         """
         encoded = self.domain.encode(wav, lens)
         logits = classify(self.domain, self.classifier, encoded).logits
-        in_foreground, in_background = (
-            self._magnitude(self.domain.encode(stem, lens))
-            for stem in (foreground, background)
+        target = logits.argmax(1) if target is None else target
+        own, other, _ = explained_source(target, (foreground, background), classes)
+        of_own, of_other = (
+            self._magnitude(self.domain.encode(stem, lens)) for stem in (own, other)
         )
-        mask = ideal_ratio_mask(in_foreground, in_background, self.exponent)
+        mask = ideal_ratio_mask(of_own, of_other, self.exponent)
         return Explanation(
             mask=mask.to(encoded.rep),
-            target=logits.argmax(1) if target is None else target,
+            target=target,
             encoded=encoded,
             logits=logits,
         )

@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 import torch
 
-from speechbrain_lmac.classifiers.padding import by_length, classify
+from speechbrain_lmac.classifiers import padding
+from speechbrain_lmac.classifiers.padding import by_length
 from speechbrain_lmac.domains.stft import check_lens, recorded_samples
-from speechbrain_lmac.dsp.audio import to_model_level
+from speechbrain_lmac.dsp.audio import at_model_level
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.inference.results import BatchExplanation, join_batches
 from speechbrain_lmac.metrics import MM
@@ -123,7 +124,6 @@ def explain_windows(
         }
 
 
-@torch.no_grad()
 def classify_waveforms(
     domain: MaskDomain,
     classifier: Classifier,
@@ -151,13 +151,8 @@ def classify_waveforms(
     InputError
         If a logit is NaN or infinite.
     """
-    encoded = domain.encode(at_model_level(wavs), lens)
-    return check_logits(classify(domain, classifier, encoded).logits)
-
-
-def at_model_level(wavs: torch.Tensor) -> torch.Tensor:
-    """Return waveforms (B, N), each scaled to a peak of 1."""
-    return torch.stack([to_model_level(wav) for wav in wavs])
+    logits = padding.classify_waveforms(domain, classifier, wavs, lens)
+    return check_logits(logits)
 
 
 def check_logits(logits: torch.Tensor) -> torch.Tensor:

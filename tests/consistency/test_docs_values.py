@@ -20,6 +20,11 @@ from speechbrain_lmac.metrics import (
     faithfulness,
 )
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
+from speechbrain_lmac.metrics.checks.decoded import (
+    P_EXPLANATION,
+    P_REST,
+    REST_AS_TARGET,
+)
 from speechbrain_lmac.metrics.checks.events import EVENT_SCORES
 from speechbrain_lmac.metrics.checks.headroom import METRICS as HEADROOM_METRICS
 from speechbrain_lmac.metrics.checks.imprint import NOISES, OTHER_CLIPS
@@ -32,6 +37,11 @@ from speechbrain_lmac.metrics.checks.judge import (
 from speechbrain_lmac.metrics.checks.second_listener import (
     LISTENER_SCORES,
     TARGET_SCORES,
+)
+from speechbrain_lmac.metrics.checks.sources import (
+    ENERGY_KEPT,
+    SOURCE_AUC,
+    TARGET_SI_SDR,
 )
 from speechbrain_lmac.metrics.curves import CURVES
 from speechbrain_lmac.metrics.separation import IRM_OVERLAP_HEARD, SOURCE_SCORES
@@ -144,6 +154,8 @@ def test_every_metric_is_defined_and_no_other():
         *(f"imprint {sound}" for sound in (*NOISES, OTHER_CLIPS)),
         *(f"{metric.name} of optimum" for metric in HEADROOM_METRICS),
         *(s.name for s in (EVAL_X_EXPLANATION, EVAL_X_REST, EVAL_X_P, ENCODE_METER)),
+        *(s.name for s in (ENERGY_KEPT, SOURCE_AUC, TARGET_SI_SDR)),
+        *(s.name for s in (P_EXPLANATION, P_REST, REST_AS_TARGET)),
         *(score.name for score in (*LISTENER_SCORES, *TARGET_SCORES, *EVENT_SCORES)),
     ]
     assert sorted(", ".join(told[place:]).split(", ")) == sorted(checks)

@@ -50,7 +50,6 @@ HEADER = (
 # For copies of an experiment, see docs/guide; tests/integration trains with them.
 FOR_COPIES = {
     "parts/classifier/speechbrain.yaml",
-    "parts/listener/yamnet.yaml",
     "parts/noise/folder.yaml",
     "parts/noise/generated.yaml",
 }

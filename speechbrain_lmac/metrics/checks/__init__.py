@@ -7,7 +7,7 @@ that (Jethani et al. 2021, arXiv 2103.01890).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -86,3 +86,32 @@ class Check(Protocol):
         scores : dict
             Name of each of `scores` to its values, (B,).
         """
+
+
+@runtime_checkable
+class LabelledCheck(Check, Protocol):
+    """A check that maps class names to something else, e.g. a listener's tags."""
+
+    def check_labels(self, labels: Sequence[str] | None) -> None:
+        """Raise InputError unless every class name is known.
+
+        Arguments
+        ---------
+        labels : sequence of str or None
+            C class names. None: the table has class indices only.
+        """
+
+
+def check_labels(checks: Sequence[Check], labels: Sequence[str] | None) -> None:
+    """Raise InputError if a check does not know a class name.
+
+    Arguments
+    ---------
+    checks : sequence of Check
+        Those that are no `LabelledCheck` are not called.
+    labels : sequence of str or None
+        C class names.
+    """
+    for check in checks:
+        if isinstance(check, LabelledCheck):
+            check.check_labels(labels)

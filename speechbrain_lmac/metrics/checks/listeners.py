@@ -2,11 +2,13 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from speechbrain_lmac.classifiers.padding import by_length
+from speechbrain_lmac.classifiers.zoo.yamnet import TrainedYAMNet
 from speechbrain_lmac.domains.stft import recorded_samples
 from speechbrain_lmac.dsp.audio import resample
 from speechbrain_lmac.utils.errors import InputError, check_numbers, some_of
@@ -172,6 +174,32 @@ class SecondListener(torch.nn.Module):
             of_tags = self.classifier.scores(sound, sample_rate).to(wav.device)
             scores[clips] = largest_tags(of_tags.double(), tags)
         return scores
+
+
+def yamnet_listener(
+    source: Path | str, tags: Mapping[str, Sequence[str]], level: float = 0.3
+) -> SecondListener | None:
+    """Return YAMNet as a second listener, or None without its weights.
+
+    Arguments
+    ---------
+    source : str or Path
+        Of `TrainedYAMNet`. Empty: there is no listener.
+    tags, level
+        As in `SecondListener`.
+
+    Returns
+    -------
+    listener : SecondListener or None
+
+    Raises
+    ------
+    InputError
+        As `TrainedYAMNet` and `SecondListener`.
+    """
+    if source == "":
+        return None
+    return SecondListener(TrainedYAMNet(source), tags, level)
 
 
 def largest_tags(

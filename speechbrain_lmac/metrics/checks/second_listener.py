@@ -4,16 +4,22 @@ The papers' scores come from the explained classifier, which the mask was made f
 second one, which no training has used, shows whether the class is in the audio.
 """
 
+import logging
 from collections.abc import Sequence
 
 import torch
 
+from speechbrain_lmac.data.conditions import UNKNOWN_CLASS, GroundTruth
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
+from speechbrain_lmac.domains.stft import recorded_samples
 from speechbrain_lmac.metrics import Score
+from speechbrain_lmac.metrics.checks import ExplainedBatch
 from speechbrain_lmac.metrics.checks.listeners import SecondListener
 from speechbrain_lmac.types import MaskDomain
+from speechbrain_lmac.utils.errors import InputError
+from speechbrain_lmac.utils.hashing import content_hash
 
-UNKNOWN = -1  # a class that is not known
+logger = logging.getLogger(__name__)
 
 LISTENER_INPUT = Score(
     name="listener input",
@@ -98,7 +104,8 @@ def target_over_other(
     target : torch.Tensor
         Shape (B,), int64.
     other : torch.Tensor
-        Class of the other source, shape (B,), int64; `UNKNOWN` where there is none.
+        Class of the other source, shape (B,), int64; `UNKNOWN_CLASS` where there is
+        none.
 
     Returns
     -------
@@ -133,7 +140,7 @@ def other_class(
     Returns
     -------
     other : torch.Tensor
-        Shape (B,), int64; `UNKNOWN` unless the target is exactly one of the two.
+        Shape (B,), int64; `UNKNOWN_CLASS` unless the target is exactly one of the two.
 
     Example
     -------
@@ -143,7 +150,7 @@ def other_class(
     """
     other = torch.where(target == first, second, first)
     known = (target == first) ^ (target == second)
-    return other.masked_fill(~known, UNKNOWN)
+    return other.masked_fill(~known, UNKNOWN_CLASS)
 
 
 def scores_of(domain: MaskDomain, two_classes: bool = False) -> tuple[Score, ...]:
@@ -173,6 +180,7 @@ def second_listener_scores(
     labels: Sequence[str],
     level: float | None = None,
     other: torch.Tensor | None = None,
+    of_input: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """Score the input, the explanation and the rest of a batch by a second listener.
 
@@ -192,6 +200,9 @@ def second_listener_scores(
     other : torch.Tensor, optional
         For mixtures: the class of the other source, shape (B,), int64, see
         `other_class`. Adds `TARGET_SCORES`.
+    of_input : torch.Tensor, optional
+        `SecondListener.class_scores` of the input at this level, shape (B, C), if they
+        are known.
 
     Returns
     -------
@@ -207,17 +218,140 @@ def second_listener_scores(
     domain = masked_audio.domain
     if not domain.listenable:
         return {}
-    wavs = (masked_audio.wav, masked_audio.explanation, masked_audio.rest)
     lens = masked_audio.encoded.lens
+
+    def score(wav: torch.Tensor) -> torch.Tensor:
+        return listener.class_scores(wav, domain.sample_rate, labels, level, lens)
+
     of_parts = [
-        listener.class_scores(wav, domain.sample_rate, labels, level, lens)
-        for wav in wavs
+        score(masked_audio.wav) if of_input is None else of_input,
+        score(masked_audio.explanation),
+        score(masked_audio.rest),
     ]
     scores = {
-        score.name: best_class(classes, target)
-        for score, classes in zip(LISTENER_SCORES, of_parts, strict=True)
+        column.name: best_class(classes, target)
+        for column, classes in zip(LISTENER_SCORES, of_parts, strict=True)
     }
     if other is not None:
-        for score, classes in zip(TARGET_SCORES, of_parts, strict=True):
-            scores[score.name] = target_over_other(classes, target, other)
+        for column, classes in zip(TARGET_SCORES, of_parts, strict=True):
+            scores[column.name] = target_over_other(classes, target, other)
     return scores
+
+
+class ListenerCheck:
+    """The scores of a second listener as columns of a table.
+
+    A check of `evaluation.evaluate`. The listener scores the input of each clip once
+    for all methods.
+
+    Arguments
+    ---------
+    listener : SecondListener, optional
+        Without: no columns, and a warning.
+    """
+
+    def __init__(self, listener: SecondListener | None = None) -> None:
+        self.listener = listener
+        self._of_inputs: dict[tuple, torch.Tensor] = {}
+        self._warned = False
+
+    def check_labels(self, labels: Sequence[str] | None) -> None:
+        """Raise InputError unless the listener has a tag for each class name.
+
+        Arguments
+        ---------
+        labels : sequence of str or None
+            C class names.
+
+        Raises
+        ------
+        InputError
+            For classes without a tag, with their names, and without class names.
+        """
+        if self.listener is None:
+            return
+        if labels is None:
+            raise InputError("the second listener needs class names, got None")
+        self.listener.tag_indices(labels)
+
+    def scores(self, domain: MaskDomain, truth: GroundTruth) -> tuple[Score, ...]:
+        """Return the columns, see `scores_of`.
+
+        Arguments
+        ---------
+        domain : MaskDomain
+        truth : GroundTruth
+            With `classes`: also the explained class against that of the other source.
+
+        Returns
+        -------
+        scores : tuple
+            Of Score.
+        """
+        if self.listener is None:
+            if not self._warned:
+                logger.warning(
+                    "no second listener, so no columns of it: set yamnet_folder "
+                    "(docs/metrics.md, second listener)"
+                )
+            self._warned = True
+            return ()
+        return scores_of(domain, truth.classes is not None)
+
+    @torch.no_grad()
+    def __call__(self, batch: ExplainedBatch) -> dict[str, torch.Tensor]:
+        """Return the scores of a batch of explanations.
+
+        Arguments
+        ---------
+        batch : ExplainedBatch
+            Of B clips, with labels.
+
+        Returns
+        -------
+        scores : dict
+            Name of each of `scores` to its values, (B,), see `second_listener_scores`.
+
+        Raises
+        ------
+        InputError
+            As `check_labels`.
+        """
+        if self.listener is None or not batch.domain.listenable:
+            return {}
+        self.check_labels(batch.labels)
+        assert batch.labels is not None  # checked
+        audio, target = batch.evidence.masked_audio, batch.evidence.target
+        assert audio is not None  # set by gather_evidence
+        other = None
+        if batch.classes is not None:
+            other = other_class(target, *batch.classes)
+        return second_listener_scores(
+            self.listener,
+            audio,
+            target,
+            batch.labels,
+            other=other,
+            of_input=self._score_inputs(self.listener, audio, batch.labels),
+        )
+
+    def _score_inputs(
+        self, listener: SecondListener, audio: MaskedAudio, labels: Sequence[str]
+    ) -> torch.Tensor:
+        """Return the listener's class scores (B, C) of the inputs, cached by clip."""
+        wav, lens, rate = audio.wav, audio.encoded.lens, audio.domain.sample_rate
+        lengths = [wav.shape[1]] * len(wav)
+        if lens is not None:
+            lengths = recorded_samples(lens, wav.shape[1]).clamp(min=1).tolist()
+        keys = [
+            (
+                rate,
+                tuple(labels),
+                content_hash(clip[:length].cpu().contiguous().numpy().tobytes()),
+            )
+            for clip, length in zip(wav, lengths, strict=True)
+        ]
+        if not all(key in self._of_inputs for key in keys):
+            scores = listener.class_scores(wav, rate, labels, lens=lens)
+            self._of_inputs.update(zip(keys, scores.cpu(), strict=True))
+        return torch.stack([self._of_inputs[key] for key in keys]).to(wav.device)

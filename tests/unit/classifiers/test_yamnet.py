@@ -159,7 +159,7 @@ def test_the_yaml_part_has_a_tag_for_each_class_of_esc10(folder):
     from hyperpyyaml import load_hyperpyyaml
 
     path = Path(__file__).resolve().parents[3] / "hparams/parts/listener/yamnet.yaml"
-    text = f"part: !include:{path} {{classifier: {{source: {folder}}}, level: 0.5}}"
+    text = f"part: !include:{path} {{source: {folder}, level: 0.5}}"
     listener = load_hyperpyyaml(text)["part"]
     classes = esc50_classes("esc10")
     indices = listener.tag_indices(classes)

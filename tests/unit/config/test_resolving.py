@@ -19,7 +19,7 @@ from speechbrain_lmac.publishing.model_folder import _text
 from speechbrain_lmac.utils.errors import InputError
 
 PARTS = sorted(HPARAMS.glob("parts/*/*.yaml"))
-# A listener is built with its weights only: tests/oracle/test_yamnet.py.
+# YAMNet needs its weights: tests/unit/classifiers/test_yamnet.py.
 KINDS = sorted({part.parent.name for part in PARTS} - {"listener"})
 EXPERIMENT = """\
 seed: 1

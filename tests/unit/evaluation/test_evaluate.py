@@ -153,7 +153,9 @@ def test_a_remembered_reference_explains_once_per_batch():
 class OfStems(FirstBin):
     """Keeps the cells in which the foreground is louder."""
 
-    def explain_mixture(self, wav, foreground, background, target=None, lens=None):
+    def explain_mixture(
+        self, wav, foreground, background, target=None, lens=None, classes=None
+    ):
         explanation = self.explain(wav, target, lens)
         louder = (foreground > background).reshape(-1, 2, 2).float()
         return replace(explanation, mask=louder)

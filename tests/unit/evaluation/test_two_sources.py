@@ -1,6 +1,5 @@
 """The experiment with two sources, by explainers whose answers are known."""
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +11,7 @@ from tqdm import tqdm
 
 from speechbrain_lmac.classifiers import CompactClassifier
 from speechbrain_lmac.classifiers.clap.classifier import AudioEmbedding, ClapClassifier
-from speechbrain_lmac.data.conditions import GroundTruth
+from speechbrain_lmac.data.conditions import GroundTruth, source_classes
 from speechbrain_lmac.data.dataset import ClipBatch
 from speechbrain_lmac.domains.stft import MagnitudeSTFTDomain
 from speechbrain_lmac.evaluation.evaluate import Block
@@ -181,28 +180,34 @@ def pieces(*wavs):
     return {"pieces": [{"wav": wav, "start": 0, "length": N} for wav in wavs]}
 
 
-@pytest.fixture
-def manifest(tmp_path):
-    clips = {
-        "l": {"wav": "{data_root}/l.wav", "category": "low"},
-        "h": {"wav": "{data_root}/h.wav", "category": "high"},
-    }
-    (tmp_path / "test.json").write_text(json.dumps(clips))
-    return tmp_path / "test.json"
+def opened_with(background):
+    """A condition of one mixture, whose background is a clip of a class or not."""
+    entries = {"l+0": entry(background)}
+    truth = GroundTruth(
+        classes=source_classes(entries, {"{data_root}/h.wav": "high"}, LABELS)
+    )
+    return SimpleNamespace(clips=SimpleNamespace(ids=list(entries)), truth=truth)
 
 
-def test_the_classes_of_both_sources(manifest):
-    entries = {"l+0": entry(pieces("{data_root}/h.wav"))}
-    assert classes_of(entries, manifest, LABELS) == {"l+0": (0, 1)}
+def test_the_classes_of_both_sources():
+    assert classes_of(opened_with(pieces("{data_root}/h.wav"))) == {"l+0": (0, 1)}
 
 
 @pytest.mark.parametrize(
     "background",
     [None, {"generated": "white", "seed": 1}, pieces("{noise_root}/n.wav")],
 )
-def test_a_background_from_outside_the_manifest_is_refused(manifest, background):
-    with pytest.raises(InputError, match="mixture l.0: .*test.json"):
-        classes_of({"l+0": entry(background)}, manifest, LABELS)
+def test_a_condition_without_classes_of_backgrounds_is_refused(background):
+    with pytest.raises(InputError, match="background.*mixtures.yaml"):
+        classes_of(opened_with(background))
+
+
+def test_a_mixture_whose_background_has_no_class_is_named():
+    opened = opened_with(pieces("{data_root}/h.wav"))
+    unknown = GroundTruth(classes=lambda ids: (torch.tensor([0]), torch.tensor([-1])))
+    opened.truth = unknown
+    with pytest.raises(InputError, match="mixture l.0"):
+        classes_of(opened)
 
 
 def test_the_absent_class_is_drawn_of_the_others_for_each_mixture():

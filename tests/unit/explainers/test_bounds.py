@@ -226,6 +226,17 @@ def test_the_ideal_mask_is_the_share_of_the_foreground(domain, classifier, expon
     assert ((total - 1).abs() < 1e-5)[:, 5:-5, bins].all()
 
 
+def test_the_ideal_mask_is_that_of_the_explained_source(domain, classifier):
+    stems = noise(3, 4000), noise(3, 4000, seed=1)
+    classes = torch.tensor([0, 0, 0]), torch.tensor([1, 1, -1])
+    ideal, wav = IdealMask(domain, classifier), sum(stems)
+    target = torch.tensor([0, 1, 2])  # of the foreground, the background, of neither
+    first = ideal.explain_mixture(wav, *stems, target).mask
+    second = ideal.explain_mixture(wav, *stems[::-1], target).mask
+    found = ideal.explain_mixture(wav, *stems, target, classes=classes).mask
+    assert torch.equal(found, torch.stack([first[0], second[1], first[2]]))
+
+
 def test_ideal_masks_of_every_domain_and_of_padded_clips(classifier):
     stft = STFTDomain(RATE, n_fft=256, n_mels=16)
     codec = LearnedDomain(stft, Codec(RATE, 16, 32)).requires_grad_(False)

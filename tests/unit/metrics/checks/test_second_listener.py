@@ -1,24 +1,35 @@
 """Second listener: known answers on tones, undefined clips, the map to tags."""
 
+import logging
 import math
 from dataclasses import replace
 
 import pytest
 import torch
 
+from speechbrain_lmac.data.conditions import GroundTruth
+from speechbrain_lmac.data.dataset import ClipBatch
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.domains.stft import MelDomain, STFTDomain
+from speechbrain_lmac.evaluation.evaluate import evaluate
 from speechbrain_lmac.inference import AudioClassifier
-from speechbrain_lmac.metrics.checks.listeners import ClassifierTags, SecondListener
+from speechbrain_lmac.metrics.checks.listeners import (
+    ClassifierTags,
+    SecondListener,
+    yamnet_listener,
+)
 from speechbrain_lmac.metrics.checks.second_listener import (
     LISTENER_SCORES,
     TARGET_SCORES,
+    ListenerCheck,
     best_class,
     scores_of,
     second_listener_scores,
 )
+from speechbrain_lmac.types import ClassifierOutput, Explanation
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.hashing import fingerprint_of
+from tests.explained import explained
 
 RATE = 16000
 DOMAIN = STFTDomain(RATE)
@@ -258,3 +269,75 @@ def test_rows_depend_on_the_map_and_the_level():
     }
     assert len(prints) == 3
     assert fingerprint_of(SecondListener(Tones(), MAP)) in prints
+
+
+# --- Columns of a table ---------------------------------------------------------------
+
+
+def zeros(features):
+    """A classifier without preference."""
+    return ClassifierOutput(torch.zeros(len(features), 3), ())
+
+
+def batch_of(wavs, hz, target, lens=None, **known):
+    audio = below(hz, wavs, lens)
+    explanation = Explanation(
+        audio.mask, torch.tensor(target), audio.encoded, torch.zeros(len(wavs), 3)
+    )
+    return explained(DOMAIN, zeros, explanation, LABELS, **known)
+
+
+def test_the_columns_follow_the_classes_of_the_sources():
+    check = ListenerCheck(listener())
+    wavs = torch.stack([tone(500) + 0.5 * tone(6000)] * 3)
+    classes = torch.tensor([DEEP] * 3), torch.tensor([HIGH, HIGH, -1])
+    scores = check(batch_of(wavs, 2000, [DEEP, HIGH, DEEP], classes=classes))
+    truth = GroundTruth(classes=lambda ids: classes)
+    assert list(scores) == [score.name for score in check.scores(DOMAIN, truth)]
+    over = scores["listener target over other rest"].tolist()
+    assert over[:2] == [0, 100] and math.isnan(over[2])
+    assert scores[EXPLANATION].tolist() == [100, 0, 100]
+    without = check(batch_of(wavs, 2000, [DEEP, HIGH, DEEP]))
+    assert list(without) == [INPUT, EXPLANATION, REST]
+    assert check.scores(MelDomain(RATE), truth) == ()
+
+
+def test_the_input_of_a_clip_is_scored_once_for_all_methods():
+    check = ListenerCheck(listener())
+    short = torch.nn.functional.pad(tone(6000, n_samples=2000), (0, 6000))
+    wavs, lens = torch.stack([tone(500), short]), torch.tensor([1.0, 0.25])
+    heard = check.listener.classifier.lengths
+    both = [check(batch_of(wavs, hz, [DEEP, HIGH], lens)) for hz in (2000, 7000)]
+    assert len(heard) == 2 + 2 * 4
+    assert both[0][INPUT].tolist() == both[1][INPUT].tolist() == [100, 100]
+    heard.clear()
+    # Another recording with the same samples up to its padding is another clip.
+    check(batch_of(wavs[1:], 7000, [HIGH]))
+    assert heard == [8000] * 3
+
+
+class NeverAsked:
+    def explain(self, wav, target=None, lens=None):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("labels, named", [([*LABELS, "hum"], "hum"), (None, "None")])
+def test_classes_are_compared_with_the_tags_before_the_first_explanation(labels, named):
+    with pytest.raises(InputError, match=named):
+        evaluate(
+            {"method": NeverAsked()},
+            [ClipBatch(["a"], tone(500)[None])],
+            DOMAIN,
+            zeros,
+            class_names=labels,
+            checks=[ListenerCheck(listener())],
+        )
+
+
+def test_without_weights_there_are_no_columns_and_one_warning(caplog):
+    check = ListenerCheck(yamnet_listener("", MAP))
+    check.check_labels(None)
+    with caplog.at_level(logging.WARNING):
+        assert [check.scores(DOMAIN, GroundTruth()) for _ in range(2)] == [(), ()]
+    assert check(batch_of(tone(500)[None], 2000, [DEEP])) == {}
+    assert len(caplog.records) == 1 and "yamnet_folder" in caplog.text
