@@ -273,14 +273,30 @@ class Benchmark:
             store.save()
 
     def scores(self, condition: str, block: str) -> dict[str, Sequence[Score]]:
-        """Return the scores of a condition and block: metrics, truth, areas, checks."""
+        """Return the scores of a condition and block by their kind.
+
+        Arguments
+        ---------
+        condition, block : str
+
+        Returns
+        -------
+        scores : dict
+            "metrics", "truth" (of known stems), "areas", and "check 1", "check 2", ...
+            of each check.
+        """
         truth, domain = self.conditions[condition].truth, self.blocks[block].domain
-        checks = [check.scores(domain, truth) for check in self.checks]
+        checks = {
+            f"check {number}": [
+                replace(score, partial=True) for score in check.scores(domain, truth)
+            ]
+            for number, check in enumerate(self.checks, 1)
+        }
         return {
             "metrics": self.metrics,
             "truth": scores_of(domain) if truth.stems is not None else (),
             "areas": AREAS if self.shares(condition) else (),
-            "checks": [replace(s, partial=True) for scores in checks for s in scores],
+            **checks,
         }
 
     def check_sanity(

@@ -200,6 +200,7 @@ def evaluate(
                     classifier,
                     explanation,
                     evidence,
+                    wav,
                     class_names,
                     label,
                     method=method,

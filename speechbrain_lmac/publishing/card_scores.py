@@ -86,7 +86,6 @@ def measure(
             device=next(model.mods.parameters()).device,
         )
         per_clip = benchmark.score(f"{folder}/rows", progress)
-        checks = benchmark.scores("clean", "model")["checks"]
     measured = {}
     if per_clip["label"].notna().all():
         once = per_clip["method"] == "ones"
@@ -95,6 +94,7 @@ def measure(
         measured[ACCURACY] = _rounded(correct.mean(), low, high, len(correct))
     if not explains:
         return measured
+    checks = [score for check in CHECKS for score in check.scores()]
     own, chance = summarise(per_clip, [*metrics, *checks]).to_dict("records")
     columns = [(own, metric.name, "{}") for metric in metrics]
     for check in checks:

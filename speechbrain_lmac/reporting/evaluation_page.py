@@ -24,7 +24,7 @@ from speechbrain_lmac.metrics.separation import IRM_OVERLAP
 from speechbrain_lmac.plots.charts import write_curves
 from speechbrain_lmac.reporting.latex import latex_table
 from speechbrain_lmac.reporting.markdown import MarkdownPage, placed
-from speechbrain_lmac.reporting.paper_order import is_control
+from speechbrain_lmac.reporting.paper_order import bounds_first, is_control
 from speechbrain_lmac.reporting.published import WARNINGS, published_numbers
 from speechbrain_lmac.reporting.sanity_page import add_sanity
 from speechbrain_lmac.reporting.tables import (
@@ -40,7 +40,11 @@ from speechbrain_lmac.reporting.tables import (
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.files import write_text
 
-Kinds = Mapping[str, Sequence[Score]]  # "metrics", "truth" or "areas" to scores
+Kinds = Mapping[str, Sequence[Score]]  # from `Benchmark.scores`
+CHECKS_NOTE = (
+    "Checks. The first rows are masks of ones, the chance level of imprints, and the "
+    "ideal mask where the stems are known."
+)
 # Scores of the mask itself, which are not comparable across domains.
 MASK_SCORES = (SPS, COMP, MM, IRM_OVERLAP)
 # Scores by which the papers compare methods.
@@ -176,9 +180,15 @@ class EvaluationPage(MarkdownPage):
         self.add_rows("summary", placed(summary, condition=condition, block=block))
         self.add(f"### {condition}, {block}")
         self.add(markdown_table(summary, kinds["metrics"], COUNTS))
-        for kind in ("truth", "areas", "checks"):
+        for kind in ("truth", "areas"):
             if kinds[kind]:
                 self.add(markdown_table(summary, kinds[kind]))
+        checks = [
+            markdown_table(summary, columns, order=bounds_first)
+            for kind, columns in kinds.items()
+            if kind.startswith("check") and columns
+        ]
+        self.add(*([CHECKS_NOTE] if checks else []), *checks)
         if self.published is not None and self.numbers is not None:
             lines = published_table(summary, self.numbers, condition, block, scores)
             if lines:

@@ -8,6 +8,8 @@ CONTROLS = (
     *("random cells", "random blocks", "all ones", "energy", "other clip"),
     *("wrong class", "equal-size optimum", "ideal mask", "ideal ratio mask"),
 )
+# Chance level and bound of the checks: the first rows of their tables.
+BOUNDS = ("all ones", "ideal mask")
 # Row order of the papers' tables; other rows follow.
 PAPER_ORDER = (
     "Saliency",
@@ -37,6 +39,22 @@ def in_paper_order(summary: pd.DataFrame) -> pd.DataFrame:
     ['IG', 'L-MAC', 'all ones']
     """
     place = {method: index for index, method in enumerate(PAPER_ORDER)}
+    places = summary["method"].map(lambda method: place.get(method, len(place)))
+    return summary.iloc[places.argsort(kind="stable")]
+
+
+def bounds_first(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `BOUNDS`, then those of `in_paper_order`.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"method": ["L-MAC", "ideal mask", "all ones"]})
+    >>> bounds_first(rows)["method"].tolist()
+    ['all ones', 'ideal mask', 'L-MAC']
+    """
+    summary = in_paper_order(summary)
+    place = {method: index for index, method in enumerate(BOUNDS)}
     places = summary["method"].map(lambda method: place.get(method, len(place)))
     return summary.iloc[places.argsort(kind="stable")]
 

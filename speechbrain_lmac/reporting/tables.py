@@ -1,7 +1,7 @@
 """Markdown tables of summaries: means with their intervals."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -35,6 +35,7 @@ def markdown_table(
     summary: pd.DataFrame,
     scores: Sequence[Score],
     counts: Mapping[str, str] | None = None,
+    order: Callable[[pd.DataFrame], pd.DataFrame] = in_paper_order,
 ) -> list[str]:
     """Return a Markdown table: a row per method, mean and interval of each score.
 
@@ -45,6 +46,8 @@ def markdown_table(
     scores : sequence of Score
     counts : dict, optional
         Further columns of the summary, with their titles.
+    order : callable
+        Sorts the rows of the summary.
 
     Returns
     -------
@@ -53,7 +56,7 @@ def markdown_table(
     counts = counts or {}
     titles = ["method", *map(title, scores), *counts.values()]
     lines = table_lines(titles)
-    for _, row in in_paper_order(summary).iterrows():
+    for _, row in order(summary).iterrows():
         cells = [row["method"], *(interval(row, score) for score in scores)]
         cells += [f"{row[count]:.3g}" for count in counts]
         lines.append(row_of(cells))

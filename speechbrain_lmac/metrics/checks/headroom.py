@@ -139,7 +139,7 @@ class Headroom:
         Arguments
         ---------
         batch : ExplainedBatch
-            Explanations of B clips, encoded from waveforms.
+            Explanations of B clips.
 
         Returns
         -------
@@ -165,7 +165,7 @@ class Headroom:
         Arguments
         ---------
         batch : ExplainedBatch
-            Explanations of B clips, encoded from waveforms.
+            Explanations of B clips.
 
         Returns
         -------
@@ -173,9 +173,7 @@ class Headroom:
             NaN for a mask with a NaN.
         """
         domain, classifier, given = batch.domain, batch.classifier, batch.explanation
-        wav = given.encoded.wav
-        if wav is None:
-            raise ValueError("headroom needs the waveforms of the encoded clips")
+        wav = batch.wav
         last = self._models
         if last is None or last[0] is not domain or last[1] is not classifier:
             self._models, self._optima = (domain, classifier), {}

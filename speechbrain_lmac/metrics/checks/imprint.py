@@ -214,9 +214,7 @@ class Imprint:
         """
         domain, classifier = batch.domain, batch.classifier
         explanation, encoded = batch.explanation, batch.explanation.encoded
-        if encoded.wav is None:
-            raise ValueError("imprint needs the waveforms of the encoded clips")
-        wav, lens, n = encoded.wav, encoded.lens, encoded.length
+        wav, lens, n = batch.wav, encoded.lens, batch.wav.shape[1]
         keys = [clip_key(clip) for clip in wav]
 
         def drawn(carrier: torch.Tensor) -> torch.Tensor:

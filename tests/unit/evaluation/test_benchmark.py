@@ -23,7 +23,13 @@ from speechbrain_lmac.explainers import (
     Saliency,
 )
 from speechbrain_lmac.explainers.to_mask import absolute
-from speechbrain_lmac.metrics import ALL_METRICS, EvidenceMetric, metrics_by_name
+from speechbrain_lmac.metrics import (
+    ALL_METRICS,
+    EvidenceMetric,
+    Score,
+    metrics_by_name,
+)
+from speechbrain_lmac.metrics.checks.imprint import Imprint
 from speechbrain_lmac.reporting.evaluation_page import write_results
 from speechbrain_lmac.utils.errors import InputError
 
@@ -295,6 +301,28 @@ def test_a_page_has_the_number_of_scored_clips_of_a_condition(model, tmp_path):
     assert f"{some.description('clean')}." in page
     latex = (tmp_path / "summary.tex").read_text("utf-8")
     assert some.description("clean") in latex
+
+
+def test_each_check_has_its_table_with_its_chance_level_first(model, tmp_path):
+    class Half:
+        def scores(self, domain, truth):
+            known = truth.stems is not None
+            return (Score("half", unit="%"),) if known else ()
+
+        def __call__(self, batch):
+            first = torch.arange(len(batch.evidence.target)) == 0
+            return {"half": torch.where(first, 50.0, torch.nan)}
+
+    checks = [Imprint(noises=["white"]), Half()]
+    benchmark = benchmark_of(model, n_clips=2, curves=None, checks=checks)
+    page = page_of(benchmark, tmp_path)
+    tables = re.findall(
+        r"\| method \| (?:imprint white ↓|half) \|\n.*\n\| (.*?) \|", page
+    )
+    assert tables == ["all ones"] * 6  # the second one only with known stems
+    assert "| 50.00 [50.00, 50.00] (1) |" in page
+    rows = pd.read_csv(tmp_path / "summary.csv")
+    assert rows["non_finite"].max() <= 2 and rows["half_n"].dropna().eq(1).all()
 
 
 def test_the_rows_of_an_own_metric_are_scored_again_when_its_code_is_another(
