@@ -7,6 +7,8 @@ counterpart for tables, with sounds drawn for each clip.
 
 import functools
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,7 +16,7 @@ from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.dsp.pad_crop import repeat_or_cut
 from speechbrain_lmac.dsp.toy_sounds import INT16_SCALE, render_clip
 from speechbrain_lmac.metrics.checks.imprint import NOISES, at_level_of, logits_on
-from speechbrain_lmac.types import Classifier, MaskDomain
+from speechbrain_lmac.types import Classifier, Encoded, MaskDomain
 
 # Generated clips by their index in `toy_sounds.render_clip`. The first is `example.wav`
 # of the shipped models.
@@ -23,10 +25,11 @@ CLIP_SEED = 1234
 NOISE_NAMES = tuple(f"{noise} noise" for noise in ("white", "pink", "babble"))
 SOUND_NAMES = (*NOISE_NAMES, *CLIPS)
 SECONDS = 5.0  # of each sound, which is repeated or cut to the length of a clip
-# The classifier's decisions for the sounds alone are cached for lengths and levels in
-# these steps: one more batch for every clip would double the time of the check.
+# The sounds are encoded and classified without a mask once for clips of similar length
+# and level: doing so for each clip would more than double the time of the check.
 LENGTH_STEP_S = 0.5
 LEVEL_STEP_DB = 3.0
+N_CACHED = 16  # lengths and levels; each has 6 MB for clips of 5 s at 16 kHz
 SAMPLES_AT_ONCE = 2_000_000  # of the sounds of a clip that are classified together
 
 
@@ -92,18 +95,18 @@ class EncodingCheck:
 
     def __init__(self, domain: MaskDomain, classifier: Classifier) -> None:
         self.domain, self.classifier = domain, classifier
-        # (samples, level in steps) to the classes (S,) of the sounds alone.
-        self._classes: dict[tuple[int, int], torch.Tensor] = {}
+        # By length, level in steps, and device; the oldest first.
+        self._cache: dict[tuple[int, int, torch.device], _Sounds] = {}
 
     @torch.no_grad()
     def __call__(
         self, mask: torch.Tensor, target: torch.Tensor, wavs: torch.Tensor
     ) -> torch.Tensor:
-        """Return p_c(M * Z) for each mask and sound, at the RMS of the clip.
+        """Return p_c(M * Z) for each mask and sound, near the RMS of the clip.
 
-        Left out are sounds that the classifier assigns to c without a mask, and all
-        sounds of a silent clip. The sounds of a clip are one batch, so no value depends
-        on the other clips.
+        The level of the sounds is a multiple of `LEVEL_STEP_DB`. Left out are sounds
+        that the classifier assigns to c without a mask, and all sounds of a silent
+        clip. The sounds of a clip are one batch, so no value depends on other clips.
 
         Arguments
         ---------
@@ -120,61 +123,73 @@ class EncodingCheck:
             Shape (B, S), float64, 0 to 1; NaN for a sound that is left out, and for a
             mask with a NaN.
         """
-        sounds = self._of_length(wavs.shape[1]).to(wavs)
-        found = wavs.new_full((len(wavs), len(sounds)), torch.nan, dtype=torch.float64)
-        at_once = max(1, SAMPLES_AT_ONCE // wavs.shape[1])
+        shape = (len(wavs), len(SOUND_NAMES))
+        found = wavs.new_full(shape, torch.nan, dtype=torch.float64)
         for place, (wav, own, c) in enumerate(zip(wavs, mask, target, strict=True)):
-            if own.isnan().any():
+            level = wav.square().mean().sqrt().item()
+            if level == 0 or own.isnan().any():
                 continue
-            for chosen in self._counted(sounds, wav, c).split(at_once):
+            for part in self._parts(len(wav), level, wav.device):
+                chosen = (part.classes != c).nonzero().flatten()
                 if not len(chosen):  # all are left out
                     continue
-                carriers = at_level_of(sounds[chosen], wav.expand(len(chosen), -1))
-                logits = logits_on(
-                    self.domain,
-                    self.classifier,
-                    own.expand(len(chosen), -1, -1),
-                    self.domain.encode(carriers),
-                )
-                found[place, chosen] = logits.double().softmax(1)[:, c]
+                carriers = _cut(part.encoded, chosen, len(wav), len(own))
+                masks = own.expand(len(chosen), -1, -1)
+                logits = logits_on(self.domain, self.classifier, masks, carriers)
+                places = part.first + chosen
+                found[place, places] = logits.double().softmax(1)[:, c]
         return found
 
-    def _of_length(self, n_samples: int) -> torch.Tensor:
-        """Return the sounds (S, n_samples)."""
-        return repeat_or_cut(fixed_sounds(self.domain.sample_rate), n_samples, dim=1)
-
-    def _counted(
-        self, sounds: torch.Tensor, wav: torch.Tensor, target: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the indices of the sounds that count for a clip (N,), int64."""
-        level = wav.square().mean().sqrt().item()
-        if level == 0:
-            return target.new_zeros(0)
-        classes = self._classes_at(len(wav), level, wav.device)
-        return (sounds.any(1) & (classes != target)).nonzero().flatten()
-
-    def _classes_at(
+    def _parts(
         self, n_samples: int, level: float, device: torch.device
-    ) -> torch.Tensor:
-        """Return the classes (S,) of the sounds near a length and a level (RMS)."""
+    ) -> Iterable["_Sounds"]:
+        """Yield the sounds near a length and a level (RMS), in as few parts as fit."""
         step = round(LENGTH_STEP_S * self.domain.sample_rate)
-        length = max(1, round(n_samples / step)) * step
+        length = -(-n_samples // step) * step
         steps = round(20 * math.log10(level) / LEVEL_STEP_DB)
-        if (length, steps) not in self._classes:
-            sounds = self._of_length(length).to(device)
-            rms = 10 ** (steps * LEVEL_STEP_DB / 20)
-            sounds = at_level_of(sounds, torch.full_like(sounds, rms))
-            self._classes[length, steps] = self._classified(sounds)
-        return self._classes[length, steps]
+        if length * len(SOUND_NAMES) <= SAMPLES_AT_ONCE:
+            key = length, steps, device
+            if key not in self._cache:
+                if len(self._cache) == N_CACHED:
+                    del self._cache[next(iter(self._cache))]
+                self._cache[key] = self._prepared(0, len(SOUND_NAMES), *key)
+            yield self._cache[key]
+            return
+        at_once = max(1, SAMPLES_AT_ONCE // length)
+        for first in range(0, len(SOUND_NAMES), at_once):
+            yield self._prepared(first, at_once, length, steps, device)
 
-    def _classified(self, sounds: torch.Tensor) -> torch.Tensor:
-        """Return the classes (S,) of sounds (S, N)."""
-        at_once = max(1, SAMPLES_AT_ONCE // sounds.shape[1])
-        return torch.cat(
-            [
-                classify(
-                    self.domain, self.classifier, self.domain.encode(part)
-                ).logits.argmax(1)
-                for part in sounds.split(at_once)
-            ]
-        )
+    def _prepared(
+        self, first: int, number: int, length: int, steps: int, device: torch.device
+    ) -> "_Sounds":
+        """Return some of the sounds, encoded and classified without a mask."""
+        sounds = fixed_sounds(self.domain.sample_rate)[first : first + number]
+        sounds = repeat_or_cut(sounds, length, dim=1).to(device)
+        rms = 10 ** (steps * LEVEL_STEP_DB / 20)
+        encoded = self.domain.encode(at_level_of(sounds, torch.full_like(sounds, rms)))
+        classes = classify(self.domain, self.classifier, encoded).logits.argmax(1)
+        if not self.domain.features_from_waveform:  # only `decode` needs the phase
+            encoded = replace(encoded, phasor=None)
+        return _Sounds(first, encoded.with_rep(encoded.rep), classes)
+
+
+@dataclass(frozen=True)
+class _Sounds:
+    """Encoded sounds, and the classes that they have without a mask."""
+
+    first: int  # index in `SOUND_NAMES` of the first one
+    encoded: Encoded  # of S' sounds, without waveforms
+    classes: torch.Tensor  # (S',)
+
+
+def _cut(
+    encoded: Encoded, chosen: torch.Tensor, n_samples: int, n_frames: int
+) -> Encoded:
+    """Return some of the encoded sounds, cut to N samples and T frames."""
+    phasor = encoded.phasor
+    return replace(
+        encoded,
+        rep=encoded.rep[chosen, :n_frames],
+        phasor=None if phasor is None else phasor[chosen, :n_frames],
+        length=n_samples,
+    )
