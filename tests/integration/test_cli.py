@@ -323,8 +323,8 @@ def calls(monkeypatch):
     class Model:
         explainer, window_seconds = "explainer", 5.0
 
-        def requests(self, target, prompts):
-            return [target, prompts]
+        def requests(self, target, prompts, check):
+            return [target, prompts, check]
 
     def from_hparams(source, **options):
         return record(f"load {source}", Model())(**options)
@@ -354,10 +354,12 @@ LOADED = (("revision", None), ("run_opts", None), ("trust_remote_code", False))
 TOY, TABLE = "hparams/toy_lmac.yaml", "hparams/toy_table.yaml"
 
 
-def explained(files, target=None, prompts=None, pictures=("png",), again=False):
+def explained(
+    files, target=None, prompts=None, pictures=("png",), again=False, check=True
+):
     """The call of `explain_files`, without the fingerprint of the settings."""
     options = [("again", again), ("pictures", list(pictures))]
-    return ("explain_files", files, [target, prompts], "o", *options)
+    return ("explain_files", files, [target, prompts, check], "o", *options)
 
 
 @pytest.mark.parametrize(
@@ -375,6 +377,10 @@ def explained(files, target=None, prompts=None, pictures=("png",), again=False):
         (
             "explain a --no_pictures b --output_folder o",
             explained(["a", "b"], pictures=()),
+        ),
+        (
+            "explain a --output_folder o --no_check",
+            explained(["a"], check=False),
         ),
         (
             "explain a --prompt x --output_folder o --prompt=-y",
