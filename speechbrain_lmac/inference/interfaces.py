@@ -185,7 +185,10 @@ class AudioExplainer(TrainedModel):
     ) -> Sequence[ClassRequest]:
         """Return explanation requests for `explain_files` and `write_request`.
 
-        Arguments as for `explain_file`.
+        Arguments
+        ---------
+        target, prompts, check
+            As for `explain_file`.
 
         Returns
         -------

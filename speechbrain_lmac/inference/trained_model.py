@@ -18,7 +18,19 @@ from speechbrain_lmac.utils.tokenizer import TEMPLATE
 
 
 class TrainedModel(Pretrained):
-    """Base class of `AudioExplainer` and `AudioClassifier`."""
+    """Base class of `AudioExplainer` and `AudioClassifier`.
+
+    Arguments
+    ---------
+    modules : dict
+        `domain` and the classifier (`model` or `clap`).
+    hparams : dict
+        The built YAML.
+    run_opts : dict, optional
+        SpeechBrain's run options, e.g. {"device": "cuda"}.
+    freeze_params : bool
+        Use eval mode, without gradients for the weights.
+    """
 
     HPARAMS_NEEDED = ["domain"]
 
