@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
-from speechbrain_lmac.evaluation.benchmark import open_benchmark
+from speechbrain_lmac.evaluation.blocks import open_benchmark
 from speechbrain_lmac.evaluation.evaluate import Block
 from speechbrain_lmac.explainers import AmortizedExplainer
 from speechbrain_lmac.interpreters import TrainedInterpreter

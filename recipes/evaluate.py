@@ -20,8 +20,7 @@ from pathlib import Path
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
-from speechbrain_lmac.evaluation.benchmark import open_benchmark
-from speechbrain_lmac.evaluation.blocks import open_blocks
+from speechbrain_lmac.evaluation.blocks import open_benchmark, open_blocks
 from speechbrain_lmac.metrics import metrics_by_name
 from speechbrain_lmac.reporting.evaluation_page import write_results
 from speechbrain_lmac.reporting.markdown import provenance

@@ -38,6 +38,7 @@ from speechbrain_lmac.inference.requests import (
     request_class,
     request_prompts,
 )
+from speechbrain_lmac.metrics.checks.encoding import EncodingCheck
 from speechbrain_lmac.utils.arguments import Parser
 from speechbrain_lmac.utils.command import main
 from speechbrain_lmac.utils.files import check_folder
@@ -57,6 +58,9 @@ def explain(argv):
     parser.add_argument("--target", help="class to explain (default: predicted)")
     parser.add_argument("--prompt", action="append", help="text prompt (repeatable)")
     parser.add_argument("--pdf", action="store_true", help="write figures as PDF, too")
+    parser.add_argument(
+        "--no_check", action="store_true", help="skip the column encoding (faster)"
+    )
     parser.add_argument("--again", action="store_true", help="redo finished files")
     args, overrides = parser.parse_known_args(argv)
     check_folder(args.output_folder)
@@ -74,10 +78,15 @@ def explain(argv):
     explainer, device = open_explainer(hparams, run_opts, source[0], classifier)
 
     window = clip_seconds(hparams)
+    check = None
+    if not args.no_check:
+        check = EncodingCheck(explainer.domain, explainer.classifier)
     if args.prompt is not None:
-        requests = request_prompts(explainer, device, window)
+        requests = request_prompts(explainer, device, window, check)
     else:
-        requests = [request_class(explainer, labels, device, args.target, window)]
+        requests = [
+            request_class(explainer, labels, device, args.target, window, check)
+        ]
     pictures = ["png", "pdf"] if args.pdf else ["png"]
     explain_files(
         args.files,

@@ -16,8 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_lmac.config.loading import load_experiment, require_keys
-from speechbrain_lmac.evaluation.benchmark import open_benchmark
-from speechbrain_lmac.evaluation.blocks import open_blocks
+from speechbrain_lmac.evaluation.blocks import open_benchmark, open_blocks
 from speechbrain_lmac.evaluation.row_store import RowStore
 from speechbrain_lmac.evaluation.two_sources import SCORES, classes_of, two_source_rows
 from speechbrain_lmac.reporting.markdown import provenance

@@ -16,8 +16,7 @@ import pandas as pd
 
 from speechbrain_lmac.classifiers.clap.classifier import ClapClassifier
 from speechbrain_lmac.config.loading import load_experiment, require_keys
-from speechbrain_lmac.evaluation.benchmark import open_benchmark
-from speechbrain_lmac.evaluation.blocks import open_blocks
+from speechbrain_lmac.evaluation.blocks import open_benchmark, open_blocks
 from speechbrain_lmac.evaluation.prompt_checks import SCORES, explain_prompts
 from speechbrain_lmac.reporting.markdown import placed, provenance
 from speechbrain_lmac.reporting.prompt_page import write_checks

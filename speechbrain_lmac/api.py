@@ -12,6 +12,7 @@ def explain(
     model: AudioExplainer | str | Path = "esc10-lmac",
     target: str | None = None,
     prompts: Sequence[str] | None = None,
+    check: bool = True,
 ) -> Explained | list[Explained]:
     """Return the part of an audio file that the classifier's decision rests on.
 
@@ -27,6 +28,8 @@ def explain(
         The class to explain, one of the model's `labels`. Default: the predicted one.
     prompts : sequence of str, optional
         Text prompts, for a zero-shot model.
+    check : bool
+        Compute `encoding`; without it explaining is faster.
 
     Returns
     -------
@@ -41,4 +44,4 @@ def explain(
     """
     if not isinstance(model, AudioExplainer):
         model = AudioExplainer.from_hparams(model)
-    return model.explain_file(path, target, prompts)
+    return model.explain_file(path, target, prompts, check)

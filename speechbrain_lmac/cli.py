@@ -144,6 +144,9 @@ def _add_explain(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prompt", action="append", help="text prompt (repeatable)")
     command.add_argument("--no_pictures", action="store_true", help="skip figures")
     command.add_argument("--pdf", action="store_true", help="write figures as PDF, too")
+    command.add_argument(
+        "--no_check", action="store_true", help="skip the column encoding (faster)"
+    )
     command.add_argument("--again", action="store_true", help="redo finished files")
     command.add_argument(
         "--device", help="cpu, cuda, cuda:1 (default: the GPU, if any)"
@@ -171,7 +174,7 @@ def explain(args: argparse.Namespace, others: list[str]) -> None:
     )
     explain_files(
         args.files,
-        model.requests(args.target, args.prompt),
+        model.requests(args.target, args.prompt, check=not args.no_check),
         args.output_folder,
         pictures=[] if args.no_pictures else ["png", *["pdf"] * args.pdf],
         settings=fingerprint_of(

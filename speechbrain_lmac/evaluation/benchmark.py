@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -14,25 +14,22 @@ from torch.utils.data import DataLoader, Subset
 from speechbrain_lmac.data.conditions import ConditionClips
 from speechbrain_lmac.data.dataset import collate_clips
 from speechbrain_lmac.data.mixtures import MixtureClips
-from speechbrain_lmac.evaluation.blocks import open_blocks
 from speechbrain_lmac.evaluation.evaluate import Block, evaluate, explainable
 from speechbrain_lmac.evaluation.randomisation import randomisation_check
 from speechbrain_lmac.evaluation.row_store import RowStore, finished_table
 from speechbrain_lmac.evaluation.statistics import CLIP
 from speechbrain_lmac.explainers.by_name import CONTROLS
 from speechbrain_lmac.metrics import Score, identity_of, metrics_by_name
-from speechbrain_lmac.metrics.checks import Check, check_labels
+from speechbrain_lmac.metrics.checks import Check
 from speechbrain_lmac.metrics.curves import AREAS, SHARES
 from speechbrain_lmac.metrics.separation import scores_of
 from speechbrain_lmac.types import Classifier
 from speechbrain_lmac.utils.console import progress_bar
-from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.distributed import rank_and_size
 from speechbrain_lmac.utils.errors import InputError, check_counts
 from speechbrain_lmac.utils.hashing import fingerprint_of
 
 if TYPE_CHECKING:
-    from speechbrain.utils.run_opts import RunOptions
     from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
@@ -356,56 +353,3 @@ class Benchmark:
                 table.insert(1, "method", method)
                 tables.append(self.with_clips(sanity.condition, table))
         return pd.concat(tables, ignore_index=True) if tables else None
-
-
-def open_benchmark(
-    hparams: Mapping[str, Any],
-    run_opts: "RunOptions",
-    manifests: Path | str,
-    metrics: Sequence[Score],
-) -> Benchmark:
-    """Open an experiment's blocks and conditions, with its models on the device.
-
-    Arguments
-    ---------
-    hparams : dict
-        With `dataset`, `classifier`, `conditions`, `split`, `batch_size`, `blocks` and
-        the other keys of `open_blocks`; optional: `n_clips`, `curves` and `checks`.
-    run_opts : RunOptions
-        Only the device is used.
-    manifests : Path
-        From `start_experiment`.
-    metrics : sequence of EvidenceMetric
-        From `metrics_by_name`, or other Scores of the recipe.
-
-    Returns
-    -------
-    benchmark : Benchmark
-    """
-    dataset, classifier = hparams["dataset"], hparams["classifier"]
-    labels = dataset.class_order(manifests, classifier.labels)
-    checks = hparams.get("checks") or ()
-    check_labels(checks, labels)
-    device = check_device(run_opts.device)
-    for part in hparams.values():
-        if isinstance(part, torch.nn.Module):
-            part.to(device)
-    blocks = open_blocks(hparams)
-    for block in blocks.values():
-        block.to(device)
-    conditions = {
-        name: condition.open(dataset, manifests, hparams["split"], labels)
-        for name, condition in hparams["conditions"].items()
-    }
-    return Benchmark(
-        blocks,
-        conditions,
-        classifier,
-        tuple(metrics),
-        labels,
-        batch_size=hparams["batch_size"],
-        n_clips=hparams.get("n_clips"),
-        curves=hparams.get("curves"),
-        checks=checks,
-        device=device,
-    )

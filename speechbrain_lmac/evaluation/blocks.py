@@ -1,14 +1,24 @@
-"""Blocks of a results table, built from the experiment file."""
+"""Opening of a benchmark and its blocks, from the experiment file."""
 
 import difflib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from speechbrain_lmac.config.loading import check_sample_rates
+from speechbrain_lmac.evaluation.benchmark import Benchmark
 from speechbrain_lmac.evaluation.evaluate import Block
 from speechbrain_lmac.explainers.by_name import open_explainers
+from speechbrain_lmac.metrics import Score
+from speechbrain_lmac.metrics.checks import check_labels
+from speechbrain_lmac.utils.devices import check_device
 from speechbrain_lmac.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from speechbrain.utils.run_opts import RunOptions
 
 # Keys of a block that are not rows.
 BLOCK_KEYS = ("classifier", "domain")
@@ -151,3 +161,56 @@ def _opened(
     )
     # Without a chosen row there may be no domain.
     return None if domain is None else Block(domain, classifier, explainers)
+
+
+def open_benchmark(
+    hparams: Mapping[str, Any],
+    run_opts: "RunOptions",
+    manifests: Path | str,
+    metrics: Sequence[Score],
+) -> Benchmark:
+    """Open an experiment's blocks and conditions, with its models on the device.
+
+    Arguments
+    ---------
+    hparams : dict
+        With `dataset`, `classifier`, `conditions`, `split`, `batch_size`, `blocks` and
+        the other keys of `open_blocks`; optional: `n_clips`, `curves` and `checks`.
+    run_opts : RunOptions
+        Only the device is used.
+    manifests : Path
+        From `start_experiment`.
+    metrics : sequence of EvidenceMetric
+        From `metrics_by_name`, or other Scores of the recipe.
+
+    Returns
+    -------
+    benchmark : Benchmark
+    """
+    dataset, classifier = hparams["dataset"], hparams["classifier"]
+    labels = dataset.class_order(manifests, classifier.labels)
+    checks = hparams.get("checks") or ()
+    check_labels(checks, labels)
+    device = check_device(run_opts.device)
+    for part in hparams.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device)
+    blocks = open_blocks(hparams)
+    for block in blocks.values():
+        block.to(device)
+    conditions = {
+        name: condition.open(dataset, manifests, hparams["split"], labels)
+        for name, condition in hparams["conditions"].items()
+    }
+    return Benchmark(
+        blocks,
+        conditions,
+        classifier,
+        tuple(metrics),
+        labels,
+        batch_size=hparams["batch_size"],
+        n_clips=hparams.get("n_clips"),
+        curves=hparams.get("curves"),
+        checks=checks,
+        device=device,
+    )

@@ -12,6 +12,7 @@ from speechbrain_lmac.dsp.audio import at_model_level
 from speechbrain_lmac.evidence import gather_evidence
 from speechbrain_lmac.inference.results import BatchExplanation, join_batches
 from speechbrain_lmac.metrics import MM
+from speechbrain_lmac.metrics.checks.encoding import EncodingCheck, encoding
 from speechbrain_lmac.types import Classifier, Explainer, MaskDomain
 from speechbrain_lmac.utils.errors import InputError
 
@@ -30,6 +31,7 @@ def explain_batch(
     labels: Sequence[str],
     target: torch.Tensor | None = None,
     lens: torch.Tensor | None = None,
+    check: EncodingCheck | None = None,
 ) -> BatchExplanation:
     """Explain one class per waveform, at the sample rate of the model.
 
@@ -51,19 +53,22 @@ def explain_batch(
         Waveforms of equal length are cropped and explained together, so no result
         depends on the other waveforms. Waveforms, masks and magnitudes are 0 in the
         padding.
+    check : EncodingCheck, optional
+        Of the explainer's domain and classifier. Default: no `encoding`.
 
     Returns
     -------
     explained : BatchExplanation
     """
     if lens is None:
-        return _classified(explainer, explain_windows(explainer, wavs, labels, target))
+        part = explain_windows(explainer, wavs, labels, target, check)
+        return _classified(explainer, part)
     check_lens(lens, len(wavs))
     recorded = recorded_samples(lens, wavs.shape[1]).clamp(min=1)
     places, parts = [], []
     for own, length in by_length(recorded):
         targets = None if target is None else target[own]
-        part = explain_windows(explainer, wavs[own, :length], labels, targets)
+        part = explain_windows(explainer, wavs[own, :length], labels, targets, check)
         parts.append(_classified(explainer, part))
         places.append(own)
     n_frames = wavs.shape[1] // explainer.domain.hop_length + 1
@@ -76,6 +81,7 @@ def explain_windows(
     wavs: torch.Tensor,
     labels: Sequence[str],
     target: torch.Tensor | None = None,
+    check: EncodingCheck | None = None,
 ) -> dict[str, Any]:
     """Explain waveforms without padding, and do not classify the decoded audio.
 
@@ -89,24 +95,33 @@ def explain_windows(
         C class names.
     target : torch.Tensor, optional
         Shape (B,), int64. Default: the predicted classes.
+    check : EncodingCheck, optional
+        As for `explain_batch`.
 
     Returns
     -------
     fields : dict
         The fields of a BatchExplanation (see there for shapes) except the
-        `heard_confidence_*`, and `target` (B,), the explained classes.
+        `heard_confidence_*`, `target` (B,), the explained classes, and `on_sounds`
+        (B, S), the result of the check; None without a check.
     """
     domain = explainer.domain
     level = wavs.abs().amax(1, keepdim=True)
     with torch.no_grad():
-        explanation = explainer.explain(at_model_level(wavs), target)
+        levelled = at_model_level(wavs)
+        explanation = explainer.explain(levelled, target)
         evidence = gather_evidence(domain, explainer.classifier, explanation)
         for logits in (evidence.logits, evidence.logits_in, evidence.logits_out):
             check_logits(logits)
         audio = evidence.masked_audio
         assert audio is not None  # set by gather_evidence
+        on_sounds = None
+        if check is not None:
+            on_sounds = check(evidence.mask, evidence.target, levelled)
         return {
             "target": evidence.target,
+            "on_sounds": on_sounds,
+            "encoding": None if on_sounds is None else encoding(on_sounds),
             "labels": [labels[index] for index in evidence.target.tolist()],
             "predicted": [labels[i] for i in evidence.logits.argmax(1).tolist()],
             "confidence": _of(evidence.target, evidence.logits),
@@ -167,7 +182,7 @@ def check_logits(logits: torch.Tensor) -> torch.Tensor:
 
 def _classified(explainer: BoundExplainer, fields: dict[str, Any]) -> BatchExplanation:
     """Classify the decoded audio, and return the BatchExplanation."""
-    target = fields.pop("target")
+    target, _ = fields.pop("target"), fields.pop("on_sounds")
     confidences = [
         _of(target, classify_waveforms(explainer.domain, explainer.classifier, wavs))
         for wavs in (fields["explanation"], fields["rest"])

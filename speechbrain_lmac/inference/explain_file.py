@@ -39,6 +39,7 @@ from speechbrain_lmac.inference.windows import (
     Sink,
     WindowedFile,
 )
+from speechbrain_lmac.metrics.checks.encoding import EncodingCheck
 from speechbrain_lmac.types import Classifier, MaskDomain
 from speechbrain_lmac.utils.errors import InputError
 
@@ -50,6 +51,7 @@ def explain_file(
     device: str | torch.device = "cpu",
     target: str | None = None,
     window_seconds: float | None = None,
+    check: EncodingCheck | None = None,
 ) -> FileExplanation:
     """Explain a class for an audio file of any rate, length and channels.
 
@@ -76,6 +78,8 @@ def explain_file(
         (`overlap_add.OverlapAdd`). Each window explains the class of the file if the
         mask depends on the target, otherwise its own predicted class. Default: no
         windows.
+    check : EncodingCheck, optional
+        Of the explainer's domain and classifier. Default: no `encoding`.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def explain_file(
         If the file is missing, unreadable, empty or has non-finite samples; for an
         unknown target, a domain that is not listenable, or non-finite logits.
     """
-    request = request_class(explainer, labels, device, target, window_seconds)
+    request = request_class(explainer, labels, device, target, window_seconds, check)
     sink = InMemory()
     scores = explain_source(request, MonoFile(path), sink)
     return FileExplanation(**sink.whole(), **vars(scores))
@@ -154,7 +158,9 @@ def explain_source(
         targets = None
         if target is not None:
             targets = torch.full((len(wavs),), target, device=device)
-        fields = explain_windows(explainer, wavs, request.labels, targets)
+        fields = explain_windows(
+            explainer, wavs, request.labels, targets, request.check
+        )
         joined.add(fields)
         parts.append({name: fields[name] for name in fields.keys() - {*SOUNDS, *MAPS}})
     return request.scores(source, _outcomes(cut, parts, decoded.logits()))
@@ -209,6 +215,7 @@ def _outcomes(
     def logits(name: str) -> torch.Tensor:
         return torch.cat([part[name].cpu().double() for part in parts])
 
+    checked = [part["on_sounds"] for part in parts]
     return WindowOutcomes(
         spans=cut.spans(),
         predicted=listed("predicted"),
@@ -220,6 +227,7 @@ def _outcomes(
             "out": logits("logits_out"),
             **{f"heard {sound}": decoded[sound] for sound in SOUNDS},
         },
+        on_sounds=None if checked[0] is None else torch.cat(checked).cpu(),
     )
 
 

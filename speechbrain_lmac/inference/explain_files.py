@@ -25,6 +25,7 @@ from speechbrain_lmac.utils.locks import locked
 logger = logging.getLogger(__name__)
 
 WIDEST = 48  # maximum characters of a printed cell
+MOST_WARNINGS = 5  # printed in full
 NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?")
 # Errors of the machine, not of a single file.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -136,6 +137,7 @@ class _Batch:
         self.parts: list[str] = []  # names in the table, in the order of the files
         self.new: list[str] = []  # of these, those explained in this run
         self.n_skipped = 0
+        self.warnings: list[str] = []  # of these, about masks that draw their class
 
     def run(self, files: list[str]) -> None:
         """Explain files; errors go to `failures`."""
@@ -171,16 +173,17 @@ class _Batch:
             )
         parts = self.table.begin(source, file_stem(path), self.slugs)
         try:
-            rows = [
-                write_request(
-                    request, sound, self.table.folder, part, self.pictures
-                ).row()
+            scores = [
+                write_request(request, sound, self.table.folder, part, self.pictures)
                 for request, part in zip(self.requests, parts, strict=True)
             ]
         except Exception:
             self.table.abandon(source, parts)
             raise
-        self.table.finish(source, parts, rows)
+        self.table.finish(source, parts, [score.row() for score in scores])
+        for part, score in zip(parts, scores, strict=True):
+            if warning := score.warning():
+                self.warnings.append(f"{readable(part)}: {warning}")
         self.parts += parts
         self.new += parts
 
@@ -192,6 +195,10 @@ class _Batch:
         """Print a summary and return the table; raise InputError for failures."""
         if self.new:
             show(_aligned([self.table.rows[part] for part in self.new]))
+        for warning in self.warnings[:MOST_WARNINGS]:
+            show(warning)
+        if (n_more := len(self.warnings) - MOST_WARNINGS) > 0:
+            show(f"and so do {n_more} more masks: see the column encoding")
         if self.n_skipped:
             show(f"{self.n_skipped} already explained; --again to redo")
         if self.parts:

@@ -1,6 +1,7 @@
 """Explanation requests, for a class or a prompt, and their scores."""
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -19,6 +20,11 @@ from speechbrain_lmac.interpreters import (
     TextAttentionInterpreter,
     TextFiLMInterpreter,
     TrainedInterpreter,
+)
+from speechbrain_lmac.metrics.checks.encoding import (
+    SOUND_NAMES,
+    EncodingCheck,
+    encoding,
 )
 from speechbrain_lmac.types import Classifier, Interpreter
 from speechbrain_lmac.utils.errors import InputError, some_of
@@ -46,6 +52,7 @@ class WindowOutcomes:
     explained: list[str]  # W class names, those of the masks
     mask_mean: list[float]  # W numbers, 0 to 1
     logits: dict[str, torch.Tensor]  # names, see `CONFIDENCES`, to (W, C), float64
+    on_sounds: torch.Tensor | None = None  # (W, S), the result of `ClassRequest.check`
 
 
 def request_class(
@@ -54,6 +61,7 @@ def request_class(
     device: str | torch.device = "cpu",
     target: str | None = None,
     window_seconds: float | None = None,
+    check: EncodingCheck | None = None,
 ) -> "ClassRequest":
     """Return a request to explain a class, given by name, or the predicted class.
 
@@ -69,6 +77,8 @@ def request_class(
         The class to explain. Default: the predicted one.
     window_seconds : float, optional
         See `explain_file`.
+    check : EncodingCheck, optional
+        Of the explainer's domain and classifier. Default: no `encoding`.
 
     Returns
     -------
@@ -80,13 +90,14 @@ def request_class(
         For a target that is not among the labels.
     """
     index = None if target is None else class_index(target, labels)
-    return ClassRequest(explainer, labels, device, index, window_seconds)
+    return ClassRequest(explainer, labels, device, index, window_seconds, check)
 
 
 def request_prompts(
     explainer: BoundExplainer,
     device: str | torch.device = "cpu",
     window_seconds: float | None = None,
+    check: EncodingCheck | None = None,
 ) -> "list[PromptRequest]":
     """Return one request per prompt of a zero-shot classifier, in order.
 
@@ -98,6 +109,8 @@ def request_prompts(
         Device of the explainer.
     window_seconds : float, optional
         See `explain_file`.
+    check : EncodingCheck, optional
+        Of the explainer's domain and classifier. Default: no `encoding`.
 
     Returns
     -------
@@ -105,7 +118,7 @@ def request_prompts(
     """
     labels = explainer.classifier.labels
     return [
-        PromptRequest(explainer, labels, device, index, window_seconds)
+        PromptRequest(explainer, labels, device, index, window_seconds, check)
         for index in range(len(labels))
     ]
 
@@ -119,6 +132,7 @@ class ClassRequest:
     device: str | torch.device  # of the explainer
     target: int | None  # class index; None: class with the highest mean probability
     window_seconds: float | None  # None: no windows
+    check: EncodingCheck | None = None  # None: no `encoding`
 
     def scores(self, source: MonoFile, outcomes: WindowOutcomes) -> FileScores:
         """Return the scores of a file.
@@ -145,16 +159,26 @@ class ClassRequest:
             column: probabilities[name][:, index].tolist()
             for column, name in CONFIDENCES.items()
         }
+        encodings = _encodings(outcomes)
         windows = [
-            WindowScores(start, end, predicted, explained, *confidences)
-            for (start, end), predicted, explained, confidences in zip(
+            WindowScores(
+                start,
+                end,
+                predicted,
+                explained,
+                encoding=encoded,
+                **dict(zip(CONFIDENCES, confidences, strict=True)),
+            )
+            for (start, end), predicted, explained, confidences, encoded in zip(
                 outcomes.spans,
                 outcomes.predicted,
                 outcomes.explained,
                 zip(*of_class.values(), strict=True),
+                encodings,
                 strict=True,
             )
         ]
+        known = [value for value in encodings if value is not None]
         return {
             "path": str(source.path),
             "sample_rate": source.sample_rate,
@@ -166,8 +190,28 @@ class ClassRequest:
             "explained": self.labels[index],
             **{column: fmean(values) for column, values in of_class.items()},
             "mask_mean": fmean(outcomes.mask_mean),
+            "encoding": fmean(known) if known else None,
+            "on_sounds": _on_sounds(outcomes, self.labels[index]),
             "windows": tuple(windows),
         }
+
+
+def _encodings(outcomes: WindowOutcomes) -> list[float | None]:
+    """Return the encoding of each window, None where it has none."""
+    if outcomes.on_sounds is None:
+        return [None] * len(outcomes.spans)
+    values = encoding(outcomes.on_sounds).tolist()
+    return [None if math.isnan(value) else value for value in values]
+
+
+def _on_sounds(outcomes: WindowOutcomes, explained: str) -> dict[str, float] | None:
+    """Return `FileScores.on_sounds` for a class."""
+    if outcomes.on_sounds is None:
+        return None
+    own = torch.tensor([label == explained for label in outcomes.explained])
+    means = outcomes.on_sounds[own].nanmean(0).tolist()
+    named = zip(SOUND_NAMES, means, strict=True)
+    return {name: value for name, value in named if not math.isnan(value)}
 
 
 class PromptRequest(ClassRequest):

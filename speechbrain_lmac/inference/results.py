@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from speechbrain_lmac.metrics.checks.encoding import NOISE_NAMES
 from speechbrain_lmac.utils.escaping import readable
 
 
@@ -34,6 +35,9 @@ class BatchExplanation:
     logits: torch.Tensor  # (B, C) of the input
     logits_in: torch.Tensor  # (B, C) of the masked representation
     logits_out: torch.Tensor  # (B, C) of the masked-out representation
+    # (B,) mean probability of the explained class for fixed sounds under the mask, 0 to
+    # 1 (`metrics.checks.encoding`); NaN: no sound counts. None: not computed.
+    encoding: torch.Tensor | None = None
 
 
 def join_batches(
@@ -68,6 +72,8 @@ def join_batches(
             if size is not None:
                 values = [_padded(value, size) for value in values]
             joined[name] = torch.cat(values)[order]
+        elif values[0] is None:
+            joined[name] = None
         else:
             flat = [value for part in values for value in part]
             joined[name] = [flat[place] for place in order.tolist()]
@@ -97,6 +103,12 @@ class WindowScores:
     heard_confidence_out: float
     confidence_in: float
     confidence_out: float
+    encoding: float | None  # of the class `explained`, see `FileScores`
+
+
+# A mask draws its class if a noise under it has this probability of the class: more
+# than all other classes together.
+DRAWS = 0.5
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,12 @@ class FileScores:
     confidence_in: float  # for the masked representation (papers)
     confidence_out: float  # for the masked-out representation
     mask_mean: float  # 0 to 1
+    # Mean probability of the class of a mask for fixed sounds under it, 0 to 1: mean
+    # over the windows. None: not computed, or no sound counts (digital silence).
+    encoding: float | None
+    # Sound to the probability of `explained` under its masks, 0 to 1: mean over the
+    # windows explained for it. Without sounds that do not count; None: not computed.
+    on_sounds: dict[str, float] | None
     windows: tuple[WindowScores, ...]  # in order; one if the file was not cut
 
     @property
@@ -128,7 +146,7 @@ class FileScores:
         """Number of windows whose mask is that of the explained class."""
         return sum(window.explained == self.explained for window in self.windows)
 
-    def row(self) -> dict[str, float | str]:
+    def row(self) -> dict[str, float | str | None]:
         """Return the row of `explanations.csv`."""
         return {
             **self._of_file(),
@@ -155,20 +173,34 @@ class FileScores:
             f"{self.heard_confidence_in:.2f}, rest {self.heard_confidence_out:.2f}"
         )
 
+    def warning(self) -> str | None:
+        """Return a sentence if a noise under the mask has the explained class."""
+        noises = {n: p for n, p in (self.on_sounds or {}).items() if n in NOISE_NAMES}
+        noise = max(noises, key=lambda name: noises[name], default="")
+        if not noise or noises[noise] <= DRAWS:
+            return None
+        masks = "this mask makes" if len(self.windows) == 1 else "its masks make"
+        return (
+            f"on {noise} {masks} the classifier say {readable(self.explained)} "
+            f"({noises[noise]:.2f}): read it with care"
+        )
+
     @property
     def _name(self) -> str:
         return readable(Path(self.path).name)
 
-    def _of_file(self) -> dict[str, float | str]:
+    def _of_file(self) -> dict[str, float | str | None]:
         return {
             "file": self.path,
             "seconds": self.n_samples / self.sample_rate,
             "sample_rate": self.sample_rate,
         }
 
-    def _of_mask(self) -> dict[str, float | str]:
+    def _of_mask(self) -> dict[str, float | str | None]:
+        checked = {} if self.on_sounds is None else {"encoding": self.encoding}
         return {
             "mask_mean": self.mask_mean,
+            **checked,
             "windows": len(self.windows),
             "windows_explained": self.windows_explained,
             "channel": self.channel,
@@ -190,7 +222,7 @@ class PromptScores(FileScores):
     similarity_in: float  # of the masked representation
     similarity_out: float  # of the masked-out representation
 
-    def row(self) -> dict[str, float | str]:
+    def row(self) -> dict[str, float | str | None]:
         """Return the row of `explanations.csv`."""
         return {
             **self._of_file(),

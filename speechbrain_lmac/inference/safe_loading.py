@@ -20,9 +20,9 @@ from speechbrain_lmac.interpreters.trained import check_trained_for
 from speechbrain_lmac.utils.errors import InputError, check_counts
 
 if TYPE_CHECKING:
-    from speechbrain_lmac.inference.interfaces import _Trained
+    from speechbrain_lmac.inference.trained_model import TrainedModel
 
-Model = TypeVar("Model", bound="_Trained")
+Model = TypeVar("Model", bound="TrainedModel")
 TRIAL_SECONDS = 0.5
 
 
@@ -94,7 +94,7 @@ def load_safely(
 
 
 @torch.no_grad()
-def check_outputs(model: "_Trained") -> None:
+def check_outputs(model: "TrainedModel") -> None:
     """Run a model on half a second of audio, and check its outputs.
 
     Raises

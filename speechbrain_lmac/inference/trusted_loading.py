@@ -12,9 +12,9 @@ from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.old_names import with_current_names
 
 if TYPE_CHECKING:
-    from speechbrain_lmac.inference.interfaces import _Trained
+    from speechbrain_lmac.inference.trained_model import TrainedModel
 
-Model = TypeVar("Model", bound="_Trained")
+Model = TypeVar("Model", bound="TrainedModel")
 
 
 def load_trusted(

@@ -96,6 +96,8 @@ def _write_rest(
         import pandas as pd  # slow
 
         table = pd.DataFrame([asdict(window) for window in scores.windows])
+        if scores.on_sounds is None:  # not checked
+            table = table.drop(columns="encoding")
         write_csv(table, Path(folder) / f"{name}_windows.csv")
     for kind in pictures:
         write_explanation_picture(

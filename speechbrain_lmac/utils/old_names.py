@@ -159,7 +159,7 @@ NAMES = {
     "evaluation.RowStore": "evaluation.row_store.RowStore",
     "evaluation.evaluate": "evaluation.evaluate.evaluate",
     "experiment.class_names": "inference.loading.class_names",
-    "experiment.open_benchmark": "evaluation.benchmark.open_benchmark",
+    "experiment.open_benchmark": "evaluation.blocks.open_benchmark",
     "experiment.open_explainer": "inference.loading.open_explainer",
     "files.read_csv": "utils.csv_files.read_csv",
     "files.write_csv": "utils.csv_files.write_csv",

@@ -83,13 +83,15 @@ def test_bad_files_among_good_ones_are_told_at_the_end(cli, sounds, tmp_path):
     (tmp_path / "nothing").mkdir()
     bad = [tmp_path / "missing.wav", tmp_path / "nothing", str(sounds / "*.mp3")]
     out = tmp_path / "out"
-    status, printed, err = cli("explain", *bad, sounds, f"--output_folder={out}", *FAST)
+    options = ["--no_check", *FAST]
+    status, _, err = cli("explain", *bad, sounds, f"--output_folder={out}", *options)
     assert status == 2
     said = err[err.index("error: ") :]
     assert said.startswith("error: 5 of 7 files could not be explained:")
     for name in ("missing.wav", "nothing: no audio", "*.mp3: no file", "broken.wav"):
         assert name in said
-    assert list(pd.read_csv(out / "explanations.csv")["name"]) == ["a", "b"]
+    table = pd.read_csv(out / "explanations.csv")
+    assert list(table["name"]) == ["a", "b"] and "encoding" not in table
     assert (out / "b_explanation.wav").is_file()
 
 
@@ -154,6 +156,8 @@ def test_a_long_file_has_a_table_of_its_windows(cli, sounds, tmp_path):
     table = pd.read_csv(out / "long_windows.csv")
     assert list(table.columns[:3]) == ["start", "end", "predicted"]
     assert table["end"].iloc[-1] == pytest.approx(8, abs=0.01)
+    (encoding,) = pd.read_csv(out / "explanations.csv")["encoding"]
+    assert table["encoding"].mean() == pytest.approx(encoding)
     assert soundfile.info(out / "long_explanation.wav").frames == 8 * rate
 
 
@@ -319,8 +323,8 @@ def calls(monkeypatch):
     class Model:
         explainer, window_seconds = "explainer", 5.0
 
-        def requests(self, target, prompts):
-            return [target, prompts]
+        def requests(self, target, prompts, check):
+            return [target, prompts, check]
 
     def from_hparams(source, **options):
         return record(f"load {source}", Model())(**options)
@@ -350,10 +354,12 @@ LOADED = (("revision", None), ("run_opts", None), ("trust_remote_code", False))
 TOY, TABLE = "hparams/toy_lmac.yaml", "hparams/toy_table.yaml"
 
 
-def explained(files, target=None, prompts=None, pictures=("png",), again=False):
+def explained(
+    files, target=None, prompts=None, pictures=("png",), again=False, check=True
+):
     """The call of `explain_files`, without the fingerprint of the settings."""
     options = [("again", again), ("pictures", list(pictures))]
-    return ("explain_files", files, [target, prompts], "o", *options)
+    return ("explain_files", files, [target, prompts, check], "o", *options)
 
 
 @pytest.mark.parametrize(
@@ -371,6 +377,10 @@ def explained(files, target=None, prompts=None, pictures=("png",), again=False):
         (
             "explain a --no_pictures b --output_folder o",
             explained(["a", "b"], pictures=()),
+        ),
+        (
+            "explain a --output_folder o --no_check",
+            explained(["a"], check=False),
         ),
         (
             "explain a --prompt x --output_folder o --prompt=-y",

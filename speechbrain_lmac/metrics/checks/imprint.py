@@ -87,6 +87,30 @@ def at_level_of(
     return carrier * (level / own.clamp(min=torch.finfo(own.dtype).tiny))
 
 
+@torch.no_grad()
+def logits_on(
+    domain: MaskDomain, classifier: Classifier, mask: torch.Tensor, carrier: Encoded
+) -> torch.Tensor:
+    """Return the logits of masked carriers, f(M * Z).
+
+    Arguments
+    ---------
+    domain : MaskDomain
+    classifier : Classifier
+    mask : torch.Tensor
+        M, shape (B, T, F), in 0..1.
+    carrier : Encoded
+        Z, of B sounds.
+
+    Returns
+    -------
+    logits : torch.Tensor
+        Shape (B, C).
+    """
+    masked = MaskedAudio(domain, carrier, mask).masked_in
+    return classify(domain, classifier, masked).logits
+
+
 def imprinted(
     domain: MaskDomain,
     classifier: Classifier,
@@ -114,9 +138,7 @@ def imprinted(
     imprint : torch.Tensor
         Shape (B,), 0 or 1, float64; NaN where a mask has a NaN.
     """
-    with torch.no_grad():
-        masked = MaskedAudio(domain, carrier, mask).masked_in
-        logits = classify(domain, classifier, masked).logits
+    logits = logits_on(domain, classifier, mask, carrier)
     same = (logits.argmax(1) == target).double()
     return same.masked_fill(mask.isnan().flatten(1).any(1), torch.nan)
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from speechbrain_lmac.config.loading import load_experiment
-from speechbrain_lmac.evaluation.benchmark import Benchmark, open_benchmark
+from speechbrain_lmac.evaluation.benchmark import Benchmark
+from speechbrain_lmac.evaluation.blocks import open_benchmark
 from speechbrain_lmac.metrics import metrics_by_name
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from speechbrain_lmac.inference.batches.record import RECORD
 from speechbrain_lmac.inference.batches.table import TABLE, ExplanationTable
 from speechbrain_lmac.inference.explain_files import explain_files
 from speechbrain_lmac.inference.requests import PromptRequest, request_class
+from speechbrain_lmac.metrics.checks.encoding import EncodingCheck
 from speechbrain_lmac.utils.errors import InputError
 from speechbrain_lmac.utils.escaping import readable
 
@@ -485,6 +487,9 @@ def test_rows_of_prompts_and_classes_share_a_table(record, batch, request_):
         def row(self):
             return {"file": "a.wav", "prompt": 'nan, "x"\n', "similarity": 0.5}
 
+        def warning(self):
+            return None
+
     class Prompted(PromptRequest):
         def scores(self, source, outcomes):
             return Scores()
@@ -497,6 +502,22 @@ def test_rows_of_prompts_and_classes_share_a_table(record, batch, request_):
     table = pd.read_csv(f"out/{TABLE}", keep_default_na=False)
     assert list(table["prompt"]) == ["nan", 'nan, "x"\n', "nan"]
     assert rows()["similarity"].isna().tolist() == [True, False, True]
+
+
+def test_a_table_without_encoding_goes_on(record, batch, request_):
+    record("a.wav", "b.wav")
+    explainer = request_.explainer
+    check = EncodingCheck(explainer.domain, explainer.classifier)
+    checked = replace(request_, check=check)
+    batch(["a.wav"])
+    assert "encoding" not in rows()
+    batch(["a.wav", "b.wav"], by=checked)
+    assert names() == ["a", "b"]
+    assert rows()["encoding"].isna().tolist() == [True, False]
+    batch(["a.wav"], by=checked, again=True)
+    assert names() == ["a", "b"] and rows()["encoding"].notna().all()
+    batch(["b.wav"], again=True)  # --no_check
+    assert rows()["encoding"].isna().tolist() == [False, True]
 
 
 # --- A kill ---------------------------------------------------------------------------
