@@ -20,7 +20,8 @@ from speechbrain_lmac.metrics import (
     faithfulness,
 )
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
-from speechbrain_lmac.metrics.checks.imprint import NOISES, OTHER_CLIPS
+from speechbrain_lmac.metrics.checks.carriers import NOISES
+from speechbrain_lmac.metrics.checks.imprint import OTHER_CLIPS
 from speechbrain_lmac.metrics.checks.second_listener import (
     LISTENER_SCORES,
     TARGET_SCORES,
