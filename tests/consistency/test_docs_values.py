@@ -22,6 +22,10 @@ from speechbrain_lmac.metrics import (
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
 from speechbrain_lmac.metrics.checks.carriers import NOISES
 from speechbrain_lmac.metrics.checks.imprint import OTHER_CLIPS
+from speechbrain_lmac.metrics.checks.replacement import (
+    REPLACEMENT_IN,
+    REPLACEMENT_OUT,
+)
 from speechbrain_lmac.metrics.checks.second_listener import (
     LISTENER_SCORES,
     TARGET_SCORES,
@@ -132,6 +136,8 @@ def test_every_metric_is_defined_and_no_other():
         ", ".join(score.name for score in SIMILARITIES),
         "imprint " + ", ".join(NOISES),
         f"imprint {OTHER_CLIPS}",
+        f"{REPLACEMENT_IN.name}, {REPLACEMENT_OUT.name}",
+        *(f"{name} noise, {name} replacement" for name in ("AD", "FF")),
         ", ".join(score.name for score in LISTENER_SCORES),
         ", ".join(score.name for score in TARGET_SCORES),
     ]
