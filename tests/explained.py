@@ -7,7 +7,4 @@ from speechbrain_lmac.metrics.checks import ExplainedBatch
 def explained(domain, classifier, explanation, labels=None, **known):
     """Return an `ExplainedBatch`; `known` are its stems and classes."""
     evidence = gather_evidence(domain, classifier, explanation)
-    wav = explanation.encoded.wav
-    return ExplainedBatch(
-        domain, classifier, explanation, evidence, wav, labels, **known
-    )
+    return ExplainedBatch(domain, classifier, explanation, evidence, labels, **known)

@@ -15,7 +15,7 @@ from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.dsp.audio import read_mono
 from speechbrain_lmac.inference import AudioExplainer
-from speechbrain_lmac.metrics.checks.imprint import NOISES, at_level_of
+from speechbrain_lmac.metrics.checks.carriers import NOISES, at_level_of
 from speechbrain_lmac.plots.imprint_figure import write_imprint_figure
 
 MODEL = "esc10-lmac"

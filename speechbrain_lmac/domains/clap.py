@@ -113,7 +113,7 @@ class ClapMelDomain(MelDomain):
                 self.encode(w[None, :n]).rep for w, n in zip(wav, lengths, strict=True)
             ]
             rep = join_recordings(parts, n_samples // self.hop_length + 1)
-            return Encoded(rep, None, n_samples, frames, frames, lens=lens)
+            return Encoded(rep, None, n_samples, frames, frames, wav=wav, lens=lens)
         with torch.autocast(wav.device.type, enabled=False):
             window = wav.float()
             if n_samples < self.front_end.n_samples:
@@ -121,7 +121,7 @@ class ClapMelDomain(MelDomain):
             power = self.front_end.mel_power(window)
             power = power[:, : n_samples // self.hop_length + 1]
             rep = self.compress((power + POWER_FLOOR).sqrt()).float()
-        return Encoded(rep, None, n_samples)
+        return Encoded(rep, None, n_samples, wav=wav)
 
     def features(self, encoded: Encoded) -> torch.Tensor:
         """Return the CLAP's input (B, W, n_mels), dB, one window for each clip."""

@@ -338,7 +338,7 @@ class MelDomain(STFTDomain):
         """Encode waveforms (B, N), with rep (B, T, n_mels)."""
         encoded = super().encode(wav, lens)
         rep = super().features(encoded)
-        return replace(encoded, rep=rep, phasor=None, wav=None)
+        return replace(encoded, rep=rep, phasor=None)
 
     def features(self, encoded: Encoded) -> torch.Tensor:
         """Return the representation itself, (B, T, n_mels)."""

@@ -200,7 +200,6 @@ def evaluate(
                     classifier,
                     explanation,
                     evidence,
-                    wav,
                     class_names,
                     label,
                     method=method,

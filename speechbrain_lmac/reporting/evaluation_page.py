@@ -24,6 +24,7 @@ from speechbrain_lmac.metrics.separation import IRM_OVERLAP
 from speechbrain_lmac.plots.charts import write_curves
 from speechbrain_lmac.reporting.latex import latex_table
 from speechbrain_lmac.reporting.markdown import MarkdownPage, placed
+from speechbrain_lmac.reporting.operators_page import add_operators
 from speechbrain_lmac.reporting.paper_order import bounds_first, is_control
 from speechbrain_lmac.reporting.published import WARNINGS, published_numbers
 from speechbrain_lmac.reporting.sanity_page import add_sanity
@@ -66,8 +67,9 @@ def write_results(
 
     `per_clip.csv`, `summary.csv`, `summary.md`, `summary.tex`; `comparison.csv` with a
     reference; `curves.csv` and a figure for each condition and block with curves;
-    `sanity.csv` and a figure for each block with a sanity check. CSV files have full
-    precision (`pandas.read_csv` of pandas 3 restores the exact numbers).
+    `operators.csv` with checks of masking operators; `sanity.csv` and a figure for each
+    block with a sanity check. CSV files have full precision (`pandas.read_csv` of
+    pandas 3 restores the exact numbers).
 
     Arguments
     ---------
@@ -189,6 +191,7 @@ class EvaluationPage(MarkdownPage):
             if kind.startswith("check") and columns
         ]
         self.add(*([CHECKS_NOTE] if checks else []), *checks)
+        add_operators(self, summary, scores, condition=condition, block=block)
         if self.published is not None and self.numbers is not None:
             lines = published_table(summary, self.numbers, condition, block, scores)
             if lines:

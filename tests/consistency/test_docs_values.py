@@ -20,6 +20,7 @@ from speechbrain_lmac.metrics import (
     faithfulness,
 )
 from speechbrain_lmac.metrics.bss_eval import ARTEFACT_SCORES
+from speechbrain_lmac.metrics.checks.carriers import NOISES
 from speechbrain_lmac.metrics.checks.decoded import (
     P_EXPLANATION,
     P_REST,
@@ -27,12 +28,16 @@ from speechbrain_lmac.metrics.checks.decoded import (
 )
 from speechbrain_lmac.metrics.checks.events import EVENT_SCORES
 from speechbrain_lmac.metrics.checks.headroom import METRICS as HEADROOM_METRICS
-from speechbrain_lmac.metrics.checks.imprint import NOISES, OTHER_CLIPS
+from speechbrain_lmac.metrics.checks.imprint import OTHER_CLIPS
 from speechbrain_lmac.metrics.checks.judge import (
     ENCODE_METER,
     EVAL_X_EXPLANATION,
     EVAL_X_P,
     EVAL_X_REST,
+)
+from speechbrain_lmac.metrics.checks.replacement import (
+    REPLACEMENT_IN,
+    REPLACEMENT_OUT,
 )
 from speechbrain_lmac.metrics.checks.second_listener import (
     LISTENER_SCORES,
@@ -150,8 +155,11 @@ def test_every_metric_is_defined_and_no_other():
     ]
     place = len(metrics) + len(others)
     assert told[len(metrics) : place] == others
+    fillers = ("noise", "replacement")
     checks = [
         *(f"imprint {sound}" for sound in (*NOISES, OTHER_CLIPS)),
+        *(score.name for score in (REPLACEMENT_IN, REPLACEMENT_OUT)),
+        *(f"{name} {filler}" for name in ("AD", "FF") for filler in fillers),
         *(f"{metric.name} of optimum" for metric in HEADROOM_METRICS),
         *(s.name for s in (EVAL_X_EXPLANATION, EVAL_X_REST, EVAL_X_P, ENCODE_METER)),
         *(s.name for s in (ENERGY_KEPT, SOURCE_AUC, TARGET_SI_SDR)),

@@ -4,12 +4,8 @@ import pytest
 import torch
 
 from speechbrain_lmac.domains.stft import STFTDomain
-from speechbrain_lmac.metrics.checks.imprint import (
-    NOISES,
-    OTHER_CLIPS,
-    Imprint,
-    at_level_of,
-)
+from speechbrain_lmac.metrics.checks.carriers import NOISES, at_level_of
+from speechbrain_lmac.metrics.checks.imprint import OTHER_CLIPS, Imprint
 from speechbrain_lmac.types import ClassifierOutput, Explanation
 from speechbrain_lmac.utils.errors import InputError
 from tests.explained import explained

@@ -26,10 +26,9 @@ class ExplainedBatch:
     classifier : Classifier
         The explained one.
     explanation : Explanation
+        Encoded from waveforms.
     evidence : Evidence
         Of the explanation (`evidence.gather_evidence`).
-    wav : torch.Tensor
-        The clips, (B, N); their lengths are `explanation.encoded.lens`.
     labels : sequence of str, optional
         C class names in the order of the logits.
     label : torch.Tensor, optional
@@ -48,7 +47,6 @@ class ExplainedBatch:
     classifier: Classifier
     explanation: Explanation
     evidence: Evidence
-    wav: torch.Tensor
     labels: Sequence[str] | None = None
     label: torch.Tensor | None = None
     stems: tuple[torch.Tensor, torch.Tensor] | None = None

@@ -15,7 +15,8 @@ import torch
 from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.dsp.pad_crop import repeat_or_cut
 from speechbrain_lmac.dsp.toy_sounds import INT16_SCALE, render_clip
-from speechbrain_lmac.metrics.checks.imprint import NOISES, at_level_of, logits_on
+from speechbrain_lmac.metrics.checks.carriers import NOISES, at_level_of
+from speechbrain_lmac.metrics.checks.imprint import logits_on
 from speechbrain_lmac.types import Classifier, Encoded, MaskDomain
 
 # Generated clips by their index in `toy_sounds.render_clip`. The first is `example.wav`

@@ -16,6 +16,7 @@ from speechbrain_lmac.explainers.controls import mask_means, with_mask
 from speechbrain_lmac.explainers.optimised import BestMask, flat
 from speechbrain_lmac.metrics import AG, AI, Score
 from speechbrain_lmac.metrics.checks import ExplainedBatch
+from speechbrain_lmac.metrics.checks.carriers import waveforms_of
 from speechbrain_lmac.types import Classifier, Explanation, MaskDomain
 from speechbrain_lmac.utils.seeding import clip_key
 
@@ -173,7 +174,7 @@ class Headroom:
             NaN for a mask with a NaN.
         """
         domain, classifier, given = batch.domain, batch.classifier, batch.explanation
-        wav = batch.wav
+        wav = waveforms_of(given.encoded)
         last = self._models
         if last is None or last[0] is not domain or last[1] is not classifier:
             self._models, self._optima = (domain, classifier), {}

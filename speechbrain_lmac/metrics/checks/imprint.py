@@ -14,77 +14,18 @@ from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.data.background import TrainingClips
 from speechbrain_lmac.data.conditions import GroundTruth
 from speechbrain_lmac.domains.masked_audio import MaskedAudio
-from speechbrain_lmac.domains.stft import zero_padding
-from speechbrain_lmac.dsp.noise import GENERATORS, unit_power_noise
-from speechbrain_lmac.dsp.pad_crop import repeat_or_cut
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.metrics.checks import ExplainedBatch
+from speechbrain_lmac.metrics.checks.carriers import (
+    NOISES,
+    ClipPairings,
+    check_noises,
+    noise_carriers,
+)
 from speechbrain_lmac.types import Classifier, Encoded, MaskDomain
 from speechbrain_lmac.utils.errors import InputError, check_counts
-from speechbrain_lmac.utils.seeding import clip_key, generator
 
-PINK_SLOPE = 1.0
-
-
-def pink_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
-    """Return Gaussian noise whose power falls as 1 / f, of unit power.
-
-    Arguments
-    ---------
-    key : tuple
-        Strings and numbers (see `seeding.generator`).
-    n_samples : int
-        Length N.
-    sample_rate : int
-        Hz. Pink noise is the same at every rate.
-
-    Returns
-    -------
-    wav : torch.Tensor
-        Shape (N,), float32.
-    """
-    return unit_power_noise(n_samples, PINK_SLOPE, generator(*key, "pink"))
-
-
-NOISES: dict[str, Callable[[tuple, int, int], torch.Tensor]] = {
-    "white": GENERATORS["white"],
-    "pink": pink_noise,
-    "coloured": GENERATORS["coloured"],
-    "babble": GENERATORS["babble"],
-}
 OTHER_CLIPS = "other clips"
-POOL_BATCH = 16  # clips that are classified at once
-
-
-def at_level_of(
-    carrier: torch.Tensor, wav: torch.Tensor, lens: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Return carriers scaled to the RMS of clips, silent in their padding.
-
-    Arguments
-    ---------
-    carrier : torch.Tensor
-        Sounds (B, N). A silent one stays silent.
-    wav : torch.Tensor
-        Clips (B, N).
-    lens : torch.Tensor, optional
-        Share of each clip before the padding, (B,), above 0 and at most 1. The RMS is
-        that of the recording.
-
-    Returns
-    -------
-    scaled : torch.Tensor
-        Shape (B, N).
-
-    Example
-    -------
-    >>> at_level_of(torch.tensor([[2.0, -2.0]]), torch.tensor([[0.5, 0.5]]))
-    tensor([[ 0.5000, -0.5000]])
-    """
-    if lens is not None:
-        carrier, wav = zero_padding(carrier, lens), zero_padding(wav, lens)
-    level, own = (x.square().sum(1, keepdim=True).sqrt() for x in (wav, carrier))
-    return carrier * (level / own.clamp(min=torch.finfo(own.dtype).tiny))
 
 
 @torch.no_grad()
@@ -177,18 +118,12 @@ class Imprint:
         seed: int = 1234,
     ) -> None:
         check_counts(n_pairings=n_pairings)
-        for noise in noises:
-            if noise not in NOISES:
-                raise InputError(
-                    f"imprint: unknown noise {noise!r}, expected {', '.join(NOISES)}"
-                )
+        check_noises("imprint", noises)
         if clips is None and not noises:
             raise InputError("imprint: neither noises nor clips to lay the masks on")
-        self.clips = clips
         self.noises = tuple(noises)
-        self.n_pairings = n_pairings
         self.seed = seed
-        self._predicted: tuple[MaskDomain, Classifier, int, torch.Tensor] | None = None
+        self.pairings = None if clips is None else ClipPairings(clips, n_pairings, seed)
 
     def scores(
         self, domain: MaskDomain | None = None, truth: GroundTruth | None = None
@@ -206,8 +141,8 @@ class Imprint:
             `Score` objects.
         """
         kinds = [f"{noise} noise" for noise in self.noises]
-        kinds += [] if self.clips is None else ["clips of another class"]
-        names = [*self.noises, *([] if self.clips is None else [OTHER_CLIPS])]
+        kinds += [] if self.pairings is None else ["clips of another class"]
+        names = [*self.noises, *([] if self.pairings is None else [OTHER_CLIPS])]
         return tuple(
             Score(
                 name=f"imprint {name}",
@@ -235,68 +170,20 @@ class Imprint:
             a mask with a NaN, and where no clip of another class exists.
         """
         domain, classifier = batch.domain, batch.classifier
-        explanation, encoded = batch.explanation, batch.explanation.encoded
-        wav, lens, n = batch.wav, encoded.lens, batch.wav.shape[1]
-        keys = [clip_key(clip) for clip in wav]
+        mask, target = batch.explanation.mask, batch.explanation.target
+        encoded = batch.explanation.encoded
 
-        def drawn(carrier: torch.Tensor) -> torch.Tensor:
-            scaled = at_level_of(carrier.to(wav), wav, lens)
-            return imprinted(
-                domain,
-                classifier,
-                explanation.mask,
-                explanation.target,
-                domain.encode(scaled, lens),
-            )
+        def drawn(carrier: Encoded) -> torch.Tensor:
+            return imprinted(domain, classifier, mask, target, carrier)
 
-        values = []
-        for noise in self.noises:
-            make = NOISES[noise]
-            carriers = [
-                make(("imprint", self.seed, key), n, domain.sample_rate) for key in keys
-            ]
-            values.append(drawn(torch.stack(carriers)))
-        if self.clips is not None:
-            pool = repeat_or_cut(self.clips(), n, dim=1)
-            predicted = self._classes(domain, classifier, pool.to(wav))
-            chosen = self._pairings(predicted, explanation.target, keys)
-            shares = [drawn(pool[column.clamp(min=0)]) for column in chosen.T]
-            share = torch.stack(shares).mean(0)
-            none = (chosen < 0).any(1).to(share.device)
-            values.append(share.masked_fill(none, torch.nan))
+        values = [
+            drawn(noise_carriers(noise, domain, encoded, self.seed))
+            for noise in self.noises
+        ]
+        if self.pairings is not None:
+            share = self.pairings.mean_over(drawn, domain, classifier, encoded, target)
+            values.append(share)
         return {
             score.name: 100 * value
             for score, value in zip(self.scores(), values, strict=True)
         }
-
-    def _pairings(
-        self, predicted: torch.Tensor, target: torch.Tensor, keys: Sequence[int]
-    ) -> torch.Tensor:
-        """Draw indices (B, n_pairings) of clips of other classes; -1 where none is."""
-        rows = []
-        for key, explained in zip(keys, target.tolist(), strict=True):
-            others = (predicted != explained).nonzero().flatten()
-            if not len(others):
-                rows.append(torch.full((self.n_pairings,), -1))
-                continue
-            draw = generator("imprint clips", self.seed, key)
-            order = torch.randperm(len(others), generator=draw)
-            repeated = order.repeat(-(-self.n_pairings // len(order)))
-            rows.append(others[repeated[: self.n_pairings]])
-        return torch.stack(rows)
-
-    def _classes(
-        self, domain: MaskDomain, classifier: Classifier, pool: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the predicted classes (K,) of the clips (K, N), cached."""
-        last, n = self._predicted, pool.shape[1]
-        same = last is not None and last[0] is domain and last[1] is classifier
-        if last is not None and same and last[2] == n:
-            return last[3]
-        parts = [
-            classify(domain, classifier, domain.encode(part)).logits.argmax(1)
-            for part in pool.split(POOL_BATCH)
-        ]
-        predicted = torch.cat(parts).cpu()
-        self._predicted = (domain, classifier, n, predicted)
-        return predicted
