@@ -112,9 +112,9 @@ def prepare_mixtures(
     }
     # With the description, as each corpus of a kind has its own manifest.
     listing = contaminants.listing(scene)
-    place = json_hash([options, contaminants.description(scene)])
+    digest = json_hash([options, contaminants.description(scene)])
     path = Path(manifest_folder) / "mixtures"
-    path /= f"{contaminants.kind}-{split}-{place[:8]}.json"
+    path /= f"{contaminants.kind}-{split}-{digest[:8]}.json"
     state = json_hash([options, listing, bases])
     record = load_mixtures(path, state)
     if record is None:

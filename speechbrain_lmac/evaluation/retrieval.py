@@ -73,9 +73,9 @@ class Prompts:
         -------
         accuracies : dict
             Name to B numbers, 0 to 1: "accuracy" with the first template;
-            "template_seen" and "template_unseen", means over the templates that training
-            used or did not use for this class, NaN without one; "nonsense" with an
-            invented name for each class, a control.
+            "template_seen" and "template_unseen", means over the templates that were,
+            or were not, used for this class in training, NaN if there is none;
+            "nonsense" with an invented name for each class, a control.
         """
         target = torch.tensor([self.categories.index(c) for c in categories])
         right = torch.stack(
@@ -129,7 +129,7 @@ class Prompts:
         categories: Sequence[str],
         attributes: Sequence[Iterable[str]],
     ) -> dict[str, list[float]]:
-        """Return the top-1 accuracies of distinguishing attributes from their opposites.
+        """Return the top-1 accuracies of distinguishing attributes from opposites.
 
         Arguments
         ---------
@@ -150,12 +150,12 @@ class Prompts:
         for sound, category, present in zip(
             sounds, categories, attributes, strict=True
         ):
-            place = self.categories.index(category)
+            index = self.categories.index(category)
             scores: dict[bool, list[float]] = {False: [], True: []}
             for values, texts in self.of_values.items():
                 for value in set(values) & set(present):
                     target = torch.tensor([values.index(value)])
-                    right = top_one_accuracy(sound[None], texts[place], target)
+                    right = top_one_accuracy(sound[None], texts[index], target)
                     new = any(self.captions.is_unseen(category, v) for v in values)
                     scores[new].append(right.item())
             seen.append(mean_or_nan(scores[False]))

@@ -70,7 +70,7 @@ def join_batches(
             joined[name] = torch.cat(values)[order]
         else:
             flat = [value for part in values for value in part]
-            joined[name] = [flat[place] for place in order.tolist()]
+            joined[name] = [flat[index] for index in order.tolist()]
     return BatchExplanation(**joined)
 
 
