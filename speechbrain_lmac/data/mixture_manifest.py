@@ -85,7 +85,9 @@ def prepare_mixtures(
     if split not in SPLITS:
         raise InputError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     if not isinstance(per_clip, int) or per_clip < 1:
-        raise InputError(f"per_clip must be a whole number from 1, got {per_clip!r}")
+        raise InputError(
+            f"per_clip must be a whole number of at least 1, got {per_clip!r}"
+        )
     contaminants.prepare()
     rule = PROTOCOLS[protocol]
     bases = read_clips(manifest_folder, rule.base_split(split))

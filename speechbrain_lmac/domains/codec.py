@@ -23,9 +23,9 @@ from speechbrain_lmac.utils.seeding import generator
 WEIGHTS_FILE = "codec.ckpt"
 SETTING_FILE = "codec.json"
 ADVICE = """\
-  Train a codec with train_codec.py hparams/NAME_codec.yaml, and set --codec_source
-  to its output (results/NAME_codec/SEED/codec), to a folder with {filename}, or to a
-  hub id."""
+  Train a codec (python recipes/train_codec.py hparams/NAME_codec.yaml) and set
+  --codec_source to its output (results/NAME_codec/SEED/codec), or set it to a folder
+  with {filename} or to a hub id."""
 
 
 class Codec(torch.nn.Module):

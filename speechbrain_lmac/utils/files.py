@@ -36,7 +36,7 @@ def check_folder(folder: Path | str) -> None:
     for path in (Path(folder), *Path(folder).parents):
         if os.path.lexists(path) and not path.is_dir():
             raise CannotWriteError(
-                f"cannot write {folder}: {path} is a file: {ELSEWHERE}"
+                f"cannot use {folder} as a folder, {path} is a file: {ELSEWHERE}"
             )
 
 
