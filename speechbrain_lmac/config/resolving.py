@@ -81,7 +81,10 @@ def resolve(path: Path | str, overrides: dict[str, str] | None = None) -> str:
     place = Path(path).resolve().parent
     for key, text in (overrides or {}).items():
         if key not in tree:
-            hint = _hint(key, tree) or f" List: speechbrain-lmac config {path}"
+            hint = (
+                _hint(key, tree)
+                or f" List the keys with `speechbrain-lmac config {path}`"
+            )
             raise InputError(f"{path}: unknown key '{key}'.{hint}")
         value = _Override(key, text, tree).value
         make_includes_absolute(value, [place, Path.cwd(), HPARAMS])
