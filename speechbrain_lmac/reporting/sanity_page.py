@@ -20,8 +20,8 @@ CLAIMS = (("L-MAC", "GradCAM"), ("LMAC-ZS", "GradCAM++"))
 READ_CLAIMS = (
     "The overlap falls if a mask only becomes weaker everywhere; Spearman does not, "
     "and SSIM falls little if the mask is nearly empty. A trained decoder keeps its "
-    "weights here, so part of any similarity comes from the decoder (docs/methods.md, "
-    "randomised classifiers)."
+    "weights here, so part of any similarity comes from the decoder "
+    "(docs/methods.md, randomised classifiers)."
 )
 
 
