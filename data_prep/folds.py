@@ -64,7 +64,7 @@ def split_of_folds(**folds: Sequence[int]) -> dict[int, str]:
     Raises
     ------
     InputError
-        A list is empty, has values other than whole numbers from 1, or has a fold of
+        A list is empty, has values other than 1, 2, ..., or has a fold of
         another list.
 
     Example
@@ -78,7 +78,9 @@ def split_of_folds(**folds: Sequence[int]) -> dict[int, str]:
             raise InputError(f"{name} must be a list of folds, got {listed!r}")
         for fold in listed:
             if not isinstance(fold, int) or isinstance(fold, bool) or fold < 1:
-                raise InputError(f"{name} must have whole numbers from 1, got {fold!r}")
+                raise InputError(
+                    f"{name} must have whole numbers of at least 1, got {fold!r}"
+                )
             split = name.removesuffix("_folds")
             if split_of.setdefault(fold, split) != split:
                 raise InputError(

@@ -74,14 +74,14 @@ class CompactClassifier(torch.nn.Module):
         self.norm = torch.nn.BatchNorm1d(n_mels)
         self.blocks = torch.nn.ModuleList(
             torch.nn.Sequential(
-                torch.nn.AvgPool2d(2) if place else torch.nn.Identity(),
+                torch.nn.AvgPool2d(2) if index else torch.nn.Identity(),
                 torch.nn.Conv2d(
-                    c_in, c_out, 3, stride=1 if place else 2, padding=1, bias=False
+                    c_in, c_out, 3, stride=1 if index else 2, padding=1, bias=False
                 ),
                 torch.nn.BatchNorm2d(c_out),
                 torch.nn.ReLU(),
             )
-            for place, (c_in, c_out) in enumerate(pairwise([1, *channels]))
+            for index, (c_in, c_out) in enumerate(pairwise([1, *channels]))
         )
         self.dropout = dropout
         self.linear = torch.nn.Linear(channels[-1], n_classes)
@@ -110,7 +110,7 @@ class CompactClassifier(torch.nn.Module):
         features = pad_frames(features, self.min_frames)
         maps = self.norm(features.transpose(1, 2)).transpose(1, 2)[:, None]
         hidden = []
-        for place, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks):
             if lengths is None:
                 maps = block(maps)
             else:
@@ -118,7 +118,7 @@ class CompactClassifier(torch.nn.Module):
                 # Halved by pooling before the convolution, or by its stride.
                 in_lengths, lengths = (
                     (lengths // 2, lengths // 2)
-                    if place
+                    if index
                     else (lengths, (lengths + 1) // 2)
                 )
                 with zero_layer_padding(

@@ -200,8 +200,8 @@ def spread_blocks(model: Any) -> list[str]:
         When no blocks are found under the usual names.
     """
     prefix = model.base_model_prefix
-    for place in BLOCKS:
-        name = f"{prefix}.{place}"
+    for block_number in BLOCKS:
+        name = f"{prefix}.{block_number}"
         if name in dict(model.named_modules()):
             n_blocks = len(model.get_submodule(name))
             n_maps = min(N_HIDDEN, n_blocks)

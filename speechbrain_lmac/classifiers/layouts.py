@@ -47,7 +47,7 @@ class Places:
         if not self.hop > 0:
             raise InputError(f"hop of Places must be above 0, got {self.hop}")
 
-    def steps_at(self, places: torch.Tensor, n_steps: int) -> torch.Tensor:
+    def steps_at(self, positions: torch.Tensor, n_steps: int) -> torch.Tensor:
         """Return positions (n,) as fractional steps (n,), 0 to `n_steps` - 1.
 
         Positions before the first or after the last step are clamped to it.
@@ -57,7 +57,7 @@ class Places:
         >>> Places(first=200.0, hop=320.0).steps_at(torch.tensor([0.0, 360.0]), 9)
         tensor([0.0000, 0.5000])
         """
-        return ((places - self.first) / self.hop).clamp(0, n_steps - 1)
+        return ((positions - self.first) / self.hop).clamp(0, n_steps - 1)
 
 
 def evenly(extent: float, n_steps: int) -> Places:

@@ -213,8 +213,8 @@ def extend_import_path(path: Path | str) -> list[str]:
     files = [path, origin]
     with suppress(InputError):  # the file of a finished run may have been removed
         files += parents_of(origin)
-    places = dict.fromkeys(Path(file).resolve().parent for file in files)
-    folders = [str(folder) for folder in (*places, Path.cwd()) if folder.is_dir()]
+    parents = dict.fromkeys(Path(file).resolve().parent for file in files)
+    folders = [str(folder) for folder in (*parents, Path.cwd()) if folder.is_dir()]
     sys.path += [folder for folder in folders if folder not in sys.path]
     return folders
 

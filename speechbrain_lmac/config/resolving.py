@@ -81,7 +81,11 @@ def resolve(path: Path | str, overrides: dict[str, str] | None = None) -> str:
     place = Path(path).resolve().parent
     for key, text in (overrides or {}).items():
         if key not in tree:
-            raise InputError(f"{path}: unknown key '{key}'.{_hint(key, tree)}")
+            hint = (
+                _hint(key, tree)
+                or f" List the keys with `speechbrain-lmac config {path}`"
+            )
+            raise InputError(f"{path}: unknown key '{key}'.{hint}")
         value = _Override(key, text, tree).value
         make_includes_absolute(value, [place, Path.cwd(), HPARAMS])
         tree[key] = merged(tree[key], value, f"--{key}")

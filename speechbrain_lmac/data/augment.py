@@ -204,8 +204,8 @@ def lens_with_sound(
     if lens is None:
         return None
     ends = (lens * wav.shape[1]).round()[:, None]
-    places = torch.arange(wav.shape[1], device=wav.device)
-    sounds = ((wav != 0) & (places >= ends)).any(1)
+    positions = torch.arange(wav.shape[1], device=wav.device)
+    sounds = ((wav != 0) & (positions >= ends)).any(1)
     return lens.masked_fill(sounds, 1.0)
 
 

@@ -171,14 +171,14 @@ class ToyAttributes:
             Path(clip["filename"]).stem: [] for clip in clips
         }
         for category in {clip["category"] for clip in clips}:
-            places = [i for i, c in enumerate(clips) if c["category"] == category]
+            indices = [i for i, c in enumerate(clips) if c["category"] == category]
             for number, (least, most) in enumerate(self.values):
-                of_class = [measured[place][number] for place in places]
+                of_class = [measured[index][number] for index in indices]
                 low, high = np.quantile(of_class, [1 / 3, 2 / 3])
-                for place, value in zip(places, of_class, strict=True):
+                for index, value in zip(indices, of_class, strict=True):
                     word = least if value < low else most if value > high else None
                     if word is not None:
-                        name = Path(clips[place]["filename"]).stem
+                        name = Path(clips[index]["filename"]).stem
                         words_of_clip[name].append(word)
         return {clip: tuple(words) for clip, words in words_of_clip.items()}
 
@@ -286,7 +286,7 @@ class ClassCaptions:
         caption : Caption
         """
         order = torch.randperm(len(categories), generator=draw).tolist()
-        categories = [categories[place] for place in order]
+        categories = [categories[index] for index in order]
         names = [choose(self.names(category), draw) for category in categories]
         stated = []
         for value in attributes:

@@ -321,8 +321,8 @@ class ClipsById:
         return self._clip(name, split)["lens"]
 
     def _clip(self, name: str, split: str) -> dict[str, Any]:
-        _, clips, places = self._open(split)
-        return clips[places[name]]
+        _, clips, indices = self._open(split)
+        return clips[indices[name]]
 
     def _open(
         self, split: str
@@ -333,7 +333,7 @@ class ClipsById:
             self._splits[split] = (
                 {name: clips.data[name]["category"] for name in sorted(clips.data)},
                 clips,
-                {name: place for place, name in enumerate(clips.data_ids)},
+                {name: index for index, name in enumerate(clips.data_ids)},
             )
         return self._splits[split]
 
@@ -378,9 +378,9 @@ def with_sound(clips: Items, n: int, at_most: int = 50) -> list[Mapping[str, Any
     >>> len(with_sound(clips, 2, at_most=1))
     1
     """
-    places = range(min(at_most, len(clips)))
-    audible = (item for item in map(clips.__getitem__, places) if item["signal"].any())
-    return list(islice(audible, n)) or [clips[place] for place in places[:n]]
+    indices = range(min(at_most, len(clips)))
+    audible = (item for item in map(clips.__getitem__, indices) if item["signal"].any())
+    return list(islice(audible, n)) or [clips[index] for index in indices[:n]]
 
 
 def lens_on(batch: ClipBatch, device: str | torch.device) -> torch.Tensor | None:

@@ -85,7 +85,9 @@ def prepare_mixtures(
     if split not in SPLITS:
         raise InputError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     if not isinstance(per_clip, int) or per_clip < 1:
-        raise InputError(f"per_clip must be a whole number from 1, got {per_clip!r}")
+        raise InputError(
+            f"per_clip must be a whole number of at least 1, got {per_clip!r}"
+        )
     contaminants.prepare()
     rule = PROTOCOLS[protocol]
     bases = read_clips(manifest_folder, rule.base_split(split))
@@ -114,9 +116,9 @@ def prepare_mixtures(
     }
     # With the description, as each corpus of a kind has its own manifest.
     listing = contaminants.listing(scene)
-    place = json_hash([options, contaminants.description(scene)])
+    digest = json_hash([options, contaminants.description(scene)])
     path = Path(manifest_folder) / "mixtures"
-    path /= f"{contaminants.kind}-{split}-{place[:8]}.json"
+    path /= f"{contaminants.kind}-{split}-{digest[:8]}.json"
     state = json_hash([options, listing, bases])
     record = load_mixtures(path, state)
     if record is None:

@@ -198,12 +198,12 @@ class GeneratedNoise(AddedNoise):
         draw = generator("noise", part, *key)
         number = int(torch.randint(self.n_noises, (), generator=draw))
         offset = int(torch.randint(n_samples, (), generator=draw))
-        place = (part, number, n_samples)
-        if place not in self._stock:
-            self._stock[place] = self.source.numbered(
+        stock_key = (part, number, n_samples)
+        if stock_key not in self._stock:
+            self._stock[stock_key] = self.source.numbered(
                 number, ("noise", part), n_samples, self.sample_rate
             )
-        return self._stock[place].roll(offset)
+        return self._stock[stock_key].roll(offset)
 
 
 class OtherClips(AddedNoise):
@@ -280,11 +280,11 @@ class Sometimes:
         noisy, clean : torch.Tensor
             Shape (B, N), equal for clips without noise.
         """
-        places = [place for place, key in enumerate(keys) if self.adds(key, part)]
-        if not places:
+        indices = [index for index, key in enumerate(keys) if self.adds(key, part)]
+        if not indices:
             return wav, wav
-        chosen = torch.tensor(places)
-        noisy, clean = self.noise.mix(wav[places], [keys[p] for p in places], part)
+        chosen = torch.tensor(indices)
+        noisy, clean = self.noise.mix(wav[indices], [keys[i] for i in indices], part)
         return wav.index_copy(0, chosen, noisy), wav.index_copy(0, chosen, clean)
 
     def adds(self, key: tuple, part: str) -> bool:

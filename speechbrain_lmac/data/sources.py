@@ -103,8 +103,8 @@ class GeneratedSounds:
 
     def drawn(self, key: tuple) -> Entry:
         """Draw a kind and a seed for a manifest, each kind with equal probability."""
-        place = torch.randint(len(self.names), (), generator=generator(*key))
-        return {"generated": self.names[place], "seed": seed_of(*key)}
+        index = torch.randint(len(self.names), (), generator=generator(*key))
+        return {"generated": self.names[index], "seed": seed_of(*key)}
 
     def numbered(
         self, number: int, key: tuple, n_samples: int, sample_rate: int

@@ -23,9 +23,9 @@ from speechbrain_lmac.utils.seeding import generator
 WEIGHTS_FILE = "codec.ckpt"
 SETTING_FILE = "codec.json"
 ADVICE = """\
-  Train a codec with train_codec.py hparams/NAME_codec.yaml, and set --codec_source
-  to its output (results/NAME_codec/SEED/codec), to a folder with {filename}, or to a
-  hub id."""
+  Train a codec (python recipes/train_codec.py hparams/NAME_codec.yaml) and set
+  --codec_source to its output (results/NAME_codec/SEED/codec), or set it to a folder
+  with {filename} or to a hub id."""
 
 
 class Codec(torch.nn.Module):
@@ -140,9 +140,9 @@ def inverse_pairs(
     True
     """
     n_pairs = n_channels // 2
-    place = torch.arange(kernel_size, dtype=torch.float64) + 0.5
+    time = torch.arange(kernel_size, dtype=torch.float64) + 0.5
     rate = torch.arange(min(n_pairs, kernel_size), dtype=torch.float64)[:, None]
-    cosines = torch.cos(math.pi / kernel_size * rate * place)
+    cosines = torch.cos(math.pi / kernel_size * rate * time)
     more = torch.randn(
         max(n_pairs - kernel_size, 0),
         kernel_size,
@@ -150,7 +150,7 @@ def inverse_pairs(
         dtype=torch.float64,
     )
     basis = F.normalize(torch.cat([cosines, more]), dim=1)
-    window = torch.sin(math.pi * place / kernel_size)
+    window = torch.sin(math.pi * time / kernel_size)
     inverse = torch.linalg.pinv(basis).T
     encoding, decoding = (
         window * torch.stack([b, -b], 1).flatten(0, 1) for b in (basis, inverse)

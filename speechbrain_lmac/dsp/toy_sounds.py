@@ -85,8 +85,8 @@ def median_frequency(sound: np.ndarray, sample_rate: int) -> float:
     440.0
     """
     energy = np.cumsum(np.abs(np.fft.rfft(sound)) ** 2)
-    place = np.searchsorted(energy, energy[-1] / 2)
-    return float(place * sample_rate / len(sound))
+    index = np.searchsorted(energy, energy[-1] / 2)
+    return float(index * sample_rate / len(sound))
 
 
 def background_noise(

@@ -71,7 +71,7 @@ class PartBatch:
 
     def readable(self) -> list[int]:
         """Return the indices of the readable clips."""
-        return [place for place in range(len(self.names)) if place not in self.errors]
+        return [index for index in range(len(self.names)) if index not in self.errors]
 
 
 class Batches(IterableDataset):
@@ -137,11 +137,11 @@ class Batches(IterableDataset):
         wavs: list[torch.Tensor] = []
         lens: list[float] = []
         errors: dict[int, str] = {}
-        for place, (_, read) in enumerate(clips):
+        for index, (_, read) in enumerate(clips):
             try:
                 wav = read()
             except (InputError, OSError, MemoryError) as error:
-                errors[place] = " ".join(str(error).split())
+                errors[index] = " ".join(str(error).split())
                 continue
             lens.append(relative_length(len(wav), self.n_samples))
             wavs.append(to_model_level(fix_length(wav, self.n_samples)))
@@ -251,15 +251,15 @@ def _rows(
     scores: dict[int, list] = {}
     if explanation is not None:
         evidence = gather_evidence(explainer.domain, explainer.classifier, explanation)
-        ids = [batch.names[place] for place in readable]
+        ids = [batch.names[index] for index in readable]
         metrics = metrics_by_name(METRICS)
         table = score_clips(ids, None, evidence, metrics, labels)
         rows = table[list(SCORED)].astype(object).to_numpy().tolist()
         scores = dict(zip(readable, rows, strict=True))
     empty = [None] * len(SCORED)
     return [
-        (name, *scores.get(place, empty), batch.errors.get(place))
-        for place, name in enumerate(batch.names)
+        (name, *scores.get(index, empty), batch.errors.get(index))
+        for index, name in enumerate(batch.names)
     ]
 
 
@@ -273,8 +273,8 @@ def _write_sounds(
 ) -> None:
     """Write the explanations of a batch, named by their number in the part."""
     masked = domain.apply_mask(explanation.encoded, explanation.mask)
-    for place, wav in zip(batch.readable(), domain.decode(masked).cpu(), strict=True):
-        write_sound(folder / f"{first + place:06d}.wav", wav, domain.sample_rate)
+    for index, wav in zip(batch.readable(), domain.decode(masked).cpu(), strict=True):
+        write_sound(folder / f"{first + index:06d}.wav", wav, domain.sample_rate)
 
 
 def _join_parts(

@@ -53,17 +53,17 @@ def compare(
         `metrics`:
 
         - `reference`, `method`, `metric`;
-        - `n`: ids with a finite score of both, used for the columns after
-          `non_finite`; `clips`: their clips;
-        - `missing`: ids with a row of only one of the two; `non_finite`: ids with rows
-          of both, but not two finite scores;
+        - `n`: number of ids with finite scores of both methods, and `clips`: number of
+          their clips; only these are used for the columns after `non_finite`;
+        - `missing`: number of ids that have a row for only one of the two methods;
+          `non_finite`: number of ids with two rows, but not two finite scores;
         - `difference`: mean of the reference's score minus the method's, with the 95 %
           interval `low`, `high` (percentile bootstrap over clips);
         - `p`: of the two-sided Wilcoxon signed-rank test (`signed_rank_p`) of the
           clips' mean differences, not corrected for the number of rows;
         - `q`: the same after `false_discovery` over all rows of this table;
-        - `reference_better`: whether the difference has the metric's direction. False
-          for 0, missing without a direction or without a clip.
+        - `reference_better`: whether the reference has the better mean. False for a
+          difference of 0; NA if the metric has no direction, or if `n` is 0.
 
     Raises
     ------
@@ -158,14 +158,14 @@ def signed_rank_p(differences: np.ndarray) -> float:
 def false_discovery(p_values: pd.Series | Sequence[float]) -> np.ndarray:
     """Return p values adjusted for the false discovery rate (Benjamini-Hochberg 1995).
 
-    Of the comparisons with an adjusted p below a level, at most this share is expected
-    to be chance. Made for independent or positively dependent tests.
+    If comparisons with an adjusted p below 0.05 are called significant, at most 5 % of
+    these are expected to be false. Valid for independent or positively dependent tests.
 
     Arguments
     ---------
     p_values : pandas.Series or sequence of float
-        For m comparisons, 0 to 1. NaN, a comparison without a clip, stays and does not
-        count.
+        Of m comparisons, 0 to 1. A NaN (a comparison without a clip) stays NaN, and is
+        not one of the tests that are corrected for.
 
     Returns
     -------
@@ -174,7 +174,8 @@ def false_discovery(p_values: pd.Series | Sequence[float]) -> np.ndarray:
 
     Example
     -------
-    min over the larger p of p * 3 / rank: 0.01 * 3 / 1, 0.04 * 3 / 3 twice
+    q is the minimum of p * 3 / rank over this p and all larger ones: 0.01 * 3 / 1, and
+    0.04 * 3 / 3 for the two others.
 
     >>> false_discovery([0.01, 0.04, math.nan, 0.03]).round(6).tolist()
     [0.03, 0.04, nan, 0.04]
@@ -198,7 +199,8 @@ def means_by(
     Arguments
     ---------
     table : pandas.DataFrame
-        One row per id, in a column or not; with mixtures the column `clip`.
+        One row per clip, or per mixture with the column `clip` (see
+        `statistics.clips_of`).
     keys : sequence
         Names of the columns whose values define the groups, in the order of the table.
     names : sequence
@@ -212,8 +214,8 @@ def means_by(
     -------
     means : pandas.DataFrame
         One row per group and score: the keys, `score`, the `mean` of the finite scores,
-        the limits of its 95 % interval over clips `low` and `high`, the number `n` of
-        finite scores, and that of the others, `non_finite`.
+        the limits `low` and `high` of its 95 % interval over clips, and the numbers of
+        finite scores, `n`, and of all others, `non_finite`.
 
     Example
     -------

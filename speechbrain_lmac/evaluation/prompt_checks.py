@@ -157,12 +157,12 @@ def explain_prompts(
             raise InputError("prompt checks need clips with class labels")
         own = [labels[index] for index in batch.label.tolist()]
         masks = []
-        for place, prompt in enumerate(labels):
-            target = torch.full((len(wav),), place, device=wav.device)
+        for prompt_index, prompt in enumerate(labels):
+            target = torch.full((len(wav),), prompt_index, device=wav.device)
             explanation = explainer.explain(wav, target, lens)
             frames, mask = explanation.encoded.frames, explanation.mask.detach()
             columns = {
-                **similarities(domain, classifier, explanation, place),
+                **similarities(domain, classifier, explanation, prompt_index),
                 "mask_mean": score_recordings(mask_mean, frames, mask),
                 "empty_mask": score_recordings(empty, frames, mask),
             }
@@ -190,7 +190,7 @@ def similarities(
     domain: MaskDomain,
     classifier: "ClapClassifier",
     explanation: Explanation,
-    place: int,
+    prompt_index: int,
 ) -> dict[str, torch.Tensor]:
     """Return the cosine similarities of one prompt with clip, explanation and rest.
 
@@ -201,7 +201,7 @@ def similarities(
         With C prompts.
     explanation : Explanation
         Explanation of B clips.
-    place : int
+    prompt_index : int
         Index of the prompt, 0 to C - 1.
 
     Returns
@@ -213,7 +213,7 @@ def similarities(
     scale = classifier.clap.scale.detach().double()
     parts = {"": "logits", "_in": "logits_in", "_out": "logits_out"}
     return {
-        f"similarity{end}": getattr(evidence, name)[:, place].double() / scale
+        f"similarity{end}": getattr(evidence, name)[:, prompt_index].double() / scale
         for end, name in parts.items()
     }
 

@@ -44,8 +44,8 @@ OVERLAP = Score(
     name="overlap",
     higher_is_better=False,
     unit="",
-    description="sum of minima / sum of maxima of the masks before and after, which "
-    "also falls where a mask only fades",
+    description="sum of minima / sum of maxima of the masks before and after; it also "
+    "falls if a mask only becomes weaker everywhere",
 )
 SIMILARITIES = (SPEARMAN, SSIM, OVERLAP)
 TRAINED = "trained"  # the step without a random layer
@@ -202,9 +202,9 @@ def randomisation_check(
     table : pandas.DataFrame
         One row per step and clip with the columns `id step layer` and `SIMILARITIES`.
         Step 0, "trained", compares two explanations of the same classifier: 1, except
-        for random methods. NaN, which the summary counts, for masks that are constant
-        before or after (overlap: 0 before and after), and for the SSIM of recordings
-        shorter than its window.
+        for random methods. The summary counts NaN: Spearman and SSIM of a mask that is
+        constant before or after, SSIM of a recording shorter than its window, and
+        overlap of a mask that is 0 everywhere both before and after.
 
     Raises
     ------

@@ -21,7 +21,7 @@ class Prompts:
 
     Arguments
     ---------
-    captions : captions.ClassCaptions
+    captions : class_captions.ClassCaptions
         Names of the classes, and the held-out combinations.
     clap : MiniClap
         Embeds the prompts.
@@ -60,7 +60,7 @@ class Prompts:
     def classes(
         self, sounds: torch.Tensor, categories: Sequence[str]
     ) -> dict[str, list[float]]:
-        """Return accuracies of class prompts: standard, per template, and nonsense.
+        """Return the top-1 accuracies of retrieving the class of each clip.
 
         Arguments
         ---------
@@ -72,7 +72,10 @@ class Prompts:
         Returns
         -------
         accuracies : dict
-            Name to B numbers, 0 to 1; NaN where there is no seen, or no unseen, prompt.
+            Name to B numbers, 0 to 1: "accuracy" with the first template;
+            "template_seen" and "template_unseen", means over the templates that were,
+            or were not, used for this class in training, NaN if there is none;
+            "nonsense" with an invented name for each class, a control.
         """
         target = torch.tensor([self.categories.index(c) for c in categories])
         right = torch.stack(
@@ -95,7 +98,9 @@ class Prompts:
     def pairs(
         self, sounds: torch.Tensor, pairs: Sequence[tuple[str, str]]
     ) -> dict[str, list[float]]:
-        """Return accuracies of mixtures among the captions of all pairs.
+        """Return the top-1 accuracies of retrieving the caption of each mixture's pair.
+
+        The candidates are the captions of all pairs of classes.
 
         Arguments
         ---------
@@ -124,7 +129,7 @@ class Prompts:
         categories: Sequence[str],
         attributes: Sequence[Iterable[str]],
     ) -> dict[str, list[float]]:
-        """Return accuracies of unambiguous attributes against their opposites.
+        """Return the top-1 accuracies of distinguishing attributes from opposites.
 
         Arguments
         ---------
@@ -145,12 +150,12 @@ class Prompts:
         for sound, category, present in zip(
             sounds, categories, attributes, strict=True
         ):
-            place = self.categories.index(category)
+            index = self.categories.index(category)
             scores: dict[bool, list[float]] = {False: [], True: []}
             for values, texts in self.of_values.items():
                 for value in set(values) & set(present):
                     target = torch.tensor([values.index(value)])
-                    right = top_one_accuracy(sound[None], texts[place], target)
+                    right = top_one_accuracy(sound[None], texts[index], target)
                     new = any(self.captions.is_unseen(category, v) for v in values)
                     scores[new].append(right.item())
             seen.append(mean_or_nan(scores[False]))

@@ -108,13 +108,13 @@ def retrain(
         model.train()
         draw = generator(*key, "order", epoch)
         order = torch.randperm(len(train.labels), generator=draw)
-        for step, places in enumerate(order.split(learning.batch_size)):
+        for step, indices in enumerate(order.split(learning.batch_size)):
             done = (epoch - 1) * steps + step
             annealing.before_step(optimizer, done, steps)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(*key, "dropout", epoch, step))
-                logits = train.logits(model, places)
-            loss = F.cross_entropy(logits, train.labels[places])
+                logits = train.logits(model, indices)
+            loss = F.cross_entropy(logits, train.labels[indices])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -137,7 +137,7 @@ def _test(
     model.eval()
     with torch.no_grad():
         every = torch.arange(len(inputs.labels)).split(batch_size)
-        parts = [inputs.logits(model, places) for places in every]
+        parts = [inputs.logits(model, indices) for indices in every]
     logits = torch.cat(parts)
     loss = F.cross_entropy(logits, inputs.labels).item()
     return loss, (logits.argmax(1) == inputs.labels).double().mean().item()

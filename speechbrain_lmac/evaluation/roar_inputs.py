@@ -27,11 +27,11 @@ class Inputs:
     # (n,) int64, lengths of the features without padding; None: nothing is padded.
     lengths: torch.Tensor | None = None
 
-    def logits(self, model: torch.nn.Module, places: torch.Tensor) -> torch.Tensor:
+    def logits(self, model: torch.nn.Module, indices: torch.Tensor) -> torch.Tensor:
         """Return a classifier's logits (B, C) for the clips with indices (B,)."""
-        lengths = None if self.lengths is None else self.lengths[places]
+        lengths = None if self.lengths is None else self.lengths[indices]
         masks = lengths is not None and masks_padding(model)
-        features = self.features[places]
+        features = self.features[indices]
         return on_recordings(model, features, lengths if masks else None, masks).logits
 
 

@@ -231,8 +231,8 @@ def score_mixtures(
     """
     columns: dict[str, torch.Tensor] = {}
     flaws: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for place, name in enumerate(ROLES):
-        target = classes[:, place]
+    for index, name in enumerate(ROLES):
+        target = classes[:, index]
         explanation = explainer.explain(wav, target, lens)
         evidence = gather_evidence(domain, classifier, explanation)
         columns[f"p_in {name}"] = target_probability(evidence.logits_in, target)
@@ -243,7 +243,7 @@ def score_mixtures(
             with torch.no_grad():
                 masked = domain.apply_mask(explanation.encoded, explanation.mask)
                 part = domain.decode(masked)
-            own, other = sources[place], sources[1 - place]
+            own, other = sources[index], sources[1 - index]
             columns[f"nearer {name}"] = nearness(part, own, other)
             columns[f"SI-SDRi {name}"] = si_sdr(part, own) - si_sdr(wav, own)
             no_mask = score_recordings(empty, *masks)

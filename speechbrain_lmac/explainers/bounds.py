@@ -173,16 +173,16 @@ class OtherClipMask:
         for item, label in enumerate(explanation.target.tolist()):
             key = clip_key(wav[item, : own_samples[item]])
             others = [
-                place
-                for place, (other, other_label) in enumerate(
+                index
+                for index, (other, other_label) in enumerate(
                     zip(keys, classes.tolist(), strict=True)
                 )
                 if other != key and (other_label == label or not self.same_class)
             ]
             if others:
                 draw = generator("other clip", self.seed, key)
-                place = others[int(torch.randint(len(others), (), generator=draw))]
-                mask = masks[place]
+                index = others[int(torch.randint(len(others), (), generator=draw))]
+                mask = masks[index]
             else:
                 mask = torch.full_like(masks[0], torch.nan)
             parts.append(repeat_or_cut(mask, own_frames[item])[None])

@@ -43,14 +43,16 @@ def check_gradient(
         0), or a zero gradient.
     """
     name, audible = _name_of(classifier), wav.any(1)
-    places = (audible if audible.any() else ~audible).nonzero().flatten()[:N_CLIPS]
-    wav, passes = wav[places], False
+    checked = (audible if audible.any() else ~audible).nonzero().flatten()[:N_CLIPS]
+    wav, passes = wav[checked], False
     for silence, clips in (("digital silence", torch.zeros_like(wav[:1])), (None, wav)):
         gradient = _gradient(domain, classifier, clips, name)
         passes |= bool(gradient.any())
         finite = gradient.isfinite().flatten(1).all(1)
         if not finite.all():
-            where = silence or f"clips {some_of(places[~finite].tolist())} of the batch"
+            where = (
+                silence or f"clips {some_of(checked[~finite].tolist())} of the batch"
+            )
             raise InputError(
                 f"the gradient of {name} is NaN or infinite on {where}. It comes from "
                 "the model, not from the learning rate. Usual causes: the square root "

@@ -94,8 +94,8 @@ def _range(start: float, end: float | None = None, step: float = 1) -> float:
 def _padded(x: torch.Tensor, pad: list[int], value: float = 0) -> int:
     """Return the number of elements of x after padding."""
     shape = list(x.shape)
-    for place, amount in enumerate(pad):
-        shape[-1 - place // 2] += max(0, amount)
+    for index, amount in enumerate(pad):
+        shape[-1 - index // 2] += max(0, amount)
     return math.prod(shape)
 
 

@@ -238,6 +238,8 @@ def find_model(source: Path | str) -> Path | str:
         return text
     close = difflib.get_close_matches(text, models)
     hint = f" Did you mean {close[0]}?" if close else ""
+    if folder.is_file():
+        hint = f" It is a file: give the folder of the model, e.g. {folder.parent}"
     raise InputError(
         f"unknown model {text!r}: no such folder, not a shipped model "
         f"({', '.join(models)}), and not a hub id (USER/NAME).{hint}"

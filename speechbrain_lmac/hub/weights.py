@@ -27,8 +27,8 @@ DTYPES = (
 )
 CLASSIFIER_ADVICE = """\
   Either put {filename} into a folder and pass the folder (--classifier_source FOLDER),
-  or train a classifier (train_classifier.py hparams/NAME.yaml) and pass
-  its folder (results/NAME/SEED/classifier)."""
+  or train a classifier (python recipes/train_classifier.py hparams/NAME.yaml) and
+  pass its folder (results/NAME/SEED/classifier)."""
 
 
 def save_weights(module: torch.nn.Module, path: Path | str, **facts: str) -> None:
@@ -86,8 +86,9 @@ def read_weights(path: Path | str) -> OrderedDict[str, torch.Tensor]:
                 facts = getattr(content, "__dict__", {})
     except Exception as error:
         raise InputError(
-            f"{path} is not a readable checkpoint ({type(error).__name__}): it may be "
-            "truncated; write it or download it again"
+            f"{path} is not a readable checkpoint ({type(error).__name__}): it is "
+            "truncated, or not a file of weights; write or download it again, or set "
+            "another path"
         ) from error
     if not isinstance(content, dict):
         raise InputError(

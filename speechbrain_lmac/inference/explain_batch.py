@@ -65,14 +65,14 @@ def explain_batch(
         return _classified(explainer, part)
     check_lens(lens, len(wavs))
     recorded = recorded_samples(lens, wavs.shape[1]).clamp(min=1)
-    places, parts = [], []
+    indices, parts = [], []
     for own, length in by_length(recorded):
         targets = None if target is None else target[own]
         part = explain_windows(explainer, wavs[own, :length], labels, targets, check)
         parts.append(_classified(explainer, part))
-        places.append(own)
+        indices.append(own)
     n_frames = wavs.shape[1] // explainer.domain.hop_length + 1
-    order = torch.cat(places).argsort()
+    order = torch.cat(indices).argsort()
     return join_batches(parts, order, wavs.shape[1], n_frames)
 
 

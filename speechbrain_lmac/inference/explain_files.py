@@ -103,15 +103,15 @@ class _Outputs:
         self.known: dict[str, Collection[str]] = {}
 
     def __call__(self, folder: str, named: bool = False) -> Collection[str]:
-        place = os.path.realpath(folder)
-        if named and place != self.folder:
+        resolved = os.path.realpath(folder)
+        if named and resolved != self.folder:
             return ()
-        if place not in self.known:
+        if resolved not in self.known:
             try:
-                self.known[place] = ExplanationTable(place).outputs()
+                self.known[resolved] = ExplanationTable(resolved).outputs()
             except (InputError, OSError):  # not a table of explanations
-                self.known[place] = ()
-        return self.known[place]
+                self.known[resolved] = ()
+        return self.known[resolved]
 
 
 class _Batch:

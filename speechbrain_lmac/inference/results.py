@@ -24,7 +24,7 @@ class BatchExplanation:
     confidence: torch.Tensor  # (B,) of the explained class for the input, 0 to 1
     heard_confidence_in: torch.Tensor  # (B,) for the waveforms `explanation`
     heard_confidence_out: torch.Tensor  # (B,) for the waveforms `rest`
-    confidence_in: torch.Tensor  # (B,) for the masked representation (papers)
+    confidence_in: torch.Tensor  # (B,) masked representation, as in the papers
     confidence_out: torch.Tensor  # (B,) for the masked-out representation
     explanation: torch.Tensor  # (B, N) the masked-in part, at the input's level
     rest: torch.Tensor  # (B, N) the masked-out part
@@ -76,16 +76,17 @@ def join_batches(
             joined[name] = None
         else:
             flat = [value for part in values for value in part]
-            joined[name] = [flat[place] for place in order.tolist()]
+            joined[name] = [flat[index] for index in order.tolist()]
     return BatchExplanation(**joined)
 
 
 def _padded(values: torch.Tensor, size: int) -> torch.Tensor:
     """Return values (B, N) or (B, N, F), padded with zeros to `size` of N."""
-    behind = (0, 0) * (values.ndim - 2)
-    return F.pad(values, (*behind, 0, size - values.shape[1]))
+    later_dims = (0, 0) * (values.ndim - 2)
+    return F.pad(values, (*later_dims, 0, size - values.shape[1]))
 
 
+# Fields of an explanation that are waveforms, and those that are maps.
 SOUNDS = ("explanation", "rest")
 MAPS = ("magnitude", "mask", "masked_magnitude")
 
@@ -130,7 +131,7 @@ class FileScores:
     confidence: float  # of the explained class for the input, 0 to 1
     heard_confidence_in: float  # for the audio of the explanation, as written
     heard_confidence_out: float  # for the audio of the rest
-    confidence_in: float  # for the masked representation (papers)
+    confidence_in: float  # for the masked representation, as in the papers
     confidence_out: float  # for the masked-out representation
     mask_mean: float  # 0 to 1
     # Mean probability of the class of a mask for fixed sounds under it, 0 to 1: mean

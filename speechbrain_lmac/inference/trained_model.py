@@ -45,9 +45,9 @@ class TrainedModel(Pretrained):
         missing = [name for name in self.HPARAMS_NEEDED if name not in hparams]
         if missing:
             raise InputError(
-                f"{type(self).__name__} needs the key {missing[0]!r} in a model, got "
-                f"{', '.join(hparams)}. Use AudioClassifier for models without an "
-                "interpreter, AudioExplainer for models with one"
+                f"{type(self).__name__} needs the key {missing[0]!r}, which the YAML "
+                "of this model does not have. Only models with an interpreter explain; "
+                "load others with AudioClassifier"
             )
         super().__init__(modules, hparams, run_opts, freeze_params)
         self.window_seconds = hparams.get("window_seconds")

@@ -42,8 +42,10 @@ def load_trusted(
         Name of the YAML file in `source`.
     overrides : dict or None
         New values of keys of the YAML.
-    revision, token : str or None
-        Git revision, and access token of the hub.
+    revision : str or None
+        Git revision.
+    token : str, bool or None
+        Access token of the hub; see `huggingface_hub`.
     savedir : str, Path or None
         Folder in which SpeechBrain collects the files.
     **kwargs

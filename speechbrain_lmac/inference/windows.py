@@ -176,10 +176,10 @@ class JoinedWindows:
         """Append the fields of the next windows, from `explain_windows`."""
         first, n_windows = self.n_added, len(fields["labels"])
         self.n_added += n_windows
-        for place in range(n_windows):
-            start = self.cut.starts[first + place]
+        for index in range(n_windows):
+            start = self.cut.starts[first + index]
             for name, overlap_add in self.joined.items():
-                overlap_add.add(start, fields[name][place].float().cpu())
+                overlap_add.add(start, fields[name][index].float().cpu())
         after = self.cut.starts[self.n_added : self.n_added + 1]
         self._hand_over(*after)
 

@@ -168,11 +168,11 @@ class Columns:
         """Append frames (T, F)."""
         if self.n_pushed == 0:
             self.sum = torch.zeros(self.n_columns, frames.shape[1])
-        place = torch.arange(self.n_pushed, self.n_pushed + len(frames))
+        frame = torch.arange(self.n_pushed, self.n_pushed + len(frames))
         self.n_pushed += len(frames)
-        self.sum.index_add_(0, place * self.n_columns // self.n_frames, frames)
+        self.sum.index_add_(0, frame * self.n_columns // self.n_frames, frames)
 
     def mean(self) -> torch.Tensor:
         """Return the columns, (C, F)."""
-        place = torch.arange(self.n_frames) * self.n_columns // self.n_frames
-        return self.sum / place.bincount(minlength=self.n_columns)[:, None]
+        frame = torch.arange(self.n_frames) * self.n_columns // self.n_frames
+        return self.sum / frame.bincount(minlength=self.n_columns)[:, None]

@@ -235,7 +235,7 @@ def resample(
     share = (steps - below).to(maps)
     share = share.view([-1 if axis == dim else 1 for axis in range(maps.dim())])
     below, above = (
-        maps.index_select(dim, place.to(maps.device)) for place in (below, above)
+        maps.index_select(dim, index.to(maps.device)) for index in (below, above)
     )
     values = below + share * (above - below)
     return values.unflatten(dim, (-1, n_points)).mean(dim + 1)

@@ -60,7 +60,7 @@ class ConvTrunk(torch.nn.Module):
                 f"{list(hidden_channels)}"
             )
         if strides is None:
-            strides = [2 ** (place + 1) for place in range(len(hidden_channels))]
+            strides = [2 ** (index + 1) for index in range(len(hidden_channels))]
         self.strides = list(strides)
         if len(strides) != len(hidden_channels) or strides[-1] != 2 ** len(widths):
             raise InputError(
@@ -71,10 +71,10 @@ class ConvTrunk(torch.nn.Module):
         self.n_bands = n_bands
         self.laterals = torch.nn.ModuleDict(
             {
-                str(place): torch.nn.Conv2d(
+                str(index): torch.nn.Conv2d(
                     channels, widths[stride.bit_length() - 2], 1
                 )
-                for place, (channels, stride) in enumerate(
+                for index, (channels, stride) in enumerate(
                     zip(hidden_channels, self.strides, strict=True)
                 )
                 if channels is not None
@@ -90,13 +90,13 @@ class ConvTrunk(torch.nn.Module):
         """Decode hidden maps (B, C', T', F') to (B, head_width, frames, n_bands)."""
         maps: torch.Tensor | None = None
         for level in reversed(range(len(self.merges))):
-            places = [i for i, s in enumerate(self.strides) if s == 2 ** (level + 1)]
-            size = hidden[places[0]].shape[2:] if places else None
+            indices = [i for i, s in enumerate(self.strides) if s == 2 ** (level + 1)]
+            size = hidden[indices[0]].shape[2:] if indices else None
             terms = [] if maps is None else [double(maps, size)]
             terms += [
-                self.laterals[str(place)](hidden[place])
-                for place in places
-                if str(place) in self.laterals
+                self.laterals[str(index)](hidden[index])
+                for index in indices
+                if str(index) in self.laterals
             ]
             maps = self.merges[level](F.relu(reduce(torch.add, terms)))
         assert maps is not None  # there is at least one level

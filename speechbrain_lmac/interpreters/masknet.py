@@ -232,9 +232,9 @@ def interpolate_at(frames: torch.Tensor, length: int, step: float) -> torch.Tens
     tensor([0., 1., 2., 3., 4., 4.])
     """
     last = frames.shape[1] - 1
-    place = torch.arange(length, device=frames.device, dtype=torch.float64) * step
-    place = place.clamp(max=last)
-    below = place.long()
-    weight = (place - below).to(frames.dtype)[:, None]
+    position = torch.arange(length, device=frames.device, dtype=torch.float64) * step
+    position = position.clamp(max=last)
+    below = position.long()
+    weight = (position - below).to(frames.dtype)[:, None]
     above = (below + 1).clamp(max=last)
     return frames[:, below] * (1 - weight) + frames[:, above] * weight

@@ -15,9 +15,9 @@ def recomputed(
 ) -> tuple[torch.Tensor, ...]:
     """Return a function's results; the backward pass recomputes the function.
 
-    As `torch.utils.checkpoint`, but without keeping the nodes of the graph: with many
-    chunks these fragment the heap, and the memory of the process grows under glibc
-    although no more of it is in use.
+    As `torch.utils.checkpoint`, but without keeping the nodes of the graph. With many
+    chunks these fragment the heap: under glibc the resident memory of the process
+    grows, although the memory in use does not.
 
     Arguments
     ---------

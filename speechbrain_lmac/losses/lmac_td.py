@@ -1,7 +1,7 @@
-"""LMAC-TD's objective: terms additional to L-MAC's, and those of its codec.
+"""LMAC-TD's objective: terms added to L-MAC's, and terms for training its codec.
 
-Terms of `Evidence` read the waveforms of `evidence.masked_audio`. One value per clip,
-(B,); weighted by `speechbrain_lmac.losses.lmac.WeightedObjective`.
+Terms that take an `Evidence` use the waveforms of its `masked_audio`. One value per
+clip, (B,); weighted by `speechbrain_lmac.losses.lmac.WeightedObjective`.
 """
 
 import torch

@@ -163,8 +163,8 @@ def _undefined(*maps: torch.Tensor) -> torch.Tensor:
 
 def _windowed(maps: torch.Tensor) -> torch.Tensor:
     """Return Gaussian means (B, T - 10, F - 10) of the windows in maps (B, T, F)."""
-    place = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-    gaussian = (-0.5 * (place / WINDOW_SIGMA).square()).exp()
+    offset = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
+    gaussian = (-0.5 * (offset / WINDOW_SIGMA).square()).exp()
     weights = (gaussian / gaussian.sum()).tolist()
     # Shifted sums are faster than a convolution on a CPU in float64.
     for axis in (1, 2):

@@ -311,15 +311,15 @@ def write_opinions(scores: pd.DataFrame, path: Path | str) -> None:
     methods = list(dict.fromkeys(scores["method"]))
     figure = new_figure(figsize=(3.4 * len(questions) + 2, 0.45 * len(methods) + 1.4))
     all_axes = figure.subplots(1, len(questions), squeeze=False, sharey=True)[0]
-    places = {method: len(methods) - i for i, method in enumerate(methods)}
+    heights_of = {method: len(methods) - i for i, method in enumerate(methods)}
     for axes, (question, group) in zip(all_axes, questions, strict=True):
         error = group["high"] - group["mos"]
-        heights = group["method"].map(places)
+        heights = group["method"].map(heights_of)
         axes.errorbar(group["mos"], heights, xerr=error, fmt="o", capsize=3, color="C0")
         axes.set_xlim(0, 101)
         axes.set_xlabel("mean opinion score, 1 to 100")
         axes.set_title(question, loc="left", fontsize=9)
         axes.grid(color="0.92", axis="x")
         axes.set_axisbelow(True)
-    all_axes[0].set_yticks(list(places.values()), list(places))
+    all_axes[0].set_yticks(list(heights_of.values()), list(heights_of))
     save_figure(figure, path)

@@ -163,8 +163,8 @@ def differences(
     Returns
     -------
     lines : list of str
-        One for each mean that differs by more than `TOLERANCE`, for other metrics
-        `DEFAULT_TOLERANCE`.
+        One for each mean that differs by more than `TOLERANCE` of the metric, or by
+        more than `DEFAULT_TOLERANCE` if that has no entry.
 
     Example
     -------

@@ -38,9 +38,9 @@ def in_paper_order(summary: pd.DataFrame) -> pd.DataFrame:
     >>> in_paper_order(rows)["method"].tolist()
     ['IG', 'L-MAC', 'all ones']
     """
-    place = {method: index for index, method in enumerate(PAPER_ORDER)}
-    places = summary["method"].map(lambda method: place.get(method, len(place)))
-    return summary.iloc[places.argsort(kind="stable")]
+    rank = {method: index for index, method in enumerate(PAPER_ORDER)}
+    ranks = summary["method"].map(lambda method: rank.get(method, len(rank)))
+    return summary.iloc[ranks.argsort(kind="stable")]
 
 
 def bounds_first(summary: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from speechbrain_lmac.reporting.markdown import MarkdownPage, table_lines
 HOW_TO_READ = (
     "Accuracy in % on the test clips: mean (minimum to maximum) of {} retrainings, "
     "with the top-ranked cells replaced by the mean of their bin over training clips. "
-    "Lower is better: the method ranks more of the evidence for the classes highest."
+    "Lower is better: more of the evidence for the classes was in the removed cells."
 )
 
 

@@ -13,13 +13,15 @@ from speechbrain_lmac.plots.charts import write_sanity
 from speechbrain_lmac.reporting.markdown import MarkdownPage, row_of, table_lines
 from speechbrain_lmac.reporting.paper_order import in_paper_order
 
-# The papers report in words that the masks of the first change under randomisation, and
-# that those of the second hardly do (docs/methods.md, randomised classifiers).
+# Pairs of methods. The papers report, without numbers, that the masks of the first
+# change under randomisation and that those of the second hardly do (docs/methods.md,
+# randomised classifiers).
 CLAIMS = (("L-MAC", "GradCAM"), ("LMAC-ZS", "GradCAM++"))
 READ_CLAIMS = (
-    "Spearman does not fall where a mask only fades, SSIM little where it is nearly "
-    "empty; the overlap does. A trained decoder keeps its weights here, so a part of "
-    "any similarity is its own (docs/methods.md, randomised classifiers)."
+    "The overlap falls if a mask only becomes weaker everywhere; Spearman does not, "
+    "and SSIM falls little if the mask is nearly empty. A trained decoder keeps its "
+    "weights here, so part of any similarity comes from the decoder "
+    "(docs/methods.md, randomised classifiers)."
 )
 
 
@@ -118,8 +120,9 @@ def claim_line(
     Returns
     -------
     line : str
-        Differences of the similarities on the same clips, each with its 95 % interval;
-        whether `ours` changes less or more by each of them, if its interval excludes 0.
+        Differences of the similarities on the same clips, each with its 95 % interval,
+        and for each whether the masks of `ours` change less or more, or whether the
+        interval includes 0.
     """
     last = table[table["step"] == table["step"].max()]
     compared = compare(last, ours, scores, seed=seed)
@@ -132,18 +135,18 @@ def claim_line(
         differences.append(f"{score.name} {shown}")
         # A higher similarity is less change.
         groups["less" if low > 0 else "more" if high < 0 else ""].append(score.name)
-    less, more, level = (", ".join(groups[change]) for change in groups)
+    less, more, neither = (", ".join(groups[change]) for change in groups)
     line = (
-        f"All layers random, {ours} less {theirs} on the same clips: "
-        f"{'; '.join(differences)}. The paper reports in words that {ours}'s masks "
-        f"change and {theirs}'s hardly do."
+        f"All layers random, {ours} minus {theirs} on the same clips: "
+        f"{'; '.join(differences)}. The paper reports, without numbers, that the masks "
+        f"of {ours} change and those of {theirs} hardly do."
     )
     if less:
-        line += f" By {less} {ours}'s change less than {theirs}'s, the opposite."
+        line += f" By {less}, the masks of {ours} change less: the opposite."
     if more:
-        line += f" By {more} {ours}'s change more, as reported."
-    if level:
-        line += f" By {level} there is no difference beyond its interval."
+        line += f" By {more}, the masks of {ours} change more, as reported."
+    if neither:
+        line += f" By {neither}, the interval of the difference includes 0."
     return line
 
 

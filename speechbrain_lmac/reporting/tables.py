@@ -63,7 +63,7 @@ def markdown_table(
     return lines
 
 
-# Largest q, p adjusted for the false discovery rate, of a marked comparison.
+# Comparisons with a smaller q are marked; q is p adjusted for the false discovery rate.
 SIGNIFICANT = 0.001
 
 

@@ -154,8 +154,8 @@ class RecordingBrain(sb.Brain):
             After more than `nonfinite_patience`, SpeechBrain's option, in an epoch.
         """
         self.skipped += 1
-        place = f"epoch {self.epoch}, step {self.step}, clips {some_of(batch.ids, 3)}"
-        logger.warning("%s is not finite (%s): skipped", reason, place)
+        where = f"epoch {self.epoch}, step {self.step}, clips {some_of(batch.ids, 3)}"
+        logger.warning("%s is not finite (%s): skipped", reason, where)
         if self.skipped > self.nonfinite_patience:
             raise InputError(
                 f"{reason} was not finite in {self.skipped} batches of epoch "

@@ -39,8 +39,8 @@ class WholeCheckpointer(Checkpointer):
     therefore the two newest are kept, besides the best.
 
     The best checkpoint has the lowest value; of equal ones it is the earliest, in every
-    process. A checkpoint with a reason at `UNFIT` in its meta, or with a NaN, can be
-    the best only if all others have one, too.
+    process. A checkpoint is unfit if its meta has a reason at `UNFIT`, or if the value
+    is NaN; it can be the best only if all checkpoints are unfit.
 
     Arguments
     ---------
@@ -117,7 +117,7 @@ class WholeCheckpointer(Checkpointer):
         Arguments
         ---------
         meta : dict
-            Values of the checkpoint.
+            Values stored with the checkpoint, e.g. the validation loss.
         min_keys : sequence of str
             The checkpoint with the lowest value of each key is kept.
         num_to_keep : int
@@ -148,14 +148,14 @@ class WholeCheckpointer(Checkpointer):
         ckpt_predicate: Callable[[Checkpoint], bool] | None = None,
         max_num_checkpoints: int | None = None,
     ) -> list[Checkpoint]:
-        """Return checkpoints as SpeechBrain's, but for the order of `min_key`.
+        """Return checkpoints as SpeechBrain does, except for the order with `min_key`.
 
         Arguments
         ---------
         importance_key, max_key, ckpt_predicate, max_num_checkpoints
             See `speechbrain.utils.checkpoints.Checkpointer`.
         min_key : str, optional
-            A key of the meta; the best checkpoint, by the rule of the class, is first.
+            A key of the meta. The best checkpoint is first (see the class).
 
         Returns
         -------

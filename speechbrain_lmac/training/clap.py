@@ -58,14 +58,14 @@ class CaptionBrain(RecordingBrain):
         if augment is None:
             return self.embed_audio(batch.wav, batch.lens)
         domain, clips = self.modules.domain, torch.arange(len(batch.wav))
-        wav, lens, places = augment.waveforms(batch.wav, batch.lens, clips)
+        wav, lens, clip_indices = augment.waveforms(batch.wav, batch.lens, clips)
         encoded = domain.encode(wav, lens)
-        features, lengths, places = augment.features(
-            domain.features(encoded), lengths_of(domain, encoded), places
+        features, lengths, clip_indices = augment.features(
+            domain.features(encoded), lengths_of(domain, encoded), clip_indices
         )
-        if not torch.equal(places, clips):
+        if not torch.equal(clip_indices, clips):
             raise InputError(
-                f"augment must keep the number of clips, got {len(places)} from "
+                f"augment must keep the number of clips, got {len(clip_indices)} from "
                 f"{len(clips)}: each has one caption. Do not concatenate or repeat"
             )
         return self.modules.clap.audio(features, lengths).embedding.float()

@@ -49,7 +49,7 @@ def write_samples(
     """
     domain = explainer.domain
     explained = explain_batch(explainer, wavs, labels, None, lens)
-    place, rate = Path(folder) / f"epoch_{epoch:03}", domain.sample_rate
+    epoch_folder, rate = Path(folder) / f"epoch_{epoch:03}", domain.sample_rate
     for index, clip in enumerate(ids):
         name = "".join(c if c.isalnum() or c in "-_+" else "-" for c in str(clip))
         sounds = {
@@ -57,9 +57,9 @@ def write_samples(
             for part in ("explanation", "rest")
         }
         for part, wav in sounds.items():
-            write_sound(place / f"{name}_{part}.wav", wav, rate)
+            write_sound(epoch_folder / f"{name}_{part}.wav", wav, rate)
         write_explanation_picture(
-            place / f"{name}.png",
+            epoch_folder / f"{name}.png",
             {
                 "input": explained.magnitude[index].float().cpu(),
                 "mask": explained.mask[index].float().cpu(),
@@ -71,7 +71,7 @@ def write_samples(
             f"{explained.heard_confidence_in[index]:.2f}, rest "
             f"{explained.heard_confidence_out[index]:.2f}",
         )
-        with Image.open(place / f"{name}.png") as image:
+        with Image.open(epoch_folder / f"{name}.png") as image:
             picture = np.asarray(image.convert("RGB"))
         if logger is not None:
             logger.log_sample(name, sounds, picture, rate, epoch)

@@ -134,7 +134,7 @@ def _is_unset(key: str, value: Any) -> bool:
 
 
 def _repeated_modules(resolved: str) -> set[str]:
-    """Return the dotted keys of modules that also stand at another key."""
+    """Return the dotted keys of modules that another key refers to as well."""
     tree = YAML().load(resolved)
     modules = tree.get("modules")
     if not isinstance(modules, dict):
@@ -168,7 +168,7 @@ def _is_left_out(key: str) -> bool:
 
 
 def _without_paths(value: Any, paths: dict[str, str]) -> Any:
-    """Return a JSON value; a path of the YAML at its beginning becomes `<key>`."""
+    """Return a value for JSON, with `<key>` for a leading path in `paths`."""
     if isinstance(value, bool | int | float) or value is None:
         return value
     text = str(value)
@@ -235,7 +235,7 @@ def has_training(folder: Path | str) -> bool:
 def is_legacy(folder: Path | str) -> bool:
     """Return whether a folder has a training of an earlier version, without settings.
 
-    The training is resumed with the current ones.
+    Such a training is resumed with the current settings.
     """
     return has_training(folder) and not (Path(folder) / SETTINGS_FILE).exists()
 
@@ -329,7 +329,7 @@ def write_settings(folder: Path | str, **parts: dict[str, Any]) -> None:
 def restored_on_error(folder: Path) -> Iterator[None]:
     """Restore the files at the top of a folder if the body raises an `InputError`.
 
-    A missing folder is not restored.
+    Files that the body has created are not removed.
     """
     before = {path: path.read_bytes() for path in folder.glob("*") if path.is_file()}
     try:

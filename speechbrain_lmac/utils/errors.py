@@ -70,11 +70,13 @@ def check_counts(low: int = 1, **counts: object) -> None:
     Traceback (most recent call last):
     ...
     speechbrain_lmac.utils.errors.InputError: batch_size must be a whole number \
-from 1, got 0
+of at least 1, got 0
     """
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < low:
-            raise InputError(f"{name} must be a whole number from {low}, got {count!r}")
+            raise InputError(
+                f"{name} must be a whole number of at least {low}, got {count!r}"
+            )
 
 
 def check_numbers(
@@ -97,8 +99,11 @@ def check_numbers(
     speechbrain_lmac.utils.errors.InputError: share must be a number from 0 \
 to 1, got 1.5
     """
-    limits = f" from {low:g}" if math.isfinite(low) else ""
-    limits += f" to {high:g}" if math.isfinite(high) else ""
+    limits = ""
+    if math.isfinite(low) and math.isfinite(high):
+        limits = f" from {low:g} to {high:g}"
+    elif math.isfinite(low) or math.isfinite(high):
+        limits = f" of at least {low:g}" if math.isfinite(low) else f" up to {high:g}"
     for name, number in numbers.items():
         if (
             isinstance(number, bool)

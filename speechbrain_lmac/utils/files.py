@@ -36,7 +36,7 @@ def check_folder(folder: Path | str) -> None:
     for path in (Path(folder), *Path(folder).parents):
         if os.path.lexists(path) and not path.is_dir():
             raise CannotWriteError(
-                f"cannot write {folder}: {path} is a file: {ELSEWHERE}"
+                f"cannot use {folder} as a folder, {path} is a file: {ELSEWHERE}"
             )
 
 
@@ -79,8 +79,8 @@ def why_refused(error: Exception, path: Path | str) -> str | None:
     """
     reason = REFUSED.get(getattr(error, "errno", None) or 0)
     if reason is None and not isinstance(error, FileNotFoundError):
-        place = next(p for p in (Path(path), *Path(path).parents) if p.exists())
-        if shutil.disk_usage(place).free < LEAST_FREE:
+        existing = next(p for p in (Path(path), *Path(path).parents) if p.exists())
+        if shutil.disk_usage(existing).free < LEAST_FREE:
             reason = REFUSED[errno.ENOSPC]
     return None if reason is None else f"cannot write {path}: {reason}"
 

@@ -21,7 +21,7 @@ SILENCE = -1  # sample index of positions in the window after the clip
 Fill = Callable[[torch.Tensor, int, int], torch.Tensor]
 
 
-def repeated(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
+def repeated(positions: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
     """Repeat short clips until the window is full.
 
     As in Microsoft's CLAP. Longer clips are cut to their beginning (originally to a
@@ -29,7 +29,7 @@ def repeated(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
 
     Arguments
     ---------
-    places : torch.Tensor
+    positions : torch.Tensor
         Positions in the window, in samples from 0, (n,) int64.
     n_samples : int
         Length of the clip, N.
@@ -46,18 +46,20 @@ def repeated(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
     >>> repeated(torch.arange(8), 3, 8)
     tensor([0, 1, 2, 0, 1, 2, 0, 1])
     """
-    return places % n_samples
+    return positions % n_samples
 
 
-def repeated_whole(places: torch.Tensor, n_samples: int, length: int) -> torch.Tensor:
+def repeated_whole(
+    positions: torch.Tensor, n_samples: int, length: int
+) -> torch.Tensor:
     """Repeat short clips as often as they fit, followed by silence.
 
     Option "repeatpad" of transformers.
 
     Arguments
     ---------
-    places, n_samples, length
-        As `repeated`; places (n,).
+    positions, n_samples, length
+        As `repeated`; positions (n,).
 
     Returns
     -------
@@ -70,18 +72,18 @@ def repeated_whole(places: torch.Tensor, n_samples: int, length: int) -> torch.T
     tensor([ 0,  1,  2,  0,  1,  2, -1, -1])
     """
     times = max(1, length // n_samples)
-    return (places % n_samples).masked_fill(places >= times * n_samples, SILENCE)
+    return (positions % n_samples).masked_fill(positions >= times * n_samples, SILENCE)
 
 
 def followed_by_silence(
-    places: torch.Tensor, n_samples: int, length: int
+    positions: torch.Tensor, n_samples: int, length: int
 ) -> torch.Tensor:
     """Pad short clips with silence.
 
     Arguments
     ---------
-    places, n_samples, length
-        As `repeated`; places (n,).
+    positions, n_samples, length
+        As `repeated`; positions (n,).
 
     Returns
     -------
@@ -93,7 +95,7 @@ def followed_by_silence(
     >>> followed_by_silence(torch.arange(5), 3, 5)
     tensor([ 0,  1,  2, -1, -1])
     """
-    return places.masked_fill(places >= n_samples, SILENCE)
+    return positions.masked_fill(positions >= n_samples, SILENCE)
 
 
 class ClapSpectrogram(torch.nn.Module):
@@ -173,8 +175,8 @@ class ClapSpectrogram(torch.nn.Module):
         """Return the window (B, L) of waveforms (B, N)."""
         if wav.shape[1] > self.n_samples:
             warn_of_cut(self.n_samples / self.sample_rate)
-        places = torch.arange(self.n_samples, device=wav.device)
-        return gather_or_zero(wav, self.fill(places, wav.shape[1], self.n_samples))
+        positions = torch.arange(self.n_samples, device=wav.device)
+        return gather_or_zero(wav, self.fill(positions, wav.shape[1], self.n_samples))
 
     def mel_power(self, wav: torch.Tensor) -> torch.Tensor:
         """Return the mel power (B, N // hop + 1, n_mels) of waveforms (B, N).
@@ -212,9 +214,9 @@ class ClapSpectrogram(torch.nn.Module):
         maps : torch.Tensor
             Shape (B, W, F).
         """
-        places = torch.arange(self.n_frames, device=maps.device) * self.hop_length
-        places = places.clamp(max=self.n_samples - 1)
-        samples = self.fill(places, n_samples, self.n_samples)
+        positions = torch.arange(self.n_frames, device=maps.device) * self.hop_length
+        positions = positions.clamp(max=self.n_samples - 1)
+        samples = self.fill(positions, n_samples, self.n_samples)
         frames = (samples + self.hop_length // 2) // self.hop_length
         frames = frames.clamp(max=maps.shape[1] - 1)
         return gather_or_zero(maps, frames.masked_fill(samples == SILENCE, SILENCE))

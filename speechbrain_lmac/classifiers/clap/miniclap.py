@@ -31,9 +31,9 @@ SETTING_FILE = "clap.json"
 INITIAL_SCALE = 1 / 0.07  # as published (CLIP, Radford et al. 2021)
 LARGEST_SCALE = 100.0  # as published
 ADVICE = """\
-  Train a CLAP with train_clap.py hparams/NAME_clap.yaml, and set --clap_source to
-  its output (results/NAME_clap/SEED/clap), to a folder with {filename}, or to a
-  hub id."""
+  Train a CLAP (python recipes/train_clap.py hparams/NAME_clap.yaml) and set
+  --clap_source to its output (results/NAME_clap/SEED/clap), or set it to a folder
+  with {filename} or to a hub id."""
 
 
 class WordBag(torch.nn.Module):

@@ -164,8 +164,8 @@ class SameConv2d(torch.nn.Module):
 def _layers(channels: Sequence[int]) -> Iterator[torch.nn.Module]:
     """Yield the convolutions, each followed by a ReLU."""
     yield from (SameConv2d(1, channels[0], kernel=3, stride=2), torch.nn.ReLU())
-    for place, (c_in, c_out) in enumerate(pairwise(channels)):
-        stride = 2 if place in HALVING else 1
+    for index, (c_in, c_out) in enumerate(pairwise(channels)):
+        stride = 2 if index in HALVING else 1
         yield SameConv2d(c_in, c_in, kernel=3, stride=stride, groups=c_in)
         yield torch.nn.ReLU()
         yield SameConv2d(c_in, c_out, kernel=1)

@@ -179,9 +179,9 @@ class ExplanationTable:
             append_text(_csv_lines(self.columns, new.values()), self.folder / TABLE)
 
     def abandon(self, source: Source, parts: list[str]) -> None:
-        """Remove the files of a failed explanation.
+        """Remove the files and names of an explanation that failed before `finish`.
 
-        Rows and names of an earlier explanation are kept.
+        If an earlier run has finished the file, everything is kept.
         """
         entry = self.record.get(source)
         if entry is not None and not entry.rows:
@@ -191,9 +191,9 @@ class ExplanationTable:
             self.taken.difference_update(map(name_key, parts))
 
     def sort(self, parts: list[str]) -> None:
-        """Reorder the rows with these names; all other rows keep their positions.
+        """Put the rows with these names in this order.
 
-        The rows with these names swap positions among themselves.
+        They share the positions that they had; all other rows keep theirs.
         """
         parts = [part for part in parts if part in self.rows]
         own, ordered = set(parts), iter(parts)

@@ -66,9 +66,9 @@ def render_clips(
     total = sum(len(chosen.get(condition, ())) for condition, _, _ in pairs)
     with progress_bar(total=total, desc="clips", disable=not progress) as bar:
         for number, (condition, name, block) in enumerate(pairs):
-            place = f"clips/{number}"
+            prefix = f"clips/{number}"
             for batch in _batches(benchmark, condition, chosen.get(condition, ())):
-                found = _render_batch(block, batch, benchmark, folder, place, figures)
+                found = _render_batch(block, batch, benchmark, folder, prefix, figures)
                 clips += [{"condition": condition, "block": name, **c} for c in found]
                 bar.update(len(batch.ids))
     return clips
@@ -110,8 +110,8 @@ def _batches(
 ) -> Iterable[ClipBatch]:
     """Return batches of some clips of a condition."""
     clips = benchmark.conditions[condition].clips
-    place = {str(clip): index for index, clip in enumerate(clips.ids)}
-    some = Subset(clips, [place[clip] for clip in ids if clip in place])
+    index_of = {str(clip): index for index, clip in enumerate(clips.ids)}
+    some = Subset(clips, [index_of[clip] for clip in ids if clip in index_of])
     return DataLoader(some, benchmark.batch_size, collate_fn=collate_clips)
 
 
@@ -120,13 +120,13 @@ def _render_batch(
     batch: ClipBatch,
     benchmark: Benchmark,
     folder: Path,
-    place: str,
+    prefix: str,
     figures: bool,
 ) -> list[dict[str, Any]]:
     """Write the files of a batch; return the page's data of each clip."""
     wav, lens = batch.wav.to(benchmark.device), lens_on(batch, benchmark.device)
     domain, rate = block.domain, block.domain.sample_rate
-    names = [f"{place}/{name}" for name in unique_names(map(_as_file, batch.ids))]
+    names = [f"{prefix}/{name}" for name in unique_names(map(_as_file, batch.ids))]
     clips: list[dict[str, Any]] = []
     with torch.no_grad():
         magnitude = domain.magnitude(domain.encode(wav, lens)).cpu().numpy()

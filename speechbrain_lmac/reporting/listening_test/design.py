@@ -143,7 +143,8 @@ def write_test(
     Returns
     -------
     key : pandas.DataFrame
-        Columns `trial stimulus clip method label gain_db lufs file`.
+        Columns `trial stimulus clip method label gain_db lufs file`; the method of the
+        input is "".
     """
     from jinja2 import Environment, FileSystemLoader
 
@@ -169,10 +170,10 @@ def write_test(
                     **{"gain_db": round(gains[method], 3), "lufs": round(lufs, 3)},
                 }
             )
-        whole, *_ = stimuli  # the input comes first
+        first, *_ = stimuli  # the input
         shown.append(
             {
-                **{"id": name, "label": trial.label, "input": stimuli.pop(whole)},
+                **{"id": name, "label": trial.label, "input": stimuli.pop(first)},
                 "stimuli": dict(sorted(stimuli.items())),
             }
         )
@@ -192,6 +193,7 @@ def write_test(
     }
     key = pd.DataFrame(rows)
     write_csv(key, Path(folder) / KEY_FILE)
+    # Participants set a slider to ten times the number of beeps (rating.js).
     record = {"test_id": test["test_id"], "title": title, "check_answer": 10 * n_beeps}
     record |= {"questions": list(QUESTIONS), "seed": seed}
     write_text(json.dumps(record, indent=2) + "\n", Path(folder) / TEST_FILE)

@@ -165,15 +165,21 @@ def test_what_a_user_s_class_refuses_is_one_line(experiment, tmp_path):
 @pytest.mark.parametrize(
     "option, message",
     [
-        ("--lr=-0.1", "lr must be a number from 0, got -0.1"),
-        ("--lr=null", "lr must be a number from 0, got None"),
+        ("--lr=-0.1", "lr must be a number of at least 0, got -0.1"),
+        ("--lr=null", "lr must be a number of at least 0, got None"),
         ("--lr=.inf", "--lr must be a finite number, got '.inf'"),
         ("--opt_class={lr: .nan}", "Invalid learning rate: nan"),
-        ("--lr_annealing={lr: hello}", "lr must be a number from 0, got 'hello'"),
-        ("--num_workers=-1", "num_workers must be a whole number from 0"),
+        (
+            "--lr_annealing={lr: hello}",
+            "lr must be a number of at least 0, got 'hello'",
+        ),
+        ("--num_workers=-1", "num_workers must be a whole number of at least 0"),
         ("--train_logger={samples_every: 0.5}", "samples_every must be a whole number"),
-        ("--train_logger={n_samples: 0}", "n_samples must be a whole number from 1"),
-        ("--nonfinite_patience=-1", "nonfinite_patience must be a whole number from 0"),
+        (
+            "--train_logger={n_samples: 0}",
+            "n_samples must be a whole number of at least 1",
+        ),
+        ("--nonfinite_patience=-1", "nonfinite_patience must be a whole number"),
         ("--dataloader_options={num_workers: -1}", "num_workers must be a whole"),
         ("--dataloader_options={batch_size: 0}", "batch_size must be a whole number"),
         ("--dataloader_options={drop_lst: True}", "did you mean 'drop_last'?"),
@@ -186,7 +192,7 @@ def test_what_a_user_s_class_refuses_is_one_line(experiment, tmp_path):
         ("--batch_size=true", "--batch_size must be a whole number, got 'true'"),
         ("--seed=hello", "--seed must be a whole number"),
         ("--sample_rate=0", "must be"),
-        ("--dataset={clip_seconds: -1}", "clip_seconds must be a number from"),
+        ("--dataset={clip_seconds: -1}", "clip_seconds must be a number of at least"),
         ("--augment={mixup: {probability: 2}}", "probability must be a number from 0"),
     ],
 )

@@ -43,7 +43,7 @@ def test_run_options_are_speechbrain_s():
         ("a.yaml --precision fp8", "invalid choice: 'fp8'"),
         ("a.yaml --distributed_backend x", "invalid choice: 'x'"),
         ("a.yaml --grad_accumulation_factor x", "invalid int value: 'x'"),
-        ("a.yaml --grad_accumulation_factor 0", "whole number from 1, got 0"),
+        ("a.yaml --grad_accumulation_factor 0", "whole number of at least 1, got 0"),
         ("a.yaml --max_grad_norm nan", "max_grad_norm must be a finite number"),
         ("a.yaml -x", "unexpected argument '-x'"),
     ],

@@ -114,7 +114,7 @@ def test_a_broken_manifest_is_made_anew(dataset):
         ({"gains": [1]}, "gains must be two numbers above 0"),
         ({"snr_db": "loud"}, "snr_db must be a number, got 'loud'"),
         ({"protocol": "ours"}, "protocol must be one of own, published, got 'ours'"),
-        ({"per_clip": 0}, "per_clip must be a whole number from 1, got 0"),
+        ({"per_clip": 0}, "per_clip must be a whole number of at least 1, got 0"),
     ],
 )
 def test_impossible_options(dataset, options, message):

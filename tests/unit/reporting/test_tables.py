@@ -306,9 +306,9 @@ def test_sanity_shows_the_first_layer_and_all():
 @pytest.mark.parametrize(
     "shift, said, not_said",
     [
-        (0.3, "By Spearman, SSIM L-MAC's change less", "more"),
-        (-0.3, "By Spearman, SSIM L-MAC's change more", "less than"),
-        (0.0, "By Spearman, SSIM there is no difference", "opposite"),
+        (0.3, "By Spearman, SSIM, the masks of L-MAC change less", "more"),
+        (-0.3, "By Spearman, SSIM, the masks of L-MAC change more", "less"),
+        (0.0, "By Spearman, SSIM, the interval of the difference", "opposite"),
     ],
 )
 def test_the_claim_of_the_paper_is_compared_with_the_numbers(shift, said, not_said):
