@@ -249,7 +249,7 @@ def bootstrap_interval(
 
 @functools.lru_cache(maxsize=1)
 def _resamples(n: int, n_boot: int, seed: int) -> np.ndarray:
-    """Return the places of the resamples of n values, (n_boot, n), equal for all scores."""
+    """Return the places that each resample of n values draws, shape (n_boot, n)."""
     drawn = np.random.default_rng(seed).integers(n, size=(n_boot, n))
     drawn.flags.writeable = False
     return drawn
