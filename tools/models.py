@@ -12,6 +12,7 @@ models limit either command to them.
 
 import functools
 import json
+from tempfile import TemporaryDirectory
 
 from speechbrain_lmac import inference
 from speechbrain_lmac.data.dataset import ClipDataset
@@ -103,6 +104,11 @@ def make(names, data_folder):
 
 def check(names, data_folder):
     """Score the models again; raise if scores differ from their cards."""
+    with TemporaryDirectory() as manifests:
+        return _check(names, data_folder, manifests)
+
+
+def _check(names, data_folder, manifests):
     wrong, found = [], {}
     for name in names:
         record = read_record(SHIPPED / name)
@@ -114,7 +120,7 @@ def check(names, data_folder):
         )
         model = getattr(inference, record.interface).from_hparams(name)
         scores = [metric for metric in record.metrics if metric != ACCURACY]
-        measured = measure(model, dataset, scores)
+        measured = measure(model, dataset, scores, manifest_folder=manifests)
         show("\n".join([f"{name}:", *metrics_table(measured)]))
         found[name] = measured
         wrong += [f"{name}: {line}" for line in differences(record.metrics, measured)]
