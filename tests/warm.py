@@ -24,6 +24,7 @@ PRELOADED = (
     *("huggingface_hub.hf_api", "requests", "jinja2"),
 )
 LONGEST_S = 300
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_script(argv, folder, environment, streams):
@@ -32,7 +33,7 @@ def run_script(argv, folder, environment, streams):
     Arguments
     ---------
     argv : list of str
-        Of a script, or of a module after "-m".
+        Of a script, of a module after "-m", or of code after "-c".
     folder : str
         Where it runs.
     environment : dict
@@ -52,6 +53,10 @@ def run_script(argv, folder, environment, streams):
             sys.argv = argv[1:]
             sys.path.insert(0, folder)
             runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+        elif argv[0] == "-c":
+            sys.argv = ["-c", *argv[2:]]
+            sys.path.insert(0, "")
+            exec(argv[1], {"__name__": "__main__"})
         else:
             sys.argv = argv
             sys.path.insert(0, str(Path(argv[0]).resolve().parent))
@@ -118,6 +123,17 @@ def warm(command, folder, environment, each=({},)):
             for place in range(2)
         ]
     return subprocess.CompletedProcess(command, died[0] if died else 0, *texts)
+
+
+def warm_output(*argv, folder=ROOT):
+    """The output of the command `python argv` in a warm process, which must succeed.
+
+    It is no copy of the process of the tests: hashes of texts, random states and what
+    is imported of ours are its own.
+    """
+    done = warm([sys.executable, *argv], folder, os.environ)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def rank_variables(n_ranks=2):

@@ -15,6 +15,7 @@ command to them.
 import functools
 import json
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 
 from speechbrain_lmac import inference
 from speechbrain_lmac.data.dataset import ClipDataset
@@ -106,6 +107,12 @@ def make(names, data_folder):
 
 def check(names, data_folder):
     """Score the models again; raise if scores differ from their cards."""
+    with TemporaryDirectory() as manifests:
+        return _check(names, data_folder, manifests)
+
+
+def _check(names, data_folder, manifests):
+    """Return the measured scores, with manifests of the recordings in a folder."""
     wrong, found = [], {}
     for name in names:
         record = read_record(SHIPPED / name)
@@ -116,8 +123,8 @@ def check(names, data_folder):
             len(record.classes),
         )
         model = getattr(inference, record.interface).from_hparams(name)
-        names = [name for name in record.metrics if name in METRICS]
-        measured = measure(model, dataset, names)
+        metrics = [metric for metric in record.metrics if metric in METRICS]
+        measured = measure(model, dataset, metrics, manifest_folder=manifests)
         show("\n".join([f"{name}:", *metrics_table(measured)]))
         found[name] = measured
         wrong += [f"{name}: {line}" for line in differences(record.metrics, measured)]

@@ -19,6 +19,7 @@ with `offset` in the clip and `position` in the mixture, in samples, and `start`
 `end` in the mixture, in seconds.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,14 @@ class Sounds:
     def cut(self, piece: Entry) -> torch.Tensor:
         """Read a piece, (length,) or shorter at the end of its file."""
         return self.read(piece["wav"])[piece["start"] :][: piece["length"]]
+
+    def decoding_once(self) -> "Sounds":
+        """Return a reader that keeps what it has read; for the files of one clip."""
+        sources = {
+            root: (folder, functools.cache(read))
+            for root, (folder, read) in self.sources.items()
+        }
+        return Sounds(sources)
 
     def join(self, pieces: Sequence[Entry], n_samples: int) -> torch.Tensor:
         """Concatenate pieces and pad them with silence, (n_samples,)."""
@@ -301,11 +310,12 @@ class MixtureClips(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip = self.ids[index]
+        entry, sounds = self.entries[clip], self.sounds.decoding_once()
         return {
             "id": clip,
-            "signal": self.render(clip)[0],
-            "lens": lens_of(self.entries[clip], self.sounds, self.n_samples),
-            "label": self.labels.index(self.entries[clip]["category"]),
+            "signal": render(entry, sounds, self.n_samples, self.sample_rate)[0],
+            "lens": lens_of(entry, sounds, self.n_samples),
+            "label": self.labels.index(entry["category"]),
         }
 
     def render(self, clip: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from speechbrain_lmac.data.conditions import CleanCondition
@@ -42,6 +43,7 @@ def measure(
     names: Sequence[str],
     batch_size: int = 8,
     progress: bool = True,
+    manifest_folder: Path | str | None = None,
 ) -> Scores:
     """Score a model on the clean test clips of a dataset.
 
@@ -55,6 +57,8 @@ def measure(
         Clips per batch.
     progress : bool
         Show a progress bar.
+    manifest_folder : str or Path, optional
+        Where the manifests are written; for several models, the clips are checked once.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def measure(
         explainers = {"model": model.explainer, "ones": ones}
     metrics = metrics_by_name(names if explains else [])
     with TemporaryDirectory() as folder:
-        manifests = f"{folder}/manifest"
+        manifests = manifest_folder or f"{folder}/manifest"
         dataset.prepare_manifests(manifests)
         labels = dataset.class_order(manifests, model.labels)
         clean = CleanCondition().open(dataset, manifests, "test", labels)

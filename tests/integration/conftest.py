@@ -111,24 +111,29 @@ def run_ranks():
     return run_ranks
 
 
+def _run_child(command, cwd=None, env=None, text=False, check=False, **_):
+    """`subprocess.run` in a warm process."""
+    done = warm(command, cwd or Path.cwd(), env or _environment())
+    if not text:
+        done.stdout, done.stderr = done.stdout.encode(), done.stderr.encode()
+    if check:
+        done.check_returncode()
+    return done
+
+
+CHILDREN = types.SimpleNamespace(run=_run_child, PIPE=subprocess.PIPE)
+
+
 @pytest.fixture
 def warm_children(monkeypatch):
     """The processes that a recipe starts are warm: in which `ablations` and
     `cross_validate` train, and `publish` loads what it made."""
-
-    def run_child(command, cwd=None, env=None, text=False, **_):
-        done = warm(command, cwd or Path.cwd(), env or _environment())
-        if not text:
-            done.stdout, done.stderr = done.stdout.encode(), done.stderr.encode()
-        return done
-
-    children = types.SimpleNamespace(run=run_child, PIPE=subprocess.PIPE)
     for module in (
         "reporting.cross_validation",
         "publishing.publish",
         "recipes.ablations",
     ):
-        monkeypatch.setattr(f"speechbrain_lmac.{module}.subprocess", children)
+        monkeypatch.setattr(f"speechbrain_lmac.{module}.subprocess", CHILDREN)
 
 
 # A process writes down what it has learned after each epoch, before anything is loaded,

@@ -12,6 +12,7 @@ from benchmarks import (
     evaluation,
     faithfulness,
     faithfulness_page,
+    loading,
     page,
     parts,
     published,
@@ -23,6 +24,7 @@ from benchmarks import (
 from benchmarks.training import lmac_step
 from speechbrain_lmac.types import Encoded, Explanation
 from speechbrain_lmac.utils.errors import InputError
+from tests.integration.conftest import CHILDREN
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = settings.SETTINGS["tiny"]
@@ -35,6 +37,9 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as fewer:
         fewer.setattr(evaluation, "N_CLIPS", 2)
+        fewer.setattr(loading, "N_BATCHES", 2)
+        fewer.setattr(timing, "PROBE_SIZE", 64)
+        fewer.setattr(timing, "subprocess", CHILDREN)
         run.run(FAST, TINY, folder)
     return folder
 

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from speechbrain_lmac.dsp.toy_sounds import (
     render_clip,
 )
 from speechbrain_lmac.utils.errors import InputError
+from tests.warm import warm_output
 
 N_CLASSES = 6
 SNR_TOLERANCE_DB = 0.02  # rounding to 16 bit, of stems 44 dB below full scale
@@ -182,9 +181,8 @@ def test_a_loud_clip_is_turned_down_as_a_whole(monkeypatch):
 def test_a_small_set_is_the_beginning_of_a_large_one(toy, tmp_path):
     """Also in another process: nothing hangs on the history of a generator."""
     script = Path(toy_prepare.__file__)
-    command = [sys.executable, script, tmp_path / "small", "--n_clips", "7"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "7 clips of 5 s" in done.stdout
+    printed = warm_output(script, tmp_path / "small", "--n_clips", "7")
+    assert "7 clips of 5 s" in printed
     small = rows_of(tmp_path / "small")
     assert small == rows_of(toy)[:7]
     for path in files_of(tmp_path / "small"):

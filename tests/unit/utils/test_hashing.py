@@ -2,8 +2,6 @@
 
 import functools
 import hashlib
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -17,6 +15,7 @@ from speechbrain_lmac.utils.hashing import (
     fingerprint_of,
     json_hash,
 )
+from tests.warm import warm_output
 
 
 def model(seed=0, **options):
@@ -39,9 +38,8 @@ def test_another_process_finds_the_same():
         "from speechbrain_lmac.domains.stft import STFTDomain;"
         "print(fingerprint_of(STFTDomain(16000), {'a': functools.partial(sum, 1)}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     here = fingerprint_of(STFTDomain(16000), {"a": functools.partial(sum, 1)})
-    assert done.stdout.strip() == here, done.stderr
+    assert warm_output("-c", code).strip() == here
 
 
 def test_a_cache_and_the_mode_do_not_count():

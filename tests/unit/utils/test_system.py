@@ -1,7 +1,6 @@
 """The description of a machine; freed memory is returned."""
 
 import re
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from speechbrain_lmac.utils.system import command_line, environment_description
+from tests.warm import warm_output
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -32,14 +32,8 @@ print("MiB", full, freed, resident_mib())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
 def test_freed_memory_goes_back_to_the_system():
-    answer = subprocess.run(
-        [sys.executable, "-c", FREED],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    full, freed, after = map(float, re.search("MiB (.+)", answer.stdout)[1].split())
+    printed = warm_output("-c", FREED)
+    full, freed, after = map(float, re.search("MiB (.+)", printed)[1].split())
     assert freed > full - 20  # else there is nothing to give back
     assert after < full - 350
 
