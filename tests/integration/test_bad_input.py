@@ -301,7 +301,7 @@ def test_output_folder_that_is_a_file(refused, tmp_path, tiny, folder):
     option = f"--output_folder={folder}"
     message = refused(train_classifier, CLASSIFIER_YAML, *tiny, option)
     assert one_line(message)
-    assert f"cannot write {folder}: file " in message
+    assert folder in message and "file is a file" in message
     assert (tmp_path / "file").read_text() == "mine\n"
     for recipe, words in (
         (tables.write_tables, [f"--output={folder}/page.md"]),
