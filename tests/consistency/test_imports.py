@@ -117,6 +117,7 @@ RANKS = [
     {"reporting", "publishing"},
     {"api"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {package: rank for rank, row in enumerate(RANKS) for package in row}
 # What the preparation of data may use of the library.

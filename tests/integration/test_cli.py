@@ -505,7 +505,7 @@ def test_the_commands_of_a_page_explain_a_file(page, run, sounds, tmp_path):
     assert len(lines) >= 2
     (tmp_path / "clip.wav").write_bytes((sounds / "a.wav").read_bytes())
     for line in lines:
-        script = [sys.executable, "-m", "speechbrain_lmac.cli"]
+        script = [sys.executable, "-m", "speechbrain_lmac"]
         done = run([*script, *shlex.split(line)[1:]], tmp_path)
         assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "out").glob("*.wav")}
