@@ -145,26 +145,9 @@ def classify_waveforms(
     wavs: torch.Tensor,
     lens: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the logits of waveforms, each scaled to a peak of 1.
+    """Return the logits (B, C) of waveforms (B, N); `InputError` if one is not finite.
 
-    Arguments
-    ---------
-    domain : MaskDomain
-    classifier : Classifier
-    wavs : torch.Tensor
-        Shape (B, N), at the model's rate, of any level.
-    lens : torch.Tensor, optional
-        Shape (B,): relative length of each recording.
-
-    Returns
-    -------
-    logits : torch.Tensor
-        Shape (B, C).
-
-    Raises
-    ------
-    InputError
-        If a logit is NaN or infinite.
+    Arguments and returns are those of `padding.classify_waveforms`.
     """
     logits = padding.classify_waveforms(domain, classifier, wavs, lens)
     return check_logits(logits)

@@ -82,17 +82,8 @@ class DecodedCheck:
     def scores(self, domain: MaskDomain, truth: GroundTruth) -> tuple[Score, ...]:
         """Return the columns.
 
-        Arguments
-        ---------
-        domain : MaskDomain
-            Without audio, there is no column.
-        truth : GroundTruth
-            Not used.
-
-        Returns
-        -------
-        scores : tuple
-            Of Score.
+        Without audio, there is no column.
+        Arguments and returns are those of `Check.scores`.
         """
         return DECODED_SCORES if domain.listenable else ()
 

@@ -241,16 +241,7 @@ class EventLocalisation:
     def scores(self, domain: MaskDomain, truth: GroundTruth) -> tuple[Score, ...]:
         """Return the columns: none without known events.
 
-        Arguments
-        ---------
-        domain : MaskDomain
-            Not used.
-        truth : GroundTruth
-
-        Returns
-        -------
-        scores : tuple
-            Of Score.
+        Arguments and returns are those of `Check.scores`.
         """
         return EVENT_SCORES if truth.events is not None else ()
 

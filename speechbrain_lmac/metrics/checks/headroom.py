@@ -110,16 +110,7 @@ class Headroom:
     def scores(self, domain: MaskDomain, truth: GroundTruth) -> tuple[Score, ...]:
         """Return the columns; none in the domain of a codec, which has no mel bands.
 
-        Arguments
-        ---------
-        domain : MaskDomain
-        truth : GroundTruth
-            Not used.
-
-        Returns
-        -------
-        scores : tuple
-            `Score` objects.
+        Arguments and returns are those of `Check.scores`.
         """
         if isinstance(domain, LearnedDomain):
             return ()

@@ -130,15 +130,7 @@ class Imprint:
     ) -> tuple[Score, ...]:
         """Return the columns: one per noise, and one for the other clips.
 
-        Arguments
-        ---------
-        domain, truth
-            Not used: the columns are the same everywhere.
-
-        Returns
-        -------
-        scores : tuple
-            `Score` objects.
+        Arguments and returns are those of `Check.scores`.
         """
         kinds = [f"{noise} noise" for noise in self.noises]
         kinds += [] if self.pairings is None else ["clips of another class"]

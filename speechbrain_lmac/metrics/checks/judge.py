@@ -264,16 +264,7 @@ class Judge:
     ) -> tuple[Score, ...]:
         """Return the columns; none in a domain that the judge does not know.
 
-        Arguments
-        ---------
-        domain : MaskDomain
-        truth : GroundTruth, optional
-            Not used.
-
-        Returns
-        -------
-        scores : tuple
-            Of Score.
+        Arguments and returns are those of `Check.scores`.
         """
         known = self.judge.judges(domain)
         return (EVAL_X_EXPLANATION, EVAL_X_REST, EVAL_X_P) if known else ()
@@ -332,16 +323,7 @@ class EncodeMeter:
     ) -> tuple[Score, ...]:
         """Return the column; none in a domain that the judges do not know.
 
-        Arguments
-        ---------
-        domain : MaskDomain
-        truth : GroundTruth, optional
-            Not used.
-
-        Returns
-        -------
-        scores : tuple
-            Of Score.
+        Arguments and returns are those of `Check.scores`.
         """
         judges = (self.judge, *self.encoding.values())
         return (ENCODE_METER,) if all(j.judges(domain) for j in judges) else ()

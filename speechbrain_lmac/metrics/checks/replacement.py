@@ -235,15 +235,7 @@ class Replacement:
     ) -> tuple[Score, ...]:
         """Return the four columns, the same in every domain and condition.
 
-        Arguments
-        ---------
-        domain, truth
-            Not used.
-
-        Returns
-        -------
-        scores : tuple
-            Of Score.
+        Arguments and returns are those of `Check.scores`.
         """
         return (REPLACEMENT_IN, REPLACEMENT_OUT, AD_REPLACEMENT, FF_REPLACEMENT)
 
@@ -306,15 +298,7 @@ class NoiseReplacement:
     ) -> tuple[Score, ...]:
         """Return the two columns, the same in every domain and condition.
 
-        Arguments
-        ---------
-        domain, truth
-            Not used.
-
-        Returns
-        -------
-        scores : tuple
-            Of Score.
+        Arguments and returns are those of `Check.scores`.
         """
         return (AD_NOISE, FF_NOISE)
 

@@ -277,16 +277,8 @@ class ListenerCheck:
     def scores(self, domain: MaskDomain, truth: GroundTruth) -> tuple[Score, ...]:
         """Return the columns, see `scores_of`.
 
-        Arguments
-        ---------
-        domain : MaskDomain
-        truth : GroundTruth
-            With `classes`: also the explained class against that of the other source.
-
-        Returns
-        -------
-        scores : tuple
-            Of Score.
+        With `classes`: also the explained class against that of the other source.
+        Arguments and returns are those of `Check.scores`.
         """
         if self.listener is None:
             if not self._warned:
