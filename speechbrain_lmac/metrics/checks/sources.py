@@ -129,7 +129,8 @@ class SourceCheck:
     def scores(self, domain: MaskDomain, truth: GroundTruth) -> tuple[Score, ...]:
         """Return the columns.
 
-        Without stems there is no column. With classes, and in a domain that is `listenable`, also `TARGET_SI_SDR`; else it would be SI-SDRi.
+        Without stems there is no column. With classes, and in a domain that is
+        `listenable`, also `TARGET_SI_SDR`; else it would be SI-SDRi.
         Arguments and returns are those of `Check.scores`.
         """
         if truth.stems is None:
