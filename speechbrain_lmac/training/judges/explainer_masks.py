@@ -16,8 +16,8 @@ class ExplainerMasks:
     Arguments
     ---------
     rows : dict
-        Rows of a table (`explainers.by_name`): the explainer, and its reference if it
-        has one.
+        Row of a table to its explainer (`explainers.by_name`), with the row `name`, and
+        its reference if it has one.
     name : str
         The row whose masks are used.
     classifier : Classifier
