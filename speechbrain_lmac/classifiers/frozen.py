@@ -60,7 +60,7 @@ class Frozen(torch.nn.Module):
         When the number of different labels is not C.
     """
 
-    masks_padding = True
+    masks_padding = True  # `forward` takes lengths, see `classifiers.padding`
     model: ClassifierModel
 
     def __init__(

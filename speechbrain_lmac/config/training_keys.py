@@ -61,6 +61,8 @@ BLOCK_REMOVED = (
 # Fields of the former block to the current keys that replace them.
 SETTINGS = {"opt_class": "opt_class", "schedule": "lr_annealing"}
 NUMBERS = ("number_of_epochs", "batch_size", "lr")
+# End of the message on an option without a close name.
+EXPECTED = ", expected arguments of torch.utils.data.DataLoader"
 FIELDS = {"num_workers", "max_skipped_batches", "samples_every", *NUMBERS, *SETTINGS}
 
 
@@ -111,7 +113,9 @@ def check_loader(options: Any) -> None:
         if name not in names or name == "dataset":
             close = difflib.get_close_matches(str(name), names, 1)
             meant = f"; did you mean '{close[0]}'?" if close else ""
-            raise InputError(f"dataloader_options: unknown option '{name}'{meant}")
+            raise InputError(
+                f"dataloader_options: unknown option '{name}'{meant or EXPECTED}"
+            )
     if "batch_size" in options and options.get("batch_sampler") is None:
         check_counts(batch_size=options["batch_size"])
     if "num_workers" in options:

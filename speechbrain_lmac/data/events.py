@@ -131,8 +131,8 @@ class Events(Contaminant):
     """The loudest part of clips of some classes, on another contaminant.
 
     The k-th mixture of a clip has the event in the k-th of `per_clip` equal parts of
-    the time, at a drawn place, and a background of its own. The gains are those of mean
-    powers: of the event over its own length, and of the background over the clip.
+    the time, at a drawn place, and a background of its own. `snr_db` compares mean
+    powers: that of the event over its own length, that of the background over the clip.
 
     Arguments
     ---------
@@ -237,7 +237,7 @@ class Events(Contaminant):
         Returns
         -------
         entries : dict
-            With `event`, and the gains of the two parts at unit energy over the clip.
+            With `event`, and with gains for the two stems, each scaled to unit energy.
         """
         rate, n = scene.sample_rate, scene.n_samples
         bounds = [round(s * rate) for s in (self.shortest, self.longest)]

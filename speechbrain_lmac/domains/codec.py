@@ -184,7 +184,10 @@ def pretrained_codec(codec: Codec, source: str) -> Codec:
     try:
         setting = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is not readable as JSON: {error}") from error
+        raise InputError(
+            f"{path} is not readable as JSON: {error}. Download it again, or train a "
+            "codec (python recipes/train_codec.py hparams/NAME_codec.yaml)"
+        ) from error
     if setting != codec.setting:
         raise InputError(
             f"the codec in {source} has {setting}, the YAML has {codec.setting}: "

@@ -263,7 +263,7 @@ class STFTDomain(torch.nn.Module):
         return recorded_samples(encoded.lens, encoded.length) // self.hop_length + 1
 
     def decode(self, encoded: Encoded) -> torch.Tensor:
-        """Return waveforms (B, N), with the phase of the input."""
+        """Return waveforms (B, N), with the input's phase; `encoded.sound`, if set."""
         if encoded.sound is not None:
             return encoded.sound
         if encoded.phasor is None:

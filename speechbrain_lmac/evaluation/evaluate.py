@@ -151,7 +151,7 @@ def evaluate(
     if skipped and not scored:
         raise InputError(
             f"nothing to evaluate: {', '.join(skipped)} need stems, which these clips "
-            "do not have; choose conditions of mixtures, or another method, too"
+            "do not have; choose conditions of mixtures, or add another method"
         )
     if skipped:
         logger.warning("%s skipped: these clips have no stems", ", ".join(skipped))
@@ -212,7 +212,10 @@ def evaluate(
             if bar is not None:
                 bar.update(len(batch.ids))
     if not explainers or not ids:
-        raise InputError("nothing to evaluate: no explainer or no clip")
+        raise InputError(
+            f"nothing to evaluate: got {len(explainers)} explainers and {len(ids)} "
+            "clips, expected at least one of each"
+        )
     store.gather()
     return store.rows(product(scored, ids))
 
@@ -220,7 +223,7 @@ def evaluate(
 def explainable(
     explainers: Mapping[str, Explainer], with_stems: bool
 ) -> dict[str, Explainer]:
-    """Return the explainers of clips: without stems all but those that need them.
+    """Return the explainers that clips allow: without stems, those that need none.
 
     Arguments
     ---------

@@ -43,11 +43,11 @@ def summarise(
         One row per method, in the order of `per_clip`. `n`: rows, one or, in a
         condition with mixtures, several per clip. `empty`: rows with an empty mask.
         `non_finite`: rows with a score that is not finite (SPS and COMP of an empty
-        mask), except `partial` ones. `saturated`: rows without a measurable gain. For
-        each score its mean over the rows with a finite value, the limits of the 95 %
-        interval over clips `NAME_low` and `NAME_high` (NaN without such a row), and the
-        number of such rows `NAME_n`. `seconds_per_clip`: time to explain, without
-        scoring.
+        mask); scores that are undefined for some clips (`Score.partial`) do not count.
+        `saturated`: rows whose p is too close to 1 to measure a gain. For each score
+        its mean over the rows with a finite value, the limits of the 95 % interval over
+        clips `NAME_low` and `NAME_high` (NaN without such a row), and the number of
+        such rows `NAME_n`. `seconds_per_clip`: time to explain, without scoring.
     """
     names = [score.name for score in scores]
     rows = []
@@ -150,7 +150,7 @@ def sums_of_clips(
     >>> sums_of_clips(np.array([3.0, 1.0, 0.5]), np.array(["b", "a", "b"]))
     (array([1. , 3.5]), array([1., 2.]))
     """
-    order = np.argsort(values, kind="stable")  # of several rows, one order of addition
+    order = np.argsort(values, kind="stable")  # any order of rows has the same sums
     codes, names = pd.factorize(clips[order])
     sums = np.bincount(codes, weights=values[order], minlength=len(names))
     counts = np.bincount(codes, minlength=len(names)).astype(float)
@@ -199,8 +199,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the percentile-bootstrap interval of the mean.
 
-    With `counts` that of a mean over rows which come in clusters, the rows of one clip:
-    a resample draws clusters, and its mean is sum(values) / sum(counts) over the drawn
+    With `counts`, the mean is over rows that come in clusters, the rows of one clip: a
+    resample draws clusters, and its mean is sum(values) / sum(counts) over the drawn
     ones (cluster bootstrap: Davison and Hinkley 1997, section 3.8).
 
     Arguments

@@ -184,7 +184,7 @@ class _Opening:
 
     def _made(self, name: str, row: Any) -> Explainer:
         if isinstance(row, TrainedExplainer):
-            return row.open(self.classifier, self.domain)
+            return self._open_trained(name, row)
         if hasattr(row, "explain"):
             return row
         assert self.domain is not None  # set by `explainers`
@@ -215,6 +215,13 @@ class _Opening:
         settings["reference"] = self._open(self._reference(name))
         return _with_settings(OF_REFERENCE[kind], settings)
 
+    def _open_trained(self, name: str, row: TrainedExplainer) -> Explainer:
+        """Open a row with a training's results; errors begin with its name."""
+        try:
+            return row.open(self.classifier, self.domain)
+        except InputError as error:
+            raise InputError(f"row {name!r}: {error}") from error
+
     def _has_reference(self, name: str) -> bool:
         row = self.rows[name]
         return is_settings(row) and _kind(name, row) in OF_REFERENCE
@@ -241,7 +248,7 @@ class _Opening:
         for name in names:
             row = self.rows[name]
             if isinstance(row, TrainedExplainer):
-                row = self._opened[name] = row.open(self.classifier)
+                row = self._opened[name] = self._open_trained(name, row)
             self.domain = getattr(row, "domain", None)
             if self.domain is not None:
                 return

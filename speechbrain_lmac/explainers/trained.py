@@ -16,8 +16,8 @@ from speechbrain_lmac.utils.hashing import fingerprint_of
 SETTINGS_FILE = "hyperparams.yaml"
 PARTS = ("domain", "interpreter", "explainer")
 ADVICE = """
-  Train one with the script named in its YAML (train_lmac.py, ...), or use the
-  results folder of a finished training run in the table's YAML."""
+  Train one (the command is at the top of its YAML in hparams/), or, in the table's
+  YAML, set the row to the results folder of another training run, or to null."""
 
 
 class TrainedExplainer:

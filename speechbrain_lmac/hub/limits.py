@@ -18,11 +18,14 @@ from torch.utils._pytree import tree_iter, tree_map
 from speechbrain_lmac.utils.errors import InputError
 
 MOST_PARTS = 20_000  # parameters, buffers and layers of a model
-PARAMETERS_PER_BYTE = 4  # of weight files: they may be in half precision, or shared
-PARAMETERS_AT_LEAST = 2**24  # bytes, allowed for any weight files
+# Bytes of parameters per byte of the weight files, which may be in half precision, or
+# shared; and the bytes that are allowed for weight files of any size.
+PARAMETERS_PER_BYTE = 4
+PARAMETERS_AT_LEAST = 2**24
 LARGEST_CONSTRUCTION = 2**28  # further bytes, for filter banks and temporary values
 LARGEST_CALL = 2**30  # bytes, of all results of a call on half a second of audio
 LARGEST_TYPE = 16  # bytes per element of the largest dtype
+REMEDY = "if you trust the author of the model, trust_remote_code=True has no limit"
 
 
 def _product(*sizes: object) -> int:
@@ -100,8 +103,8 @@ def _padded(x: torch.Tensor, pad: list[int], value: float = 0) -> int:
 
 
 # Upper bound of the number of elements that an operation allocates, from its arguments.
-# Pointwise operations and reductions need no entry. The others could use the meta
-# device, whose kernels take a second to import.
+# Pointwise operations and reductions need no entry. Any other operation without an
+# entry is computed on the meta device, whose kernels take a second to import.
 NUMBERS: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("empty", "zeros", "ones", "full", "rand", "randn"), _product),
     **dict.fromkeys(("hamming_window", "hann_window"), _product),
@@ -156,7 +159,8 @@ class Bounded(TorchDispatchMode):
     ...     _ = torch.zeros(10**6, 10**6)
     Traceback (most recent call last):
     ...
-    speechbrain_lmac.utils.errors.InputError: this needs more than 0 MiB of memory
+    speechbrain_lmac.utils.errors.InputError: this needs more than 0 MiB of memory; \
+if you trust the author of the model, trust_remote_code=True has no limit
     """
 
     def __init__(self, most: int, subject: str) -> None:
@@ -193,7 +197,8 @@ class Bounded(TorchDispatchMode):
         self.left -= sum(map(_bytes, filter(torch.is_tensor, tree_iter(results))))
         if self.left < 0:
             raise InputError(
-                f"{self.subject} needs more than {self.most // 2**20:,} MiB of memory"
+                f"{self.subject} needs more than {self.most // 2**20:,} MiB of memory; "
+                f"{REMEDY}"
             )
 
 
@@ -237,14 +242,14 @@ class BoundedConstruction:
         self.parts += 1
         if self.parts > MOST_PARTS:
             raise InputError(
-                f"the model has more than {MOST_PARTS:,} layers and weights"
+                f"the model has more than {MOST_PARTS:,} layers and weights; {REMEDY}"
             )
         if isinstance(part, torch.nn.Parameter):
             self.left -= _bytes(part)
         if self.left < 0:
             raise InputError(
                 f"the model needs more than {self.most:,} bytes of parameters, but its "
-                f"weight files have {self.weight_bytes:,} bytes"
+                f"weight files have {self.weight_bytes:,} bytes; {REMEDY}"
             )
 
 

@@ -18,9 +18,9 @@ import torch
 from speechbrain_lmac.utils.errors import InputError
 
 # Our classes of masks and classifiers, without those that read files, download, or
-# import an argument: FrozenClassifier, TrainedInterpreter, HuggingFaceClassifier,
-# SpeechBrainClassifier, HuggingFaceClap, MicrosoftClap, WaveformClassifier, datasets,
-# conditions, trainings.
+# import the module that an argument names: FrozenClassifier, TrainedInterpreter,
+# HuggingFaceClassifier, SpeechBrainClassifier, HuggingFaceClap, MicrosoftClap,
+# WaveformClassifier, datasets, conditions, trainings.
 OURS = {
     "classifiers": "CNN14Classifier CompactClassifier MiniClap WordBag",
     "domains.codec": "Codec",
@@ -136,7 +136,8 @@ def loadables_of(tree: dict[str, Any], path: Path | str) -> dict[str, str]:
         target = tree.get(reference.key)
         if not isinstance(target, Build) or not target.is_new:
             raise reference.place.error(
-                f"!ref <{reference.key}> is not an object with weights"
+                f"!ref <{reference.key}> must refer to a key with `!new:`, a module "
+                "whose weights are loaded"
             )
         kinds[name] = target.name
     return kinds
@@ -176,7 +177,10 @@ def _build(
         return [_build(v, tree, built, around) for v in value]
     if isinstance(value, Refer):
         if value.key not in tree or value.key in around:
-            raise value.place.error(f"!ref <{value.key}> has no target")
+            raise value.place.error(
+                f"!ref <{value.key}> must refer to another key of this file, and not "
+                "back to the key that contains it"
+            )
         return _build_top(value.key, tree, built, around)
     if isinstance(value, Build):
         arguments = _build(value.arguments, tree, built, around)

@@ -44,10 +44,15 @@ class TrainedModel(Pretrained):
         hparams = hparams or {}
         missing = [name for name in self.HPARAMS_NEEDED if name not in hparams]
         if missing:
+            advice = (
+                "give a folder written by publish.py"
+                if missing[0] in TrainedModel.HPARAMS_NEEDED
+                else "only models with an interpreter explain; load others with "
+                "AudioClassifier"
+            )
             raise InputError(
                 f"{type(self).__name__} needs the key {missing[0]!r}, which the YAML "
-                "of this model does not have. Only models with an interpreter explain; "
-                "load others with AudioClassifier"
+                f"of this model does not have: {advice}"
             )
         super().__init__(modules, hparams, run_opts, freeze_params)
         self.window_seconds = hparams.get("window_seconds")
@@ -103,7 +108,7 @@ class TrainedModel(Pretrained):
             `safe_loading.load_safely`.
         revision : str, optional
             Branch, tag or commit on the hub. Default: the newest.
-        token : str, optional
+        token : str or bool, optional
             Access token of the hub, for private models. Default: `HF_TOKEN`, or the
             token of `hf auth login`.
         savedir : str or Path, optional

@@ -25,7 +25,7 @@ def front_end_of(domain: STFTDomain) -> torch.Tensor:
     Raises
     ------
     InputError
-        For a domain that is not an STFT.
+        For a domain without FFT bins.
 
     Example
     -------
@@ -34,7 +34,7 @@ def front_end_of(domain: STFTDomain) -> torch.Tensor:
     tensor([1.6000e+04, 1.0240e+03, 1.8600e+02, 3.7200e+02, 6.9315e-01],
            dtype=torch.float64)
     """
-    if not domain.listenable:
+    if not (isinstance(domain, STFTDomain) and domain.listenable):
         raise InputError(
             f"the domain of L2I must have FFT bins, got {type(domain).__name__}: use a "
             "YAML whose domain is STFTDomain"
@@ -119,8 +119,9 @@ def load_dictionary(
     """
     if not Path(checkpoint).is_file():
         raise InputError(
-            f"missing NMF dictionary: {checkpoint}. Train one with train_nmf.py "
-            "hparams/NAME.yaml, or set --dictionary_checkpoint FILE"
+            f"missing NMF dictionary: {checkpoint}. Train one (python "
+            "recipes/train_nmf.py hparams/NAME.yaml), or set --dictionary_checkpoint "
+            "FILE"
         )
     load_weights(dictionary, checkpoint)
     dictionary.check_domain(domain)

@@ -33,7 +33,7 @@ def activations_l1(evidence: L2IEvidence) -> torch.Tensor:
 
 
 def distillation(evidence: L2IEvidence) -> torch.Tensor:
-    """Return the cross-entropy of theta with the classifier as target, over C, (B,).
+    """Return the cross-entropy of theta against the classifier, divided by C, (B,).
 
     The mean over c of -softmax(logits)_c log softmax(theta)_c, >= 0. As in the public
     code it is a mean over classes, 1/C of the usual cross-entropy.

@@ -146,7 +146,9 @@ def open_trained(folder: str | Path, overrides: Sequence[str] = ()) -> Trained:
         ) from error
     if "domain" not in hparams or not {"model", "classifier"} & set(hparams):
         raise InputError(
-            f"{folder} has neither a classifier nor an interpreter to publish"
+            f"{folder} has neither a classifier nor an interpreter to publish: give "
+            "the output folder of train_classifier.py, train_lmac.py, "
+            "train_lmac_td.py, train_lmac_zs.py or train_l2i.py"
         )
     if not {"model", "clap"} & set(hparams):
         raise InputError(

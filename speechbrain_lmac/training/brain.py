@@ -127,7 +127,7 @@ class InterpreterBrain(RecordingBrain):
         stage : sb.Stage
             In training the evidence has a gradient.
         support : torch.Tensor, optional
-            Shape (B,), see `types.Evidence`.
+            Degree to which the target is present in each clip, (B,), 0 to 1.
 
         Returns
         -------
@@ -166,7 +166,7 @@ class InterpreterBrain(RecordingBrain):
     def end_epoch(self, epoch: int, valid_means: dict[str, float]) -> None:
         """See `RecordingBrain`; then write samples, if `samples_every` is set."""
         super().end_epoch(epoch, valid_means)
-        # SpeechBrain's loggers take numbers only.
+        # SpeechBrain's own loggers have no `samples_every`: they log numbers only.
         every = getattr(self.hparams.train_logger, "samples_every", 0)
         due = every and epoch % every == 0 and self.modules.domain.listenable
         if due and if_main_process() and not self.debug:

@@ -178,7 +178,13 @@ class Parser(argparse.ArgumentParser):
             if nargs == 0 and equals:
                 self.error(f"{name} takes no value, got {value!r}")
             if nargs is None and not (equals or values):
-                self.error(f"{name} needs a value{self._did_you_mean(name)}")
+                known = action or name in run_options()
+                self.error(
+                    f"{name} needs a value{self._did_you_mean(name)}"
+                    if known
+                    else f"{name} needs a value if it is a key of the YAML; it is not "
+                    f"an option{self._did_you_mean(name)}"
+                )
             n = 0 if equals or nargs == 0 else 1 if nargs is None else len(values)
             arguments += values[n:]
             values = [value] if equals else values[:n]

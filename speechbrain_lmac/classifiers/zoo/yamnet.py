@@ -35,7 +35,8 @@ HALVING = (1, 3, 5, 11)
 WEIGHTS_FILE, TAGS_FILE = "yamnet.safetensors", "yamnet_class_map.csv"
 ADVICE = f"""\
   A folder with Google's YAMNet is needed: {WEIGHTS_FILE} (float32, batch norms folded)
-  and {TAGS_FILE} of models/research/audioset/yamnet."""
+  and {TAGS_FILE} of models/research/audioset/yamnet (docs/metrics.md, second
+  listener)."""
 
 
 class YAMNet(torch.nn.Module):

@@ -22,7 +22,7 @@ def pink_noise(key: tuple, n_samples: int, sample_rate: int) -> torch.Tensor:
     Arguments
     ---------
     key : tuple
-        Strings and numbers (see `seeding.generator`).
+        Seed: strings and numbers (see `seeding.generator`).
     n_samples : int
         Length N.
     sample_rate : int
@@ -114,7 +114,7 @@ def noise_carriers(
     """
     wav = waveforms_of(encoded)
     carriers = [
-        # The key has the name of the check that drew first: draws stay as they were.
+        # "imprint" for every check, so all get the noise that `Imprint` gets.
         NOISES[noise](
             ("imprint", seed, clip_key(clip)), encoded.length, domain.sample_rate
         )
@@ -201,7 +201,7 @@ class ClipPairings:
     def _drawn(
         self, predicted: torch.Tensor, target: torch.Tensor, keys: Sequence[int]
     ) -> torch.Tensor:
-        """Draw indices (B, n_pairings) of clips of other classes; -1 where none is."""
+        """Draw indices (B, n_pairings) of clips of other classes; -1: none."""
         rows = []
         for key, explained in zip(keys, target.tolist(), strict=True):
             others = (predicted != explained).nonzero().flatten()

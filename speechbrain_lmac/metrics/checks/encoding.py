@@ -38,7 +38,7 @@ SAMPLES_AT_ONCE = 2_000_000  # of the sounds of a clip that are classified toget
 def fixed_sounds(sample_rate: int) -> torch.Tensor:
     """Return the sounds of the check: three noises and two generated clips.
 
-    A clip begins with its first event, so that a short cut contains it.
+    A clip begins with its first event, which thus remains if the clip is shortened.
 
     Arguments
     ---------
@@ -144,7 +144,7 @@ class EncodingCheck:
     def _parts(
         self, n_samples: int, level: float, device: torch.device
     ) -> Iterable["_Sounds"]:
-        """Yield the sounds near a length and a level (RMS), in as few parts as fit."""
+        """Yield the sounds near a length and a level (RMS), by `SAMPLES_AT_ONCE`."""
         step = round(LENGTH_STEP_S * self.domain.sample_rate)
         length = -(-n_samples // step) * step
         steps = round(20 * math.log10(level) / LEVEL_STEP_DB)

@@ -85,7 +85,7 @@ def imprinted(
 
 
 class Imprint:
-    """Share of other sounds on which a mask draws its class, per clip.
+    """Share of other sounds assigned to the explained class under a mask, per clip.
 
     A check of `evaluation.evaluate`: it returns a score per kind of sound. A noise is
     drawn for each clip. `n_pairings` other clips are drawn from those that the
@@ -120,7 +120,9 @@ class Imprint:
         check_counts(n_pairings=n_pairings)
         check_noises("imprint", noises)
         if clips is None and not noises:
-            raise InputError("imprint: neither noises nor clips to lay the masks on")
+            raise InputError(
+                "imprint needs noises or clips, got neither: set `noises` or `clips`"
+            )
         self.noises = tuple(noises)
         self.seed = seed
         self.pairings = None if clips is None else ClipPairings(clips, n_pairings, seed)
@@ -165,15 +167,17 @@ class Imprint:
         mask, target = batch.explanation.mask, batch.explanation.target
         encoded = batch.explanation.encoded
 
-        def drawn(carrier: Encoded) -> torch.Tensor:
+        def imprint_on(carrier: Encoded) -> torch.Tensor:
             return imprinted(domain, classifier, mask, target, carrier)
 
         values = [
-            drawn(noise_carriers(noise, domain, encoded, self.seed))
+            imprint_on(noise_carriers(noise, domain, encoded, self.seed))
             for noise in self.noises
         ]
         if self.pairings is not None:
-            share = self.pairings.mean_over(drawn, domain, classifier, encoded, target)
+            share = self.pairings.mean_over(
+                imprint_on, domain, classifier, encoded, target
+            )
             values.append(share)
         return {
             score.name: 100 * value

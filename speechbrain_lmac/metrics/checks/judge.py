@@ -28,8 +28,8 @@ from speechbrain_lmac.utils.hashing import fingerprint_of
 
 JUDGE_FILE = "judge.ckpt"
 ADVICE = """\
-  Train a judge (train_judge.py hparams/NAME.yaml), and set the source to its results
-  folder (results/NAME/SEED), which contains {filename}."""
+  Train a judge (python recipes/train_judge.py hparams/NAME.yaml), and set the source
+  to its results folder (results/NAME/SEED), which contains {filename}."""
 
 EVAL_X_EXPLANATION = Score(
     name="EVAL-X explanation",
@@ -178,8 +178,8 @@ def parts_of(batch: ExplainedBatch) -> MaskedAudio:
 class TrainedJudge:
     """A judge of a classifier, with its weights, frozen.
 
-    It can be built before the judge is trained: a missing file is an error of `judges`
-    and `logits`, thus before the first clip is explained.
+    It can be built before the judge is trained: a missing file is an error of `judges`,
+    which is to be called before `logits`.
 
     Arguments
     ---------
@@ -212,7 +212,7 @@ class TrainedJudge:
         self._domain = getattr(stored, "domain", None)
 
     def judges(self, domain: MaskDomain) -> bool:
-        """Return whether it was trained on masks of this domain, or it is unknown.
+        """Return whether it was trained in this domain; True if its own is unknown.
 
         Raises
         ------

@@ -26,9 +26,10 @@ class TagClassifier(Protocol):
         """Names of the K scores."""
 
     def scores(self, wav: torch.Tensor, sample_rate: int) -> torch.Tensor:
-        """Return scores (B, K) of waveforms (B, N) at this rate in Hz, higher: more.
+        """Return scores (B, K) of waveforms (B, N); higher: a more likely tag.
 
-        A waveform's scores do not depend on the others of the batch.
+        `sample_rate`: that of the waveforms, Hz. The scores of a waveform do not depend
+        on the others of the batch.
         """
 
 
@@ -123,8 +124,8 @@ class SecondListener(torch.nn.Module):
                 f"the second listener has no tag for {some_of(missing)}: add them to "
                 "its `tags`, e.g. tags: {dog: [Dog, Bark]}"
             )
-        places = {tag: index for index, tag in enumerate(self.classifier.tags)}
-        return [[places[tag] for tag in self.tags[label]] for label in labels]
+        index_of = {tag: index for index, tag in enumerate(self.classifier.tags)}
+        return [[index_of[tag] for tag in self.tags[label]] for label in labels]
 
     @torch.no_grad()
     def class_scores(
@@ -135,7 +136,7 @@ class SecondListener(torch.nn.Module):
         level: float | None = None,
         lens: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the score of each class for waveforms, `largest_tags`.
+        """Return the largest score of the tags of each class, for waveforms.
 
         Arguments
         ---------
@@ -179,12 +180,12 @@ class SecondListener(torch.nn.Module):
 def yamnet_listener(
     source: Path | str, tags: Mapping[str, Sequence[str]], level: float = 0.3
 ) -> SecondListener | None:
-    """Return YAMNet as a second listener, or None without its weights.
+    """Return YAMNet as a second listener, or None for an empty `source`.
 
     Arguments
     ---------
     source : str or Path
-        Of `TrainedYAMNet`. Empty: there is no listener.
+        A folder or a hub id with YAMNet's files, see `TrainedYAMNet`; "": no listener.
     tags, level
         As in `SecondListener`.
 
@@ -238,5 +239,5 @@ def check_level(level: float) -> float:
 def _unknown_tag(name: str, tag: str, tags: Sequence[str]) -> str:
     """Return the message on a tag that the classifier does not have."""
     close = difflib.get_close_matches(str(tag), tags, n=3, cutoff=0.5)
-    known = f"near {some_of(close)}" if close else f"known are {some_of(tags)}"
+    known = f"did you mean {some_of(close)}?" if close else f"it has {some_of(tags)}"
     return f"the second listener has no tag {tag!r} for {name!r}; {known}"

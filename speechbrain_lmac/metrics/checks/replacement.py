@@ -203,9 +203,9 @@ class Replacement:
     """Scores of explanations whose removed cells hold a clip of another class.
 
     A check of `evaluation.evaluate`. Each score is the mean over `n_pairings` clips
-    that the classifier assigns to another class, at the level of the explained one:
-    those of `Imprint` with the same seed. The sufficiency and the necessity of the
-    explanation without holes in the spectrogram.
+    that the classifier assigns to another class, scaled to the level of the explained
+    clip. With the same seed they are the clips of `Imprint`. The scores measure the
+    sufficiency and the necessity of the explanation without holes in the spectrogram.
 
     Arguments
     ---------

@@ -24,28 +24,28 @@ logger = logging.getLogger(__name__)
 LISTENER_INPUT = Score(
     name="listener input",
     unit="%",
-    description="share of clips that the second listener gives the explained class: "
-    "the bound of its other scores",
+    description="share of clips that the second listener classifies as the explained "
+    "class; in practice the upper bound of the other two",
 )
 LISTENER_EXPLANATION = Score(
     name="listener explanation",
     higher_is_better=True,
     unit="%",
-    description="share of explanations that the second listener gives the explained "
-    "class; undefined for a silent one",
+    description="share of explanations that the second listener classifies as the "
+    "explained class; undefined for a silent one",
 )
 LISTENER_REST = Score(
     name="listener rest",
     higher_is_better=False,
     unit="%",
-    description="share of rests that the second listener gives the explained class; "
-    "undefined for a silent one",
+    description="share of rests that the second listener classifies as the explained "
+    "class; undefined for a silent one",
 )
 TARGET_INPUT = Score(
     name="listener target over other input",
     unit="%",
-    description="share of mixtures whose explained class has a higher score of the "
-    "second listener than the class of the other source: the chance level",
+    description="share of mixtures for which the second listener scores the explained "
+    "class higher than the class of the other source: the chance level",
 )
 TARGET_EXPLANATION = Score(
     name="listener target over other explanation",
@@ -79,7 +79,7 @@ def best_class(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     hit : torch.Tensor
-        Shape (B,), 0 to 100, float64; NaN where a score is.
+        Shape (B,), 0 to 100, float64; NaN where a score is NaN.
 
     Example
     -------
@@ -111,7 +111,7 @@ def target_over_other(
     -------
     over : torch.Tensor
         Shape (B,), 0, 100, or 50 for equal scores, float64; NaN where the other class
-        is unknown or the target, and where a score is NaN.
+        is `UNKNOWN_CLASS` or equals the target, and where a score is NaN.
 
     Example
     -------
@@ -159,7 +159,7 @@ def scores_of(domain: MaskDomain, two_classes: bool = False) -> tuple[Score, ...
     Arguments
     ---------
     domain : MaskDomain
-        None without audio, in a domain that is not `listenable`.
+        A domain that is not `listenable` has no scores: ().
     two_classes : bool
         Whether the class of the other source is known.
 
@@ -208,12 +208,12 @@ def second_listener_scores(
     -------
     scores : dict
         Name of each of `scores_of(domain)` to its values, (B,), 0 to 100, float64; NaN
-        where one is undefined: a silent explanation, no class of the other source.
+        for a silent waveform, and for the scores against an unknown other class.
 
     Raises
     ------
     InputError
-        When a class has no tag.
+        When the listener has no tag for a class.
     """
     domain = masked_audio.domain
     if not domain.listenable:
@@ -271,7 +271,10 @@ class ListenerCheck:
         if self.listener is None:
             return
         if labels is None:
-            raise InputError("the second listener needs class names, got None")
+            raise InputError(
+                "the second listener needs class names, got None: set `labels` of the "
+                "classifier"
+            )
         self.listener.tag_indices(labels)
 
     def scores(self, domain: MaskDomain, truth: GroundTruth) -> tuple[Score, ...]:

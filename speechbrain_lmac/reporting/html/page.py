@@ -45,11 +45,13 @@ class ReportPage:
     facts : list of str
         Lines under the title: command, data, seed, versions.
     tables : list of dict
-        `title`, `scores` (names) and `rows`: `method` and `cells` of (text, value).
+        `title`, `scores` (`name` and `about` of each) and `rows`: `method`, `n` and,
+        for each score, `cells` with the texts `mean` and `interval`, and `value`.
     pictures : list of dict
         `title` and `file`, relative to the page.
     confusions : list of dict
-        `title`, `labels` and `counts` (C, C), true class by predicted class.
+        `title`, `labels`, `counts` (C, C), true class by predicted class, and `most`,
+        their maximum.
     clips : list of dict
         See `clips.render_clips`, with `label`, `predicted` and, for each method,
         `p p_in p_out` and `scores`.

@@ -16,8 +16,8 @@ class ExplainerMasks:
     Arguments
     ---------
     rows : dict
-        Rows of a table (`explainers.by_name`): the explainer, and its reference if it
-        has one.
+        Row of a table to its explainer (`explainers.by_name`), with the row `name`, and
+        its reference if it has one.
     name : str
         The row whose masks are used.
     classifier : Classifier
@@ -38,7 +38,7 @@ class ExplainerMasks:
         domain: MaskDomain,
     ) -> None:
         if rows.get(name) is None:
-            known = some_of(key for key, row in rows.items() if row is not None)
+            known = some_of(repr(key) for key, row in rows.items() if row is not None)
             raise InputError(f"unknown explainer {name!r}; known: {known}")
         opened, _ = open_explainers(rows, classifier, domain, only=name)
         self.explainer = opened[name]

@@ -69,9 +69,9 @@ def soft_grid(
 ) -> torch.Tensor:
     """Return a smooth mask: a sigmoid of a random grid, bilinearly interpolated.
 
-    The sides of the grid's cells are log-uniform from 1 to half of the mask's, and half
-    of the sigmoid is reached at the quantile `1 - share` of the grid. Arguments and
-    returns are those of `cells`: a mask (T, F), in (0, 1).
+    The sides of the grid's cells are log-uniform from 1 to half of the mask's, and the
+    mask is 0.5 at the quantile `1 - share` of the grid. Arguments and returns are those
+    of `cells`: a mask (T, F), in (0, 1).
     """
     sides = [_log_uniform(1, max(size / 2, 1), draw) for size in shape]
     counts = [max(math.ceil(n / side), 2) for n, side in zip(shape, sides, strict=True)]
@@ -120,8 +120,8 @@ class RandomMasks:
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
             raise InputError(
-                f"random masks: unknown kinds {some_of(unknown) or 'none'}, expected "
-                f"some of {some_of(KINDS)}"
+                f"random masks: kinds must be one or more of {some_of(KINDS)}, got "
+                f"{some_of(unknown) or 'none'}"
             )
         self.kinds = tuple(kinds)
 
