@@ -197,15 +197,26 @@ def test_the_numbers_of_the_readme_are_those_of_the_page_of_results():
     )
 
 
-def test_the_imprint_of_the_readme_is_that_of_the_page_of_checks():
-    shown = re.search(
-        r"(\d+) % of\s+clips \(chance (\d+) %\)", text_of(README)
-    ).groups()
-    page = text_of(RESULTS / "checks.md")
-    clean = next(body for head, body in tables(page) if "imprint white ↓" in head)
-    measured = {row[0]: float(row[1].split()[0]) for row in clean}
-    assert [float(n) for n in shown] == [
-        round(measured[name]) for name in ("L-MAC", "all ones")
+def test_the_checks_of_the_readme_are_those_of_their_page():
+    section = text_of(README).partition("## Results")[2].partition("## Models")[0]
+    claims = section.partition("checks.md)")[2]
+    shown = re.findall(r"(\d+) %|an AI of (\d+)", claims)
+    page = text_of(RESULTS / "checks.md").partition("### noise")[0]
+
+    def measured(column, row):
+        head, body = next(table for table in tables(page) if column in table[0])
+        cell = next(line for line in body if line[0] == row)[head.index(column)]
+        return round(float(cell.split()[0]))
+
+    assert [int("".join(number)) for number in shown] == [
+        measured("imprint white ↓", "L-MAC"),
+        measured("imprint white ↓", "all ones"),
+        measured("listener explanation ↑", "L-MAC"),
+        measured("listener rest ↓", "L-MAC"),
+        measured("listener input", "L-MAC"),
+        measured("listener explanation ↑", "energy"),
+        measured("AI ↑", "wrong class"),
+        measured("AI ↑", "L-MAC FT, lambda_g=0"),
     ]
 
 
