@@ -102,11 +102,12 @@ def add_operators(
 
 
 def _operators(scores: Sequence[Score]) -> list[str]:
-    """Return the names of the operators whose scores are all there."""
+    """Return the names of the operators of which both scores are columns."""
+    columns = {score.name for score in scores}
     return [
         name
         for name, pair in OPERATORS.items()
-        if all(score in scores for score in pair)
+        if columns.issuperset(score.name for score in pair)
     ]
 
 

@@ -30,6 +30,7 @@ from speechbrain_lmac.metrics import (
     metrics_by_name,
 )
 from speechbrain_lmac.metrics.checks.imprint import Imprint
+from speechbrain_lmac.metrics.checks.replacement import NoiseReplacement
 from speechbrain_lmac.reporting.evaluation_page import write_results
 from speechbrain_lmac.utils.errors import InputError
 
@@ -313,7 +314,7 @@ def test_each_check_has_its_table_with_its_chance_level_first(model, tmp_path):
             first = torch.arange(len(batch.evidence.target)) == 0
             return {"half": torch.where(first, 50.0, torch.nan)}
 
-    checks = [Imprint(noises=["white"]), Half()]
+    checks = [Imprint(noises=["white"]), Half(), NoiseReplacement()]
     benchmark = benchmark_of(model, n_clips=2, curves=None, checks=checks)
     page = page_of(benchmark, tmp_path)
     tables = re.findall(
@@ -321,6 +322,7 @@ def test_each_check_has_its_table_with_its_chance_level_first(model, tmp_path):
     )
     assert tables == ["all ones"] * 6  # the second one only with known stems
     assert "| 50.00 [50.00, 50.00] (1) |" in page
+    assert set(pd.read_csv(tmp_path / "operators.csv")["second"]) == {"noise"}
     rows = pd.read_csv(tmp_path / "summary.csv")
     assert rows["non_finite"].max() <= 2 and rows["half_n"].dropna().eq(1).all()
 
