@@ -52,8 +52,9 @@ def check_parts(root: Node, folders: Sequence[str]) -> None:
         kind = str(node.tag or "").partition(":")[0]
         if kind.startswith("!") and kind not in (*KINDS, *OTHERS):
             close = difflib.get_close_matches(kind, KINDS, n=1)
-            hint = f"; did you mean {close[0]}:?" if close else ""
-            raise InputError(f"{place}: invalid YAML: unknown tag {kind}{hint}")
+            known = ", ".join(f"{tag}:" for tag in KINDS)
+            hint = f"did you mean {close[0]}:?" if close else f"use one of {known}"
+            raise InputError(f"{place}: invalid YAML: unknown tag {kind}; {hint}")
         if named := tag_and_name(node):
             kind, name = named
             check_part(kind, _located(kind, name, place, folders), name, node, place)

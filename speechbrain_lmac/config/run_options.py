@@ -61,8 +61,8 @@ def read_command(
     -------
     param_file : str
     run_opts : RunOptions
-        SpeechBrain's run options, without a progress bar if the terminal hides them;
-        for a training, `TrainingOptions`.
+        SpeechBrain's run options, without a progress bar for `--quiet` or without a
+        terminal; for a training, `TrainingOptions`.
     overrides : dict
         Key of the YAML file to its value as typed, both str.
 

@@ -78,9 +78,11 @@ class ClapMelDomain(MelDomain):
 
     |mel| is the root of the power in the CLAP's mel bands, as its front end computes
     it. The masked spectrogram fills the CLAP's window as the audio would (repeated,
-    cut) and is converted to dB: a mask of ones gives the CLAP's own input, a mask of
-    zeros silence, -100 dB. The input differs from that of masked audio only at seams,
-    where a repetition begins or a long clip is cut: frames of audio overlap both sides.
+    cut) and is converted to dB. A mask of zeros gives silence, -100 dB; a mask of ones
+    the CLAP's own input, except for seams and some repetitions. At a seam, where a
+    repetition begins or a long clip is cut, frames of audio overlap both sides. A
+    repetition consists of frames of the clip; if the clip's length is not a multiple of
+    the hop, they are up to half a hop away from those of the repeated audio.
 
     Arguments
     ---------

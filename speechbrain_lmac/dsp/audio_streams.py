@@ -108,7 +108,7 @@ class MonoFile:
         if n_samples != self.n_samples:
             raise InputError(
                 f"{self.path} changed while it was read: {self.n_samples} "
-                f"samples at first, then {n_samples}"
+                f"samples at first, then {n_samples}; try again when it is complete"
             )
 
     def _mono(self, block: np.ndarray) -> torch.Tensor:
@@ -157,7 +157,8 @@ class Resampler:
         self.down, self.up = from_rate // shared, to_rate // shared
         self.n_samples = n_samples
         # Half the length of the filter of `resample`, torchaudio's or scipy's, in input
-        # samples; rounded up to a multiple of `down`, which is a whole output sample.
+        # samples; rounded up to a multiple of `down`: `down` input samples are `up`
+        # output samples.
         half_length = 10 * max(self.up, self.down) / self.up + 2
         self.context = self.down * math.ceil(half_length / self.down)
         self.buffer = torch.zeros(0)

@@ -14,7 +14,8 @@ def ideal_ratio_mask(
     """Return the foreground's share of the power in each cell.
 
     |S_f|^2 / (|S_f|^2 + |S_b|^2), the ideal ratio mask of Wang, Narayanan and Wang
-    2014 with the exponent 1; 0 where both stems are silent (`SILENT_POWER`).
+    2014 without their square root (their beta is 1, not 0.5; it is not `exponent`); 0
+    where both stems are silent (`SILENT_POWER`).
 
     Arguments
     ---------

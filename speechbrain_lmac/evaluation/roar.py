@@ -168,7 +168,7 @@ def remove_and_retrain(
     domain : MaskDomain
     splits : dict
         "train", "valid" and "test" to an iterable of ClipBatch, iterated once per
-        method.
+        method, and "train" once more for the mean that replaces removed cells.
     model : torch.nn.Module
         The classifier to retrain, not the explained one.
     learning : Learning

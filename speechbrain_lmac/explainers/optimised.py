@@ -81,8 +81,8 @@ class BestMask:
         Learning rate of Adam, in logits.
     start : callable
         Maps the reference's mask (B, T, F) to the initial logits: `mask_logits` starts
-        from that mask, so the optimum is not worse than the reference; `flat` starts
-        from a constant mask.
+        from that mask, `flat` from a constant mask. The result is the mask after the
+        last step, even if an earlier mask was better.
     equal_size : bool
         Keep the mean; otherwise the bias is 0, and the mask has any size.
     """

@@ -294,8 +294,8 @@ def fetch_model_file(
     repo, filename : str
     revision : str, optional
         Branch, tag or commit.
-    token : str, optional
-        Default: the token of the login.
+    token : str or bool, optional
+        Default: the token of the login; False: none.
 
     Returns
     -------
@@ -304,7 +304,8 @@ def fetch_model_file(
     Raises
     ------
     InputError
-        When the repository or file does not exist, or the hub is unreachable.
+        When the repository or file does not exist, or the hub is unreachable and the
+        file is not in the cache.
     """
     try:
         return hub_file(repo, filename, revision=revision, token=token)

@@ -15,8 +15,8 @@ class ConvTrunk(torch.nn.Module):
     """Layers from hidden maps to maps at the resolution of the classifier's input.
 
     From the deepest level upwards: upsample the map by 2 in time and frequency, add a
-    1x1 convolution of each hidden map of this level, then 3x3 convolution, batch norm
-    (without it the mask stays flat for many epochs), ReLU. A level has half the
+    1x1 convolution of each hidden map of this level, then ReLU, 3x3 convolution, batch
+    norm (without it the mask stays flat for many epochs), ReLU. A level has half the
     resolution of the one above it, and step i of a map covers steps 2i and 2i + 1 of
     the map above: upsampling preserves the alignment in time, for inputs of any length.
     (The published decoder shifts by up to 5 frames, and only accepts certain lengths;

@@ -9,7 +9,8 @@ All computations are on log-probabilities, and log(1 - p) is computed from the l
 the other classes: for a confident classifier p == 1.0 in float32, and `1 - p` would be
 0 although the logits distinguish 1e-9 from 1e-12.
 
-NaN and infinite logits give NaN scores, which the caller counts.
+NaN and +inf logits give NaN scores, which the caller counts; a logit of -inf is a
+probability of 0.
 """
 
 import math

@@ -271,7 +271,8 @@ def write_example(
     ---------
     trained : Trained
     folder : Path
-        The model folder; must contain the weights.
+        The model folder, which must exist. The explanation is made by `trained`, not
+        with the weights in it.
     example : str or Path, optional
         An audio file. Default: a generated clip.
     """

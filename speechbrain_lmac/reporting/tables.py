@@ -266,7 +266,8 @@ def number(value: float, score: Score) -> str:
 def interval(row: Mapping[str, Any] | pd.Series, score: Score) -> str:
     """Format the mean of a score in a row of a summary, `mean [low, high]`.
 
-    Followed by `(n)`, the number of rows with a value, for a partial score of fewer.
+    Followed by `(n)`, the number of rows with a value, if the score is partial and
+    undefined in some rows.
     """
     mean, low, high = (row[f"{score.name}{end}"] for end in ("", "_low", "_high"))
     text = with_limits(mean, low, high, score)

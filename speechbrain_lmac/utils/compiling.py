@@ -39,7 +39,8 @@ def check_compile(run_opts: "RunOptions") -> None:
             ones = torch.ones(2, device=device)
             torch.compile(torch.add)(ones, ones)
         except Exception as error:
-            raise InputError(why_uncompiled(error) or f"--compile: {error}") from error
+            reason = why_uncompiled(error) or f"--compile: {error}; run without it"
+            raise InputError(reason) from error
 
 
 def without_forward(
