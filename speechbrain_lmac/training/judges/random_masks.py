@@ -70,8 +70,9 @@ def soft_grid(
     """Return a smooth mask: a sigmoid of a random grid, bilinearly interpolated.
 
     The sides of the grid's cells are log-uniform from 1 to half of the mask's, and the
-    mask is 0.5 at the quantile `1 - share` of the grid. Arguments and returns are those
-    of `cells`: a mask (T, F), in (0, 1).
+    mask is 0.5 at the quantile `1 - share` of the grid.
+
+    Arguments and returns are those of `cells`: a mask (T, F), in (0, 1).
     """
     sides = [_log_uniform(1, max(size / 2, 1), draw) for size in shape]
     counts = [max(math.ceil(n / side), 2) for n, side in zip(shape, sides, strict=True)]

@@ -208,9 +208,9 @@ def test_the_time_of_a_batch_is_shared_by_its_clips(monkeypatch):
 
 
 def test_an_evaluation_without_clips_or_explainers_is_refused():
-    with pytest.raises(InputError, match="no clip"):
+    with pytest.raises(InputError, match="1 explainers and 0 clips"):
         run({"first bin": FirstBin()})
-    with pytest.raises(InputError, match="no clip"):
+    with pytest.raises(InputError, match="0 explainers and"):
         run({}, DOG)
 
 
