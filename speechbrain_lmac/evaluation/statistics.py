@@ -4,12 +4,12 @@ A clip may have several rows, one for each of its mixtures (column `clip`). They
 independent, so resamples draw clips, each with all its rows.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import bootstrap
 
 from speechbrain_lmac.evaluation.evaluate import curve_column
 from speechbrain_lmac.metrics import PAPER_METRICS, Score
@@ -233,33 +233,24 @@ def bootstrap_interval(
     (0.25, 0.25)
     """
     sizes = np.ones(len(values)) if counts is None else counts
-    if len(values) < 2:
+    if len(values) < 2:  # scipy needs two values
         mean = float(np.sum(values) / np.sum(sizes)) if len(values) else math.nan
         return mean, mean
     alone = (sizes == 1).all()  # the ratio would give the same bits, more slowly
     if alone and values.min() == values.max():  # the mean of every resample
         return float(np.mean(values)), float(np.mean(values))
-    drawn = _resamples(len(values), n_boot, seed)
-    if alone:
-        means = values[drawn].mean(axis=1)
-    else:
-        means = values[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    tail = (1 - level) / 2
-    means.sort()
-    return _quantile(means, tail), _quantile(means, 1 - tail)
+    interval = bootstrap(
+        (values,) if alone else (values, sizes),
+        np.mean if alone else _ratio,
+        n_resamples=n_boot,
+        confidence_level=level,
+        method="percentile",
+        paired=not alone,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
-@functools.lru_cache(maxsize=1)
-def _resamples(n: int, n_boot: int, seed: int) -> np.ndarray:
-    """Return the places that each resample of n values draws, shape (n_boot, n)."""
-    drawn = np.random.default_rng(seed).integers(n, size=(n_boot, n))
-    drawn.flags.writeable = False
-    return drawn
-
-
-def _quantile(ordered: np.ndarray, share: float) -> float:
-    """Return a linear quantile, by the arithmetic of `scipy.stats.bootstrap`."""
-    place = share * len(ordered) + (1 - share)  # counted from 1
-    below, above = math.floor(place) - 1, min(math.floor(place), len(ordered) - 1)
-    part = place % 1
-    return float((1 - part) * ordered[below] + part * ordered[above])
+def _ratio(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the mean over the rows of clusters."""
+    return sums.sum(axis=axis) / counts.sum(axis=axis)

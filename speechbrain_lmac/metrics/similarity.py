@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from speechbrain_lmac.metrics.faithfulness import check_same_shape
 
@@ -60,8 +60,7 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
     pair = np.array([first, second], dtype=float)
     if not np.isfinite(pair).all() or (np.ptp(pair, axis=1) == 0).any():
         return math.nan
-    ranks = rankdata(pair, axis=1)
-    return float(np.corrcoef(ranks)[1, 0])  # as scipy.stats.spearmanr, without its p
+    return float(spearmanr(*pair).statistic)
 
 
 def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
