@@ -40,13 +40,14 @@ def check_parts(root: Node, folders: Sequence[str]) -> None:
     root : MappingNode
         The composed YAML, all references and includes resolved.
     folders : sequence of str
-        Folders to search for modules, besides the installed packages.
+        Folders of the user's modules, for the message; they must be in `sys.path`.
 
     Raises
     ------
     InputError
         For a name that cannot be imported or does not fit its tag, and for invalid
-        arguments. The message begins with the dotted key.
+        arguments; the message begins with the dotted key. An InputError that a module
+        raises when it is imported is passed on unchanged.
     """
     for place, node in parts_of(root):
         kind = str(node.tag or "").partition(":")[0]
@@ -282,13 +283,13 @@ EXPECTED = {
 }
 
 
-# Annotations that accept any value; and the YAML type of each abstract annotation.
+# Annotations whose values are not checked; and the YAML type of each abstract one.
 ANYTHING = {Any, Literal, object}
 CONCRETE: dict[Any, type] = {tuple: list, Sequence: list, Iterable: list, Mapping: dict}
 
 
 def _types_of(parameter: Parameter) -> tuple[Any, ...]:
-    """Return the types that a parameter takes, () if any."""
+    """Return the types that a parameter takes, () if values are not checked."""
     annotation = parameter.annotation
     if annotation is not parameter.empty:
         parts = (

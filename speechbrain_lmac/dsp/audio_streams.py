@@ -163,7 +163,7 @@ class Resampler:
         self.context = self.down * math.ceil(half_length / self.down)
         self.buffer = torch.zeros(0)
         self.first = 0  # index in the signal of the buffer's first sample
-        self.done = 0  # input samples already resampled; a multiple of `down`
+        self.done = 0  # input samples already resampled: k * down, or n_samples
 
     def push(self, wav: torch.Tensor) -> torch.Tensor:
         """Add a block (N,); return the samples (M,) that are resampled, M >= 0."""

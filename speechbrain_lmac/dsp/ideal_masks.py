@@ -4,7 +4,7 @@ import torch
 
 # A power |S|^2 below which a cell of a stem is silent. A stem of 16 bit has 1e-8 of
 # rounding noise in every cell; the domains' floor at digital silence is 1e-14, or
-# 1e-12 where a mel band adds up ten bins.
+# 1e-12 where a mel band adds up the magnitudes of ten bins, 1e-7 each.
 SILENT_POWER = 1e-10
 
 

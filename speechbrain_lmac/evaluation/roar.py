@@ -168,7 +168,8 @@ def remove_and_retrain(
     domain : MaskDomain
     splits : dict
         "train", "valid" and "test" to an iterable of ClipBatch, iterated once per
-        method, and "train" once more for the mean that replaces removed cells.
+        method (twice for "nothing removed"), and "train" once more for the mean that
+        replaces removed cells.
     model : torch.nn.Module
         The classifier to retrain, not the explained one.
     learning : Learning

@@ -1,7 +1,7 @@
 """Upload to and download from the Hugging Face hub.
 
-This module does not import torch. The token is that of `hf auth login` or `HF_TOKEN`;
-it is never prompted for or printed.
+This module does not import torch. The token is that of `hf auth login` or `HF_TOKEN`,
+unless a `token` is given; it is never prompted for or printed.
 """
 
 import math
@@ -52,7 +52,7 @@ class Upload:
     url: str
     commit: str  # 40 hexadecimal digits
     changed: bool  # whether a commit was made
-    files: tuple[str, ...]  # names in the repository
+    files: tuple[str, ...]  # the folder's, without bytecode; names in the repository
 
 
 def hub_reachable() -> bool:

@@ -40,8 +40,8 @@ class ConvTrunk(torch.nn.Module):
     Raises
     ------
     InputError
-        When the deepest map is not used, or the numbers of strides and widths do not
-        match the number of maps.
+        When the deepest map is not used, the number of strides is not that of the maps,
+        or the last stride is not 2^k for k widths.
     """
 
     def __init__(

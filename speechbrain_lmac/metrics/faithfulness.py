@@ -339,7 +339,8 @@ def _log_p(
     logits = logits.double()
     target = target.unsqueeze(1)
     total = logits.logsumexp(1)
-    # The softmax of infinite logits is undefined: make both results NaN, not just one.
+    # The softmax is undefined for a logit of +inf, and if all are -inf: make both
+    # results NaN, not just one.
     total = total.masked_fill(total.isinf(), math.nan)
     own = logits.gather(1, target).squeeze(1)
     rest = logits.scatter(1, target, -math.inf).logsumexp(1)

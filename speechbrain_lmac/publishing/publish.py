@@ -68,8 +68,8 @@ def make_model(
     """Write a model folder and verify it.
 
     The folder is written atomically, and only if the model, loaded in a separate
-    process from a different working directory without network access, reproduces the
-    outputs of the trained one.
+    process from a different working directory without access to the hub, reproduces
+    the outputs of the trained one.
 
     Arguments
     ---------
@@ -296,7 +296,7 @@ def within_full_scale(wav: torch.Tensor) -> np.ndarray:
 
 
 def compare_loaded(trained: Trained, folder: Path) -> None:
-    """Load the folder in a separate process, offline, and compare the outputs.
+    """Load the folder in a separate process, without the hub, and compare the outputs.
 
     Raises
     ------
@@ -315,7 +315,9 @@ def compare_loaded(trained: Trained, folder: Path) -> None:
         )
         if done.returncode != 0:
             raise InputError(
-                "the model cannot be loaded from a different working directory:\n"
+                "the model cannot be loaded from a different working directory without "
+                "the hub. Nothing was written. Check the YAML for paths and hub ids: "
+                "the model folder must contain everything that the model needs:\n"
                 + done.stderr.strip()
             )
         wav = read_mono(folder / "example.wav", trained.hparams["domain"].sample_rate)

@@ -24,7 +24,8 @@ HOW_TO_READ = (
     "Mean [95 % interval, percentile bootstrap over clips, each with all its mixtures] "
     "of those with a finite score; ↑ higher is better, ↓ lower is better. Clips: each "
     "mixture of a clip counts. Empty: masks that are 0 everywhere. "
-    "Non-finite: clips without one of the scores. (n): a check that only n clips have. "
+    "Non-finite: clips without one of the scores that every clip should have. "
+    "(n): a check that only n clips have. "
     "Saturated: clips with nothing to "
     "gain. s/clip: time to explain, not to score. p, p_in, p_out: probability of the "
     "explained class for the whole clip, the explanation alone, and the rest."
@@ -266,8 +267,8 @@ def number(value: float, score: Score) -> str:
 def interval(row: Mapping[str, Any] | pd.Series, score: Score) -> str:
     """Format the mean of a score in a row of a summary, `mean [low, high]`.
 
-    Followed by `(n)`, the number of rows with a value, if the score is partial and
-    undefined in some rows.
+    Followed by `(n)`, the number of clips with a value (each mixture counts), if the
+    score is partial and undefined for some clips.
     """
     mean, low, high = (row[f"{score.name}{end}"] for end in ("", "_low", "_high"))
     text = with_limits(mean, low, high, score)
