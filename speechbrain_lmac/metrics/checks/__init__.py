@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from speechbrain_lmac.data.conditions import GroundTruth
+from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.metrics import Score
 from speechbrain_lmac.types import Classifier, Evidence, Explanation, MaskDomain
 
@@ -53,6 +54,14 @@ class ExplainedBatch:
     classes: tuple[torch.Tensor, torch.Tensor] | None = None
     events: tuple[torch.Tensor, torch.Tensor] | None = None
     method: str | None = None
+
+    @property
+    def masked_audio(self) -> MaskedAudio:
+        """Both parts of the clips, as they were classified for the evidence."""
+        parts = self.evidence.masked_audio
+        if parts is None:
+            raise ValueError("evidence has no masked_audio")
+        return parts
 
 
 class Check(Protocol):

@@ -103,8 +103,7 @@ class DecodedCheck:
         """
         if not batch.domain.listenable:
             return {}
-        audio, target = batch.evidence.masked_audio, batch.evidence.target
-        assert audio is not None  # set by gather_evidence
+        audio, target = batch.masked_audio, batch.evidence.target
         lens = batch.explanation.encoded.lens
         of_explanation, of_rest = (
             decoded_logits(batch.domain, batch.classifier, wav, lens)

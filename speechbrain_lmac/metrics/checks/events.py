@@ -265,7 +265,7 @@ class EventLocalisation:
         domain, encoded = batch.domain, batch.explanation.encoded
         hop = domain.hop_length
         n_frames = encoded.length // hop + 1
-        masked = domain.apply_mask(encoded, batch.explanation.mask).rep
+        masked = batch.masked_audio.masked_in.rep
         saliency = frame_saliency(masked, domain.rep_step, hop, n_frames)
         event = event_frames(*batch.events, n_frames, hop, domain.sample_rate)
         if encoded.bin_frames is not None:

@@ -17,7 +17,6 @@ import torch
 from speechbrain_lmac.classifiers.frozen import Frozen, trainable_copy
 from speechbrain_lmac.classifiers.padding import classify
 from speechbrain_lmac.data.conditions import GroundTruth
-from speechbrain_lmac.domains.masked_audio import MaskedAudio
 from speechbrain_lmac.hub.weights import fetch, load_weights, save_weights
 from speechbrain_lmac.interpreters.trained import check_trained_for
 from speechbrain_lmac.metrics import Score
@@ -156,25 +155,6 @@ def save_judge(
     save_weights(judge, path, classifier=classifier, domain=fingerprint_of(domain))
 
 
-def parts_of(batch: ExplainedBatch) -> MaskedAudio:
-    """Return both parts of the explained clips; those of the evidence, if it has them.
-
-    Arguments
-    ---------
-    batch : ExplainedBatch
-        Of B clips.
-
-    Returns
-    -------
-    parts : MaskedAudio
-        Of masks (B, T, F).
-    """
-    explanation = batch.explanation
-    return batch.evidence.masked_audio or MaskedAudio(
-        batch.domain, explanation.encoded, explanation.mask
-    )
-
-
 class TrainedJudge:
     """A judge of a classifier, with its weights, frozen.
 
@@ -284,7 +264,7 @@ class Judge:
         """
         if not self.scores(batch.domain):
             return {}
-        parts, target = parts_of(batch), batch.explanation.target
+        parts, target = batch.masked_audio, batch.explanation.target
         judged_in, judged_out = (
             self.judge.logits(batch.domain, part)
             for part in (parts.masked_in, parts.masked_out)
@@ -344,7 +324,7 @@ class EncodeMeter:
         """
         if not self.scores(batch.domain):
             return {}
-        target, masked = batch.explanation.target, parts_of(batch).masked_in
+        target, masked = batch.explanation.target, batch.masked_audio.masked_in
         own = self.encoding.get(batch.method or "")
         if own is None:
             nats = torch.full(target.shape, torch.nan, dtype=torch.float64)

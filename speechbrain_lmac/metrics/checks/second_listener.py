@@ -316,8 +316,7 @@ class ListenerCheck:
             return {}
         self.check_labels(batch.labels)
         assert batch.labels is not None  # checked
-        audio, target = batch.evidence.masked_audio, batch.evidence.target
-        assert audio is not None  # set by gather_evidence
+        audio, target = batch.masked_audio, batch.evidence.target
         other = None
         if batch.classes is not None:
             other = other_class(target, *batch.classes)

@@ -156,8 +156,7 @@ class SourceCheck:
         if batch.stems is None:
             return {}
         domain, encoded = batch.domain, batch.explanation.encoded
-        audio = batch.evidence.masked_audio
-        assert audio is not None  # set by gather_evidence
+        audio = batch.masked_audio
         target = batch.evidence.target
         own, other, known = explained_source(target, batch.stems, batch.classes)
         # Each stem has the padding of its clip, which is silent.
