@@ -130,14 +130,14 @@ explanation-checks: esc10-folder speech-folder .venv/.installed-demo  ## the shi
 	    $(PY) recipes/train_lmac.py hparams/$$control.yaml $(ESC10_DATA) $(SHIPPED) || exit 1; done
 	$(train_judges)
 	$(CHECKS) --conditions clean --n_clips 80
-	for condition in noise mixtures events; do \
+	for condition in noise mixtures speech events events_speech; do \
 	    $(CHECKS) --conditions $$condition --n_clips 40 \
 	        --output_folder results/esc10_checks_$$condition/1234 || exit 1; done
 	$(PY) tools/imprint_picture.py "$(ESC10_FOLDER)" docs/results/checks_pictures/imprint.png
 	$(PY) tools/tables.py --title "Checks of explanations on ESC-10" \
 	    --picture docs/results/checks_pictures/imprint.png "A mask of esc10-lmac on its clip, on white noise and on another clip" \
 	    --output docs/results/checks.md --evaluations results/esc10_checks/1234 \
-	        $(foreach condition,noise mixtures events,results/esc10_checks_$(condition)/1234)
+	        $(foreach condition,noise mixtures speech events events_speech,results/esc10_checks_$(condition)/1234)
 
 roar: .venv/.installed-demo  ## remove and retrain, on the generated sounds; writes docs/results/roar.md (minutes, after `make demo`)
 	$(PY) recipes/roar.py hparams/toy_roar.yaml
